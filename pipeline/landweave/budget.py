@@ -1,0 +1,146 @@
+"""What a block costs in memory, and the block size that suits an area: pure arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import lcm
+
+from landweave.errors import BudgetError, LatticeError
+from landweave.lattice import nearest_multiples
+
+GIB = 1 << 30
+
+THREADS_A_WORKER = 2
+"""While one block computes, another reads or writes."""
+
+ENCODE_FACTOR = 2.2
+"""Bytes at work while a shard is encoded, over its decoded bytes: compressed chunks, and the shard they join.
+Measured on land cover and confidence of the demo scene."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputMemory:
+    """One input of a block: base pixels a pixel of it, bands, bytes a value."""
+
+    factor: int
+    bands: int
+    itemsize: int
+
+    def bytes(self, base_pixels: int) -> float:
+        """Values and validity over ``base_pixels`` of ground."""
+        return base_pixels / self.factor**2 * (self.bands * self.itemsize + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockMemory:
+    """Bytes of one block at work.
+
+    Attributes
+    ----------
+    inputs
+        Every input over the block and its halo.
+    band
+        Weighted sums of the rows that windows can still touch, and the rows being decided.
+    outputs
+        The block's arrays and their encoding.
+    model
+        The model and one batch; once a worker.
+    """
+
+    inputs: int
+    band: int
+    outputs: int
+    model: int
+
+    @property
+    def worker(self) -> int:
+        """What a worker with two threads needs beyond its interpreter."""
+        return THREADS_A_WORKER * (self.inputs + self.band + self.outputs) + self.model
+
+
+def block_memory(
+    *,
+    block: int,
+    window: int,
+    stride: int,
+    inputs: Sequence[InputMemory],
+    classes: int,
+    output_bytes: float,
+    model_bytes: int,
+) -> BlockMemory:
+    """Memory of one block of ``block`` base pixels a side.
+
+    Parameters
+    ----------
+    block, window, stride
+        In base pixels.
+    inputs
+        What is read.
+    classes
+        Channels of the model's answer, float32.
+    output_bytes
+        Bytes a base pixel of all output arrays together.
+    model_bytes
+        `landweave.ports.Model.memory_bytes`.
+    """
+    halo = window - 1
+    ground = (block + 2 * halo) ** 2
+    rows = min(2 * window, block) + 2 * min(stride, block)
+    return BlockMemory(
+        inputs=int(sum(item.bytes(ground) for item in inputs)),
+        band=4 * classes * rows * block,
+        outputs=int(block**2 * output_bytes * ENCODE_FACTOR),
+        model=model_bytes,
+    )
+
+
+def block_step(*, stride: int, unit: int, chunk: int, factor: int) -> int:
+    """Base pixels that a block must be a multiple of: whole inner chunks of output, whole units.
+
+    Blocks that are also whole strides cut no window in two, so the default block is a multiple of this and of
+    the stride.
+    """
+    return lcm(chunk * factor, unit)
+
+
+def default_block(extent_px: int, *, step: int, stride: int, largest: int) -> int:
+    """A block size, in base pixels, for an area of ``extent_px`` base pixels on its longer side.
+
+    About eight blocks a side for a small area, so that several workers have work and progress shows; as large
+    as ``largest`` for a big one, since a block reads its halo again. A multiple of the stride where one fits.
+    """
+    wanted = max(step, min(largest, extent_px // 8))
+    whole = lcm(step, stride)
+    unit = whole if whole <= wanted else step
+    return max(unit, wanted // unit * unit)
+
+
+def check_block(block: int, step: int) -> None:
+    """Refuse a block that cuts a chunk or a unit, naming the valid neighbours.
+
+    Raises
+    ------
+    LatticeError
+        When ``block`` is not a positive multiple of ``step``.
+    """
+    if block <= 0 or block % step:
+        raise LatticeError(
+            f"A block of {block} base pixels does not lie on multiples of {step} "
+            f"(whole chunks of output and whole units of the card): use {nearest_multiples(max(block, 1), step)}."
+        )
+
+
+def check_memory(needed: int, available: int, block: int) -> None:
+    """Refuse a plan whose worker needs more than it has.
+
+    Raises
+    ------
+    BudgetError
+        With both numbers, and what to change.
+    """
+    if needed > available:
+        raise BudgetError(
+            f"A worker needs {needed / GIB:.1f} GiB for blocks of {block} base pixels but has {available / GIB:.1f} "
+            f"GiB: make output.block smaller, give engine.memory more, or use fewer workers."
+        )

@@ -1,0 +1,245 @@
+"""A run's configuration: YAML that cannot be misspelt, with every path taken from the file's own folder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from landweave.blending import Blend
+from landweave.errors import ConfigError
+
+Bounds = tuple[float, float, float, float]
+Number = float | str
+"""A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
+
+
+class Section(BaseModel):
+    """A part of the configuration: unknown keys are refused, values cannot change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Area(Section):
+    """What is mapped: bounds in the grid's CRS, or the polygons of a vector file; neither: all the imagery."""
+
+    bounds: Bounds | None = None
+    file: str | None = None
+    layer: str | None = None
+    where: str | None = Field(default=None, description="SQL filter on the file's columns, such as \"code = '31'\"")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Area:
+        if (self.bounds is None) == (self.file is None):
+            raise ValueError("give either bounds or file")
+        if self.file is None and (self.layer or self.where):
+            raise ValueError("layer and where go with file")
+        return self
+
+
+class GridSection(Section):
+    """The pixels of the map: a CRS, a resolution, and where pixels are counted from."""
+
+    crs: str | None = None
+    resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
+    anchor: tuple[Number, Number] = Field(default=("0", "0"), description="CRS coordinates of a pixel corner")
+    own: str | None = Field(default=None, description="map on this mosaic's own pixels instead")
+
+    @model_validator(mode="after")
+    def _own_or_stated(self) -> GridSection:
+        if (self.own is None) == (self.crs is None):
+            raise ValueError("give either crs (and resolution), or own: NAME of the mosaic whose grid is used")
+        if self.own and (self.resolution is not None or self.anchor != ("0", "0")):
+            raise ValueError("own takes resolution and anchor from the mosaic: leave them out")
+        return self
+
+
+class Files(Section):
+    """Files of one band: a path, folder or glob, or several; and which band of them."""
+
+    files: str | tuple[str, ...]
+    band: int = Field(default=1, ge=1)
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns, always several."""
+        return (self.files,) if isinstance(self.files, str) else self.files
+
+
+class Delivery(Section):
+    """How tiles of one delivery are read."""
+
+    crs: str | None = Field(default=None, description="used where a tile's own CRS is missing or cannot be read")
+    nodata: float | None = Field(default=None, description="value without data, instead of the files' own tag")
+    collar: bool = Field(default=False, description="black pixels connected to a tile's edge are no data")
+    resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
+
+
+class MosaicInput(Delivery):
+    """Aerial or satellite tiles; each band may come from files of its own."""
+
+    kind: Literal["mosaic"]
+    bands: dict[str, Files] = Field(min_length=1)
+
+
+class ElevationInput(Section):
+    """A surface and a terrain model; gives DSM, DTM and their difference NDSM."""
+
+    class Model(Delivery):
+        """One elevation model."""
+
+        files: str | tuple[str, ...]
+        band: int = Field(default=1, ge=1)
+
+    kind: Literal["elevation"]
+    dsm: Model
+    dtm: Model
+
+
+Input = Annotated[MosaicInput | ElevationInput, Field(discriminator="kind")]
+
+
+class ModelSection(Section):
+    """Which model answers, with which weights, and how it computes."""
+
+    card: str
+    weights: str | None = None
+    sha256: str | None = None
+    output: str | None = Field(default=None, description="which of the card's outputs; the first by default")
+    pixel: Number | None = Field(
+        default=None, description="feed pixels of this size although the card was trained on others"
+    )
+    coding: dict[str, float] | None = Field(default=None, description="byte coding of heights: scale and offset")
+    keep_untrained: bool = False
+    device: str = "auto"
+    batch_size: int | None = Field(default=None, ge=1)
+    torch_threads: int = Field(
+        default=2, ge=1, description="part of the result's bits, so never derived from the machine"
+    )
+    bfloat16: bool = Field(default=False, description="on a GPU, when the card allows it")
+
+
+class Windows(Section):
+    """How windows lie and blend; the card's own by default."""
+
+    size: int | None = Field(default=None, ge=1)
+    overlap: int | None = Field(default=None, ge=0)
+    blend: Blend | None = None
+
+
+class Output(Section):
+    """Where the map goes and what it holds."""
+
+    store: str
+    options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store: endpoint, region, …")
+    resolution: Number | None = None
+    confidence: bool = True
+    probability: bool = False
+    block: int | None = Field(default=None, description="output pixels a side of a block, one object each")
+    chunk: int = Field(default=512, description="output pixels a side of an inner chunk")
+    cog: str | None = None
+    picture: str | None = None
+
+
+class EngineSection(Section):
+    """Who runs the blocks."""
+
+    kind: Literal["inline", "dask"] = "dask"
+    workers: int | None = Field(
+        default=None, ge=1, description="local worker processes; cores / torch_threads by default"
+    )
+    address: str | None = Field(default=None, description="a running scheduler instead of local workers")
+    memory_gib: float | None = Field(
+        default=None, gt=0, description="a worker's memory; an even share of this machine's by default"
+    )
+
+
+class Config(Section):
+    """A whole configuration; `root` is the folder its paths count from."""
+
+    area: Area | None = None
+    grid: GridSection
+    inputs: dict[str, Input] = Field(min_length=1)
+    model: ModelSection
+    windows: Windows = Windows()
+    output: Output
+    engine: EngineSection = EngineSection()
+    root: Path = Field(default=Path(), exclude=True)
+
+    def path(self, text: str) -> str:
+        """``text`` as a path from the configuration's folder; URLs stay as they are."""
+        return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
+
+
+def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file; relative paths in it count from its folder.
+    overrides
+        Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace the file's.
+
+    Raises
+    ------
+    ConfigError
+        With every problem found, each with its key and what would be right.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
+    return parse_config(content, root=path.parent, overrides=overrides, origin=str(path))
+
+
+def parse_config(
+    content: Mapping[str, Any],
+    *,
+    root: Path,
+    overrides: Mapping[str, Any] | None = None,
+    origin: str = "The configuration",
+) -> Config:
+    """The configuration in a mapping, for notebooks; ``root`` is the folder its paths count from."""
+    merged = _overridden(dict(content), overrides or {})
+    try:
+        return Config(**{**merged, "root": root.absolute()})
+    except ValidationError as error:
+        lines = [_problem(problem) for problem in error.errors()]
+        raise ConfigError(
+            f"{origin} has {len(lines)} problem(s):\n" + "\n".join(f"- {line}" for line in lines)
+        ) from None
+
+
+def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        section = content
+        for parent in parents:
+            section[parent] = dict(section.get(parent) or {})
+            section = section[parent]
+        section[last] = value
+    return content
+
+
+def _problem(problem: Any) -> str:
+    place = ".".join(str(part) for part in problem["loc"] if part not in ("mosaic", "elevation"))
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(str(problem["loc"][-1]), _all_keys(), n=1)
+        return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else ".")
+    return f"{place or 'the whole'}: {problem['msg']} (got {problem['input']!r:.80})"
+
+
+def _all_keys() -> Iterable[str]:
+    sections = (Config, Area, GridSection, Files, MosaicInput, ElevationInput, ElevationInput.Model)
+    more = (ModelSection, Windows, Output, EngineSection)
+    return sorted({key for part in (*sections, *more) for key in part.model_fields} - {"root"})

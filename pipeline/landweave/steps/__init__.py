@@ -1,0 +1,1 @@
+"""What one block does, written against ports: the work that the runner repeats all over the area."""

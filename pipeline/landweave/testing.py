@@ -1,0 +1,195 @@
+"""Models, sources and stores that live in memory: for laws, tutorials, and anyone testing code built on ports.
+
+Each model answers something that a wrong map could not: its input (`EchoModel`), a constant (`ConstantModel`),
+or the place of a pixel in its window (`PositionModel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.grid import Grid
+from landweave.lattice import BlockIndex, Blocks, Extent
+from landweave.legend import LandClass, Legend
+from landweave.ports import InputBatch, Predictor, Raster, ReadCost, Scene, WrittenObject
+
+
+def gray_legend(classes: int) -> Legend:
+    """A legend of ``classes`` shades of grey, numbered from 0."""
+    shades = [round(255 * code / max(classes - 1, 1)) for code in range(classes)]
+    return Legend(
+        name=f"gray-{classes}",
+        classes=tuple(
+            LandClass(code=code, name=f"class {code}", color=f"#{shade:02x}{shade:02x}{shade:02x}")
+            for code, shade in enumerate(shades)
+        ),
+    )
+
+
+def one_hot(classes: NDArray[Any], count: int) -> NDArray[np.float32]:
+    """Certain probabilities: ``(n, y, x)`` class numbers to float32 ``(n, class, y, x)``."""
+    return cast("NDArray[np.float32]", (classes[:, None] == np.arange(count)[:, None, None]).astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MemoryModel:
+    """What the models here share: a class count, a batch size, and being their own predictor."""
+
+    classes: int
+    batch_size: int = 2
+    torch_threads: int | None = None
+
+    @property
+    def meaning(self) -> Mapping[str, Any]:
+        """The model's own fields."""
+        return {"model": repr(self)}
+
+    def memory_bytes(self) -> int:
+        """Nothing worth counting."""
+        return 0
+
+    def open(self) -> Predictor:
+        """The model itself."""
+        return self  # type: ignore[return-value]  # the subclasses below are predictors
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoModel(_MemoryModel):
+    """Answers, with certainty, the first band of its first input as a class number."""
+
+    def predict(self, batch: Mapping[str, InputBatch]) -> NDArray[np.float32]:
+        """One-hot of the input."""
+        values = next(iter(batch.values())).values
+        return one_hot(values[:, 0], self.classes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConstantModel(_MemoryModel):
+    """Answers the same uneven probabilities everywhere; ``best`` is the most probable class."""
+
+    best: int = 0
+
+    def predict(self, batch: Mapping[str, InputBatch]) -> NDArray[np.float32]:
+        """The same probabilities at every pixel."""
+        valid = next(iter(batch.values())).valid
+        weights = np.arange(1, self.classes + 1, dtype=np.float32)
+        weights[self.best] = 2 * self.classes
+        share = weights / weights.sum()
+        shape = (valid.shape[0], self.classes, *valid.shape[1:])
+        return np.broadcast_to(share[None, :, None, None], shape).astype(np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PositionModel(_MemoryModel):
+    """Answers the place of each pixel in its window: probabilities rise with the row and the column.
+
+    Class 0 gets the share of the row, class 1 of the column, class 2 the rest.
+    """
+
+    classes: int = 3
+
+    def predict(self, batch: Mapping[str, InputBatch]) -> NDArray[np.float32]:
+        """Shares of ``row``, ``column`` and the rest."""
+        n, height, width = next(iter(batch.values())).valid.shape
+        row = np.arange(height, dtype=np.float32)[:, None] / np.float32(2 * height)
+        column = np.arange(width, dtype=np.float32)[None, :] / np.float32(3 * width)
+        row, column = np.broadcast_arrays(row, column)
+        shares = np.stack([row, column, 1 - row - column])
+        return np.repeat(shares[None], n, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySource:
+    """A source whose pixels are one array in memory.
+
+    Attributes
+    ----------
+    grid
+        Where ``values`` lie; requests must be on the same pixels.
+    values
+        ``(band, y, x)``.
+    valid
+        bool ``(y, x)``; everything by default.
+    """
+
+    modality: str = "AERIAL_RGBI"
+    bands: tuple[str, ...]
+    grid: Grid
+    values: NDArray[Any] = field(repr=False)
+    valid: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @property
+    def meaning(self) -> Mapping[str, Any]:
+        """Digest of the pixels."""
+        return {"array": sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()}
+
+    def footprint(self, grid: Grid) -> tuple[float, float, float, float]:
+        """Bounds of the array."""
+        return self.grid.bounds
+
+    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
+        """The array as one scene."""
+        return (Scene(id="array", location="memory", size=self.values.nbytes, version="0", format="memory"),)
+
+    def cost(self, grid: Grid) -> ReadCost:
+        """Nothing is decoded."""
+        return ReadCost(bytes=0, decoded_pixels={})
+
+    def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
+        """The pixels of ``grid``, zero and invalid beyond the array."""
+        if grid.with_extent(self.grid.extent) != self.grid:
+            raise ValueError(f"Pixels of {grid.resolution} were asked of an array of {self.grid.resolution}.")
+        part = grid.extent.intersect(self.grid.extent)
+        values = np.zeros((len(bands), *grid.shape), self.values.dtype)
+        valid = np.zeros(grid.shape, np.bool_)
+        if part.size:
+            here, there = part.slices_in(grid.extent), part.slices_in(self.grid.extent)
+            channels = [self.bands.index(band) for band in bands]
+            values[:, *here] = self.values[channels][:, *there]
+            valid[here] = True if self.valid is None else self.valid[there]
+        return Raster(values=values, valid=valid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrayStore:
+    """A store in memory: whole arrays, 255 where nothing was written.
+
+    Attributes
+    ----------
+    blocks
+        In output pixels.
+    arrays
+        Name to uint8 ``(…, y, x)`` over all blocks.
+    """
+
+    blocks: Blocks
+    arrays: dict[str, NDArray[np.uint8]] = field(default_factory=dict, repr=False)
+
+    def write(self, index: BlockIndex, arrays: Mapping[str, NDArray[Any]]) -> tuple[WrittenObject, ...]:
+        """Put a block in its place."""
+        place = self.blocks[index].slices_in(self.blocks.extent)
+        for name, block in arrays.items():
+            shape = (*block.shape[:-2], *self.blocks.extent.shape)
+            whole = self.arrays.setdefault(name, np.full(shape, 255, np.uint8))
+            whole[..., *place] = block
+        return tuple(
+            WrittenObject(
+                array=name, size=block.nbytes, checksum=int.from_bytes(sha256(block.tobytes()).digest()[:8], "little")
+            )
+            for name, block in arrays.items()
+        )
+
+    def cut(self, name: str, extent: Extent) -> NDArray[np.uint8]:
+        """Pixels of ``extent``, for comparing runs with other blocks."""
+        return self.arrays[name][..., *extent.slices_in(self.blocks.extent)]
+
+
+def with_batch(model: Any, batch_size: int) -> Any:
+    """The same in-memory model with another batch size."""
+    return replace(model, batch_size=batch_size)
