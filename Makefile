@@ -1,0 +1,64 @@
+# make demo   maps a made-up scene and shows the map
+# make test   linters, types, and the tests that take seconds
+# Both do all set-up themselves: they need Python 3.11 or 3.12, git and make.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+READY := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types fast notebooks format bench clean
+
+help:
+	@echo "make demo       map a made-up scene on Dask and draw the map"
+	@echo "make test       lint, types, fast tests (under 12 minutes on two cores, with the install)"
+	@echo "make test-slow  notebooks, and the tests that take longer"
+	@echo "make format     let ruff format and mend what it can"
+	@echo "make bench      throughput and memory, as tables"
+	@echo "make clean      remove the environment, caches and outputs"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11) and f"Python {sys.version.split()[0]} is older than 3.11: run make PYTHON=/path/to/python3.11")'
+	"$(PYTHON)" -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/landweave demo
+
+# One recipe, in order whatever -j says, so that pytest's closing line is the last.
+test: setup
+	$(MAKE) --no-print-directory lint
+	$(MAKE) --no-print-directory types
+	$(MAKE) --no-print-directory fast
+
+test-slow: setup
+	$(MAKE) --no-print-directory notebooks
+	$(BIN)/pytest -m "slow and not gpu and not network" --timeout 1200 --durations 10
+
+lint: setup
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: setup
+	$(BIN)/mypy
+
+fast: setup
+	$(BIN)/pytest --durations 10
+
+notebooks: setup
+	$(BIN)/pytest --nbmake notebooks --timeout 900
+
+format: setup
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: setup
+	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/memory.py
+
+clean:
+	rm -rf .venv build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,1 @@
+"""How a map leaves: COG, pictures, and other files that anyone's tools open."""
