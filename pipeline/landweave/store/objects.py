@@ -1,0 +1,269 @@
+"""Where an output lies: a local folder, or a prefix in S3, Google Cloud Storage or Azure; small objects in it."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import obstore
+from obstore import exceptions
+from obstore.store import LocalStore, from_url
+
+from landweave.errors import ConfigError, OutputError
+
+SCHEMES = ("s3", "gs", "az")
+"""Object stores, as the scheme of a URL writes them."""
+
+PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2)
+"""Seconds between tries of one request: six tries, about six seconds in all, then the error stands."""
+
+TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, ConnectionError)
+"""Errors worth another try: dropped connections, time-outs, and answers of 5xx."""
+
+REMOTE_ERRORS = (exceptions.BaseError, OSError)
+"""Everything an object store or a file system raises."""
+
+_CLIENT = {"timeout": "300s", "connect_timeout": "10s"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A place for objects, each written whole or not at all. Picklable; connections are opened where it is used.
+
+    Attributes
+    ----------
+    location
+        Absolute path of a folder, or a URL without credentials: what messages and provenance may show.
+    options
+        Settings of the object store, as sorted pairs; they may hold secrets and are never shown.
+
+    Examples
+    --------
+    >>> Target.parse("s3://maps/gard.zarr", region="eu-west-3", anonymous=True)
+    Target(location='s3://maps/gard.zarr')
+    """
+
+    location: str
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+
+    @classmethod
+    def parse(cls, where: str | os.PathLike[str] | Target, **options: Any) -> Target:
+        """The place that a path or URL names.
+
+        Parameters
+        ----------
+        where
+            A local path, ``file://``, ``s3://``, ``gs://`` or ``az://``; a target is given back as it is.
+        options
+            For object stores: ``endpoint``, ``region``, ``anonymous``, and whatever else obstore knows
+            (``access_key_id``, …). What is not given is taken from the environment.
+
+        Raises
+        ------
+        ConfigError
+            For another scheme, an unknown option, credentials inside the URL, or options for a local path.
+        """
+        if isinstance(where, Target):
+            return where
+        text = os.fspath(where)
+        scheme = text.partition("://")[0] if "://" in text else ""
+        if scheme in ("", "file"):
+            return cls._local(text.removeprefix("file://"), options)
+        if scheme not in SCHEMES:
+            raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
+        if "@" in urlsplit(text).netloc or urlsplit(text).query:
+            raise ConfigError(
+                f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
+            )
+        target = cls(location=text.rstrip("/"), options=tuple(sorted(options.items())))
+        _open(target)
+        return target
+
+    @classmethod
+    def _local(cls, path: str, options: dict[str, Any]) -> Target:
+        if options:
+            raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
+        return cls(location=str(Path(path).expanduser().absolute()))
+
+    def __str__(self) -> str:
+        return self.location
+
+    def __truediv__(self, name: str) -> Target:
+        """The place ``name`` below this one."""
+        return Target(location=f"{self.location}/{name}", options=self.options)
+
+    def beside(self, suffix: str) -> tuple[Target, str]:
+        """The place that holds this one, and this one's name with ``suffix``: for an object that lies beside it."""
+        parent, _, name = self.location.rpartition("/")
+        return Target(location=parent, options=self.options), name + suffix
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder of this machine's file system."""
+        return "://" not in self.location
+
+    @property
+    def objects(self) -> Any:
+        """The obstore client of this place, one a process; its own retries are off."""
+        return _open(self)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write one object whole, over an older one.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
+        self._call("write", name, lambda: obstore.put(self.objects, name, content, use_multipart=False))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write one object unless it exists: True for exactly one of any number of writers.
+
+        Writers must write different bytes: after a lost answer, what is there tells whose try got through.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
+
+        def once() -> bool:
+            try:
+                obstore.put(self.objects, name, content, mode="create", use_multipart=False)
+            except exceptions.AlreadyExistsError:
+                return False
+            return True
+
+        tries = _Counted(once)
+        created = self._call("create", name, tries)
+        return created or (tries.count > 1 and self.get(name) == content)
+
+    def get(self, name: str) -> bytes | None:
+        """Bytes of one object; None where there is none.
+
+        Raises
+        ------
+        OutputError
+            When it cannot be read.
+        """
+        try:
+            return self._call("read", name, lambda: bytes(obstore.get(self.objects, name).bytes()))
+        except FileNotFoundError:
+            return None
+
+    def exists(self, name: str) -> bool:
+        """Whether there is such an object."""
+        try:
+            self._call("read", name, lambda: obstore.head(self.objects, name))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def delete(self, name: str) -> None:
+        """Remove one object; nothing happens where there is none."""
+        with suppress(FileNotFoundError):
+            self._call("delete", name, lambda: obstore.delete(self.objects, name))
+
+    def list(self, prefix: str = "") -> tuple[str, ...]:
+        """Names of all objects below ``prefix`` (whole path segments), sorted."""
+        found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
+        return tuple(sorted(item["path"] for item in found))
+
+    def check_writable(self) -> None:
+        """Write, read and remove a small object, leaving nothing behind, folders included.
+
+        Raises
+        ------
+        OutputError
+            When any of it fails.
+        """
+        made = self._make_folders()
+        name, token = f".writable-{uuid.uuid4().hex}", uuid.uuid4().bytes
+        try:
+            self.put(name, token)
+            found = self.get(name)
+            self.delete(name)
+        finally:
+            for folder in made:
+                with suppress(OSError):
+                    folder.rmdir()
+        if found != token:
+            raise OutputError(f"Cannot write to {self}: 16 bytes written, {len(found or b'')} read back.")
+
+    def _make_folders(self) -> tuple[Path, ...]:
+        """Make the local folder; gives those that were missing, the deepest first."""
+        if not self.is_local:
+            return ()
+        path = Path(self.location)
+        missing = tuple(folder for folder in (path, *path.parents) if not folder.exists())
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"Cannot write to {self}: {error.strerror or error}. Choose another output.") from error
+        return missing
+
+    def _call(self, verb: str, name: str, request: Callable[[], T]) -> T:
+        try:
+            return retry(request)
+        except FileNotFoundError:
+            if verb in ("read", "delete"):
+                raise
+            raise OutputError(f"Cannot {verb} {self}/{name}: no such bucket or folder.") from None
+        except REMOTE_ERRORS as error:
+            raise unwritable(self, f"{verb} {name}", error) from error
+
+
+class _Counted:
+    """A request that knows how often it was tried."""
+
+    def __init__(self, request: Callable[[], bool]) -> None:
+        self._request = request
+        self.count = 0
+
+    def __call__(self) -> bool:
+        self.count += 1
+        return self._request()
+
+
+def retry(request: Callable[[], T]) -> T:
+    """What ``request`` answers, tried again after each transient error, a bounded number of times."""
+    for pause in PAUSES_S:
+        try:
+            return request()
+        except TRANSIENT:
+            time.sleep(pause)
+    return request()
+
+
+def unwritable(target: Target, what: str, error: BaseException) -> OutputError:
+    """The error for a target that refused, in one line."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return OutputError(f"Cannot {what} at {target}: {reason}. Check the place, its rights and the credentials.")
+
+
+@lru_cache(maxsize=64)
+def _open(target: Target) -> Any:
+    if target.is_local:
+        return LocalStore(target.location, mkdir=True)
+    options = dict(target.options)
+    if "anonymous" in options:
+        options["skip_signature"] = options.pop("anonymous")
+    plain = str(options.get("endpoint", "")).startswith("http://")
+    settings: Any = {"config": options or None, "client_options": {**_CLIENT, "allow_http": plain}}
+    try:
+        return from_url(target.location, retry_config={"max_retries": 0}, **settings)
+    except (exceptions.BaseError, ValueError, TypeError) as error:
+        names = ", ".join(sorted(dict(target.options))) or "none"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"Cannot use {target} (options given: {names}): {reason}") from error

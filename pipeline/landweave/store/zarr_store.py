@@ -1,0 +1,125 @@
+"""Zarr stores over a target: one with our retries, and one that tells what each write left there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import obstore
+from zarr.abc.store import Store
+from zarr.storage import LocalStore, ObjectStore, WrapperStore
+
+from landweave.store.objects import PAUSES_S, TRANSIENT, Target
+
+if TYPE_CHECKING:
+    from zarr.abc.store import ByteRequest
+    from zarr.core.buffer import Buffer, BufferPrototype
+
+T = TypeVar("T")
+
+
+def zarr_store(target: Target, *, read_only: bool = False) -> Store:
+    """The Zarr store of a target: atomic files locally, single retried requests elsewhere. Picklable."""
+    if target.is_local:
+        return LocalStore(target.location, read_only=read_only)
+    return RemoteStore(ObjectStore(target.objects, read_only=read_only), target)
+
+
+# The methods of both stores are those of `zarr.abc.store.Store`, told there.
+# ruff: noqa: D102
+
+
+class RemoteStore(WrapperStore[ObjectStore[Any]]):
+    """An object store with one retry loop, which never writes an object in parts.
+
+    A killed upload in parts leaves an orphan that is invisible and billed; a shard fits one request.
+    """
+
+    def __init__(self, store: ObjectStore[Any], target: Target) -> None:
+        super().__init__(store)
+        self.target = target
+
+    def __reduce__(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
+        return _remote_store, (self.target, self.read_only)
+
+    def _with_store(self, store: ObjectStore[Any]) -> Self:
+        return type(self)(store, self.target)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        return await _retry(lambda: self._store.get(key, prototype, byte_range))
+
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        wanted = list(key_ranges)
+        return await _retry(lambda: self._store.get_partial_values(prototype, wanted))
+
+    async def exists(self, key: str) -> bool:
+        return await _retry(lambda: self._store.exists(key))
+
+    async def set(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        content = value.as_buffer_like()
+        await _retry(lambda: obstore.put_async(self._store.store, key, content, use_multipart=False))
+
+    async def delete(self, key: str) -> None:
+        await _retry(lambda: self._store.delete(key))
+
+    async def delete_dir(self, prefix: str) -> None:
+        await _retry(lambda: self._store.delete_dir(prefix))
+
+
+class Recorder(WrapperStore[Store]):
+    """A store for writing whole chunks, which keeps size and checksum of each object it passed on.
+
+    It never shows chunks that are already there. Zarr loads the old shard before writing a new one, even when
+    all of it is replaced: that would read every object of a map twice, and a damaged one could not be repaired.
+
+    Attributes
+    ----------
+    written
+        ``(key, bytes, checksum)`` of each object written.
+    """
+
+    def __init__(self, store: Store, written: list[tuple[str, int, int]] | None = None) -> None:
+        super().__init__(store)
+        self.written: list[tuple[str, int, int]] = [] if written is None else written
+
+    def _with_store(self, store: Store) -> Self:
+        return type(self)(store, self.written)
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        if not key.endswith("zarr.json"):
+            return None
+        return await self._store.get(key, prototype, byte_range)
+
+    async def set(self, key: str, value: Buffer) -> None:
+        content = value.as_buffer_like()
+        # A shard takes a tenth of a second to digest: not on the event loop that every read waits for.
+        checksum = await asyncio.to_thread(checksum64, content)
+        await self._store.set(key, value)
+        self.written.append((key, len(value), checksum))
+
+
+def checksum64(content: Any) -> int:
+    """The first 8 bytes of the sha256 of ``content``, as an unsigned number.
+
+    >>> hex(checksum64(b""))
+    '0xe3b0c44298fc1c14'
+    """
+    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+
+
+def _remote_store(target: Target, read_only: bool) -> Store:
+    return zarr_store(target, read_only=read_only)
+
+
+async def _retry(request: Callable[[], Awaitable[T]]) -> T:
+    for pause in PAUSES_S:
+        try:
+            return await request()
+        except TRANSIENT:
+            await asyncio.sleep(pause)
+    return await request()

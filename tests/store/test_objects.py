@@ -1,0 +1,139 @@
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import obstore
+import pytest
+from obstore.exceptions import GenericError, PermissionDeniedError
+
+from landweave.errors import ConfigError, OutputError
+from landweave.store import objects
+from landweave.store.objects import Target
+
+
+def test_small_objects_come_back(any_target):
+    assert any_target.get("a/b.json") is None
+    assert not any_target.exists("a/b.json")
+    any_target.put("a/b.json", b"one")
+    any_target.put("a/b.json", b"two")
+    any_target.put("a/c.json", b"")
+    any_target.put("ab.json", b"x")
+    assert any_target.get("a/b.json") == b"two"
+    assert any_target.get("a/c.json") == b""
+    assert any_target.exists("a/b.json")
+    assert any_target.list("a") == ("a/b.json", "a/c.json")
+    assert any_target.list() == ("a/b.json", "a/c.json", "ab.json")
+    any_target.delete("a/b.json")
+    any_target.delete("a/b.json")
+    assert any_target.list("a") == ("a/c.json",)
+
+
+def test_an_empty_place_lists_nothing(any_target):
+    assert any_target.list() == ()
+
+
+def test_exactly_one_of_many_creates(any_target):
+    with ThreadPoolExecutor(8) as pool:
+        created = list(pool.map(lambda number: any_target.create("lease", b"%d" % number), range(8)))
+    assert created.count(True) == 1
+    assert any_target.get("lease") == b"%d" % created.index(True)
+
+
+def test_checking_leaves_nothing_behind(any_target, tmp_path):
+    any_target.check_writable()
+    assert any_target.list() == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unwritable_place_is_named(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    blocked = Target.parse(tmp_path / "file" / "map.zarr")
+    with pytest.raises(OutputError, match=r"file/map\.zarr"):
+        blocked.check_writable()
+
+
+def test_a_missing_bucket_is_named(s3_target, s3_options):
+    missing = Target.parse("s3://no-such-bucket/map.zarr", **s3_options)
+    with pytest.raises(OutputError, match=r"s3://no-such-bucket/map\.zarr"):
+        missing.check_writable()
+
+
+def test_secrets_are_never_shown(s3_target, s3_options):
+    copy = pickle.loads(pickle.dumps(s3_target))
+    assert copy == s3_target
+    copy.put("a", b"1")
+    for text in (repr(s3_target), str(s3_target), str(s3_target / "map")):
+        assert "hidden-word" not in text
+    with pytest.raises(ConfigError, match="s3://maps/x") as caught:
+        Target.parse("s3://maps/x", **s3_options, no_such_option="1")
+    assert "hidden-word" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "options", "message"),
+    [
+        ("ftp://host/map.zarr", {}, "ftp"),
+        ("s3://key:word@bucket/map.zarr", {}, "credentials"),
+        ("az://bucket/map.zarr?sig=word", {}, "credentials"),
+        ("out/map.zarr", {"region": "eu-west-3"}, "region"),
+    ],
+)
+def test_places_that_cannot_be_meant(where, options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        Target.parse(where, **options)
+    assert "word@" not in str(caught.value)
+
+
+def test_local_places_do_not_depend_on_the_folder_one_stands_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        Target.parse("map.zarr") == Target.parse(tmp_path / "map.zarr") == Target.parse(f"file://{tmp_path}/map.zarr")
+    )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0, 0.0))
+
+
+def failing(monkeypatch, name, errors, *, after=False):
+    """Let the first calls of an obstore function fail, before or after they have done their work."""
+    real, left, calls = getattr(obstore, name), list(errors), []
+
+    def wrapped(*args, **kwargs):
+        calls.append(args)
+        if after and left:
+            real(*args, **kwargs)
+        if left:
+            raise left.pop(0)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(obstore, name, wrapped)
+    return calls
+
+
+def test_a_transient_error_is_tried_again(tmp_path, monkeypatch, quick):
+    calls = failing(monkeypatch, "put", [GenericError("503"), GenericError("reset")])
+    target = Target.parse(tmp_path / "x")
+    target.put("a", b"1")
+    assert (target.get("a"), len(calls)) == (b"1", 3)
+
+
+def test_tries_are_bounded(tmp_path, monkeypatch, quick):
+    calls = failing(monkeypatch, "put", [GenericError("503")] * 10)
+    with pytest.raises(OutputError, match="503"):
+        Target.parse(tmp_path / "x").put("a", b"1")
+    assert len(calls) == 4
+
+
+def test_a_refusal_is_not_tried_again(tmp_path, monkeypatch, quick):
+    calls = failing(monkeypatch, "put", [PermissionDeniedError("no right")] * 2)
+    with pytest.raises(OutputError, match="no right"):
+        Target.parse(tmp_path / "x").put("a", b"1")
+    assert len(calls) == 1
+
+
+def test_a_creation_whose_answer_was_lost_is_ours(tmp_path, monkeypatch, quick):
+    target = Target.parse(tmp_path / "x")
+    failing(monkeypatch, "put", [GenericError("answer lost")], after=True)
+    assert target.create("lease", b"mine")
+    assert not target.create("lease", b"other")
