@@ -42,3 +42,7 @@ class ReadError(LandweaveError, OSError):
 
 class PredictError(LandweaveError, RuntimeError):
     """A model that failed on a window: the block fails, the run goes on."""
+
+
+class EngineError(LandweaveError, RuntimeError):
+    """Workers or a scheduler that did not appear or went away: what is done is kept, and `run` goes on from it."""

@@ -5,7 +5,7 @@ Everything above (`work`, `steps`) is written against these; adapters below impl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from landweave.blending import Array
 from landweave.grid import Grid
-from landweave.lattice import BlockIndex
+from landweave.lattice import BlockIndex, Extent
+from landweave.legend import Legend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +84,15 @@ class Source(Protocol):
         """Bands it can give, by name, such as ``NIR`` or ``DSM``."""
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values that `read` gives."""
+
+    @property
     def meaning(self) -> Mapping[str, Any]:
         """What the fingerprint holds: scene ids in order, rules, kernel; plain JSON values."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What was found and decided, for a person: plain values by name."""
 
     def footprint(self, grid: Grid) -> tuple[float, float, float, float] | None:
         """Bounds ``(x0, y0, x1, y1)`` of all scenes in the CRS of ``grid``; None when there are none."""
@@ -280,6 +288,10 @@ class BlockJob(Protocol):
         """Load what blocks share (a model, indexes) in this process."""
 
 
+BlockResults = Generator[tuple[BlockIndex, BlockResult], None, None]
+"""What an engine gives back, block by block."""
+
+
 class Store(Protocol):
     """Where the arrays of a run go. Picklable; `write` is called from several threads and processes."""
 
@@ -294,8 +306,35 @@ class Engine(Protocol):
     def name(self) -> str:
         """``inline`` or ``dask``, with what a person wants to know: workers, dashboard link."""
 
-    def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> Iterator[tuple[BlockIndex, BlockResult]]:
+    def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> BlockResults:
         """Results as blocks end, in any order, each block once. A bounded number is in flight.
 
-        Closing the iterator cancels what has not begun.
+        ``blocks`` is drawn from as room appears. Closing the generator cancels what has not begun.
         """
+
+
+class MapReader(Protocol):
+    """A finished or growing map as those who publish it see it: pixels by level, and what they mean."""
+
+    @property
+    def legend(self) -> Legend:
+        """What the codes mean."""
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        """Pixels of each level, the full resolution first."""
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """``landcover``, and ``confidence`` and ``probability`` where the map has them."""
+
+    @property
+    def block_size(self) -> int:
+        """Pixels a side of a stored object: reads along whole blocks are the cheap ones."""
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Provenance, plain JSON values."""
+
+    def read(self, array: str, extent: Extent, level: int = 0) -> NDArray[np.uint8]:
+        """Pixels of ``extent``, counted as ``grids[level]`` counts; 255 where there is no answer."""

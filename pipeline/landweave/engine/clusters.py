@@ -1,0 +1,115 @@
+"""Where a Dask engine's workers come from: processes of this machine, or a cluster that runs already."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dask
+from distributed import Client, LocalCluster, Worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
+from landweave.errors import EngineError
+
+THREADS_PER_WORKER = 2
+"""While one block computes, another reads or writes."""
+
+
+@contextmanager
+def local_engine(
+    *,
+    workers: int,
+    threads_per_worker: int = THREADS_PER_WORKER,
+    memory_limit: int | str = "auto",
+    torch_threads: int | None = None,
+    patience_s: float = PATIENCE_SECONDS,
+) -> Iterator[DaskEngine]:
+    """An engine with worker processes of its own on this machine, each watched by a nanny that restarts it.
+
+    Parameters
+    ----------
+    workers, threads_per_worker
+        Processes, and blocks that each has in hand.
+    memory_limit
+        Bytes a worker may take before its nanny kills it, or a share of the machine's: ``auto``.
+    torch_threads
+        Exported as ``OMP_NUM_THREADS`` and its like before a worker starts, where a nanny would export 1: some
+        libraries read it once, when they are loaded.
+    """
+    with (
+        dask.config.set(_settings(torch_threads)),
+        _cluster(workers, threads_per_worker, memory_limit) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        client.register_plugin(_NoInterrupt())
+        yield DaskEngine(client=client, patience_s=patience_s)
+
+
+@contextmanager
+def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> Iterator[DaskEngine]:
+    """An engine on a scheduler that runs already; its workers, their threads and their memory are its own affair.
+
+    Parameters
+    ----------
+    address
+        ``tcp://host:8786``.
+
+    Raises
+    ------
+    EngineError
+        When no scheduler answers there.
+    """
+    try:
+        client = Client(address, set_as_default=False)
+    except (OSError, TimeoutError, ValueError) as error:
+        raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
+    with client:
+        yield DaskEngine(client=client, patience_s=patience_s)
+
+
+@contextmanager
+def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> Iterator[LocalCluster]:
+    with warnings.catch_warnings():
+        # A second run on this machine has its dashboard elsewhere; the link that is printed says where.
+        warnings.filterwarnings("ignore", message="Port .* is already in use")
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=threads_per_worker,
+            memory_limit=memory_limit,
+            dashboard_address="127.0.0.1:8787",
+            # Killed workers are told once, by the run, not by four components with tracebacks.
+            silence_logs=logging.CRITICAL,
+        )
+    with cluster:
+        yield cluster
+
+
+def _settings(torch_threads: int | None) -> dict[str, object]:
+    settings: dict[str, object] = {
+        # Blocks hold nothing that Dask could spill, and a worker that is paused for its memory would wait forever
+        # for blocks that are not Dask's to free it: it works on, or its nanny kills it.
+        "distributed.worker.memory.target": False,
+        "distributed.worker.memory.spill": False,
+        "distributed.worker.memory.pause": False,
+        # A nanny always brings its worker back. By default a cluster looks 15 s after a worker's death and, should
+        # the worker be away at that instant (slow to start, or dead again), drops its nanny for good.
+        "distributed.deploy.lost-worker-timeout": "365 days",
+    }
+    if torch_threads is not None:
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            settings[f"distributed.nanny.pre-spawn-environ.{variable}"] = torch_threads
+    return settings
+
+
+class _NoInterrupt(WorkerPlugin):
+    """Ctrl-C in a terminal reaches all its processes; stopping the workers is the driver's business."""
+
+    name = "landweave-no-interrupt"
+
+    def setup(self, worker: Worker) -> None:
+        """Called in the main thread of the worker's process."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

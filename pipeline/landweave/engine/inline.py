@@ -1,0 +1,22 @@
+"""Blocks one after another in this process: the reference that every other engine must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from landweave.lattice import BlockIndex
+from landweave.ports import BlockJob, BlockResults
+
+
+@dataclass(frozen=True)
+class InlineEngine:
+    """A plain loop. The job applies its own `torch_threads` when it is opened, here as on any worker."""
+
+    name: str = "inline"
+
+    def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> BlockResults:
+        """Results in the order of ``blocks``; the job is opened when the first one is asked for."""
+        block_function = job.open()
+        for index in blocks:
+            yield index, block_function(index)

@@ -1,0 +1,384 @@
+"""Blocks on real worker processes: each once, same bytes, and what happens when workers come and go."""
+
+import os
+import pickle
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+
+import dask
+import numpy as np
+import pytest
+
+from landweave.engine.carrier import JobCarrier, RunGuard, run_block
+from landweave.engine.clusters import connected_engine, local_engine
+from landweave.engine.dask import IN_FLIGHT_PER_THREAD, carried
+from landweave.engine.inline import InlineEngine
+from landweave.errors import EngineError, WeightsError
+from landweave.ports import BlockResult, State
+from tests.block_jobs import SquareJob, grid_of, run_squares, start_driver, wait_until
+
+SHAPE = (4, 6)
+
+
+@pytest.fixture
+def scheduler(two_workers):
+    return two_workers.client.cluster.scheduler
+
+
+@pytest.fixture
+def reference(tmp_path):
+    job = SquareJob(folder=tmp_path / "reference")
+    run_squares(job, InlineEngine(), SHAPE)
+    return job.outputs()
+
+
+def test_each_block_runs_once_and_writes_the_reference_bytes(two_workers, tmp_path, reference):
+    job = SquareJob(folder=tmp_path)
+    summary, _ = run_squares(job, two_workers, SHAPE)
+    assert summary.exit_code == 0
+    assert job.tried() == dict.fromkeys(grid_of(*SHAPE), 1)
+    assert job.outputs() == reference
+    assert set(job.opened().values()) == {1}
+    assert len(job.opened()) == 2
+
+
+def test_one_worker_gives_the_same(tmp_path, reference):
+    job = SquareJob(folder=tmp_path)
+    with local_engine(workers=1) as engine:
+        summary, _ = run_squares(job, engine, SHAPE)
+    assert summary.exit_code == 0
+    assert job.tried() == dict.fromkeys(grid_of(*SHAPE), 1)
+    assert job.outputs() == reference
+    assert len(job.opened()) == 1
+
+
+def test_what_a_block_raises_is_its_state_and_only_it_is_run_again(two_workers, tmp_path, reference):
+    trouble = {(0, 1): "read", (1, 2): "predict", (2, 3): "bug"}
+    broken = SquareJob(folder=tmp_path, trouble=trouble)
+    summary, ledger = run_squares(broken, two_workers, SHAPE)
+    assert summary.exit_code == 3
+    assert [ledger.state(index) for index in trouble] == [State.READ_FAILED, State.MODEL_FAILED, State.FAILED]
+    assert ledger.reason((0, 1)) == "tile 0612.jp2: 4 of 12 code blocks missing"
+
+    repaired = SquareJob(folder=tmp_path)
+    summary, _ = run_squares(repaired, two_workers, SHAPE)
+    assert (summary.ran, summary.exit_code) == (3, 0)
+    assert repaired.outputs() == reference
+
+
+def test_blocks_on_a_worker_that_dies_are_run_again(two_workers, tmp_path, reference, capfd):
+    job = SquareJob(folder=tmp_path, trouble={(1, 1): "die once"})
+    summary, _ = run_squares(job, two_workers, SHAPE)
+    assert summary.exit_code == 0
+    assert job.outputs() == reference
+    assert job.tried()[1, 1] == 2
+    assert capfd.readouterr().err == ""
+
+
+def test_a_block_that_kills_again_alone_is_named_and_the_others_complete(two_workers, tmp_path, capfd):
+    job = SquareJob(folder=tmp_path, trouble={(1, 1): "die always", (2, 2): "die once"})
+    summary, ledger = run_squares(job, two_workers, SHAPE)
+    assert summary.exit_code == 3
+    assert summary.counts[State.DONE] == 23
+    [failure] = ledger.failures()
+    assert (failure.index, failure.state) == ((1, 1), State.SUSPECT)
+    assert "died twice, the second time with no other block in flight" in failure.reason
+    assert job.tried()[1, 1] == 2
+    assert set(job.opened().values()) == {1}
+    assert capfd.readouterr().err == ""
+
+
+def test_a_suspect_flies_alone(two_workers, tmp_path):
+    @dataclass(frozen=True, kw_only=True)
+    class Witness(SquareJob):
+        """Counts, in each attempt at the deadly block's second try, who else is at work."""
+
+        def square(self, index):
+            busy = self.folder / "busy"
+            busy.mkdir(exist_ok=True)
+            (busy / f"{index[0]}-{index[1]}").touch()
+            if (self.folder / "died-2-3").exists() and index == (2, 3):
+                # Those that died with the worker left their names; whoever runs now is younger than the death.
+                died = (self.folder / "died-2-3").stat().st_mtime_ns
+                others = [path for path in busy.iterdir() if path.stat().st_mtime_ns > died and path.name != "2-3"]
+                (self.folder / "company").write_text(" ".join(path.name for path in others))
+            result = super().square(index)
+            (busy / f"{index[0]}-{index[1]}").unlink()
+            return result
+
+    job = Witness(folder=tmp_path, trouble={(2, 3): "die once"}, block_seconds=0.02)
+    summary, _ = run_squares(job, two_workers, SHAPE)
+    assert summary.exit_code == 0
+    assert (tmp_path / "company").read_text() == ""
+
+
+def test_blocks_are_drawn_as_room_appears(two_workers, tmp_path):
+    drawn, answered, most = 0, 0, 0
+
+    def blocks():
+        nonlocal drawn, most
+        for index in grid_of(10, 10):
+            drawn += 1
+            most = max(most, drawn - answered)
+            yield index
+
+    for _ in two_workers.run(SquareJob(folder=tmp_path), blocks()):
+        answered += 1
+    assert (drawn, answered) == (100, 100)
+    assert most == IN_FLIGHT_PER_THREAD * 4
+
+
+def test_a_task_carries_a_name_and_an_index(two_workers, tmp_path):
+    """Measured on the scheduler, with a job of 200 kB."""
+
+    def sizes(dask_scheduler):
+        specs = [task.run_spec for task in dask_scheduler.tasks.values()]
+        return [len(pickle.dumps(spec)) for spec in specs]
+
+    job = SquareJob(folder=tmp_path, key="f" * 64, ballast=os.urandom(200_000), block_seconds=0.1)
+    with closing(two_workers.run(job, grid_of(*SHAPE))) as results:
+        next(results)
+        found = two_workers.client.run_on_scheduler(sizes)
+    assert found
+    assert max(found) < 2000
+    assert len(pickle.dumps((run_block, "landweave-" + 64 * "f" + "-12345678", (1000, 1000)))) < 2000
+
+
+def test_a_late_worker_gets_the_job(two_workers, tmp_path):
+    job = SquareJob(folder=tmp_path, block_seconds=0.05)
+    deadline = time.monotonic() + 60
+
+    def until_three_work():
+        column = 0
+        while len(job.opened()) < 3 and time.monotonic() < deadline:
+            yield 0, column
+            column += 1
+
+    results = two_workers.run(job, until_three_work())
+    next(results)
+    two_workers.client.cluster.scale(3)
+    answered = 1 + sum(1 for _ in results)
+    two_workers.client.cluster.scale(2)
+    assert set(job.opened().values()) == {1}
+    assert len(job.opened()) == 3
+    assert job.tried().total() == answered
+    wait_until(lambda: len(two_workers.client.nthreads()) == 2)
+
+
+def test_a_run_leaves_the_cluster_as_it_was(two_workers, scheduler, tmp_path):
+    before = scheduler.allowed_failures
+    assert before > 0
+    with closing(two_workers.run(SquareJob(folder=tmp_path), grid_of(*SHAPE))) as results:
+        next(results)
+        assert scheduler.allowed_failures == 0
+        assert carried_jobs(two_workers) == 2
+    assert scheduler.allowed_failures == before
+    assert carried_jobs(two_workers) == 0
+    assert not guards(scheduler)
+    wait_until(lambda: not scheduler.tasks)
+
+
+def test_two_runs_side_by_side_do_not_disturb_each_other(two_workers, scheduler, tmp_path):
+    before = scheduler.allowed_failures
+    with connected_engine(scheduler.address) as other:
+        first = two_workers.run(SquareJob(folder=tmp_path / "a"), grid_of(*SHAPE))
+        second = other.run(SquareJob(folder=tmp_path / "b"), grid_of(*SHAPE))
+        next(first), next(second)
+        first.close()
+        assert scheduler.allowed_failures == 0
+        assert sum(1 for _ in second) == 23
+    assert scheduler.allowed_failures == before
+
+
+def test_a_driver_that_is_killed_leaves_nothing_behind(two_workers, scheduler, tmp_path):
+    before = scheduler.allowed_failures
+    driver = start_driver(tmp_path, scheduler.address, (20, 20), 0.2)
+    try:
+        wait_until(lambda: len(SquareJob(folder=tmp_path).outputs()) > 3)
+        assert (scheduler.allowed_failures, len(guards(scheduler))) == (0, 1)
+    finally:
+        driver.kill()
+        driver.communicate()
+    wait_until(lambda: not guards(scheduler) and carried_jobs(two_workers) == 0)
+    assert scheduler.allowed_failures == before
+    assert not any(name.startswith("landweave-squares") for name in scheduler.worker_plugins)
+
+
+def test_closing_takes_back_what_has_not_begun(two_workers, scheduler, tmp_path):
+    job = SquareJob(folder=tmp_path, block_seconds=0.3)
+    results = two_workers.run(job, grid_of(*SHAPE))
+    next(results)
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < 5
+    wait_until(lambda: not scheduler.tasks)
+    tried = job.tried().total()
+    time.sleep(0.5)
+    assert job.tried().total() == tried <= 4 + IN_FLIGHT_PER_THREAD * 4
+
+
+def test_a_job_that_cannot_be_opened_ends_the_run(two_workers, tmp_path):
+    with pytest.raises(WeightsError, match="3 tensors are missing"):
+        run_squares(Unfit(folder=tmp_path), two_workers, SHAPE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unfit(SquareJob):
+    def open(self):
+        raise WeightsError("3 tensors are missing")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looking(SquareJob):
+    """Says what a block sees of its process."""
+
+    def square(self, index):
+        beside = dask.delayed(threading.get_ident)().compute()
+        return BlockResult(
+            state=State.DONE,
+            counts={
+                "stayed": beside == threading.get_ident(),
+                "main": threading.current_thread() is threading.main_thread(),
+                "omp": int(os.environ.get("OMP_NUM_THREADS", 0)),
+                "mkl": int(os.environ.get("MKL_NUM_THREADS", 0)),
+            },
+        )
+
+
+def test_inside_a_block_nothing_goes_to_the_scheduler(two_workers, tmp_path):
+    counts = [result.counts for _, result in two_workers.run(Looking(folder=tmp_path), grid_of(2, 4))]
+    assert {(seen["stayed"], seen["main"]) for seen in counts} == {(1, 0)}
+
+
+def test_workers_are_started_with_the_threads_of_the_run(two_workers, tmp_path):
+    counts = [result.counts for _, result in two_workers.run(Looking(folder=tmp_path), grid_of(2, 4))]
+    assert {(seen["omp"], seen["mkl"]) for seen in counts} == {(2, 2)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Torch(SquareJob):
+    """Applies its threads as a model does, in the thread that computes, and says what torch then uses."""
+
+    def square(self, index):
+        import torch
+
+        torch.set_num_threads(self.torch_threads)
+        return BlockResult(state=State.DONE, counts={"threads": torch.get_num_threads()})
+
+
+@pytest.mark.slow
+def test_torch_has_the_same_threads_inline_and_on_workers(two_workers, tmp_path):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            job = Torch(folder=tmp_path, torch_threads=threads)
+            for engine in (InlineEngine(), two_workers):
+                counts = [result.counts["threads"] for _, result in engine.run(job, grid_of(2, 4))]
+                assert counts == [threads] * 8
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_without_workers_a_run_ends_with_an_error():
+    with (
+        local_engine(workers=0, patience_s=1.5) as engine,
+        pytest.raises(EngineError, match=r"No worker at tcp://.* for \d s, and 1 blocks in flight"),
+    ):
+        list(engine.run(Looking(folder=None), [(0, 0)]))
+
+
+def test_an_address_where_nobody_answers_is_an_error(free_port):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        address = f"tcp://127.0.0.1:{free_port}"
+        with pytest.raises(EngineError, match=address), connected_engine(address):
+            pass
+
+
+def test_the_engine_says_where_to_look(two_workers):
+    assert two_workers.dashboard_link.startswith("http://127.0.0.1:")
+    assert two_workers.name == f"dask: 2 workers, 4 threads, dashboard {two_workers.dashboard_link}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Greedy(SquareJob):
+    """Takes 1 GB for one of its blocks."""
+
+    def square(self, index):
+        if index == (1, 1):
+            taken = np.ones(125_000_000)
+            time.sleep(5 * taken[-1])
+        return super().square(index)
+
+
+@pytest.mark.slow
+def test_a_block_that_takes_too_much_memory_is_named(tmp_path):
+    with local_engine(workers=2, memory_limit=600_000_000) as engine:
+        summary, ledger = run_squares(Greedy(folder=tmp_path), engine, SHAPE)
+    assert summary.counts[State.DONE] == 23
+    assert ledger.state((1, 1)) is State.SUSPECT
+    assert "out of memory" in ledger.reason((1, 1))
+
+
+@pytest.mark.slow
+def test_a_scheduler_that_goes_away_is_an_error_and_no_hang(tmp_path, free_port):
+    with processes_of_a_cluster(free_port) as (address, scheduler_process):
+        job = SquareJob(folder=tmp_path, block_seconds=0.2)
+        with connected_engine(address) as engine:
+            results = engine.run(job, grid_of(20, 20))
+            next(results)
+            scheduler_process.kill()
+            started = time.monotonic()
+            with pytest.raises(EngineError, match="went away"):
+                list(results)
+            assert time.monotonic() - started < 30
+
+
+@pytest.mark.slow
+def test_workers_that_all_go_away_are_an_error_and_no_hang(tmp_path):
+    with local_engine(workers=1, patience_s=3) as engine:
+        results = engine.run(SquareJob(folder=tmp_path, block_seconds=0.2), grid_of(20, 20))
+        next(results)
+        engine.client.cluster.scale(0)
+        with pytest.raises(EngineError, match="No worker"):
+            list(results)
+
+
+@contextmanager
+def processes_of_a_cluster(port):
+    """A scheduler and a worker as a person starts them."""
+    address = f"tcp://127.0.0.1:{port}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--port", str(port), "--no-dashboard"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "2", "--no-dashboard"]
+    started = [subprocess.Popen(line, env=environment, stderr=subprocess.DEVNULL) for line in (command, worker)]
+    try:
+        yield address, started[0]
+    finally:
+        for process in started:
+            process.terminate()
+            process.wait()
+
+
+def guards(scheduler):
+    return [plugin for plugin in scheduler.plugins.values() if isinstance(plugin, RunGuard)]
+
+
+def carried_jobs(engine):
+    """Workers that hold a job."""
+    held = engine.client.run(
+        lambda dask_worker: sum(isinstance(plugin, JobCarrier) for plugin in dask_worker.plugins.values())
+    )
+    return sum(held.values())
+
+
+def test_the_name_of_a_run_is_its_own(two_workers, tmp_path):
+    job = SquareJob(folder=tmp_path)
+    with carried(two_workers.client, job) as first, carried(two_workers.client, job) as second:
+        assert first != second
+        assert carried_jobs(two_workers) == 4
