@@ -77,7 +77,7 @@ def _whole(blending: Blending, extent: Extent) -> np.ndarray:
 
 
 def _banded(blending: Blending, extent: Extent, cell: int = 1) -> np.ndarray:
-    band = Band(blending, extent)
+    band = Band(blending, extent, cell)
     top, done = extent.y.start, []
     for window in blending.lattice.windows(extent, blending.support):
         stop = max(top, min(window.y.start + blending.support.start, extent.y.stop)) // cell * cell

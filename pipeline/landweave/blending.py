@@ -108,11 +108,14 @@ class Band:
         Lattice and profile.
     extent
         The block, in base pixels.
+    cell
+        Rows are finished in multiples of it: base pixels a side of an output pixel.
     """
 
-    def __init__(self, blending: Blending, extent: Extent) -> None:
+    def __init__(self, blending: Blending, extent: Extent, cell: int = 1) -> None:
         self._blending = blending
         self._extent = extent
+        self._cell = cell
         self._sums: Array | None = None
         self._weights: Array | None = None
         self._top = extent.y.start
@@ -151,8 +154,8 @@ class Band:
 
     def _allocate(self, like: Array) -> None:
         xp = array_namespace(like)
-        # Rows wait below the windows' own when the output is coarser than they are: room for twice a window.
-        rows = min(2 * self._blending.lattice.window, self._extent.y.stop - self._top)
+        # Of a cell that is not whole yet up to ``cell - 1`` rows wait above a window's own.
+        rows = min(self._blending.lattice.window + self._cell - 1, self._extent.y.stop - self._top)
         shape = (like.shape[0], rows, self._extent.x.size)
         self._sums = xp.zeros(shape, dtype=xp.float32, device=device(like))
         weights = self._blending.weights

@@ -64,11 +64,6 @@ class Files(Section):
     files: str | tuple[str, ...]
     band: int = Field(default=1, ge=1)
 
-    @property
-    def patterns(self) -> tuple[str, ...]:
-        """The patterns, always several."""
-        return (self.files,) if isinstance(self.files, str) else self.files
-
 
 class Delivery(Section):
     """How tiles of one delivery are read."""
@@ -76,7 +71,10 @@ class Delivery(Section):
     crs: str | None = Field(default=None, description="used where a tile's own CRS is missing or cannot be read")
     nodata: float | None = Field(default=None, description="value without data, instead of the files' own tag")
     collar: bool = Field(default=False, description="black pixels connected to a tile's edge are no data")
+    collar_level: float = Field(default=8, ge=0, description="brightest value of a collar pixel")
     resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
+    order: Literal["name", "listed"] = Field(default="name", description="which tile wins where tiles overlap")
+    nodes: Literal["corner", "centre"] = Field(default="corner", description="what the origin in the headers names")
 
 
 class MosaicInput(Delivery):
@@ -103,6 +101,13 @@ class ElevationInput(Section):
 Input = Annotated[MosaicInput | ElevationInput, Field(discriminator="kind")]
 
 
+class Coding(Section):
+    """How metres became a byte: ``clip(round(metres * scale + offset), 0, 255)``."""
+
+    scale: float
+    offset: float = 0.0
+
+
 class ModelSection(Section):
     """Which model answers, with which weights, and how it computes."""
 
@@ -113,7 +118,7 @@ class ModelSection(Section):
     pixel: Number | None = Field(
         default=None, description="feed pixels of this size although the card was trained on others"
     )
-    coding: dict[str, float] | None = Field(default=None, description="byte coding of heights: scale and offset")
+    coding: Coding | Literal["delivered"] | None = Field(default=None, description="how heights became bytes")
     keep_untrained: bool = False
     device: str = "auto"
     batch_size: int | None = Field(default=None, ge=1)
@@ -241,5 +246,5 @@ def _problem(problem: Any) -> str:
 
 def _all_keys() -> Iterable[str]:
     sections = (Config, Area, GridSection, Files, MosaicInput, ElevationInput, ElevationInput.Model)
-    more = (ModelSection, Windows, Output, EngineSection)
+    more = (Coding, ModelSection, Windows, Output, EngineSection)
     return sorted({key for part in (*sections, *more) for key in part.model_fields} - {"root"})

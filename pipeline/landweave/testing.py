@@ -125,6 +125,15 @@ class ArraySource:
     valid: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        return self.values.dtype
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its shape."""
+        return {"array": self.values.shape}
+
+    @property
     def meaning(self) -> Mapping[str, Any]:
         """Digest of the pixels."""
         return {"array": sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()}

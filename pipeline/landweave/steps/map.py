@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -292,7 +292,7 @@ class _Canvas:
     results: dict[str, NDArray[Any]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.band = Band(self.job.blending, self.extent)
+        self.band = Band(self.job.blending, self.extent, cell=self.job.factor)
         self.top = self.extent.y.start
         shapes = {"probability": (len(self.job.legend), *self.wanted.shape)}
         self.results = {
@@ -334,7 +334,7 @@ class _Canvas:
         probabilities = drop_untrained(probabilities, trained)
         channel, best = decide(probabilities, trained)
         codes = np.array(legend.codes, np.uint8)
-        answers = {
+        answers: dict[str, Callable[[], NDArray[np.uint8]]] = {
             "landcover": lambda: codes[_host(channel)],
             "confidence": lambda: _scaled(best),
             "probability": lambda: _scaled(probabilities),
@@ -344,7 +344,8 @@ class _Canvas:
 
 
 def _host(array: Array) -> NDArray[Any]:
-    return np.asarray(to_device(array, "cpu"))  # type: ignore[no-untyped-call]  # array-api-compat is untyped
+    move: Any = to_device  # array-api-compat has no types
+    return np.asarray(move(array, "cpu"))
 
 
 def _scaled(probability: Array) -> NDArray[np.uint8]:

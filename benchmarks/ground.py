@@ -1,0 +1,76 @@
+"""What both benchmarks run on: made-up tiles, a card for U-Net ResNet-34, and a configuration over any area."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import yaml
+from affine import Affine
+from safetensors.torch import save_file
+
+from landweave.config import Config, load_config
+from landweave.models.builders import build
+from landweave.models.registry import find_card
+
+BANDS = ("R", "G", "B", "NIR")
+ORIGIN = (700000.0, 6600000.0)
+PIXEL = 0.2
+TILE = 1024
+
+
+def write_tiles(folder: Path, side: int) -> None:
+    """Textured RGBI tiles, deflate GeoTIFF, over ``side`` x ``side`` pixels south-east of `ORIGIN`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    profile: dict[str, Any] = {
+        "driver": "GTiff", "dtype": "uint8", "count": len(BANDS), "width": TILE, "height": TILE, "crs": "EPSG:2154",
+        "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
+    }  # fmt: skip
+    for top in range(0, side, TILE):
+        for left in range(0, side, TILE):
+            # Neighbouring pixels alike, as on the ground: noise alone would not compress.
+            coarse = rng.integers(40, 200, (len(BANDS), TILE // 8, TILE // 8), np.uint8)
+            pixels = coarse.repeat(8, 1).repeat(8, 2) + rng.integers(0, 9, (len(BANDS), TILE, TILE), np.uint8)
+            transform = Affine(PIXEL, 0, ORIGIN[0] + left * PIXEL, 0, -PIXEL, ORIGIN[1] - top * PIXEL)
+            with rasterio.open(folder / f"{top}_{left}.tif", "w", transform=transform, **profile) as dataset:
+                dataset.write(pixels)
+
+
+def write_card(folder: Path, *, encoder: str, window: int) -> None:
+    """A card ``card.yaml`` for a U-Net over `BANDS` with the 19 classes of CoSIA, and random ``weights``."""
+    normal = {"mean": 110.0, "std": 50.0}
+    content = {
+        "name": "benchmark",
+        "title": f"U-Net with {encoder}, random weights",
+        "builder": {"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": encoder}},
+        "inputs": {"AERIAL_RGBI": {"pixel": PIXEL, "bands": {band: normal for band in BANDS}}},
+        "window": {"size": window, "overlap": window // 4, "multiple": 32},
+        "outputs": {"AERIAL_LABEL-COSIA": {"pixel": PIXEL, "legend": "cosia"}},
+    }
+    (folder / "card.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    network = build(find_card(folder / "card.yaml"), window)
+    save_file(network.state_dict(), folder / "weights.safetensors")
+
+
+def write_config(folder: Path, *, side: int, block: int, chunk: int) -> Config:
+    """The configuration of a map over ``side`` x ``side`` pixels, to a store of its own."""
+    x0, y1 = ORIGIN
+    content = {
+        "area": {"bounds": [x0, y1 - side * PIXEL, x0 + side * PIXEL, y1]},
+        "grid": {"crs": "EPSG:2154"},
+        "inputs": {
+            "AERIAL_RGBI": {
+                "kind": "mosaic",
+                "bands": {band: {"files": "tiles", "band": number} for number, band in enumerate(BANDS, 1)},
+            }
+        },
+        "model": {"card": "card.yaml", "weights": "weights.safetensors"},
+        "output": {"store": f"map-{side}.zarr", "block": block, "chunk": chunk},
+        "engine": {"kind": "dask", "workers": 1},
+    }
+    path = folder / f"map-{side}.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return load_config(path)

@@ -1,0 +1,124 @@
+"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about five minutes).
+
+A real worker behind its nanny maps 1, 4 and 16 blocks, each area in a process of its own. Its resident memory is
+looked at every few milliseconds; what counts is the peak beyond its memory after a first block, when libraries and
+model are there. It must not grow with the area, and be near what the plan said of inputs, sums, outputs and batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from ground import write_card, write_config, write_tiles
+
+from landweave import api
+from landweave.assembly import MapRun, assemble
+from landweave.budget import GIB
+from landweave.engine.clusters import local_engine
+from landweave.engine.dask import DaskEngine
+from landweave.work.runner import Attempted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Peak:
+    """One area: its blocks, the promise, and the peak beyond the memory after the first block; bytes."""
+
+    blocks: int
+    promised: int
+    measured: int
+
+    @property
+    def ratio(self) -> float:
+        """Measured over promised."""
+        return self.measured / self.promised
+
+
+class Watch:
+    """Highest resident memory of a process while the ``with`` block lasts."""
+
+    def __init__(self, pid: int) -> None:
+        self._process = psutil.Process(pid)
+        self._over = threading.Event()
+        self.peak = 0
+
+    def __enter__(self) -> Watch:
+        self._thread = threading.Thread(target=self._look)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.003):
+            self.peak = max(self.peak, self._process.memory_info().rss)
+
+
+def measure(
+    folder: Path, *, block: int, sides: tuple[int, ...] = (1, 2, 4), encoder: str = "resnet34", window: int = 512
+) -> list[Peak]:
+    """Peaks for areas of ``side ** 2`` blocks."""
+    write_tiles(folder / "tiles", max(sides) * block)
+    write_card(folder, encoder=encoder, window=window)
+    return [_peak(folder, side, block) for side in sides]
+
+
+def _peak(folder: Path, side: int, block: int) -> Peak:
+    made = assemble(write_config(folder, side=side * block, block=block, chunk=block // 4))
+    with local_engine(workers=1, torch_threads=2) as engine:
+        (pid,) = engine.client.run(_settle_and_tell).values()
+        api.prepare_output(made)
+        _run(made, engine, side=1)
+        engine.client.run(_settle_and_tell)
+        before = psutil.Process(pid).memory_info().rss
+        with Watch(pid) as watch:
+            _run(made, engine, side=side)
+    # A run takes its model with it when it ends: the second one loads it again, so that the promise holds it too.
+    return Peak(blocks=side**2, promised=made.memory.worker, measured=watch.peak - before)
+
+
+def _settle_and_tell() -> int:
+    """Give freed memory back to the system; the process's number."""
+    import ctypes
+    import gc
+    import os
+
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    return os.getpid()
+
+
+def _run(made: MapRun, engine: DaskEngine, *, side: int) -> None:
+    blocks = [(row, column) for row in range(side) for column in range(side)]
+    for _, result in engine.run(Attempted(made.job), blocks):
+        if result.reason:
+            raise RuntimeError(result.reason)
+
+
+def report(peaks: list[Peak]) -> str:
+    """The peaks as a table."""
+    lines = [f"{'blocks':>7} {'promised GiB':>13} {'measured GiB':>13} {'ratio':>6}"]
+    lines += [
+        f"{peak.blocks:>7} {peak.promised / GIB:>13.3f} {peak.measured / GIB:>13.3f} {peak.ratio:>6.2f}" for peak in peaks
+    ]
+    lines.append(f"largest over smallest: {max(p.measured for p in peaks) / min(p.measured for p in peaks):.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--block", type=int, default=2048, help="pixels a side of a block")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(report(measure(Path(folder), block=arguments.block)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about six minutes on two cores).
+
+Both use the same network, batch, memory layout and torch threads, and take turns, since machines are shared and
+noisy; the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run reads tiles, normalises,
+predicts, takes the softmax, blends, decides and writes Zarr, on a Dask worker behind its nanny.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from ground import write_card, write_config, write_tiles
+
+from landweave import api
+from landweave.assembly import assemble
+from landweave.config import Config
+from landweave.engine.clusters import local_engine
+from landweave.models.builders import load
+from landweave.ports import Engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One measured run: windows, seconds of it and of as many bare passes, seconds by stage."""
+
+    windows: int
+    run_seconds: float
+    bare_seconds: float
+    stages: Mapping[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Bare over run: 1 when everything but the network were free."""
+        return self.bare_seconds / self.run_seconds
+
+
+def measure(folder: Path, *, side: int, block: int, turns: int, encoder: str = "resnet34", window: int = 512) -> list[Turn]:
+    """Take turns of a whole run and of bare passes over the same number of windows."""
+    write_tiles(folder / "tiles", side)
+    write_card(folder, encoder=encoder, window=window)
+    config = write_config(folder, side=side, block=block, chunk=min(block, 512 if block % 512 == 0 else block // 4))
+    with local_engine(workers=1, torch_threads=2) as engine:
+        _warm(engine)
+        return [_turn(config, engine, number) for number in range(turns)]
+
+
+def _warm(engine: Engine) -> None:
+    """Import what a worker needs before the clock runs."""
+    engine.client.run(lambda: __import__("landweave.assembly"))  # type: ignore[attr-defined]
+
+
+def _turn(config: Config, engine: Engine, number: int) -> Turn:
+    output = config.output.model_copy(update={"store": f"turn-{number}.zarr"})
+    config = config.model_copy(update={"output": output})
+    windows = api.plan(config).windows
+    bare = _bare_seconds(config, windows)
+    started = time.perf_counter()
+    summary = api.run(config, engine=engine)
+    seconds = time.perf_counter() - started
+    return Turn(windows=windows, run_seconds=seconds, bare_seconds=bare, stages=summary.stage_seconds)
+
+
+def _bare_seconds(config: Config, windows: int) -> float:
+    """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
+    model = assemble(config).job.model
+    network = load(model.card, model.window, model.weights)
+    layout = torch.channels_last if model.card.numerics.channels_last else torch.contiguous_format
+    batch = torch.randn(model.batch_size, 4, model.window, model.window).to(memory_format=layout)
+    torch.set_num_threads(model.torch_threads)
+    network = network.to(memory_format=layout)
+    passes = -(-windows // (3 * model.batch_size))
+    with torch.inference_mode():
+        network({"AERIAL_RGBI": batch})
+        looks = [_timed(lambda: network({"AERIAL_RGBI": batch}), passes) for _ in range(3)]
+    return min(looks) / passes / model.batch_size * windows
+
+
+def _timed(call, times: int) -> float:
+    started = time.perf_counter()
+    for _ in range(times):
+        call()
+    return time.perf_counter() - started
+
+
+def report(turns: list[Turn]) -> str:
+    """The turns as a table, with the median ratio."""
+    lines = [f"{'windows':>8} {'run s':>8} {'bare s':>8} {'ratio':>6}"]
+    lines += [f"{t.windows:>8} {t.run_seconds:>8.1f} {t.bare_seconds:>8.1f} {t.ratio:>6.3f}" for t in turns]
+    middle = sorted(turns, key=lambda turn: turn.ratio)[len(turns) // 2]
+    lines.append(f"median ratio {statistics.median(turn.ratio for turn in turns):.3f}")
+    lines.append("milliseconds a window of the middle turn, two threads side by side:")
+    for stage, seconds in middle.stages.items():
+        lines.append(f"  {stage:<8} {1000 * seconds / middle.windows:>8.2f}")
+    lines.append(f"  {'(bare)':<8} {1000 * middle.bare_seconds / middle.windows:>8.2f}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        print(report(measure(Path(folder), side=arguments.side, block=arguments.side // 2, turns=arguments.turns)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,285 @@
+"""What a notebook calls, and the command too: check, plan, run, status, predict, open_map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landweave.assembly import EngineSettings, MapRun, assemble
+from landweave.config import Config, load_config, parse_config
+from landweave.engine.clusters import connected_engine, local_engine
+from landweave.engine.inline import InlineEngine
+from landweave.errors import OutputError
+from landweave.formats.cog import write_cog
+from landweave.formats.picture import write_picture
+from landweave.lazy import predict
+from landweave.ports import BlockResult, Engine, State
+from landweave.steps.map_plan import MapPlan, plan_map
+from landweave.store.ledgers import ZarrLedger, create_map_ledger
+from landweave.store.maps import MapStore, create_map, read_attributes
+from landweave.store.overviews import create_overviews, mark_overviews, overviews_complete
+from landweave.store.views import open_map
+from landweave.work.fingerprint import Fingerprint, differences
+from landweave.work.lease import hold
+from landweave.work.ledger import Failure, Ledger
+from landweave.work.plan import BlockPlan, Task, plan_blocks
+from landweave.work.progress import Progress, SilentProgress
+from landweave.work.runner import Attempted, Summary, run_blocks
+
+__all__ = [
+    "Check",
+    "Status",
+    "check",
+    "load_config",
+    "open_map",
+    "parse_config",
+    "plan",
+    "predict",
+    "run",
+    "status",
+]
+
+LEASE = ".lease"
+"""Ending of the object beside a map that one driver holds while it writes."""
+
+LEDGER_ROOT = "ledger/zarr.json"
+"""Object without which a map has no ledger yet."""
+
+
+TERMINATE_SHARE = 0.95
+"""Of its memory limit at which a nanny kills its worker (``distributed.worker.memory.terminate``)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What a configuration comes to, before any price: `run` holds everything resolved."""
+
+    run: MapRun
+
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """The findings as lines of a table."""
+        made = self.run
+        grid, lattice = made.template.grid, made.job.blending.lattice
+        described = [(name, _told(item.source.describe())) for name, item in made.job.inputs.items()]
+        return [
+            ("model", f"{made.card.name}: {made.card.title}"),
+            ("weights", str(made.job.model.meaning["weights"])),
+            ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
+            ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {made.job.blending.blend}"),
+            ("blocks", f"{len(made.job.blocks):,} of {made.template.blocks.size:,} px"),
+            *described,
+            *[("note", note) for note in made.notes],
+        ]
+
+    def __str__(self) -> str:
+        width = max(len(name) for name, _ in self.rows)
+        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.rows)
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    """Facts in one line, nested ones in brackets."""
+    told = {key: f"({_told(value)})" if isinstance(value, Mapping) else value for key, value in facts.items()}
+    return ", ".join(f"{key}: {value}" for key, value in told.items())
+
+
+def check(config: Config) -> Check:
+    """Whether ``config`` can be carried out: inputs, card, weights, memory and output, all looked at, none written.
+
+    Raises
+    ------
+    LandweaveError
+        With the reason and what to do.
+    """
+    made = assemble(config)
+    made.job.model.open()
+    made.target.check_writable()
+    _ledger(made)
+    return Check(run=made)
+
+
+def plan(config: Config, *, stale: bool = False) -> MapPlan:
+    """What `run` would do, with its price. Reads no pixel and runs no model.
+
+    Parameters
+    ----------
+    config
+        From `load_config`.
+    stale
+        Whether blocks whose scenes changed since they were done are run again.
+    """
+    made = assemble(config)
+    return _plan(made, _blocks(made, _ledger(made), stale))
+
+
+def run(
+    config: Config,
+    *,
+    stale: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Map what is not mapped yet, and write what the configuration asks for beside the map.
+
+    Parameters
+    ----------
+    config
+        From `load_config`.
+    stale
+        Whether blocks whose scenes changed since they were done are run again.
+    engine
+        Who runs the blocks, instead of the configuration's own.
+    progress
+        Who hears of every block.
+
+    Returns
+    -------
+    Summary
+        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed.
+
+    Raises
+    ------
+    LandweaveError
+        Before anything is written, when the configuration cannot be carried out.
+    """
+    made = check(config).run
+    progress = progress or SilentProgress()
+    with hold(*made.target.beside(LEASE)) as lease:
+        store, ledgers = prepare_output(made)
+        ledger = Ledger.load(ledgers, made.template.arrays)
+        blocks = _blocks(made, ledger, stale)
+        for index in blocks.blocks(Task.OUTSIDE):
+            if ledger.state(index) is not State.OUTSIDE:
+                ledger.mark(index, BlockResult(state=State.OUTSIDE))
+        with _engine(made.engine, made.job.torch_threads, engine) as chosen:
+            if blocks.todo:
+                mark_overviews(store, complete=False)
+            summary = run_blocks(made.job, chosen, ledger, ledgers, blocks=blocks.todo, progress=progress, lease=lease)
+            if not overviews_complete(store):
+                _write_overviews(store, chosen)
+                mark_overviews(store, complete=True)
+                store.finalize()
+    _write_files(made)
+    return summary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a map is.
+
+    Attributes
+    ----------
+    counts
+        Blocks by state.
+    failures
+        Blocks that failed, with the reason of each.
+    """
+
+    counts: dict[State, int]
+    failures: tuple[Failure, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return all(state.finished for state, count in self.counts.items() if count)
+
+    def __str__(self) -> str:
+        found = {state.name.lower().replace("_", " "): count for state, count in self.counts.items() if count}
+        lines = [f"{name:<13} {count:>9,}" for name, count in found.items()]
+        return "\n".join([*lines, *map(str, self.failures)])
+
+
+def status(where: str | Path, **options: Any) -> Status:
+    """How far the map at ``where`` is, and which blocks failed and why.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the store.
+    options
+        Of the object store.
+    """
+    found = open_map(where, **options)
+    ledger = Ledger.load(ZarrLedger(target=found.store.target), found.store.template.arrays)
+    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
+
+
+def _ledger(made: MapRun) -> Ledger:
+    """The ledger of the output, or a new one where there is no map yet; another run's map is refused."""
+    attributes = read_attributes(made.target)
+    if attributes is None:
+        return Ledger(made.job.blocks.shape, made.template.arrays)
+    meaning = attributes.get("provenance", {}).get("meaning", {})
+    if differing := differences(Fingerprint(meaning), made.fingerprint):
+        raise OutputError(
+            f"{made.target} holds the map of another run. What differs:\n"
+            + "\n".join(f"- {line}" for line in differing)
+            + "\nChoose another output.store, or remove that map."
+        )
+    if not made.target.exists(LEDGER_ROOT):
+        return Ledger(made.job.blocks.shape, made.template.arrays)
+    return Ledger.load(ZarrLedger(target=made.target), made.template.arrays)
+
+
+def prepare_output(made: MapRun) -> tuple[MapStore, ZarrLedger]:
+    """The map and the ledger to go on with, declared where they are not there yet."""
+    store = made.job.store
+    assert isinstance(store, MapStore)
+    if read_attributes(made.target) is None:
+        create_map(made.target, made.template)
+    # Not in one with the map: a driver may have been killed between the two.
+    if not made.target.exists(LEDGER_ROOT):
+        return store, create_map_ledger(store)
+    return store, ZarrLedger(target=made.target)
+
+
+def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
+    return plan_blocks(
+        made.job.blocks,
+        ledger,
+        outside=made.job.outside,
+        input_version=made.job.input_version,
+        recompute_stale=stale,
+    )
+
+
+def _plan(made: MapRun, blocks: BlockPlan) -> MapPlan:
+    return plan_map(made.job, blocks, memory=made.memory, notes=made.notes)
+
+
+@contextmanager
+def _engine(settings: EngineSettings, torch_threads: int | None, given: Engine | None) -> Iterator[Engine]:
+    if given is not None:
+        yield given
+    elif settings.kind == "inline":
+        yield InlineEngine()
+    elif settings.address:
+        with connected_engine(settings.address) as engine:
+            yield engine
+    else:
+        with local_engine(
+            workers=settings.workers,
+            memory_limit=int(settings.worker_bytes / TERMINATE_SHARE),
+            torch_threads=torch_threads,
+        ) as engine:
+            yield engine
+
+
+def _write_overviews(store: MapStore, engine: Engine) -> None:
+    for job in create_overviews(store):
+        for index, result in engine.run(Attempted(job), job.blocks):
+            if result.state is not State.DONE:
+                raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
+
+
+def _write_files(made: MapRun) -> None:
+    output, config = made.config.output, made.config
+    if output.cog or output.picture:
+        found = open_map(made.target)
+        if output.cog:
+            write_cog(found, config.path(output.cog))
+        if output.picture:
+            write_picture(found, config.path(output.picture))

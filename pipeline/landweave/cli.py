@@ -1,0 +1,98 @@
+"""The ``landweave`` command: each verb loads a configuration, calls one public function and prints its answer."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+
+from landweave import api
+from landweave.config import Config
+from landweave.errors import LandweaveError
+from landweave.work.progress import progress_on
+
+app = typer.Typer(
+    name="landweave",
+    help="Land cover of whole regions from aerial and satellite imagery.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+
+BAD_INPUT, INTERRUPTED = 2, 130
+
+ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
+]
+Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose scenes changed since.")]
+
+
+@app.command()
+def check(config: ConfigPath, overrides: Overrides = None) -> None:
+    """Say whether a configuration can be carried out, and how its inputs lie on the grid."""
+    say(api.check(load(config, overrides)))
+
+
+@app.command()
+def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
+    """Say what a run would do, and its price."""
+    say(api.plan(load(config, overrides), stale=stale))
+
+
+@app.command()
+def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
+    """Make the map; run again to finish what failed or was interrupted."""
+    summary = api.run(load(config, overrides), stale=stale, progress=progress_on(err))
+    say(summary)
+    raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def status(store: Annotated[str, typer.Argument(help="A map's path or URL.", show_default=False)]) -> None:
+    """Say how far a map is, and which blocks failed and why."""
+    say(api.status(store))
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the scene and its map go; replaced if an earlier demo.")] = Path(
+        "out/demo"
+    ),
+) -> None:
+    """Make a scene, map it, and compare the map with the truth."""
+    from landweave.demo.show import run_demo  # only here is a scene made
+
+    report = run_demo(folder, progress=progress_on(err))
+    say(report)
+    raise typer.Exit(report.summary.exit_code)
+
+
+def load(path: Path, overrides: list[str] | None) -> Config:
+    """The configuration with its replaced values."""
+    pairs = [text.partition("=") for text in overrides or []]
+    return api.load_config(path, overrides={key: yaml.safe_load(value) for key, _, value in pairs})
+
+
+def say(answer: Any) -> None:
+    """Print an answer as it describes itself, unwrapped, so that it can be searched and compared."""
+    out.print(str(answer), markup=False, highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """The command, with errors told in one message and an exit code for each kind of end."""
+    # What a progress bar tells on a terminal goes to a log elsewhere.
+    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("landweave").setLevel(logging.INFO)
+    try:
+        app()
+    except LandweaveError as error:
+        err.print(f"landweave: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        raise SystemExit(BAD_INPUT) from None
+    except KeyboardInterrupt:
+        err.print("landweave: interrupted; run again to go on.")
+        raise SystemExit(INTERRUPTED) from None
