@@ -12,7 +12,7 @@ from affine import Affine
 from safetensors.torch import save_file
 
 from landweave.config import Config, load_config
-from landweave.models.builders import build
+from landweave.models.builders import build, core
 from landweave.models.registry import find_card
 
 BANDS = ("R", "G", "B", "NIR")
@@ -52,7 +52,7 @@ def write_card(folder: Path, *, encoder: str, window: int) -> None:
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     network = build(find_card(folder / "card.yaml"), window)
-    save_file(network.state_dict(), folder / "weights.safetensors")
+    save_file(core(network).state_dict(), folder / "weights.safetensors")
 
 
 def write_config(folder: Path, *, side: int, block: int, chunk: int) -> Config:

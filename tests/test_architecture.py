@@ -37,12 +37,15 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "steps": CORE | {"steps", "work.fingerprint", "work.plan"},
     "testing": CORE,  # stands in for every adapter, so it knows none
     "config": CORE,  # what was asked, not yet who does it
-    "assembly": CORE | ADAPTERS | {"config", "steps", "work"},
+    "assembly": CORE | ADAPTERS | {"config", "deliveries", "steps", "work"},
+    "deliveries": CORE | {"config", "sources"},
     "lazy": CORE | ADAPTERS | {"assembly", "config", "steps", "work"},
     "api": CORE | ADAPTERS | {"api", "assembly", "config", "lazy", "steps", "work", "demo"},
     "demo": CORE | ADAPTERS | {"api", "config", "demo", "work"},  # a user of the package, and it trains a model
+    "catalogue": CORE | {"assembly", "config", "models", "steps"},
+    "cli_models": frozenset({"catalogue", "cli_models"}),
     "cli": frozenset(
-        {"api", "cli", "config", "demo", "errors", "work.progress"}
+        {"api", "cli", "cli_models", "config", "demo", "errors", "work.progress"}
     ),  # it owns the terminal that progress is drawn on
     "__init__": frozenset({"api"}),
 }
@@ -58,7 +61,7 @@ HOMES = {
     "zarr": ("store",),
     "obstore": ("store",),
     "rasterio": ("sources", "formats", "demo"),
-    "typer": ("cli",),
+    "typer": ("cli", "cli_models"),
 }
 """Modules that alone may import a library."""
 

@@ -14,7 +14,8 @@ import psutil
 
 from landweave import budget
 from landweave.blending import Blending
-from landweave.config import Config, Delivery, ElevationInput, MosaicInput
+from landweave.config import Config, MosaicInput
+from landweave.deliveries import mosaic_spec, open_source
 from landweave.errors import ConfigError, InputError
 from landweave.formats.area import PolygonArea
 from landweave.formats.vector import read_area
@@ -26,10 +27,8 @@ from landweave.models.predictor import Compute, TorchModel, resolve_model
 from landweave.models.registry import find_card
 from landweave.ports import Source
 from landweave.sources.alignment import native_grid
-from landweave.sources.elevation import ElevationSource
 from landweave.sources.footprints import index_tiles
-from landweave.sources.mosaic import MosaicSource
-from landweave.sources.spec import BandFiles, MosaicSpec
+from landweave.sources.handles import GDAL_CACHE_BYTES
 from landweave.steps.map import MapInput, MapJob
 from landweave.store.maps import MapStore
 from landweave.store.objects import Target
@@ -159,8 +158,16 @@ class _Assembly:
     @cached_property
     def grid(self) -> Grid:
         """Base pixels; its extent is the imagery's or the area's, not yet snapped to blocks."""
-        extent = self._bare_grid.covering(self.area.bounds) if self.area else self._imagery
-        return self._bare_grid.with_extent(extent)
+        if self.area is None:
+            return self._bare_grid.with_extent(self._imagery)
+        grid = self._bare_grid.with_extent(self._bare_grid.covering(self.area.bounds))
+        for name, item in self.inputs.items():
+            if item.required and not item.source.scenes(grid.coarsen(item.factor)):
+                raise InputError(
+                    f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
+                    f"{_rounded(item.source.footprint(grid))}, both in {grid.crs[:40]}. Correct one of them."
+                )
+        return grid
 
     @cached_property
     def _bare_grid(self) -> Grid:
@@ -262,7 +269,7 @@ class _Assembly:
 
     def _footprints(self) -> str:
         grid = self._bare_grid
-        return "; ".join(f"{name} covers {source.footprint(grid)}" for name, source in self.sources.items())
+        return "; ".join(f"{name} covers {_rounded(source.footprint(grid))}" for name, source in self.sources.items())
 
     @cached_property
     def blending(self) -> Blending:
@@ -336,8 +343,13 @@ class _Assembly:
             ],
             classes=len(legend),
             output_bytes=bytes_a_pixel / self.factor**2,
-            model_bytes=self.model.memory_bytes(),
+            model_bytes=self._model_bytes + GDAL_CACHE_BYTES,
         )
+
+    @cached_property
+    def _model_bytes(self) -> int:
+        # Asked for once: it takes a pass of the network without values, a second or two.
+        return self.model.memory_bytes()
 
     @cached_property
     def engine(self) -> EngineSettings:
@@ -424,37 +436,6 @@ class _Assembly:
         return tuple(notes)
 
 
-def open_source(modality: str, section: MosaicInput | ElevationInput, config: Config, grid: Grid) -> Source:
-    """The source that a configuration's section describes, opened from headers on ``grid``."""
-    if isinstance(section, MosaicInput):
-        return MosaicSource.open(mosaic_spec(modality, section, config), grid)
-    dsm, dtm = (
-        _spec(modality, part, config, {name: BandFiles(files=_listed(part.files), band=part.band)})
-        for name, part in (("DSM", section.dsm), ("DTM", section.dtm))
-    )
-    return ElevationSource.open(dsm, dtm, grid)
-
-
-def mosaic_spec(modality: str, section: MosaicInput, config: Config) -> MosaicSpec:
-    """One delivery as the mosaic source wants it told."""
-    bands = {name: BandFiles(files=_listed(part.files), band=part.band) for name, part in section.bands.items()}
-    return _spec(modality, section, config, bands)
-
-
-def _listed(files: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (files,) if isinstance(files, str) else files
-
-
-def _spec(modality: str, section: Delivery, config: Config, bands: Mapping[str, BandFiles]) -> MosaicSpec:
-    return MosaicSpec(
-        modality=modality,
-        bands=bands,
-        root=str(config.root),
-        crs=section.crs,
-        nodata=section.nodata,
-        collar=section.collar,
-        collar_level=section.collar_level,
-        resampling=section.resampling,
-        order=section.order,
-        nodes=section.nodes,
-    )
+def _rounded(bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Bounds as a person reads them, to the centimetre."""
+    return bounds and tuple(round(value, 2) for value in bounds)

@@ -103,13 +103,19 @@ def block_step(*, unit: int, chunk: int, factor: int) -> int:
 def default_block(extent_px: int, *, step: int, stride: int, largest: int) -> int:
     """A block size, in base pixels, for an area of ``extent_px`` base pixels on its longer side.
 
-    About eight blocks a side for a small area, so that several workers have work and progress shows; as large
-    as ``largest`` for a big one, since a block reads its halo again. A multiple of the stride where one fits.
+    A block of ``n`` strides computes ``(n + 1) ** 2`` windows for the ground of ``n ** 2``, and one that is no whole
+    number of strides cuts windows besides: so whole strides, as large as ``largest`` for a big area; about three
+    blocks a side for a small one, so that several threads have work; one block's worth of steps for a tiny one.
+
+    >>> [default_block(px, step=512, stride=384, largest=8192) for px in (300, 1200, 4700, 400_000)]
+    [512, 1536, 1536, 7680]
     """
-    wanted = max(step, min(largest, extent_px // 8))
     whole = lcm(step, stride)
-    unit = whole if whole <= wanted else step
-    return max(unit, wanted // unit * unit)
+    if whole > largest:
+        return max(step, min(largest, extent_px) // step * step)
+    if extent_px < whole:
+        return -(-extent_px // step) * step
+    return max(whole, min(largest, extent_px // 3) // whole * whole)
 
 
 def check_block(block: int, step: int) -> None:

@@ -10,7 +10,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from landweave import api
+from landweave import api, cli_models
 from landweave.config import Config
 from landweave.errors import LandweaveError
 from landweave.work.progress import progress_on
@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_models.app, name="models")
 out, err = Console(), Console(stderr=True)
 
 BAD_INPUT, INTERRUPTED = 2, 130
@@ -47,7 +48,11 @@ def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = Fals
 @app.command()
 def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Make the map; run again to finish what failed or was interrupted."""
-    summary = api.run(load(config, overrides), stale=stale, progress=progress_on(err))
+    try:
+        summary = api.run(load(config, overrides), stale=stale, progress=progress_on(err))
+    except KeyboardInterrupt:  # here, not in main: typer would end the program first, in silence
+        err.print("landweave: interrupted; what is done is kept, run again to go on.")
+        raise typer.Exit(INTERRUPTED) from None
     say(summary)
     raise typer.Exit(summary.exit_code)
 
@@ -93,6 +98,3 @@ def main() -> None:
     except LandweaveError as error:
         err.print(f"landweave: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         raise SystemExit(BAD_INPUT) from None
-    except KeyboardInterrupt:
-        err.print("landweave: interrupted; run again to go on.")
-        raise SystemExit(INTERRUPTED) from None

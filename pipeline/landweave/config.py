@@ -38,6 +38,8 @@ class Area(Section):
             raise ValueError("give either bounds or file")
         if self.file is None and (self.layer or self.where):
             raise ValueError("layer and where go with file")
+        if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
+            raise ValueError("bounds are x0, y0, x1, y1 with x0 < x1 and y0 < y1")
         return self
 
 
@@ -230,7 +232,10 @@ def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
         *parents, last = dotted.split(".")
         section = content
         for parent in parents:
-            section[parent] = dict(section.get(parent) or {})
+            inner = section.get(parent) or {}
+            if not isinstance(inner, Mapping):
+                raise ConfigError(f"{dotted} cannot be set: {parent} is {inner!r}, which has no keys of its own.")
+            section[parent] = dict(inner)
             section = section[parent]
         section[last] = value
     return content

@@ -119,6 +119,10 @@ class _LazyArray(BackendArray):
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._basic)
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _LazyArray:
+        """Itself: it holds no pixels of its own, and copies of a dataset share the model and what is kept."""
+        return self
+
     def _basic(self, key: tuple[int | slice, ...]) -> NDArray[np.uint8]:
         *channels, rows, columns = key
         outer = self._answers.made.template.grid.extent

@@ -177,6 +177,8 @@ class Target:
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """Names of all objects below ``prefix`` (whole path segments), sorted."""
+        if self._is_absent:
+            return ()
         found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
         return tuple(sorted(item["path"] for item in found))
 
@@ -201,6 +203,11 @@ class Target:
         if found != token:
             raise OutputError(f"Cannot write to {self}: 16 bytes written, {len(found or b'')} read back.")
 
+    @property
+    def _is_absent(self) -> bool:
+        """Whether it is a local folder that is not there: opening a client would make it, and looking must not."""
+        return self.is_local and not Path(self.location).is_dir()
+
     def _make_folders(self) -> tuple[Path, ...]:
         """Make the local folder; gives those that were missing, the deepest first."""
         if not self.is_local:
@@ -214,6 +221,8 @@ class Target:
         return missing
 
     def _call(self, verb: str, name: str, request: Callable[[], T]) -> T:
+        if verb in ("read", "delete") and self._is_absent:
+            raise FileNotFoundError(f"{self}/{name}")
         try:
             return retry(request)
         except FileNotFoundError:

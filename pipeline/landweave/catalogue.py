@@ -1,0 +1,223 @@
+"""What one asks of the models themselves: which there are, what a card says, what a model is, and cards as files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from landweave.assembly import MapRun, assemble
+from landweave.config import load_config
+from landweave.errors import ConfigError
+from landweave.lattice import Extent
+from landweave.models.card import ModelCard
+from landweave.models.card_file import card_content, card_text, write_card
+from landweave.models.registry import find_card, list_cards
+from landweave.ports import InputBatch
+from landweave.steps.map import MapInput
+
+Bounds = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """Cards that come with the package."""
+
+    cards: tuple[ModelCard, ...]
+
+    @property
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Name, inputs and title of each."""
+        return [(card.name, " ".join(card.inputs), card.title) for card in self.cards]
+
+    def __str__(self) -> str:
+        names, inputs = (max(len(row[column]) for row in self.rows) for column in (0, 1))
+        return "\n".join(f"{name:<{names}}  {read:<{inputs}}  {title}" for name, read, title in self.rows)
+
+
+def list_models() -> Listing:
+    """Every card that comes with the package."""
+    return Listing(cards=tuple(find_card(name) for name in list_cards()))
+
+
+def show_model(name: str) -> str:
+    """What the card of that name, or in that file, says: YAML.
+
+    Raises
+    ------
+    CardError
+        When there is none.
+    """
+    return card_text(card_content(find_card(name)))
+
+
+def inspect_model(
+    name: str,
+    *,
+    window: int | None = None,
+    weights: str | Path | None = None,
+    imagery: str | Path | None = None,
+) -> Any:
+    """Parameters, operations, memory, strides and reach of a model; with imagery, what moving its windows changes.
+
+    Parameters
+    ----------
+    name
+        Of a card, or the path of one.
+    window
+        Base pixels a side; the card's by default.
+    weights
+        Their file; the card's by default.
+    imagery
+        A run's configuration, whose inputs, area and grid are read. Its model is not the one that answers.
+
+    Returns
+    -------
+    landweave.models.inspect.Inspection
+
+    Raises
+    ------
+    LandweaveError
+        When the model cannot be built, the weights do not fit, or the imagery cannot be read.
+    """
+    from landweave.models.inspect import inspect  # torch takes seconds to import
+
+    found = inspect(find_card(name), window, weights=None if weights is None else Path(weights))
+    if imagery is None:
+        return found
+    return found.with_placements(_compare_placements(_map_of(name, found.window, weights, imagery)))
+
+
+def _map_of(name: str, window: int, weights: str | Path | None, imagery: str | Path) -> MapRun:
+    """The run that would map the imagery with that model."""
+    card = str(Path(name).absolute()) if Path(name).suffix in (".yaml", ".yml") else name
+    asked = {
+        **{"model.card": card, "model.weights": None, "model.sha256": None},
+        **({"model.weights": str(Path(weights).absolute())} if weights else {}),
+        **{"windows.size": window, "windows.overlap": None},
+    }
+    return assemble(load_config(imagery, overrides=asked))
+
+
+def _compare_placements(made: MapRun) -> Any:
+    from landweave.models.placements import compare_placements
+
+    job = made.job
+
+    def read(extent: Extent) -> dict[str, InputBatch]:
+        return {name: _window(item, made, extent) for name, item in job.inputs.items()}
+
+    return compare_placements(
+        job.model.open(),
+        read,
+        _imagery(made),
+        lattice=job.blending.lattice,
+        legend=job.legend,
+        batch_size=job.model.batch_size,
+    )
+
+
+def _window(item: MapInput, made: MapRun, extent: Extent) -> InputBatch:
+    raster = item.read(made.job.grid.with_extent(extent))
+    return InputBatch(values=raster.values[None], valid=raster.valid[None])
+
+
+def _imagery(made: MapRun) -> Extent:
+    """Base pixels inside the bounds of every required input, and of the area."""
+    grid = made.job.grid
+    extent = grid.extent if made.job.area is None else made.template.grid.refine(made.job.factor).extent
+    for item in made.job.inputs.values():
+        bounds = item.source.footprint(grid) if item.required else None
+        if bounds is not None:
+            extent = extent.intersect(grid.covering(bounds))
+    return extent
+
+
+def export_model(
+    name: str,
+    *,
+    stac: str | Path | None = None,
+    program: str | Path | None = None,
+    weights: str | Path | None = None,
+    bounds: Bounds | None = None,
+) -> list[Path]:
+    """Write a model for others: a STAC item, a program of `torch.export` with a card beside it, or both.
+
+    Parameters
+    ----------
+    name
+        Of a card, or the path of one.
+    stac, program
+        New files: the item (``.json``), the program (``.pt2``).
+    weights
+        Their file; the card's by default. A program needs them.
+    bounds
+        West, south, east and north in degrees of where the model is meant to be used.
+
+    Returns
+    -------
+    list of pathlib.Path
+        What was written.
+
+    Raises
+    ------
+    ConfigError
+        When nothing was asked for, or a program without weights.
+    CardError
+        When the model does not allow it.
+    """
+    from landweave.models.export import export_program
+    from landweave.models.stac import export_stac
+
+    card = find_card(name)
+    file = weights or card.weights.file
+    if stac is None and program is None:
+        raise ConfigError("Nothing to export: name the file of a STAC item, of a program, or both.")
+    if program is not None and file is None:
+        raise ConfigError(f"A program holds the weights of {card.name}: give their file.")
+    written: list[Path] = []
+    if program is not None and file is not None:
+        path = Path(program)
+        made = export_program(card, Path(file), path)
+        write_card(card_content(made), path.with_suffix(".yaml"))
+        written += [path, path.with_suffix(".yaml")]
+    if stac is not None:
+        item = export_stac(card, weights=Path(file) if file else None, bounds=bounds)
+        Path(stac).write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        written.append(Path(stac))
+    return written
+
+
+def new_card(config: str | Path, weights: str | Path, path: str | Path | None = None) -> Path:
+    """Write the card of a model that was trained with the public tools, beside its weights by default.
+
+    Parameters
+    ----------
+    config
+        The training's configuration: a YAML file, or the folder of several.
+    weights
+        What it gave.
+    path
+        Of the new card.
+
+    Returns
+    -------
+    pathlib.Path
+        What was written.
+
+    Raises
+    ------
+    CardError
+        When the configuration describes no network of ours, or the card is there already.
+    WeightsError
+        When the weights do not fit the configuration.
+    """
+    from landweave.models.from_flair import card_from_flair_config
+
+    content = card_from_flair_config(Path(config), Path(weights))
+    written = Path(path) if path else Path(weights).with_suffix(".yaml")
+    if written.absolute().parent == Path(weights).absolute().parent:
+        content["weights"]["file"] = Path(weights).name  # the two may move together
+    write_card(content, written, f"Written from the training configuration {Path(config).name}: check it once.")
+    return written

@@ -1,0 +1,163 @@
+"""The demo from start to end: make a scene, map it as anyone would map theirs, and compare with the truth."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+
+from landweave import api
+from landweave.config import Config
+from landweave.demo.files import SceneFiles, write_scene
+from landweave.demo.scene import DEMO_SEED, DEMO_SHAPE, Scene, make_scene
+from landweave.errors import InputError
+from landweave.formats.picture import Panel, write_panels
+from landweave.grid import Grid
+from landweave.lattice import Blocks, Extent, Lattice
+from landweave.metrics import Scores, Seams, score, seams
+from landweave.ports import MapReader
+from landweave.shipped import configs_folder
+from landweave.work.progress import Progress
+from landweave.work.runner import Summary
+
+CONFIG = "demo.yaml"
+PICTURE = "demo.png"
+
+_CROP = {
+    "windows.overlap": 0,
+    "windows.blend": "crop",
+    "output.store": "crop.zarr",
+    "output.cog": None,
+    "output.picture": None,
+}
+"""The same map without overlap: what most tools do, for comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoReport:
+    """What the demo made and how good it is; the scene is synthetic, so are its scores.
+
+    Attributes
+    ----------
+    folder
+        Holds the scene, the configuration, the map (Zarr, COG, PNG) and ``demo.png``.
+    summary
+        Of the run of the blended map.
+    scene_seconds
+        What making and writing the scene took.
+    scores
+        Against the truth, over all pixels that have both.
+    blended, cropped
+        Seams of the map, and of the same map from windows without overlap.
+    names
+        Of the classes, by code.
+    """
+
+    folder: Path
+    summary: Summary
+    scene_seconds: float
+    scores: Scores
+    blended: Seams
+    cropped: Seams
+    names: dict[int, str]
+
+    def __str__(self) -> str:
+        ious = zip(self.scores.codes, self.scores.iou, strict=True)
+        return "\n".join(
+            [
+                f"scene         made in {self.scene_seconds:.0f} s (synthetic, seed {DEMO_SEED}, not seen in training)",
+                f"map           {self.summary}",
+                f"accuracy      {self.scores.accuracy:.3f} against the synthetic truth",
+                f"mIoU          {self.scores.mean_iou:.3f} over {len(self.scores.codes)} classes",
+                *(f"  {self.names[code]:<24} {iou:.3f}" for code, iou in ious),
+                f"seam score    {self.blended.score:.3f} blended (cosine, overlap 128)",
+                f"              {self.cropped.score:.3f} cropped (overlap 0)",
+                f"look at       {self.folder / PICTURE}",
+            ]
+        )
+
+
+def run_demo(
+    folder: Path, *, progress: Progress | None = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
+) -> DemoReport:
+    """Make the demo's scene in ``folder``, map it, score it and draw it; an earlier demo there is replaced.
+
+    Raises
+    ------
+    InputError
+        When ``folder`` holds something that is not an earlier demo.
+    """
+    _clear(folder)
+    started = time.perf_counter()
+    scene = make_scene(seed, height=shape[0], width=shape[1])
+    files = write_scene(scene, folder / "scene")
+    scene_seconds = time.perf_counter() - started
+    config = api.load_config(folder / CONFIG)
+    cropping = api.load_config(folder / CONFIG, overrides=_CROP)
+    summary = api.run(config, progress=progress)
+    api.run(cropping, progress=progress)
+    return _report(folder, scene, files, (config, cropping), (summary, scene_seconds))
+
+
+def _clear(folder: Path) -> None:
+    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
+        raise InputError(f"{folder} holds something that is not a demo: choose another folder.")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(configs_folder() / CONFIG, folder / CONFIG)
+
+
+def _report(
+    folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[Summary, float]
+) -> DemoReport:
+    blended, cropped = (api.open_map(config.path(config.output.store)) for config in configs)
+    truth, extent = _truth(files, blended.grid)
+    classes = blended.read("landcover", extent)
+    summary, scene_seconds = run
+    report = DemoReport(
+        folder=folder,
+        summary=summary,
+        scene_seconds=scene_seconds,
+        scores=score(truth, classes, sorted(set(np.unique(truth).tolist()) & set(blended.legend.codes))),
+        blended=_seams(blended, extent, configs[0]),
+        cropped=_seams(cropped, extent, configs[1]),
+        names=blended.legend.names,
+    )
+    write_panels(
+        folder / PICTURE,
+        [
+            Panel(title="aerial image (R, G, B)", image=np.moveaxis(scene.rgbi[:3], 0, -1)),
+            Panel(title="land cover, mapped", image=classes),
+            Panel(title="land cover, truth", image=truth),
+        ],
+        blended.legend,
+        resolution_m=float(blended.grid.resolution),
+        title="A made-up piece of country, mapped by a small model",
+        subtitle=f"accuracy {report.scores.accuracy:.1%}, mIoU {report.scores.mean_iou:.1%} "
+        f"against a synthetic truth; seam score {report.blended.score:.2f}",
+        credit="Synthetic scene: nothing here is real.",
+    )
+    return report
+
+
+def _truth(files: SceneFiles, grid: Grid) -> tuple[NDArray[np.uint8], Extent]:
+    with rasterio.open(files.truth) as dataset:
+        truth: NDArray[np.uint8] = dataset.read(1)
+        bounds = dataset.bounds
+        half = float(grid.resolution) / 2  # half a pixel in: floats of a bound may lie a hair outside
+    inner = (bounds.left + half, bounds.bottom + half, bounds.right - half, bounds.top - half)
+    return truth, grid.covering(inner)
+
+
+def _seams(reader: MapReader, extent: Extent, config: Config) -> Seams:
+    windows = config.windows
+    assert windows.size is not None
+    assert windows.overlap is not None
+    lattice = Lattice(window=windows.size, stride=windows.size - windows.overlap)
+    blocks = Blocks.covering(extent, reader.block_size)
+    return seams(reader.read("landcover", extent), extent, lattice, blocks)

@@ -1,0 +1,338 @@
+"""What a model needs and gives, as a value: its inputs band by band, its window, its outputs with their legends.
+
+A card is a YAML file; `ModelCard` is what it says, checked. Nothing here loads a model: `landweave.models.builders`
+makes the network of a card and `landweave.models.predictor` runs it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+
+from landweave.blending import Blend
+from landweave.errors import CardError
+from landweave.lattice import nearest_multiples
+from landweave.legend import LandClass, Legend
+from landweave.legends import find_legend
+from landweave.models.inputs import CardPart, HeightCoding, InputSpec, Length
+
+
+def _legend(value: Any) -> Any:
+    """The legend a card means: a name of `landweave.legends`, or classes in the order of the model's channels."""
+    if isinstance(value, str):
+        return find_legend(value)
+    if not isinstance(value, Mapping):
+        return value
+    if unknown := sorted(set(value) - {"name", "classes"}):
+        raise ValueError(f"a legend has a name and classes, not {', '.join(unknown)}")
+    try:
+        classes = tuple(LandClass(**each) for each in value["classes"])
+        return Legend(name=value["name"], classes=classes)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"a legend needs a name, and classes of code, name and color: {error}") from error
+
+
+def _legend_meaning(legend: Legend) -> list[tuple[int, str, bool]]:
+    return [(each.code, each.name, each.trained) for each in legend.classes]
+
+
+CardLegend = Annotated[Legend, BeforeValidator(_legend), PlainSerializer(_legend_meaning)]
+
+
+class WindowRule(CardPart):
+    """Windows in base pixels.
+
+    Attributes
+    ----------
+    size, overlap, blend
+        Defaults of a run.
+    trained
+        Sizes that training saw; ``size`` alone when not given.
+    others_from
+        Smallest other size that the weights fit; none when not given.
+    multiple
+        Every size is a multiple of it (the network's total stride).
+    """
+
+    size: int = Field(gt=0)
+    overlap: int = Field(ge=0)
+    blend: Blend = Blend.COSINE
+    trained: tuple[int, ...] = ()
+    others_from: int | None = None
+    multiple: int = Field(default=1, gt=0)
+
+    @property
+    def trained_sizes(self) -> tuple[int, ...]:
+        """Sizes that training saw."""
+        return self.trained or (self.size,)
+
+    def check(self, window: int) -> None:
+        """Refuse a window that the network cannot take.
+
+        Raises
+        ------
+        CardError
+            When it is off the network's stride, or neither trained nor allowed otherwise.
+        """
+        if window % self.multiple:
+            raise CardError(f"A window of {window} px is not a multiple of {self.multiple}, as this network needs.")
+        if window in self.trained_sizes or (self.others_from is not None and window >= self.others_from):
+            return
+        known = ", ".join(str(size) for size in self.trained_sizes)
+        others = f", or {self.others_from} and more" if self.others_from is not None else ""
+        raise CardError(f"A window of {window} px was asked for; the weights fit windows of {known}{others}.")
+
+
+class OutputSpec(CardPart):
+    """One answer of a model: its classes, channel by channel, and its pixel in metres."""
+
+    legend: CardLegend
+    pixel: Length
+
+
+class Numerics(CardPart):
+    """How the network may be run: ``bfloat16`` on a GPU, ``channels_last`` in memory, windows in a ``batch``."""
+
+    bfloat16: bool = False
+    channels_last: bool = False
+    batch: int = Field(default=4, gt=0)
+
+
+class Weights(CardPart):
+    """Where the weights lie by default (beside the card unless absolute), and their checksum."""
+
+    file: str | None = None
+    sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
+
+
+class SmpBuilder(CardPart):
+    """A network of segmentation-models-pytorch; inputs are joined on channels, in the card's order.
+
+    ``arguments`` go to its class; ``in_channels``, ``classes`` and ``encoder_weights`` follow from the card.
+    """
+
+    kind: Literal["smp"]
+    architecture: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _free(self) -> SmpBuilder:
+        if taken := {"in_channels", "classes", "encoder_weights"} & set(self.arguments):
+            raise ValueError(f"{', '.join(sorted(taken))}: follows from the inputs, the legend and the weights")
+        return self
+
+
+class ExportedBuilder(CardPart):
+    """A program of `torch.export` (``.pt2``, weights inside): joined inputs ``(n, channel, y, x)`` to logits."""
+
+    kind: Literal["exported"]
+
+
+class FlairHubBuilder(CardPart):
+    """A network of FLAIR-HUB over the card's inputs and outputs."""
+
+    kind: Literal["flair_hub"]
+    encoder: str = "swin_base_patch4_window12_384"
+
+
+class Flair1Builder(CardPart):
+    """The U-Net of FLAIR#1, with or without the network for its acquisition metadata."""
+
+    kind: Literal["flair1"]
+    metadata: bool = False
+
+
+class Flair2Builder(CardPart):
+    """U-T&T of FLAIR#2, with or without the network for its acquisition metadata."""
+
+    kind: Literal["flair2"]
+    metadata: bool = True
+
+
+Builder = Annotated[
+    SmpBuilder | ExportedBuilder | FlairHubBuilder | Flair1Builder | Flair2Builder, Field(discriminator="kind")
+]
+
+_NO_MEANING = {"name", "title", "licence", "source", "facts", "unverified", "weights", "window", "numerics"}
+"""Fields that may change without changing a single pixel."""
+
+
+class ModelCard(CardPart):
+    """A model: what it needs, what it gives, how it is built.
+
+    Attributes
+    ----------
+    name, title, licence, source
+        What people call it; where its weights are published (a model id, nothing is downloaded).
+    facts
+        Published figures.
+    unverified
+        What the card says without proof, each in a sentence.
+    inputs
+        By FLAIR-HUB's name of the modality.
+    outputs
+        By FLAIR-HUB's name of the label.
+    """
+
+    name: str
+    title: str
+    licence: str = ""
+    source: str = ""
+    facts: dict[str, float | str] = Field(default_factory=dict)
+    unverified: tuple[str, ...] = ()
+    builder: Builder
+    weights: Weights = Weights()
+    inputs: dict[str, InputSpec] = Field(min_length=1)
+    window: WindowRule
+    outputs: dict[str, OutputSpec] = Field(min_length=1)
+    numerics: Numerics = Numerics()
+
+    def __hash__(self) -> int:
+        return hash(self.sha256)
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> ModelCard:
+        self.check_window(self.window.size)
+        return self
+
+    @property
+    def base_pixel(self) -> Fraction:
+        """Side of a base pixel in metres: the finest of the outputs and the nested inputs."""
+        return min(*self._nested_pixels, *(output.pixel for output in self.outputs.values()), Fraction(10**9))
+
+    @property
+    def unit_px(self) -> int:
+        """Base pixels after which the pixels of all nested inputs and outputs meet again: 1 for aerial alone."""
+        pixels = (*self._nested_pixels, *(output.pixel for output in self.outputs.values()))
+        return math.lcm(*((pixel / self.base_pixel).numerator for pixel in pixels))
+
+    @property
+    def _nested_pixels(self) -> tuple[Fraction, ...]:
+        return tuple(each.pixel for each in self.inputs.values() if each.footprint.kind == "nested")
+
+    @property
+    def sha256(self) -> str:
+        """Of all that decides an answer but the weights: what titles, facts and colours say has no part in it."""
+        # Defaults are left out, so that a field added later leaves the meaning of old cards as it was.
+        meaning = self.model_dump(mode="json", exclude=_NO_MEANING, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(meaning, separators=(",", ":")).encode()).hexdigest()
+
+    def check_window(self, window: int) -> None:
+        """Refuse a window of ``window`` base pixels that the weights or an input's pixels do not allow.
+
+        Raises
+        ------
+        CardError
+            Also when ``window`` is not a whole number of pixels of some input or output.
+        """
+        self.window.check(window)
+        if window % self.unit_px:
+            raise CardError(
+                f"A window of {window} px cuts pixels of {self.name}'s inputs: they meet every {self.unit_px} px, "
+                f"use {nearest_multiples(window, self.unit_px)}."
+            )
+
+    def input_size(self, modality: str, window: int) -> int:
+        """Pixels a side of that input for a window of ``window`` base pixels."""
+        spec = self.inputs[modality]
+        return spec.footprint.size or int(window * self.base_pixel / spec.pixel)
+
+    def legend(self, task: str | None = None) -> Legend:
+        """The legend of that output; of the only one by default.
+
+        Raises
+        ------
+        CardError
+            When there is no such output, or several and none was named.
+        """
+        return self.outputs[self.task(task)].legend
+
+    def task(self, task: str | None = None) -> str:
+        """The name of the output that is meant: ``task``, or the only one there is.
+
+        Raises
+        ------
+        CardError
+            As `legend` does.
+        """
+        names = tuple(self.outputs)
+        if task is None and len(names) == 1:
+            return names[0]
+        if task not in names:
+            raise CardError(f"Output {task or '(none named)'} of {self.name}: choose one of {', '.join(names)}.")
+        return task
+
+    def check_stated(self) -> None:
+        """Refuse a card that leaves a byte coding open.
+
+        Raises
+        ------
+        CardError
+            Naming every band and what to do.
+        """
+        if problems := [text for name, spec in self.inputs.items() for text in _uncoded(name, spec)]:
+            raise CardError(f"Model {self.name} cannot run yet:\n" + "\n".join(f"  - {each}" for each in problems))
+
+    def with_coding(self, coding: HeightCoding | Literal["delivered"]) -> ModelCard:
+        """The card with the byte coding stated that it leaves open.
+
+        Raises
+        ------
+        CardError
+            When it leaves none open.
+        """
+        if not any(spec.unstated for spec in self.inputs.values()):
+            raise CardError(f"A byte coding was stated, but no band of {self.name} needs one: leave model.coding out.")
+        inputs = {modality: spec.with_coding(coding) for modality, spec in self.inputs.items()}
+        return self.model_copy(update={"inputs": inputs})
+
+
+def check_inputs(card: ModelCard, offers: Mapping[str, tuple[str, ...]]) -> None:
+    """Refuse inputs that do not give what ``card`` needs.
+
+    Parameters
+    ----------
+    card
+        The model's.
+    offers
+        Names of the bands that each input can give, by modality. More than the card needs is fine.
+
+    Raises
+    ------
+    CardError
+        With every mismatch: modalities, bands, and byte codings that nobody stated.
+    """
+    problems = [text for modality, spec in card.inputs.items() for text in _mismatches(modality, spec, offers)]
+    if problems:
+        there = "; ".join(f"{name}: {', '.join(bands)}" for name, bands in offers.items()) or "none"
+        raise CardError(
+            f"The inputs do not fit model {card.name}:\n"
+            + "\n".join(f"  - {each}" for each in problems)
+            + f"\nInputs there are: {there}."
+        )
+
+
+def _mismatches(modality: str, spec: InputSpec, offers: Mapping[str, tuple[str, ...]]) -> list[str]:
+    needed = ", ".join(spec.names)
+    if modality not in offers:
+        return [f"{modality} is missing (bands {needed})"] if spec.required else []
+    problems = []
+    if missing := [name for name in spec.names if name not in offers[modality]]:
+        problems.append(
+            f"{modality} lacks {', '.join(missing)} of {needed}: it has {', '.join(offers[modality]) or 'no band'}"
+        )
+    return problems + _uncoded(modality, spec)
+
+
+def _uncoded(modality: str, spec: InputSpec) -> list[str]:
+    return [
+        f"{modality} {name}: training saw this height as bytes, coded in a way that was not published. State it "
+        f"(model: {{coding: {{scale: ..., offset: ...}}}}; byte = metres * scale + offset)"
+        for name in spec.unstated
+    ]

@@ -1,0 +1,85 @@
+"""The command with its blocks and its predictor watched, for drivers that are killed: no tests here.
+
+``python -m tests.helpers.counted run config.yaml`` is ``landweave run config.yaml`` that notes in the file of
+`WATCHED` when blocks begin and end and when the predictor is called, and waits a little in each call. Worker
+processes do the same: they load this module because `environment` names it as a preload.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+from landweave.models.inference import TorchPredictor
+from landweave.steps.map import MapFunction
+
+WATCHED, WAIT = "LANDWEAVE_TEST_WATCHED", "LANDWEAVE_TEST_WAIT"
+
+
+def environment(file: Path, wait_seconds: float) -> dict[str, str]:
+    """What a process needs to know; ``file`` gets the notes."""
+    preload = json.dumps(["tests.helpers.counted"])
+    return {WATCHED: str(file), WAIT: str(wait_seconds), "DASK_DISTRIBUTED__WORKER__PRELOAD": preload}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """What a file of notes says: when blocks began and ended, and how often the predictor was called."""
+
+    begun: dict[tuple[int, int], float]
+    ended: dict[tuple[int, int], float]
+    begun_times: Counter[tuple[int, int]]
+    calls: int
+
+    @classmethod
+    def read(cls, file: Path) -> Watched:
+        lines = [line.split() for line in file.read_text().splitlines()] if file.exists() else []
+        blocks = [(what, (int(row), int(column)), float(at)) for what, at, row, column in lines if what != "call"]
+        return cls(
+            begun={index: at for what, index, at in blocks if what == "begin"},
+            ended={index: at for what, index, at in blocks if what == "end"},
+            begun_times=Counter(index for what, index, _ in blocks if what == "begin"),
+            calls=sum(what == "call" for what, *_ in lines),
+        )
+
+
+def watch(file: str, wait_seconds: float) -> None:
+    """Watch this process from now on."""
+
+    def note(what: str, index: tuple[int, int] = (0, 0)) -> None:
+        # One small write in append mode: lines of several processes do not mix.
+        handle = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(handle, f"{what} {time.time()} {index[0]} {index[1]}\n".encode())
+        os.close(handle)
+
+    map_block, predict = MapFunction.__call__, TorchPredictor.predict
+
+    @wraps(map_block)
+    def watched_block(self, index):
+        note("begin", index)
+        result = map_block(self, index)
+        note("end", index)
+        return result
+
+    @wraps(predict)
+    def watched_predict(self, batch):
+        note("call")
+        time.sleep(wait_seconds)
+        return predict(self, batch)
+
+    MapFunction.__call__ = watched_block
+    TorchPredictor.predict = watched_predict
+
+
+if os.environ.get(WATCHED):
+    watch(os.environ[WATCHED], float(os.environ[WAIT]))
+
+if __name__ == "__main__":
+    from landweave.cli import main
+
+    main()

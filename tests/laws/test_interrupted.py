@@ -1,0 +1,117 @@
+"""A run that is killed in the middle and run again gives the bytes of one that was not, with little done twice."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from landweave import api
+from landweave.ports import State
+from landweave.work.runner import FLUSH_SECONDS
+from tests.block_jobs import wait_until
+from tests.helpers.commands import shards, start
+from tests.helpers.counted import Watched, environment
+from tests.helpers.small import Small
+
+BATCH = 2
+ENGINES = {
+    "inline": ({"kind": "inline"}, 1),
+    "dask": ({"kind": "dask", "workers": 2, "memory_gib": 2}, 4),
+}
+"""Settings, and blocks that can be at work at once."""
+
+both_engines = pytest.mark.parametrize(
+    "kind", ["inline", pytest.param("dask", marks=pytest.mark.slow)], ids=["inline", "dask"]
+)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    return Small.make(tmp_path)
+
+
+@pytest.fixture
+def reference(small: Small) -> tuple[dict[str, bytes], dict[tuple[int, int], int]]:
+    """Shards of a run that nobody disturbed, and how often the predictor is called for each block."""
+    store = small.folder / "reference.zarr"
+    assert api.run(small.loaded(output={"store": str(store)})).exit_code == 0
+    windows = api.open_map(store).ledger["windows"].values
+    calls = {(row, column): -(-int(windows[row, column]) // BATCH) for row in range(3) for column in range(4)}
+    return shards(store), calls
+
+
+def watched_run(small: Small, config: Path, name: str) -> subprocess.Popen[str]:
+    notes = environment(small.folder / name, wait_seconds=0.06)
+    return start("run", config, module="tests.helpers.counted", **notes)
+
+
+def interrupt(small: Small, config: Path, how: Callable[[subprocess.Popen[str]], None]) -> tuple[int, Watched]:
+    """Start a run, interrupt it once a part is done and in the ledger, and give its exit code."""
+    first = small.folder / "first"
+    process = watched_run(small, config, "first")
+    try:
+        wait_until(lambda: process.poll() is not None or len(Watched.read(first).ended) >= 4, 200)
+        wait_until(lambda: process.poll() is not None or done_in_ledger(small), 60)
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        how(process)
+        return process.wait(120), Watched.read(first)
+    finally:
+        process.kill()
+
+
+def done_in_ledger(small: Small) -> set[tuple[int, int]]:
+    states = api.open_map(small.store).ledger["state"].values
+    return {(row, column) for row in range(3) for column in range(4) if states[row, column] == State.DONE}
+
+
+def finish(small: Small, config: Path) -> Watched:
+    process = watched_run(small, config, "second")
+    said, problems = process.communicate(timeout=240)
+    assert process.returncode == 0, problems
+    assert "12 done" in said
+    return Watched.read(small.folder / "second")
+
+
+@both_engines
+@pytest.mark.timeout(600)
+def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference, kind: str) -> None:
+    settings, at_once = ENGINES[kind]
+    config = small.config(engine=settings)
+    _, first = interrupt(small, config, lambda process: process.kill())
+    done = done_in_ledger(small)
+    flushed = (small.store / "ledger/state/c/0/0").stat().st_mtime
+    second = finish(small, config)
+
+    expected, calls = reference
+    assert shards(small.store) == expected
+    assert set(second.begun) == set(calls) - done
+    assert set(second.begun_times.values()) == {1}
+    twice = set(first.begun) & set(second.begun)
+    in_flight = {index for index in twice if index not in first.ended}
+    assert len(in_flight) <= at_once
+    # Those that had ended did so after the ledger was last written, which happens every two seconds.
+    late = twice - in_flight
+    assert all(first.ended[index] > flushed - 0.5 for index in late)
+    assert all(max(first.ended.values()) - first.ended[index] < FLUSH_SECONDS + 1 for index in late)
+    again = sum(calls[index] for index in twice)
+    assert first.calls + second.calls <= sum(calls.values()) + again
+
+
+@both_engines
+@pytest.mark.timeout(600)
+def test_ctrl_c_ends_with_130_and_loses_nothing_that_was_done(small: Small, reference, kind: str) -> None:
+    settings, at_once = ENGINES[kind]
+    config = small.config(engine=settings)
+    code, first = interrupt(small, config, lambda process: os.killpg(process.pid, signal.SIGINT))
+    assert code == 130
+    assert not (small.store / "lease.json").exists()
+    done = done_in_ledger(small)
+    second = finish(small, config)
+
+    expected, calls = reference
+    assert shards(small.store) == expected
+    assert set(second.begun) == set(calls) - done
+    assert len(set(first.begun) & set(second.begun)) <= at_once

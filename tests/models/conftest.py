@@ -1,0 +1,89 @@
+"""Small cards with weights, for tests of what runs them."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from landweave.models.builders import build, core
+from landweave.models.card import ModelCard
+
+CLASSES = [{"code": code, "name": f"class {code}", "color": "#808080"} for code in range(4)]
+
+UNET = {
+    "kind": "smp",
+    "architecture": "Unet",
+    "arguments": {"encoder_name": "tu-lcnet_035", "encoder_depth": 3, "decoder_channels": [16, 16, 8]},
+}
+
+SWIN = {
+    "kind": "smp",
+    "architecture": "UPerNet",
+    "arguments": {
+        "encoder_name": "tu-swin_tiny_patch4_window7_224",
+        "decoder_channels": 32,
+        "img_size": 64,
+        "embed_dim": 24,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 2, 2, 4],
+    },
+}
+"""A Swin encoder with a UPerNet decoder, small enough for a test: global layers, so that a margin hides nothing."""
+
+
+def small_content(**changes: Any) -> dict[str, Any]:
+    """A card's content: a U-Net over red, green and a byte-coded height, windows of 64 pixels, four classes."""
+    return {
+        "name": "small",
+        "title": "A small model",
+        "builder": UNET,
+        "inputs": {
+            "AERIAL_RGBI": {"pixel": 0.2, "bands": {"R": {"mean": 100, "std": 50}, "G": {"scale": "1/255"}}},
+            "DEM_ELEV": {
+                "pixel": 0.2,
+                "required": False,
+                "bands": {"NDSM": {"mean": 53, "std": 79, "coding": {"scale": 5, "offset": 1}}},
+            },
+        },
+        "window": {"size": 64, "overlap": 16, "multiple": 8},
+        "outputs": {"LABEL": {"legend": {"name": "four", "classes": CLASSES}, "pixel": 0.2}},
+        "numerics": {"batch": 2},
+        **changes,
+    }
+
+
+@pytest.fixture
+def small_card() -> Callable[..., ModelCard]:
+    """A card with some fields changed: ``small_card(builder=...)``."""
+
+    def make(**changes: Mapping[str, Any]) -> ModelCard:
+        return ModelCard.model_validate(small_content(**changes))
+
+    return make
+
+
+@pytest.fixture
+def weights_of(tmp_path: Path) -> Callable[[ModelCard], Path]:
+    """A file of weights that fit a card: drawn from a fixed seed, statistics of norm layers included."""
+
+    def write(card: ModelCard) -> Path:
+        network = core(build(card, card.window.size))
+        generator = torch.Generator().manual_seed(7)
+        tensors = {name: _drawn(name, tensor, generator) for name, tensor in network.state_dict().items()}
+        path = tmp_path / f"{card.name}-{card.sha256[:8]}.safetensors"
+        save_file(tensors, path)
+        return path
+
+    return write
+
+
+def _drawn(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor.clone()
+    drawn = torch.randn(tensor.shape, generator=generator)
+    if name.endswith("running_var"):
+        return 1 + drawn.abs() / 10
+    return drawn / max(tensor[0].numel(), 1) ** 0.5 if tensor.ndim > 1 else 1 + drawn / 10

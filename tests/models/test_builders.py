@@ -1,0 +1,61 @@
+"""Networks of cards: called by name, answering by task; what cannot be built says so."""
+
+import pytest
+import torch
+
+from landweave import models
+from landweave.errors import CardError
+from landweave.models.builders import build, core
+
+
+def inputs_of(count=1, size=64):
+    return {"AERIAL_RGBI": torch.randn(count, 2, size, size), "DEM_ELEV": torch.randn(count, 1, size, size)}
+
+
+def test_inputs_are_joined_in_the_cards_order_and_the_answer_has_the_size_asked_for(small_card):
+    network = build(small_card(), 64)
+    inputs = inputs_of()
+
+    with torch.inference_mode():
+        answers = network(dict(reversed(inputs.items())), (128, 128))
+        plain = core(network)(torch.cat([inputs["AERIAL_RGBI"], inputs["DEM_ELEV"]], 1))
+        own = network(inputs)
+
+    assert list(answers) == ["LABEL"]
+    assert answers["LABEL"].shape == (1, 4, 128, 128)
+    assert torch.equal(own["LABEL"], plain)
+
+
+def test_building_draws_from_nobodys_random_numbers(small_card):
+    torch.manual_seed(1)
+    wanted = torch.rand(1)
+    torch.manual_seed(1)
+
+    build(small_card(), 64)
+
+    assert torch.equal(torch.rand(1), wanted)
+
+
+@pytest.mark.parametrize(
+    ("builder", "message"),
+    [
+        ({"kind": "smp", "architecture": "Unnet"}, "'Unnet'.*does not have; Unet is one"),
+        ({"kind": "smp", "architecture": "encoders"}, "does not have"),
+        ({"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": "vgg0"}}, "cannot be built as Unet"),
+        ({"kind": "smp", "architecture": "Unet", "arguments": {"colour": "red"}}, "colour"),
+    ],
+)
+def test_what_cannot_be_built_says_so(small_card, builder, message):
+    with pytest.raises(CardError, match=message):
+        build(small_card(builder=builder), 64)
+
+
+def test_the_public_door_builds_by_name():
+    with torch.device("meta"):
+        network = models.build("flair1-unet-resnet34")
+        answers = network(
+            {"AERIAL_RGBI": torch.empty(1, 4, 512, 512), "DEM_ELEV": torch.empty(1, 1, 512, 512)}, (512, 512)
+        )
+
+    assert answers["AERIAL_LABEL"].shape == (1, 19, 512, 512)
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(24.4e6, abs=0.1e6)

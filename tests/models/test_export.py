@@ -1,0 +1,70 @@
+"""Programs of torch.export: written from a card, read through a card, the same answers."""
+
+import pytest
+import torch
+
+from landweave.errors import CardError
+from landweave.models.builders import load
+from landweave.models.card_file import card_content, write_card
+from landweave.models.export import export_program
+from landweave.models.inference import torch_threads
+from landweave.models.registry import read_card
+from tests.models.conftest import SWIN
+
+IMAGE = {"pixel": 0.2, "bands": {"R": {}}}
+SERIES = {"pixel": 0.2, "bands": {"VV": {}}, "dates": {}}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    with torch_threads(1):
+        yield
+
+
+HUB = {"builder": {"kind": "flair_hub", "encoder": "lcnet_035"}, "inputs": {"AERIAL_RGBI": IMAGE}}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, HUB, pytest.param({"builder": SWIN}, marks=pytest.mark.slow)], ids=["unet", "flair_hub", "swin"]
+)
+def test_a_program_answers_as_its_network(small_card, weights_of, tmp_path, changes):
+    card = small_card(**changes)
+    weights, path = weights_of(card), tmp_path / "program.pt2"
+
+    made = export_program(card, weights, path)
+    write_card(card_content(made), path.with_suffix(".yaml"))
+
+    program_card = read_card(path.with_suffix(".yaml"))
+    program = load(program_card, 64, path, batch_size=2)
+    network = load(card, 64, weights, batch_size=2)
+    inputs = {name: torch.randn(2, len(spec.bands), 64, 64) for name, spec in card.inputs.items()}
+    with torch.inference_mode():
+        wanted, found = network(inputs, (64, 64))["LABEL"], program(inputs, (64, 64))["LABEL"]
+    assert (found - wanted).abs().max() <= 1e-5 * wanted.std()
+    assert program_card.inputs == card.inputs
+    assert program_card.weights.file == str(path)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "reason"),
+    [
+        ({"AERIAL_RGBI": IMAGE, "SENTINEL1-ASC_TS": SERIES}, "SENTINEL1-ASC_TS is a time series"),
+        ({"AERIAL_RGBI": IMAGE, "SPOT_RGBI": IMAGE | {"pixel": 1.6}}, "SPOT_RGBI has pixels of 1.6 m"),
+    ],
+)
+def test_a_model_of_more_than_images_is_refused_with_the_reason(small_card, tmp_path, inputs, reason):
+    card = small_card(builder={"kind": "flair_hub", "encoder": "mobilenet_v2"}, inputs=inputs)
+
+    with pytest.raises(CardError, match=reason):
+        export_program(card, tmp_path / "none.safetensors", tmp_path / "program.pt2")
+
+
+def test_other_files_are_left_alone(small_card, tmp_path):
+    there = tmp_path / "there.pt2"
+    there.write_text("mine")
+
+    with pytest.raises(CardError, match="is there already"):
+        export_program(small_card(), tmp_path / "w.safetensors", there)
+    with pytest.raises(CardError, match=r"ending in \.pt2"):
+        export_program(small_card(), tmp_path / "w.safetensors", tmp_path / "program.onnx")
+    assert there.read_text() == "mine"

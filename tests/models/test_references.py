@@ -1,0 +1,122 @@
+"""The public models, reproduced: same weights, same inputs, same logits at every pixel on record."""
+
+import importlib.util
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from landweave.models.flair1 import AERIAL, METADATA, Flair1, Flair1Spec
+from landweave.models.flair2 import DATES, SERIES, Flair2, Flair2Spec
+from landweave.models.flair_hub import FLAIR_HUB_MODELS, FlairHub, FlairHubSpec
+
+PART_OF_STD = 1e-3
+EVERY = 16
+"""Rows and columns between the pixels on record."""
+
+
+@dataclass(frozen=True)
+class Public:
+    """The recipe and the answers of the folder of references."""
+
+    folder: Path
+    fill: ModuleType
+
+    def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        keys = json.loads((self.folder / f"{name}.keys.json").read_text())
+        return {key: tuple(shape) for key, shape in keys.items()}
+
+    def weights(self, name: str, prefix: str = "") -> dict[str, Tensor]:
+        """Filled by the full name, then stripped of ``prefix``."""
+        return {
+            key.removeprefix(prefix): torch.from_numpy(np.asarray(self.fill.tensor_values(key, shape)))
+            for key, shape in self.shapes(name).items()
+        }
+
+    def values(self, name: str, *shape: int) -> Tensor:
+        return torch.from_numpy(self.fill.input_values(name, shape))
+
+    def days(self, name: str, dates: int) -> Tensor:
+        return torch.from_numpy(self.fill.day_offsets(name, dates))
+
+    def hub_inputs(self, spec: FlairHubSpec) -> dict[str, Tensor]:
+        inputs = {}
+        for each in spec.images:
+            inputs[each.name] = self.values(each.name, 1, each.channels, each.window, each.window)
+        for each in spec.series:
+            shape = (1, self.fill.DATES, each.channels, each.window, each.window)
+            inputs[each.name] = self.values(each.name, *shape)
+            inputs[each.dates] = self.days(each.name, self.fill.DATES)
+        return inputs
+
+
+@pytest.fixture(scope="module")
+def public(shared: Callable[[str], Path]) -> Public:
+    path = shared("reference/fill.py")
+    spec = importlib.util.spec_from_file_location("reference_fill", path)
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+    return Public(path.parent, fill)
+
+
+def scores(net: nn.Module, inputs: dict[str, Tensor], task: str) -> NDArray[np.float32]:
+    with torch.inference_mode():
+        return net.eval()(inputs, (512, 512))[task][0].numpy()
+
+
+def assert_reproduced(found: NDArray[np.float32], path: Path) -> None:
+    recorded = np.load(path)
+    allowed = PART_OF_STD * recorded["logits"].std()
+    assert np.abs(found[:, ::EVERY, ::EVERY] - recorded["logits"]).max() <= allowed
+    assert np.abs(found.mean((1, 2)) - recorded["mean"]).max() <= allowed
+    assert np.abs(found.std((1, 2)) - recorded["std"]).max() <= allowed
+    counts = np.bincount(found.argmax(0).ravel(), minlength=len(found))
+    # A tie within float32 may go either way: one pixel in ten thousand.
+    assert np.abs(counts - recorded["argmax_hist"]).sum() <= found[0].size * 1e-4
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["LPIS-F", "LC-A", pytest.param("LC-B", marks=pytest.mark.slow), pytest.param("LC-F", marks=pytest.mark.slow)],
+)
+def test_flair_hub_answers_as_published(public, name):
+    spec = FLAIR_HUB_MODELS[name]
+    net = FlairHub(replace(spec, aux=True))
+    net.load_state_dict(public.weights(name), strict=True)
+
+    found = scores(net, public.hub_inputs(spec), spec.tasks[0].name)
+
+    assert_reproduced(found, public.folder / f"{name}.npz")
+
+
+def test_flair1_answers_as_published(public):
+    name = "FLAIR1-unet-resnet34"
+    net = Flair1(Flair1Spec())
+    net.load_state_dict(public.weights(name, prefix="model."), strict=True)
+
+    found = scores(net, {AERIAL: public.values("FLAIR1", 1, 5, 512, 512)}, net.spec.task)
+
+    assert_reproduced(found, public.folder / f"{name}.npz")
+
+
+def test_flair2_answers_as_published(public):
+    name = "FLAIR2-unet-utae"
+    net = Flair2(Flair2Spec())
+    net.load_state_dict(public.weights(name), strict=True)
+    inputs = {
+        AERIAL: public.values("FLAIR2:aerial", 1, 5, 512, 512),
+        SERIES: public.values("FLAIR2:sat", 1, 6, 10, 40, 40),
+        DATES: public.days("FLAIR2", 6),
+        METADATA: public.values("FLAIR2:mtd", 1, 45),
+    }
+
+    found = scores(net, inputs, net.spec.task)
+
+    assert_reproduced(found, public.folder / f"{name}.npz")
