@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,9 +61,7 @@ class Watch:
             self.peak = max(self.peak, self._process.memory_info().rss)
 
 
-def measure(
-    folder: Path, *, block: int, sides: tuple[int, ...] = (1, 2, 4), encoder: str = "resnet34", window: int = 512
-) -> list[Peak]:
+def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int] = (1, 2, 4)) -> list[Peak]:
     """Peaks for areas of ``side ** 2`` blocks."""
     write_tiles(folder / "tiles", max(sides) * block)
     write_card(folder, encoder=encoder, window=window)
@@ -105,7 +104,8 @@ def report(peaks: list[Peak]) -> str:
     """The peaks as a table."""
     lines = [f"{'blocks':>7} {'promised GiB':>13} {'measured GiB':>13} {'ratio':>6}"]
     lines += [
-        f"{peak.blocks:>7} {peak.promised / GIB:>13.3f} {peak.measured / GIB:>13.3f} {peak.ratio:>6.2f}" for peak in peaks
+        f"{peak.blocks:>7} {peak.promised / GIB:>13.3f} {peak.measured / GIB:>13.3f} {peak.ratio:>6.2f}"
+        for peak in peaks
     ]
     lines.append(f"largest over smallest: {max(p.measured for p in peaks) / min(p.measured for p in peaks):.2f}")
     return "\n".join(lines)
@@ -115,9 +115,12 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--block", type=int, default=2048, help="pixels a side of a block")
-    arguments = parser.parse_args()
+    parser.add_argument("--sides", type=int, nargs="+", default=[1, 2, 4], help="blocks a side of each area")
+    parser.add_argument("--window", type=int, default=512)
+    parser.add_argument("--encoder", default="resnet34")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(report(measure(Path(folder), block=arguments.block)))
+        print(report(measure(Path(folder), **vars(asked))))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from landweave.assembly import assemble
 from landweave.config import Config
 from landweave.engine.clusters import local_engine
 from landweave.models.builders import load
+from landweave.models.inference import torch_threads
 from landweave.ports import Engine
 
 
@@ -41,11 +42,11 @@ class Turn:
         return self.bare_seconds / self.run_seconds
 
 
-def measure(folder: Path, *, side: int, block: int, turns: int, encoder: str = "resnet34", window: int = 512) -> list[Turn]:
+def measure(folder: Path, *, side: int, turns: int, encoder: str, window: int) -> list[Turn]:
     """Take turns of a whole run and of bare passes over the same number of windows."""
     write_tiles(folder / "tiles", side)
     write_card(folder, encoder=encoder, window=window)
-    config = write_config(folder, side=side, block=block, chunk=min(block, 512 if block % 512 == 0 else block // 4))
+    config = write_config(folder, side=side, block=side // 2, chunk=side // 8)
     with local_engine(workers=1, torch_threads=2) as engine:
         _warm(engine)
         return [_turn(config, engine, number) for number in range(turns)]
@@ -70,19 +71,18 @@ def _turn(config: Config, engine: Engine, number: int) -> Turn:
 def _bare_seconds(config: Config, windows: int) -> float:
     """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
     model = assemble(config).job.model
-    network = load(model.card, model.window, model.weights)
-    layout = torch.channels_last if model.card.numerics.channels_last else torch.contiguous_format
-    batch = torch.randn(model.batch_size, 4, model.window, model.window).to(memory_format=layout)
-    torch.set_num_threads(model.torch_threads)
-    network = network.to(memory_format=layout)
-    passes = -(-windows // (3 * model.batch_size))
-    with torch.inference_mode():
-        network({"AERIAL_RGBI": batch})
-        looks = [_timed(lambda: network({"AERIAL_RGBI": batch}), passes) for _ in range(3)]
-    return min(looks) / passes / model.batch_size * windows
+    asked = model.asked
+    layout = torch.channels_last if asked.card.numerics.channels_last else torch.contiguous_format
+    network = load(asked.card, asked.window, model.weights, batch_size=asked.batch_size).to(memory_format=layout)
+    batch = {"AERIAL_RGBI": torch.randn(asked.batch_size, 4, asked.window, asked.window).to(memory_format=layout)}
+    passes = -(-windows // (3 * asked.batch_size))
+    with torch.inference_mode(), torch_threads(asked.torch_threads):
+        network(batch)
+        looks = [_timed(lambda: network(batch), passes) for _ in range(3)]
+    return min(looks) / passes / asked.batch_size * windows
 
 
-def _timed(call, times: int) -> float:
+def _timed(call: Callable[[], object], times: int) -> float:
     started = time.perf_counter()
     for _ in range(times):
         call()
@@ -106,10 +106,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area")
-    arguments = parser.parse_args()
+    parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area; blocks have half of it")
+    parser.add_argument("--window", type=int, default=512)
+    parser.add_argument("--encoder", default="resnet34")
+    asked = parser.parse_args()
+    settings = {"side": asked.side, "turns": asked.turns, "encoder": asked.encoder, "window": asked.window}
     with tempfile.TemporaryDirectory() as folder:
-        print(report(measure(Path(folder), side=arguments.side, block=arguments.side // 2, turns=arguments.turns)))
+        print(report(measure(Path(folder), **settings)))
 
 
 if __name__ == "__main__":

@@ -94,15 +94,29 @@ def test_every_card_is_listed_once():
     listing = catalogue.list_models()
 
     assert [row[0] for row in listing.rows] == list(list_cards())
-    assert len(str(listing).splitlines()) == len(list_cards())
+    head, *lines = str(listing).splitlines()
+    assert [line.split()[0] for line in lines] == list(list_cards())
+    assert head.split() == ["name", "Mparam", "mIoU", "what", "it", "is"]
 
 
-def test_a_card_is_shown_as_its_file_would_say_it(card, tmp_path):
+def test_a_card_is_shown_as_its_file_says_it_under_what_follows_from_it(card, tmp_path):
+    card.write_text("# Mine.\n" + card.read_text())
+
     shown = catalogue.show_model(str(card))
 
     again = tmp_path / "again.yaml"
     again.write_text(shown)
+    assert shown.endswith(card.read_text())
+    assert f"# {card}" in shown
+    assert "# LABEL: 0 c0, 1 c1\n" in shown
     assert read_card(again) == read_card(card)
+
+
+def test_classes_never_trained_are_told_apart():
+    told = " ".join(catalogue.show_model("LC-A").replace("#", "").split())
+
+    assert "14 brushwood, 15 clear cut*, 16 ligneous*" in told
+    assert "(* never trained, left out of the decision)" in told
 
 
 def test_with_imagery_and_weights_placements_are_compared(card, weights, imagery):

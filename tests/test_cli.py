@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
+import shapely
 import torch
 import yaml
 from safetensors.torch import load_file, save_file
@@ -29,9 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def small(made: Small, tmp_path: Path) -> Small:
     folder = tmp_path / "project"
     shutil.copytree(made.folder, folder)
-    return Small(
-        folder=folder, card=folder / made.card.name, weights=folder / made.weights.name, scene=made.scene
-    )
+    return Small(folder=folder, card=folder / made.card.name, weights=folder / made.weights.name, scene=made.scene)
 
 
 @pytest.fixture
@@ -118,9 +118,6 @@ def test_no_tile_touches_the_area(small: Small, refused: Callable[..., str]) -> 
 
 
 def test_an_area_whose_filter_finds_nothing(small: Small, refused: Callable[..., str]) -> None:
-    import geopandas
-    import shapely
-
     frame = geopandas.GeoDataFrame({"code": ["30"]}, geometry=[shapely.box(*small.scene.bounds)], crs=2154)
     frame.to_file(small.folder / "area.gpkg")
     message = refused(small.config(area={"file": "area.gpkg", "where": "code = '31'"}))
@@ -243,6 +240,7 @@ def test_weights_and_card_that_are_not_there(small: Small, refused: Callable[...
         ({"output": {"resolution": 0.5}}, ["0.5", "2.5 pixels of 0.2 m"]),
         ({"grid": {"resolution": 0.5}}, ["0.5 m", "0.2 m"]),
         ({"model": {"device": "abacus"}}, ["abacus", "cuda"]),
+        ({"model": {"resize_tables": True}}, ["no network of FLAIR-HUB", "leave model.resize_tables out"]),
         ({"model": {"output": "OTHER"}}, ["OTHER", "LABEL"]),
         ({"grid": {"crs": "EPSG:0"}}, ["EPSG:0"]),
         ({"inputs": {"SPOT_RGBI": rgbi()["AERIAL_RGBI"]}}, ["no use for SPOT_RGBI"]),
@@ -281,7 +279,7 @@ def test_an_output_that_holds_another_runs_map(small: Small, landweave: Command)
 
 
 def _part(small: Small) -> list[float]:
-    x0, y0, x1, y1 = small.scene.bounds
+    x0, _, _, y1 = small.scene.bounds
     return [x0, y1 - 20, x0 + 20, y1]
 
 

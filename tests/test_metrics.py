@@ -52,5 +52,25 @@ def test_pairs_with_nodata_are_left_out() -> None:
     classes = np.full(EXTENT.shape, 255, np.uint8)
     classes[::2] = 1
     found = seams(classes, EXTENT, Lattice(window=24, stride=24), Blocks.covering(EXTENT, 48))
-    assert found.border_changes == found.other_changes == 0
-    assert found.border_pairs + found.other_pairs == (EXTENT.shape[1] - 1) * 60
+    assert found.changes == found.expected == 0
+    assert 0 < found.pairs < (EXTENT.shape[1] - 1) * 60
+
+
+def test_edges_of_the_ground_along_a_border_are_no_seams() -> None:
+    lattice, blocks = Lattice(window=48, stride=24), Blocks.covering(EXTENT, 48)
+    rows = np.arange(EXTENT.y.start, EXTENT.y.stop)[:, None]
+    rough = np.random.default_rng(3).integers(-1, 2, EXTENT.shape)
+    truth = np.broadcast_to((rows // 24 % 2) * 2, EXTENT.shape).astype(np.uint8)
+    drawn = ((rows + rough) // 24 % 2 * 2).astype(np.uint8)
+    other = ((rows + 9) // 31 % 2).astype(np.uint8)  # edges elsewhere, drawn as roughly
+    truth, drawn = truth + other, drawn + ((rows + 9 + rough) // 31 % 2).astype(np.uint8)
+    assert seams(drawn, EXTENT, lattice, blocks).score > 3
+    assert seams(drawn, EXTENT, lattice, blocks, truth=truth).score == pytest.approx(1, abs=0.25)
+
+
+def test_a_seam_shows_through_the_edges_of_the_ground() -> None:
+    lattice, blocks = Lattice(window=24, stride=24), Blocks.covering(EXTENT, 48)
+    truth = np.random.default_rng(4).integers(0, 2, EXTENT.shape, np.uint8).repeat(9, 0)[: EXTENT.shape[0]]
+    steps = np.arange(EXTENT.y.start, EXTENT.y.stop)[:, None] // 24 % 2
+    found = seams((truth + 2 * steps).astype(np.uint8), EXTENT, lattice, blocks, truth=truth)
+    assert found.score > 1.5

@@ -23,6 +23,7 @@ from landweave.grid import Grid, canonical_crs, exact
 from landweave.lattice import Blocks, Extent, Lattice
 from landweave.models.card import ModelCard, check_inputs
 from landweave.models.inputs import HeightCoding
+from landweave.models.position_tables import changed_tensors, check_window, with_resized_tables
 from landweave.models.predictor import Compute, TorchModel, resolve_model
 from landweave.models.registry import find_card
 from landweave.ports import Source
@@ -144,8 +145,10 @@ class _Assembly:
 
     @cached_property
     def card(self) -> ModelCard:
-        """The model's contract, with the codings the user states."""
+        """The model's contract, with the codings the user states and the liberties they take."""
         card = find_card(self._card_name())
+        if self.config.model.resize_tables:
+            card = with_resized_tables(card)
         coding = self.config.model.coding
         if coding is None:
             return card
@@ -276,7 +279,7 @@ class _Assembly:
         """How windows lie and blend."""
         rule, asked = self.card.window, self.config.windows
         size = asked.size or rule.size
-        self.card.check_window(size)
+        check_window(self.card, size)
         overlap = asked.overlap if asked.overlap is not None else rule.overlap * size // rule.size
         lattice = Lattice(window=size, stride=size - overlap, unit=self.card.unit_px)
         return Blending(lattice, asked.blend or rule.blend)
@@ -428,6 +431,10 @@ class _Assembly:
         notes = [f"unverified in the card: {text}" for text in self.card.unverified]
         if size not in rule.trained_sizes:
             notes.append(f"windows of {size} px; the model was trained on {', '.join(map(str, rule.trained_sizes))}")
+        if self.config.model.resize_tables and (changed := changed_tensors(self.card, size)):
+            notes.append(
+                f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
+            )
         if self._bare_grid.resolution != self.card.base_pixel:
             notes.append(
                 f"the model is fed pixels of {float(self._bare_grid.resolution):g} m, it was trained on "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,15 @@ from landweave.config import load_config
 from landweave.errors import ConfigError
 from landweave.lattice import Extent
 from landweave.models.card import ModelCard
-from landweave.models.card_file import card_content, card_text, write_card
-from landweave.models.registry import find_card, list_cards
+from landweave.models.card_file import card_content, write_card
+from landweave.models.registry import card_path, find_card, list_cards
 from landweave.ports import InputBatch
 from landweave.steps.map import MapInput
 
 Bounds = tuple[float, float, float, float]
+
+_JOINED = "\N{NO-BREAK SPACE}"
+"""Stands for the spaces inside a class's name, so that no line ends there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,13 +32,21 @@ class Listing:
     cards: tuple[ModelCard, ...]
 
     @property
-    def rows(self) -> list[tuple[str, str, str]]:
-        """Name, inputs and title of each."""
-        return [(card.name, " ".join(card.inputs), card.title) for card in self.cards]
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """Name, millions of parameters and mIoU in percent as published (empty where not), and title of each."""
+        return [
+            (card.name, _fact(card, "parameters_millions"), _fact(card, "miou_percent"), card.title)
+            for card in self.cards
+        ]
 
     def __str__(self) -> str:
-        names, inputs = (max(len(row[column]) for row in self.rows) for column in (0, 1))
-        return "\n".join(f"{name:<{names}}  {read:<{inputs}}  {title}" for name, read, title in self.rows)
+        rows = [("name", "Mparam", "mIoU", "what it is"), *self.rows]
+        width = max(len(row[0]) for row in rows)
+        return "\n".join(f"{name:<{width}}  {size:>6}  {miou:>5}  {title}" for name, size, miou, title in rows)
+
+
+def _fact(card: ModelCard, name: str) -> str:
+    return str(card.facts.get(name, ""))
 
 
 def list_models() -> Listing:
@@ -42,14 +55,29 @@ def list_models() -> Listing:
 
 
 def show_model(name: str) -> str:
-    """What the card of that name, or in that file, says: YAML.
+    """The card of that name, or in that file, as it is written: YAML; what follows from it comes before, as comments.
 
     Raises
     ------
     CardError
-        When there is none.
+        When there is none, or it is wrong.
     """
-    return card_text(card_content(find_card(name)))
+    card, path = find_card(name), card_path(name)
+    return "".join(f"# {line}\n" for line in _derived(card, path)) + "\n" + path.read_text(encoding="utf-8")
+
+
+def _derived(card: ModelCard, path: Path) -> Iterator[str]:
+    """What a card means without saying it."""
+    yield f"{path}"
+    yield f"sha256 of its meaning: {card.sha256}"
+    if card.unit_px > 1:
+        yield f"windows, overlaps and blocks are multiples of {card.unit_px} px"
+    for name, output in card.outputs.items():
+        told = (f"{each.code} {each.name}{'' if each.trained else '*'}" for each in output.legend.classes)
+        classes = ", ".join(each.replace(" ", _JOINED) for each in told)
+        never = "" if all(output.legend.trained) else " (* never trained, left out of the decision)"
+        for line in textwrap.wrap(f"{name}: {classes}{never}", 110, subsequent_indent="  "):
+            yield line.replace(_JOINED, " ")
 
 
 def inspect_model(

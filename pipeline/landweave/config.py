@@ -121,6 +121,9 @@ class ModelSection(Section):
         default=None, description="feed pixels of this size although the card was trained on others"
     )
     coding: Coding | Literal["delivered"] | None = Field(default=None, description="how heights became bytes")
+    resize_tables: bool = Field(
+        default=False, description="allow windows that position tables do not fit: they are interpolated, another model"
+    )
     keep_untrained: bool = False
     device: str = "auto"
     batch_size: int | None = Field(default=None, ge=1)
@@ -244,7 +247,9 @@ def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
 def _problem(problem: Any) -> str:
     place = ".".join(str(part) for part in problem["loc"] if part not in ("mosaic", "elevation"))
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(problem["loc"][-1]), _all_keys(), n=1)
+        key = str(problem["loc"][-1])
+        # A key that is known elsewhere is no better here for that.
+        close = difflib.get_close_matches(key, [known for known in _all_keys() if known != key], n=1)
         return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else ".")
     return f"{place or 'the whole'}: {problem['msg']} (got {problem['input']!r:.80})"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from landweave.errors import CardError
@@ -23,7 +24,7 @@ class LandClass:
     def __post_init__(self) -> None:
         if not 0 <= self.code < NODATA:
             raise CardError(f"Class {self.name!r} has code {self.code}: codes run from 0 to 254, 255 is nodata.")
-        if len(self.color) != 7 or not self.color.startswith("#"):
+        if not re.fullmatch("#[0-9a-fA-F]{6}", self.color):
             raise CardError(f"Class {self.name!r} has colour {self.color!r}: write it as #rrggbb.")
 
     @property

@@ -71,39 +71,49 @@ def score(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], codes: Collec
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """How often neighbouring pixels differ in class, across borders and elsewhere.
+    """How often neighbouring pixels differ in class across borders, beside how often they would if there were none.
 
     Attributes
     ----------
-    border_pairs, border_changes
-        Neighbours with a window's or block's border between them, and how many of them differ.
-    other_pairs, other_changes
-        All others.
+    pairs
+        Neighbours with a window's or block's border between them.
+    changes
+        How many of them differ.
+    expected
+        How many would at the rates of the pairs elsewhere.
     """
 
-    border_pairs: int
-    border_changes: int
-    other_pairs: int
-    other_changes: int
+    pairs: int
+    changes: int
+    expected: float
 
     @property
     def score(self) -> float:
-        """Rate of change across borders over the rate elsewhere: 1 for a map without seams, more with them."""
-        border = self.border_changes / max(self.border_pairs, 1)
-        return border / max(self.other_changes / max(self.other_pairs, 1), 1e-12)
+        """Changes over those expected: 1 for a map without seams, more with them."""
+        return self.changes / max(self.expected, 1e-12)
 
     def __add__(self, other: Seams) -> Seams:
         """Both together."""
         return Seams(
-            border_pairs=self.border_pairs + other.border_pairs,
-            border_changes=self.border_changes + other.border_changes,
-            other_pairs=self.other_pairs + other.other_pairs,
-            other_changes=self.other_changes + other.other_changes,
+            pairs=self.pairs + other.pairs,
+            changes=self.changes + other.changes,
+            expected=self.expected + other.expected,
         )
 
 
-def seams(classes: NDArray[np.uint8], extent: Extent, lattice: Lattice, blocks: Blocks) -> Seams:
+def seams(
+    classes: NDArray[np.uint8],
+    extent: Extent,
+    lattice: Lattice,
+    blocks: Blocks,
+    *,
+    truth: NDArray[np.uint8] | None = None,
+) -> Seams:
     """How visible the borders of windows and blocks are.
+
+    Field edges that happen to run along a border are no seams, and in a scene of a few kilometres they are most of
+    what changes there. Where the truth is known, a pair is therefore held against pairs elsewhere that are as far
+    from an edge of the truth.
 
     Parameters
     ----------
@@ -113,9 +123,12 @@ def seams(classes: NDArray[np.uint8], extent: Extent, lattice: Lattice, blocks: 
         Pixels of ``classes``, in base pixels.
     lattice, blocks
         Whose borders are looked at, in base pixels.
+    truth
+        True classes of the same pixels, where there are any.
     """
-    return _seams(classes, borders(extent.y, lattice, blocks.size)) + _seams(
-        classes.T, borders(extent.x, lattice, blocks.size)
+    flat = np.zeros_like(classes) if truth is None else truth
+    return _seams(classes, flat, borders(extent.y, lattice, blocks.size)) + _seams(
+        classes.T, flat.T, borders(extent.x, lattice, blocks.size)
     )
 
 
@@ -126,13 +139,35 @@ def borders(span: Span, lattice: Lattice, block: int) -> NDArray[np.bool_]:
     return np.asarray(starts | ends | (after % block == 0))
 
 
-def _seams(classes: NDArray[np.uint8], border: NDArray[np.bool_]) -> Seams:
+_EDGE_REACH = 12
+"""Pixels to an edge of the truth beyond which it no longer matters how far it is."""
+
+
+def _seams(classes: NDArray[np.uint8], truth: NDArray[np.uint8], border: NDArray[np.bool_]) -> Seams:
     known = (classes[1:] != NODATA) & (classes[:-1] != NODATA)
-    changed = ((classes[1:] != classes[:-1]) & known).sum(1)
-    pairs = known.sum(1)
-    return Seams(
-        border_pairs=int(pairs[border].sum()),
-        border_changes=int(changed[border].sum()),
-        other_pairs=int(pairs[~border].sum()),
-        other_changes=int(changed[~border].sum()),
+    changed = (classes[1:] != classes[:-1]) & known
+    near = _lines_to_edge(truth)
+    pairs, changes = (_count(near, which, border) for which in (known, changed))
+    rates = changes[1] / np.maximum(pairs[1], 1)
+    return Seams(pairs=int(pairs[0].sum()), changes=int(changes[0].sum()), expected=float((pairs[0] * rates).sum()))
+
+
+def _count(
+    near: NDArray[np.int8], which: NDArray[np.bool_], border: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs by their distance to an edge: across borders, and elsewhere."""
+    across, elsewhere = (
+        np.bincount(near[lines][which[lines]], minlength=_EDGE_REACH + 2) for lines in (border, ~border)
     )
+    return across, elsewhere
+
+
+def _lines_to_edge(truth: NDArray[np.uint8]) -> NDArray[np.int8]:
+    """Lines from each pair to the nearest change of the truth in its column; 0 is the pair itself."""
+    change = truth[1:] != truth[:-1]
+    near = np.full(change.shape, _EDGE_REACH + 1, np.int8)
+    for lines in range(_EDGE_REACH, 0, -1):
+        near[lines:][change[:-lines]] = lines
+        near[:-lines][change[lines:]] = lines
+    near[change] = 0
+    return near

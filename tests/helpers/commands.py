@@ -28,9 +28,7 @@ def mosaic(**files: tuple[str, int]) -> dict[str, Any]:
     return {"kind": "mosaic", "bands": {name: {"files": path, "band": band} for name, (path, band) in files.items()}}
 
 
-RGBI_FILES = mosaic(
-    R=("rgb/*.tif", 1), G=("rgb/*.tif", 2), B=("rgb/*.tif", 3), NIR=("irc/*.tif", 1)
-)
+RGBI_FILES = mosaic(R=("rgb/*.tif", 1), G=("rgb/*.tif", 2), B=("rgb/*.tif", 3), NIR=("irc/*.tif", 1))
 
 
 def write_config(folder: Path, card: Path, weights: Path, **sections: Any) -> Path:
@@ -67,13 +65,18 @@ class Command:
 
     def __call__(self, *arguments: Any) -> Ended:
         self.capsys.readouterr()
-        with self.monkeypatch.context() as patch, pytest.raises(SystemExit) as end:
+        with self.monkeypatch.context() as patch:
             patch.setattr(sys, "argv", ["landweave", *map(str, arguments)])
-            cli.main()
-            raise SystemExit(0)
+            with pytest.raises(SystemExit) as end:
+                _run_to_the_end()
         said = self.capsys.readouterr()
         code = end.value.code
         return Ended(code=code if isinstance(code, int) else int(bool(code)), out=said.out, err=said.err)
+
+
+def _run_to_the_end() -> None:
+    cli.main()
+    raise SystemExit(0)
 
 
 def start(*arguments: Any, module: str = "", **environment: str) -> subprocess.Popen[str]:

@@ -76,7 +76,8 @@ def watch(file: str, wait_seconds: float) -> None:
     TorchPredictor.predict = watched_predict
 
 
-if os.environ.get(WATCHED):
+# A worker process loads this file twice: as the preload, and as the main module of the process that started it.
+if os.environ.get(WATCHED) and not hasattr(MapFunction.__call__, "__wrapped__"):
     watch(os.environ[WATCHED], float(os.environ[WAIT]))
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ RGBI = ("R", "G", "B", "NIR")
 
 def unet() -> dict[str, Any]:
     """A U-Net of a few thousand weights."""
-    arguments = {"encoder_name": "tu-lcnet_035", "encoder_depth": 3, "decoder_channels": [16, 16, 8]}
+    arguments = {"encoder_name": "tu-test_resnet", "encoder_depth": 3, "decoder_channels": [16, 16, 8]}
     return {"kind": "smp", "architecture": "Unet", "arguments": arguments}
 
 

@@ -77,7 +77,9 @@ class Scene:
             -self.top * PIXEL,
         )
 
-    def write(self, folder: Path, bands: Sequence[int], rows: Sequence[int], columns: Sequence[int], **profile: Any) -> None:
+    def write(
+        self, folder: Path, bands: Sequence[int], rows: Sequence[int], columns: Sequence[int], **profile: Any
+    ) -> None:
         """Tiles of some bands, cut before the pixels ``rows`` and ``columns``, named by their place."""
         _, height, width = self.values.shape
         for top, bottom in pairwise((0, *rows, height)):

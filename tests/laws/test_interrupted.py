@@ -23,10 +23,6 @@ ENGINES = {
 }
 """Settings, and blocks that can be at work at once."""
 
-both_engines = pytest.mark.parametrize(
-    "kind", ["inline", pytest.param("dask", marks=pytest.mark.slow)], ids=["inline", "dask"]
-)
-
 
 @pytest.fixture
 def small(tmp_path: Path) -> Small:
@@ -75,7 +71,7 @@ def finish(small: Small, config: Path) -> Watched:
     return Watched.read(small.folder / "second")
 
 
-@both_engines
+@pytest.mark.parametrize("kind", ["inline", pytest.param("dask", marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
 def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference, kind: str) -> None:
     settings, at_once = ENGINES[kind]
@@ -100,14 +96,15 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference
     assert first.calls + second.calls <= sum(calls.values()) + again
 
 
-@both_engines
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["inline", "dask"])
 @pytest.mark.timeout(600)
 def test_ctrl_c_ends_with_130_and_loses_nothing_that_was_done(small: Small, reference, kind: str) -> None:
     settings, at_once = ENGINES[kind]
     config = small.config(engine=settings)
     code, first = interrupt(small, config, lambda process: os.killpg(process.pid, signal.SIGINT))
     assert code == 130
-    assert not (small.store / "lease.json").exists()
+    assert not list(small.folder.rglob("*lease*"))
     done = done_in_ledger(small)
     second = finish(small, config)
 

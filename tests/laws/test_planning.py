@@ -13,6 +13,7 @@ from rasterio.vrt import WarpedVRT
 
 from landweave import api, predict
 from landweave.models.inference import TorchPredictor
+from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
 
 
@@ -51,7 +52,7 @@ def _leaves(value):
 
 def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Small.make(tmp_path)
-    config = small.loaded(inputs={"AERIAL_RGBI": {**_collared(), "collar": True}})
+    config = small.loaded(inputs={"AERIAL_RGBI": {**RGBI_FILES, "collar": True}})
     counted = Counted(monkeypatch)
     plan = api.plan(config)
     assert "12 of 12" in str(plan)
@@ -67,12 +68,6 @@ def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: 
     counted.calls.clear()
     assert "done, outside               12, 0" in str(api.plan(config))
     assert counted.calls == {}
-
-
-def _collared():
-    from tests.helpers.commands import RGBI_FILES
-
-    return RGBI_FILES
 
 
 def test_gdal_sees_in_the_cog_what_xarray_sees_in_the_zarr(tmp_path: Path) -> None:

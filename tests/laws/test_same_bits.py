@@ -120,11 +120,11 @@ def two_workers() -> Iterator[Engine]:
 
 @pytest.mark.parametrize("kind", ["unet", "swin"])
 def test_small_maps_agree_bit_for_bit(tmp_path: Path, two_workers: Engine, kind: str) -> None:
-    study = Study.make(tmp_path, kind, window=128, corner=384, scale=20)
+    study = Study.make(tmp_path, kind, window=128, corner=384, scale=16)
     reference = study.map("reference", 128)
     assert_worth_comparing(study, reference)
     assert_same(reference, study.map("dask", 384, engine=two_workers), study.extent)
-    moved = study.moved(61, -17, 1, -103)
+    moved = study.moved(61, -17, 1, -71)
     assert_same(reference, study.map("moved", 192, area=moved), moved)
 
 
@@ -151,7 +151,7 @@ def test_maps_agree_bit_for_bit(tmp_path: Path, one_worker: Engine, two_workers:
 @pytest.mark.slow
 def test_two_threads_of_torch_agree_in_every_process(tmp_path: Path) -> None:
     """A nanny exports one thread, and a Swin's bits differ between one and two: the run's setting must win."""
-    study = Study.make(tmp_path, "swin", window=128, corner=384, scale=20, torch_threads=2)
+    study = Study.make(tmp_path, "swin", window=128, corner=384, scale=16, torch_threads=2)
     with local_engine(workers=2, torch_threads=2) as engine:
         found = study.map("dask", 192, engine=engine)
     assert_same(study.map("inline", 128), found, study.extent)

@@ -1,15 +1,22 @@
-"""Small cards with weights, for tests of what runs them."""
+"""Small cards with weights, for tests of what runs them; and the recipe behind the answers on record."""
 
+import importlib.util
+import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from landweave.models.builders import build, core
 from landweave.models.card import ModelCard
+from landweave.models.flair_hub import FlairHubSpec
 
 CLASSES = [{"code": code, "name": f"class {code}", "color": "#808080"} for code in range(4)]
 
@@ -87,3 +94,47 @@ def _drawn(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch
     if name.endswith("running_var"):
         return 1 + drawn.abs() / 10
     return drawn / max(tensor[0].numel(), 1) ** 0.5 if tensor.ndim > 1 else 1 + drawn / 10
+
+
+@dataclass(frozen=True)
+class Public:
+    """The recipe and the answers of the folder of references."""
+
+    folder: Path
+    fill: ModuleType
+
+    def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
+        keys = json.loads((self.folder / f"{name}.keys.json").read_text())
+        return {key: tuple(shape) for key, shape in keys.items()}
+
+    def weights(self, name: str, prefix: str = "") -> dict[str, Tensor]:
+        """Filled by the full name, then stripped of ``prefix``."""
+        return {
+            key.removeprefix(prefix): torch.from_numpy(np.asarray(self.fill.tensor_values(key, shape)))
+            for key, shape in self.shapes(name).items()
+        }
+
+    def values(self, name: str, *shape: int) -> Tensor:
+        return torch.from_numpy(self.fill.input_values(name, shape))
+
+    def days(self, name: str, dates: int) -> Tensor:
+        return torch.from_numpy(self.fill.day_offsets(name, dates))
+
+    def hub_inputs(self, spec: FlairHubSpec) -> dict[str, Tensor]:
+        inputs = {}
+        for each in spec.images:
+            inputs[each.name] = self.values(each.name, 1, each.channels, each.window, each.window)
+        for each in spec.series:
+            shape = (1, self.fill.DATES, each.channels, each.window, each.window)
+            inputs[each.name] = self.values(each.name, *shape)
+            inputs[each.dates] = self.days(each.name, self.fill.DATES)
+        return inputs
+
+
+@pytest.fixture(scope="session")
+def public(shared: Callable[[str], Path]) -> Public:
+    path = shared("reference/fill.py")
+    spec = importlib.util.spec_from_file_location("reference_fill", path)
+    fill = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fill)
+    return Public(path.parent, fill)

@@ -1,13 +1,23 @@
 """Position tables at other windows: which change, who refuses, and what resizing keeps."""
 
+import numpy as np
 import pytest
 import torch
 
 from landweave.errors import CardError, WeightsError
-from landweave.models.builders import build, core
+from landweave.models.builders import build, core, load
 from landweave.models.inference import torch_threads
-from landweave.models.position_tables import any_window, changed_tensors, refuse_changed, resized_tables
+from landweave.models.position_tables import (
+    any_window,
+    changed_tensors,
+    check_window,
+    refuse_changed,
+    with_resized_tables,
+)
+from landweave.models.predictor import Compute, resolve_model
+from landweave.models.resizing import resized_tables
 from landweave.models.weights import load_weights, read_tensors
+from landweave.ports import InputBatch
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +54,7 @@ def test_a_window_that_changes_tables_is_refused_with_their_shapes(hub):
 
     text = str(caught.value)
     assert "layers_3.blocks.0.attn.relative_position_bias_table: (49, 24) in the weights, (169, 24)" in text
-    assert "ask for position tables to be resized" in text
+    assert "ask for position tables to be resized (model: {resize_tables: true})" in text
     with pytest.raises(CardError, match="multiple of 32"):
         changed_tensors(hub, 240)
 
@@ -76,3 +86,50 @@ def test_tables_of_another_model_are_left_to_be_refused(hub):
     strange = torch.zeros(49, 5)
 
     assert resized_tables({name: strange}, network)[name] is strange
+
+
+def test_asking_for_resized_tables_is_another_model_that_takes_other_windows(hub, weights_of):
+    asked = with_resized_tables(hub)
+
+    assert asked.sha256 != hub.sha256
+    assert with_resized_tables(asked) == asked
+    asked.check_window(256)
+    with pytest.raises(CardError, match="multiple of 32"):
+        asked.check_window(240)
+
+    weights, compute = weights_of(hub), Compute(batch_size=1, torch_threads=1, device="cpu")
+    model = resolve_model(asked, weights=weights, window=256, compute=compute)
+    predictor = model.open()
+
+    pixels = np.random.default_rng(1).integers(0, 255, (1, 1, 256, 256), dtype=np.uint8)
+    batch = {"AERIAL_RGBI": InputBatch(values=pixels, valid=np.ones((1, 256, 256), bool))}
+    assert predictor.predict(batch).shape == (1, 4, 256, 256)
+    assert model.memory_bytes() > weights.stat().st_size
+    assert model.meaning["card"] != resolve_model(hub, weights=weights, compute=compute).meaning["card"]
+
+
+def test_at_its_own_window_a_model_with_resized_tables_answers_as_published(hub, weights_of):
+    weights = weights_of(hub)
+    inputs = {"AERIAL_RGBI": torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(1))}
+
+    with torch.inference_mode():
+        answers = [load(card, 128, weights, batch_size=1)(inputs)["LABEL"] for card in (hub, with_resized_tables(hub))]
+
+    assert torch.equal(*answers)
+
+
+def test_only_networks_with_such_tables_have_them_resized(small_card):
+    with pytest.raises(CardError, match=r"small \(smp\) is no network of FLAIR-HUB: leave model.resize_tables out"):
+        with_resized_tables(small_card())
+
+
+def test_a_run_that_asks_for_a_window_gets_the_tables_that_do_not_fit(hub, small_card, tmp_path):
+    (tmp_path / "w.ckpt").write_bytes(b"not read for this")
+
+    with pytest.raises(CardError, match=r"256 px was asked for(?s:.*)\(49, 24\) in the weights"):
+        resolve_model(hub, weights=tmp_path / "w.ckpt", window=256)
+    with pytest.raises(CardError, match="240 px is not a multiple of 32"):
+        check_window(hub, 240)
+    with pytest.raises(CardError, match=r"the weights fit windows of 64\.$"):
+        check_window(small_card(), 128)
+    check_window(hub, 128)

@@ -1,11 +1,7 @@
 """The public models, reproduced: same weights, same inputs, same logits at every pixel on record."""
 
-import importlib.util
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -15,55 +11,11 @@ from torch import Tensor, nn
 
 from landweave.models.flair1 import AERIAL, METADATA, Flair1, Flair1Spec
 from landweave.models.flair2 import DATES, SERIES, Flair2, Flair2Spec
-from landweave.models.flair_hub import FLAIR_HUB_MODELS, FlairHub, FlairHubSpec
+from landweave.models.flair_hub import FLAIR_HUB_MODELS, FlairHub
 
 PART_OF_STD = 1e-3
 EVERY = 16
 """Rows and columns between the pixels on record."""
-
-
-@dataclass(frozen=True)
-class Public:
-    """The recipe and the answers of the folder of references."""
-
-    folder: Path
-    fill: ModuleType
-
-    def shapes(self, name: str) -> dict[str, tuple[int, ...]]:
-        keys = json.loads((self.folder / f"{name}.keys.json").read_text())
-        return {key: tuple(shape) for key, shape in keys.items()}
-
-    def weights(self, name: str, prefix: str = "") -> dict[str, Tensor]:
-        """Filled by the full name, then stripped of ``prefix``."""
-        return {
-            key.removeprefix(prefix): torch.from_numpy(np.asarray(self.fill.tensor_values(key, shape)))
-            for key, shape in self.shapes(name).items()
-        }
-
-    def values(self, name: str, *shape: int) -> Tensor:
-        return torch.from_numpy(self.fill.input_values(name, shape))
-
-    def days(self, name: str, dates: int) -> Tensor:
-        return torch.from_numpy(self.fill.day_offsets(name, dates))
-
-    def hub_inputs(self, spec: FlairHubSpec) -> dict[str, Tensor]:
-        inputs = {}
-        for each in spec.images:
-            inputs[each.name] = self.values(each.name, 1, each.channels, each.window, each.window)
-        for each in spec.series:
-            shape = (1, self.fill.DATES, each.channels, each.window, each.window)
-            inputs[each.name] = self.values(each.name, *shape)
-            inputs[each.dates] = self.days(each.name, self.fill.DATES)
-        return inputs
-
-
-@pytest.fixture(scope="module")
-def public(shared: Callable[[str], Path]) -> Public:
-    path = shared("reference/fill.py")
-    spec = importlib.util.spec_from_file_location("reference_fill", path)
-    fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill)
-    return Public(path.parent, fill)
 
 
 def scores(net: nn.Module, inputs: dict[str, Tensor], task: str) -> NDArray[np.float32]:

@@ -124,8 +124,8 @@ def _report(
         summary=summary,
         scene_seconds=scene_seconds,
         scores=score(truth, classes, sorted(set(np.unique(truth).tolist()) & set(blended.legend.codes))),
-        blended=_seams(blended, extent, configs[0]),
-        cropped=_seams(cropped, extent, configs[1]),
+        blended=_seams(blended, extent, truth, configs[0]),
+        cropped=_seams(cropped, extent, truth, configs[1]),
         names=blended.legend.names,
     )
     write_panels(
@@ -154,10 +154,10 @@ def _truth(files: SceneFiles, grid: Grid) -> tuple[NDArray[np.uint8], Extent]:
     return truth, grid.covering(inner)
 
 
-def _seams(reader: MapReader, extent: Extent, config: Config) -> Seams:
+def _seams(reader: MapReader, extent: Extent, truth: NDArray[np.uint8], config: Config) -> Seams:
     windows = config.windows
     assert windows.size is not None
     assert windows.overlap is not None
     lattice = Lattice(window=windows.size, stride=windows.size - windows.overlap)
     blocks = Blocks.covering(extent, reader.block_size)
-    return seams(reader.read("landcover", extent), extent, lattice, blocks)
+    return seams(reader.read("landcover", extent), extent, lattice, blocks, truth=truth)

@@ -17,6 +17,7 @@ from landweave.models.exported import load_exported
 from landweave.models.flair1 import AERIAL, Flair1, Flair1Spec
 from landweave.models.flair2 import Flair2, Flair2Spec
 from landweave.models.flair_hub import FlairHub, FlairHubSpec, Modality, Task
+from landweave.models.resizing import resized_tables
 from landweave.models.weights import load_weights
 
 
@@ -54,7 +55,8 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
         _check_shape(program.shape_nchw, (batch_size, channels, window, window), weights)
         return Joined(program, tuple(card.inputs), card.task()).eval()
     network = build(card, window)
-    load_weights(core(network), weights)
+    resize = isinstance(card.builder, FlairHubBuilder) and card.builder.resize_tables
+    load_weights(core(network), weights, adapt=resized_tables if resize else None)
     return network
 
 

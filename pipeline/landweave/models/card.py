@@ -135,10 +135,15 @@ class ExportedBuilder(CardPart):
 
 
 class FlairHubBuilder(CardPart):
-    """A network of FLAIR-HUB over the card's inputs and outputs."""
+    """A network of FLAIR-HUB over the card's inputs and outputs.
+
+    With ``resize_tables``, weights of another window are interpolated where they depend on it: another model than the
+    one that was trained.
+    """
 
     kind: Literal["flair_hub"]
     encoder: str = "swin_base_patch4_window12_384"
+    resize_tables: bool = False
 
 
 class Flair1Builder(CardPart):
@@ -269,14 +274,20 @@ class ModelCard(CardPart):
         return task
 
     def check_stated(self) -> None:
-        """Refuse a card that leaves a byte coding open.
+        """Refuse a card that leaves a byte coding open, or that reads what no source of a map gives.
 
         Raises
         ------
         CardError
             Naming every band and what to do.
         """
-        if problems := [text for name, spec in self.inputs.items() for text in _uncoded(name, spec)]:
+        problems = [text for name, spec in self.inputs.items() for text in _uncoded(name, spec)]
+        if isinstance(self.builder, Flair1Builder | Flair2Builder) and self.builder.metadata:
+            problems.append(
+                "it reads values of the aerial acquisition (AERIAL_METADATA), which no input of a map gives, and they "
+                "are never made up: use a model without metadata"
+            )
+        if problems:
             raise CardError(f"Model {self.name} cannot run yet:\n" + "\n".join(f"  - {each}" for each in problems))
 
     def with_coding(self, coding: HeightCoding | Literal["delivered"]) -> ModelCard:

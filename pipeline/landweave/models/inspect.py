@@ -19,6 +19,7 @@ from landweave.models.builders import build, core, load
 from landweave.models.card import ExportedBuilder, ModelCard
 from landweave.models.flair_hub import FlairHub
 from landweave.models.placements import Placements
+from landweave.models.position_tables import check_window
 from landweave.models.reach import Reach, measure_reach
 from landweave.models.strides import measure_strides, period_px
 
@@ -106,6 +107,7 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
         When the network cannot be built, or is a program and its file was not given.
     """
     window = window or card.window.size
+    check_window(card, window)
     network, batch = _network(card, window, weights)
     program = isinstance(card.builder, ExportedBuilder)
     counted = network if program else _without_values(card, window)

@@ -1,4 +1,4 @@
-"""Position tables of attention windows: which depend on a network's size, and how others may fill them.
+"""Position tables of attention windows: which windows they fit, and cards whose tables may be resized.
 
 A Swin encoder learns one value a head for every offset inside its attention window. Where a stage is smaller than
 that window, the window shrinks with it, and weights trained at another size no longer fit. They can be interpolated,
@@ -7,18 +7,11 @@ which is another model than the published one: it is done only when asked for, a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, cast
-
 import torch
-from torch import Tensor, nn
 
 from landweave.errors import CardError
-from landweave.models._torchvision import timm
 from landweave.models.builders import build, core
-from landweave.models.card import ModelCard
-
-TABLE = ".relative_position_bias_table"
+from landweave.models.card import FlairHubBuilder, ModelCard
 
 Shape = tuple[int, ...]
 
@@ -55,33 +48,41 @@ def refuse_changed(card: ModelCard, window: int) -> None:
             f"A window of {window} px was asked for; the weights of {card.name} are for {card.window.size} px, and "
             f"{len(changed)} tables would have another shape:\n"
             + "\n".join(f"  - {name}: {trained} in the weights, {here}" for name, (trained, here) in changed.items())
-            + "\nUse a window that the card allows, or ask for position tables to be resized: another model then."
+            + "\nUse a window that the card allows, or ask for position tables to be resized "
+            "(model: {resize_tables: true}), which makes another model of it."
         )
 
 
-def resized_tables(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """``tensors`` with position tables of another size interpolated to those of ``network``, by the same names.
+def check_window(card: ModelCard, window: int) -> None:
+    """Refuse a window that ``card`` does not allow, as it does itself; where its weights do not fit, with the tables.
 
-    Everything else is given back as it is, for `landweave.models.weights` to judge.
+    Raises
+    ------
+    CardError
+        As `landweave.models.card.ModelCard.check_window` and `refuse_changed` do.
     """
-    wanted = network.state_dict()
-    return {
-        name: _resized(name, tensor, network)
-        if name.endswith(TABLE) and name in wanted and tensor.shape != wanted[name].shape
-        else tensor
-        for name, tensor in tensors.items()
-    }
+    try:
+        card.check_window(window)
+    except CardError:
+        if isinstance(card.builder, FlairHubBuilder) and window % card.window.multiple == window % card.unit_px == 0:
+            refuse_changed(card, window)
+        raise
 
 
-def _resized(name: str, table: Tensor, network: nn.Module) -> Tensor:
-    attention = cast(Any, network.get_submodule(name.removesuffix(TABLE)))
-    shape = tuple(attention.relative_position_bias_table.shape)
-    if table.ndim != len(shape) or table.shape[-1] != shape[-1]:
-        return table  # another number of heads: not a matter of size
-    layers: Any = timm.layers
-    # Bicubic, as Swin's own authors do it; timm's other rule leans on indexing that torch gives up.
-    resized = layers.resize_rel_pos_bias_table_simple(table, attention.window_size, shape)
-    return cast(Tensor, resized)
+def with_resized_tables(card: ModelCard) -> ModelCard:
+    """The card of the same network with every window allowed, its position tables resized where they must be.
+
+    Raises
+    ------
+    CardError
+        When its network has no such tables to resize.
+    """
+    if not isinstance(card.builder, FlairHubBuilder):
+        raise CardError(
+            f"Position tables were asked to be resized, but {card.name} ({card.builder.kind}) is no network of "
+            f"FLAIR-HUB: leave model.resize_tables out."
+        )
+    return any_window(card).model_copy(update={"builder": card.builder.model_copy(update={"resize_tables": True})})
 
 
 def _shapes(card: ModelCard, window: int) -> dict[str, Shape]:

@@ -16,6 +16,7 @@ from landweave.models.alive import peak_bytes
 from landweave.models.builders import build, load
 from landweave.models.card import ExportedBuilder, ModelCard
 from landweave.models.inference import Answering, TorchPredictor, empty_batch
+from landweave.models.position_tables import check_window
 from landweave.models.weights import check_sha256, file_sha256
 
 RUNTIME_BYTES = 64 << 20
@@ -102,7 +103,8 @@ class TorchModel:
             logits = 4 * asked.batch_size * len(asked.card.legend(asked.task)) * asked.window**2
             return RUNTIME_BYTES + 2 * self.weights.stat().st_size + 4 * logits
         with torch.device("meta"):
-            network = _laid_out(build(asked.card, asked.window), asked.card)
+            # Some encoders make their first layer anew, on the CPU, where the bands are not three.
+            network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)
         predictor, batch = TorchPredictor(asked, network), empty_batch(asked)
         held = _held_bytes(network)
         # While it loads, the file's tensors stand beside the network's.
@@ -168,7 +170,7 @@ def resolve_model(
         device=_device(compute, card),
         bfloat16=compute.bfloat16,
     )
-    card.check_window(asked.window)
+    check_window(card, asked.window)
     path = _weights_path(card, weights)
     # A card's checksum is that of its own weights; somebody's own training comes with its own, or none.
     wanted = sha256 or (card.weights.sha256 if weights is None else None)

@@ -34,15 +34,26 @@ def find_card(name_or_path: str | Path) -> ModelCard:
     CardError
         When there is none (near names are told), or when it says something wrong (everything wrong is listed).
     """
+    return read_card(card_path(name_or_path))
+
+
+def card_path(name_or_path: str | Path) -> Path:
+    """The file of the card that `find_card` gives.
+
+    Raises
+    ------
+    CardError
+        When no card has that name; near names are told.
+    """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.name != str(name_or_path):
-        return read_card(path)
+        return path
     known = _known()
     if str(name_or_path) not in known:
         near = difflib.get_close_matches(str(name_or_path), known, n=3, cutoff=0.5)
         advice = f"did you mean {' or '.join(near)}?" if near else f"those there are: {', '.join(sorted(known))}."
         raise CardError(f"There is no model card {name_or_path!r}: {advice} A file's path, ending in .yaml, does too.")
-    return read_card(known[str(name_or_path)])
+    return known[str(name_or_path)]
 
 
 def read_card(path: Path) -> ModelCard:

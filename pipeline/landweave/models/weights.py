@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 
 _TRAINING_ONLY = ("criterion.", "aux_decoders.")
 """Tensors that serve training: accepted, and left out where the network has none of that name."""
+
+Adapt = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
+"""Changes tensors to suit a network, both by the network's names."""
 
 _SHOWN = 8
 """Names of a long list that a message shows."""
@@ -60,10 +63,11 @@ def check_sha256(path: Path, wanted: str) -> None:
         )
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
+def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) -> None:
     """Fill ``network`` with the tensors of ``path``: a ``.safetensors`` file, or a ``.ckpt`` or ``.pth`` of torch.
 
-    Prefixes that training tools add are removed; tensors that serve training only are left out.
+    Prefixes that training tools add are removed; tensors that serve training only are left out. Nothing else is
+    changed, unless ``adapt`` is asked to.
 
     Raises
     ------
@@ -72,6 +76,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
         when it holds more than plain tensors. The network is then as it was.
     """
     found = _fitted(read_tensors(path), network)
+    if adapt is not None:
+        found = adapt(found, network)
     wanted = network.state_dict()
     problems = _differences(found, wanted)
     if problems:

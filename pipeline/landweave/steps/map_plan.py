@@ -11,6 +11,9 @@ from landweave.lattice import Extent
 from landweave.steps.map import MapJob
 from landweave.work.plan import BlockPlan, Task
 
+NAMED = 12
+"""Stale blocks that are named; the others are counted."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapPlan:
@@ -60,13 +63,13 @@ class MapPlan:
         """The plan as lines of a table."""
         count = self.blocks.count
         stale = count(Task.STALE)
-        again = " (run again)" if self.blocks.recompute_stale else " (kept; --stale runs them again)"
+        again = "run again" if self.blocks.recompute_stale else "kept; --stale runs them again"
         return [
             ("output", self.output),
             ("blocks to run", f"{len(self.blocks.todo):,} of {self.blocks.tasks.size:,}, {self.block_px:,} px a side"),
             ("new, failed before", f"{count(Task.NEW):,}, {count(Task.FAILED):,}"),
             ("done, outside", f"{count(Task.DONE):,}, {count(Task.OUTSIDE):,}"),
-            ("stale", f"{stale:,}{again if stale else ''}"),
+            ("stale", f"{stale:,} ({again}): blocks {self._stale_blocks()}" if stale else "0"),
             ("map pixels", f"{self.map_pixels / 1e6:,.1f} million"),
             ("windows", f"{self.windows:,}, of which {self.partial_windows:,} reach beyond the imagery"),
             (
@@ -78,6 +81,10 @@ class MapPlan:
             ("memory a worker", f"{self.memory.worker / GIB:.2f} GiB beyond the interpreter"),
             *[("note", note) for note in self.notes],
         ]
+
+    def _stale_blocks(self) -> str:
+        named = self.blocks.blocks(Task.STALE)
+        return ", ".join(map(str, named[:NAMED])) + (", …" if len(named) > NAMED else "")
 
     def _formats(self) -> str:
         parts = [

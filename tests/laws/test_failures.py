@@ -1,0 +1,121 @@
+"""A bad scene fails its blocks, not the run; repaired and run again it gives the bytes of a clean run."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from landweave import api
+from landweave.errors import InputError
+from landweave.ports import BlockResult, State
+from landweave.work.plan import Task
+from landweave.work.progress import SilentProgress
+from tests.helpers.commands import Command, pixels, shards
+from tests.helpers.small import Small
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    return Small.make(tmp_path)
+
+
+class Saboteur(SilentProgress):
+    """Cuts a file short as soon as the first block has ended."""
+
+    def __init__(self, tile: Path) -> None:
+        self.tile = tile
+
+    def advance(self, index: tuple[int, int], result: BlockResult) -> None:
+        self.tile.write_bytes(self.tile.read_bytes()[:2000])
+
+
+def last_tile(small: Small) -> Path:
+    return sorted((small.folder / "rgb").glob("*.tif"))[-1]
+
+
+def test_a_tile_that_turns_unreadable_during_the_run(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    landweave = Command(monkeypatch, capsys)
+    clean = small.folder / "clean.zarr"
+    assert api.run(small.loaded(output={"store": str(clean)})).exit_code == 0
+    tile, config = last_tile(small), small.config()
+    whole, times = tile.read_bytes(), tile.stat()
+
+    summary = api.run(api.load_config(config), progress=Saboteur(tile))
+    assert summary.exit_code == 3
+    failed = summary.counts[State.READ_FAILED]
+    assert (summary.counts[State.DONE], failed > 0) == (12 - failed, True)
+    status = landweave("status", small.store)
+    assert re.search(rf"^read failed +{failed}$", status.out, re.M)
+    assert len(re.findall(rf"^block \(\d, \d\): read failed: .*{re.escape(tile.name)}", status.out, re.M)) == failed
+
+    with pytest.raises(InputError, match="is truncated"):
+        api.plan(api.load_config(config))
+    assert landweave("run", config).code == 2
+
+    tile.write_bytes(whole)
+    os.utime(tile, ns=(times.st_atime_ns, times.st_mtime_ns))
+    planned = api.plan(api.load_config(config))
+    assert (planned.blocks.count(Task.FAILED), len(planned.blocks.todo)) == (failed, failed)
+    ended = landweave("run", config)
+    assert ended.code == 0
+    assert f"{failed} ran" in ended.out
+    assert shards(small.store) == shards(clean)
+    attempts = api.open_map(small.store).ledger["attempts"].values
+    assert sorted(np.unique(attempts)) == [1, 2]
+    assert int((attempts == 2).sum()) == failed
+
+
+def test_a_changed_scene_makes_its_blocks_stale(
+    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    landweave = Command(monkeypatch, capsys)
+    config = small.config()
+    assert landweave("run", config).code == 0
+    before = shards(small.store)
+    darken(last_tile(small))
+
+    planned = landweave("plan", config)
+    stale = api.plan(api.load_config(config)).blocks.blocks(Task.STALE)
+    assert 0 < len(stale) < 12
+    assert f"{len(stale)} (kept; --stale runs them again): blocks " in planned.out
+    assert all(str(index) in planned.out for index in stale)
+    kept = landweave("run", config)
+    assert (kept.code, "0 ran" in kept.out) == (0, True)
+    assert shards(small.store) == before
+
+    assert f"{len(stale)} (run again)" in landweave("plan", config, "--stale").out
+    again = landweave("run", config, "--stale")
+    assert (again.code, f"{len(stale)} ran" in again.out) == (0, True)
+    clean = small.folder / "clean.zarr"
+    assert api.run(small.loaded(output={"store": str(clean)})).exit_code == 0
+    assert shards(small.store) == shards(clean)
+    assert shards(small.store) != before
+    assert api.plan(api.load_config(config)).blocks.count(Task.STALE) == 0
+
+
+def darken(tile: Path) -> None:
+    with rasterio.open(tile, "r+") as dataset:
+        dataset.write(dataset.read() // 3 + 20)
+
+
+def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
+    """With the file gone the blocks fail; nothing of them reads as mapped."""
+
+    class Thief(Saboteur):
+        def advance(self, index: tuple[int, int], result: BlockResult) -> None:
+            self.tile.unlink(missing_ok=True)
+
+    summary = api.run(small.loaded(), progress=Thief(last_tile(small)))
+    assert summary.exit_code == 3
+    found = api.open_map(small.store)
+    states = found.ledger["state"].values
+    for index in zip(*np.nonzero(states == State.READ_FAILED), strict=True):
+        block: Any = found.store.block(index)
+        assert (pixels(small.store, block)["landcover"] == 255).all()
+    assert found.done < 1

@@ -1,0 +1,175 @@
+"""What a notebook calls: values that print themselves, and runs that go on where they were."""
+
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+
+import landweave
+from landweave import api
+from landweave.engine.inline import InlineEngine
+from landweave.errors import InputError, OutputError
+from landweave.lattice import BlockIndex
+from landweave.ports import BlockResult, State
+from landweave.work.lease import hold
+from landweave.work.progress import SilentProgress
+from tests.helpers.commands import shards
+from tests.helpers.small import Small
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    return Small.make(tmp_path)
+
+
+class Heard(SilentProgress):
+    """Keeps what a run tells."""
+
+    def __init__(self) -> None:
+        self.total, self.engine, self.ended = 0, "", list[BlockIndex]()
+
+    def start(self, total: int, engine: str) -> None:
+        self.total, self.engine = total, engine
+
+    def advance(self, index: BlockIndex, result: BlockResult) -> None:
+        self.ended.append(index)
+
+
+def test_the_package_gives_what_a_notebook_calls() -> None:
+    for name in ("load_config", "check", "plan", "run", "predict", "open_map"):
+        assert getattr(landweave, name) is getattr(api, name)
+
+
+def test_check_says_how_the_inputs_lie_and_writes_nothing(small: Small) -> None:
+    found = str(api.check(small.loaded()))
+    for part in (
+        "small: A small small",
+        "EPSG:2154, 0.2 m",
+        "64 px, overlap 16, cosine",
+        "12 of 128 px",
+        "alignment: paste",
+        "px off the grid",
+        "tiles: 4, files: 8",
+    ):
+        assert part in found
+    assert not small.store.exists()
+
+
+def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
+    heard = Heard()
+    summary = api.run(small.loaded(), progress=heard)
+    assert (heard.total, heard.engine, len(heard.ended)) == (12, "inline", 12)
+    assert (summary.exit_code, summary.complete, summary.ran) == (0, True, 12)
+    assert summary.pixels == 300 * 430
+    assert set(summary.stage_seconds) >= {"read", "predict", "blend", "decide", "write", "total"}
+    found = api.open_map(small.store)
+    assert found.done == 1
+    assert not list(small.folder.rglob("*lease*"))
+    assert api.status(small.store).complete
+    provenance = found.attrs
+    assert provenance["model"]["card"] == "small" or provenance["model"]["weights"]
+    assert set(provenance["libraries"]) >= {"torch", "rasterio", "zarr"}
+    assert str(small.folder) not in str(provenance["meaning"])
+
+
+def test_a_finished_map_is_left_alone(small: Small) -> None:
+    api.run(small.loaded())
+    before = {path: path.stat().st_mtime_ns for path in small.store.rglob("*") if path.is_file()}
+    summary = api.run(small.loaded())
+    assert (summary.ran, summary.exit_code) == (0, 0)
+    assert {path: path.stat().st_mtime_ns for path in small.store.rglob("*") if path.is_file()} == before
+
+
+class Tired(InlineEngine):
+    """Goes away after a few blocks."""
+
+    def run(self, job, blocks):
+        for count, answer in enumerate(super().run(job, blocks)):
+            if count == 5:
+                raise OutputError("the cluster went away")
+            yield answer
+
+
+def test_a_run_that_broke_off_goes_on(small: Small) -> None:
+    clean = small.folder / "clean.zarr"
+    api.run(small.loaded(output={"store": str(clean)}))
+    config = small.loaded()
+    with pytest.raises(OutputError, match="went away"):
+        api.run(config, engine=Tired())
+    half = api.status(small.store)
+    assert (half.counts[State.DONE], half.counts[State.PENDING], half.complete) == (5, 7, False)
+    assert api.open_map(small.store).done == pytest.approx(5 / 12)
+    assert len(api.plan(config).blocks.todo) == 7
+    heard = Heard()
+    assert api.run(config, progress=heard).exit_code == 0
+    assert len(heard.ended) == 7
+    assert shards(small.store) == shards(clean)
+
+
+def test_a_map_whose_driver_died_before_its_ledger_goes_on(small: Small) -> None:
+    with pytest.raises(OutputError, match="went away"):
+        api.run(small.loaded(), engine=Tired())
+    shutil.rmtree(small.store / "ledger")
+    assert len(api.plan(small.loaded()).blocks.todo) == 12
+    assert api.run(small.loaded()).ran == 12
+
+
+def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
+    x0, _, _, y1 = small.scene.bounds
+    corner = shapely.Polygon([(x0 + 1, y1 - 1), (x0 + 55, y1 - 1), (x0 + 1, y1 - 40)])
+    geopandas.GeoDataFrame({"code": ["30"]}, geometry=[corner], crs=2154).to_file(small.folder / "area.gpkg")
+    config = small.loaded(area={"file": "area.gpkg", "where": "code = '30'"})
+    outside = api.plan(config).blocks.count(api.Task.OUTSIDE)
+    assert outside > 0
+    summary = api.run(config)
+    assert summary.exit_code == 0
+    assert summary.counts[State.OUTSIDE] == outside
+    found = api.open_map(small.store)
+    assert found.done == 1
+    states = found.ledger["state"].values
+    assert ((states == State.OUTSIDE).sum(), (states == State.DONE).sum() > 0) == (outside, True)
+    grid = found.grid
+    inside = shapely.contains_xy(corner, *np.meshgrid(grid.x, grid.y))
+    np.testing.assert_array_equal(found.dataset["landcover"].values != 255, inside)
+
+
+def test_two_drivers_do_not_write_one_map(small: Small) -> None:
+    config = small.loaded()
+    made = api.check(config).run
+    with hold(*made.target.beside(api.LEASE)), pytest.raises(OutputError, match="written by another driver"):
+        api.run(config)
+    assert api.run(config).exit_code == 0
+
+
+def test_the_map_beside_the_zarr_is_written_when_asked_for(small: Small) -> None:
+    api.run(small.loaded())
+    config = small.loaded(output={"cog": "map.tif", "picture": "map.png"})
+    assert api.run(config).ran == 0
+    assert (small.folder / "map.tif").exists()
+    assert (small.folder / "map.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_overviews_follow_the_map(small: Small) -> None:
+    api.run(small.loaded())
+    found = api.open_map(small.store)
+    assert len(found.grids) > 1
+    fine, coarse = found.read("landcover", found.grids[0].extent), found.read("landcover", found.grids[1].extent, 1)
+    blocks = fine.reshape(coarse.shape[0], 2, coarse.shape[1], 2)
+    same = (blocks == blocks[:, :1, :, :1]).all((1, 3))
+    assert same.mean() > 0.2
+    np.testing.assert_array_equal(coarse[same], blocks[:, 0, :, 0][same])
+
+
+def test_a_status_of_a_place_without_a_map(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no map at"):
+        api.status(tmp_path / "nothing.zarr")
+    assert not (tmp_path / "nothing.zarr").exists()
+
+
+def test_the_plans_table_is_well_formed(small: Small) -> None:
+    table = ET.fromstring(api.plan(small.loaded())._repr_html_())
+    assert len(table.findall("tr")) >= 10

@@ -1,0 +1,27 @@
+"""The benchmarks run, at a size that says nothing: so that they cannot rot."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+SMALL = ("--window", "64", "--encoder", "resnet18")
+
+
+def printed(script: str, *arguments: str) -> str:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments, *SMALL]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_throughput_prints_a_ratio_and_its_stages() -> None:
+    table = printed("throughput.py", "--side", "512", "--turns", "1")
+    assert float(re.search(r"median ratio (\S+)", table)[1]) > 0
+    assert all(stage in table for stage in ("read", "predict", "blend", "decide", "write"))
+
+
+def test_memory_prints_promise_and_measure_of_each_area() -> None:
+    table = printed("memory.py", "--block", "256", "--sides", "1", "2")
+    rows = [line.split() for line in table.splitlines()[1:3]]
+    assert [int(row[0]) for row in rows] == [1, 4]
+    assert all(float(row[1]) > 0 for row in rows)
