@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from landweave.assembly import MapRun, assemble
@@ -208,3 +209,13 @@ def test_inputs_that_share_no_ground(small: Small) -> None:
     inputs = {"AERIAL_RGBI": RGBI_FILES, "DEM_ELEV": elevation}
     with pytest.raises(InputError, match=r"share no ground.*AERIAL_RGBI covers .*DEM_ELEV covers .*900000"):
         made(small, model={"card": "two.yaml"}, inputs=inputs)
+
+
+def test_a_device_of_other_machines_is_not_looked_for_here(small: Small) -> None:
+    asked = {"model.device": "cuda", "engine.address": "tcp://10.0.0.1:8786"}
+    model = made(small, overrides=asked).job.model
+    assert model.meaning["numerics"]["device"] == "cuda"
+    model.verify()
+    if not torch.cuda.is_available():
+        with pytest.raises(ConfigError, match="no GPU here"):
+            made(small, overrides={"model.device": "cuda"})

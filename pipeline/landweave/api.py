@@ -95,7 +95,7 @@ def check(config: Config) -> Check:
         With the reason and what to do.
     """
     made = assemble(config)
-    made.job.model.open()
+    made.job.model.verify()
     made.target.check_writable()
     _ledger(made)
     return Check(run=made)

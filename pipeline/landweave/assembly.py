@@ -299,6 +299,7 @@ class _Assembly:
                 torch_threads=section.torch_threads,
                 device=section.device,
                 bfloat16=section.bfloat16,
+                elsewhere=self.config.engine.address is not None,
             ),
         )
 

@@ -168,6 +168,9 @@ class Model(Protocol):
     def memory_bytes(self) -> int:
         """What the open predictor holds at its peak, one batch in flight."""
 
+    def verify(self) -> None:
+        """Raise what `open` would raise on a worker, on a machine that need not have the worker's devices."""
+
     def open(self) -> Predictor:
         """Load it in this process.
 

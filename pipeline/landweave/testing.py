@@ -54,6 +54,9 @@ class _MemoryModel:
         """Nothing worth counting."""
         return 0
 
+    def verify(self) -> None:
+        """There is nothing that could not fit."""
+
     def open(self) -> Predictor:
         """The model itself."""
         return self  # type: ignore[return-value]  # the subclasses below are predictors

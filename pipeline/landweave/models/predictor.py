@@ -38,12 +38,15 @@ class Compute:
         ``auto`` (a GPU where this machine has one), ``cpu``, ``cuda`` or ``cuda:N``.
     bfloat16
         Autocast on a GPU, where the card allows it.
+    elsewhere
+        Whether other machines compute: what a named device is there is not looked for here.
     """
 
     batch_size: int | None = None
     torch_threads: int = 2
     device: str = "auto"
     bfloat16: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +128,10 @@ class TorchModel:
         network = load(asked.card, asked.window, self.weights, batch_size=asked.batch_size)
         return TorchPredictor(asked, _laid_out(network, asked.card).to(asked.device))
 
+    def verify(self) -> None:
+        """Load the network on the CPU and let it go: what `open` would raise on a worker is raised here."""
+        replace(self, asked=replace(self.asked, device="cpu", bfloat16=False)).open()
+
 
 def resolve_model(
     card: ModelCard,
@@ -186,7 +193,7 @@ def _device(compute: Compute, card: ModelCard) -> str:
         kind = torch.device(device).type
     except RuntimeError as error:
         raise ConfigError(f"model.device {device!r} is not a device: write auto, cpu, cuda or cuda:0.") from error
-    if kind == "cuda" and not available:
+    if kind == "cuda" and not (available or compute.elsewhere):
         raise ConfigError(f"model.device {device} was asked for, but torch sees no GPU here: write cpu or auto.")
     if compute.bfloat16 and not (kind == "cuda" and card.numerics.bfloat16):
         reason = f"the device is {device}" if kind != "cuda" else f"the card of {card.name} does not"
