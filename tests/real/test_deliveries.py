@@ -298,7 +298,7 @@ def test_naip(project: Callable[..., Path], landweave: Command, shared: Shared) 
 def test_massachusetts(project: Callable[..., Path], landweave: Command, shared: Shared) -> None:
     """Pixels of 0.99904 m on a grid of their own: nothing is resampled."""
     config = project("colour-only.yaml", COLOUR, {"ortho.tif": "massachusetts/22978945_15.tif"})
-    told = settings(output__block=512)
+    told = settings(output__block=512, output__chunk=256)
     checked = landweave("check", config, *told)
     assert checked.code == 0, checked.err
     assert "alignment: paste" in checked.out
