@@ -37,7 +37,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "steps": CORE | {"steps", "work.fingerprint", "work.plan"},
     "testing": CORE,  # stands in for every adapter, so it knows none
     "config": CORE,  # what was asked, not yet who does it
-    "assembly": CORE | ADAPTERS | {"config", "deliveries", "steps", "work"},
+    "ground": CORE | ADAPTERS | {"config", "deliveries", "steps"},
+    "assembly": CORE | ADAPTERS | {"config", "ground", "steps", "work"},
     "deliveries": CORE | {"config", "sources"},
     "lazy": CORE | ADAPTERS | {"assembly", "config", "steps", "work"},
     "api": CORE | ADAPTERS | {"api", "assembly", "config", "lazy", "steps", "work", "demo"},
