@@ -16,7 +16,9 @@ from landweave.models.builders import build, core
 from landweave.models.registry import find_card
 
 BANDS = ("R", "G", "B", "NIR")
-ORIGIN = (700000.0, 6600000.0)
+ORIGIN = (700416.0, 6598656.0)
+"""North-west corner: a multiple of 15360 pixels from the anchor, so that blocks of the usual sizes begin there."""
+
 PIXEL = 0.2
 TILE = 1024
 
@@ -48,6 +50,7 @@ def write_card(folder: Path, *, encoder: str, window: int) -> None:
         "builder": {"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": encoder}},
         "inputs": {"AERIAL_RGBI": {"pixel": PIXEL, "bands": {band: normal for band in BANDS}}},
         "window": {"size": window, "overlap": window // 4, "multiple": 32},
+        "numerics": {"batch": 1},
         "outputs": {"AERIAL_LABEL-COSIA": {"pixel": PIXEL, "legend": "cosia"}},
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

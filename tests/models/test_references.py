@@ -36,7 +36,7 @@ def assert_reproduced(found: NDArray[np.float32], path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["LPIS-F", "LC-A", pytest.param("LC-B", marks=pytest.mark.slow), pytest.param("LC-F", marks=pytest.mark.slow)],
+    ["LPIS-F", *(pytest.param(name, marks=pytest.mark.slow) for name in ("LC-A", "LC-B", "LC-F"))],
 )
 def test_flair_hub_answers_as_published(public, name):
     spec = FLAIR_HUB_MODELS[name]

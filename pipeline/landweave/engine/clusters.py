@@ -88,6 +88,12 @@ def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> 
         yield cluster
 
 
+_ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 256 << 20, "MALLOC_MMAP_THRESHOLD_": 32 << 20, "MALLOC_ARENA_MAX": 1}
+"""How the C library keeps memory in a worker: as it does in a plain process. Dask's own setting gives every freed
+piece back to the system at once, and each activation of a network is then paid for page by page: measured, a forward
+of U-Net ResNet-34 takes two thirds as long again."""
+
+
 def _settings(torch_threads: int | None) -> dict[str, object]:
     settings: dict[str, object] = {
         # Blocks hold nothing that Dask could spill, and a worker that is paused for its memory would wait forever
@@ -98,6 +104,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         # A nanny always brings its worker back. By default a cluster looks 15 s after a worker's death and, should
         # the worker be away at that instant (slow to start, or dead again), drops its nanny for good.
         "distributed.deploy.lost-worker-timeout": "365 days",
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ALLOCATION.items()},
     }
     if torch_threads is not None:
         for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):

@@ -105,6 +105,8 @@ class Target:
     def beside(self, suffix: str) -> tuple[Target, str]:
         """The place that holds this one, and this one's name with ``suffix``: for an object that lies beside it."""
         parent, _, name = self.location.rpartition("/")
+        if parent.endswith("/"):  # a whole bucket lies beside nothing
+            return self, suffix
         return Target(location=parent, options=self.options), name + suffix
 
     @property
