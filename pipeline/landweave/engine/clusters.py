@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -41,6 +42,7 @@ def local_engine(
         libraries read it once, when they are loaded.
     """
     with (
+        _own_environment(),
         dask.config.set(_settings(torch_threads)),
         _cluster(workers, threads_per_worker, memory_limit) as cluster,
         Client(cluster, set_as_default=False) as client,
@@ -94,6 +96,26 @@ piece back to the system at once, and each activation of a network is then paid 
 of U-Net ResNet-34 takes two thirds as long again."""
 
 
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """Keep the variables of this process as they were before.
+
+    A nanny lets a variable of this process win over the setting, and writes what it exports into this process too:
+    a second engine would start its workers with the first one's threads.
+    """
+    names = (*_THREAD_VARIABLES, *_ALLOCATION)
+    before = {name: os.environ.pop(name) for name in names if name in os.environ}
+    try:
+        yield
+    finally:
+        for name in names:
+            os.environ.pop(name, None)
+        os.environ.update(before)
+
+
 def _settings(torch_threads: int | None) -> dict[str, object]:
     settings: dict[str, object] = {
         # Blocks hold nothing that Dask could spill, and a worker that is paused for its memory would wait forever
@@ -107,7 +129,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ALLOCATION.items()},
     }
     if torch_threads is not None:
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        for variable in _THREAD_VARIABLES:
             settings[f"distributed.nanny.pre-spawn-environ.{variable}"] = torch_threads
     return settings
 
