@@ -108,7 +108,7 @@ def test_every_dependency_is_used_and_every_import_declared() -> None:
 
 
 HOSTS = r"pypi\.org|pythonhosted\.org|download\.pytorch\.org|anaconda\.org|npmjs\.org|debian\.org"
-MACHINE = "|".join(re.escape(f"{folder}/") for folder in (ROOT, ROOT.parent / "shared", Path.home()))
+MACHINE = "|".join(r"(?<![\w.])" + re.escape(f"{folder}/") for folder in (ROOT, ROOT.parent / "shared", Path.home()))
 """Folders of whatever machine this runs on: a file that names one was written here and works nowhere else."""
 
 
