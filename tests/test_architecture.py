@@ -62,6 +62,8 @@ HOMES = {
     "zarr": ("store",),
     "obstore": ("store",),
     "rasterio": ("sources", "formats", "demo"),
+    "stackstac": ("sources.stac",),
+    "pystac_client": ("sources.stac",),
     "typer": ("cli", "cli_models"),
 }
 """Modules that alone may import a library."""

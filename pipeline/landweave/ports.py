@@ -17,6 +17,7 @@ from landweave.blending import Array
 from landweave.grid import Grid
 from landweave.lattice import BlockIndex, Extent
 from landweave.legend import Legend
+from landweave.timeseries import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +106,82 @@ class Source(Protocol):
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
         """Pixels of ``bands`` on exactly ``grid``; invalid beyond the scenes.
+
+        Raises
+        ------
+        ReadError
+            When a scene cannot be read: a failed read is never nodata.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Dates of one input on a grid.
+
+    Attributes
+    ----------
+    values
+        ``(time, band, y, x)`` in the input's own dtype and units; 0 where nothing was measured.
+    state
+        uint8 `landweave.timeseries.PixelState` ``(time, y, x)``.
+    """
+
+    values: NDArray[Any]
+    state: NDArray[np.uint8]
+
+
+class SeriesSource(Protocol):
+    """Where one modality's dates come from: a cube, or scenes of a catalog. Otherwise as `Source`.
+
+    Picklable. `read` may be called from several threads and gives the same bits for the same ground and date
+    whatever the extent and the dates asked for.
+    """
+
+    @property
+    def modality(self) -> str:
+        """FLAIR-HUB's name, such as ``SENTINEL2_TS``."""
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Bands it can give, by name, such as ``B8A`` or ``VV``."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the values that `read` gives."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Its dates, ascending in time; passes of one instant in the order of their keys."""
+
+    @property
+    def quantity(self) -> str:
+        """What is measured: ``reflectance`` (x 10000), ``sigma0``, ``gamma0_rtc``; with ``_db`` in decibels."""
+
+    @property
+    def clouds(self) -> Mapping[str, Any]:
+        """How pixel states were told: from ``scl``, or from ``probability``; empty for radar.
+
+        With the latter also ``cloud_max`` and ``snow_max``, the largest probabilities (0 to 100) of a clear pixel.
+        """
+
+    @property
+    def meaning(self) -> Mapping[str, Any]:
+        """What the fingerprint holds: step keys in order with their scenes, rules, kernel; plain JSON values."""
+
+    def describe(self) -> Mapping[str, Any]:
+        """What was found and decided, for a person: plain values by name."""
+
+    def footprint(self, grid: Grid) -> tuple[float, float, float, float] | None:
+        """Bounds ``(x0, y0, x1, y1)`` of all dates in the CRS of ``grid``; None when there are none."""
+
+    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
+        """Scenes (of a cube: objects) that touch ``grid``, in reading order. No pixel is read."""
+
+    def cost(self, grid: Grid) -> ReadCost:
+        """What `read` of every date over this grid would cost. No pixel is read."""
+
+    def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
+        """Pixels of ``bands`` at ``steps`` (indices in `steps`, in that order) on exactly ``grid``.
 
         Raises
         ------

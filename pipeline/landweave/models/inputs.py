@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
 from landweave.grid import exact
-from landweave.models.dates import DatesRule
+from landweave.timeseries import DatesRule
 
 
 def _rational(value: Any) -> Fraction:

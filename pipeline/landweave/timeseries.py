@@ -1,10 +1,56 @@
-"""Which dates of a time series a model wants, and how it is told when they were: rules as values."""
+"""Time series as values and rules: the steps of a series, what each pixel saw, and which dates a model is given.
+
+::
+
+    scenes of one pass ──> step (time, provenance) ──> pixel states ──> dates kept for a window ──> day offsets
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+
+
+class PixelState(IntEnum):
+    """What one pixel of one date is. The values are stored: never renumber."""
+
+    NOT_ACQUIRED = 0
+    """Beyond the swath, or no scene of that date here: a chunk of it is not stored."""
+    CLEAR = 1
+    CLOUD = 2
+    SNOW = 3
+    SHADOW = 4
+    NODATA = 5
+    """Acquired without a measurement: nodata, defective, border noise."""
+
+    @property
+    def measured(self) -> bool:
+        """Whether the pixel holds a value, of whatever it saw."""
+        return self not in (PixelState.NOT_ACQUIRED, PixelState.NODATA)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One date of a series: one ground strip seen in one pass.
+
+    Attributes
+    ----------
+    key
+        Names the pass for good (a datatake, an orbit and day): the same in every search that finds it.
+    time
+        Start of the pass, UTC, ``datetime64[s]``.
+    provenance
+        Plain JSON values: scene ids in reading order, baseline, offset applied, orbit, kind.
+    """
+
+    key: str
+    time: np.datetime64
+    provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Rule(BaseModel):

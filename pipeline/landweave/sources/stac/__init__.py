@@ -1,0 +1,1 @@
+"""Satellite series from STAC: items to records, records to strips, strips to pixels."""
