@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from landweave.grid import Grid
 from landweave.lattice import BlockIndex, Blocks, Extent
 from landweave.legend import LandClass, Legend
-from landweave.ports import InputBatch, Predictor, Raster, ReadCost, Scene, WrittenObject
+from landweave.ports import InputBatch, Predictor, Raster, ReadCost, Scene, Series, WrittenObject
+from landweave.timeseries import PixelState, Step
 
 
 def gray_legend(classes: int) -> Legend:
@@ -166,6 +167,75 @@ class ArraySource:
             values[:, *here] = self.values[channels][:, *there]
             valid[here] = True if self.valid is None else self.valid[there]
         return Raster(values=values, valid=valid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySeries:
+    """A series whose dates are one array in memory.
+
+    Attributes
+    ----------
+    grid
+        Where ``values`` lie; requests must be on the same pixels.
+    values
+        ``(time, band, y, x)``.
+    state
+        uint8 `landweave.timeseries.PixelState` ``(time, y, x)``; all clear by default.
+    steps
+        One a date, ascending in time.
+    """
+
+    modality: str = "SENTINEL2_TS"
+    bands: tuple[str, ...]
+    grid: Grid
+    values: NDArray[Any] = field(repr=False)
+    steps: tuple[Step, ...]
+    state: NDArray[np.uint8] | None = field(default=None, repr=False)
+    quantity: str = "reflectance"
+    clouds: Mapping[str, Any] = field(default_factory=lambda: {"from": "scl"})
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array."""
+        return self.values.dtype
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its shape."""
+        return {"array": self.values.shape}
+
+    @property
+    def meaning(self) -> Mapping[str, Any]:
+        """Digest of the pixels, and the dates."""
+        digest = sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()
+        return {"array": digest, "steps": [step.key for step in self.steps]}
+
+    def footprint(self, grid: Grid) -> tuple[float, float, float, float]:
+        """Bounds of the array."""
+        return self.grid.bounds
+
+    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
+        """The array as one scene."""
+        return (Scene(id="array", location="memory", size=self.values.nbytes, version="0", format="memory"),)
+
+    def cost(self, grid: Grid) -> ReadCost:
+        """Nothing is decoded."""
+        return ReadCost(bytes=0, decoded_pixels={})
+
+    def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
+        """The pixels of ``grid``, zero and not acquired beyond the array."""
+        if grid.with_extent(self.grid.extent) != self.grid:
+            raise ValueError(f"Pixels of {grid.resolution} were asked of an array of {self.grid.resolution}.")
+        part = grid.extent.intersect(self.grid.extent)
+        values = np.zeros((len(steps), len(bands), *grid.shape), self.values.dtype)
+        state = np.full((len(steps), *grid.shape), PixelState.NOT_ACQUIRED, np.uint8)
+        if part.size:
+            here, there = part.slices_in(grid.extent), part.slices_in(self.grid.extent)
+            channels = [self.bands.index(band) for band in bands]
+            chosen = list(steps)
+            values[..., *here] = self.values[np.ix_(chosen, channels)][..., *there]
+            state[:, *here] = PixelState.CLEAR if self.state is None else self.state[chosen][:, *there]
+            values *= np.isin(state, [each for each in PixelState if each.measured])[:, None]
+        return Series(values=values, state=state)
 
 
 @dataclass(frozen=True, kw_only=True)
