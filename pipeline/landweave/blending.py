@@ -128,8 +128,10 @@ class Band:
         part = window.intersect(held)
         inside, here = part.slices_in(window), part.slices_in(held)
         # Two roundings, never a fused multiply-add: its use would depend on where a vector of pixels ends.
-        weighted = probabilities[:, inside[0], inside[1]] * self._weights[inside]  # type: ignore[index]
-        self._sums[:, here[0], here[1]] += weighted  # type: ignore[index]
+        weights, sums = self._weights[inside], self._sums  # type: ignore[index]
+        for channel in range(probabilities.shape[0]):  # one plane at a time stays in a core's cache
+            weighted = probabilities[channel, inside[0], inside[1]] * weights
+            sums[channel, here[0], here[1]] += weighted  # type: ignore[index]
 
     def finish(self, stop: int) -> Array | None:
         """Blended probabilities of the rows up to ``stop``, float32 ``(class, rows, width)``, and forget them.
@@ -193,8 +195,11 @@ def drop_untrained(probabilities: Array, trained: tuple[bool, ...]) -> Array:
     for channel, keep in enumerate(trained):
         total = total + probabilities[channel] if keep else total
     total = xp.where(total > 0, total, 1)  # a pixel wholly given to untrained classes: all zeros, lowest code
-    kept = xp.asarray(np.array(trained, np.float32), device=device(probabilities))
-    return probabilities * kept[:, None, None] / total
+    kept = probabilities / total
+    for channel, keep in enumerate(trained):
+        if not keep:
+            kept[channel] = 0
+    return kept
 
 
 def decide(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Array, Array]:
@@ -213,7 +218,8 @@ def decide(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Array, Arra
     channel = xp.full(best.shape, first, dtype=xp.uint8, device=device(probabilities))
     for candidate in range(first + 1, len(trained)):
         if trained[candidate]:
-            better = probabilities[candidate] > best
-            best = xp.where(better, probabilities[candidate], best)
-            channel = xp.where(better, xp.asarray(candidate, dtype=xp.uint8), channel)
+            # By maxima, not by `where`, in an eighth of the time: the last one that was better has the highest number.
+            better = xp.astype(probabilities[candidate] > best, xp.uint8)
+            best = xp.maximum(best, probabilities[candidate])
+            channel = xp.maximum(channel, better * candidate)
     return channel, best

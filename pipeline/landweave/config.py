@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -84,6 +84,8 @@ class MosaicInput(Delivery):
 
     kind: Literal["mosaic"]
     bands: dict[str, Files] = Field(min_length=1)
+    resolution: Number | None = Field(default=None, description="metres in the cube; the card's pixel by default")
+    align: bool = Field(default=False, description="kept in the cube too; read straight from its files otherwise")
 
 
 class ElevationInput(Section):
@@ -98,9 +100,62 @@ class ElevationInput(Section):
     kind: Literal["elevation"]
     dsm: Model
     dtm: Model
+    resolution: Number | None = Field(default=None, description="metres in the cube; the card's pixel by default")
+    align: bool = Field(default=False, description="kept in the cube too; read straight from its files otherwise")
 
 
-Input = Annotated[MosaicInput | ElevationInput, Field(discriminator="kind")]
+class Clouds(Section):
+    """How it is told what each pixel of a date saw."""
+
+    told_by: Literal["scl", "probability"] = Field(
+        default="scl", alias="from", description="the scene classification, or cloud and snow probabilities"
+    )
+    cloud_max: float = Field(default=1, ge=0, le=100, description="largest probability of a clear pixel")
+    snow_max: float = Field(default=1, ge=0, le=100)
+
+
+class StacInput(Section):
+    """Dates of a satellite from a STAC catalog, API or item file, brought onto the grid."""
+
+    kind: Literal["stac"]
+    catalog: str = Field(description="a catalog, collection or item file, or the address of an API")
+    collections: tuple[str, ...] = ()
+    dates: str = Field(pattern=r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$", description="first and last day, both taken")
+    bands: tuple[str, ...] | None = Field(default=None, description="the card's by default")
+    resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
+    orbit: Literal["ascending", "descending"] | None = None
+    quantity: Literal["reflectance", "sigma0", "gamma0_rtc"] | None = Field(
+        default=None, description="what is wanted of radar scenes; the card's by default"
+    )
+    decibels: bool = False
+    clouds: Clouds = Clouds()
+    resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
+    sign: Literal["planetary-computer"] | None = Field(default=None, description="who signs addresses, when read")
+    year: int | None = Field(default=None, description="civil year of the dates that the model is given")
+
+
+class CubeInput(Section):
+    """One modality of a cube that `align` made."""
+
+    kind: Literal["cube"]
+    store: str
+    options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store")
+    year: int | None = Field(default=None, description="civil year of the dates that the model is given")
+
+
+Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(discriminator="kind")]
+INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
+
+
+class CubeSection(Section):
+    """Where `align` keeps what it brought onto the grid, and how it is cut."""
+
+    store: str
+    options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store")
+    tile: int = Field(default=1024, gt=0, description="pixels a side of a stored object, of each modality's own pixel")
+    chunk: int = Field(default=128, gt=0, description="pixels a side of an inner chunk")
+    dates: int = Field(default=32, gt=0, description="dates of a stored object; full ones are never written again")
+    margin_m: float = Field(default=512, ge=0, description="ground kept around the area, for windows across its edge")
 
 
 class Coding(Section):
@@ -168,21 +223,29 @@ class EngineSection(Section):
     )
 
 
-class Config(Section):
-    """A whole configuration; `root` is the folder its paths count from."""
+class CubeConfig(Section):
+    """What `align` needs of a configuration; `root` is the folder its paths count from."""
 
     area: Area | None = None
     grid: GridSection
     inputs: dict[str, Input] = Field(min_length=1)
-    model: ModelSection
+    cube: CubeSection | None = None
+    model: ModelSection | None = None
     windows: Windows = Windows()
-    output: Output
+    output: Output | None = None
     engine: EngineSection = EngineSection()
     root: Path = Field(default=Path(), exclude=True)
 
     def path(self, text: str) -> str:
         """``text`` as a path from the configuration's folder; URLs stay as they are."""
         return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
+
+
+class Config(CubeConfig):
+    """A whole configuration: what `align` needs, and the model and the output of a map."""
+
+    model: ModelSection
+    output: Output
 
 
 def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -200,16 +263,16 @@ def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None)
     ConfigError
         With every problem found, each with its key and what would be right.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
-    return parse_config(content, root=path.parent, overrides=overrides, origin=str(path))
+    return parse_config(_content(Path(path)), root=Path(path).parent, overrides=overrides, origin=str(path))
+
+
+def load_cube_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> CubeConfig:
+    """What `align` needs of the configuration in a YAML file: it may have no model and no output.
+
+    Otherwise as `load_config`.
+    """
+    content = _content(Path(path))
+    return _parsed(CubeConfig, content, root=Path(path).parent, overrides=overrides, origin=str(path))
 
 
 def parse_config(
@@ -220,14 +283,35 @@ def parse_config(
     origin: str = "The configuration",
 ) -> Config:
     """The configuration in a mapping, for notebooks; ``root`` is the folder its paths count from."""
+    return _parsed(Config, content, root=root, overrides=overrides, origin=origin)
+
+
+C = TypeVar("C", bound=CubeConfig)
+
+
+def _parsed(
+    kind: type[C], content: Mapping[str, Any], *, root: Path, overrides: Mapping[str, Any] | None, origin: str
+) -> C:
     merged = _overridden(dict(content), overrides or {})
     try:
-        return Config(**{**merged, "root": root.absolute()})
+        return kind(**{**merged, "root": root.absolute()})
     except ValidationError as error:
         lines = [_problem(problem) for problem in error.errors()]
         raise ConfigError(
             f"{origin} has {len(lines)} problem(s):\n" + "\n".join(f"- {line}" for line in lines)
         ) from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
+    return content
 
 
 def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -245,7 +329,7 @@ def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
 
 
 def _problem(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"] if part not in ("mosaic", "elevation"))
+    place = ".".join(str(part) for part in problem["loc"] if part not in INPUT_KINDS)
     if problem["type"] == "extra_forbidden":
         key = str(problem["loc"][-1])
         # A key that is known elsewhere is no better here for that.
@@ -255,6 +339,6 @@ def _problem(problem: Any) -> str:
 
 
 def _all_keys() -> Iterable[str]:
-    sections = (Config, Area, GridSection, Files, MosaicInput, ElevationInput, ElevationInput.Model)
-    more = (Coding, ModelSection, Windows, Output, EngineSection)
+    sections = (Config, Area, GridSection, Files, MosaicInput, ElevationInput, ElevationInput.Model, StacInput)
+    more = (Clouds, CubeInput, CubeSection, Coding, ModelSection, Windows, Output, EngineSection)
     return sorted({key for part in (*sections, *more) for key in part.model_fields} - {"root"})

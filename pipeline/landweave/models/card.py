@@ -222,6 +222,38 @@ class ModelCard(CardPart):
         return tuple(each.pixel for each in self.inputs.values() if each.footprint.kind == "nested")
 
     @property
+    def input_pixel(self) -> Fraction:
+        """Side in metres of the finest pixel that any input has."""
+        return min(spec.pixel for spec in self.inputs.values())
+
+    def on_input_pixels(self) -> ModelCard:
+        """The same model answering on its inputs' own pixels: no finer than what it is given, as of Sentinel alone.
+
+        Raises
+        ------
+        CardError
+            When its windows are no whole number of those pixels.
+        """
+        ratio = self.input_pixel / self.base_pixel
+        outputs = {name: each.model_copy(update={"pixel": self.input_pixel}) for name, each in self.outputs.items()}
+        rule = self.window
+        sizes = [Fraction(size) / ratio for size in (rule.size, rule.overlap, *rule.trained_sizes)]
+        if any(size.denominator != 1 for size in sizes):
+            raise CardError(
+                f"Windows of {rule.size} px, {rule.overlap} px overlapping, are no whole number of {self.name}'s input "
+                f"pixels of {float(self.input_pixel):g} m: map it on pixels of {float(self.base_pixel):g} m."
+            )
+        size, overlap, *trained = map(int, sizes)
+        changed = {
+            "size": size,
+            "overlap": overlap,
+            "trained": tuple(trained),
+            "others_from": rule.others_from and math.ceil(rule.others_from / ratio),
+            "multiple": max(1, math.ceil(rule.multiple / ratio)),
+        }
+        return self.model_copy(update={"outputs": outputs, "window": rule.model_copy(update=changed)})
+
+    @property
     def sha256(self) -> str:
         """Of all that decides an answer but the weights: what titles, facts and colours say has no part in it."""
         # Defaults are left out, so that a field added later leaves the meaning of old cards as it was.
