@@ -1,5 +1,8 @@
 """Block sizes and memory: numbers worked out by hand, and refusals that name the way out."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import pytest
 
 from landweave.budget import (
@@ -23,8 +26,14 @@ def memory(block: int, **changes) -> BlockMemory:
 
 
 def test_an_input_costs_its_values_and_its_validity() -> None:
-    assert InputMemory(factor=1, bands=4, itemsize=1).bytes(100) == 500
-    assert InputMemory(factor=8, bands=4, itemsize=2).bytes(6400) == 900
+    assert InputMemory(factor=1, bands=4, itemsize=1).bytes(10) == 500
+    assert InputMemory(factor=8, bands=4, itemsize=2).bytes(80) == 900
+
+
+def test_a_series_costs_its_dates_and_the_ground_around() -> None:
+    nested = InputMemory(factor=Fraction(256, 5), bands=10, itemsize=2, dates=30)
+    assert nested.bytes(512) == 10 * 10 * 30 * 21
+    assert replace(nested, factor=50, around=744).bytes(512) == 40 * 40 * 30 * 21
 
 
 def test_a_block_reads_its_halo_and_holds_a_band_of_sums() -> None:

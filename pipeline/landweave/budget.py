@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import lcm
 
 from landweave.errors import BudgetError, LatticeError
@@ -21,15 +22,30 @@ Measured on land cover and confidence of the demo scene."""
 
 @dataclass(frozen=True, kw_only=True)
 class InputMemory:
-    """One input of a block: base pixels a pixel of it, bands, bytes a value."""
+    """One input of a block.
 
-    factor: int
+    Attributes
+    ----------
+    factor
+        Base pixels a side of one pixel of it; not whole where it lies on a grid of its own.
+    bands, itemsize
+        How many, and the bytes of a value.
+    dates
+        Of a series; 1 otherwise.
+    around
+        Base pixels that its footprint reaches beyond a window, on every side.
+    """
+
+    factor: Fraction | int
     bands: int
     itemsize: int
+    dates: int = 1
+    around: int = 0
 
-    def bytes(self, base_pixels: int) -> float:
-        """Values and validity over ``base_pixels`` of ground."""
-        return base_pixels / self.factor**2 * (self.bands * self.itemsize + 1)
+    def bytes(self, side: int) -> float:
+        """Values and validity over ground of ``side`` base pixels a side."""
+        pixels = (float(side + 2 * self.around) / float(self.factor)) ** 2
+        return pixels * self.dates * (self.bands * self.itemsize + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,10 +101,9 @@ def block_memory(
         `landweave.ports.Model.memory_bytes`.
     """
     halo = window - 1
-    ground = (block + 2 * halo) ** 2
     rows = min(2 * window, block) + 2 * min(stride, block)
     return BlockMemory(
-        inputs=int(sum(item.bytes(ground) for item in inputs)),
+        inputs=int(sum(item.bytes(block + 2 * halo) for item in inputs)),
         band=4 * classes * rows * block,
         outputs=int(block**2 * output_bytes * ENCODE_FACTOR),
         model=model_bytes,
