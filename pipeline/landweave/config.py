@@ -114,6 +114,14 @@ class Clouds(Section):
     snow_max: float = Field(default=1, ge=0, le=100)
 
 
+class CampaignYear(Section):
+    """The civil year of a series, told by the mosaic graph that comes with the aerial images."""
+
+    file: str
+    column: str = Field(description="with the date, or the year, of each image")
+    layer: str | None = None
+
+
 class StacInput(Section):
     """Dates of a satellite from a STAC catalog, API or item file, brought onto the grid."""
 
@@ -131,7 +139,9 @@ class StacInput(Section):
     clouds: Clouds = Clouds()
     resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
     sign: Literal["planetary-computer"] | None = Field(default=None, description="who signs addresses, when read")
-    year: int | None = Field(default=None, description="civil year of the dates that the model is given")
+    year: int | CampaignYear | None = Field(
+        default=None, description="civil year of the dates that the model is given, or who tells it"
+    )
 
 
 class CubeInput(Section):
@@ -140,7 +150,9 @@ class CubeInput(Section):
     kind: Literal["cube"]
     store: str
     options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store")
-    year: int | None = Field(default=None, description="civil year of the dates that the model is given")
+    year: int | CampaignYear | None = Field(
+        default=None, description="civil year of the dates that the model is given, or who tells it"
+    )
 
 
 Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(discriminator="kind")]
@@ -340,5 +352,5 @@ def _problem(problem: Any) -> str:
 
 def _all_keys() -> Iterable[str]:
     sections = (Config, Area, GridSection, Files, MosaicInput, ElevationInput, ElevationInput.Model, StacInput)
-    more = (Clouds, CubeInput, CubeSection, Coding, ModelSection, Windows, Output, EngineSection)
+    more = (CampaignYear, Clouds, CubeInput, CubeSection, Coding, ModelSection, Windows, Output, EngineSection)
     return sorted({key for part in (*sections, *more) for key in part.model_fields} - {"root"})

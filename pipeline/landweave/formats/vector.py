@@ -37,7 +37,7 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
         When the file is missing or unreadable, has several layers or no CRS, the filter is wrong or matches nothing
         (the columns and the number of features are named), or nothing that matches is a polygon.
     """
-    name = _layer_of(path, layer)
+    name = layer_of(path, layer)
     info = pyogrio.read_info(path, layer=name)
     if not info["crs"]:
         raise InputError(f"{path}, layer {name!r}, has no CRS: write one into the file.")
@@ -112,7 +112,14 @@ def _rings(geometry: Area) -> list[shapely.LinearRing]:
     return [ring for part in parts for ring in (part.exterior, *part.interiors)]
 
 
-def _layer_of(path: str, layer: str | None) -> str:
+def layer_of(path: str, layer: str | None) -> str:
+    """The layer that is meant: ``layer``, or the only one there is.
+
+    Raises
+    ------
+    InputError
+        When the file is missing or no vector file, or the layer is not there or has to be named.
+    """
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
         raise InputError(f"Area file {path} does not exist.")
     try:
