@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,8 @@ class Acquisition:
         MGRS tile such as ``31TCJ``; empty where there is none.
     baseline
         Processing baseline such as ``04.00``; empty where there is none.
+    datastrip
+        Names the part of the pass that was received in one go, where the item tells; two parts may share a tile.
     processed
         When this version was made, UTC; of two versions with one baseline the later wins. NaT where not told.
     offset_decision
@@ -82,6 +84,7 @@ class Acquisition:
     solar_day: np.datetime64
     tile: str = ""
     baseline: str = ""
+    datastrip: str = ""
     processed: np.datetime64 = field(default_factory=lambda: np.datetime64("NaT", "s"))
     offset_decision: str = ""
     orbit_state: str = ""
@@ -125,3 +128,23 @@ class Found:
     items: int
     strips: tuple[Strip, ...]
     dropped: tuple[Dropped, ...] = ()
+
+    def __str__(self) -> str:
+        lines = [f"{name:<11} {value}" for name, value in self.asked.items()]
+        scenes = sum(len(strip.scenes) for strip in self.strips)
+        lines.append(f"{'found':<11} {self.items} items")
+        if self.strips:
+            days = f"{str(self.strips[0].step.time)[:10]} to {str(self.strips[-1].step.time)[:10]}"
+            lines.append(f"{'kept':<11} {len(self.strips)} dates, {days}, of {scenes} scenes")
+        if self.dropped:
+            lines += [f"{'dropped':<11} {len(self.dropped)}:", *(f"- {line}" for line in group_reasons(self.dropped))]
+        return "\n".join(lines)
+
+
+def group_reasons(dropped: Iterable[Dropped]) -> list[str]:
+    """One line a reason, the commonest first: how many items, why, and a few of them by name."""
+    groups: dict[str, list[str]] = {}
+    for each in dropped:
+        groups.setdefault(each.reason, []).append(each.id)
+    ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
+    return [f"{len(ids)} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered]

@@ -1,0 +1,189 @@
+"""A search: what is asked of a catalog, and the dates that come of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from landweave.errors import ConfigError, InputError
+from landweave.sources.stac.catalogs import Bounds, Wanted, list_items
+from landweave.sources.stac.items import Json, Unusable
+from landweave.sources.stac.records import Acquisition, Dropped, Found, group_reasons
+from landweave.sources.stac.sentinel1 import POLARISATIONS, read_sentinel1
+from landweave.sources.stac.sentinel2 import REFLECTANCE_BANDS, read_sentinel2
+from landweave.sources.stac.signing import SIGNERS
+from landweave.sources.stac.strips import weave_strips
+
+Clouds = Literal["scl", "probability"]
+
+_STATES: dict[str, tuple[str, ...]] = {"scl": ("SCL",), "probability": ("CLOUD", "SNOW")}
+_DAY = r"\d{4}-\d\d-\d\d"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StacQuery:
+    """What is asked of a catalog for one modality.
+
+    Attributes
+    ----------
+    catalog
+        Path or address of an API, a catalog, a collection, an item, or a list of items.
+    collections
+        Ids; all of the catalog when empty.
+    dates
+        First and last day, both included: ``2021-01-01/2021-12-31``.
+    modality
+        FLAIR-HUB's name: ``SENTINEL2_TS``, ``SENTINEL1-ASC_TS``, ``SENTINEL1-DESC_TS``.
+    bands
+        By our names.
+    orbit_state
+        ``ascending`` or ``descending``; for Sentinel-1 the modality tells it where it is not given.
+    quantity
+        Of Sentinel-1: ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, when not given.
+    clouds, cloud_max, snow_max
+        How pixel states of Sentinel-2 are told: from scene classes (``scl``), or from probabilities (0 to 100) with
+        the largest ones of a clear pixel.
+    sign
+        Who signs addresses when they are read (`landweave.sources.stac.signing`).
+    """
+
+    catalog: str
+    collections: tuple[str, ...] = ()
+    dates: str = "2021-01-01/2021-12-31"
+    modality: str
+    bands: tuple[str, ...]
+    orbit_state: str | None = None
+    quantity: str | None = None
+    clouds: Clouds = "scl"
+    cloud_max: float = 1
+    snow_max: float = 1
+    sign: str | None = None
+
+    def __post_init__(self) -> None:
+        days = re.fullmatch(f"({_DAY})/({_DAY})", self.dates)
+        if not days or not _is_span(*days.groups()):
+            raise ConfigError(f"Dates {self.dates!r}: write the first and the last day, as 2021-01-01/2021-12-31.")
+        if not self.modality.startswith(("SENTINEL1", "SENTINEL2")):
+            raise ConfigError(f"{self.modality!r} has no series in STAC: SENTINEL1-… and SENTINEL2-… have.")
+        known = POLARISATIONS if self.is_radar else REFLECTANCE_BANDS
+        wrong = [band for band in self.bands if band not in known]
+        if wrong or not self.bands:
+            raise ConfigError(f"{self.modality} was asked for bands {wrong or 'none'}: it has {', '.join(known)}.")
+        if self.clouds not in _STATES:
+            raise ConfigError(f"Clouds from {self.clouds!r}: {' or '.join(_STATES)} is known.")
+        self._check_orbit_and_quantity()
+
+    def _check_orbit_and_quantity(self) -> None:
+        if self.orbit_state not in (None, "ascending", "descending"):
+            raise ConfigError(f"Orbit {self.orbit_state!r}: ascending or descending.")
+        if self.orbit_state and self._told_orbit not in (None, self.orbit_state):
+            raise ConfigError(f"{self.modality} was asked for {self.orbit_state} passes: take the other modality.")
+        if self.quantity not in (None, "sigma0", "gamma0_rtc") or (self.quantity and not self.is_radar):
+            raise ConfigError(
+                f"Quantity {self.quantity!r} of {self.modality}: sigma0 or gamma0_rtc, of Sentinel-1 only."
+            )
+        if self.sign and self.sign not in SIGNERS:
+            raise ConfigError(
+                f"Nobody signs as {self.sign!r}: {', '.join(SIGNERS)} does. Leave sign out for open files."
+            )
+
+    @property
+    def is_radar(self) -> bool:
+        """Whether it is Sentinel-1 that is asked for."""
+        return self.modality.startswith("SENTINEL1")
+
+    @property
+    def orbit(self) -> str | None:
+        """The orbit state of every date: as given, else as the modality's name tells."""
+        return self.orbit_state or self._told_orbit
+
+    @property
+    def _told_orbit(self) -> str | None:
+        if not self.is_radar:
+            return None
+        return "ascending" if "-ASC" in self.modality else "descending" if "-DES" in self.modality else None
+
+    @property
+    def assets(self) -> tuple[str, ...]:
+        """Bands, and what tells the states of their pixels."""
+        return self.bands if self.is_radar else (*self.bands, *_STATES[self.clouds])
+
+    def wanted(self, bounds: Bounds) -> Wanted:
+        """What to look for within ``bounds``, longitudes and latitudes."""
+        first, last = self.dates.split("/")
+        return Wanted(collections=self.collections, first=np.datetime64(first), last=np.datetime64(last), bounds=bounds)
+
+
+def search(query: StacQuery, bounds_lonlat: Bounds) -> Found:
+    """Dates of ``query`` that touch ``bounds_lonlat`` ``(west, south, east, north)``. No pixel is read.
+
+    Raises
+    ------
+    InputError
+        When the catalog cannot be read, has nothing there and then, or nothing that can be used.
+    """
+    listing = list_items(query.catalog, query.wanted(bounds_lonlat))
+    asked = _asked(query, bounds_lonlat)
+    if not listing.items:
+        raise InputError(
+            f"{query.catalog} has no item{_of(query)} within {asked['bounds']} from {query.dates}. It covers "
+            f"{listing.covers}. Ask for other dates, another area or another collection."
+        )
+    read = [read_item(item, query) for item in listing.items]
+    dropped = [each for each in read if isinstance(each, Dropped)]
+    strips, older = weave_strips(each for each in read if isinstance(each, Acquisition))
+    if not strips:
+        raise InputError(
+            f"None of {len(read)} items of {query.catalog}{_of(query)} can be used for {query.modality}:\n"
+            + "\n".join(f"- {line}" for line in group_reasons(dropped))
+        )
+    _refuse_mixture({scene.quantity for strip in strips for scene in strip.scenes}, query)
+    return Found(asked=asked, items=len(read), strips=strips, dropped=(*dropped, *older))
+
+
+def read_item(item: Json, query: StacQuery) -> Acquisition | Dropped:
+    """An item in the one form, or why it is not used."""
+    optical: Callable[..., Acquisition] = read_sentinel2
+    reader = partial(read_sentinel1, quantity=query.quantity) if query.is_radar else optical
+    try:
+        scene = reader(item, query.assets)
+        if query.orbit and scene.orbit_state != query.orbit:
+            raise Unusable(f"is {scene.orbit_state or 'of an untold orbit'}, {query.orbit} was asked")
+    except Unusable as reason:
+        return Dropped(id=str(item.get("id")), reason=str(reason))
+    return scene
+
+
+def _refuse_mixture(quantities: set[str], query: StacQuery) -> None:
+    if len(quantities) > 1:
+        raise InputError(
+            f"{query.catalog} gives {' and '.join(sorted(quantities))} for {query.modality}: they are not one series. "
+            "Name one as quantity."
+        )
+
+
+def _asked(query: StacQuery, bounds: Bounds) -> dict[str, str]:
+    return {
+        "modality": query.modality,
+        "bands": " ".join(query.assets),
+        "catalog": query.catalog,
+        "collections": ", ".join(query.collections) or "all",
+        "dates": query.dates,
+        "bounds": " ".join(f"{side:.6g}" for side in bounds),
+    }
+
+
+def _of(query: StacQuery) -> str:
+    return f" of {', '.join(query.collections)}" if query.collections else ""
+
+
+def _is_span(first: str, last: str) -> bool:
+    try:
+        return bool(np.datetime64(first) <= np.datetime64(last))
+    except ValueError:
+        return False

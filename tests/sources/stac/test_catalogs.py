@@ -1,0 +1,239 @@
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pystac
+import pytest
+import shapely
+
+from landweave.errors import InputError
+from landweave.sources.stac.catalogs import Wanted, is_wanted, list_items, tell_kind
+from tests.helpers.stac_items import made_item, optical, real_items, with_properties, write_items
+from tests.helpers.web import served
+
+WORLD = (-180.0, -90.0, 180.0, 90.0)
+
+
+def wanted(first="2000-01-01", last="2099-12-31", bounds=WORLD, collections=()):
+    return Wanted(first=np.datetime64(first), last=np.datetime64(last), bounds=bounds, collections=collections)
+
+
+def names(listing):
+    return [item["id"] for item in listing.items]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """A catalog of two collections in folders, written by pystac: four items with relative addresses."""
+    catalog = pystac.Catalog("root", "for tests")
+    for name in ("north", "south"):
+        extent = pystac.Extent(
+            pystac.SpatialExtent([list(WORLD)]), pystac.TemporalExtent([[datetime(2021, 1, 1, tzinfo=UTC), None]])
+        )
+        collection = pystac.Collection(name, "for tests", extent)
+        catalog.add_child(collection)
+        for day in (1, 2):
+            box = shapely.box(3, 43, 4, 44)
+            item = pystac.Item(
+                f"{name}{day}",
+                shapely.geometry.mapping(box),
+                list(box.bounds),
+                datetime(2021, 6, day, 10, tzinfo=UTC),
+                {},
+            )
+            item.add_asset("B02", pystac.Asset("./bands/B02.tif"))
+            item.add_asset("far", pystac.Asset("https://files.example/far.tif"))
+            collection.add_item(item)
+    catalog.normalize_and_save(str(tmp_path / "stac"), pystac.CatalogType.SELF_CONTAINED)
+    return tmp_path / "stac"
+
+
+def by_pystac(path):
+    """Ids and addresses as pystac resolves them."""
+    found = {}
+    for item in pystac.Catalog.from_file(str(path)).get_items(recursive=True):
+        found[item.id] = {key: asset.get_absolute_href() for key, asset in item.assets.items()}
+    return found
+
+
+def test_law_a_catalog_in_files_gives_the_items_and_addresses_that_pystac_resolves(written):
+    listing = list_items(str(written / "catalog.json"), wanted())
+    ours = {item["id"]: {key: asset["href"] for key, asset in item["assets"].items()} for item in listing.items}
+    assert ours == by_pystac(written / "catalog.json")
+    assert Path(ours["north1"]["B02"]) == written / "north" / "north1" / "bands" / "B02.tif"
+
+
+def test_a_collection_in_files_gives_its_own_items(written):
+    assert names(list_items(str(written / "south" / "collection.json"), wanted())) == ["south1", "south2"]
+
+
+def test_collections_are_chosen_by_id(written):
+    listing = list_items(str(written / "catalog.json"), wanted(collections=("north",)))
+    assert names(listing) == ["north1", "north2"]
+
+
+def test_a_catalog_on_a_web_server_has_the_same_items_at_its_own_addresses(written):
+    with served(written) as address:
+        listing = list_items(f"{address}/catalog.json", wanted())
+        assert names(listing) == ["north1", "north2", "south1", "south2"]
+        item = listing.items[0]
+        assert item["assets"]["B02"]["href"] == f"{address}/north/north1/bands/B02.tif"
+        assert item["assets"]["far"]["href"] == "https://files.example/far.tif"
+
+
+def test_a_file_that_is_linked_twice_or_in_a_ring_is_read_once(written):
+    path = written / "south" / "collection.json"
+    document = json.loads(path.read_text())
+    document["links"] += [{"rel": "child", "href": "../catalog.json"}, {"rel": "item", "href": "./south1/south1.json"}]
+    path.write_text(json.dumps(document))
+    assert len(list_items(str(written / "catalog.json"), wanted()).items) == 4
+
+
+@pytest.mark.parametrize("shape", ["one", "several", "list"])
+def test_items_are_read_from_one_file_in_any_form(tmp_path, shape):
+    items = [optical("20210614"), optical("20210609")]
+    items[0]["assets"]["B02"]["href"] = "./near/B02.tif"
+    documents = {"one": items[0], "several": {"type": "FeatureCollection", "features": items}, "list": items}
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps(documents[shape]))
+    listing = list_items(str(path), wanted())
+    assert names(listing) == sorted(item["id"] for item in (items[:1] if shape == "one" else items))
+    near = next(item for item in listing.items if item["id"] == items[0]["id"])
+    assert near["assets"]["B02"]["href"] == str(tmp_path / "near" / "B02.tif")
+
+
+def test_items_are_handed_on_as_served(shared):
+    path = shared("data/stac") / "S2A_28QCH_20200714_0_L2A.json"
+    (item,) = list_items(str(path), wanted()).items
+    assert item["properties"] == real_items(path)[0]["properties"]
+    assert item["stac_version"] == "1.0.0-beta.1"
+
+
+def test_every_real_file_is_a_list_of_items(shared):
+    counts = {path.name: len(list_items(str(path), wanted()).items) for path in shared("data/stac").iterdir()}
+    several = {
+        "site2-2020_jun_jul-35MNM.geojson": 13,
+        "sentinel-2-l2a-pc.json": 4,
+        "sentinel-1-rtc-pc.json": 4,
+        "two-sentinel-2-items.json": 2,
+    }
+    assert counts == {name: several.get(name, 1) for name in counts}
+
+
+# Where and when.
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "days"),
+    [
+        ("2021-06-14", "2021-06-14", ["14"]),
+        ("2021-06-10", "2021-06-14", ["14"]),
+        ("2021-06-09", "2021-06-13", ["09"]),
+        ("2021-06-15", "2021-12-31", []),
+    ],
+)
+def test_the_first_and_the_last_day_are_included(tmp_path, first, last, days):
+    path = write_items(tmp_path / "items.json", optical("20210609"), optical("20210614"))
+    assert [name[17:19] for name in names(list_items(path, wanted(first, last)))] == days
+
+
+@pytest.mark.parametrize(
+    ("bounds", "touches"),
+    [
+        ((3.5, 43.5, 3.6, 43.6), True),
+        ((4.2, 43.5, 5, 43.6), True),
+        ((4.3, 43.5, 5, 43.6), False),
+        ((3.5, 45, 3.6, 46), False),
+        ((170, 43.5, 3.0, 43.6), True),
+        ((170, 43.5, -170, 43.6), False),
+    ],
+)
+def test_an_item_is_wanted_where_its_outline_touches(bounds, touches):
+    item = optical()
+    assert is_wanted(item, wanted(bounds=bounds)) == touches
+    assert is_wanted({**item, "geometry": None}, wanted(bounds=bounds)) == touches
+
+
+def test_the_outline_counts_not_the_box_around_it():
+    item = optical()
+    item["geometry"] = {"type": "Polygon", "coordinates": [[[2.9, 43.2], [4.2, 43.2], [2.9, 44.2], [2.9, 43.2]]]}
+    assert not is_wanted(item, wanted(bounds=(4.1, 44.1, 4.15, 44.15)))
+
+
+@pytest.mark.parametrize(("bounds", "touches"), [((179, 60, 179.5, 61), True), ((0, 60, 1, 61), False)])
+def test_an_item_across_the_180th_meridian_is_not_everywhere(bounds, touches):
+    item = {**optical(), "geometry": None, "bbox": [178.5, 60, -178.9, 61]}
+    assert is_wanted(item, wanted(bounds=bounds)) == touches
+
+
+def test_an_item_that_does_not_say_when_is_left_for_its_reader_to_refuse():
+    assert is_wanted(made_item("a", collection="c"), wanted())
+
+
+def test_where_nothing_is_found_what_there_is_is_told(tmp_path, written):
+    path = write_items(tmp_path / "items.json", optical("20210609"), optical("20210614"))
+    assert list_items(path, wanted("2030-01-01")).covers == (
+        "2 items of sentinel-2-l2a from 2021-06-09 to 2021-06-14 within 2.9 43.2 4.2 44.2"
+    )
+    listing = list_items(str(written / "catalog.json"), wanted("2030-01-01"))
+    assert listing.covers == "4 items of north, south from 2021-06-01 to 2021-06-02 within 3 43 4 44"
+    assert list_items(path, wanted()).covers == ""
+
+
+# What is no catalog.
+
+
+def test_a_file_that_is_not_there_is_unreachable(tmp_path):
+    with pytest.raises(InputError, match=r"catalog .*absent\.json cannot be reached: .*No such file"):
+        list_items(str(tmp_path / "absent.json"), wanted())
+
+
+def test_a_server_that_is_not_there_is_unreachable(free_port):
+    with pytest.raises(InputError, match=f"127.0.0.1:{free_port}.* cannot be reached"):
+        list_items(f"http://127.0.0.1:{free_port}/stac", wanted())
+
+
+def test_a_page_that_is_not_there_is_unreachable(tmp_path):
+    with served(tmp_path) as address, pytest.raises(InputError, match="cannot be reached: it answered 404"):
+        list_items(f"{address}/stac", wanted())
+
+
+@pytest.mark.parametrize("text", ["<html>", "", '{"cut": '])
+def test_what_is_no_json_cannot_be_read(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(InputError, match=r"a\.json cannot be read as STAC"):
+        list_items(str(tmp_path / "a.json"), wanted())
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"name": "lodash", "version": "4"},
+        [1, 2],
+        [],
+        {"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {}, "geometry": None}]},
+    ],
+)
+def test_json_that_is_no_stac_is_named(tmp_path, document):
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=r"a\.json is not STAC: neither an item"):
+        list_items(str(tmp_path / "a.json"), wanted())
+
+
+@pytest.mark.parametrize(
+    ("document", "kind"),
+    [
+        ({"type": "Catalog", "stac_version": "1.0.0", "links": [{"rel": "search"}]}, "api"),
+        ({"type": "Catalog", "conformsTo": ["https://api.stacspec.org/v1.0.0/item-search"], "links": []}, "api"),
+        ({"type": "Collection", "links": [{"rel": "items"}, {"rel": "root"}]}, "api collection"),
+        ({"type": "Collection", "stac_version": "1.0.0", "links": [{"rel": "item"}, {"rel": "root"}]}, "files"),
+        ({"type": "Catalog", "stac_version": "1.0.0", "links": []}, "files"),
+        ({"stac_version": "0.9.0", "id": "old", "links": []}, "files"),
+        (with_properties(optical()), "items"),
+        ({"type": "Feature", "stac_version": "1.0.0"}, ""),
+        ("text", ""),
+    ],
+)
+def test_kinds_of_catalogs_are_told_by_what_they_say_of_themselves(document, kind):
+    assert tell_kind(document) == kind
