@@ -15,6 +15,7 @@ from landweave.errors import InputError
 from landweave.grid import Grid
 from landweave.legend import NODATA, Legend
 from landweave.store.template import MapTemplate
+from landweave.timeseries import Rung
 
 CONFIDENCE_SCALE = 250
 """Stored value of a probability of 1."""
@@ -45,8 +46,8 @@ def declare_level(store: Store, template: MapTemplate, level: int, grid: Grid) -
         meanings = {"long_name": "class code", "flag_meanings": flag_attributes(template.legend)["flag_meanings"]}
         write_coordinate(store, f"{level_path(level)}/class", codes, meanings)
     for axis, centres in (("y", grid.y), ("x", grid.x)):
-        write_coordinate(store, f"{level_path(level)}/{axis}", centres, _axis_attributes(axis))
-    _declare_crs(store, f"{level_path(level)}/spatial_ref", grid)
+        write_coordinate(store, f"{level_path(level)}/{axis}", centres, axis_attributes(axis))
+    declare_crs(store, f"{level_path(level)}/spatial_ref", grid)
 
 
 def flag_attributes(legend: Legend) -> dict[str, Any]:
@@ -55,6 +56,15 @@ def flag_attributes(legend: Legend) -> dict[str, Any]:
         "flag_values": list(legend.codes),
         "flag_meanings": " ".join(_identifier(cls.name) for cls in legend.classes),
         "flag_colors": " ".join(cls.color for cls in legend.classes),
+    }
+
+
+def rung_attributes() -> dict[str, Any]:
+    """How the dates under a pixel were found, as the CF conventions write it."""
+    return {
+        "long_name": "lowest rung that the dates of a series were found on",
+        "flag_values": [int(rung) for rung in Rung],
+        "flag_meanings": " ".join(rung.meaning for rung in Rung),
     }
 
 
@@ -129,12 +139,15 @@ def _pixel_attributes(name: str, legend: Legend) -> dict[str, Any]:
     common = {"grid_mapping": "spatial_ref", "coordinates": "spatial_ref", "nodata": NODATA}
     if name == "landcover":
         return {"long_name": f"land cover, {legend.name}", **flag_attributes(legend), **common}
+    if name == "rung":
+        return {**rung_attributes(), **common}
     scale = f"{1 / CONFIDENCE_SCALE}"
     meaning = "probability of the class shown" if name == "confidence" else "probability of each class"
     return {"long_name": meaning, "units": scale, "valid_range": [0, CONFIDENCE_SCALE], **common}
 
 
-def _axis_attributes(axis: str) -> dict[str, Any]:
+def axis_attributes(axis: str) -> dict[str, Any]:
+    """Attributes of a coordinate, ``x`` or ``y``, as the CF conventions write them."""
     name = {"x": "easting", "y": "northing"}[axis]
     return {
         "axis": axis.upper(),
@@ -144,7 +157,8 @@ def _axis_attributes(axis: str) -> dict[str, Any]:
     }
 
 
-def _declare_crs(store: Store, path: str, grid: Grid) -> None:
+def declare_crs(store: Store, path: str, grid: Grid) -> None:
+    """Write the variable that other tools read CRS and transform from."""
     crs = CRS(grid.crs)
     affine = " ".join(repr(number) for number in grid.transform.to_gdal())
     attributes = {**crs.proj.to_cf(), "spatial_ref": crs.to_wkt(), "GeoTransform": affine}

@@ -17,7 +17,7 @@ from landweave.store.maps import MapStore
 from landweave.store.objects import REMOTE_ERRORS, unwritable
 from landweave.store.zarr_store import zarr_store
 
-RULES = {"landcover": pyramid.mode, "confidence": pyramid.average}
+RULES = {"landcover": pyramid.mode, "confidence": pyramid.average, "rung": pyramid.mode}
 
 
 @dataclass(frozen=True, kw_only=True)

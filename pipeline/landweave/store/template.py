@@ -30,7 +30,7 @@ class MapTemplate:
         Blocks of the same extent; each is one object of every array.
     legend
         What the codes mean.
-    confidence, probability
+    confidence, probability, rung
         Whether these arrays are wanted beside ``landcover``.
     chunk
         Pixels a side of what a reader decodes at once; divides the block.
@@ -50,6 +50,7 @@ class MapTemplate:
     legend: Legend
     confidence: bool = True
     probability: bool = False
+    rung: bool = False
     chunk: int = 512
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,8 +66,8 @@ class MapTemplate:
     @property
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays, in the order they are written."""
-        wanted = {"landcover": True, "confidence": self.confidence, "probability": self.probability}
-        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+        wanted = {"confidence": self.confidence, "probability": self.probability, "rung": self.rung}
+        return ("landcover", *(name for name, is_wanted in wanted.items() if is_wanted))
 
     def block_shape(self, array: str) -> tuple[int, ...]:
         """Shape of one block of ``array``: ``(y, x)``, or ``(class, y, x)`` for ``probability``."""
@@ -81,13 +82,13 @@ class MapTemplate:
             **title,
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
-            "grid": _grid_to_json(self.grid),
+            "grid": grid_to_json(self.grid),
             "block_size": self.blocks.size,
             "chunk_size": self.chunk,
             "arrays": list(self.arrays),
             "legend": asdict(self.legend),
             "provenance": dict(self.attributes),
-            "software": _versions(),
+            "software": versions(),
         }
 
     @classmethod
@@ -105,7 +106,7 @@ class MapTemplate:
                 f"Not a Landweave map: format {found[0]!r} version {found[1]!r}, {FORMAT!r} version "
                 f"{FORMAT_VERSION} is wanted."
             )
-        grid = _grid_from_json(attributes["grid"])
+        grid = grid_from_json(attributes["grid"])
         classes = tuple(LandClass(**entry) for entry in attributes["legend"]["classes"])
         return cls(
             grid=grid,
@@ -113,12 +114,14 @@ class MapTemplate:
             legend=Legend(name=attributes["legend"]["name"], classes=classes),
             confidence="confidence" in attributes["arrays"],
             probability="probability" in attributes["arrays"],
+            rung="rung" in attributes["arrays"],
             chunk=attributes["chunk_size"],
             attributes=attributes["provenance"],
         )
 
 
-def _grid_to_json(grid: Grid) -> dict[str, Any]:
+def grid_to_json(grid: Grid) -> dict[str, Any]:
+    """A grid as plain JSON values, exact."""
     return {
         "crs": grid.crs,
         "resolution": str(grid.resolution),
@@ -128,7 +131,8 @@ def _grid_to_json(grid: Grid) -> dict[str, Any]:
     }
 
 
-def _grid_from_json(written: Mapping[str, Any]) -> Grid:
+def grid_from_json(written: Mapping[str, Any]) -> Grid:
+    """The grid that `grid_to_json` wrote down."""
     anchor_x, anchor_y = (Fraction(value) for value in written["anchor_xy"])
     (top, bottom), (left, right) = written["rows"], written["columns"]
     return Grid(
@@ -139,7 +143,8 @@ def _grid_from_json(written: Mapping[str, Any]) -> Grid:
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide what is written, by name."""
     installed: dict[str, str] = {}
     for library in LIBRARIES:
         try:

@@ -1,0 +1,185 @@
+import pickle
+import tracemalloc
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+
+from landweave.errors import ReadError
+from landweave.formats.area import PolygonArea
+from landweave.lattice import Blocks
+from landweave.ports import BlockJob, Series, State, WrittenObject
+from landweave.steps.align import AlignJob, RasterInput, SeriesInput, plan_dates, shards, tile_memory
+from landweave.store.cube_template import GroupTemplate
+from landweave.store.cubes import TileStore, create_cube
+from landweave.store.objects import Target
+from landweave.store.series import CubeSeries
+from landweave.testing import ArraySeries
+from landweave.timeseries import PixelState, Step
+from landweave.work.runner import attempt
+from tests.store.cube_samples import DAYS, TILE, Spoilt, grid, raster, series, step
+
+
+def steps(*days):
+    return tuple(step(day) for day in days)
+
+
+def test_what_the_cube_has_keeps_its_place():
+    """Seen, then begun, then found; of those begun what is found no more is dropped."""
+    a, b, c, d, e = steps(*DAYS[:5])
+    plan = plan_dates([c, a], [e, d], [a, b, d, e])
+    assert plan.steps == (c, a, e, d, b)
+    assert (plan.kept, plan.new, plan.changed) == (2, 3, ())
+    assert plan_dates([c, a], [e, d], [b, d]).steps == (c, a, d, b)
+    assert plan_dates([], [], [a, b]).steps == (a, b)
+
+
+def test_other_scenes_of_a_kept_date_are_told_and_not_taken():
+    a, b = steps(*DAYS[:2])
+    now = replace(a, provenance={**a.provenance, "baseline": "05.10"})
+    plan = plan_dates([a], [], [now, b])
+    assert plan.changed == (a.key,)
+    assert plan.steps == (a, b)
+    same = replace(a, provenance={**a.provenance, "scenes": tuple(a.provenance["scenes"])})
+    assert plan_dates([a], [], [same, b]).changed == ()
+
+
+def test_time_shards_hold_every_date_once():
+    days = steps(*DAYS)
+    assert [(shard.number, len(shard.steps)) for shard in shards(days, 3)] == [(0, 3), (1, 3), (2, 1)]
+    assert tuple(each for shard in shards(days, 3) for each in shard.steps) == days
+    assert shards((), 3) == ()
+
+
+@dataclass
+class Kept:
+    """A store of one time shard in memory."""
+
+    dates: int
+    bands: int
+    kept: int = 0
+    tiles: dict = field(default_factory=dict)
+
+    def load(self, index):
+        values = np.zeros((self.dates, self.bands, TILE, TILE), np.uint16)
+        return {"values": values, "state": np.zeros((self.dates, TILE, TILE), np.uint8)}
+
+    def write(self, index, arrays):
+        if not arrays["state"].any():
+            return ()
+        self.tiles[index] = arrays
+        return (WrittenObject(array="values", size=1, checksum=2),)
+
+
+def job(source, store, *, chosen, area=None) -> AlignJob:
+    blocks = Blocks(extent=source.grid.extent, size=TILE)
+    given = SeriesInput(source=source, bands=source.bands, steps=chosen)
+    return AlignJob(key="align", grid=source.grid, blocks=blocks, input=given, store=store, area=area)
+
+
+def test_a_block_is_its_tile_of_every_date():
+    source, store = series(DAYS[:3]), Kept(dates=3, bands=3)
+    aligning: BlockJob = job(source, store, chosen=(2, 0, 1))
+    result = aligning.open()((1, 0))
+    assert (result.state, result.counts["pixels"]) == (State.DONE, int((source.state[:, TILE:, :TILE] > 0).sum()))
+    assert set(result.seconds) == {"read", "write", "total"}
+    np.testing.assert_array_equal(store.tiles[1, 0]["values"], source.values[[2, 0, 1], :, TILE:, :TILE])
+    np.testing.assert_array_equal(store.tiles[1, 0]["state"], source.state[[2, 0, 1], TILE:, :TILE])
+    assert aligning.torch_threads is None
+
+
+def test_what_becomes_of_a_block():
+    source = series(DAYS[:3])
+    west = PolygonArea.of_bounds(source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[0, 0]).bounds)
+    near = PolygonArea(west.geometry.buffer(-1))
+    everywhere = job(source, Kept(dates=3, bands=3), chosen=(0, 1, 2))
+    assert everywhere.open()((0, 2)).state is State.NO_INPUT
+    assert replace(everywhere, area=near).open()((0, 1)).state is State.OUTSIDE
+    spoilt = job(Spoilt.of(source, (source.steps[2].key, 1)), Kept(dates=3, bands=3), chosen=(0, 1, 2))
+    failed = attempt(spoilt.open(), (0, 1))
+    assert failed.state is State.READ_FAILED
+    assert "2021-03-02_R008" in failed.reason
+    assert attempt(spoilt.open(), (0, 0)).state is State.DONE
+    assert not spoilt.store.tiles.keys() & {(0, 1)}
+
+
+def test_pixels_of_another_type_are_an_error():
+    source = series(DAYS[:1])
+    wrong = replace(source, values=source.values.astype(np.float32))
+    result = attempt(job(wrong, Kept(dates=1, bands=3), chosen=(0,)).open(), (0, 0))
+    assert result.state is State.FAILED
+    assert "float32" in result.reason
+
+
+def test_the_version_is_that_of_the_dates_read():
+    few, more = series(DAYS[:2]), series(DAYS[:4])
+    version = job(few, Kept(dates=2, bands=3), chosen=(0, 1)).input_version((0, 0))
+    assert job(more, Kept(dates=2, bands=3), chosen=(0, 1)).input_version((0, 0)) == version
+    assert job(more, Kept(dates=2, bands=3), chosen=(1, 0)).input_version((0, 0)) != version
+    renewed = replace(few, steps=(few.steps[0], replace(few.steps[1], provenance={"baseline": "05.10"})))
+    assert job(renewed, Kept(dates=2, bands=3), chosen=(0, 1)).input_version((0, 0)) != version
+
+
+def test_an_invalid_pixel_of_a_raster_holds_nothing():
+    source = raster()
+    holed = replace(source, values=np.where(source.valid, source.values, np.float32(np.nan)))
+    arrays = {"values": np.ones((2, TILE, TILE), np.float32), "valid": np.ones((TILE, TILE), np.bool_)}
+    tile = source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[1, 1])
+    count = RasterInput(source=holed, bands=("R", "NIR")).fill(tile, arrays, 0)
+    np.testing.assert_array_equal(arrays["values"], source.values[:, TILE:, TILE : 2 * TILE])
+    assert count == source.valid[TILE:, TILE : 2 * TILE].sum()
+
+
+def test_a_job_is_a_picklable_value(tmp_path):
+    template = GroupTemplate(modality="S", grid=grid(), bands=("B2", "B3", "B8A"), dtype="uint16", tile=32, chunk=16)
+    group = create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S")
+    source = replace(series(DAYS[:1]), grid=grid())
+    made = job(source, TileStore(group=group, count=1), chosen=(0,))
+    assert pickle.loads(pickle.dumps(made)).open()((0, 0)).state is State.DONE
+    assert not CubeSeries.of(group).steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endless(ArraySeries):
+    """A series of any number of dates that holds no pixels: each is made when it is read."""
+
+    def read(self, grid, bands, steps):
+        shape = (len(steps), len(bands), *grid.shape)
+        values = np.random.default_rng(list(steps)).integers(1, 9999, shape, np.uint16)
+        return Series(values=values, state=np.full((len(steps), *grid.shape), PixelState.CLEAR, np.uint8))
+
+
+@pytest.mark.parametrize("tile", [256])
+def test_memory_is_that_of_one_time_shard_whatever_the_dates(tmp_path, tile):
+    """Forty dates in shards of four take what four take; a tile takes no more than was planned for it."""
+    down = grid(down=tile // TILE * 2, across=tile // TILE * 2)
+    where = down.with_extent(down.extent.snap(tile))
+    bands, peaks = ("B2", "B3", "B4"), {}
+    template = GroupTemplate(modality="S", grid=where, bands=bands, dtype="uint16", tile=tile, chunk=128, dates=4)
+    group = create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S")
+    for count in (4, 40):
+        days = np.datetime64("2021-01-01") + 5 * np.arange(count)
+        source = Endless(
+            bands=bands, grid=where, values=np.zeros((0,), np.uint16), steps=tuple(step(str(day)) for day in days)
+        )
+        tracemalloc.start()
+        for shard in shards(source.steps, 4):
+            chosen = tuple(range(4 * shard.number, 4 * shard.number + 4))
+            given = SeriesInput(source=source, bands=bands, steps=chosen)
+            store = TileStore(group=group, shard=shard.number, count=4)
+            aligning = AlignJob(key="a", grid=where, blocks=template.blocks, input=given, store=store)
+            assert aligning.open()((0, 0)).state is State.DONE
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[40] < 1.1 * peaks[4]
+    planned = tile_memory(pixels=tile**2, bands=3, itemsize=2, dates=4) / 2
+    assert 0.5 * planned < peaks[4] < planned
+
+
+def test_a_read_that_fails_writes_nothing():
+    source = series(DAYS[:2])
+    store = Kept(dates=2, bands=3)
+    with pytest.raises(ReadError):
+        job(Spoilt.of(source, (source.steps[0].key, 0)), store, chosen=(0, 1)).open()((0, 0))
+    assert not store.tiles
+    assert isinstance(source.steps[0], Step)
