@@ -37,11 +37,16 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "steps": CORE | {"steps", "work.fingerprint", "work.plan"},
     "testing": CORE,  # stands in for every adapter, so it knows none
     "config": CORE,  # what was asked, not yet who does it
-    "ground": CORE | ADAPTERS | {"config", "deliveries", "steps"},
+    "satellites": CORE | {"config", "models", "sources", "store"},
+    "ground": CORE | ADAPTERS | {"config", "deliveries", "satellites", "steps"},
+    "aligning": CORE | ADAPTERS | {"steps", "work"},
+    "weaving": CORE | ADAPTERS | {"aligning", "config", "deliveries", "ground", "satellites"},
     "assembly": CORE | ADAPTERS | {"config", "ground", "steps", "work"},
     "deliveries": CORE | {"config", "sources"},
     "lazy": CORE | ADAPTERS | {"assembly", "config", "steps", "work"},
-    "api": CORE | ADAPTERS | {"api", "assembly", "config", "lazy", "steps", "work", "demo"},
+    "api": CORE
+    | ADAPTERS
+    | {"aligning", "api", "assembly", "config", "lazy", "satellites", "steps", "weaving", "work", "demo"},
     "demo": CORE | ADAPTERS | {"api", "config", "demo", "work"},  # a user of the package, and it trains a model
     "catalogue": CORE | {"assembly", "config", "models", "steps"},
     "cli_models": frozenset({"catalogue", "cli_models"}),

@@ -82,11 +82,11 @@ def _banded(blending: Blending, extent: Extent, cell: int = 1) -> np.ndarray:
     for window in blending.lattice.windows(extent, blending.support):
         stop = max(top, min(window.y.start + blending.support.start, extent.y.stop)) // cell * cell
         if stop > top:
-            done.append(band.finish(stop))
+            done += band.finish(stop)
             top = stop
         band.add(window, _scores(window))
-    done.append(band.finish(extent.y.stop))
-    return np.concatenate([rows for rows in done if rows is not None], axis=1)
+    done += band.finish(extent.y.stop)
+    return np.concatenate([strip for _, strip in done], axis=1)
 
 
 @settings(deadline=None, max_examples=60)

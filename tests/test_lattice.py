@@ -1,12 +1,15 @@
 """Laws of windows and blocks: brute force over small numbers, and any numbers hypothesis can think of."""
 
+from fractions import Fraction
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landweave.errors import LatticeError
-from landweave.lattice import Blocks, Extent, Lattice, Span
+from landweave.lattice import Blocks, Extent, Footprint, Lattice, Span
 
 lattices = st.integers(1, 40).flatmap(
     lambda window: st.builds(Lattice, window=st.just(window), stride=st.integers(1, window))
@@ -105,3 +108,75 @@ def test_coarsen_and_refine_keep_the_ground(span: Span, factor: int) -> None:
     coarse = span.coarsen(factor)
     assert coarse.refine(factor) == span.snap(factor)
     assert span.refine(factor).coarsen(factor) == span
+
+
+factors = st.one_of(st.integers(1, 60), st.fractions(Fraction(1, 4), 60, max_denominator=12))
+
+
+@given(spans, factors)
+def test_a_pixel_is_held_by_the_one_that_its_centre_lies_in(span: Span, factor: int | Fraction) -> None:
+    holders = span.holders(factor)
+    assert len(holders) == span.size
+    for pixel, holder in zip(range(span.start, span.stop), holders, strict=True):
+        assert holder * factor <= pixel + Fraction(1, 2) < (holder + 1) * factor
+    held = span.coarsen(factor)
+    assert all(held.start <= holder < held.stop for holder in holders)
+
+
+@given(spans, factors, st.integers(1, 40))
+def test_a_centred_cut_is_made_at_the_nearest_pixel(window: Span, factor: int | Fraction, size: int) -> None:
+    cut = window.centred(factor, size)
+    middle = Fraction(window.start + window.stop, 2)
+    near = range(int(middle / factor) - 3, int(middle / factor) + 4)
+    nearest = min(near, key=lambda pixel: (abs((pixel + Fraction(1, 2)) * factor - middle), -pixel))
+    assert cut.size == size
+    assert cut.start == nearest - size // 2
+
+
+@given(st.integers(-5, 5), st.integers(1, 6), st.integers(2, 9), st.integers(0, 9), st.integers(0, 9))
+def test_a_centred_cut_moves_with_its_window(shift: int, factor: int, size: int, top: int, extra: int) -> None:
+    window = Span(top, top + 7 + extra)
+    moved = window.grow(-shift * factor, shift * factor)
+    assert moved.centred(factor, size) == window.centred(factor, size).grow(-shift, shift)
+
+
+@settings(deadline=None, max_examples=40)
+@given(lattices, spans, spans, factors, st.one_of(st.none(), st.integers(1, 30)))
+def test_what_is_read_of_an_input_is_the_union_of_its_footprints(
+    lattice: Lattice, y: Span, x: Span, factor: int | Fraction, size: int | None
+) -> None:
+    footprint = Footprint(pixel=factor, size=size)
+    extent = Extent(y, x)
+    cuts = [footprint.cut(window) for window in lattice.windows(extent)]
+    union = cuts[0]
+    for cut in cuts:
+        union = union.unite(cut)
+    assert footprint.reach(lattice.reach(extent), lattice.window) == union
+    assert size is None or {cut.shape for cut in cuts} == {(size, size)}
+
+
+@given(st.integers(-300, 300), st.integers(1, 60), factors, st.one_of(st.none(), st.integers(1, 30)))
+def test_a_footprint_reaches_no_farther_than_it_says(
+    start: int, window: int, factor: int | Fraction, size: int | None
+) -> None:
+    if size is None:
+        factor = 1
+    footprint = Footprint(pixel=factor, size=size)
+    cut = footprint.span(Span(start, start + window))
+    around = footprint.around(window)
+    assert start - around <= cut.start * factor
+    assert cut.stop * factor <= start + window + around
+
+
+def test_flair_2_looks_at_400_metres_around_a_patch() -> None:
+    cuts = [Footprint(pixel=50, size=40).span(Span(start, start + 512)) for start in range(-512, 512, 128)]
+    assert {cut.size for cut in cuts} == {40}
+    assert all(0 < later.start - earlier.start <= 3 for earlier, later in pairwise(cuts))
+
+
+@given(spans, spans, st.integers(0, 20), st.integers(1, 20))
+def test_a_part_counts_from_the_corner(y: Span, x: Span, low: int, size: int) -> None:
+    inner = Span(low, low + size)
+    part = Extent(y, x).part(inner)
+    assert part.slices_in(Extent(y, x)) == (slice(low, low + size),) * 2
+    assert y.contains(part.y) == (low + size <= y.size)

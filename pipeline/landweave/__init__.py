@@ -7,10 +7,20 @@ window by window; `blending` makes one map of the answers; a `store` keeps it; a
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landweave.api import check, load_config, open_map, plan, predict, run
+    from landweave.api import align, check, load_config, load_cube_config, open_cube, open_map, plan, predict, run
 
 __version__ = "0.1.0"
-__all__ = ["check", "load_config", "open_map", "plan", "predict", "run"]
+__all__ = [
+    "align",
+    "check",
+    "load_config",
+    "load_cube_config",
+    "open_cube",
+    "open_map",
+    "plan",
+    "predict",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

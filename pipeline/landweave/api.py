@@ -8,20 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landweave.assembly import EngineSettings, MapRun, assemble
-from landweave.config import Config, load_config, parse_config
+from landweave.aligning import Aligned, align_cube, plan_align
+from landweave.assembly import EngineSettings, MapRun, assemble, engine_settings
+from landweave.budget import GIB
+from landweave.config import Config, CubeConfig, CubeSection, load_config, load_cube_config, parse_config
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.inline import InlineEngine
-from landweave.errors import OutputError
+from landweave.errors import BudgetError, ConfigError, OutputError
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.lazy import predict
 from landweave.ports import BlockResult, Engine, State
+from landweave.satellites import DIRECT_OPENS
+from landweave.steps.align_plan import AlignPlan
 from landweave.steps.map_plan import MapPlan, plan_map
+from landweave.store.cube_views import open_cube
 from landweave.store.ledgers import ZarrLedger, create_map_ledger
 from landweave.store.maps import MapStore, create_map, read_attributes
 from landweave.store.overviews import create_overviews, mark_overviews, overviews_complete
 from landweave.store.views import open_map
+from landweave.weaving import weave
 from landweave.work.fingerprint import Fingerprint, differences
 from landweave.work.lease import hold
 from landweave.work.ledger import Failure, Ledger
@@ -32,8 +38,12 @@ from landweave.work.runner import Attempted, Summary, run_blocks
 __all__ = [
     "Check",
     "Status",
+    "align",
+    "align_plan",
     "check",
     "load_config",
+    "load_cube_config",
+    "open_cube",
     "open_map",
     "parse_config",
     "plan",
@@ -48,6 +58,9 @@ LEASE = ".lease"
 LEDGER_ROOT = "ledger/zarr.json"
 """Object without which a map has no ledger yet."""
 
+
+ALIGN_THREADS = 1
+"""Cores that a worker which only reads and writes is counted for."""
 
 TERMINATE_SHARE = 0.95
 """Of its memory limit at which a nanny kills its worker (``distributed.worker.memory.terminate``)."""
@@ -146,6 +159,7 @@ def run(
         Before anything is written, when the configuration cannot be carried out.
     """
     made = check(config).run
+    _refuse_many_opens(made)
     progress = progress or SilentProgress()
     with hold(*made.target.beside(LEASE)) as lease:
         store, ledgers = prepare_output(made)
@@ -164,6 +178,75 @@ def run(
                 store.finalize()
     _write_files(made)
     return summary
+
+
+def align_plan(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
+    """What `align` would do, with its price. Catalogs are searched; no pixel is read and nothing is written.
+
+    Parameters
+    ----------
+    config
+        From `load_config` or `load_cube_config`.
+    stale
+        Whether tiles of mosaics whose scenes changed since they were aligned are aligned again.
+    """
+    made = weave(config)
+    return plan_align(made.target, made.parts, area=made.area, stale=stale)
+
+
+def align(
+    config: CubeConfig, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
+) -> Aligned:
+    """Bring what is new of the configuration's series onto the grid, into its cube.
+
+    Parameters
+    ----------
+    config
+        From `load_config` or `load_cube_config`.
+    stale
+        Whether tiles of mosaics whose scenes changed since they were aligned are aligned again.
+    engine
+        Who runs the blocks, instead of the configuration's own.
+    progress
+        Who hears of every block.
+
+    Returns
+    -------
+    Aligned
+        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed.
+
+    Raises
+    ------
+    LandweaveError
+        Before anything is written, when the configuration cannot be carried out.
+    """
+    made, settings = weave(config), engine_settings(config.engine, ALIGN_THREADS)
+    made.target.check_writable()
+    price = plan_align(made.target, made.parts, area=made.area, stale=stale)
+    if price.memory > settings.worker_bytes:
+        raise BudgetError(
+            f"A worker needs {price.memory / GIB:.1f} GiB for tiles of {_cube(config).tile} pixels and "
+            f"{_cube(config).dates} dates but has {settings.worker_bytes / GIB:.1f} GiB: make cube.tile smaller, give "
+            f"engine.memory_gib more, or use fewer workers."
+        )
+    with _engine(settings, None, engine) as chosen:
+        return align_cube(made.target, made.parts, engine=chosen, progress=progress, area=made.area, stale=stale)
+
+
+def _cube(config: CubeConfig) -> CubeSection:
+    assert config.cube is not None  # `weave` refuses a configuration without one
+    return config.cube
+
+
+def _refuse_many_opens(made: MapRun) -> None:
+    """Refuse to read series straight from a catalog where that opens more files than is sensible."""
+    opens = made.direct_opens()
+    if opens and (made.config.cube or opens > DIRECT_OPENS):
+        raise ConfigError(
+            f"{', '.join(made.straight)}: not in a cube yet. Read straight from the catalog a run would open files "
+            f"{opens:,} times ({DIRECT_OPENS:,} are let pass where no cube is named). Run `landweave align` first, "
+            + ("which fills the cube." if made.config.cube else "with cube: {store: cube.zarr} in the configuration.")
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import psutil
 
 from landweave import budget
 from landweave.blending import Blending
-from landweave.config import Config
+from landweave.config import Config, EngineSection
 from landweave.errors import ConfigError
 from landweave.grid import exact
 from landweave.ground import Ground
@@ -22,7 +22,9 @@ from landweave.models.card import ModelCard
 from landweave.models.position_tables import changed_tensors, check_window
 from landweave.models.predictor import Compute, TorchModel, resolve_model
 from landweave.sources.handles import GDAL_CACHE_BYTES
+from landweave.sources.stac.series import StacSeries
 from landweave.steps.map import MapJob
+from landweave.steps.map_inputs import AnyInput, MapSeries, filtered_series
 from landweave.store.maps import MapStore
 from landweave.store.objects import Target
 from landweave.store.template import MapTemplate
@@ -84,6 +86,20 @@ class MapRun:
         store = self.job.store
         assert isinstance(store, MapStore)
         return store.target
+
+    @property
+    def straight(self) -> tuple[str, ...]:
+        """Series that are read straight from their catalogs, not from a cube."""
+        return tuple(name for name, item in self.job.inputs.items() if isinstance(item.source, StacSeries))
+
+    def direct_opens(self) -> int:
+        """Times that a file is opened for them, each block opening its own."""
+        return sum(
+            item.source.opens(self.job.reach(item, self.job.blocks[index]))
+            for index in self.job.blocks
+            for item in self.job.inputs.values()
+            if isinstance(item.source, StacSeries) and not self.job.outside(index)
+        )
 
 
 def assemble(config: Config) -> MapRun:
@@ -195,15 +211,12 @@ class _Assembly:
     def memory(self, block: int) -> budget.BlockMemory:
         """Memory of blocks of ``block`` base pixels."""
         lattice, legend = self.blending.lattice, self.ground.card.legend(self.config.model.output)
-        bytes_a_pixel = 1 + self.config.output.confidence + self.config.output.probability * len(legend)
+        layers = 1 + self.config.output.confidence + bool(filtered_series(self.ground.inputs))
+        bytes_a_pixel = layers + self.config.output.probability * len(legend)
         return budget.block_memory(
             block=block,
             window=lattice.window,
-            stride=lattice.stride,
-            inputs=[
-                budget.InputMemory(factor=item.factor, bands=len(item.bands), itemsize=item.source.dtype.itemsize)
-                for item in self.ground.inputs.values()
-            ],
+            inputs=[_input_memory(item, lattice.window) for item in self.ground.inputs.values()],
             classes=len(legend),
             output_bytes=bytes_a_pixel / self.factor**2,
             model_bytes=self._model_bytes + GDAL_CACHE_BYTES,
@@ -217,12 +230,7 @@ class _Assembly:
     @cached_property
     def engine(self) -> EngineSettings:
         """Who runs the blocks."""
-        section = self.config.engine
-        cores = len(os.sched_getaffinity(0))
-        workers = 1 if section.kind == "inline" else section.workers or max(1, cores // self.config.model.torch_threads)
-        share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
-        given = int(section.memory_gib * budget.GIB) if section.memory_gib else share
-        return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=given)
+        return engine_settings(self.config.engine, self.config.model.torch_threads)
 
     @cached_property
     def target(self) -> Target:
@@ -238,6 +246,7 @@ class _Assembly:
             legend=self.ground.card.legend(self.config.model.output),
             confidence=self.config.output.confidence,
             probability=self.config.output.probability,
+            rung=bool(filtered_series(self.ground.inputs)),
             chunk=self.config.output.chunk,
             attributes=self._provenance(),
         )
@@ -277,10 +286,7 @@ class _Assembly:
                 },
                 "model": {**self.model.meaning, "keep_untrained": self.config.model.keep_untrained},
                 "legend": {"codes": list(legend.codes), "trained": list(legend.trained)},
-                "inputs": {
-                    name: {"bands": list(item.bands), "factor": item.factor, **item.source.meaning}
-                    for name, item in self.ground.inputs.items()
-                },
+                "inputs": {name: _meaning(item) for name, item in self.ground.inputs.items()},
             }
         )
 
@@ -301,3 +307,32 @@ class _Assembly:
                 f"{float(self.ground.card.base_pixel):g} m"
             )
         return tuple(notes)
+
+
+def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
+    """Who runs the blocks, where a worker's computing takes ``threads`` cores."""
+    cores = len(os.sched_getaffinity(0))
+    workers = 1 if section.kind == "inline" else section.workers or max(1, cores // threads)
+    share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
+    given = int(section.memory_gib * budget.GIB) if section.memory_gib else share
+    return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=given)
+
+
+def _input_memory(item: AnyInput, window: int) -> budget.InputMemory:
+    return budget.InputMemory(
+        factor=item.factor,
+        bands=len(item.bands),
+        itemsize=item.source.dtype.itemsize,
+        dates=len(item.steps) if isinstance(item, MapSeries) else 1,
+        around=item.footprint.around(window),
+    )
+
+
+def _meaning(item: AnyInput) -> dict[str, Any]:
+    factor = Fraction(item.factor)
+    told = int(factor) if factor.denominator == 1 else str(factor)
+    meaning = {"bands": list(item.bands), "factor": told, **item.source.meaning}
+    if not isinstance(item, MapSeries):
+        return meaning
+    year = item.year if item.year is None or isinstance(item.year, int) else item.year.meaning
+    return {**meaning, "year": year}

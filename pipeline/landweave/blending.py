@@ -7,6 +7,7 @@ order, so the bits of a pixel do not depend on the block it was computed in.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -96,6 +97,10 @@ class Blending:
         return self._period[np.arange(span.start, span.stop) % self.lattice.stride]
 
 
+STRIP_PIXELS = 2**16
+"""Pixels that are blended and decided together."""
+
+
 class Band:
     """Weighted sums of class probabilities over the rows that coming windows can still touch.
 
@@ -133,22 +138,38 @@ class Band:
             weighted = probabilities[channel, inside[0], inside[1]] * weights
             sums[channel, here[0], here[1]] += weighted  # type: ignore[index]
 
-    def finish(self, stop: int) -> Array | None:
-        """Blended probabilities of the rows up to ``stop``, float32 ``(class, rows, width)``, and forget them.
+    def finish(self, stop: int) -> Iterator[tuple[Span, Array]]:
+        """Blended probabilities of the rows up to ``stop``, strip by strip, which are then forgotten.
 
-        ``stop`` counts from the anchor; rows finished before are not given again. None before any window.
+        ``stop`` counts from the anchor; rows finished before are not given again, and rows before any window never.
+
+        Yields
+        ------
+        rows
+            Whole cells.
+        probabilities
+            float32 ``(class, rows, width)``: a strip stays in a core's cache until it is decided.
         """
-        rows = Span(self._top, stop)
         if self._sums is None:
             self._top = stop
-            return None
-        xp = array_namespace(self._sums)
-        where = device(self._sums)
+            return
+        held = self._rows // self._cell * self._cell
+        while self._top < stop:  # where rows of windows were left out, ``stop`` is far below what is held
+            rows = Span(self._top, min(self._top + held, stop))
+            yield from self._strips(rows)
+            self._advance(self._sums, rows.size)
+
+    def _strips(self, rows: Span) -> Iterator[tuple[Span, Array]]:
+        step = max(1, STRIP_PIXELS // self._extent.x.size // self._cell) * self._cell
+        for top in range(rows.start, rows.stop, step):
+            strip = Span(top, min(top + step, rows.stop))
+            yield strip, self._sums[:, strip.slice_in(rows), :] / self._weight_of(strip)  # type: ignore[index]
+
+    def _weight_of(self, rows: Span) -> Array:
+        xp, where = array_namespace(self._sums), device(self._sums)
         down = xp.asarray(self._blending.summed(rows), device=where)
         across = xp.asarray(self._blending.summed(self._extent.x), device=where)
-        done = self._sums[:, : rows.size, :] / (down[:, None] * across[None, :])
-        self._advance(self._sums, rows.size)
-        return done
+        return down[:, None] * across[None, :]
 
     @property
     def _rows(self) -> int:

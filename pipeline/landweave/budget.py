@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
+from landweave.blending import STRIP_PIXELS
 from landweave.errors import BudgetError, LatticeError
 from landweave.lattice import nearest_multiples
 
@@ -14,6 +15,9 @@ GIB = 1 << 30
 
 THREADS_A_WORKER = 2
 """While one block computes, another reads or writes."""
+
+STRIP_COPIES = 3
+"""A strip divided, without its untrained classes, and coarsened."""
 
 ENCODE_FACTOR = 2.2
 """Bytes at work while a shard is encoded, over its decoded bytes: compressed chunks, and the shard they join.
@@ -57,7 +61,7 @@ class BlockMemory:
     inputs
         Every input over the block and its halo.
     band
-        Weighted sums of the rows that windows can still touch, and the rows being decided.
+        Weighted sums of the rows that windows can still touch, the answer being added, and the strip being decided.
     outputs
         The block's arrays and their encoding.
     model
@@ -79,7 +83,6 @@ def block_memory(
     *,
     block: int,
     window: int,
-    stride: int,
     inputs: Sequence[InputMemory],
     classes: int,
     output_bytes: float,
@@ -89,7 +92,7 @@ def block_memory(
 
     Parameters
     ----------
-    block, window, stride
+    block, window
         In base pixels.
     inputs
         What is read.
@@ -101,10 +104,10 @@ def block_memory(
         `landweave.ports.Model.memory_bytes`.
     """
     halo = window - 1
-    rows = min(2 * window, block) + 2 * min(stride, block)
+    sums = min(window, block) * block
     return BlockMemory(
         inputs=int(sum(item.bytes(block + 2 * halo) for item in inputs)),
-        band=4 * classes * rows * block,
+        band=4 * classes * (sums + window**2 + STRIP_COPIES * STRIP_PIXELS),
         outputs=int(block**2 * output_bytes * ENCODE_FACTOR),
         model=model_bytes,
     )

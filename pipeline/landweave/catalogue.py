@@ -16,8 +16,6 @@ from landweave.lattice import Extent
 from landweave.models.card import ModelCard
 from landweave.models.card_file import card_content, write_card
 from landweave.models.registry import card_path, find_card, list_cards
-from landweave.ports import InputBatch
-from landweave.steps.map import MapInput
 
 Bounds = tuple[float, float, float, float]
 
@@ -133,22 +131,14 @@ def _compare_placements(made: MapRun) -> Any:
 
     job = made.job
 
-    def read(extent: Extent) -> dict[str, InputBatch]:
-        return {name: _window(item, made, extent) for name, item in job.inputs.items()}
-
     return compare_placements(
         job.model.open(),
-        read,
+        job.window,
         _imagery(made),
         lattice=job.blending.lattice,
         legend=job.legend,
         batch_size=job.model.batch_size,
     )
-
-
-def _window(item: MapInput, made: MapRun, extent: Extent) -> InputBatch:
-    raster = item.read(made.job.grid.with_extent(extent))
-    return InputBatch(values=raster.values[None], valid=raster.valid[None])
 
 
 def _imagery(made: MapRun) -> Extent:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
@@ -26,6 +27,7 @@ out, err = Console(), Console(stderr=True)
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
+T = TypeVar("T")
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
@@ -48,13 +50,27 @@ def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = Fals
 @app.command()
 def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Make the map; run again to finish what failed or was interrupted."""
-    try:
-        summary = api.run(load(config, overrides), stale=stale, progress=progress_on(err))
-    except KeyboardInterrupt:  # here, not in main: typer would end the program first, in silence
-        err.print("landweave: interrupted; what is done is kept, run again to go on.")
-        raise typer.Exit(INTERRUPTED) from None
+    asked = load(config, overrides)
+    summary = until_interrupted(lambda: api.run(asked, stale=stale, progress=progress_on(err)))
     say(summary)
     raise typer.Exit(summary.exit_code)
+
+
+@app.command()
+def align(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    *,
+    stale: Stale = False,
+    dry: Annotated[bool, typer.Option("--plan", help="Only say what it would do, and its price.")] = False,
+) -> None:
+    """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
+    asked = api.load_cube_config(config, overrides=replaced(overrides))
+    if dry:
+        return say(api.align_plan(asked, stale=stale))
+    done = until_interrupted(lambda: api.align(asked, stale=stale, progress=progress_on(err)))
+    say(done)
+    raise typer.Exit(done.exit_code)
 
 
 @app.command()
@@ -79,8 +95,22 @@ def demo(
 
 def load(path: Path, overrides: list[str] | None) -> Config:
     """The configuration with its replaced values."""
+    return api.load_config(path, overrides=replaced(overrides))
+
+
+def replaced(overrides: list[str] | None) -> dict[str, Any]:
+    """Values of ``KEY=VALUE`` by key, each read as YAML."""
     pairs = [text.partition("=") for text in overrides or []]
-    return api.load_config(path, overrides={key: yaml.safe_load(value) for key, _, value in pairs})
+    return {key: yaml.safe_load(value) for key, _, value in pairs}
+
+
+def until_interrupted(work: Callable[[], T]) -> T:
+    """What ``work`` answers; an interrupted one ends the command with its own exit code."""
+    try:
+        return work()
+    except KeyboardInterrupt:  # here, not in main: typer would end the program first, in silence
+        err.print("landweave: interrupted; what is done is kept, run again to go on.")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def say(answer: Any) -> None:

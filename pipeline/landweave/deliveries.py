@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from landweave.config import Config, Delivery, ElevationInput, MosaicInput
+from landweave.config import CubeConfig, Delivery, ElevationInput, MosaicInput
 from landweave.grid import Grid
 from landweave.ports import Source
 from landweave.sources.elevation import ElevationSource
@@ -12,7 +12,7 @@ from landweave.sources.mosaic import MosaicSource
 from landweave.sources.spec import BandFiles, MosaicSpec
 
 
-def open_source(modality: str, section: MosaicInput | ElevationInput, config: Config, grid: Grid) -> Source:
+def open_source(modality: str, section: MosaicInput | ElevationInput, config: CubeConfig, grid: Grid) -> Source:
     """The source that a configuration's section describes, opened from headers on ``grid``."""
     if isinstance(section, MosaicInput):
         return MosaicSource.open(mosaic_spec(modality, section, config), grid)
@@ -23,7 +23,7 @@ def open_source(modality: str, section: MosaicInput | ElevationInput, config: Co
     return ElevationSource.open(dsm, dtm, grid)
 
 
-def mosaic_spec(modality: str, section: MosaicInput, config: Config) -> MosaicSpec:
+def mosaic_spec(modality: str, section: MosaicInput, config: CubeConfig) -> MosaicSpec:
     """One delivery as the mosaic source wants it told."""
     bands = {name: BandFiles(files=_listed(part.files), band=part.band) for name, part in section.bands.items()}
     return _spec(modality, section, config, bands)
@@ -33,7 +33,7 @@ def _listed(files: str | tuple[str, ...]) -> tuple[str, ...]:
     return (files,) if isinstance(files, str) else files
 
 
-def _spec(modality: str, section: Delivery, config: Config, bands: Mapping[str, BandFiles]) -> MosaicSpec:
+def _spec(modality: str, section: Delivery, config: CubeConfig, bands: Mapping[str, BandFiles]) -> MosaicSpec:
     return MosaicSpec(
         modality=modality,
         bands=bands,

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 
-from landweave.config import Config, MosaicInput
+from landweave.config import CampaignYear, Config, CubeInput, ElevationInput, Input, MosaicInput, StacInput
 from landweave.deliveries import mosaic_spec, open_source
 from landweave.errors import ConfigError, InputError
 from landweave.formats.area import PolygonArea
+from landweave.formats.campaigns import Campaigns, read_campaigns
 from landweave.formats.vector import read_area
 from landweave.grid import Grid, canonical_crs, exact
 from landweave.lattice import Extent
 from landweave.models.card import ModelCard, check_inputs
-from landweave.models.inputs import HeightCoding
+from landweave.models.inputs import HeightCoding, InputSpec
 from landweave.models.position_tables import with_resized_tables
 from landweave.models.registry import find_card
-from landweave.ports import Source
+from landweave.ports import SeriesSource, Source
+from landweave.satellites import Wanted, check_series, find_group, offered_bands, open_dates
 from landweave.sources.alignment import native_grid
+from landweave.sources.elevation import BANDS as ELEVATION_BANDS
 from landweave.sources.footprints import index_tiles
-from landweave.steps.map import MapInput
+from landweave.steps.map_inputs import AnyInput, MapInput, MapSeries, own_pixels
+from landweave.store.series import CubeRaster, CubeSeries
+from landweave.timeseries import DatesRule
 
 PIXEL_TOLERANCE = Fraction(1, 100)
 """How far the pixels fed to a model may be from those of its card without a word from the user."""
@@ -35,7 +41,7 @@ class Ground:
     @cached_property
     def card(self) -> ModelCard:
         """The model's contract, with the codings the user states and the liberties they take."""
-        card = find_card(self._card_name())
+        card = self._published
         if self.config.model.resize_tables:
             card = with_resized_tables(card)
         coding = self.config.model.coding
@@ -43,9 +49,14 @@ class Ground:
             return card
         return card.with_coding(coding if coding == "delivered" else HeightCoding(**coding.model_dump()))
 
-    def _card_name(self) -> str:
+    @cached_property
+    def _published(self) -> ModelCard:
+        """The card; of a model without fine inputs on their pixels, unless the grid asks for its own finer ones."""
         name = self.config.model.card
-        return self.config.path(name) if name.endswith((".yaml", ".yml")) else name
+        card = find_card(self.config.path(name) if name.endswith((".yaml", ".yml")) else name)
+        asked = self.config.grid.resolution
+        is_coarse = card.input_pixel > card.base_pixel
+        return card.on_input_pixels() if is_coarse and (asked is None or exact(asked) == card.input_pixel) else card
 
     @cached_property
     def grid(self) -> Grid:
@@ -53,8 +64,8 @@ class Ground:
         if self.area is None:
             return self.pixels.with_extent(self._imagery)
         grid = self.pixels.with_extent(self.pixels.covering(self.area.bounds))
-        for name, item in self.inputs.items():
-            if item.required and not item.source.scenes(grid.coarsen(item.factor)):
+        for name, item in self.images.items():
+            if item.required and not item.source.scenes(own_pixels(item, grid)):
                 raise InputError(
                     f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
                     f"{_rounded(item.source.footprint(grid))}, both in {grid.crs[:40]}. Correct one of them."
@@ -96,39 +107,117 @@ class Ground:
 
     @cached_property
     def sources(self) -> Mapping[str, Source]:
-        """Every input that the card knows, opened on its own nested grid."""
-        unknown = sorted(set(self.config.inputs) - set(self.card.inputs))
+        """Every input without dates that the card knows, opened on its own pixels."""
+        self._check_inputs()
         # Products that do not lie on each other are refused where the area needs them.
         ground = self.pixels.with_extent(self.pixels.covering(self.area.bounds)) if self.area else self.pixels
-        opened = {
-            name: open_source(name, section, self.config, ground.coarsen(self._input_factor(name)))
+        return {
+            name: self._open_image(name, section, ground)
             for name, section in self.config.inputs.items()
-            if name not in unknown
+            if isinstance(section, MosaicInput | ElevationInput)
         }
-        check_inputs(self.card, {name: source.bands for name, source in opened.items()})
-        if unknown:
-            raise ConfigError(f"Model {self.card.name} has no use for {', '.join(unknown)}: leave them out.")
-        return opened
 
-    def _input_factor(self, modality: str) -> int:
-        factor = self.card.inputs[modality].pixel / self.card.base_pixel
+    def _open_image(self, name: str, section: MosaicInput | ElevationInput, ground: Grid) -> Source:
+        aligned = find_group(self.config, name) if section.align else None
+        if isinstance(aligned, CubeRaster):
+            return aligned
+        factor = self._factor(name)
         if factor.denominator != 1:
-            raise ConfigError(f"Pixels of {modality} are {factor} base pixels, not a whole number.")
-        return int(factor)
+            raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
+        return open_source(name, section, self.config, ground.coarsen(int(factor)))
+
+    def _check_inputs(self) -> None:
+        sections = self.config.inputs
+        if unknown := sorted(set(sections) - set(self.card.inputs)):
+            raise ConfigError(f"Model {self.card.name} has no use for {', '.join(unknown)}: leave them out.")
+        check_inputs(
+            self.card,
+            {name: self._offered(name, section, self.card.inputs[name]) for name, section in sections.items()},
+        )
+
+    def _offered(self, name: str, section: Input, spec: InputSpec) -> tuple[str, ...]:
+        if isinstance(section, MosaicInput):
+            return tuple(section.bands)
+        if isinstance(section, ElevationInput):
+            return ELEVATION_BANDS
+        return offered_bands(name, section, self.config, spec)
+
+    def _factor(self, modality: str) -> Fraction:
+        return self.card.inputs[modality].pixel / self.card.base_pixel
 
     @cached_property
-    def inputs(self) -> Mapping[str, MapInput]:
-        """What a block reads."""
+    def images(self) -> Mapping[str, MapInput]:
+        """What a block reads of the inputs without dates."""
         return {
             name: MapInput(
-                source=self.sources[name],
-                bands=spec.names,
-                factor=self._input_factor(name),
-                required=spec.required,
+                source=source,
+                bands=self.card.inputs[name].names,
+                factor=self._factor(name),
+                required=self.card.inputs[name].required,
+                size=self.card.inputs[name].footprint.size,
             )
-            for name, spec in self.card.inputs.items()
-            if name in self.sources
+            for name, source in self.sources.items()
         }
+
+    @cached_property
+    def series(self) -> Mapping[str, MapSeries]:
+        """What a block reads of the inputs with dates."""
+        sections = {
+            name: section for name, section in self.config.inputs.items() if isinstance(section, StacInput | CubeInput)
+        }
+        opened = {name: self._open_series(name, section) for name, section in sections.items()}
+        check_series(self.card, opened)
+        return {name: self._series(name, section, opened[name]) for name, section in sections.items()}
+
+    def _open_series(self, name: str, section: StacInput | CubeInput) -> SeriesSource:
+        spec = self.card.inputs[name]
+        own = replace(self._searched, resolution=self.pixels.resolution * self._factor(name))
+        wanted = Wanted(
+            bands=spec.names, grid=own.with_extent(own.covering(self._searched.bounds)), quantity=spec.quantity
+        )
+        return open_dates(name, section, self.config, wanted)
+
+    @cached_property
+    def _searched(self) -> Grid:
+        """Ground in which dates are looked for: the area, or the imagery, and a window's reach around it."""
+        if self.area is None and not self.images:
+            stored = [find_group(self.config, name) for name in self.config.inputs]
+            bounds = [found.footprint(self.pixels) for found in stored if found is not None]
+            if not bounds or bounds[0] is None:
+                raise ConfigError("There is no area and no imagery: say where the map is to be, as area: {bounds: …}.")
+            return self.pixels.with_extent(self.pixels.covering(bounds[0]))
+        return self.grid.with_extent(self.grid.extent.grow(2 * self.card.window.size))
+
+    def _series(self, name: str, section: StacInput | CubeInput, source: SeriesSource) -> MapSeries:
+        spec = self.card.inputs[name]
+        year = self._year(section.year)
+        # Dates of other years make no block stale.
+        dated = source.select_year(year) if isinstance(year, int) and isinstance(source, CubeSeries) else source
+        found = MapSeries(
+            source=dated,
+            bands=spec.names,
+            factor=self._factor(name),
+            required=spec.required,
+            size=spec.footprint.size,
+            dates=spec.dates or DatesRule(),
+            year=year,
+        )
+        if not found.steps:
+            told = year if year is None or isinstance(year, int) else ", ".join(map(str, year.years))
+            raise InputError(f"{name} has no date in {told}: its {len(source.steps)} dates are {_told_dates(source)}.")
+        return found
+
+    def _year(self, asked: int | CampaignYear | None) -> int | Campaigns | None:
+        if not isinstance(asked, CampaignYear):
+            return asked
+        path = self.config.path(asked.file)
+        return read_campaigns(path, column=asked.column, layer=asked.layer, crs=self.pixels.crs)
+
+    @cached_property
+    def inputs(self) -> Mapping[str, AnyInput]:
+        """What a block reads, in the card's order."""
+        every: dict[str, AnyInput] = {**self.images, **self.series}
+        return {name: every[name] for name in self.card.inputs if name in every}
 
     @cached_property
     def area(self) -> PolygonArea | None:
@@ -147,7 +236,8 @@ class Ground:
         """Pixels inside the bounds of every required input."""
         grid = self.pixels
         extent: Extent | None = None
-        for name, item in self.inputs.items():
+        every: Mapping[str, AnyInput] = self.images or self.series
+        for name, item in every.items():
             if item.required:
                 bounds = item.source.footprint(grid)
                 if bounds is None:
@@ -161,6 +251,11 @@ class Ground:
     def _told(self) -> str:
         grid = self.pixels
         return "; ".join(f"{name} covers {_rounded(source.footprint(grid))}" for name, source in self.sources.items())
+
+
+def _told_dates(source: SeriesSource) -> str:
+    days = [str(step.time.astype("datetime64[D]")) for step in source.steps]
+    return f"{days[0]} to {days[-1]}" if days else "none"
 
 
 def _rounded(bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:

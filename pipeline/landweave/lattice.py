@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 
 from landweave.errors import LatticeError
 
@@ -56,13 +57,41 @@ class Span:
         """The smallest span that holds both."""
         return Span(min(self.start, other.start), max(self.stop, other.stop))
 
+    def contains(self, other: Span) -> bool:
+        """Whether every pixel of ``other`` is in this span."""
+        return self.unite(other) == self
+
     def slice_in(self, outer: Span) -> slice:
         """Index of this span inside an array that holds ``outer``."""
         return slice(self.start - outer.start, self.stop - outer.start)
 
-    def coarsen(self, factor: int) -> Span:
+    def part(self, inner: Span) -> Span:
+        """The pixels ``inner`` of this span, counted from its start."""
+        return Span(self.start + inner.start, self.start + inner.stop)
+
+    def coarsen(self, factor: int | Fraction) -> Span:
         """The same ground in pixels ``factor`` times as long, snapped outwards to whole ones."""
         return Span(self.start // factor, -(-self.stop // factor))
+
+    def centred(self, factor: int | Fraction, size: int) -> Span:
+        """``size`` pixels, ``factor`` times as long, around the one that is nearest the middle of this span.
+
+        Of an even ``size`` half of them lie before that pixel; of two pixels as near, it is the later one.
+
+        >>> Span(0, 512).centred(50, 40)
+        Span(start=-15, stop=25)
+        """
+        start = (self.start + self.stop) // (2 * factor) - size // 2
+        return Span(start, start + size)
+
+    def holders(self, factor: int | Fraction) -> list[int]:
+        """For each pixel, the one ``factor`` times as long in which its centre lies.
+
+        >>> Span(-1, 3).holders(Fraction(3, 2))
+        [-1, 0, 1, 1]
+        """
+        long, short = factor.as_integer_ratio()
+        return [(2 * pixel + 1) * short // (2 * long) for pixel in range(self.start, self.stop)]
 
     def refine(self, factor: int) -> Span:
         """The same ground in pixels ``factor`` times as short."""
@@ -115,7 +144,11 @@ class Extent:
         """Index ``[y, x]`` of this rectangle inside an array that holds ``outer``."""
         return self.y.slice_in(outer.y), self.x.slice_in(outer.x)
 
-    def coarsen(self, factor: int) -> Extent:
+    def part(self, inner: Span) -> Extent:
+        """The rows and columns ``inner`` of this rectangle, counted from its corner."""
+        return Extent(self.y.part(inner), self.x.part(inner))
+
+    def coarsen(self, factor: int | Fraction) -> Extent:
         """The same ground in pixels ``factor`` times as long, snapped outwards to whole ones."""
         return Extent(self.y.coarsen(factor), self.x.coarsen(factor))
 
@@ -132,6 +165,51 @@ def nearest_multiples(value: int, unit: int) -> str:
     """
     below, above = value // unit * unit, -(-value // unit) * unit
     return f"{below} or {above}" if below else f"{above}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """The ground of one input around a window, in pixels of that input.
+
+    Attributes
+    ----------
+    pixel
+        Base pixels a side of one of them; 51.2 is ``Fraction(256, 5)``.
+    size
+        Of a centred footprint: pixels a side, cut at the one nearest the window's centre. None for a nested one: the
+        window's own ground, which is a whole number of them wherever windows lie on their card's unit.
+    """
+
+    pixel: int | Fraction = 1
+    size: int | None = None
+
+    def span(self, window: Span) -> Span:
+        """Pixels for one axis of a window."""
+        return window.coarsen(self.pixel) if self.size is None else window.centred(self.pixel, self.size)
+
+    def cut(self, window: Extent) -> Extent:
+        """Pixels for a window."""
+        return Extent(self.span(window.y), self.span(window.x))
+
+    def reach(self, windows: Extent, window: int) -> Extent:
+        """Pixels for all windows of ``window`` base pixels whose union is ``windows``: what is read of the input."""
+        return Extent(self._reach(windows.y, window), self._reach(windows.x, window))
+
+    def _reach(self, windows: Span, window: int) -> Span:
+        if not windows.size:
+            return windows.coarsen(self.pixel)
+        first, last = Span(windows.start, windows.start + window), Span(windows.stop - window, windows.stop)
+        return self.span(first).unite(self.span(last))
+
+    def around(self, window: int) -> int:
+        """Most base pixels that it reaches beyond a window of ``window`` of them, on any side.
+
+        >>> Footprint(pixel=50, size=40).around(512), Footprint(pixel=8).around(512)
+        (794, 0)
+        """
+        if self.size is None:
+            return 0
+        return max(0, -(-(2 * (self.size // 2 + 1) * self.pixel - window) // 2))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from landweave.errors import BudgetError
 from landweave.lattice import Extent, Span
 from landweave.legend import NODATA
 from landweave.steps.map import MapFunction, Stopwatch
-from landweave.store.layout import flag_attributes
+from landweave.store.layout import flag_attributes, rung_attributes
 
 LARGEST_LOAD = 10**9
 """Pixels that may be asked for at once; more is a run's work."""
@@ -55,7 +55,8 @@ def predict(config: Config | MapRun) -> xr.Dataset:
     for name in made.template.arrays:
         dims = ("class", "y", "x") if name == "probability" else ("y", "x")
         lazy = indexing.LazilyIndexedArray(_LazyArray(answers, name))
-        attributes = flag_attributes(made.template.legend) if name == "landcover" else {}
+        flags = {"landcover": flag_attributes(made.template.legend), "rung": rung_attributes()}
+        attributes = flags.get(name, {})
         dataset[name] = xr.Variable(dims, lazy, {"nodata": NODATA, **attributes})
     if "probability" in dataset:
         dataset = dataset.assign_coords({"class": list(made.template.legend.codes)})

@@ -1,7 +1,8 @@
 """Models, sources and stores that live in memory: for laws, tutorials, and anyone testing code built on ports.
 
 Each model answers something that a wrong map could not: its input (`EchoModel`), a constant (`ConstantModel`),
-or the place of a pixel in its window (`PositionModel`).
+the place of a pixel in its window (`PositionModel`), how far pixels that hold their own day are from the day they are
+said to be of (`DayErrorModel`), or which days its window was given (`DaysModel`).
 """
 
 from __future__ import annotations
@@ -106,6 +107,56 @@ class PositionModel(_MemoryModel):
         row, column = np.broadcast_arrays(row, column)
         shares = np.stack([row, column, 1 - row - column])
         return np.repeat(shares[None], n, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _SeriesModel(_MemoryModel):
+    """What models of a series share: its name, and the base pixels a side of a window, which they answer for."""
+
+    window: int
+    series: str = "SENTINEL2_TS"
+
+    def predict(self, batch: Mapping[str, InputBatch]) -> NDArray[np.float32]:
+        """One-hot of the window's answer, at each of its pixels."""
+        answers = one_hot(self._answers(batch[self.series])[:, None, None], self.classes)
+        return np.broadcast_to(answers, (*answers.shape[:2], self.window, self.window)).copy()
+
+    def _answers(self, given: InputBatch) -> NDArray[np.int64]:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DayErrorModel(_SeriesModel):
+    """Answers the largest difference between a measured pixel of the first band and the day offset of its image.
+
+    Over a series whose pixels hold their own day offset that is 0 wherever images and days are one selection.
+    """
+
+    def _answers(self, given: InputBatch) -> NDArray[np.int64]:
+        assert given.days is not None
+        assert given.present is not None
+        error = np.abs(given.values[:, :, 0] - given.days[:, :, None, None])
+        seen = given.valid & given.present[:, :, None, None]
+        worst = np.ceil(np.where(seen, error, 0).max((1, 2, 3))).astype(np.int64)
+        return np.asarray(np.minimum(worst, self.classes - 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaysModel(_SeriesModel):
+    """Answers `days_code` of the days of a window's images, in their order; of none where nothing was measured."""
+
+    def _answers(self, given: InputBatch) -> NDArray[np.int64]:
+        assert given.days is not None
+        assert given.present is not None
+        windows = zip(given.days, given.present, given.valid, strict=True)
+        kept = (days[present] if valid.any() else () for days, present, valid in windows)
+        return np.array([days_code(days, self.classes) for days in kept])
+
+
+def days_code(days: Sequence[float] | NDArray[np.float32], classes: int) -> int:
+    """A class number for a list of day offsets, as good as random and always the same."""
+    digest = sha256(",".join(f"{float(day):g}" for day in days).encode()).digest()
+    return int.from_bytes(digest[:4], "little") % classes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from landweave.errors import CardError
 from landweave.legends import COSIA
 from landweave.models.card import ModelCard, check_inputs
 from landweave.models.inputs import HeightCoding
+from landweave.models.registry import find_card
 from tests.models.conftest import small_content
 
 S2 = {"pixel": 10.24, "bands": {"B2": {}}, "dates": {"filter": {"kind": "clear"}}}
@@ -159,3 +160,22 @@ def test_an_unstated_byte_coding_is_refused_until_it_is_stated():
     assert stated.sha256 != card.with_coding(HeightCoding(scale=4)).sha256
     with pytest.raises(CardError, match="no band of small needs one"):
         stated.with_coding(HeightCoding(scale=5))
+
+
+@pytest.mark.parametrize(("name", "pixel", "sizes"), [("LC-G", 10.24, (10, 5, 8)), ("LPIS-H", 10.24, (10, 5, 8))])
+def test_a_model_of_series_alone_can_answer_on_its_own_pixels(name, pixel, sizes):
+    card = find_card(name).on_input_pixels()
+    assert float(card.base_pixel) == pixel
+    assert card.unit_px == 1
+    assert (card.window.size, card.window.overlap, card.window.others_from) == sizes
+    # The same ground: the network sees what it saw.
+    modality = next(iter(card.inputs))
+    assert card.input_size(modality, card.window.size) == find_card(name).input_size(modality, 512)
+    assert card.sha256 != find_card(name).sha256
+
+
+def test_windows_that_cut_the_inputs_pixels_are_refused():
+    card = find_card("LC-G")
+    odd = card.model_copy(update={"window": card.window.model_copy(update={"overlap": 128})})
+    with pytest.raises(CardError, match=r"128 px overlapping, are no whole number of .* 10.24 m"):
+        odd.on_input_pixels()

@@ -1,7 +1,8 @@
 """The price of a map, against windows counted one by one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,10 +11,11 @@ from landweave.blending import Blend, Blending
 from landweave.budget import GIB, BlockMemory
 from landweave.grid import Grid
 from landweave.lattice import Blocks, Extent, Lattice
-from landweave.ports import BlockResult, Raster, ReadCost, State
-from landweave.steps.map import MapInput, MapJob
+from landweave.ports import BlockResult, Raster, ReadCost, Series, State
+from landweave.steps.map import MapInput, MapJob, MapSeries
 from landweave.steps.map_plan import NAMED, MapPlan, plan_map
-from landweave.testing import ArraySource, ArrayStore, ConstantModel, gray_legend
+from landweave.testing import ArraySeries, ArraySource, ArrayStore, ConstantModel, gray_legend
+from landweave.timeseries import Step
 from landweave.work.ledger import Ledger
 from landweave.work.plan import plan_blocks
 
@@ -107,6 +109,57 @@ def test_reading_is_priced_with_the_halo() -> None:
         pixels += (max(tops) + WINDOW - min(tops)) * (max(lefts) + WINDOW - min(lefts))
     plan = planned(mapping)
     assert (plan.read_bytes, plan.decoded_pixels) == (pixels, {"JP2OpenJPEG": 2 * pixels})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedSeries(ArraySeries):
+    """Costs three bytes and a decoded pixel for every pixel and date asked for, and never reads."""
+
+    def cost(self, grid: Grid) -> ReadCost:
+        pixels = grid.shape[0] * grid.shape[1] * len(self.steps)
+        return ReadCost(bytes=3 * pixels, decoded_pixels={"Zarr": pixels})
+
+    def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
+        raise AssertionError("planning reads no pixel")
+
+
+def with_series(mapping: MapJob, *, factor: int, size: int, shrunk: int, year: int | None = None) -> MapJob:
+    """A centred series whose bounds lie ``shrunk`` base pixels inside those of the imagery."""
+    extent = GRID.extent.grow(-shrunk).coarsen(factor).grow(-1)
+    own = replace(GRID, resolution=GRID.resolution * factor, extent=extent)
+    times = ("2020-03-01", "2021-03-01", "2021-08-01", "2021-09-01")
+    steps = tuple(Step(key=day, time=np.datetime64(f"{day}T10:00:00")) for day in times)
+    source = PricedSeries(bands=("B8",), grid=own, values=np.zeros((4, 1, *own.shape), np.uint16), steps=steps)
+    item = MapSeries(source=source, bands=("B8",), factor=factor, size=size, year=year)
+    return replace(mapping, inputs={**mapping.inputs, "SENTINEL2_TS": item})
+
+
+def centred(start: int, factor: int, size: int) -> tuple[int, int]:
+    """Base pixels of a centred footprint on one axis, from its first to behind its last."""
+    pixel = (Fraction(start) + Fraction(WINDOW, 2)) // factor - size // 2
+    return int(pixel) * factor, (int(pixel) + size) * factor
+
+
+@pytest.mark.parametrize("block", [40, 64])
+def test_a_series_is_priced_over_its_own_footprints(block: int) -> None:
+    factor, size = 5, 12
+    mapping = with_series(job(block), factor=factor, size=size, shrunk=20, year=2021)
+    pixels, partial, bounds = 0, 0, mapping.inputs["SENTINEL2_TS"].source.grid.extent.refine(factor)
+    y, x = GRID.extent.y, GRID.extent.x
+    for index in mapping.blocks:
+        starts = windows_by_hand(mapping, mapping.blocks[index])
+        ends = [[end for start in axis for end in centred(start, factor, size)] for axis in zip(*starts, strict=True)]
+        sides = [(max(axis) - min(axis)) // factor for axis in ends]
+        pixels += sides[0] * sides[1]
+        for top, left in starts:
+            (north, south), (west, east) = centred(top, factor, size), centred(left, factor, size)
+            inside = bounds.y.start <= north and south <= bounds.y.stop and bounds.x.start <= west
+            inside &= east <= bounds.x.stop and y.start <= top and top + WINDOW <= y.stop
+            partial += not (inside and x.start <= left and left + WINDOW <= x.stop)
+    plan, alone = planned(mapping), planned(job(block))
+    assert plan.read_bytes - alone.read_bytes == 3 * 3 * pixels
+    assert plan.decoded_pixels["Zarr"] == 3 * pixels
+    assert plan.partial_windows == partial > alone.partial_windows
 
 
 def test_only_what_is_left_has_a_price() -> None:

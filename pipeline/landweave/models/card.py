@@ -111,6 +111,11 @@ class Weights(CardPart):
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
+def _refuse_taken(arguments: Mapping[str, Any]) -> None:
+    if taken := {"in_channels", "classes", "encoder_weights"} & set(arguments):
+        raise ValueError(f"{', '.join(sorted(taken))}: follows from the inputs, the legend and the weights")
+
+
 class SmpBuilder(CardPart):
     """A network of segmentation-models-pytorch; inputs are joined on channels, in the card's order.
 
@@ -123,8 +128,7 @@ class SmpBuilder(CardPart):
 
     @model_validator(mode="after")
     def _free(self) -> SmpBuilder:
-        if taken := {"in_channels", "classes", "encoder_weights"} & set(self.arguments):
-            raise ValueError(f"{', '.join(sorted(taken))}: follows from the inputs, the legend and the weights")
+        _refuse_taken(self.arguments)
         return self
 
 
@@ -160,8 +164,46 @@ class Flair2Builder(CardPart):
     metadata: bool = True
 
 
+class SeriesShape(CardPart):
+    """The U-TAE of every series of a fused network.
+
+    Attributes
+    ----------
+    widths
+        Channels of its stages, from the finest to the deepest.
+    heads, model_width
+        Of the attention over dates.
+    answer
+        Channels of the map that joins the encoder.
+    """
+
+    widths: tuple[int, ...] = (32, 32)
+    heads: int = 4
+    model_width: int = 64
+    answer: int = Field(default=32, gt=0)
+
+
+class FusedBuilder(CardPart):
+    """A network of segmentation-models-pytorch whose encoder ``stages`` are joined with a U-TAE for each series.
+
+    ``architecture`` and ``arguments`` as for ``smp``; inputs without dates are joined on channels, in the card's order.
+    """
+
+    kind: Literal["fused"]
+    architecture: str = "Unet"
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    stages: tuple[int, ...] = (3, 4, 5)
+    series: SeriesShape = SeriesShape()
+
+    @model_validator(mode="after")
+    def _free(self) -> FusedBuilder:
+        _refuse_taken(self.arguments)
+        return self
+
+
 Builder = Annotated[
-    SmpBuilder | ExportedBuilder | FlairHubBuilder | Flair1Builder | Flair2Builder, Field(discriminator="kind")
+    SmpBuilder | ExportedBuilder | FlairHubBuilder | Flair1Builder | Flair2Builder | FusedBuilder,
+    Field(discriminator="kind"),
 ]
 
 _NO_MEANING = {"name", "title", "licence", "source", "facts", "unverified", "weights", "window", "numerics"}

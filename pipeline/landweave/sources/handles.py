@@ -14,7 +14,7 @@ from landweave.errors import ReadError
 HANDLES_PER_THREAD = 32
 """Files a thread keeps open, the least recently used closed first."""
 
-GDAL_CACHE_BYTES = 128 * 2**20
+GDAL_CACHE_BYTES = 64 * 2**20
 """Decoded blocks that GDAL keeps in a process, all threads together. GDAL's own default is 5 % of the machine."""
 
 GDAL_OPTIONS: dict[str, str | int] = {

@@ -2,42 +2,35 @@
 
 ::
 
-    read (block + halo) -> windows in lattice order -> weighted sums, one band of rows -> decide -> write
+    read (block + halo) ──> dates of each window ──> batches of one length ──> model
+    write <── decide <── weighted sums, one band of rows <── windows in lattice order ┘
 """
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from array_api_compat import to_device
 from numpy.typing import NDArray
 
-from landweave.blending import Array, Band, Blending, coarsen, decide, drop_untrained
+from landweave.blending import Array, Blending
 from landweave.grid import Grid
-from landweave.lattice import BlockIndex, Blocks, Extent, Span
+from landweave.lattice import BlockIndex, Blocks, Extent
 from landweave.legend import NODATA, Legend
-from landweave.ports import (
-    BlockFunction,
-    BlockResult,
-    InputBatch,
-    Model,
-    Predictor,
-    Raster,
-    Source,
-    State,
-    Store,
-)
+from landweave.ports import BlockFunction, BlockResult, InputBatch, Model, Predictor, State, Store
+from landweave.steps.map_batches import group_windows
+from landweave.steps.map_canvas import Canvas, Decision, Stopwatch
+from landweave.steps.map_held import BlockInputs, Chosen
+from landweave.steps.map_inputs import AnyInput, MapInput, MapSeries, filtered_series, own_pixels
 from landweave.work.fingerprint import digest64
 
-CONFIDENCE_SCALE = 250
-"""Stored confidence of a probability of 1; 255 is nodata."""
+__all__ = ["Area", "MapFunction", "MapInput", "MapJob", "MapSeries", "Stopwatch"]
+
+BATCHES_AHEAD = 4
+"""Batches' worth of windows that are drawn while one waits for others whose series are as long as its own."""
 
 
 class Area(Protocol):
@@ -48,32 +41,6 @@ class Area(Protocol):
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside, bool ``(y, x)``; the same answer for any extent."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapInput:
-    """One input of the model: which bands of which source, on which nested pixel.
-
-    Attributes
-    ----------
-    source
-        Where the pixels come from.
-    bands
-        In the order the model wants.
-    factor
-        Base pixels a side of one pixel of this input.
-    required
-        Whether ground without it is nodata.
-    """
-
-    source: Source
-    bands: tuple[str, ...]
-    factor: int = 1
-    required: bool = True
-
-    def read(self, grid: Grid) -> Raster:
-        """Pixels over the ground of ``grid`` (base pixels, whole pixels of this input)."""
-        return self.source.read(grid.coarsen(self.factor), self.bands)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +66,7 @@ class MapJob:
     store
         Where the arrays go.
     arrays
-        Which of ``landcover``, ``confidence``, ``probability`` are kept.
+        Which of ``landcover``, ``confidence``, ``probability``, ``rung`` are kept.
     keep_untrained
         Whether classes the model was never trained on stay in the decision.
     """
@@ -110,7 +77,7 @@ class MapJob:
     factor: int
     blending: Blending
     model: Model
-    inputs: Mapping[str, MapInput]
+    inputs: Mapping[str, AnyInput]
     legend: Legend
     area: Area | None
     store: Store
@@ -126,9 +93,28 @@ class MapJob:
         """Load the model; the function maps one block and may be called from two threads."""
         return MapFunction(self, self.model.open())
 
-    def reach(self, index: BlockIndex) -> Grid:
-        """Base pixels that block ``index`` reads: every window that touches it, whole."""
-        return self.grid.with_extent(self.blending.lattice.reach(self.blocks[index], self.blending.support))
+    def reach(self, item: AnyInput, extent: Extent) -> Grid:
+        """Pixels of ``item`` that ``extent`` needs: the footprints of the windows that touch it, and its own ground."""
+        lattice = self.blending.lattice
+        footprints = item.footprint.reach(lattice.reach(extent, self.blending.support), lattice.window)
+        return own_pixels(item, self.grid, footprints.unite(extent.coarsen(item.factor)))
+
+    def read(self, extent: Extent) -> BlockInputs:
+        """Every input that ``extent`` needs, each read once."""
+        return self._held({name: self.reach(item, extent) for name, item in self.inputs.items()})
+
+    def window(self, window: Extent) -> dict[str, InputBatch]:
+        """The inputs of one window, wherever it lies, as the predictor takes them: a batch of one."""
+        cuts = {name: own_pixels(item, self.grid, item.footprint.cut(window)) for name, item in self.inputs.items()}
+        inputs = self._held(cuts)
+        return inputs.batch([window], [inputs.choose(window)])
+
+    def _held(self, grids: Mapping[str, Grid]) -> BlockInputs:
+        return BlockInputs(
+            held={name: item.hold(grids[name], self.grid) for name, item in self.inputs.items()},
+            required=frozenset(name for name, item in self.inputs.items() if item.required),
+            filtered=filtered_series(self.inputs),
+        )
 
     def output_grid(self, index: BlockIndex) -> Grid:
         """Output pixels of block ``index``."""
@@ -140,29 +126,24 @@ class MapJob:
 
     def input_version(self, index: BlockIndex) -> int:
         """Digest of the scenes that block ``index`` reads, as their files are now."""
-        reach = self.reach(index)
+        extent = self.blocks[index]
         scenes = [
             (modality, scene.id, scene.size, scene.version)
             for modality, item in self.inputs.items()
-            for scene in item.source.scenes(reach.coarsen(item.factor))
+            for scene in item.source.scenes(self.reach(item, extent))
         ]
         return digest64(scenes)
 
-
-class Stopwatch:
-    """Seconds spent by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of a ``with`` block to ``stage``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] += time.perf_counter() - start
+    @property
+    def decision(self) -> Decision:
+        """How blended probabilities become arrays."""
+        return Decision(
+            blending=self.blending,
+            factor=self.factor,
+            legend=self.legend,
+            arrays=self.arrays,
+            keep_untrained=self.keep_untrained,
+        )
 
 
 class MapFunction:
@@ -209,7 +190,8 @@ class MapFunction:
         Returns
         -------
         arrays
-            ``landcover`` and ``confidence`` uint8 ``(y, x)``, ``probability`` uint8 ``(class, y, x)``; 255 = nodata.
+            ``landcover``, ``confidence`` and ``rung`` uint8 ``(y, x)``, ``probability`` uint8 ``(class, y, x)``;
+            255 = nodata.
         windows
             Windows predicted.
         """
@@ -217,10 +199,9 @@ class MapFunction:
         inside = self._inside(extent)
         if not inside.any():
             return None, 0
-        reach = job.grid.with_extent(job.blending.lattice.reach(extent, job.blending.support))
         with watch("read"):
-            rasters = {name: item.read(reach) for name, item in job.inputs.items()}
-        wanted = inside & self._covered(rasters, reach.extent, extent)
+            inputs = job.read(extent)
+        wanted = inside & self._covered(inputs, extent)
         if not wanted.any():
             return None, 0
         windows = [
@@ -228,9 +209,9 @@ class MapFunction:
             for window in job.blending.lattice.windows(extent, job.blending.support)
             if wanted[self._cells(window.intersect(extent), extent)].any()
         ]
-        canvas = _Canvas(job, extent, wanted, watch)
-        for window, probabilities in self._predictions(windows, rasters, reach.extent, watch):
-            canvas.add(window, probabilities)
+        canvas = Canvas(how=job.decision, extent=extent, wanted=wanted, watch=watch)
+        for window, chosen, probabilities in self._predictions(windows, inputs, watch):
+            canvas.add(window, probabilities, chosen.rung)
         return canvas.arrays(), len(windows)
 
     def _inside(self, extent: Extent) -> NDArray[np.bool_]:
@@ -240,115 +221,39 @@ class MapFunction:
     def _cells(self, part: Extent, extent: Extent) -> tuple[slice, slice]:
         return part.coarsen(self.job.factor).slices_in(extent.coarsen(self.job.factor))
 
-    def _covered(self, rasters: Mapping[str, Raster], reach: Extent, extent: Extent) -> NDArray[np.bool_]:
+    def _covered(self, inputs: BlockInputs, extent: Extent) -> NDArray[np.bool_]:
         """Output pixels wholly covered by every required input."""
-        covered = np.ones(extent.shape, np.bool_)
-        for name, item in self.job.inputs.items():
-            if item.required:
-                held = reach.coarsen(item.factor)
-                touched = extent.coarsen(item.factor)
-                valid = rasters[name].valid[touched.slices_in(held)]
-                fine = valid.repeat(item.factor, 0).repeat(item.factor, 1)
-                covered &= fine[extent.slices_in(touched.refine(item.factor))]
         factor = self.job.factor
         height, width = extent.shape
-        cells = covered.reshape(height // factor, factor, width // factor, factor)
+        cells = inputs.covered(extent).reshape(height // factor, factor, width // factor, factor)
         return np.asarray(cells.all((1, 3)))
 
     def _predictions(
-        self, windows: Sequence[Extent], rasters: Mapping[str, Raster], reach: Extent, watch: Stopwatch
-    ) -> Iterator[tuple[Extent, Array]]:
+        self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch
+    ) -> Iterator[tuple[Extent, Chosen, Array]]:
+        """Every window with what it was given and what the model answers, in the order of ``windows``."""
         size = self.job.model.batch_size
-        for start in range(0, len(windows), size):
-            group = windows[start : start + size]
+        chosen: dict[int, Chosen] = {}
+        answers: dict[int, Array] = {}
+        following = 0
+        lengths = _lengths(windows, inputs, chosen, watch)
+        for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
             full = [*group, *[group[-1]] * (size - len(group))]
             with watch("batch"):
-                batch = {
-                    name: self._cut(rasters[name], item.factor, reach, full) for name, item in self.job.inputs.items()
-                }
+                batch = inputs.batch([windows[place] for place in full], [chosen[place] for place in full])
             with watch("predict"):
                 probabilities = self._device.submit(self._predictor.predict, batch).result()
-            for place, window in enumerate(group):
-                yield window, probabilities[place]
-
-    @staticmethod
-    def _cut(raster: Raster, factor: int, reach: Extent, windows: Sequence[Extent]) -> InputBatch:
-        held = reach.coarsen(factor)
-        places = [window.coarsen(factor).slices_in(held) for window in windows]
-        return InputBatch(
-            values=np.stack([raster.values[:, y, x] for y, x in places]),
-            valid=np.stack([raster.valid[y, x] for y, x in places]),
-        )
+            answers.update((place, probabilities[number]) for number, place in enumerate(group))
+            while following in answers:
+                yield windows[following], chosen.pop(following), answers.pop(following)
+                following += 1
 
 
-@dataclass
-class _Canvas:
-    """Blends windows as they come and decides the rows that are done."""
-
-    job: MapJob
-    extent: Extent
-    wanted: NDArray[np.bool_]
-    watch: Stopwatch
-    band: Band = field(init=False)
-    top: int = field(init=False)
-    results: dict[str, NDArray[Any]] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.band = Band(self.job.blending, self.extent, cell=self.job.factor)
-        self.top = self.extent.y.start
-        shapes = {"probability": (len(self.job.legend), *self.wanted.shape)}
-        self.results = {
-            name: np.full(shapes.get(name, self.wanted.shape), NODATA, np.uint8) for name in self.job.arrays
-        }
-
-    def add(self, window: Extent, probabilities: Array) -> None:
-        """Add one window; rows no later window can touch are decided first."""
-        self._finish(window.y.start + self.job.blending.support.start)
-        with self.watch("blend"):
-            self.band.add(window, probabilities)
-
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The finished arrays of the block."""
-        self._finish(self.extent.y.stop)
-        return self.results
-
-    def _finish(self, stop: int) -> None:
-        factor = self.job.factor
-        stop = max(self.top, min(stop, self.extent.y.stop)) // factor * factor
-        # Where rows of windows were left out the next one may be far below: no more than a window at once.
-        step = -(-self.job.blending.lattice.window // factor) * factor
-        for top in range(self.top, stop, step):
-            self._finish_rows(Span(top, min(top + step, stop)))
-        self.top = stop
-
-    def _finish_rows(self, rows: Span) -> None:
-        with self.watch("blend"):
-            blended = self.band.finish(rows.stop)
-        if blended is not None:
-            with self.watch("decide"):
-                cells = rows.coarsen(self.job.factor)
-                place = cells.slice_in(self.extent.y.coarsen(self.job.factor))
-                self._decide(coarsen(blended, self.job.factor), place)
-
-    def _decide(self, probabilities: Array, rows: slice) -> None:
-        legend, wanted = self.job.legend, self.wanted[rows]
-        trained = (True,) * len(legend) if self.job.keep_untrained else legend.trained
-        probabilities = drop_untrained(probabilities, trained)
-        channel, best = decide(probabilities, trained)
-        codes = np.array(legend.codes, np.uint8)
-        answers: dict[str, Callable[[], NDArray[np.uint8]]] = {
-            "landcover": lambda: codes[_host(channel)],
-            "confidence": lambda: _scaled(best),
-            "probability": lambda: _scaled(probabilities),
-        }
-        for name, result in self.results.items():
-            result[..., rows, :] = np.where(wanted, answers[name](), np.uint8(NODATA))
-
-
-def _host(array: Array) -> NDArray[Any]:
-    move: Any = to_device  # array-api-compat has no types
-    return np.asarray(move(array, "cpu"))
-
-
-def _scaled(probability: Array) -> NDArray[np.uint8]:
-    return np.rint(_host(probability) * np.float32(CONFIDENCE_SCALE)).astype(np.uint8)
+def _lengths(
+    windows: Sequence[Extent], inputs: BlockInputs, chosen: dict[int, Chosen], watch: Stopwatch
+) -> Iterator[tuple[int, ...]]:
+    """Lengths of the series of each window; what it is given is put into ``chosen``."""
+    for place, window in enumerate(windows):
+        with watch("batch"):
+            chosen[place] = inputs.choose(window)
+        yield chosen[place].lengths

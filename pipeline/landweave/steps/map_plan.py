@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from html import escape
 
 from landweave.budget import GIB, BlockMemory, decode_seconds
-from landweave.lattice import Extent
+from landweave.lattice import Extent, Span
 from landweave.steps.map import MapJob
+from landweave.steps.map_inputs import AnyInput, own_pixels
 from landweave.work.plan import BlockPlan, Task
 
 NAMED = 12
@@ -107,9 +108,8 @@ def plan_map(job: MapJob, blocks: BlockPlan, *, memory: BlockMemory, notes: tupl
     decoded: Counter[str] = Counter()
     read_bytes = 0
     for index in todo:
-        reach = job.reach(index)
         for item in job.inputs.values():
-            cost = item.source.cost(reach.coarsen(item.factor))
+            cost = item.cost(job.reach(item, job.blocks[index]))
             read_bytes += cost.bytes
             decoded.update(cost.decoded_pixels)
     lattice, support = job.blending.lattice, job.blending.support
@@ -142,25 +142,25 @@ def _distinct_windows(job: MapJob, todo: list[tuple[int, int]]) -> int:
 
 
 def _partial_windows(job: MapJob, extent: Extent) -> int:
-    """Windows of a block that no imagery can fill: those not inside the bounds of every required input."""
+    """Windows of a block that no imagery can fill: those whose footprint in some required input is not inside it."""
     lattice, support = job.blending.lattice, job.blending.support
-    within = _imagery(job)
-    if within is None:
-        return 0
+    bounds = _imagery(job)
     inside_y = sum(
-        within.y.start <= top and top + lattice.window <= within.y.stop for top in lattice.starts(extent.y, support)
+        all(within.y.contains(item.footprint.span(Span(top, top + lattice.window))) for item, within in bounds)
+        for top in lattice.starts(extent.y, support)
     )
     inside_x = sum(
-        within.x.start <= left and left + lattice.window <= within.x.stop for left in lattice.starts(extent.x, support)
+        all(within.x.contains(item.footprint.span(Span(left, left + lattice.window))) for item, within in bounds)
+        for left in lattice.starts(extent.x, support)
     )
     return lattice.count(extent, support) - inside_y * inside_x
 
 
-def _imagery(job: MapJob) -> Extent | None:
-    extent: Extent | None = None
-    for item in job.inputs.values():
-        bounds = item.source.footprint(job.grid) if item.required else None
-        if bounds is not None:
-            covered = job.grid.covering(bounds)
-            extent = covered if extent is None else extent.intersect(covered)
-    return extent
+def _imagery(job: MapJob) -> list[tuple[AnyInput, Extent]]:
+    """Required inputs, and the bounds of each in its own pixels."""
+    found = [
+        (item, own_pixels(item, job.grid), item.source.footprint(job.grid))
+        for item in job.inputs.values()
+        if item.required
+    ]
+    return [(item, grid.covering(bounds)) for item, grid, bounds in found if bounds is not None]

@@ -1,0 +1,175 @@
+"""From the series of a configuration to opened sources: cubes opened, catalogs searched, no pixel read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from landweave.config import CubeConfig, CubeInput, StacInput
+from landweave.errors import CardError
+from landweave.grid import Grid
+from landweave.models.card import ModelCard
+from landweave.models.inputs import InputSpec
+from landweave.ports import SeriesSource
+from landweave.sources.stac.search import StacQuery, search
+from landweave.sources.stac.series import StacSeries
+from landweave.store.cubes import open_cube_store
+from landweave.store.maps import read_attributes
+from landweave.store.objects import Target
+from landweave.store.series import CubeRaster, CubeSeries, open_series
+from landweave.timeseries import ClearDates, SpoiltDates
+
+Bands = tuple[str, ...]
+
+DIRECT_OPENS = 2000
+"""Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
+
+GEOGRAPHIC = "EPSG:4326"
+
+DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
+    "SENTINEL2": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
+    "SENTINEL1": ("VV", "VH"),
+}
+"""Bands of a series that neither a configuration nor a card names, by the first word of its modality."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is wanted of a series.
+
+    Attributes
+    ----------
+    bands
+        By name, in order; None for all there are.
+    grid
+        Pixels over all ground that may be asked for.
+    quantity
+        Of radar; None where anything will do.
+    """
+
+    bands: tuple[str, ...] | None
+    grid: Grid
+    quantity: str | None = None
+
+
+def open_dates(modality: str, section: StacInput | CubeInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
+    """The dates of one input: of its cube where they are aligned, straight from the catalog otherwise."""
+    if isinstance(section, CubeInput):
+        return open_series(config.path(section.store), modality, **section.options)
+    aligned = find_group(config, modality)
+    return aligned if isinstance(aligned, CubeSeries) else open_catalog(modality, section, config, wanted)
+
+
+def open_catalog(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> StacSeries:
+    """The dates of one input straight from its catalog.
+
+    Raises
+    ------
+    InputError
+        When nothing is found there and then, or nothing that can be used.
+    """
+    query = stac_query(modality, section, config, wanted)
+    west, south, east, north = wanted.grid.geobox.geographic_extent.boundingbox.bbox
+    return StacSeries.open(
+        search(query, (west, south, east, north)),
+        modality=modality,
+        bands=query.bands,
+        grid=wanted.grid,
+        resampling=section.resampling,
+        clouds=_clouds(query),
+        decibels=section.decibels,
+        sign=section.sign,
+    )
+
+
+def stac_query(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> StacQuery:
+    """What is asked of the catalog."""
+    return StacQuery(
+        catalog=config.path(section.catalog),
+        collections=section.collections,
+        dates=section.dates,
+        modality=modality,
+        bands=section.bands or wanted.bands or DEFAULT_BANDS.get(modality.split("-")[0].split("_")[0], ()),
+        orbit_state=section.orbit,
+        quantity=section.quantity or (wanted.quantity if modality.startswith("SENTINEL1") else None),
+        clouds=section.clouds.told_by,
+        cloud_max=section.clouds.cloud_max,
+        snow_max=section.clouds.snow_max,
+        sign=section.sign,
+    )
+
+
+def find_group(config: CubeConfig, modality: str) -> CubeSeries | CubeRaster | None:
+    """What the configuration's cube has of ``modality``; None where it is not aligned yet, or no cube is named."""
+    if config.cube is None:
+        return None
+    target = cube_target(config)
+    if read_attributes(target) is None:
+        return None
+    group = open_cube_store(target).groups.get(modality)
+    if group is None or not group.dates().visible:
+        return None
+    return CubeSeries.of(group) if group.template.is_series else CubeRaster(group=group)
+
+
+def cube_target(config: CubeConfig) -> Target:
+    """Where the configuration's cube lies."""
+    assert config.cube is not None
+    return Target.parse(config.path(config.cube.store), **config.cube.options)
+
+
+def _clouds(query: StacQuery) -> Mapping[str, Any]:
+    if query.is_radar:
+        return {}
+    thresholds = {"cloud_max": query.cloud_max, "snow_max": query.snow_max}
+    return {"from": query.clouds, **(thresholds if query.clouds == "probability" else {})}
+
+
+def offered_bands(modality: str, section: StacInput | CubeInput, config: CubeConfig, wanted: InputSpec) -> Bands:
+    """Bands that a series will give, told before any catalog is searched."""
+    if isinstance(section, CubeInput):
+        return open_series(config.path(section.store), modality, **section.options).bands
+    aligned = find_group(config, modality)
+    return aligned.bands if aligned else section.bands or wanted.names
+
+
+def check_series(card: ModelCard, sources: Mapping[str, SeriesSource]) -> None:
+    """Refuse series that measure something else than ``card`` was trained on, or whose clouds were told otherwise.
+
+    Raises
+    ------
+    CardError
+        With every mismatch.
+    """
+    problems = [text for name, source in sources.items() for text in _mismatches(card.inputs[name], source)]
+    if problems:
+        raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))
+
+
+def _mismatches(spec: InputSpec, source: SeriesSource) -> list[str]:
+    problems = []
+    if spec.dates is None:
+        problems.append(f"{source.modality} has dates, and the card wants one image: give it a mosaic")
+    if spec.quantity and source.quantity != spec.quantity:
+        problems.append(
+            f"{source.modality} holds {source.quantity} and the card wants {spec.quantity}: choose other scenes"
+        )
+    rule, told = spec.dates and spec.dates.filter, source.clouds
+    if isinstance(rule, ClearDates) and told.get("from") == "probability":
+        problems += _other_thresholds(source.modality, told, {"cloud_max": rule.cloud_max, "snow_max": rule.snow_max})
+    if isinstance(rule, SpoiltDates) and told.get("from") == "probability":
+        # A pixel is cloudy from `cloud_from` on: the largest whole number of a clear one is one less.
+        problems += _other_thresholds(
+            source.modality, told, {"cloud_max": rule.cloud_from - 1, "snow_max": rule.snow_from - 1}
+        )
+    return problems
+
+
+def _other_thresholds(modality: str, told: Mapping[str, Any], wanted: Mapping[str, float]) -> list[str]:
+    return [
+        f"{modality} calls a pixel clear up to {name} {told[name]:g}, the card up to {value:g}: set clouds.{name}, "
+        f"and align it anew where it comes from a cube"
+        for name, value in wanted.items()
+        if told[name] != value
+    ]

@@ -1,0 +1,242 @@
+"""Bands of a scene on the grid: read once, masked, resampled in float, scaled, rounded once.
+
+::
+
+    bands on the same pixels ──> one window of their files ──> measured? ──> resample ──> unit ──> planes
+
+Stackstac asks for one band at a time. Where a pixel of the grid lies among those of a scene is the same for all bands
+that share them, and costs more than the resampling of a band; so the first band of a scene brings its fellows along,
+and they are handed out when they are asked for.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from landweave.errors import ConfigError
+from landweave.grid import Grid
+from landweave.lattice import Extent, Span
+from landweave.sources.resampling import Patch, resample
+from landweave.sources.spec import Kernel
+from landweave.sources.stac.files import read_window
+from landweave.sources.stac.places import Place, check_place, filter_of, frame_of, place_of
+from landweave.sources.stac.radar import REACH, border_noise
+from landweave.sources.stac.records import Acquisition, BandAsset
+from landweave.sources.warping import locate, window_of
+
+PROBABILITIES = ("CLOUD", "SNOW")
+CLASSES = ("SCL",)
+
+REFLECTANCE_MAX = 65535
+"""Largest reflectance x 10000 that is stored; the smallest is 1, for 0 is no measurement."""
+
+_NOTHING = np.uint8(255)
+_MEASURED = np.uint8(0)
+
+Plane = NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How scenes come onto a grid. Picklable.
+
+    Attributes
+    ----------
+    grid
+        Pixels to answer.
+    scenes
+        All that may be asked for.
+    bands
+        What is wanted of each, by our names, with those that tell states.
+    kernel
+        Of measurements. Classes and probabilities take the nearest.
+    sign
+        Who signs addresses.
+    """
+
+    grid: Grid
+    scenes: tuple[Acquisition, ...] = field(repr=False)
+    bands: tuple[str, ...]
+    kernel: Kernel = "bilinear"
+    sign: str | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the planes: uint16 reflectance x 10000, or float32 linear power; 0 where nothing is measured."""
+        return planes_dtype(self.scenes[0].quantity)
+
+    @cached_property
+    def addresses(self) -> Mapping[str, tuple[Acquisition, str]]:
+        """Scene and band behind each address that `address` gives."""
+        return {address(scene.assets[band]): (scene, band) for scene in self.scenes for band in self.bands}
+
+    def open_band(self, *, url: str, spec: Any, **_: Any) -> BandReader:
+        """The reader of one band of one scene, as stackstac makes them."""
+        shape, bounds = tuple(spec.shape), tuple(spec.bounds)
+        if (shape, bounds) != (self.grid.shape, self.grid.bounds):
+            raise ConfigError(
+                f"A stack of {shape} pixels over {bounds} was asked of a reader for {self.grid.shape} over "
+                f"{self.grid.bounds}: open another one."
+            )
+        scene, band = self.addresses[url]
+        return BandReader(reading=self, scene=scene, band=band)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandReader:
+    """One band of one scene on the grid: stackstac's protocol of a reader. Holds no file; for any thread."""
+
+    reading: Reading
+    scene: Acquisition
+    band: str
+
+    def read(self, window: Window, **_: Any) -> Plane:
+        """The band ``(y, x)`` over ``window``, counted from the first pixel of the grid.
+
+        Raises
+        ------
+        ReadError
+            When a file cannot be read.
+        """
+        grid = self.reading.grid
+        extent = Extent(
+            _part(grid.extent.y, window.row_off, window.height), _part(grid.extent.x, window.col_off, window.width)
+        )
+        return _HANDED.take(self.scene, self.band, grid.with_extent(extent), self.reading)
+
+    def close(self) -> None:
+        """Nothing is held open here."""
+
+
+class _Handed(threading.local):
+    """What the last scene that this thread read has left to give."""
+
+    def __init__(self) -> None:
+        self.scene: Acquisition | None = None
+        self.asked: tuple[Any, ...] = ()
+        self.planes: dict[str, Plane] = {}
+
+    def take(self, scene: Acquisition, band: str, grid: Grid, reading: Reading) -> Plane:
+        asked = (grid, reading.bands, reading.kernel)
+        if scene is not self.scene or asked != self.asked:
+            self.scene, self.asked, self.planes = scene, asked, {}
+        if band not in self.planes:
+            self.planes.update(read_fellows(scene, band, grid, reading))
+        return self.planes.pop(band)
+
+
+_HANDED = _Handed()
+
+
+def planes_dtype(quantity: str) -> np.dtype[Any]:
+    """Of the planes of a scene that measures ``quantity``."""
+    return np.dtype(np.uint16 if quantity == "reflectance" else np.float32)
+
+
+def address(asset: BandAsset) -> str:
+    """A band of a file in one text."""
+    return asset.href if asset.band == 1 else f"{asset.href}#band={asset.band}"
+
+
+def read_fellows(scene: Acquisition, band: str, grid: Grid, reading: Reading) -> dict[str, Plane]:
+    """Planes ``(y, x)`` of ``band`` and of all other bands that lie on its pixels and come by its kernel."""
+    place, kernel = place_of(scene.assets[band], reading.sign), _kernel(band, reading.kernel)
+    names = [
+        name
+        for name in reading.bands
+        if _kernel(name, reading.kernel) == kernel and place_of(scene.assets[name], reading.sign) == place
+    ]
+    dtype = planes_dtype(scene.quantity)
+    planes = {name: np.zeros(grid.shape, dtype) for name in names}
+    frame, using = frame_of(place, grid), filter_of(place, grid, kernel)
+    part = grid.with_extent(grid.extent.intersect(frame.ground))
+    window = window_of(part, frame, using.margin) if part.extent.size else Extent.of((0, 0), (0, 0))
+    if window.size:
+        source = _measure(scene, names, window, place, reading.sign)
+        answer = resample(source, locate(part, frame), part.extent, using=using, dtype=np.dtype(np.float32))
+        where = part.extent.slices_in(grid.extent)
+        valid = answer.rank == _MEASURED
+        for name, values in zip(names, answer.values, strict=True):
+            planes[name][where] = _in_unit(values, valid, scene, name)
+    return planes
+
+
+def _measure(scene: Acquisition, names: Sequence[str], window: Extent, place: Place, sign: str | None) -> Patch:
+    """Stored numbers over ``window`` with a ring of nothing around; a pixel counts where every band holds one."""
+    radar = scene.quantity != "reflectance"
+    wide = window.grow(REACH if radar else 0).intersect(Extent.of((0, place.shape[0]), (0, place.shape[1])))
+    bands = _read_files(scene, names, wide, place, sign)
+    core = window.slices_in(wide)
+    measured = np.ones(window.shape, np.bool_)
+    for name, values in bands.items():
+        measured &= _is_measured(values, scene, name)[core]
+    kind = np.result_type(*bands.values())
+    patch = Patch.blank(len(names), window.grow(1), dtype=kind, ranks=_NOTHING.dtype)
+    patch.rank[1:-1, 1:-1] = np.where(measured, _MEASURED, _NOTHING)
+    for place_in_patch, name in enumerate(names):
+        patch.values[place_in_patch, 1:-1, 1:-1] = bands[name][core]
+    return patch
+
+
+def _read_files(
+    scene: Acquisition, names: Sequence[str], window: Extent, place: Place, sign: str | None
+) -> dict[str, Plane]:
+    """Stored numbers ``(y, x)`` by band; bands of one file in one call."""
+    files: dict[str, list[str]] = {}
+    for name in names:
+        files.setdefault(scene.assets[name].href, []).append(name)
+    found: dict[str, Plane] = {}
+    for href, inside in files.items():
+        check_place(href, place, sign)
+        values = read_window(href, [scene.assets[name].band for name in inside], window, sign)
+        found |= dict(zip(inside, values, strict=True))
+    return found
+
+
+def _is_measured(values: Plane, scene: Acquisition, name: str) -> NDArray[np.bool_]:
+    """Where a stored number is a measurement."""
+    asset = scene.assets[name]
+    measured = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)
+    if asset.nodata is not None and not np.isnan(asset.nodata):
+        measured &= values != _as(asset.nodata, values.dtype)
+    if name in PROBABILITIES:
+        return measured
+    if scene.quantity == "reflectance":
+        measured &= values != 0
+        return measured
+    power = values if asset.scale == 1 and not asset.offset else values * asset.scale + asset.offset
+    measured &= power > 0
+    measured &= ~border_noise(power, measured)
+    return measured
+
+
+def _as(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """A tag as a file of this dtype holds it: -9999.0059 is a double, the pixels are float32."""
+    return dtype.type(nodata) if dtype.kind == "f" else nodata
+
+
+def _in_unit(values: Plane, valid: NDArray[np.bool_], scene: Acquisition, name: str) -> Plane:
+    """Resampled numbers in the unit of their band, 0 where not ``valid``."""
+    asset = scene.assets[name]
+    if name in (*CLASSES, *PROBABILITIES):
+        return values * valid
+    scaled = values * np.float32(asset.scale) + np.float32(asset.offset)
+    if scene.quantity == "reflectance":
+        scaled = np.clip(np.floor(scaled + np.float32(0.5)), 1, REFLECTANCE_MAX)
+    return np.where(valid, scaled, np.float32(0))
+
+
+def _kernel(band: str, kernel: Kernel) -> Kernel:
+    return "nearest" if band in (*CLASSES, *PROBABILITIES) else kernel
+
+
+def _part(span: Span, offset: float, size: float) -> Span:
+    return span.part(Span(int(offset), int(offset) + int(size)))

@@ -1,0 +1,353 @@
+"""Dates of a catalog as a series on a grid: scenes of a pass in order, the first valid pixel kept.
+
+::
+
+    strip ──> scenes that touch the grid ──stackstac, our reader──> planes of one scene ──> first valid pixel ──> date
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypedDict, Unpack
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from landweave.errors import ConfigError, InputError
+from landweave.grid import Grid
+from landweave.lattice import Extent
+from landweave.ports import ReadCost, Scene, Series
+from landweave.sources.spec import Kernel
+from landweave.sources.stac.costs import price
+from landweave.sources.stac.files import file_facts, file_format
+from landweave.sources.stac.places import covered, ground_of, place_of, told_place, unite
+from landweave.sources.stac.radar import FLOOR, NEAR, SOLID
+from landweave.sources.stac.reader import Reading, planes_dtype
+from landweave.sources.stac.records import Acquisition, Found, Strip
+from landweave.sources.stac.stacking import stack
+from landweave.sources.stac.states import state_bands, tell_states
+from landweave.timeseries import PixelState, Step, measured
+
+Bounds = tuple[float, float, float, float]
+
+
+class Settings(TypedDict, total=False):
+    """How dates are read.
+
+    Attributes
+    ----------
+    resampling
+        Kernel of measurements; classes and probabilities always take the nearest. ``bilinear`` by default.
+    clouds
+        How states are told: ``{"from": "scl"}`` by default, or ``{"from": "probability", "cloud_max": 1,
+        "snow_max": 1}``. Nothing of it counts for radar.
+    decibels
+        Whether radar power is given in decibels.
+    sign
+        Who signs addresses when they are read (`landweave.sources.stac.signing`).
+    """
+
+    resampling: Kernel
+    clouds: Mapping[str, Any]
+    decibels: bool
+    sign: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class StacSeries:
+    """Dates of one modality on one grid. Picklable; open it with `StacSeries.open`.
+
+    Attributes
+    ----------
+    strips
+        The dates, ascending in time.
+    modality, bands
+        By FLAIR-HUB's names and ours.
+    grid
+        Pixels that reads are on, over any extent.
+    resampling
+        Kernel of measurements.
+    clouds
+        How states are told; empty for radar.
+    quantity
+        What is measured; with ``_db`` in decibels.
+    sign
+        Who signs addresses when they are read.
+    """
+
+    strips: tuple[Strip, ...] = field(repr=False)
+    modality: str
+    bands: tuple[str, ...]
+    grid: Grid
+    resampling: Kernel = "bilinear"
+    clouds: Mapping[str, Any] = field(default_factory=dict)
+    quantity: str = "reflectance"
+    sign: str | None = None
+
+    @classmethod
+    def open(
+        cls,
+        found: Found | Sequence[Strip],
+        *,
+        modality: str,
+        bands: Sequence[str],
+        grid: Grid,
+        **settings: Unpack[Settings],
+    ) -> StacSeries:
+        """The dates of ``found`` on the pixels of ``grid``. No file is opened.
+
+        Parameters
+        ----------
+        found
+            What a search came to, or its strips.
+        modality, bands
+            By FLAIR-HUB's name and ours.
+        grid
+            Pixels to align with.
+        settings
+            As in `Settings`.
+
+        Raises
+        ------
+        InputError
+            When a scene lacks a band, or scenes measure different things.
+        ConfigError
+            When settings contradict each other.
+        """
+        strips = tuple(found.strips if isinstance(found, Found) else found)
+        quantity = _quantity_of(strips, modality)
+        radar, decibels = quantity != "reflectance", settings.get("decibels", False)
+        if decibels and not radar:
+            raise ConfigError(f"{modality} is reflectance: it has no decibels.")
+        clouds = {} if radar else dict(settings.get("clouds") or {"from": "scl"})
+        _check_bands(strips, (*bands, *state_bands(clouds)), modality)
+        return cls(
+            strips=strips,
+            modality=modality,
+            bands=tuple(bands),
+            grid=grid,
+            resampling=settings.get("resampling", "bilinear"),
+            clouds=clouds,
+            quantity=f"{quantity}_db" if decibels else quantity,
+            sign=settings.get("sign"),
+        )
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Its dates, ascending in time."""
+        return tuple(strip.step for strip in self.strips)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint16 reflectance x 10000, float32 backscatter."""
+        return planes_dtype(self.quantity)
+
+    @property
+    def meaning(self) -> Mapping[str, Any]:
+        """Dates with their scenes in reading order and how their numbers are scaled, rules, kernel."""
+        return {
+            "modality": self.modality,
+            "bands": list(self.bands),
+            "quantity": self.quantity,
+            "clouds": dict(self.clouds),
+            "resampling": self.resampling,
+            "border": None if self.clouds else {"floor": FLOOR, "near": NEAR, "solid": SOLID},
+            "steps": [
+                [strip.step.key, *(_meaning(scene, self.bands) for scene in strip.scenes)] for strip in self.strips
+            ],
+        }
+
+    def describe(self) -> dict[str, Any]:
+        """What `check` prints: dates, scenes, what was decided about them; plain values."""
+        scenes = [scene for strip in self.strips for scene in strip.scenes]
+        offsets = Counter(scene.offset_decision for scene in scenes if scene.offset_decision)
+        places = {told_place(asset) for scene in scenes for asset in scene.assets.values()}
+        return {
+            "modality": self.modality,
+            "bands": list(self.bands),
+            "dates": len(self.strips),
+            "first": str(self.strips[0].step.time),
+            "last": str(self.strips[-1].step.time),
+            "scenes": len(scenes),
+            "quantity": self.quantity,
+            "dtype": self.dtype.name,
+            "clouds": dict(self.clouds),
+            "resampling": self.resampling,
+            "crs": sorted({place.crs if place else "told by the files" for place in places}),
+            "offsets": dict(offsets),
+        }
+
+    def footprint(self, grid: Grid) -> Bounds | None:
+        """Bounds ``(x0, y0, x1, y1)`` of all scenes in the CRS of ``grid``, to whole pixels."""
+        grounds = [ground_of(scene, grid) for strip in self.strips for scene in strip.scenes]
+        return grid.with_extent(unite(grounds)).bounds if grounds else None
+
+    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
+        """Files that touch ``grid``, date by date in reading order. No pixel is read.
+
+        Size and version of a file on the web are asked of its server; where it does not answer, the version is that of
+        its item.
+        """
+        touching = [scene for step in range(len(self.strips)) for scene in self._touching(step, grid)]
+        files = [(scene, href) for scene in touching for href in self._files(scene)]
+        facts = file_facts([href for _, href in files], self.sign)
+        return tuple(
+            Scene(
+                id=f"{scene.id}/{self._files(scene)[href][0]}",
+                location=href,
+                size=facts[href][0],
+                version=facts[href][1] or f"{scene.id} {scene.processed}",
+                format=file_format(href),
+            )
+            for scene, href in files
+        )
+
+    def cost(self, grid: Grid) -> ReadCost:
+        """File bytes and decoded pixels of a `read` of every date over ``grid``, estimated from what items tell."""
+        touching = (scene for step in range(len(self.strips)) for scene in self._touching(step, grid))
+        return price(touching, self._wanted, grid)
+
+    def opens(self, grid: Grid) -> int:
+        """Times that a file is opened by a `read` of every date over ``grid``, at most."""
+        extent = grid.extent
+        return sum(files for grounds in self._grounds for ground, files in grounds if ground.intersect(extent).size)
+
+    def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
+        """Pixels of ``bands`` at ``steps`` on exactly ``grid``, in `dtype`; 0 where nothing is measured.
+
+        A pixel is measured where all bands of the series are, so it is the same whichever are asked for.
+
+        Raises
+        ------
+        ReadError
+            When a file cannot be read; it is named.
+        ConfigError
+            When the grid is of other pixels than the series was opened on, or a band is not one of `bands`.
+        """
+        self._check_request(grid, bands)
+        channels = [self.bands.index(band) for band in bands]
+        values = np.zeros((len(steps), len(bands), *grid.shape), self.dtype)
+        state = np.full((len(steps), *grid.shape), PixelState.NOT_ACQUIRED, np.uint8)
+        for place, step in enumerate(steps):
+            self._weave(values[place], state[place], self._touching(step, grid), grid, channels)
+        return Series(values=values, state=state)
+
+    def stack(self, grid: Grid | None = None, bands: Sequence[str] | None = None, *, chunk: int = 1024) -> xr.DataArray:
+        """Scenes over ``grid``, by default all of it, as a lazy array ``(time, band, y, x)``; nothing is read.
+
+        Every scene has a time of its own: `read` is what puts the scenes of a pass together. ``step`` names the date
+        that it belongs to. Reflectance x 10000 or linear power, 0 where nothing is measured.
+        """
+        grid, wanted = grid or self.grid, tuple(bands or self.bands)
+        self._check_request(grid, [band for band in wanted if band not in state_bands(self.clouds)] or self.bands)
+        touching = {step: self._touching(step, grid) for step in range(len(self.strips))}
+        scenes = tuple(scene for each in touching.values() for scene in each)
+        if not scenes:
+            raise InputError(f"No scene of {self.modality} touches {grid.bounds} in {grid.crs[:40]}.")
+        keys = [self.strips[step].step.key for step, each in touching.items() for _ in each]
+        array = stack(self._reading(scenes, grid, wanted), chunk=chunk)
+        return array.assign_coords(step=("time", keys)).rename(self.modality)
+
+    @property
+    def _wanted(self) -> tuple[str, ...]:
+        return (*self.bands, *state_bands(self.clouds))
+
+    @cached_property
+    def _grounds(self) -> tuple[tuple[tuple[Extent, int], ...], ...]:
+        """For each date, where on the grid each scene lies, and its number of files."""
+        return tuple(
+            tuple((ground_of(scene, self.grid), len(self._files(scene))) for scene in strip.scenes)
+            for strip in self.strips
+        )
+
+    def _touching(self, step: int, grid: Grid) -> tuple[Acquisition, ...]:
+        """Scenes of a date that may have pixels on ``grid``, in reading order."""
+        pairs = zip(self.strips[step].scenes, self._grounds[step], strict=True)
+        return tuple(scene for scene, (ground, _) in pairs if ground.intersect(grid.extent).size)
+
+    def _files(self, scene: Acquisition) -> dict[str, list[str]]:
+        """Files of a scene in reading order, each with the bands that come from it."""
+        files: dict[str, list[str]] = {}
+        for band in self._wanted:
+            files.setdefault(scene.assets[band].href, []).append(band)
+        return files
+
+    def _reading(self, scenes: Sequence[Acquisition], grid: Grid, bands: tuple[str, ...]) -> Reading:
+        return Reading(grid=grid, scenes=tuple(scenes), bands=bands, kernel=self.resampling, sign=self.sign)
+
+    def _weave(
+        self,
+        values: NDArray[Any],
+        state: NDArray[np.uint8],
+        scenes: Sequence[Acquisition],
+        grid: Grid,
+        channels: Sequence[int],
+    ) -> None:
+        """Lay scenes under each other, the first on top, into one date."""
+        for scene, planes in self._planes(scenes, grid):
+            valid = (planes[: len(self.bands)] != 0).all(axis=0)
+            seen = tell_states(dict(zip(self._wanted, planes, strict=True)), self.clouds, valid)
+            held = measured(seen)
+            take = held & ~measured(state)
+            if not held.all():
+                beside = ~held & (state == PixelState.NOT_ACQUIRED)
+                state[beside & self._covered(scene, grid)] = PixelState.NODATA
+            np.copyto(state, seen, where=take)
+            for place, channel in enumerate(channels):
+                np.copyto(values[place], self._in_unit(planes[channel]), where=take)
+            if measured(state).all():
+                return
+
+    def _planes(self, scenes: Sequence[Acquisition], grid: Grid) -> Iterator[tuple[Acquisition, NDArray[Any]]]:
+        """Each scene with its planes ``(band, y, x)``, read when it is asked for."""
+        if not scenes:
+            return
+        lazy = stack(self._reading(scenes, grid, self._wanted))
+        for number, scene in enumerate(scenes):
+            yield scene, lazy[number].compute(scheduler="synchronous").values
+
+    def _covered(self, scene: Acquisition, grid: Grid) -> NDArray[np.bool_]:
+        places = {place_of(scene.assets[band], self.sign) for band in self._wanted}
+        return np.asarray(np.logical_and.reduce([covered(grid, place) for place in places]))
+
+    def _in_unit(self, plane: NDArray[Any]) -> NDArray[Any]:
+        if not self.quantity.endswith("_db"):
+            return plane
+        power = np.where(plane > 0, plane, np.float32(1))  # what is not measured is not taken over
+        return np.float32(10) * np.log10(power)
+
+    def _check_request(self, grid: Grid, bands: Sequence[str]) -> None:
+        mine, asked = self.grid, grid
+        if (mine.crs, mine.resolution, mine.anchor_xy) != (asked.crs, asked.resolution, asked.anchor_xy):
+            raise ConfigError(
+                f"{self.modality} was opened on pixels of {float(mine.resolution)} in {mine.crs[:40]} from "
+                f"{mine.anchor_xy}, read on {float(asked.resolution)} in {asked.crs[:40]} from {asked.anchor_xy}."
+            )
+        missing = [band for band in bands if band not in self.bands]
+        if missing or not bands:
+            raise ConfigError(f"{self.modality} has no band {missing or 'named'}: it has {list(self.bands)}.")
+
+
+def _quantity_of(strips: Sequence[Strip], modality: str) -> str:
+    found = sorted({scene.quantity for strip in strips for scene in strip.scenes})
+    if len(found) != 1:
+        raise InputError(f"{modality} has {len(strips)} dates that measure {found or 'nothing'}: one thing is wanted.")
+    return found[0]
+
+
+def _check_bands(strips: Sequence[Strip], bands: Sequence[str], modality: str) -> None:
+    for strip in strips:
+        for scene in strip.scenes:
+            missing = [band for band in bands if band not in scene.assets]
+            if missing:
+                raise InputError(f"{scene.id} lacks {missing} of {modality}; it has {sorted(scene.assets)}.")
+
+
+def _meaning(scene: Acquisition, bands: Sequence[str]) -> list[Any]:
+    """Id of a scene, and how the numbers of its bands become measurements."""
+    assets = (scene.assets[band] for band in bands)
+    return [scene.id, sorted({(asset.scale, asset.offset, str(asset.nodata)) for asset in assets})]

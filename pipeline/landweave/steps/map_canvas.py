@@ -1,0 +1,152 @@
+"""Where the windows of one block are blended, and decided band by band of rows."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from array_api_compat import to_device
+from numpy.typing import NDArray
+
+from landweave.blending import Array, Band, Blending, coarsen, decide, drop_untrained
+from landweave.lattice import Extent, Span
+from landweave.legend import NODATA, Legend
+from landweave.timeseries import Rung
+
+CONFIDENCE_SCALE = 250
+"""Stored confidence of a probability of 1; 255 is nodata."""
+
+
+class Stopwatch:
+    """Seconds spent by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time of a ``with`` block to ``stage``."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """How blended probabilities become the arrays of a map.
+
+    Attributes
+    ----------
+    blending
+        Lattice and profile of the windows.
+    factor
+        Base pixels a side of one output pixel.
+    legend
+        What the channels mean.
+    arrays
+        Which of ``landcover``, ``confidence``, ``probability``, ``rung`` are kept.
+    keep_untrained
+        Whether classes the model was never trained on stay in the decision.
+    """
+
+    blending: Blending
+    factor: int
+    legend: Legend
+    arrays: tuple[str, ...]
+    keep_untrained: bool
+
+
+@dataclass
+class Canvas:
+    """Blends windows as they come, in lattice order, and decides the rows that are done.
+
+    Attributes
+    ----------
+    how
+        The rules.
+    extent
+        The block, in base pixels.
+    wanted
+        Output pixels that are answered, bool ``(y, x)``; the others are nodata.
+    watch
+        Where the seconds of ``blend`` and ``decide`` go.
+    """
+
+    how: Decision
+    extent: Extent
+    wanted: NDArray[np.bool_]
+    watch: Stopwatch
+    band: Band = field(init=False)
+    top: int = field(init=False)
+    results: dict[str, NDArray[Any]] = field(init=False)
+    rungs: NDArray[np.uint8] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.band = Band(self.how.blending, self.extent, cell=self.how.factor)
+        self.top = self.extent.y.start
+        shapes = {"probability": (len(self.how.legend), *self.wanted.shape)}
+        self.results = {
+            name: np.full(shapes.get(name, self.wanted.shape), NODATA, np.uint8) for name in self.how.arrays
+        }
+        self.rungs = np.zeros(self.wanted.shape if "rung" in self.how.arrays else (0, 0), np.uint8)
+
+    def add(self, window: Extent, probabilities: Array, rung: Rung) -> None:
+        """Add one window; rows no later window can touch are decided first."""
+        self._finish(window.y.start + self.how.blending.support.start)
+        with self.watch("blend"):
+            self.band.add(window, probabilities)
+        if "rung" in self.how.arrays:
+            touched = window.part(self.how.blending.support).intersect(self.extent).coarsen(self.how.factor)
+            here = touched.slices_in(self.extent.coarsen(self.how.factor))
+            self.rungs[here] = np.maximum(self.rungs[here], np.uint8(rung))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The finished arrays of the block."""
+        self._finish(self.extent.y.stop)
+        return self.results
+
+    def _finish(self, stop: int) -> None:
+        factor = self.how.factor
+        stop = max(self.top, min(stop, self.extent.y.stop)) // factor * factor
+        strips = self.band.finish(stop)
+        while (strip := self._blended(strips)) is not None:
+            rows, blended = strip
+            with self.watch("decide"):
+                place = rows.coarsen(factor).slice_in(self.extent.y.coarsen(factor))
+                self._decide(coarsen(blended, factor), place)
+        self.top = stop
+
+    def _blended(self, strips: Iterator[tuple[Span, Array]]) -> tuple[Span, Array] | None:
+        with self.watch("blend"):
+            return next(strips, None)
+
+    def _decide(self, probabilities: Array, rows: slice) -> None:
+        legend, wanted = self.how.legend, self.wanted[rows]
+        trained = (True,) * len(legend) if self.how.keep_untrained else legend.trained
+        probabilities = drop_untrained(probabilities, trained)
+        channel, best = decide(probabilities, trained)
+        codes = np.array(legend.codes, np.uint8)
+        answers: dict[str, Callable[[], NDArray[np.uint8]]] = {
+            "landcover": lambda: codes[_host(channel)],
+            "confidence": lambda: _scaled(best),
+            "probability": lambda: _scaled(probabilities),
+            "rung": lambda: self.rungs[rows],
+        }
+        for name, result in self.results.items():
+            result[..., rows, :] = np.where(wanted, answers[name](), np.uint8(NODATA))
+
+
+def _host(array: Array) -> NDArray[Any]:
+    move: Any = to_device  # array-api-compat has no types
+    return np.asarray(move(array, "cpu"))
+
+
+def _scaled(probability: Array) -> NDArray[np.uint8]:
+    return np.rint(_host(probability) * np.float32(CONFIDENCE_SCALE)).astype(np.uint8)

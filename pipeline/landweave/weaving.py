@@ -1,0 +1,143 @@
+"""From a configuration to the parts of its cube: which modalities are aligned, on which pixels, over which ground."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import cast
+
+import shapely
+
+from landweave.aligning import AlignPart
+from landweave.config import Config, CubeConfig, CubeInput, CubeSection, ElevationInput, Input, MosaicInput, StacInput
+from landweave.deliveries import open_source
+from landweave.errors import ConfigError
+from landweave.formats.area import PolygonArea
+from landweave.formats.vector import read_area
+from landweave.grid import Grid, canonical_crs, exact
+from landweave.ground import Ground
+from landweave.lattice import Extent
+from landweave.models.inputs import InputSpec
+from landweave.satellites import Wanted, cube_target, open_catalog
+from landweave.store.objects import Target
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weave:
+    """What `align` will do, resolved.
+
+    Attributes
+    ----------
+    target
+        Where the cube lies.
+    parts
+        One a modality.
+    area
+        Ground to be aligned: the map's, and the margin around it.
+    """
+
+    target: Target
+    parts: tuple[AlignPart, ...]
+    area: PolygonArea
+
+
+def weave(config: CubeConfig) -> Weave:
+    """Everything resolved and checked; catalogs are searched, no pixel is read.
+
+    Raises
+    ------
+    LandweaveError
+        When there is no cube to align to, nothing to align, or nothing found.
+    """
+    return _Weaving(config).weave()
+
+
+class _Weaving:
+    """The settings of one configuration, each resolved once."""
+
+    def __init__(self, config: CubeConfig) -> None:
+        self.config = config
+        # With a model, its card says what is wanted, and its imagery where.
+        self.ground = Ground(config) if isinstance(config, Config) else None
+
+    def weave(self) -> Weave:
+        """The whole."""
+        parts = tuple(self._part(name, section) for name, section in self._aligned.items())
+        return Weave(target=cube_target(self.config), parts=parts, area=self.area)
+
+    @cached_property
+    def cube(self) -> CubeSection:
+        """How the cube is cut."""
+        if self.config.cube is None:
+            raise ConfigError("There is no cube to align to: add cube: {store: cube.zarr} to the configuration.")
+        return self.config.cube
+
+    @property
+    def _aligned(self) -> Mapping[str, Input]:
+        sections = {
+            name: section
+            for name, section in self.config.inputs.items()
+            if isinstance(section, StacInput) or (not isinstance(section, CubeInput) and section.align)
+        }
+        if not sections:
+            raise ConfigError("No input is to be aligned: those of kind stac are, and mosaics with align: true.")
+        return sections
+
+    @cached_property
+    def area(self) -> PolygonArea:
+        """The map's ground and the margin around it."""
+        section = self.config.area
+        if section is not None and section.file is not None:
+            path = self.config.path(section.file)
+            shape = read_area(path, where=section.where, layer=section.layer, crs=self._crs)
+        else:
+            shape = shapely.box(*self._bounds)
+        return PolygonArea(shape.buffer(self.cube.margin_m, join_style="mitre"))
+
+    @property
+    def _crs(self) -> str:
+        return self.ground.pixels.crs if self.ground else canonical_crs(self.config.grid.crs)
+
+    @property
+    def _bounds(self) -> tuple[float, float, float, float]:
+        section = self.config.area
+        if section is not None and section.bounds is not None:
+            return section.bounds
+        if self.ground is None or not self.ground.images:
+            raise ConfigError("There is no area and no imagery: say what to align, as area: {bounds: …}.")
+        return self.ground.grid.bounds
+
+    def _part(self, name: str, section: Input) -> AlignPart:
+        grid, spec = self._grid(name, section), self._spec(name)
+        if isinstance(section, StacInput):
+            wanted = Wanted(
+                bands=spec.names if spec else None, grid=grid, quantity=spec.quantity if spec else section.quantity
+            )
+            series = open_catalog(name, section, self.config, wanted)
+            rules = {name: series.meaning[name] for name in ("resampling", "border")}
+            return self._cut(AlignPart(modality=name, source=series, grid=grid, bands=series.bands, rules=rules))
+        source = open_source(name, cast("MosaicInput | ElevationInput", section), self.config, grid)
+        bands = spec.names if spec else source.bands
+        return self._cut(AlignPart(modality=name, source=source, grid=grid, bands=bands))
+
+    def _cut(self, part: AlignPart) -> AlignPart:
+        return replace(part, tile=self.cube.tile, chunk=self.cube.chunk, dates=self.cube.dates)
+
+    def _spec(self, name: str) -> InputSpec | None:
+        return self.ground.card.inputs.get(name) if self.ground else None
+
+    def _grid(self, name: str, section: Input) -> Grid:
+        """Pixels of one modality over the area."""
+        stated, spec, anchor = getattr(section, "resolution", None), self._spec(name), self.config.grid.anchor
+        if stated is None and spec is None:
+            raise ConfigError(f"{name} has no pixel size: no model says it, so set inputs.{name}.resolution.")
+        if stated is not None and spec is not None and exact(stated) != spec.pixel:
+            raise ConfigError(f"{name} is to have pixels of {stated} m, and the model wants {float(spec.pixel):g} m.")
+        grid = Grid(
+            crs=self._crs,
+            resolution=exact(stated) if stated is not None else cast("InputSpec", spec).pixel,
+            extent=Extent.of((0, 1), (0, 1)),
+            anchor_xy=self.ground.pixels.anchor_xy if self.ground else (exact(anchor[0]), exact(anchor[1])),
+        )
+        return grid.with_extent(grid.covering(self.area.bounds))
