@@ -4,12 +4,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
+from safetensors.torch import save_file
 
 from landweave import api
-from landweave.errors import BudgetError
+from landweave.aligning import AlignPart, align_cube
+from landweave.engine.inline import InlineEngine
+from landweave.errors import BudgetError, ConfigError
+from landweave.grid import Grid
 from landweave.lazy import predict
+from landweave.models.builders import build, core
 from landweave.models.inference import TorchPredictor
+from landweave.models.registry import find_card
+from landweave.store.objects import Target
+from landweave.testing import ArraySeries
+from landweave.timeseries import Rung, Step
 from tests.helpers.commands import ARRAYS
 from tests.helpers.small import Small
 
@@ -159,3 +169,48 @@ def test_a_notebook_may_give_paths_that_cannot_be_written(small: Small, ran: xr.
     lazy = predict(small.loaded(output={"store": str(blocked / "out.zarr")}))
     part = {"y": slice(100, 104), "x": slice(200, 206)}
     np.testing.assert_array_equal(lazy["landcover"].isel(part), ran["landcover"].isel(part))
+
+
+@pytest.fixture(scope="module")
+def cube(tmp_path_factory):
+    """Sentinel-2 of 2021 over 24 x 40 pixels of 10.24 m, in a cube of 16 px tiles, and weights for LC-G."""
+    folder = tmp_path_factory.mktemp("cube")
+    bands = tuple(find_card("LC-G").inputs["SENTINEL2_TS"].bands)
+    grid = Grid.from_bounds((704000, 6604000, 704400, 6604240), crs="EPSG:2154", resolution=10.24)
+    random = np.random.default_rng(5)
+    steps = tuple(Step(key=day, time=np.datetime64(f"{day}T10:50:31")) for day in ("2021-03-01", "2021-06-01"))
+    values = random.integers(1, 4000, (2, 10, *grid.shape), np.uint16)
+    source = ArraySeries(bands=bands, grid=grid, values=values, steps=steps)
+    part = AlignPart(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
+    align_cube(Target.parse(folder / "cube.zarr"), [part], engine=InlineEngine())
+    torch.manual_seed(11)
+    save_file(core(build(find_card("LC-G"), 512)).state_dict(), folder / "weights.safetensors")
+    return folder
+
+
+def test_a_cube_and_a_card_are_enough(cube):
+    lazy = predict(api.open_cube(cube / "cube.zarr"), "LC-G", weights=cube / "weights.safetensors")
+    assert lazy.landcover.rio.crs.to_epsg() == 2154
+    assert float(lazy.x[1] - lazy.x[0]) == pytest.approx(10.24)
+    content = {
+        "grid": {"crs": "EPSG:2154"},
+        "inputs": {"SENTINEL2_TS": {"kind": "cube", "store": "cube.zarr"}},
+        "model": {"card": "LC-G", "weights": "weights.safetensors", "torch_threads": 1},
+        "output": {"store": "map.zarr", "chunk": 16},
+        "engine": {"kind": "inline"},
+    }
+    api.run(api.parse_config(content, root=cube))
+    written = api.open_map(cube / "map.zarr").dataset
+    box = {"y": slice(6604200, 6604060), "x": slice(704080, 704300)}
+    place = lazy.landcover.sel(box)
+    same = written.landcover.sel(x=place.x, y=place.y, method="nearest", tolerance=0.01)
+    np.testing.assert_array_equal(place.values, same.values)
+    assert len(np.unique(place.values)) > 1
+    assert set(np.unique(lazy.rung.sel(box))) == {Rung.PASSED}
+
+
+def test_a_cube_that_the_model_cannot_read_is_refused(cube):
+    with pytest.raises(ConfigError, match=r"name the model's card"):
+        predict(cube / "cube.zarr")
+    with pytest.raises(ConfigError, match=r"has SENTINEL2_TS; LC-I reads SPOT_RGBI: nothing of it"):
+        predict(cube / "cube.zarr", "LC-I")

@@ -28,6 +28,7 @@ from landweave.steps.map_inputs import AnyInput, MapSeries, filtered_series
 from landweave.store.maps import MapStore
 from landweave.store.objects import Target
 from landweave.store.template import MapTemplate
+from landweave.timeseries import padded_length
 from landweave.work.fingerprint import Fingerprint
 
 LARGEST_BLOCK = 8192
@@ -169,6 +170,7 @@ class _Assembly:
             sha256=section.sha256,
             task=section.output,
             window=self.blending.lattice.window,
+            dates=padded_length(max((len(item.steps) for item in self.ground.series.values()), default=1)),
             compute=Compute(
                 batch_size=section.batch_size,
                 torch_threads=section.torch_threads,

@@ -20,7 +20,7 @@ from landweave.models.inputs import HeightCoding, InputSpec
 from landweave.models.position_tables import with_resized_tables
 from landweave.models.registry import find_card
 from landweave.ports import SeriesSource, Source
-from landweave.satellites import Wanted, check_series, find_group, offered_bands, open_dates
+from landweave.satellites import Wanted, check_series, find_group, offered_bands, open_dates, open_group
 from landweave.sources.alignment import native_grid
 from landweave.sources.elevation import BANDS as ELEVATION_BANDS
 from landweave.sources.footprints import index_tiles
@@ -111,10 +111,20 @@ class Ground:
         self._check_inputs()
         # Products that do not lie on each other are refused where the area needs them.
         ground = self.pixels.with_extent(self.pixels.covering(self.area.bounds)) if self.area else self.pixels
-        return {
+        stored = {name: each for name, each in self._stored.items() if isinstance(each, CubeRaster)}
+        files = {
             name: self._open_image(name, section, ground)
             for name, section in self.config.inputs.items()
             if isinstance(section, MosaicInput | ElevationInput)
+        }
+        return {**stored, **files}
+
+    @cached_property
+    def _stored(self) -> Mapping[str, CubeSeries | CubeRaster]:
+        """Inputs of kind cube."""
+        sections = self.config.inputs.items()
+        return {
+            name: open_group(name, section, self.config) for name, section in sections if isinstance(section, CubeInput)
         }
 
     def _open_image(self, name: str, section: MosaicInput | ElevationInput, ground: Grid) -> Source:
@@ -163,13 +173,19 @@ class Ground:
     def series(self) -> Mapping[str, MapSeries]:
         """What a block reads of the inputs with dates."""
         sections = {
-            name: section for name, section in self.config.inputs.items() if isinstance(section, StacInput | CubeInput)
+            name: section
+            for name, section in self.config.inputs.items()
+            if isinstance(section, StacInput) or isinstance(self._stored.get(name), CubeSeries)
         }
         opened = {name: self._open_series(name, section) for name, section in sections.items()}
         check_series(self.card, opened)
         return {name: self._series(name, section, opened[name]) for name, section in sections.items()}
 
-    def _open_series(self, name: str, section: StacInput | CubeInput) -> SeriesSource:
+    def _open_series(self, name: str, section: Input) -> SeriesSource:
+        stored = self._stored.get(name)
+        if isinstance(stored, CubeSeries):
+            return stored
+        assert isinstance(section, StacInput)
         spec = self.card.inputs[name]
         own = replace(self._searched, resolution=self.pixels.resolution * self._factor(name))
         wanted = Wanted(
@@ -181,15 +197,12 @@ class Ground:
     def _searched(self) -> Grid:
         """Ground in which dates are looked for: the area, or the imagery, and a window's reach around it."""
         if self.area is None and not self.images:
-            stored = [find_group(self.config, name) for name in self.config.inputs]
-            bounds = [found.footprint(self.pixels) for found in stored if found is not None]
-            if not bounds or bounds[0] is None:
-                raise ConfigError("There is no area and no imagery: say where the map is to be, as area: {bounds: …}.")
-            return self.pixels.with_extent(self.pixels.covering(bounds[0]))
+            raise ConfigError("There is no area and no imagery: say where the map is to be, as area: {bounds: …}.")
         return self.grid.with_extent(self.grid.extent.grow(2 * self.card.window.size))
 
-    def _series(self, name: str, section: StacInput | CubeInput, source: SeriesSource) -> MapSeries:
+    def _series(self, name: str, section: Input, source: SeriesSource) -> MapSeries:
         spec = self.card.inputs[name]
+        assert isinstance(section, StacInput | CubeInput)
         year = self._year(section.year)
         # Dates of other years make no block stale.
         dated = source.select_year(year) if isinstance(year, int) and isinstance(source, CubeSeries) else source

@@ -17,7 +17,7 @@ from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes import open_cube_store
 from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
-from landweave.store.series import CubeRaster, CubeSeries, open_series
+from landweave.store.series import CubeRaster, CubeSeries
 from landweave.timeseries import ClearDates, SpoiltDates
 
 Bands = tuple[str, ...]
@@ -53,10 +53,20 @@ class Wanted:
     quantity: str | None = None
 
 
-def open_dates(modality: str, section: StacInput | CubeInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
-    """The dates of one input: of its cube where they are aligned, straight from the catalog otherwise."""
-    if isinstance(section, CubeInput):
-        return open_series(config.path(section.store), modality, **section.options)
+def open_group(modality: str, section: CubeInput, config: CubeConfig) -> CubeSeries | CubeRaster:
+    """One modality of the cube that an input names.
+
+    Raises
+    ------
+    InputError
+        When there is no such cube, or it does not have that modality.
+    """
+    group = open_cube_store(Target.parse(config.path(section.store), **section.options)).group(modality)
+    return CubeSeries.of(group) if group.template.is_series else CubeRaster(group=group)
+
+
+def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
+    """The dates of one input: of the cube where they are aligned, straight from the catalog otherwise."""
     aligned = find_group(config, modality)
     return aligned if isinstance(aligned, CubeSeries) else open_catalog(modality, section, config, wanted)
 
@@ -129,7 +139,7 @@ def _clouds(query: StacQuery) -> Mapping[str, Any]:
 def offered_bands(modality: str, section: StacInput | CubeInput, config: CubeConfig, wanted: InputSpec) -> Bands:
     """Bands that a series will give, told before any catalog is searched."""
     if isinstance(section, CubeInput):
-        return open_series(config.path(section.store), modality, **section.options).bands
+        return open_group(modality, section, config).bands
     aligned = find_group(config, modality)
     return aligned.bands if aligned else section.bands or wanted.names
 

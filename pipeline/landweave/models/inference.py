@@ -38,6 +38,8 @@ class Answering:
         ``cpu``, ``cuda`` or ``cuda:N``; ``meta`` for a pass without values.
     bfloat16
         Autocast, on a GPU.
+    dates
+        Of the longest series, padding included; decides no bits, only the memory that is asked for.
     """
 
     card: ModelCard
@@ -47,6 +49,7 @@ class Answering:
     torch_threads: int
     device: str
     bfloat16: bool = False
+    dates: int = 1
 
 
 class TorchPredictor:

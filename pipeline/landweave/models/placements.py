@@ -177,11 +177,24 @@ def _classes(
 
 
 def _joined(parts: Sequence[InputBatch]) -> InputBatch:
+    """One batch of several windows; the shorter series are padded with dates that are not real."""
+    longest = max(part.values.shape[1] for part in parts)
+
     def joined(name: str) -> Any:
         values = [getattr(part, name) for part in parts]
-        return None if values[0] is None else np.concatenate(values)
+        if values[0] is None:
+            return None
+        if parts[0].days is None:
+            return np.concatenate(values)
+        return np.concatenate([_lengthened(value, longest) for value in values])
 
     return InputBatch(**{name: joined(name) for name in ("values", "valid", "days", "present")})
+
+
+def _lengthened(values: NDArray[Any], length: int) -> NDArray[Any]:
+    """``values (n, time, …)`` with zeros behind, up to ``length`` dates."""
+    padding = [(0, 0), (0, length - values.shape[1]), *[(0, 0)] * (values.ndim - 2)]
+    return np.pad(values, padding)
 
 
 def _measured(inputs: Mapping[str, InputBatch], shape: tuple[int, ...]) -> NDArray[np.bool_]:

@@ -108,7 +108,7 @@ class TorchModel:
         with torch.device("meta"):
             # Some encoders make their first layer anew, on the CPU, where the bands are not three.
             network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)
-        predictor, batch = TorchPredictor(asked, network), empty_batch(asked)
+        predictor, batch = TorchPredictor(asked, network), empty_batch(asked, asked.dates)
         held = _held_bytes(network)
         # While it loads, the file's tensors stand beside the network's.
         return RUNTIME_BYTES + held + max(held, peak_bytes(lambda: predictor.probabilities(batch)))
@@ -141,6 +141,7 @@ def resolve_model(
     task: str | None = None,
     window: int | None = None,
     compute: Compute | None = None,
+    dates: int = 1,
 ) -> TorchModel:
     """The model that will run: settings where they are given, the card's elsewhere.
 
@@ -154,6 +155,8 @@ def resolve_model(
         Which output, where the card has several.
     window
         Base pixels a side.
+    dates
+        Of the longest series it will be given.
     compute
         How to run it. The device is this machine's: where workers have another, name it.
 
@@ -176,6 +179,7 @@ def resolve_model(
         torch_threads=compute.torch_threads,
         device=_device(compute, card),
         bfloat16=compute.bfloat16,
+        dates=dates,
     )
     check_window(card, asked.window)
     path = _weights_path(card, weights)
