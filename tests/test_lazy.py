@@ -202,11 +202,13 @@ def test_a_cube_and_a_card_are_enough(cube):
     api.run(api.parse_config(content, root=cube))
     written = api.open_map(cube / "map.zarr").dataset
     box = {"y": slice(6604200, 6604060), "x": slice(704080, 704300)}
-    place = lazy.landcover.sel(box)
-    same = written.landcover.sel(x=place.x, y=place.y, method="nearest", tolerance=0.01)
-    np.testing.assert_array_equal(place.values, same.values)
+    for name in ("landcover", "rung", "confidence"):
+        place = lazy[name].sel(box)
+        same = written[name].sel(x=place.x, y=place.y, method="nearest", tolerance=0.01)
+        np.testing.assert_array_equal(place.values, same.values)
     assert len(np.unique(place.values)) > 1
-    assert set(np.unique(lazy.rung.sel(box))) == {Rung.PASSED}
+    # Windows across the cube's edge have no date with 95 % of them acquired.
+    assert set(np.unique(lazy.rung.sel(box))) == {Rung.PASSED, Rung.CLEAREST}
 
 
 def test_a_cube_that_the_model_cannot_read_is_refused(cube):
