@@ -24,6 +24,12 @@ GDAL_OPTIONS: dict[str, str | int] = {
 }
 
 
+def _options(path: str) -> dict[str, str | int]:
+    """GDAL's options for a file: on the web, masks and world files beside it are not asked for one by one."""
+    is_remote = "://" in path or path.startswith("/vsi")
+    return {**GDAL_OPTIONS, **({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_remote else {})}
+
+
 class _Handles(threading.local):
     def __init__(self) -> None:
         self.opened: OrderedDict[tuple[str, str], rasterio.DatasetReader] = OrderedDict()
@@ -44,7 +50,7 @@ def borrow(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
         When the file cannot be opened, or the read inside fails.
     """
     opened, key = _HANDLES.opened, (path, version)
-    with rasterio.Env(**GDAL_OPTIONS):
+    with rasterio.Env(**_options(path)):
         try:
             if key not in opened:
                 opened[key] = rasterio.open(path)

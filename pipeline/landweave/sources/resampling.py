@@ -22,7 +22,7 @@ from landweave.lattice import Extent
 from landweave.sources.taps import Filter, Lines, Plane, Points, Sampler, find_taps
 from landweave.sources.warping import Axes, Nodes
 
-_STRIP_PIXELS = {"Axes": 2**18, "Nodes": 2**15}
+_STRIP_PIXELS = {"Axes": 2**18, "Nodes": 2**14}
 """Pixels resampled together: what is at hand stays in a core's cache."""
 
 DType = np.dtype[Any]
@@ -102,6 +102,8 @@ def _nearest(source: Patch, sampler: Sampler, *, values: bool) -> tuple[Plane, P
     planes = [band[sampler.window] for band in source.values] if values else []
     picked = [sampler.pick(plane, 0) for plane in planes]
     for candidate in range(1, sampler.candidates):
+        if (rank != source.nothing).all():
+            break
         stand_in = sampler.pick(ranks, candidate)
         missing = (rank == source.nothing) & (stand_in != source.nothing)
         if missing.any():

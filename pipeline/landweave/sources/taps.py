@@ -92,16 +92,18 @@ def find_taps(places: NDArray[np.float64], window: Span, kernel: Kernel, width: 
     # Everything is decided from absolute coordinates; only whole pixels are subtracted, at the end.
     support = _SUPPORT[kernel] * width
     count = ceil(2 * support) + (width != 1)
-    first = np.floor(places - 0.5 - support).astype(np.intp) + 1
-    indices = np.stack([first + tap for tap in range(count)])
-    weights = _weight((indices + 0.5 - places) / width, kernel)
+    first = np.floor(places - 0.5 - support) + 1
+    steps = np.arange(count).reshape(-1, *[1] * places.ndim)
+    weights = _weight((first + steps + 0.5 - places) / width, kernel)
     weights /= weights.sum(axis=0)
-    pick = np.floor(places + _TIE).astype(np.intp)
-    edges = np.floor(places - EDGE_PX).astype(np.intp) + np.floor(places + EDGE_PX).astype(np.intp)
-    nearest = np.stack([pick, edges - pick])
+    nearest = np.stack([np.floor(places + _TIE), np.floor(places - EDGE_PX)])
+    nearest[1] += np.floor(places + EDGE_PX) - nearest[0]
     # What lies beyond the window is sent to its outermost pixels, which hold no measurement.
+    first -= window.start
+    nearest -= window.start
     last = window.size - 1
-    return Taps(np.clip(indices - window.start, 0, last), weights, np.clip(nearest - window.start, 0, last))
+    indices = np.clip(first, -count, last).astype(np.int32) + steps.astype(np.int32)
+    return Taps(np.clip(indices, 0, last, out=indices), weights, np.clip(nearest, 0, last).astype(np.int32))
 
 
 def _weight(distance: NDArray[np.float64], kernel: Kernel) -> NDArray[np.float64]:
@@ -174,10 +176,12 @@ class Points:
         (top, bottom), (left, right) = _reach(down), _reach(across)
         down, across, width = _shifted(down, top), _shifted(across, left), right - left
         ways = 1 if _settled(down) and _settled(across) else 2
+        shape = (-1, *y.shape)
+        rows, stand_ins = down.indices * width, down.nearest[:ways] * width
         return cls(
-            np.stack([row * width + column for row in down.indices for column in across.indices]),
-            np.stack([row * column for row in down.weights for column in across.weights]),
-            np.stack([row * width + column for row in down.nearest[:ways] for column in across.nearest[:ways]]),
+            (rows[:, None] + across.indices).reshape(shape),
+            (down.weights[:, None] * across.weights).reshape(shape),
+            (stand_ins[:, None] + across.nearest[:ways]).reshape(shape),
             (slice(top, bottom), slice(left, right)),
         )
 

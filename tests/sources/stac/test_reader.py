@@ -4,10 +4,7 @@ import json
 import pickle
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window
 
 from landweave.errors import ConfigError, ReadError
@@ -24,17 +22,19 @@ from landweave.sources.stac import files, signing
 from landweave.sources.stac.radar import FLOOR, NEAR, border_noise
 from landweave.sources.stac.reader import Reading, read_fellows
 from landweave.sources.stac.records import Acquisition, BandAsset
+from tests.helpers.cog_server import CogServer, serving
 from tests.helpers.scenes_on_disk import SceneFile, coded, optical_item, strips_of, write_scene
 
 UTM = "EPSG:32631"
 GRID = Grid.from_bounds((500100, 4899000, 500700, 4899900), crs=UTM, resolution=10)
 BANDS = ("B2", "B5", "SCL")
+CORNER = (500000, 4900000)
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> dict[str, SceneFile]:
     planes = {"B2": coded((120, 100)), "B5": coded((60, 50)), "SCL": np.full((60, 50), 4, np.uint8)}
-    return write_scene(tmp_path / "scene", planes, corner_xy=(500000, 4900000))
+    return write_scene(tmp_path / "scene", planes, corner_xy=CORNER)
 
 
 def acquired(written: dict[str, SceneFile], **changes: Any) -> Acquisition:
@@ -55,83 +55,27 @@ def read(found: Acquisition, band: str = "B2", **settings: Any) -> np.ndarray:
 SPEC = SimpleNamespace(shape=GRID.shape, bounds=GRID.bounds)
 
 
-class Server(SimpleHTTPRequestHandler):
-    """Files of a folder by ranges, as servers of COGs give them; what is asked is written down, the first few fail."""
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def _answer(self, *, body: bool) -> None:
-        path, _, query = self.path.partition("?")
-        self.server.asked.append((self.command, self.path))
-        if query == "signature=expired":
-            self._end(403, b"")
-        elif self.server.failures and path.endswith(".tif"):
-            self.server.failures.pop()
-            self._end(503, b"")
-        elif not (file := Path(self.directory, path.lstrip("/"))).is_file():
-            self._end(404, b"")
-        else:
-            self._part(file.read_bytes(), body=body)
-
-    def _part(self, content: bytes, *, body: bool) -> None:
-        wanted = self.headers.get("Range", "")
-        first, _, last = wanted.removeprefix("bytes=").partition("-")
-        part = content[int(first or 0) : int(last or len(content)) + 1]
-        place = {"Content-Range": f"bytes {first or 0}-{int(first or 0) + len(part) - 1}/{len(content)}"}
-        self._end(206 if wanted else 200, part if body else b"", length=len(part), **(place if wanted else {}))
-
-    def _end(self, status: int, body: bytes, *, length: int | None = None, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Accept-Ranges": "bytes", "ETag": '"made-1"', **headers}.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: Any) -> None:
-        """Nothing: a test's output is its own."""
-
-
-@contextmanager
-def serving(folder: Path) -> Iterator[Any]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Server, directory=str(folder)))
-    server.asked, server.failures = [], []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @pytest.fixture
-def server(scene: dict[str, SceneFile]) -> Iterator[Any]:
+def server(scene: dict[str, SceneFile]) -> Iterator[CogServer]:
     with serving(scene["B2"].path.parent) as running:
-        running.address = f"http://127.0.0.1:{running.server_port}"
         yield running
 
 
-def test_a_file_on_the_web_gives_the_same_bits(scene: dict[str, SceneFile], server: Any) -> None:
+def test_a_file_on_the_web_gives_the_same_bits(scene: dict[str, SceneFile], server: CogServer) -> None:
     found = acquired(scene)
     there = acquired(scene, href=f"{server.address}/B2.tif")
     np.testing.assert_array_equal(read(there), read(found))
     assert server.asked
 
 
-def test_a_passing_failure_is_tried_again(scene: dict[str, SceneFile], server: Any) -> None:
-    server.failures[:] = [503, 503]
+def test_a_passing_failure_is_tried_again(scene: dict[str, SceneFile], server: CogServer) -> None:
+    server.fail(2)
     there = acquired(scene, href=f"{server.address}/B2.tif")
     np.testing.assert_array_equal(read(there), read(acquired(scene)))
-    assert server.failures == []
+    assert server.failures_left == 0
 
 
-def test_a_missing_file_is_named(scene: dict[str, SceneFile], server: Any) -> None:
+def test_a_missing_file_is_named(scene: dict[str, SceneFile], server: CogServer) -> None:
     there = acquired(scene, href=f"{server.address}/moved.tif")
     with pytest.raises(ReadError, match=r"moved\.tif cannot be read.*404.*not there"):
         read(there)
@@ -140,7 +84,7 @@ def test_a_missing_file_is_named(scene: dict[str, SceneFile], server: Any) -> No
 
 
 def test_an_expired_signature_is_named_and_never_shown(
-    scene: dict[str, SceneFile], server: Any, monkeypatch: pytest.MonkeyPatch
+    scene: dict[str, SceneFile], server: CogServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "signer", lambda name: lambda href: f"{href}?signature=expired")
     there = acquired(scene, href=f"{server.address}/B2.tif")
@@ -152,17 +96,17 @@ def test_an_expired_signature_is_named_and_never_shown(
 
 
 def test_an_address_is_signed_when_it_is_read(
-    scene: dict[str, SceneFile], server: Any, monkeypatch: pytest.MonkeyPatch
+    scene: dict[str, SceneFile], server: CogServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(files, "signer", lambda name: lambda href: f"{href}?signature=good")
     there = acquired(scene, href=f"{server.address}/B2.tif")
     assert server.asked == []
     np.testing.assert_array_equal(read(there, sign="planetary-computer"), read(acquired(scene)))
-    assert {path for _, path in server.asked if path.startswith("/B2.tif")} == {"/B2.tif?signature=good"}
+    assert {line.split(" ")[1] for line in server.asked} == {"/B2.tif?signature=good"}
     assert set(signing.SIGNERS) == {"planetary-computer"}
 
 
-def test_versions_come_from_servers_and_files(scene: dict[str, SceneFile], server: Any) -> None:
+def test_versions_come_from_servers_and_files(scene: dict[str, SceneFile], server: CogServer) -> None:
     here, there, gone = str(scene["B2"].path), f"{server.address}/B2.tif", f"{server.address}/moved.tif"
     closed = "http://127.0.0.1:9/B2.tif"
     facts = files.file_facts([here, there, gone, closed, "/none.tif"], None)
@@ -181,7 +125,7 @@ def cut_short(path: Path) -> None:
 
 def garble(path: Path) -> None:
     with rasterio.open(path) as dataset:
-        offset = int(dataset.tags(ns="TIFF", bidx=1)["BLOCK_OFFSET_0_0"])
+        offset = int(dataset.get_tag_item("BLOCK_OFFSET_0_0", "TIFF", bidx=1))
     content = bytearray(path.read_bytes())
     content[offset + 100 : offset + 3000] = bytes(2900)
     path.write_bytes(content)
@@ -205,17 +149,17 @@ def test_a_file_is_asked_where_it_lies(scene: dict[str, SceneFile]) -> None:
 
 def test_an_item_that_is_wrong_about_its_file_is_refused(scene: dict[str, SceneFile]) -> None:
     place = scene["B2"].transform
-    for wrong in ({"transform": place @ Affine.translation(0.5, 0)}, {"shape": (120, 99)}, {"crs": "EPSG:32630"}):
+    for wrong in ({"transform": place @ Affine.translation(0.5, 0)}, {"shape": (120, 99)}, {"crs": "EPSG:25831"}):
         with pytest.raises(ReadError, match=r"B2\.tif lies elsewhere than its item says"):
             read(acquired(scene, **wrong))
 
 
 def test_a_file_without_a_place_is_refused(scene: dict[str, SceneFile], tmp_path: Path) -> None:
     path = tmp_path / "bare.tif"
-    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
-        with rasterio.open(path, "w", driver="GTiff", width=8, height=8, count=1, dtype="uint16") as dataset:
-            dataset.write(np.ones((1, 8, 8), np.uint16))
-    with pytest.warns(rasterio.errors.NotGeoreferencedWarning), pytest.raises(ReadError, match="lies on no map"):
+    bare = {"driver": "GTiff", "width": 8, "height": 8, "count": 1, "dtype": "uint16"}
+    with pytest.warns(NotGeoreferencedWarning), rasterio.open(path, "w", **bare) as dataset:
+        dataset.write(np.ones((1, 8, 8), np.uint16))
+    with pytest.warns(NotGeoreferencedWarning), pytest.raises(ReadError, match="lies on no map"):
         read(acquired(scene, href=str(path), crs=None))
 
 
@@ -261,6 +205,23 @@ def test_scale_and_offset_are_signed_and_rounded_once(scene: dict[str, SceneFile
     assert (read(acquired(scene, scale=20.0), kernel="nearest") == 65535).any()
 
 
+@pytest.mark.parametrize("nodata", [None, 0, 4711, float("nan")])
+def test_neither_nodata_nor_zero_enters_the_kernel(tmp_path: Path, nodata: float | None) -> None:
+    """Between two pixels of 2000 and a hole on a finer grid: 2000 or nothing, never something between."""
+    plane = np.full((120, 100), 2000, np.uint16)
+    plane[30:50, 30:60] = 0
+    if nodata == 4711:
+        plane[60:80, 30:60] = 4711
+    classes = np.full((60, 50), 4, np.uint8)
+    written = write_scene(tmp_path, {"B2": plane, "B5": classes * np.uint16(500), "SCL": classes}, corner_xy=CORNER)
+    found = acquired(written, nodata=nodata, offset=0.0)
+    finer = Grid.from_bounds(GRID.bounds, crs=UTM, resolution=7)
+    seen = read_fellows(found, "B2", finer, replace(reading(found), grid=finer))["B2"]
+    assert set(np.unique(seen)) == {0, 2000}
+    holes = 600 * (2 if nodata == 4711 else 1)
+    assert (seen == 0).sum() == pytest.approx(holes * (10 / 7) ** 2, rel=0.1)
+
+
 def test_only_the_void_around_a_swath_makes_noise_of_small_numbers() -> None:
     power = np.full((80, 200), 0.05, np.float32)
     power[:, :40] = 0  # the void
@@ -283,7 +244,7 @@ def test_noise_is_judged_alike_whatever_is_read_with_it(tmp_path: Path) -> None:
         start = 20 + row // 4
         power[row, :start] = 0
         power[row, start : start + 5] = FLOOR / 5
-    written = write_scene(tmp_path, {"VV": power}, corner_xy=(500000, 4900000))
+    written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER)
     asset = BandAsset(href=str(written["VV"].path), crs=UTM, transform=written["VV"].transform, shape=power.shape)
     time = np.datetime64("2021-06-14T17:39:53", "s")
     found = Acquisition(

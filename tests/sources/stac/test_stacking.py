@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.warp import transform_bounds
 
 from landweave.errors import ConfigError, InputError
 from landweave.grid import Grid
@@ -81,7 +82,8 @@ def test_a_stack_of_nothing_is_refused(series: StacSeries) -> None:
 
 def test_a_grid_without_a_code_is_stacked_too(series: StacSeries) -> None:
     crs = "+proj=laea +lat_0=44 +lon_0=3 +ellps=WGS84 +units=m +no_defs"
-    grid = Grid.from_bounds((0, 20000, 900, 21000), crs=crs, resolution=10)
+    bounds = transform_bounds(UTM, crs, *series.grid.bounds)
+    grid = Grid.from_bounds(bounds, crs=crs, resolution=10)
     assert not grid.crs.startswith("EPSG")
     other = StacSeries.open(series.strips, modality=series.modality, bands=("B2",), grid=grid)
     lazy = other.stack()

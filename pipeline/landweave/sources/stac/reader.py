@@ -38,8 +38,10 @@ CLASSES = ("SCL",)
 REFLECTANCE_MAX = 65535
 """Largest reflectance x 10000 that is stored; the smallest is 1, for 0 is no measurement."""
 
-_NOTHING = np.uint8(255)
-_MEASURED = np.uint8(0)
+POWER_MIN = 1e-6
+"""Smallest linear power that is given (-60 dB): beside a bright target a cubic kernel undershoots 0."""
+
+_STATES = (*CLASSES, *PROBABILITIES)
 
 Plane = NDArray[Any]
 
@@ -147,42 +149,53 @@ def address(asset: BandAsset) -> str:
 
 
 def read_fellows(scene: Acquisition, band: str, grid: Grid, reading: Reading) -> dict[str, Plane]:
-    """Planes ``(y, x)`` of ``band`` and of all other bands that lie on its pixels and come by its kernel."""
-    place, kernel = place_of(scene.assets[band], reading.sign), _kernel(band, reading.kernel)
-    names = [
-        name
-        for name in reading.bands
-        if _kernel(name, reading.kernel) == kernel and place_of(scene.assets[name], reading.sign) == place
-    ]
-    dtype = planes_dtype(scene.quantity)
-    planes = {name: np.zeros(grid.shape, dtype) for name in names}
-    frame, using = frame_of(place, grid), filter_of(place, grid, kernel)
+    """Planes ``(y, x)`` of ``band`` and of all that comes along, for it lies on the same pixels."""
+    names, classes = _fellows(scene, band, reading)
+    place = place_of(scene.assets[band], reading.sign)
+    planes = {name: np.zeros(grid.shape, planes_dtype(scene.quantity)) for name in (*names, *classes)}
+    frame, using = frame_of(place, grid), filter_of(place, grid, _kernel(names[0], reading.kernel))
     part = grid.with_extent(grid.extent.intersect(frame.ground))
-    window = window_of(part, frame, using.margin) if part.extent.size else Extent.of((0, 0), (0, 0))
+    window = window_of(part, frame, using.margin) if part.extent.size else part.extent
     if window.size:
-        source = _measure(scene, names, window, place, reading.sign)
+        source = _measure(scene, (names, classes), window, place, reading.sign)
         answer = resample(source, locate(part, frame), part.extent, using=using, dtype=np.dtype(np.float32))
-        where = part.extent.slices_in(grid.extent)
-        valid = answer.rank == _MEASURED
+        where, valid = part.extent.slices_in(grid.extent), answer.rank != answer.nothing
         for name, values in zip(names, answer.values, strict=True):
             planes[name][where] = _in_unit(values, valid, scene, name)
+        for name in classes:
+            planes[name][where] = np.where(valid, answer.rank, 0)
     return planes
 
 
-def _measure(scene: Acquisition, names: Sequence[str], window: Extent, place: Place, sign: str | None) -> Patch:
-    """Stored numbers over ``window`` with a ring of nothing around; a pixel counts where every band holds one."""
-    radar = scene.quantity != "reflectance"
-    wide = window.grow(REACH if radar else 0).intersect(Extent.of((0, place.shape[0]), (0, place.shape[1])))
-    bands = _read_files(scene, names, wide, place, sign)
+def _fellows(scene: Acquisition, band: str, reading: Reading) -> tuple[list[str], list[str]]:
+    """Bands that are read with ``band``, and classes that are taken along from the pixels those come from."""
+    place = place_of(scene.assets[band], reading.sign)
+    beside = [name for name in reading.bands if place_of(scene.assets[name], reading.sign) == place]
+    if band in PROBABILITIES:
+        return [name for name in beside if name in PROBABILITIES], []
+    bands, classes = ([name for name in beside if name in kind] for kind in (set(beside) - set(_STATES), CLASSES))
+    return (bands, classes) if bands else (classes, [])
+
+
+def _measure(
+    scene: Acquisition, names: tuple[Sequence[str], Sequence[str]], window: Extent, place: Place, sign: str | None
+) -> Patch:
+    """Stored numbers over ``window`` with a ring of nothing around; a pixel counts where every band holds one.
+
+    The nearest pixel that counts gives a pixel of the grid its class, so classes travel as ranks.
+    """
+    bands, classes = names
+    reach = 0 if scene.quantity == "reflectance" else REACH
+    wide = window.grow(reach).intersect(Extent.of((0, place.shape[0]), (0, place.shape[1])))
     core = window.slices_in(wide)
-    measured = np.ones(window.shape, np.bool_)
-    for name, values in bands.items():
-        measured &= _is_measured(values, scene, name)[core]
-    kind = np.result_type(*bands.values())
-    patch = Patch.blank(len(names), window.grow(1), dtype=kind, ranks=_NOTHING.dtype)
-    patch.rank[1:-1, 1:-1] = np.where(measured, _MEASURED, _NOTHING)
-    for place_in_patch, name in enumerate(names):
-        patch.values[place_in_patch, 1:-1, 1:-1] = bands[name][core]
+    stored = _read_files(scene, (*bands, *classes), wide, place, sign)
+    measured = np.logical_and.reduce([_is_measured(stored[name], scene, name)[core] for name in bands])
+    kind = np.result_type(*(stored[name] for name in bands))
+    patch = Patch.blank(len(bands), window.grow(1), dtype=kind, ranks=np.dtype(np.uint8))
+    rank = stored[classes[0]][core] if classes else 0
+    patch.rank[1:-1, 1:-1] = np.where(measured, rank, patch.nothing)
+    for values, name in zip(patch.values, bands, strict=True):
+        values[1:-1, 1:-1] = stored[name][core]
     return patch
 
 
@@ -204,7 +217,7 @@ def _read_files(
 def _is_measured(values: Plane, scene: Acquisition, name: str) -> NDArray[np.bool_]:
     """Where a stored number is a measurement."""
     asset = scene.assets[name]
-    measured = np.isfinite(values) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)
+    measured: NDArray[np.bool_] = np.isfinite(values)
     if asset.nodata is not None and not np.isnan(asset.nodata):
         measured &= values != _as(asset.nodata, values.dtype)
     if name in PROBABILITIES:
@@ -224,18 +237,22 @@ def _as(nodata: float, dtype: np.dtype[Any]) -> Any:
 
 
 def _in_unit(values: Plane, valid: NDArray[np.bool_], scene: Acquisition, name: str) -> Plane:
-    """Resampled numbers in the unit of their band, 0 where not ``valid``."""
+    """Resampled numbers (float32, overwritten) in the unit of their band, 0 where not ``valid``."""
     asset = scene.assets[name]
-    if name in (*CLASSES, *PROBABILITIES):
-        return values * valid
-    scaled = values * np.float32(asset.scale) + np.float32(asset.offset)
-    if scene.quantity == "reflectance":
-        scaled = np.clip(np.floor(scaled + np.float32(0.5)), 1, REFLECTANCE_MAX)
-    return np.where(valid, scaled, np.float32(0))
+    if name not in _STATES:
+        values *= np.float32(asset.scale)
+        values += np.float32(asset.offset)
+        if scene.quantity == "reflectance":
+            values += np.float32(0.5)
+            np.clip(np.floor(values, out=values), 1, REFLECTANCE_MAX, out=values)
+        else:
+            np.maximum(values, np.float32(POWER_MIN), out=values)
+    values[~valid] = 0
+    return values
 
 
 def _kernel(band: str, kernel: Kernel) -> Kernel:
-    return "nearest" if band in (*CLASSES, *PROBABILITIES) else kernel
+    return "nearest" if band in _STATES else kernel
 
 
 def _part(span: Span, offset: float, size: float) -> Span:

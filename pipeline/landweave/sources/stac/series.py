@@ -296,9 +296,10 @@ class StacSeries:
             if not held.all():
                 beside = ~held & (state == PixelState.NOT_ACQUIRED)
                 state[beside & self._covered(scene, grid)] = PixelState.NODATA
-            np.copyto(state, seen, where=take)
+            where = True if take.all() else take
+            np.copyto(state, seen, where=where)
             for place, channel in enumerate(channels):
-                np.copyto(values[place], self._in_unit(planes[channel]), where=take)
+                np.copyto(values[place], self._in_unit(planes[channel]), where=where)
             if measured(state).all():
                 return
 

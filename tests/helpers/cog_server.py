@@ -1,0 +1,117 @@
+"""A web server of Cloud-optimised GeoTIFFs in a process of its own, run as ``python -m tests.helpers.cog_server DIR``.
+
+It must not share a process with its reader: GDAL may wait for an answer while it holds the interpreter. It answers by
+ranges, writes down what it is asked, refuses ``?signature=expired``, and fails as often as a file beside tells it to.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+FAILURES, ASKED = "failures.txt", "asked.txt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CogServer:
+    """A running server: its address, and the folder it serves."""
+
+    address: str
+    folder: Path
+
+    def fail(self, times: int) -> None:
+        """Answer the next ``times`` requests for a TIFF with 503."""
+        (self.folder / FAILURES).write_text(str(times))
+
+    @property
+    def failures_left(self) -> int:
+        """How many of them are still to come."""
+        return int((self.folder / FAILURES).read_text())
+
+    @property
+    def asked(self) -> list[str]:
+        """What was asked until now: ``GET /B2.tif``."""
+        return (self.folder / ASKED).read_text().splitlines()
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[CogServer]:
+    """A server of ``folder``, up within the block."""
+    (folder / FAILURES).write_text("0")
+    (folder / ASKED).write_text("")
+    command = [sys.executable, "-m", __name__, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        try:
+            yield CogServer(address=f"http://127.0.0.1:{int(process.stdout.readline())}", folder=folder)
+        finally:
+            process.terminate()
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """A file, or a part of it."""
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        """What a file is."""
+        self._answer(body=False)
+
+    def log_message(self, *_: Any) -> None:
+        """Nothing: a test's output is its own."""
+
+    def _answer(self, *, body: bool) -> None:
+        path, _, query = self.path.partition("?")
+        folder = Path(self.directory)
+        with (folder / ASKED).open("a") as asked:
+            asked.write(f"{self.command} {self.path}\n")
+        failures = int((folder / FAILURES).read_text())
+        file = folder / path.lstrip("/")
+        if query == "signature=expired":
+            self._end(403)
+        elif failures and path.endswith(".tif"):
+            (folder / FAILURES).write_text(str(failures - 1))
+            self._end(503)
+        elif not file.is_file():
+            self._end(404)
+        else:
+            self._part(file.read_bytes(), body=body)
+
+    def _part(self, content: bytes, *, body: bool) -> None:
+        wanted = self.headers.get("Range", "")
+        first, _, last = wanted.removeprefix("bytes=").partition("-")
+        start = int(first or 0)
+        part = content[start : int(last or len(content)) + 1]
+        place = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{len(content)}"} if wanted else {}
+        self._end(206 if wanted else 200, part if body else b"", {"Content-Length": str(len(part)), **place})
+
+    def _end(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for name, value in {
+            "Content-Length": "0",
+            "Accept-Ranges": "bytes",
+            "ETag": '"made-1"',
+            **(headers or {}),
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def main(folder: str) -> None:
+    """Serve ``folder`` until the process is ended; the port is told first."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=folder))
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
