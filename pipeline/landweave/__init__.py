@@ -7,7 +7,18 @@ window by window; `blending` makes one map of the answers; a `store` keeps it; a
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landweave.api import align, check, load_config, load_cube_config, open_cube, open_map, plan, predict, run
+    from landweave.api import (
+        align,
+        check,
+        load_config,
+        load_cube_config,
+        open_cube,
+        open_map,
+        plan,
+        predict,
+        run,
+        stack,
+    )
 
 __version__ = "0.1.0"
 __all__ = [
@@ -20,6 +31,7 @@ __all__ = [
     "plan",
     "predict",
     "run",
+    "stack",
 ]
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
+
 from landweave.aligning import Aligned, align_cube, plan_align
 from landweave.assembly import EngineSettings, MapRun, assemble, engine_settings
 from landweave.budget import GIB
@@ -27,7 +29,7 @@ from landweave.store.ledgers import ZarrLedger, create_map_ledger
 from landweave.store.maps import MapStore, create_map, read_attributes
 from landweave.store.overviews import create_overviews, mark_overviews, overviews_complete
 from landweave.store.views import open_map
-from landweave.weaving import weave
+from landweave.weaving import open_scenes, weave
 from landweave.work.fingerprint import Fingerprint, differences
 from landweave.work.lease import hold
 from landweave.work.ledger import Failure, Ledger
@@ -49,6 +51,7 @@ __all__ = [
     "plan",
     "predict",
     "run",
+    "stack",
     "status",
 ]
 
@@ -178,6 +181,30 @@ def run(
                 store.finalize()
     _write_files(made)
     return summary
+
+
+def stack(config: CubeConfig, modality: str) -> xr.DataArray:
+    """Scenes of one series on its grid, lazily, as `align` will read them; nothing is written, nothing read yet.
+
+    Parameters
+    ----------
+    config
+        From `load_config` or `load_cube_config`.
+    modality
+        Of an input of kind stac.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(time, band, y, x)``, one time a scene; ``step`` names the date that it becomes part of. Reflectance x 10000
+        or linear power, 0 where nothing is measured.
+
+    Raises
+    ------
+    ConfigError
+        When the configuration has no such series.
+    """
+    return open_scenes(config, modality).stack()
 
 
 def align_plan(config: CubeConfig, *, stale: bool = False) -> AlignPlan:

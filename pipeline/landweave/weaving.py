@@ -20,6 +20,7 @@ from landweave.ground import Ground
 from landweave.lattice import Extent
 from landweave.models.inputs import InputSpec
 from landweave.satellites import Wanted, cube_target, open_catalog
+from landweave.sources.stac.series import StacSeries
 from landweave.store.objects import Target
 
 
@@ -51,6 +52,21 @@ def weave(config: CubeConfig) -> Weave:
         When there is no cube to align to, nothing to align, or nothing found.
     """
     return _Weaving(config).weave()
+
+
+def open_scenes(config: CubeConfig, modality: str) -> StacSeries:
+    """The dates of one input of kind stac, straight from its catalog, over the ground that `weave` would align.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such input.
+    """
+    section = config.inputs.get(modality)
+    if not isinstance(section, StacInput):
+        known = [name for name, each in config.inputs.items() if isinstance(each, StacInput)]
+        raise ConfigError(f"{modality!r} is no input of kind stac; these are: {', '.join(known) or 'none'}.")
+    return _Weaving(config).series(modality, section)
 
 
 class _Weaving:
@@ -109,17 +125,21 @@ class _Weaving:
         return self.ground.grid.bounds
 
     def _part(self, name: str, section: Input) -> AlignPart:
-        grid, spec = self._grid(name, section), self._spec(name)
         if isinstance(section, StacInput):
-            wanted = Wanted(
-                bands=spec.names if spec else None, grid=grid, quantity=spec.quantity if spec else section.quantity
-            )
-            series = open_catalog(name, section, self.config, wanted)
-            rules = {name: series.meaning[name] for name in ("resampling", "border")}
-            return self._cut(AlignPart(modality=name, source=series, grid=grid, bands=series.bands, rules=rules))
+            series = self.series(name, section)
+            rules = {rule: series.meaning[rule] for rule in ("resampling", "border")}
+            return self._cut(AlignPart(modality=name, source=series, grid=series.grid, bands=series.bands, rules=rules))
+        grid, spec = self._grid(name, section), self._spec(name)
         source = open_source(name, cast("MosaicInput | ElevationInput", section), self.config, grid)
         bands = spec.names if spec else source.bands
         return self._cut(AlignPart(modality=name, source=source, grid=grid, bands=bands))
+
+    def series(self, name: str, section: StacInput) -> StacSeries:
+        """The dates of one input, straight from its catalog."""
+        grid, spec = self._grid(name, section), self._spec(name)
+        quantity = spec.quantity if spec else section.quantity
+        wanted = Wanted(bands=spec.names if spec else None, grid=grid, quantity=quantity)
+        return open_catalog(name, section, self.config, wanted)
 
     def _cut(self, part: AlignPart) -> AlignPart:
         return replace(part, tile=self.cube.tile, chunk=self.cube.chunk, dates=self.cube.dates)
