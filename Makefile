@@ -14,7 +14,7 @@ help:
 	@echo "make test       lint, types, fast tests (under 12 minutes on two cores, with the install)"
 	@echo "make test-slow  notebooks, and the tests that take longer"
 	@echo "make format     let ruff format and mend what it can"
-	@echo "make bench      throughput and memory, as tables"
+	@echo "make bench      throughput, memory and alignment, as tables"
 	@echo "make clean      remove the environment, caches and outputs"
 
 setup: $(READY)
@@ -58,6 +58,7 @@ format: setup
 bench: setup
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/align.py
 
 clean:
 	rm -rf .venv build dist out .mypy_cache .pytest_cache .ruff_cache .hypothesis
