@@ -38,6 +38,7 @@ NODATA_M = -9999.0
 COLORS = {
     0: "db0e9a", 1: "9999ff", 2: "3de6eb", 3: "f80c00", 4: "938e7b", 5: "a97101", 6: "1553ae", 7: "ffffff",
     8: "55ff00", 9: "fff30d", 10: "e4df7c", 11: "660082", 12: "46e483", 13: "194a26", 14: "f3a60d",
+    32: "d8a94f", 33: "fbd9a5", 34: "c3d21b", 35: "ff8552", 36: "d29ed0", 37: "009999",
 }  # fmt: skip
 """Colour of each class of the truth, as rrggbb."""
 

@@ -51,7 +51,7 @@ class Frame:
         """Pixels within ``radius_m`` of a place along each axis, clipped to the frame."""
         return self.window((x - radius_m, y - radius_m), (x + radius_m, y + radius_m))
 
-    def pixel(self, x: Floats, y: Floats) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    def pixel(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Row and column of places in metres, the nearest inside the frame."""
         row = np.clip(np.floor(y / PIXEL_M), 0, self.height - 1).astype(np.intp)
         return row, np.clip(np.floor(x / PIXEL_M), 0, self.width - 1).astype(np.intp)

@@ -47,10 +47,15 @@ CODES = {
 }
 """Class code of most of a cell's ground."""
 
+CROP_CODES = {"wheat": 32, "barley": 33, "maize": 34, "sunflower": 35, "rapeseed": 36, "lucerne": 37}
+"""Class code of a crop; what grows in gardens stays agricultural land."""
+
+SEASONAL = ("wheat", "barley", "maize", "sunflower")
+"""Crops that only their season tells: the first two look alike on the day of the flight, and so do the others."""
+
 WOODS = (Use.DECIDUOUS, Use.CONIFEROUS, Use.MIXED)
 
-# Wheat and barley, and maize and sunflower, look alike on the day of the flight: only their season tells.
-_CROPS = ("wheat", "barley", "maize", "sunflower", "rapeseed", "lucerne")
+_CROP_SHARES = {"wheat": 0.22, "barley": 0.22, "maize": 0.2, "sunflower": 0.2, "rapeseed": 0.08, "lucerne": 0.08}
 _FIRST: tuple[tuple[Use, str], ...] = (
     (Use.CROP, "wheat"),
     (Use.VINEYARD, "vineyard"),
@@ -73,16 +78,16 @@ _FIRST: tuple[tuple[Use, str], ...] = (
     (Use.CROP, "lucerne"),
 )
 _THEN: tuple[tuple[Use, str, float], ...] = (
-    (Use.MEADOW, "grass", 0.15),
-    (Use.MOWN, "grass", 0.08),
-    (Use.PLOWED, "fallow", 0.11),
-    (Use.VINEYARD, "vineyard", 0.12),
-    (Use.BRUSH, "", 0.05),
-    (Use.DECIDUOUS, "", 0.09),
-    (Use.CONIFEROUS, "", 0.05),
-    (Use.MIXED, "", 0.05),
+    (Use.MEADOW, "grass", 0.13),
+    (Use.MOWN, "grass", 0.06),
+    (Use.PLOWED, "fallow", 0.09),
+    (Use.VINEYARD, "vineyard", 0.09),
+    (Use.BRUSH, "", 0.04),
+    (Use.DECIDUOUS, "", 0.07),
+    (Use.CONIFEROUS, "", 0.04),
+    (Use.MIXED, "", 0.04),
     (Use.BARE, "", 0.02),
-    (Use.CROP, "", 0.28),
+    (Use.CROP, "", 0.42),
 )
 
 
@@ -112,7 +117,11 @@ def assign_uses(land: Land, fabric: Fabric, river: River, rng: np.random.Generat
         wanted = queue.pop(0) if queue else _drawn(rng)
         dry_only = wanted[0] in (Use.BARE, Use.FARM, Use.PLOWED)
         chosen[i] = (Use.MEADOW, "grass") if i in wet and dry_only else wanted
-    return tuple(Parcel(id=i + 1, use=use, code=CODES[use], crop=crop) for i, (use, crop) in sorted(chosen.items()))
+    return tuple(_parcel(i, *chosen[i]) for i in sorted(chosen))
+
+
+def _parcel(index: int, use: Use, crop: str) -> Parcel:
+    return Parcel(id=index + 1, use=use, code=CROP_CODES.get(crop, CODES[use]), crop=crop)
 
 
 def _nearest(land: Land, fields: list[int]) -> int | None:
@@ -129,4 +138,4 @@ def _wet(land: Land, river: River, index: int) -> bool:
 
 def _drawn(rng: np.random.Generator) -> tuple[Use, str]:
     use, crop, _ = _THEN[rng.choice(len(_THEN), p=[share for *_, share in _THEN])]
-    return (use, str(rng.choice(_CROPS))) if use is Use.CROP else (use, crop)
+    return (use, str(rng.choice(list(_CROP_SHARES), p=list(_CROP_SHARES.values())))) if use is Use.CROP else (use, crop)

@@ -14,7 +14,7 @@ from landweave.demo import village as v
 from landweave.demo.canvas import Canvas, blank_canvas
 from landweave.demo.fields import dress_field
 from landweave.demo.frame import PIXEL_M, Floats, Frame, generator, spline_noise
-from landweave.demo.landuse import WOODS, Parcel, Use, assign_uses
+from landweave.demo.landuse import CROP_CODES, WOODS, Parcel, Use, assign_uses
 from landweave.demo.parcels import Border, Fabric, Land, cut_land, lay_out
 from landweave.demo.relief import dig, draw_river, shape_terrain
 from landweave.demo.render import render
@@ -26,8 +26,10 @@ DEMO_SEED = 31
 DEMO_SHAPE = (4300, 4700)
 """Height and width of the demo's scene, in pixels of 0.2 m."""
 
-CLASS_CODES = (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14)
-"""CoSIA codes that a scene can hold, ascending."""
+_SURFACES = (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14)
+
+CLASS_CODES = (*_SURFACES, *CROP_CODES.values())
+"""Codes that a scene can hold, ascending: CoSIA's, then the crops'."""
 
 UNKNOWN = 255
 """Value of ``Scene.truth`` where there is no answer."""
@@ -47,7 +49,7 @@ class Scene:
     """One made-up piece of country on 0.2 m pixels; all layers share their (y, x).
 
     ``rgbi`` uint8 (band, y, x) with bands R, G, B, NIR, never 0; ``dsm`` and ``dtm`` float32 metres; ``truth``
-    uint8 CoSIA codes, 255 for none; ``parcel`` int32, 0 where no parcel's own ground lies, else an ``id`` of
+    uint8 codes of `CLASS_CODES`, 255 for none; ``parcel`` int32, 0 where no parcel's own ground lies, else an ``id`` of
     ``parcels``.
     """
 
@@ -227,7 +229,7 @@ def _lone_trees(frame: Frame, fabric: Fabric, parcels: tuple[Parcel, ...], rng: 
 
 def _finish(canvas: Canvas, fabric: Fabric, parcels: tuple[Parcel, ...], dtm: Floats, seed: int) -> Scene:
     surface = dtm + np.maximum(canvas.height, canvas.canopy)
-    truth = _truth(canvas)
+    truth = _with_crops(_truth(canvas), fabric, parcels)
     own = (fabric.edge_m > 0) & (canvas.palette.codes()[canvas.truth_paint] != p.WATER)
     return Scene(
         seed=seed,
@@ -264,6 +266,12 @@ def _truth(canvas: Canvas) -> NDArray[np.uint8]:
     return _without_slivers(np.where((cover | wood) & ~built, kind, below).astype(np.uint8))
 
 
+def _with_crops(truth: NDArray[np.uint8], fabric: Fabric, parcels: tuple[Parcel, ...]) -> NDArray[np.uint8]:
+    """Return the classes with agricultural land told by its crop."""
+    grown = np.array([CROP_CODES.get(parcel.crop, p.CROPLAND) for parcel in parcels], np.uint8)
+    return np.where(truth == p.CROPLAND, grown[fabric.cell], truth)
+
+
 def _smooth(mask: NDArray[np.bool_], size: int) -> Floats:
     once = ndimage.uniform_filter(mask.astype(np.float32), size)
     return np.asarray(ndimage.uniform_filter(once, size // 2), np.float32)
@@ -277,7 +285,7 @@ def _without_slivers(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
     coarse = truth[::2, ::2]
     best, winner = np.zeros(coarse.shape, np.float32), coarse.copy()
     own = np.zeros(coarse.shape, np.float32)
-    for code in CLASS_CODES:
+    for code in _SURFACES:
         here = coarse == code
         share = ndimage.uniform_filter(here.astype(np.float32), _SLIVER_PX // 2)
         own[here] = share[here]

@@ -1,9 +1,9 @@
-"""Train the demo's model: ``python -m landweave.demo.train [--out FILE]``, about ten minutes on two cores.
+"""Train the demo's models: ``python -m landweave.demo.train [--sensors aerial]``, about twenty minutes on one core.
 
-A small U-Net learns the classes of `scene.CLASS_CODES` from made-up scenes other than the demo's, then is
-scored on the demo's. Its input is, in this order, NIR, R, G, B (0..255) and the height above ground in metres
-(DSM minus DTM), each ``(x - mean) / std`` with `MEANS` and `STDS`; its output is one score a class, in the order
-of ``CLASS_CODES``.
+Both learn the classes of `scene.CLASS_CODES` from made-up scenes other than the demo's, each scene seen through
+several made-up years: ``demo-fusion`` from aerial images, elevation and the series of Sentinel-2 and Sentinel-1,
+``demo-unet`` from images and elevation alone, with the same windows and steps. ``--score`` trains nothing and tells
+what the series are worth on scenes that neither has seen.
 
 Reproducible means: the same seeds, order, thread count and torch build on the same type of CPU give the same
 bytes; on another CPU the weights differ, and the scores by about a hundredth.
@@ -15,116 +15,249 @@ import argparse
 import hashlib
 import logging
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
-from landweave.demo.scene import CLASS_CODES, DEMO_SEED, DEMO_SHAPE, UNKNOWN, Scene, make_scene
-from landweave.models._torchvision import smp
+from landweave.demo.frame import PIXEL_M, Floats
+from landweave.demo.landuse import CROP_CODES, SEASONAL
+from landweave.demo.phenology import FINE_BANDS, OPTICAL_BANDS
+from landweave.demo.scene import CLASS_CODES, DEMO_SEED, UNKNOWN, Scene, make_scene
+from landweave.demo.season import Place, Season, make_season
+from landweave.models.builders import build, core, load
+from landweave.models.card import ModelCard
+from landweave.models.fused import Fused
+from landweave.models.inputs import InputSpec
+from landweave.models.registry import read_card
+from landweave.timeseries import choose, day_offset
 
-WEIGHTS = Path(__file__).parent / "weights" / "demo-unet.safetensors"
-"""The weights that come with the package."""
+_FOLDER = Path(__file__).parent
+CARDS: Mapping[str, Path] = {
+    "all": _FOLDER / "models" / "demo-fusion.yaml",
+    "aerial": _FOLDER / "models" / "demo-unet.yaml",
+}
+"""Cards that come with the package, by what their models see."""
 
-ENCODER = "tu-mobilenetv4_conv_small_050"
-DECODER_CHANNELS = (48, 48, 32, 16, 8)
-BANDS = ("NIR", "R", "G", "B", "NDSM")
-MEANS = (135.0, 118.0, 124.0, 98.0, 2.0)
-STDS = (47.0, 45.0, 37.0, 31.0, 4.0)
-
-TRAIN_SEEDS = (101, 102, 103, 104, 105, 106, 107)
+TRAIN_SEEDS = (101, 102, 103, 104, 105, 106, 107, 108)
+UNSEEN_SEEDS = (201, 202, 203)
 TRAIN_SHAPE = (2048, 2304)
-THREADS = 2
-BATCH = 12
-CROP = 256
+YEARS = 6
+"""Made-up years of each scene."""
+
+THREADS = 1
+BATCH = 4
 WINDOW = 512
 STRIDE = 384
 
-_STEEPEST_WEIGHT = 4.0
-_BALANCED_SHARE = 0.5
+_AERIAL, _HEIGHT, _OPTICAL = "AERIAL_RGBI", "DEM_ELEV", "SENTINEL2_TS"
+_ORBITS = {"SENTINEL1-ASC_TS": "ascending", "SENTINEL1-DESC_TS": "descending"}
+_DATES_KEPT = 0.8
+_STEEPEST_WEIGHT = 5.0
+_BALANCED_SHARE = 0.6
+_PIXELS_LOOKS = 15.0
+"""Looks of radar pixels of 10.24 m: resampling evens speckle out."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cycle:
-    """One rise and fall of the learning rate: number of batches, highest rate."""
+    """One rise and fall of the learning rate: number of batches, highest rate, windows in a batch."""
 
     steps: int
     rate: float
+    batch: int = BATCH
 
 
-CYCLES = (Cycle(steps=460, rate=4e-3), Cycle(steps=300, rate=3e-3))
+FIRST_SIGHT = Cycle(steps=350, rate=6e-3, batch=6)
+"""The series' own: they learn alone what lies under each of their pixels, and keep it."""
+
+CYCLE = Cycle(steps=600, rate=4e-3)
+"""Of all the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lesson:
-    """One scene made ready: ``inputs`` float16 (band, y, x) in `BANDS` order, ``target`` uint8 channels."""
+    """One scene made ready: ``images`` float16 (band, y, x): NIR, R, G, B, metres; ``target`` uint8 channels."""
 
-    inputs: NDArray[np.float16]
+    images: NDArray[np.float16]
     target: NDArray[np.uint8]
+    years: tuple[Season, ...]
 
 
-def build_model() -> nn.Module:
-    """Return the demo's network, its weights not yet learnt."""
-    model: nn.Module = smp.Unet(
-        encoder_name=ENCODER,
-        encoder_weights=None,
-        decoder_channels=DECODER_CHANNELS,
-        in_channels=len(BANDS),
-        classes=len(CLASS_CODES),
-    )
-    return model
+@dataclass(frozen=True, kw_only=True)
+class Dates:
+    """A window of one series: ``values`` (t, band, y, x), raw, and day offsets (t,)."""
+
+    values: Floats
+    days: NDArray[np.float32]
 
 
-def prepare(scene: Scene) -> Lesson:
-    """Return a scene as the model sees it, not yet normalised; 255 stays 255 in the target."""
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """One window of a lesson: raw ``images`` (band, y, x), ``target`` (y, x) and ``series`` by name."""
+
+    images: Floats
+    target: NDArray[np.uint8]
+    series: Mapping[str, Dates]
+
+
+def prepare(scene: Scene, *, years: int = YEARS) -> Lesson:
+    """Return a scene as the models see it, not yet normalised; 255 stays 255 in the target."""
     height = (scene.dsm - scene.dtm)[None]
     channel = np.full(256, UNKNOWN, np.uint8)
     channel[list(CLASS_CODES)] = np.arange(len(CLASS_CODES))
-    inputs = np.concatenate([scene.rgbi[[3, 0, 1, 2]], height]).astype(np.float16)
-    return Lesson(inputs=inputs, target=channel[scene.truth])
+    return Lesson(
+        images=np.concatenate([scene.rgbi[[3, 0, 1, 2]], height]).astype(np.float16),
+        target=channel[scene.truth],
+        years=tuple(make_season(scene, scene.seed + 1000 * year) for year in range(years)),
+    )
 
 
-def normalise(inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return inputs (..., band, y, x) as the model takes them."""
-    means, stds = np.array(MEANS, np.float32), np.array(STDS, np.float32)
-    return (inputs - means[:, None, None]) / stds[:, None, None]
+def view_window(
+    lesson: Lesson, card: ModelCard, year: Season, corner: tuple[int, int], rng: np.random.Generator
+) -> Window:
+    """Return the window of `WINDOW` pixels whose upper left one is ``corner`` (row, column)."""
+    top, left = corner
+    window = slice(top, top + WINDOW), slice(left, left + WINDOW)
+    series = {name: _dates(year, name, spec, corner, rng) for name, spec in card.inputs.items() if spec.dates}
+    return Window(images=lesson.images[:, *window].astype(np.float32), target=lesson.target[window], series=series)
 
 
-def train(lessons: list[Lesson], *, cycles: tuple[Cycle, ...]) -> nn.Module:
-    """Return the model after the cycles, one after the other."""
+def _dates(year: Season, name: str, spec: InputSpec, corner: tuple[int, int], rng: np.random.Generator) -> Dates:
+    pixel_m = float(spec.pixel)
+    top_m, left_m = (at * PIXEL_M - pixel_m for at in corner)  # a pixel more on each side, for what is coarser
+    place = Place.of_window(left_m, top_m, size=round(WINDOW * PIXEL_M / pixel_m) + 2, pixel_m=pixel_m)
+    assert spec.dates is not None
+    if name == _OPTICAL:
+        seen = year.optical(place, rng)
+        kept = list(choose(seen.state[:, 1:-1, 1:-1], spec.dates).indices)
+        values, days = _as_delivered(seen.values[kept]), [year.days[date] for date in kept]
+    else:
+        values = year.radar(_ORBITS[name], place, rng, looks=_PIXELS_LOOKS)[:, :, 1:-1, 1:-1]
+        days = list(year.passes[_ORBITS[name]])
+    return Dates(values=values, days=np.array([day_offset(day, spec.dates) for day in days], np.float32))
+
+
+def _as_delivered(seen: Floats) -> Floats:
+    """Return Sentinel-2 without its outer pixels, as smooth as it comes: resampled, some bands from pixels of 20 m."""
+    middle = np.where(np.isin(OPTICAL_BANDS, FINE_BANDS), 6, 2).astype(np.float32)[:, None, None]
+    rows = (seen[:, :, :-2] + middle * seen[:, :, 1:-1] + seen[:, :, 2:]) / (2 + middle)
+    columns = rows[..., :-2] + middle * rows[..., 1:-1] + rows[..., 2:]
+    return np.asarray(columns / (2 + middle), np.float32)
+
+
+def normalise(values: Floats, spec: InputSpec) -> Floats:
+    """Return values (..., band, y, x) of an input as the network takes them."""
+    means = np.array([band.subtrahend for band in spec.bands.values()], np.float32)
+    stds = np.array([band.divisor for band in spec.bands.values()], np.float32)
+    return np.asarray((values - means[:, None, None]) / stds[:, None, None], np.float32)
+
+
+def collate(windows: Sequence[Window], card: ModelCard) -> tuple[dict[str, Tensor], Tensor]:
+    """Return what a network is called with, and the target (n, y, x); short series are padded and masked."""
+    images = np.stack([window.images for window in windows])
+    parts = {_AERIAL: images[:, :4], _HEIGHT: images[:, 4:]}
+    inputs = {
+        name: torch.from_numpy(normalise(part, card.inputs[name])).to(memory_format=torch.channels_last)
+        for name, part in parts.items()
+    }
+    for name in windows[0].series:
+        inputs |= _padded(name, [window.series[name] for window in windows], card.inputs[name])
+    target = torch.from_numpy(np.stack([window.target for window in windows]).astype(np.int64))
+    return inputs, target
+
+
+def _padded(name: str, series: Sequence[Dates], spec: InputSpec) -> dict[str, Tensor]:
+    longest, shape = max(len(each.days) for each in series), series[0].values.shape[1:]
+    values = np.zeros((len(series), longest, *shape), np.float32)
+    days, real = np.zeros((len(series), longest), np.float32), np.zeros((len(series), longest), np.bool_)
+    for row, each in enumerate(series):
+        count = len(each.days)
+        values[row, :count], days[row, :count], real[row, :count] = normalise(each.values, spec), each.days, True
+    stem = name.removesuffix("TS")
+    arrays = {name: values, f"{stem}DATES": days, f"{stem}MASK": real}
+    return {key: torch.from_numpy(array) for key, array in arrays.items()}
+
+
+def train(lessons: Sequence[Lesson], card: ModelCard, *, first_sight: Cycle, cycle: Cycle) -> nn.Module:
+    """Return the network of ``card`` after both cycles; without series the first is left out."""
     torch.manual_seed(DEMO_SEED)
-    model = build_model()
-    for number, cycle in enumerate(cycles):
-        run_cycle(model, lessons, cycle, np.random.default_rng(DEMO_SEED + number))
-    model.eval()
-    return model
+    network = build(card, WINDOW).train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks this form
+    if isinstance(network, Fused):
+        _look_first(network, lessons, card, first_sight)
+        # Kept as they are: what images teach is so much easier that seasons would be forgotten for it.
+        network.series.eval().requires_grad_(requires_grad=False)
+    _learn_all(network, lessons, card, cycle)
+    return network.eval()
 
 
-def run_cycle(model: nn.Module, lessons: list[Lesson], cycle: Cycle, rng: np.random.Generator) -> None:
-    """Train a model in place through one rise and fall of the learning rate."""
-    model.train()
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # its stub lacks this form
-    places = [_class_places(lesson) for lesson in lessons]
-    loss_of = nn.CrossEntropyLoss(weight=_class_weights(lessons), ignore_index=UNKNOWN)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=cycle.rate, weight_decay=1e-2)
+def _look_first(network: Fused, lessons: Sequence[Lesson], card: ModelCard, cycle: Cycle) -> None:
+    """Teach the series alone, in place: what share every class has of each of their pixels."""
+    width = sum(utae.score_widths[-1] for utae in network.spec.series.values())
+    head = nn.Conv2d(width, len(CLASS_CODES), 1)
+
+    def loss_of(inputs: dict[str, Tensor], target: Tensor) -> Tensor:
+        scores = head(torch.cat(network.maps(inputs), dim=1))
+        one_hot = functional.one_hot(target, len(CLASS_CODES)).movedim(-1, 1).float()
+        return functional.cross_entropy(scores, functional.adaptive_avg_pool2d(one_hot, scores.shape[-2:]))
+
+    _fit([*network.series.parameters(), *head.parameters()], loss_of, (lessons, card, cycle))
+
+
+def _learn_all(network: nn.Module, lessons: Sequence[Lesson], card: ModelCard, cycle: Cycle) -> None:
+    """Teach all that is not yet settled, in place."""
+    weights = _class_weights(lessons)
+
+    def loss_of(inputs: dict[str, Tensor], target: Tensor) -> Tensor:
+        logits = network(inputs)[card.task()]
+        return functional.cross_entropy(logits, target, weight=weights, ignore_index=UNKNOWN)
+
+    _fit([each for each in network.parameters() if each.requires_grad], loss_of, (lessons, card, cycle))
+
+
+def _fit(
+    parameters: list[nn.Parameter],
+    loss_of: Callable[[dict[str, Tensor], Tensor], Tensor],
+    course: tuple[Sequence[Lesson], ModelCard, Cycle],
+) -> None:
+    """Lower a loss through one rise and fall of the learning rate."""
+    lessons, card, cycle = course
+    optimizer = torch.optim.AdamW(parameters, lr=cycle.rate, weight_decay=1e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, cycle.rate, total_steps=cycle.steps, pct_start=0.2)
     begun = time.monotonic()
-    for step in range(cycle.steps):
-        inputs, target = _batch(lessons, places, rng)
-        loss = loss_of(model(inputs), target)
+    for step, (inputs, target) in enumerate(_batches(lessons, card, cycle)):
+        loss = loss_of(inputs, target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
         if step % 20 == 0 or step == cycle.steps - 1:
             _log.info("step %d of %d: loss %.4f, %.0f s", step, cycle.steps, loss.item(), time.monotonic() - begun)
+
+
+def _batches(lessons: Sequence[Lesson], card: ModelCard, cycle: Cycle) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
+    rng = np.random.default_rng(DEMO_SEED)
+    places = [_class_places(lesson) for lesson in lessons]
+    for _ in range(cycle.steps):
+        windows = []
+        for _ in range(cycle.batch):
+            which = int(rng.integers(len(lessons)))
+            corner, own = _corner(lessons[which], places[which], rng), np.random.default_rng(rng.integers(2**32))
+            # A stream of its own for what follows, so that both sensors' models are given the same windows.
+            year = lessons[which].years[int(own.integers(len(lessons[which].years)))]
+            windows.append(varied(view_window(lessons[which], card, year, corner, own), rng))
+        yield collate(windows, card)
 
 
 def _class_places(lesson: Lesson) -> list[NDArray[np.intp]]:
@@ -134,71 +267,81 @@ def _class_places(lesson: Lesson) -> list[NDArray[np.intp]]:
     return [places for places in found if places.size]
 
 
-def _class_weights(lessons: list[Lesson]) -> Tensor:
+def _class_weights(lessons: Sequence[Lesson]) -> Tensor:
     count = sum(np.bincount(lesson.target.ravel(), minlength=256)[: len(CLASS_CODES)] for lesson in lessons)
     share = np.asarray(count, np.float64) / np.sum(count)
-    weight = np.clip((np.median(share) / np.maximum(share, 1e-9)) ** 0.3, 1 / _STEEPEST_WEIGHT, _STEEPEST_WEIGHT)
+    weight = np.clip((np.median(share) / np.maximum(share, 1e-9)) ** 0.35, 1 / _STEEPEST_WEIGHT, _STEEPEST_WEIGHT)
     return torch.tensor(weight / weight.mean(), dtype=torch.float32)
 
 
-def _batch(
-    lessons: list[Lesson], places: list[list[NDArray[np.intp]]], rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    crops = []
-    for _ in range(BATCH):
-        which = int(rng.integers(len(lessons)))
-        crops.append(_varied(*_crop(lessons[which], places[which], rng), rng))
-    inputs = torch.from_numpy(np.stack([normalise(crop) for crop, _ in crops]))
-    target = torch.from_numpy(np.stack([own for _, own in crops]).astype(np.int64))
-    return inputs.to(memory_format=torch.channels_last), target
-
-
-def _crop(
-    lesson: Lesson, places: list[NDArray[np.intp]], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+def _corner(lesson: Lesson, places: list[NDArray[np.intp]], rng: np.random.Generator) -> tuple[int, int]:
     height, width = lesson.target.shape
     row, col = int(rng.integers(height)), int(rng.integers(width))
     if rng.random() < _BALANCED_SHARE:
         own = places[int(rng.integers(len(places)))]
         row, col = divmod(int(own[rng.integers(own.size)]), width)
-        row, col = row + int(rng.integers(-CROP // 3, CROP // 3)), col + int(rng.integers(-CROP // 3, CROP // 3))
-    top, left = (min(max(at - CROP // 2, 0), size - CROP) for at, size in ((row, height), (col, width)))
-    window = slice(top, top + CROP), slice(left, left + CROP)
-    return lesson.inputs[:, *window].astype(np.float32), lesson.target[window]
+        row, col = (at + int(rng.integers(-WINDOW // 3, WINDOW // 3)) for at in (row, col))
+    top, left = (min(max(at - WINDOW // 2, 0), size - WINDOW) for at, size in ((row, height), (col, width)))
+    return top, left
 
 
-def _varied(
-    inputs: NDArray[np.float32], target: NDArray[np.uint8], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """Return a crop turned, mirrored, and in another light: the tone of a flight strip must not matter."""
-    turns = int(rng.integers(4))
-    inputs, target = np.rot90(inputs, turns, (1, 2)), np.rot90(target, turns)
-    if rng.random() < 0.5:
-        inputs, target = inputs[:, :, ::-1], target[:, ::-1]
-    inputs = np.ascontiguousarray(inputs)
+def varied(window: Window, rng: np.random.Generator) -> Window:
+    """Return a window turned, mirrored, in another light, and without some of its dates."""
+    turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
+
+    def turned(pixels: NDArray[Any]) -> NDArray[Any]:
+        own = np.rot90(pixels, turns, (-2, -1))
+        return np.ascontiguousarray(own[..., ::-1] if mirrored else own)
+
+    images = turned(window.images)
     gain = rng.uniform(0.88, 1.12) * rng.uniform(0.95, 1.05, 4)
-    inputs[:4] *= gain.astype(np.float32)[:, None, None]
-    inputs[:4] += rng.normal(0, rng.uniform(0, 3), inputs[:4].shape).astype(np.float32)
-    inputs[4] = inputs[4] * np.float32(rng.uniform(0.92, 1.08)) + np.float32(rng.normal(0, 0.08))
-    return inputs, np.ascontiguousarray(target)
+    images[:4] *= gain.astype(np.float32)[:, None, None]
+    images[:4] += np.float32(rng.uniform(0, 3)) * rng.standard_normal(images[:4].shape, dtype=np.float32)
+    images[4] = images[4] * np.float32(rng.uniform(0.92, 1.08)) + np.float32(rng.normal(0, 0.08))
+    own = np.random.default_rng(rng.integers(2**32))
+    thinned = {name: _thinned(dates, own) for name, dates in window.series.items()}
+    series = {name: replace(dates, values=turned(dates.values)) for name, dates in thinned.items()}
+    return Window(images=images, target=turned(window.target), series=series)
 
 
-def confusion(model: nn.Module, lesson: Lesson) -> NDArray[np.int64]:
-    """Return the confusion matrix (truth, answer) of a model over a scene, in blended windows."""
+def _thinned(dates: Dates, rng: np.random.Generator) -> Dates:
+    """Return about four dates of five, one at least."""
+    kept = rng.random(len(dates.days)) < _DATES_KEPT
+    kept[rng.integers(len(kept))] = True
+    return Dates(values=dates.values[kept], days=dates.days[kept])
+
+
+def shuffled(window: Window, rng: np.random.Generator) -> Window:
+    """Return a window whose images stand at the days of others: everything is there but the season."""
+    series = {name: replace(dates, days=rng.permutation(dates.days)) for name, dates in window.series.items()}
+    return replace(window, series=series)
+
+
+def confusion(network: nn.Module, card: ModelCard, lesson: Lesson, *, in_season: bool = True) -> NDArray[np.int64]:
+    """Return the confusion matrix (truth, answer) over a scene in its first year, in blended windows.
+
+    Parameters
+    ----------
+    network, card
+        What answers.
+    lesson
+        The scene.
+    in_season
+        False to give every image another one's day.
+    """
     height, width = lesson.target.shape
     scores = np.zeros((len(CLASS_CODES), height, width), np.float32)
     ramp = np.sin(np.pi * (np.arange(WINDOW, dtype=np.float32) + 0.5) / WINDOW) ** 2
-    weight = np.outer(ramp, ramp)
+    rng, shuffles = np.random.default_rng(DEMO_SEED), np.random.default_rng(DEMO_SEED)
     with torch.inference_mode():
         for top in _starts(height):
             for left in _starts(width):
-                window = slice(top, top + WINDOW), slice(left, left + WINDOW)
-                inputs = normalise(lesson.inputs[:, *window].astype(np.float32))
-                answer = torch.softmax(model(torch.from_numpy(inputs[None])), dim=1)[0].numpy()
-                scores[:, *window] += answer * weight
-    answer = scores.argmax(axis=0)
+                window = view_window(lesson, card, lesson.years[0], (top, left), rng)
+                inputs, _ = collate([window if in_season else shuffled(window, shuffles)], card)
+                answer = torch.softmax(network(inputs)[card.task()], dim=1)[0].numpy()
+                scores[:, top : top + WINDOW, left : left + WINDOW] += answer * np.outer(ramp, ramp)
     known = lesson.target != UNKNOWN
-    pairs = lesson.target[known].astype(np.int64) * len(CLASS_CODES) + answer[known]
+    pairs = lesson.target[known].astype(np.int64) * len(CLASS_CODES) + scores.argmax(axis=0)[known]
     return np.bincount(pairs, minlength=len(CLASS_CODES) ** 2).reshape(len(CLASS_CODES), -1)
 
 
@@ -206,35 +349,76 @@ def _starts(size: int) -> list[int]:
     return sorted({min(start, size - WINDOW) for start in range(0, size, STRIDE)})
 
 
-def log_scores(matrix: NDArray[np.int64]) -> None:
-    """Log overall accuracy, the mean of the classes' IoU, and each class's IoU."""
+def class_ious(matrix: NDArray[np.int64]) -> dict[int, float]:
+    """Return the IoU of each class by its code; 0 where it is neither there nor answered."""
     hits = np.diag(matrix)
     iou = hits / np.maximum(matrix.sum(axis=0) + matrix.sum(axis=1) - hits, 1)
-    _log.info("overall accuracy %.4f, mIoU %.4f", hits.sum() / matrix.sum(), iou.mean())
-    for code, value in zip(CLASS_CODES, iou, strict=True):
-        _log.info("class %2d: IoU %.3f", code, value)
+    return dict(zip(CLASS_CODES, iou.tolist(), strict=True))
+
+
+def seasonal_iou(matrix: NDArray[np.int64]) -> float:
+    """Return the mean IoU of the crops that only their season tells."""
+    ious = class_ious(matrix)
+    return float(np.mean([ious[CROP_CODES[crop]] for crop in SEASONAL]))
+
+
+def load_shipped(sensors: str) -> tuple[ModelCard, nn.Module]:
+    """Return a card that comes with the package and its network, ready to answer."""
+    card = read_card(CARDS[sensors])
+    return card, load(card, WINDOW, Path(str(card.weights.file)), batch_size=1)
+
+
+def save_half(network: nn.Module, path: Path) -> None:
+    """Write weights in half precision: whoever loads them computes in single precision again."""
+    state = {name: tensor.contiguous() for name, tensor in core(network).state_dict().items()}
+    save_file({name: each.half() if each.is_floating_point() else each for name, each in state.items()}, path)
+
+
+def log_scores(name: str, matrix: NDArray[np.int64]) -> None:
+    """Log overall accuracy, mean IoU, that of the crops that only their season tells, and each class's IoU."""
+    ious = class_ious(matrix)
+    accuracy, mean = np.diag(matrix).sum() / matrix.sum(), np.mean(list(ious.values()))
+    _log.info("%s: accuracy %.4f, mIoU %.4f, crops of season %.4f", name, accuracy, mean, seasonal_iou(matrix))
+    _log.info("  %s", ", ".join(f"{code}: {iou:.3f}" for code, iou in ious.items()))
+
+
+def score_unseen() -> dict[str, NDArray[np.int64]]:
+    """Return confusion over `UNSEEN_SEEDS` of the shipped models: ``all``, ``aerial``, and ``shuffled`` days."""
+    lessons = _lessons(UNSEEN_SEEDS, years=1)
+    networks = {sensors: load_shipped(sensors) for sensors in CARDS}
+    answers = {"all": ("all", True), "aerial": ("aerial", True), "shuffled": ("all", False)}
+    found = {}
+    for name, (sensors, in_season) in answers.items():
+        card, network = networks[sensors]
+        parts = [confusion(network, card, lesson, in_season=in_season) for lesson in lessons]
+        found[name] = np.sum(parts, axis=0)
+    return found
+
+
+def _lessons(seeds: Sequence[int], *, years: int) -> list[Lesson]:
+    height, width = TRAIN_SHAPE
+    return [prepare(make_scene(seed, height=height, width=width), years=years) for seed in seeds]
 
 
 def main() -> None:
-    """Train, save, load again and score on the demo's scene."""
-    parser = argparse.ArgumentParser(description="Train the demo's model and score it on the demo's scene.")
-    parser.add_argument("--out", type=Path, default=WEIGHTS, help="where the weights go")
-    parser.add_argument("--score-only", action="store_true", help="score the weights that are there")
+    """Train and save one model, or score both on scenes that training has not seen."""
+    parser = argparse.ArgumentParser(description="Train a model of the demo, or score both on unseen scenes.")
+    parser.add_argument("--sensors", choices=sorted(CARDS), default="all", help="what the model sees")
+    parser.add_argument("--out", type=Path, help="where the weights go; by default to their place in the package")
+    parser.add_argument("--score", action="store_true", help="train nothing, score the weights that are there")
     chosen = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(mode=True)
-    if not chosen.score_only:
-        height, width = TRAIN_SHAPE
-        lessons = [prepare(make_scene(seed, height=height, width=width)) for seed in TRAIN_SEEDS]
-        model = train(lessons, cycles=CYCLES)
-        state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-        save_file(state, chosen.out)
-    learnt = build_model()
-    learnt.load_state_dict(load_file(chosen.out))
-    _log.info("%s: sha256 %s", chosen.out.name, hashlib.sha256(chosen.out.read_bytes()).hexdigest())
-    height, width = DEMO_SHAPE
-    log_scores(confusion(learnt.eval(), prepare(make_scene(DEMO_SEED, height=height, width=width))))
+    if chosen.score:
+        for name, matrix in score_unseen().items():
+            log_scores(name, matrix)
+        return
+    card = read_card(CARDS[chosen.sensors])
+    network = train(_lessons(TRAIN_SEEDS, years=YEARS), card, first_sight=FIRST_SIGHT, cycle=CYCLE)
+    path = chosen.out or Path(str(card.weights.file))
+    save_half(network, path)
+    _log.info("%s: sha256 %s", path.name, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 if __name__ == "__main__":

@@ -12,12 +12,22 @@ from torch import Tensor, nn
 from landweave.errors import CardError, WeightsError
 from landweave.models._layers import resized
 from landweave.models._torchvision import smp
-from landweave.models.card import ExportedBuilder, Flair1Builder, Flair2Builder, FlairHubBuilder, ModelCard, SmpBuilder
+from landweave.models.card import (
+    ExportedBuilder,
+    Flair1Builder,
+    Flair2Builder,
+    FlairHubBuilder,
+    FusedBuilder,
+    ModelCard,
+    SmpBuilder,
+)
 from landweave.models.exported import load_exported
 from landweave.models.flair1 import AERIAL, Flair1, Flair1Spec
 from landweave.models.flair2 import Flair2, Flair2Spec
 from landweave.models.flair_hub import FlairHub, FlairHubSpec, Modality, Task
+from landweave.models.fused import Fused, FusedSpec
 from landweave.models.resizing import resized_tables
+from landweave.models.utae import UtaeSpec
 from landweave.models.weights import load_weights
 
 
@@ -109,6 +119,8 @@ def _bare(card: ModelCard, window: int) -> nn.Module:
     builder = card.builder
     if isinstance(builder, SmpBuilder):
         return Joined(_smp(card, builder), tuple(card.inputs), card.task())
+    if isinstance(builder, FusedBuilder):
+        return Fused(_smp(card, builder), _fused_spec(card, builder))
     if isinstance(builder, FlairHubBuilder):
         return FlairHub(_flair_hub_spec(card, builder, window))
     if isinstance(builder, Flair1Builder):
@@ -118,7 +130,7 @@ def _bare(card: ModelCard, window: int) -> nn.Module:
     raise CardError(f"Model {card.name} is a program of torch.export: it is loaded from its .pt2 file, not built.")
 
 
-def _smp(card: ModelCard, builder: SmpBuilder) -> nn.Module:
+def _smp(card: ModelCard, builder: SmpBuilder | FusedBuilder) -> nn.Module:
     architecture = getattr(smp, builder.architecture, None)
     if not (isinstance(architecture, type) and issubclass(architecture, nn.Module)):
         raise CardError(
@@ -129,9 +141,10 @@ def _smp(card: ModelCard, builder: SmpBuilder) -> nn.Module:
     unknown = sorted(set(builder.arguments) - set(inspect.signature(architecture).parameters))
     if unknown and not str(builder.arguments.get("encoder_name")).startswith("tu-"):
         raise CardError(f"Model {card.name} gives {builder.architecture} arguments it has not: {', '.join(unknown)}.")
-    channels = sum(len(spec.bands) for spec in card.inputs.values())
     try:
-        return architecture(encoder_weights=None, in_channels=channels, classes=len(card.legend()), **builder.arguments)
+        return architecture(
+            encoder_weights=None, in_channels=_channels(card), classes=len(card.legend()), **builder.arguments
+        )
     except (TypeError, ValueError, KeyError, RuntimeError) as error:
         raise CardError(f"Model {card.name} cannot be built as {builder.architecture}: {error}") from error
 
@@ -164,6 +177,27 @@ def _images(card: ModelCard) -> tuple[str, ...]:
 
 def _channels(card: ModelCard) -> int:
     return sum(len(card.inputs[name].bands) for name in _images(card))
+
+
+def _fused_spec(card: ModelCard, builder: FusedBuilder) -> FusedSpec:
+    shape = builder.series
+    return FusedSpec(
+        images=_images(card),
+        series={
+            name: UtaeSpec(
+                channels=len(spec.bands),
+                encoder_widths=shape.widths,
+                decoder_widths=shape.widths,
+                score_widths=(shape.answer,),
+                heads=shape.heads,
+                model_width=shape.model_width,
+            )
+            for name, spec in card.inputs.items()
+            if spec.dates is not None
+        },
+        stages=builder.stages,
+        task=card.task(),
+    )
 
 
 def _flair1(card: ModelCard, builder: Flair1Builder) -> nn.Module:

@@ -1,0 +1,138 @@
+"""A year over a scene: the same for its seed, even over even ground, and of the season that its day says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from landweave.demo.landuse import CROP_CODES, SEASONAL
+from landweave.demo.phenology import LOOKS, OPTICAL_BANDS, Stand, backscatter_db, reflectance
+from landweave.demo.scene import CLASS_CODES, Scene, make_scene
+from landweave.demo.season import YEAR, Air, Place, Season, Sky, make_season
+from landweave.timeseries import PixelState
+
+DAYS = np.arange(0, 365, 1.0)
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(9, height=768, width=768)
+
+
+@pytest.fixture(scope="module")
+def season(scene: Scene) -> Season:
+    return make_season(scene, 4)
+
+
+def place(size: int = 14) -> Place:
+    return Place.of_window(3.0, 5.0, size=size, pixel_m=10.24)
+
+
+def under_clear_sky(season: Season) -> Season:
+    clear = tuple(Air(sky=Sky.CLEAR, depth=np.full_like(air.depth, -9)) for air in season.air)
+    return replace(season, air=clear)
+
+
+def test_every_class_has_a_look() -> None:
+    assert set(LOOKS) == set(CLASS_CODES)
+
+
+def test_the_same_seed_gives_the_same_bits(scene: Scene, season: Season) -> None:
+    again = make_season(scene, 4)
+    assert again.days == season.days
+    first, second = (each.optical(place(), np.random.default_rng(1)) for each in (season, again))
+    assert first.values.tobytes() == second.values.tobytes()
+    assert first.state.tobytes() == second.state.tobytes()
+    echoes = (each.radar("ascending", place(), np.random.default_rng(1)) for each in (season, again))
+    assert next(echoes).tobytes() == next(echoes).tobytes()
+
+
+def test_years_differ(scene: Scene, season: Season) -> None:
+    assert make_season(scene, 5).days != season.days
+
+
+def test_dates_ascend_within_the_year(season: Season) -> None:
+    for days in (season.days, *season.passes.values()):
+        assert 15 <= len(days) <= 30
+        assert list(days) == sorted(set(days))
+        assert {str(day)[:4] for day in days} == {str(YEAR)}
+
+
+def test_shares_are_the_mean_of_the_truth_below(scene: Scene, season: Season) -> None:
+    """Against counting every pixel of 0.2 m: pixels of 10 m on whole ones, eight points a side against fifty."""
+    shares = season._shares(Place.of_window(0, 0, size=12, pixel_m=10.0), len(season.light))
+    assert np.allclose(shares.sum(1), 1)
+    codes = np.array([int(np.flatnonzero(season.kind_of == kind)[0]) % 64 for kind in range(shares.shape[1])])
+    for code in np.unique(scene.truth):
+        counted = (scene.truth[:600, :600] == code).reshape(12, 50, 12, 50).mean((1, 3)).ravel()
+        assert np.abs(shares[:, codes == code].sum(1) - counted).mean() < 0.02
+
+
+def test_a_coarser_pixel_is_the_mean_of_finer_ones(season: Season) -> None:
+    fine, coarse = (
+        season._mixed(season.light, Place.of_window(0, 0, size=size, pixel_m=pixel_m))
+        for size, pixel_m in ((24, 5.0), (12, 10.0))
+    )
+    means = fine.reshape(*fine.shape[:2], 12, 2, 12, 2).mean((3, 5))
+    assert np.corrcoef(means.ravel(), coarse.ravel())[0, 1] > 0.99
+
+
+def test_nothing_hides_the_ground_under_a_clear_sky(season: Season) -> None:
+    seen = under_clear_sky(season).optical(place(), np.random.default_rng(0))
+    assert (seen.state == PixelState.CLEAR).all()
+    assert 0 < seen.values.max() < 6000
+
+
+def test_clouds_are_bright_and_shadows_dark(season: Season) -> None:
+    whole = Place.of_window(0, 0, size=15, pixel_m=10.24)
+    blue = OPTICAL_BANDS.index("B2")
+    seen, bare = (each.optical(whole, np.random.default_rng(0)) for each in (season, under_clear_sky(season)))
+    gain = seen.values[:, blue] - bare.values[:, blue]
+    assert {PixelState.CLEAR, PixelState.CLOUD, PixelState.SHADOW} <= set(np.unique(seen.state).tolist())
+    assert np.median(gain[seen.state == PixelState.CLOUD]) > 1500
+    assert np.median(gain[seen.state == PixelState.SHADOW]) < -100
+    assert np.abs(gain[seen.state == PixelState.CLEAR]).max() < 1
+
+
+def test_crops_of_season_differ_in_their_season_only() -> None:
+    """Greenness of each pair on the day of the flight and at its widest apart."""
+    for one, other in (SEASONAL[:2], SEASONAL[2:]):
+        ndvi = []
+        for crop in (one, other):
+            light = reflectance(LOOKS[CROP_CODES[crop]], Stand(), DAYS)
+            ndvi.append((light[:, 6] - light[:, 2]) / (light[:, 6] + light[:, 2]))
+        apart = np.abs(ndvi[0] - ndvi[1])
+        assert apart.max() > 0.4
+        assert apart[195:200].max() < 0.1
+
+
+def test_a_late_parcel_is_its_kind_later() -> None:
+    wheat = LOOKS[CROP_CODES["wheat"]]
+    on_time, late = (reflectance(wheat, Stand(late=days), DAYS) for days in (0.0, 7.0))
+    assert np.allclose(late[7:300], on_time[:293])
+
+
+def test_rain_brightens_bare_soil_and_not_a_wood() -> None:
+    wet, dry = np.full(2, 2.0), np.zeros(2)
+    day = np.array([20.0, 30.0])
+    gain = {
+        code: (backscatter_db(LOOKS[code], Stand(), day, wet) - backscatter_db(LOOKS[code], Stand(), day, dry)).mean()
+        for code in (5, 13)
+    }
+    assert gain[5] == pytest.approx(2.0)
+    assert gain[13] < 0.3
+
+
+def test_speckle_has_the_mean_of_the_ground_and_its_looks(season: Season) -> None:
+    echo = season._mixed(season.echo["descending"], place())
+    seen = season.radar("descending", place(), np.random.default_rng(3), looks=4)
+    ratio = seen / (echo * (1 + 0.08 * season._vigour(place())))
+    assert ratio.mean() == pytest.approx(1, abs=0.02)
+    assert ratio.std() == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_flatter_look_is_darker(season: Season) -> None:
+    means = {orbit: 10 * np.log10(season.echo[orbit][:, :, 0].mean()) for orbit in season.passes}
+    assert means["descending"] < means["ascending"] + 0.3

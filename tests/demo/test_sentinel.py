@@ -1,0 +1,167 @@
+"""The catalog is one that tools of the field read, and its pixels, brought back to the scene, are the season's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pystac
+import pytest
+import rasterio
+from pystac.validation.local_validator import get_local_schema_cache
+from referencing import Registry, Resource
+
+from landweave.demo.files import LEFT_PX, TOP_PX
+from landweave.demo.phenology import OPTICAL_BANDS, RADAR_BANDS
+from landweave.demo.scene import Scene, make_scene
+from landweave.demo.season import Place, Season, make_season
+from landweave.demo.sentinel import (
+    BEYOND_M,
+    CATALOG,
+    OFFSET,
+    OFFSET_FROM,
+    SENTINEL1,
+    SENTINEL2,
+    ground_of,
+    scene_classes,
+    write_sentinel,
+)
+from landweave.grid import Grid
+from landweave.ports import Series
+from landweave.sources.stac.records import Found
+from landweave.sources.stac.search import StacQuery, search
+from landweave.sources.stac.series import StacSeries
+from landweave.timeseries import PixelState
+
+SIDE = 640
+ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(9, height=SIDE, width=SIDE)
+
+
+@pytest.fixture(scope="module")
+def season(scene: Scene) -> Season:
+    return make_season(scene, 4)
+
+
+@pytest.fixture(scope="module")
+def folder(season: Season, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sentinel")
+    assert write_sentinel(season, folder) == folder / CATALOG
+    return folder
+
+
+@pytest.fixture(scope="module")
+def items(folder: Path) -> list[pystac.Item]:
+    return list(pystac.Catalog.from_file(str(folder / CATALOG)).get_items(recursive=True))
+
+
+def found(folder: Path, modality: str) -> Found:
+    radar = modality.startswith("SENTINEL1")
+    query = StacQuery(
+        catalog=str(folder / CATALOG),
+        collections=(SENTINEL1 if radar else SENTINEL2,),
+        dates="2022-01-01/2022-12-31",
+        modality=modality,
+        bands=RADAR_BANDS if radar else OPTICAL_BANDS,
+        quantity="sigma0" if radar else None,
+    )
+    return search(query, ground_of((SIDE, SIDE)).lonlat())
+
+
+def read(folder: Path, modality: str) -> tuple[Series, Place]:
+    """Every date on pixels of 10.24 m over the scene, and where those lie."""
+    left, top = LEFT_PX / 5, TOP_PX / 5
+    grid = Grid.from_bounds((left + 11, top - 111, left + 111, top - 11), crs="EPSG:2154", resolution=10.24)
+    dates = found(folder, modality)
+    bands = RADAR_BANDS if modality.startswith("SENTINEL1") else OPTICAL_BANDS
+    series = StacSeries.open(dates, modality=modality, bands=bands, grid=grid)
+    y, x = np.meshgrid(top - grid.y, grid.x - left, indexing="ij")
+    return series.read(grid, bands, range(len(series.steps))), Place(x=x, y=y, pixel_m=10.24)
+
+
+def test_items_are_valid_stac(items: list[pystac.Item]) -> None:
+    schemas = get_local_schema_cache()
+    registry: Registry = Registry().with_resources((url, Resource.from_contents(each)) for url, each in schemas.items())
+    validator = jsonschema.Draft7Validator(schemas[ITEM_SCHEMA], registry=registry)
+    for item in items:
+        validator.validate(item.to_dict())
+
+
+def test_every_file_is_where_its_item_says(items: list[pystac.Item]) -> None:
+    for item in items[::9]:
+        for asset in item.assets.values():
+            with rasterio.open(asset.get_absolute_href()) as file:
+                assert file.crs.to_string() == item.properties["proj:code"]
+                assert list(file.transform)[:6] == asset.extra_fields["proj:transform"]
+                assert list(file.shape) == asset.extra_fields["proj:shape"]
+                assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+
+
+def test_every_date_and_pass_is_found(folder: Path, season: Season) -> None:
+    for modality, days in (
+        ("SENTINEL2_TS", season.days),
+        ("SENTINEL1-ASC_TS", season.passes["ascending"]),
+        ("SENTINEL1-DESC_TS", season.passes["descending"]),
+    ):
+        strips = found(folder, modality).strips
+        assert [strip.step.time.astype("datetime64[D]") for strip in strips] == list(days)
+
+
+def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, items: list[pystac.Item]) -> None:
+    strip = found(folder, "SENTINEL2_TS").strips[-1]
+    assert [scene.tile for scene in strip.scenes] == ["31TCJ", "31TDJ"]
+    with (
+        rasterio.open(strip.scenes[0].assets["B8"].href) as west,
+        rasterio.open(strip.scenes[1].assets["B8"].href) as east,
+    ):
+        shared = round((west.bounds.right - east.bounds.left) / 10)
+        assert 10 < shared < west.width
+        assert (west.read(1)[:, -shared:] == east.read(1)[:, :shared]).all()
+
+
+def test_the_offset_begins_within_the_year(folder: Path) -> None:
+    decided = {
+        strip.step.time >= OFFSET_FROM: strip.scenes[0].offset_decision
+        for strip in found(folder, "SENTINEL2_TS").strips
+    }
+    assert decided == {False: "none in 03.01", True: f"raw: -{OFFSET} applied here"}
+
+
+def test_reflectance_comes_back_as_the_season_has_it(folder: Path, season: Season) -> None:
+    """Read through the catalog and UTM, against the season drawn straight on the map's pixels."""
+    series, place = read(folder, "SENTINEL2_TS")
+    drawn = season.optical(place, np.random.default_rng(0))
+    assert (series.state == drawn.state).mean() > 0.95
+    clear = (series.state == PixelState.CLEAR) & (drawn.state == PixelState.CLEAR)
+    for band in range(len(OPTICAL_BANDS)):
+        got, wanted = series.values[:, band][clear].astype(float), drawn.values[:, band][clear]
+        assert got.mean() == pytest.approx(float(wanted.mean()), rel=0.04, abs=10)
+        assert np.corrcoef(got, wanted)[0, 1] > 0.6
+    assert all(abs(series.values[date, 0][here].mean() - 600) < 500 for date, here in enumerate(clear) if here.any())
+
+
+def test_backscatter_comes_back_in_linear_power(folder: Path, season: Season) -> None:
+    series, place = read(folder, "SENTINEL1-DESC_TS")
+    drawn = season.radar("descending", place, np.random.default_rng(0))
+    assert (series.state == PixelState.CLEAR).all()
+    assert series.values.mean((0, 2, 3)) == pytest.approx(drawn.mean((0, 2, 3)), rel=0.06)
+
+
+def test_files_reach_beyond_the_scene_for_windows_at_its_edge() -> None:
+    ground = ground_of((SIDE, SIDE))
+    assert (ground.right - ground.left, ground.top - ground.bottom) >= (SIDE / 5 + 2 * BEYOND_M,) * 2
+    assert not {side % 60 for side in (ground.left, ground.top, ground.right, ground.bottom)} - {0}
+
+
+def test_scene_classes_tell_the_states_back() -> None:
+    values = np.full((10, 1, 5), 500, np.float32)
+    values[6, 0, 3] = 3000
+    state = np.array(
+        [[PixelState.CLOUD, PixelState.SNOW, PixelState.SHADOW, PixelState.CLEAR, PixelState.CLEAR]], np.uint8
+    )
+    assert scene_classes(values, state).tolist() == [[9, 11, 3, 4, 5]]
