@@ -120,7 +120,7 @@ class _Assembly:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.ground = Ground(config)
+        self.ground = Ground(config, config.model)
 
     def run(self) -> MapRun:
         """The whole."""
@@ -307,6 +307,12 @@ class _Assembly:
             notes.append(
                 f"the model is fed pixels of {float(self.ground.pixels.resolution):g} m, it was trained on "
                 f"{float(self.ground.card.base_pixel):g} m"
+            )
+        cube, reach = self.config.cube, size * float(self.ground.pixels.resolution)
+        if cube and self.ground.series and cube.margin_m < reach:
+            notes.append(
+                f"windows reach up to {reach:g} m beyond the area and the cube keeps {cube.margin_m:g} m: beyond them "
+                f"nothing is acquired (cube.margin_m)"
             )
         return tuple(notes)
 

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
+from typing import TypeVar
 
-from landweave.config import CampaignYear, Config, CubeInput, ElevationInput, Input, MosaicInput, StacInput
+from landweave.config import (
+    CampaignYear,
+    CubeConfig,
+    CubeInput,
+    ElevationInput,
+    Input,
+    ModelSection,
+    MosaicInput,
+    StacInput,
+)
 from landweave.deliveries import mosaic_spec, open_source
 from landweave.errors import ConfigError, InputError
 from landweave.formats.area import PolygonArea
@@ -28,6 +38,8 @@ from landweave.steps.map_inputs import AnyInput, MapInput, MapSeries, own_pixels
 from landweave.store.series import CubeRaster, CubeSeries
 from landweave.timeseries import DatesRule
 
+S = TypeVar("S", bound=CubeSeries | CubeRaster)
+
 PIXEL_TOLERANCE = Fraction(1, 100)
 """How far the pixels fed to a model may be from those of its card without a word from the user."""
 
@@ -35,16 +47,17 @@ PIXEL_TOLERANCE = Fraction(1, 100)
 class Ground:
     """The ground of one configuration; each part is resolved once, when it is first needed."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: CubeConfig, model: ModelSection) -> None:
         self.config = config
+        self.model = model
 
     @cached_property
     def card(self) -> ModelCard:
         """The model's contract, with the codings the user states and the liberties they take."""
         card = self._published
-        if self.config.model.resize_tables:
+        if self.model.resize_tables:
             card = with_resized_tables(card)
-        coding = self.config.model.coding
+        coding = self.model.coding
         if coding is None:
             return card
         return card.with_coding(coding if coding == "delivered" else HeightCoding(**coding.model_dump()))
@@ -52,7 +65,7 @@ class Ground:
     @cached_property
     def _published(self) -> ModelCard:
         """The card; of a model without fine inputs on their pixels, unless the grid asks for its own finer ones."""
-        name = self.config.model.card
+        name = self.model.card
         card = find_card(self.config.path(name) if name.endswith((".yaml", ".yml")) else name)
         asked = self.config.grid.resolution
         is_coarse = card.input_pixel > card.base_pixel
@@ -81,11 +94,11 @@ class Ground:
         else:
             grid = Grid(
                 crs=canonical_crs(section.crs),
-                resolution=exact(section.resolution or self.config.model.pixel or self.card.base_pixel),
+                resolution=exact(section.resolution or self.model.pixel or self.card.base_pixel),
                 extent=Extent.of((0, 1), (0, 1)),
                 anchor_xy=(exact(section.anchor[0]), exact(section.anchor[1])),
             )
-        wanted = exact(self.config.model.pixel or self.card.base_pixel)
+        wanted = exact(self.model.pixel or self.card.base_pixel)
         if abs(grid.resolution / wanted - 1) > PIXEL_TOLERANCE:
             raise ConfigError(
                 f"The grid has pixels of {float(grid.resolution):g} m, the model is fed {float(wanted):g} m: leave out "
@@ -124,13 +137,24 @@ class Ground:
         """Inputs of kind cube."""
         sections = self.config.inputs.items()
         return {
-            name: open_group(name, section, self.config) for name, section in sections if isinstance(section, CubeInput)
+            name: self._fitting(name, open_group(name, section, self.config))
+            for name, section in sections
+            if isinstance(section, CubeInput)
         }
+
+    def _fitting(self, name: str, stored: S) -> S:
+        """``stored``, once its pixels are sure to be those that the model is fed."""
+        if name in self.card.inputs:  # what the model has no use for is refused by its name
+            stored.own_extent(self._own_pixels(name))
+        return stored
+
+    def _own_pixels(self, name: str) -> Grid:
+        return replace(self.pixels, resolution=self.pixels.resolution * self._factor(name))
 
     def _open_image(self, name: str, section: MosaicInput | ElevationInput, ground: Grid) -> Source:
         aligned = find_group(self.config, name) if section.align else None
         if isinstance(aligned, CubeRaster):
-            return aligned
+            return self._fitting(name, aligned)
         factor = self._factor(name)
         if factor.denominator != 1:
             raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
@@ -187,11 +211,12 @@ class Ground:
             return stored
         assert isinstance(section, StacInput)
         spec = self.card.inputs[name]
-        own = replace(self._searched, resolution=self.pixels.resolution * self._factor(name))
+        own = self._own_pixels(name)
         wanted = Wanted(
             bands=spec.names, grid=own.with_extent(own.covering(self._searched.bounds)), quantity=spec.quantity
         )
-        return open_dates(name, section, self.config, wanted)
+        found = open_dates(name, section, self.config, wanted)
+        return self._fitting(name, found) if isinstance(found, CubeSeries) else found
 
     @cached_property
     def _searched(self) -> Grid:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import cast
 
 import shapely
 
 from landweave.aligning import AlignPart
-from landweave.config import Config, CubeConfig, CubeInput, CubeSection, ElevationInput, Input, MosaicInput, StacInput
+from landweave.config import CubeConfig, CubeInput, CubeSection, ElevationInput, Input, MosaicInput, Number, StacInput
 from landweave.deliveries import open_source
 from landweave.errors import ConfigError
 from landweave.formats.area import PolygonArea
@@ -75,7 +76,7 @@ class _Weaving:
     def __init__(self, config: CubeConfig) -> None:
         self.config = config
         # With a model, its card says what is wanted, and its imagery where.
-        self.ground = Ground(config) if isinstance(config, Config) else None
+        self.ground = Ground(config, config.model) if config.model else None
 
     def weave(self) -> Weave:
         """The whole."""
@@ -113,7 +114,11 @@ class _Weaving:
 
     @property
     def _crs(self) -> str:
-        return self.ground.pixels.crs if self.ground else canonical_crs(self.config.grid.crs)
+        if self.ground:
+            return self.ground.pixels.crs
+        if self.config.grid.crs is None:
+            raise ConfigError("grid.own needs a model, which says which pixels it wants: without one, state grid.crs.")
+        return canonical_crs(self.config.grid.crs)
 
     @property
     def _bounds(self) -> tuple[float, float, float, float]:
@@ -153,11 +158,19 @@ class _Weaving:
         if stated is None and spec is None:
             raise ConfigError(f"{name} has no pixel size: no model says it, so set inputs.{name}.resolution.")
         if stated is not None and spec is not None and exact(stated) != spec.pixel:
-            raise ConfigError(f"{name} is to have pixels of {stated} m, and the model wants {float(spec.pixel):g} m.")
+            raise ConfigError(
+                f"{name} is to have pixels of {float(exact(stated)):g} m, the model wants {float(spec.pixel):g} m: "
+                f"leave out inputs.{name}.resolution."
+            )
         grid = Grid(
             crs=self._crs,
-            resolution=exact(stated) if stated is not None else cast("InputSpec", spec).pixel,
+            resolution=self._fed(spec) if spec else exact(cast("Number", stated)),
             extent=Extent.of((0, 1), (0, 1)),
             anchor_xy=self.ground.pixels.anchor_xy if self.ground else (exact(anchor[0]), exact(anchor[1])),
         )
         return grid.with_extent(grid.covering(self.area.bounds))
+
+    def _fed(self, spec: InputSpec) -> Fraction:
+        """Pixels as the map will want them: the card's, on a grid of its own as much larger as base pixels are."""
+        assert self.ground is not None  # a card was there to give ``spec``
+        return spec.pixel * self.ground.pixels.resolution / self.ground.card.base_pixel

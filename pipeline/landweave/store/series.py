@@ -231,12 +231,12 @@ class _Stored:
                 version=tile.checksum,
                 format=FORMAT_NAME,
             )
-            for tile in self.reader.stored(self.shards, self._ours(grid))
+            for tile in self.reader.stored(self.shards, self.own_extent(grid))
         )
 
     def cost(self, grid: Grid) -> ReadCost:
         """Bytes and pixels x bands of the chunks that touch ``grid``, from the sizes in the ledgers."""
-        template, wanted = self.group.template, self._ours(grid)
+        template, wanted = self.group.template, self.own_extent(grid)
         chunk = template.chunk
         read, decoded = 0.0, 0
         for tile in self.reader.stored(self.shards, wanted):
@@ -248,8 +248,14 @@ class _Stored:
             decoded += pixels * len(template.bands) * here
         return ReadCost(bytes=round(read), decoded_pixels={FORMAT_NAME: decoded} if decoded else {})
 
-    def _ours(self, grid: Grid) -> Extent:
-        """The extent of ``grid``, once it is sure to count the group's pixels."""
+    def own_extent(self, grid: Grid) -> Extent:
+        """The extent of ``grid``, once it is sure to count the group's pixels.
+
+        Raises
+        ------
+        InputError
+            When it counts others.
+        """
         if grid.with_extent(self.group.grid.extent) != self.group.grid:
             raise InputError(
                 f"{self.modality} in {self.group.target} has pixels of {float(self.group.grid.resolution):g} m in "
@@ -341,7 +347,7 @@ class CubeSeries(_Stored):
         ReadError
             When a tile is not aligned yet, or cannot be read.
         """
-        part = self._ours(grid).intersect(self.group.grid.extent)
+        part = self.own_extent(grid).intersect(self.group.grid.extent)
         values = np.zeros((len(steps), len(bands), *grid.shape), self.dtype)
         state = np.zeros((len(steps), *grid.shape), np.uint8)
         if part.size:
@@ -382,7 +388,7 @@ class CubeRaster(_Stored):
         ReadError
             When a tile is not aligned yet, or cannot be read.
         """
-        part = self._ours(grid).intersect(self.group.grid.extent)
+        part = self.own_extent(grid).intersect(self.group.grid.extent)
         values, valid = np.zeros((len(bands), *grid.shape), self.dtype), np.zeros(grid.shape, np.bool_)
         if part.size:
             here = part.slices_in(grid.extent)
