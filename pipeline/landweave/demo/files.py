@@ -26,8 +26,9 @@ from scipy import ndimage
 
 from landweave.demo.scene import UNKNOWN, Scene
 
-LEFT_PX, TOP_PX = 2_800_067, 31_401_037
-"""Upper left corner of the scene, in pixels of 0.2 m from the origin of EPSG:2154."""
+LEFT_PX, TOP_PX = 2_800_195, 31_400_365
+"""Upper left corner of the scene, in pixels of 0.2 m from the origin of EPSG:2154: on no whole metre, and little past
+a corner of the lattice that maps are cut on, so that the demo's blocks are full ones."""
 
 PIXELS_PER_M = 5
 TILE_PX = 1024

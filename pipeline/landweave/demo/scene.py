@@ -20,10 +20,10 @@ from landweave.demo.relief import dig, draw_river, shape_terrain
 from landweave.demo.render import render
 from landweave.demo.ways import paint_pond, paint_river, paint_ways, pond_edge
 
-DEMO_SEED = 31
-"""The scene that the demo maps; the demo's model has never seen it."""
+DEMO_SEED = 34
+"""The scene that the demo maps: several fields of every crop; the demo's models have never seen it."""
 
-DEMO_SHAPE = (4300, 4700)
+DEMO_SHAPE = (4300, 4500)
 """Height and width of the demo's scene, in pixels of 0.2 m."""
 
 _SURFACES = (0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 11, 12, 13, 14)

@@ -16,7 +16,7 @@ from landweave.errors import CardError
 from landweave.legend import LandClass
 from landweave.models._torchvision import smp, timm
 from landweave.models.builders import build
-from landweave.models.card import ExportedBuilder, FlairHubBuilder, ModelCard, SmpBuilder
+from landweave.models.card import ExportedBuilder, FlairHubBuilder, FusedBuilder, ModelCard, SmpBuilder
 from landweave.models.inputs import Band, HeightCoding, InputSpec
 from landweave.models.weights import file_sha256
 
@@ -167,11 +167,11 @@ def _class(land_class: LandClass) -> dict[str, Any]:
 
 def _architecture(card: ModelCard) -> str:
     builder = card.builder
-    if isinstance(builder, SmpBuilder):
+    series = " and U-TAE" if any(spec.dates for spec in card.inputs.values()) else ""
+    if isinstance(builder, SmpBuilder | FusedBuilder):
         encoder = builder.arguments.get("encoder_name", "resnet34")
-        return f"{builder.architecture} with {encoder} (segmentation-models-pytorch {smp.__version__})"
+        return f"{builder.architecture} with {encoder} (segmentation-models-pytorch {smp.__version__}){series}"
     if isinstance(builder, FlairHubBuilder):
-        series = " and U-TAE" if any(spec.dates for spec in card.inputs.values()) else ""
         return f"FLAIR-HUB: UPerNet with {builder.encoder} (timm {timm.__version__}){series}"
     names = {"exported": "program of torch.export", "flair1": "U-Net with ResNet-34", "flair2": "U-T&T"}
     return names[builder.kind]
