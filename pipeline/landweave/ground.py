@@ -260,14 +260,7 @@ class Ground:
     @cached_property
     def area(self) -> PolygonArea | None:
         """Ground to be written; None for all the imagery."""
-        section = self.config.area
-        if section is None:
-            return None
-        crs = self.pixels.crs
-        if section.bounds is not None:
-            return PolygonArea.of_bounds(section.bounds)
-        path = self.config.path(str(section.file))
-        return PolygonArea(read_area(path, where=section.where, layer=section.layer, crs=crs))
+        return configured_area(self.config, self.pixels.crs)
 
     @cached_property
     def _imagery(self) -> Extent:
@@ -289,6 +282,16 @@ class Ground:
     def _told(self) -> str:
         grid = self.pixels
         return "; ".join(f"{name} covers {_rounded(source.footprint(grid))}" for name, source in self.sources.items())
+
+
+def configured_area(config: CubeConfig, crs: str) -> PolygonArea | None:
+    """The area of a configuration in ``crs``; None where it has none."""
+    section = config.area
+    if section is None:
+        return None
+    if section.bounds is not None:
+        return PolygonArea.of_bounds(section.bounds)
+    return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
 
 
 def _told_dates(source: SeriesSource) -> str:

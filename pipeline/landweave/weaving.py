@@ -8,16 +8,13 @@ from fractions import Fraction
 from functools import cached_property
 from typing import cast
 
-import shapely
-
 from landweave.aligning import AlignPart
 from landweave.config import CubeConfig, CubeInput, CubeSection, ElevationInput, Input, MosaicInput, Number, StacInput
 from landweave.deliveries import open_source
 from landweave.errors import ConfigError
 from landweave.formats.area import PolygonArea
-from landweave.formats.vector import read_area
 from landweave.grid import Grid, canonical_crs, exact
-from landweave.ground import Ground
+from landweave.ground import Ground, configured_area
 from landweave.lattice import Extent
 from landweave.models.inputs import InputSpec
 from landweave.satellites import Wanted, cube_target, open_catalog
@@ -104,13 +101,8 @@ class _Weaving:
     @cached_property
     def area(self) -> PolygonArea:
         """The map's ground and the margin around it."""
-        section = self.config.area
-        if section is not None and section.file is not None:
-            path = self.config.path(section.file)
-            shape = read_area(path, where=section.where, layer=section.layer, crs=self._crs)
-        else:
-            shape = shapely.box(*self._bounds)
-        return PolygonArea(shape.buffer(self.cube.margin_m, join_style="mitre"))
+        found = configured_area(self.config, self._crs) or PolygonArea.of_bounds(self._imagery)
+        return PolygonArea(found.geometry.buffer(self.cube.margin_m, join_style="mitre"))
 
     @property
     def _crs(self) -> str:
@@ -121,10 +113,7 @@ class _Weaving:
         return canonical_crs(self.config.grid.crs)
 
     @property
-    def _bounds(self) -> tuple[float, float, float, float]:
-        section = self.config.area
-        if section is not None and section.bounds is not None:
-            return section.bounds
+    def _imagery(self) -> tuple[float, float, float, float]:
         if self.ground is None or not self.ground.images:
             raise ConfigError("There is no area and no imagery: say what to align, as area: {bounds: …}.")
         return self.ground.grid.bounds

@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from landweave.errors import ConfigError, ReadError
+from landweave.errors import ReadError
 from landweave.grid import Grid
 from landweave.lattice import Extent
 from landweave.ports import Raster, ReadCost, Scene
 from landweave.sources.alignment import Alignment, Frame, TileOffset, align, tile_offsets
 from landweave.sources.footprints import Tile, TileIndex, corners, index_tiles, refuse_unpaired
 from landweave.sources.resampling import Patch, resample
-from landweave.sources.spec import MosaicSpec
+from landweave.sources.spec import MosaicSpec, check_request
 from landweave.sources.taps import Filter
 from landweave.sources.tiles import TileReader
 from landweave.sources.warping import locate, pixels_per_pixel, window_of
@@ -158,7 +158,7 @@ class MosaicSource:
         ConfigError
             When the grid is of other pixels than the source was opened on, or a band is not one of `bands`.
         """
-        self._check_request(grid, bands)
+        check_request(self, grid, bands)
         best = self._blank(len(bands), grid.extent, self.dtype)
         for place, part in self._frames_under(grid):
             if self.alignment.pasted:
@@ -187,17 +187,6 @@ class MosaicSource:
     def offsets(self) -> list[TileOffset]:
         """How far each tile lies from the grid, in reading order."""
         return tile_offsets(self.index, self.alignment)
-
-    def _check_request(self, grid: Grid, bands: Sequence[str]) -> None:
-        mine, asked = self.grid, grid
-        if (mine.crs, mine.resolution, mine.anchor_xy) != (asked.crs, asked.resolution, asked.anchor_xy):
-            raise ConfigError(
-                f"{self.modality} was opened on pixels of {float(mine.resolution)} in {mine.crs[:40]} from "
-                f"{mine.anchor_xy}, read on {float(asked.resolution)} in {asked.crs[:40]} from {asked.anchor_xy}."
-            )
-        missing = [band for band in bands if band not in self.bands]
-        if missing or not bands:
-            raise ConfigError(f"{self.modality} has no band {missing or 'named'}: it has {list(self.bands)}.")
 
     @cached_property
     def _grounds(self) -> NDArray[np.int64]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from landweave.errors import ConfigError
+from landweave.grid import Grid
 
 Kernel = Literal["nearest", "bilinear", "cubic"]
 """Resampling kernels; all but ``nearest`` widen with the pixel when the grid is coarser than the tiles."""
@@ -82,3 +83,35 @@ class MosaicSpec:
     def __post_init__(self) -> None:
         if not self.bands:
             raise ConfigError(f"{self.modality} has no bands: name at least one.")
+
+
+class _Opened(Protocol):
+    """What `check_request` looks at: a source, and the grid it was opened on."""
+
+    @property
+    def modality(self) -> str: ...
+
+    @property
+    def bands(self) -> tuple[str, ...]: ...
+
+    @property
+    def grid(self) -> Grid: ...
+
+
+def check_request(source: _Opened, grid: Grid, bands: Sequence[str]) -> None:
+    """Refuse pixels that ``source`` was not opened on, and bands that it does not have.
+
+    Raises
+    ------
+    ConfigError
+        With both grids, or the bands.
+    """
+    mine, asked = source.grid, grid
+    if (mine.crs, mine.resolution, mine.anchor_xy) != (asked.crs, asked.resolution, asked.anchor_xy):
+        raise ConfigError(
+            f"{source.modality} was opened on pixels of {float(mine.resolution)} in {mine.crs[:40]} from "
+            f"{mine.anchor_xy}, read on {float(asked.resolution)} in {asked.crs[:40]} from {asked.anchor_xy}."
+        )
+    missing = [band for band in bands if band not in source.bands]
+    if missing or not bands:
+        raise ConfigError(f"{source.modality} has no band {missing or 'named'}: it has {list(source.bands)}.")

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ from landweave.store.cube_layout import TIME_COORDINATES, declare_arrays, encode
 from landweave.store.cube_template import FORMAT, FORMAT_VERSION, GroupTemplate, check_format
 from landweave.store.layout import check_georeference
 from landweave.store.ledgers import ZarrLedger, create_ledger
-from landweave.store.maps import ROOT, read_attributes, reread
+from landweave.store.maps import ROOT, consolidate, read_attributes, reread
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
 from landweave.store.template import versions
 from landweave.store.zarr_store import checksum64, zarr_store
@@ -399,20 +398,6 @@ def open_cube_store(target: Target) -> CubeStore:
     check_format(attributes)
     names = attributes["modalities"]
     return CubeStore(target=target, groups={name: _open_group(target, name) for name in names})
-
-
-def consolidate(target: Target) -> None:
-    """Gather all metadata in the root, in one object: who opens the store through it sees one moment of it.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be written.
-    """
-    with warnings.catch_warnings(), _writing(target, "write metadata"):
-        # Readers that do not know consolidated metadata of format 3 ignore it: nothing depends on it.
-        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
-        zarr.consolidate_metadata(zarr_store(target))
 
 
 def _open_group(target: Target, modality: str) -> CubeGroup:

@@ -124,13 +124,7 @@ class MapStore:
         OutputError
             When it cannot be written.
         """
-        with warnings.catch_warnings():
-            # Readers that do not know consolidated metadata of format 3 ignore it: nothing depends on it.
-            warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
-            try:
-                zarr.consolidate_metadata(zarr_store(self.target))
-            except REMOTE_ERRORS as error:
-                raise unwritable(self.target, "write metadata", error) from error
+        consolidate(self.target)
 
     def _opened(self, array: str) -> zarr.Array[Any]:
         return zarr.open_array(
@@ -165,6 +159,23 @@ class MapStore:
             )
         _, size, checksum = recorder.written[0]
         return WrittenObject(array=name, size=size, checksum=checksum)
+
+
+def consolidate(target: Target) -> None:
+    """Gather all metadata in the root, in one object: who opens the store through it sees one moment of it.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    with warnings.catch_warnings():
+        # Readers that do not know consolidated metadata of format 3 ignore it: nothing depends on it.
+        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
+        try:
+            zarr.consolidate_metadata(zarr_store(target))
+        except REMOTE_ERRORS as error:
+            raise unwritable(target, "write metadata", error) from error
 
 
 def create_map(target: Target, template: MapTemplate) -> MapStore:

@@ -21,7 +21,7 @@ from landweave.errors import ConfigError, InputError
 from landweave.grid import Grid
 from landweave.lattice import Extent
 from landweave.ports import ReadCost, Scene, Series
-from landweave.sources.spec import Kernel
+from landweave.sources.spec import Kernel, check_request
 from landweave.sources.stac.costs import price
 from landweave.sources.stac.files import file_facts, file_format
 from landweave.sources.stac.places import covered, ground_of, place_of, told_place, unite
@@ -228,7 +228,7 @@ class StacSeries:
         ConfigError
             When the grid is of other pixels than the series was opened on, or a band is not one of `bands`.
         """
-        self._check_request(grid, bands)
+        check_request(self, grid, bands)
         channels = [self.bands.index(band) for band in bands]
         values = np.zeros((len(steps), len(bands), *grid.shape), self.dtype)
         state = np.full((len(steps), *grid.shape), PixelState.NOT_ACQUIRED, np.uint8)
@@ -243,7 +243,7 @@ class StacSeries:
         that it belongs to. Reflectance x 10000 or linear power, 0 where nothing is measured.
         """
         grid, wanted = grid or self.grid, tuple(bands or self.bands)
-        self._check_request(grid, [band for band in wanted if band not in state_bands(self.clouds)] or self.bands)
+        check_request(self, grid, [band for band in wanted if band not in state_bands(self.clouds)] or self.bands)
         touching = {step: self._touching(step, grid) for step in range(len(self.strips))}
         scenes = tuple(scene for each in touching.values() for scene in each)
         if not scenes:
@@ -320,17 +320,6 @@ class StacSeries:
             return plane
         power = np.where(plane > 0, plane, np.float32(1))  # what is not measured is not taken over
         return np.float32(10) * np.log10(power)
-
-    def _check_request(self, grid: Grid, bands: Sequence[str]) -> None:
-        mine, asked = self.grid, grid
-        if (mine.crs, mine.resolution, mine.anchor_xy) != (asked.crs, asked.resolution, asked.anchor_xy):
-            raise ConfigError(
-                f"{self.modality} was opened on pixels of {float(mine.resolution)} in {mine.crs[:40]} from "
-                f"{mine.anchor_xy}, read on {float(asked.resolution)} in {asked.crs[:40]} from {asked.anchor_xy}."
-            )
-        missing = [band for band in bands if band not in self.bands]
-        if missing or not bands:
-            raise ConfigError(f"{self.modality} has no band {missing or 'named'}: it has {list(self.bands)}.")
 
 
 def _quantity_of(strips: Sequence[Strip], modality: str) -> str:
