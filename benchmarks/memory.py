@@ -1,8 +1,10 @@
-"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about five minutes).
+"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about ten minutes).
 
-A real worker behind its nanny maps 1, 4 and 16 blocks, each area in a process of its own. Its resident memory is
-looked at every few milliseconds; what counts is the peak beyond its memory after a first block, when libraries and
-model are there. It must not grow with the area, and be near what the plan said of inputs, sums, outputs and batch.
+A real worker behind its nanny maps areas of 16, 64 and 256 blocks, each in a process of its own. Its resident memory
+is looked at every few milliseconds; what counts is the peak beyond its memory after a first block, when libraries are
+there. It must not grow with the area, and be near what the plan said of inputs, sums, outputs, model and files. An
+area has 16 blocks at least, so that both threads come to hold a whole block at the same moment, and GDAL's cache is
+full, in each of them.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Watch:
             self.peak = max(self.peak, self._process.memory_info().rss)
 
 
-def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int] = (1, 2, 4)) -> list[Peak]:
+def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int]) -> list[Peak]:
     """Peaks for areas of ``side ** 2`` blocks."""
     write_tiles(folder / "tiles", max(sides) * block)
     write_card(folder, encoder=encoder, window=window)
@@ -79,7 +81,7 @@ def _peak(folder: Path, side: int, block: int) -> Peak:
         with Watch(pid) as watch:
             _run(made, engine, side=side)
     # A run takes its model with it when it ends: the second one loads it again, so that the promise holds it too.
-    return Peak(blocks=side**2, promised=made.memory.worker, measured=watch.peak - before)
+    return Peak(blocks=side**2, promised=made.memory.work, measured=watch.peak - before)
 
 
 def _settle_and_tell() -> int:
@@ -114,10 +116,10 @@ def report(peaks: list[Peak]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--block", type=int, default=2048, help="pixels a side of a block")
-    parser.add_argument("--sides", type=int, nargs="+", default=[1, 2, 4], help="blocks a side of each area")
-    parser.add_argument("--window", type=int, default=512)
-    parser.add_argument("--encoder", default="resnet34")
+    parser.add_argument("--block", type=int, default=1024, help="pixels a side of a block")
+    parser.add_argument("--sides", type=int, nargs="+", default=[4, 8, 16], help="blocks a side of each area")
+    parser.add_argument("--window", type=int, default=256)
+    parser.add_argument("--encoder", default="resnet18")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         print(report(measure(Path(folder), **vars(asked))))

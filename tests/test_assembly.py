@@ -65,11 +65,11 @@ def test_the_default_block_fits_the_memory(small: Small) -> None:
     x0, _, _, y1 = small.scene.bounds
     far = {"area": {"bounds": [x0, y1 - 3000, x0 + 3000, y1]}}
     large = made(small, overrides={"output.block": None}, engine={"memory_gib": 8}, **far)
-    tight = made(small, overrides={"output.block": None}, engine={"memory_gib": 0.6}, **far)
+    tight = made(small, overrides={"output.block": None}, engine={"memory_gib": 1.2}, **far)
     assert tight.job.blocks.size < large.job.blocks.size
     assert tight.memory.worker <= tight.engine.worker_bytes
     with pytest.raises(BudgetError, match=f"blocks of {large.job.blocks.size}"):
-        made(small, overrides={"output.block": large.job.blocks.size}, engine={"memory_gib": 0.6}, **far)
+        made(small, overrides={"output.block": large.job.blocks.size}, engine={"memory_gib": 1.2}, **far)
 
 
 def test_a_models_memory_is_asked_for_once(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_a_models_memory_is_asked_for_once(small: Small, monkeypatch: pytest.Mon
         return original(self)
 
     monkeypatch.setattr(TorchModel, "memory_bytes", counted)
-    made(small, overrides={"output.block": None}, engine={"memory_gib": 0.6})
+    made(small, overrides={"output.block": None}, engine={"memory_gib": 1.2})
     assert len(asked) == 1
 
 

@@ -21,7 +21,7 @@ from landweave.lattice import Blocks, Lattice
 from landweave.models.card import ModelCard
 from landweave.models.position_tables import changed_tensors, check_window
 from landweave.models.predictor import Compute, TorchModel, resolve_model
-from landweave.sources.handles import GDAL_CACHE_BYTES
+from landweave.sources.handles import KEPT_BYTES
 from landweave.sources.stac.series import StacSeries
 from landweave.steps.map import MapJob
 from landweave.steps.map_inputs import AnyInput, MapSeries, filtered_series
@@ -221,7 +221,8 @@ class _Assembly:
             inputs=[_input_memory(item, lattice.window) for item in self.ground.inputs.values()],
             classes=len(legend),
             output_bytes=bytes_a_pixel / self.factor**2,
-            model_bytes=self._model_bytes + GDAL_CACHE_BYTES,
+            model_bytes=self._model_bytes,
+            files_bytes=KEPT_BYTES,
         )
 
     @cached_property

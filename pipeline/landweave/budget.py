@@ -16,6 +16,10 @@ GIB = 1 << 30
 THREADS_A_WORKER = 2
 """While one block computes, another reads or writes."""
 
+PROCESS_BYTES = 600 << 20
+"""A worker that has nothing in hand: interpreter, Dask, GDAL, torch with the kernels it has compiled. Measured after
+a first block, once what it no longer needed was given back to the system."""
+
 HEAP_SLACK = 1.15
 """Memory that a process holds over what is at work in it: freed pieces that the heap keeps. Measured on U-Net
 ResNet-34 over 16 and 36 blocks: 1.08 and 1.12."""
@@ -70,17 +74,26 @@ class BlockMemory:
         The block's arrays and their encoding.
     model
         The model and one batch; once a worker.
+    files
+        What is kept of open files; once a worker.
     """
 
     inputs: int
     band: int
     outputs: int
     model: int
+    files: int = 0
+
+    @property
+    def work(self) -> int:
+        """What two threads take beyond `PROCESS_BYTES`."""
+        blocks = THREADS_A_WORKER * (self.inputs + self.band + self.outputs)
+        return int(HEAP_SLACK * (blocks + self.model + self.files))
 
     @property
     def worker(self) -> int:
-        """What a worker with two threads needs beyond its interpreter."""
-        return int(HEAP_SLACK * (THREADS_A_WORKER * (self.inputs + self.band + self.outputs) + self.model))
+        """What a worker with two threads needs, its interpreter and libraries included."""
+        return PROCESS_BYTES + self.work
 
 
 def block_memory(
@@ -91,6 +104,7 @@ def block_memory(
     classes: int,
     output_bytes: float,
     model_bytes: int,
+    files_bytes: int = 0,
 ) -> BlockMemory:
     """Memory of one block of ``block`` base pixels a side.
 
@@ -106,6 +120,8 @@ def block_memory(
         Bytes a base pixel of all output arrays together.
     model_bytes
         `landweave.ports.Model.memory_bytes`.
+    files_bytes
+        Decoded pixels and open files that readers keep in a process.
     """
     halo = window - 1
     sums = min(window, block) * block
@@ -114,6 +130,7 @@ def block_memory(
         band=4 * classes * (sums + window**2 + STRIP_COPIES * STRIP_PIXELS),
         outputs=int(block**2 * output_bytes * ENCODE_FACTOR),
         model=model_bytes,
+        files=files_bytes,
     )
 
 

@@ -10,6 +10,8 @@ import pytest
 import rasterio
 
 from landweave import api
+from landweave.assembly import assemble
+from landweave.budget import GIB
 from landweave.errors import InputError
 from landweave.ports import BlockResult, State
 from landweave.work.plan import Task
@@ -119,3 +121,10 @@ def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
         block: Any = found.store.block(index)
         assert (pixels(small.store, block)["landcover"] == 255).all()
     assert found.done < 1
+
+
+@pytest.mark.slow
+def test_a_worker_lives_with_the_memory_that_the_plan_asks_for(small: Small) -> None:
+    asked = assemble(small.loaded()).memory.worker / GIB
+    config = small.loaded(engine={"kind": "dask", "workers": 1, "memory_gib": asked})
+    assert api.run(config).exit_code == 0

@@ -188,7 +188,7 @@ def test_it_can_be_read() -> None:
     for part in ("24 of 24, 64 px a side", "1.78 x", "million pixels x bands of JP2OpenJPEG", "a word to the wise"):
         assert part in text
         assert part in html
-    assert f"{MEMORY.worker / GIB:.2f} GiB beyond the interpreter" in text
+    assert f"{MEMORY.worker / GIB:.2f} GiB, its libraries included" in text
 
 
 def test_stale_blocks_are_named() -> None:

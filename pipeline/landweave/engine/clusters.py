@@ -13,18 +13,16 @@ import dask
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
+from landweave.budget import THREADS_A_WORKER
 from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.errors import EngineError
-
-THREADS_PER_WORKER = 2
-"""While one block computes, another reads or writes."""
 
 
 @contextmanager
 def local_engine(
     *,
     workers: int,
-    threads_per_worker: int = THREADS_PER_WORKER,
+    threads_per_worker: int = THREADS_A_WORKER,
     memory_limit: int | str = "auto",
     torch_threads: int | None = None,
     patience_s: float = PATIENCE_SECONDS,

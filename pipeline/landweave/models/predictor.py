@@ -19,10 +19,6 @@ from landweave.models.inference import Answering, TorchPredictor, empty_batch
 from landweave.models.position_tables import check_window
 from landweave.models.weights import check_sha256, file_sha256
 
-RUNTIME_BYTES = 64 << 20
-"""What torch's libraries keep for themselves once a network has run: compiled kernels, scratch, heap left in pieces.
-Measured on a CPU with U-Nets and Swin encoders: 40 to 100 MiB."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
@@ -104,14 +100,14 @@ class TorchModel:
         if isinstance(asked.card.builder, ExportedBuilder):
             # A program cannot run without values: its file is its weights, its logits tell the scale of the rest.
             logits = 4 * asked.batch_size * len(asked.card.legend(asked.task)) * asked.window**2
-            return RUNTIME_BYTES + 2 * self.weights.stat().st_size + 4 * logits
+            return 2 * self.weights.stat().st_size + 4 * logits
         with torch.device("meta"):
             # Some encoders make their first layer anew, on the CPU, where the bands are not three.
             network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)
         predictor, batch = TorchPredictor(asked, network), empty_batch(asked, asked.dates)
         held = _held_bytes(network)
         # While it loads, the file's tensors stand beside the network's.
-        return RUNTIME_BYTES + held + max(held, peak_bytes(lambda: predictor.probabilities(batch)))
+        return held + max(held, peak_bytes(lambda: predictor.probabilities(batch)))
 
     def open(self) -> TorchPredictor:
         """The network, loaded and checked, on its device.

@@ -79,7 +79,7 @@ class MapPlan:
             ),
             ("read", f"{self.read_bytes / 1e6:,.0f} MB, {self._formats()}"),
             ("decode", f"{decode_seconds(self.decoded_pixels):,.0f} core seconds"),
-            ("memory a worker", f"{self.memory.worker / GIB:.2f} GiB beyond the interpreter"),
+            ("memory a worker", f"{self.memory.worker / GIB:.2f} GiB, its libraries included"),
             *[("note", note) for note in self.notes],
         ]
 
