@@ -6,6 +6,7 @@ from fractions import Fraction
 import pytest
 
 from landweave.budget import (
+    ENCODE_FACTOR,
     GIB,
     BlockMemory,
     InputMemory,
@@ -50,6 +51,12 @@ def test_memory_grows_with_everything_it_is_made_of() -> None:
     for change in ({"classes": 20}, {"output_bytes": 3.0}, {"model_bytes": 8}, {"window": 1024}):
         assert memory(2048, **change).worker > plain
     assert memory(4096).worker > plain
+
+
+def test_a_block_is_encoded_when_its_inputs_and_sums_are_gone() -> None:
+    few, many = memory(2048), memory(2048, output_bytes=100.0)
+    assert few.thread == few.inputs + few.band + few.outputs
+    assert many.thread == int(ENCODE_FACTOR * many.outputs) > many.band + many.outputs
 
 
 @pytest.mark.parametrize(("unit", "chunk", "factor", "step"), [(1, 512, 1, 512), (256, 512, 5, 2560), (8, 100, 1, 200)])

@@ -71,7 +71,7 @@ class BlockMemory:
     band
         Weighted sums of the rows that windows can still touch, the answer being added, and the strip being decided.
     outputs
-        The block's arrays and their encoding.
+        The block's arrays.
     model
         The model and one batch; once a worker.
     files
@@ -85,10 +85,14 @@ class BlockMemory:
     files: int = 0
 
     @property
+    def thread(self) -> int:
+        """What a thread holds: inputs, sums and arrays, or, once these are let go, the arrays being encoded."""
+        return max(self.inputs + self.band + self.outputs, int(ENCODE_FACTOR * self.outputs))
+
+    @property
     def work(self) -> int:
         """What two threads take beyond `PROCESS_BYTES`."""
-        blocks = THREADS_A_WORKER * (self.inputs + self.band + self.outputs)
-        return int(HEAP_SLACK * (blocks + self.model + self.files))
+        return int(HEAP_SLACK * (THREADS_A_WORKER * self.thread + self.model + self.files))
 
     @property
     def worker(self) -> int:
@@ -128,7 +132,7 @@ def block_memory(
     return BlockMemory(
         inputs=int(sum(item.bytes(block + 2 * halo) for item in inputs)),
         band=4 * classes * (sums + window**2 + STRIP_COPIES * STRIP_PIXELS),
-        outputs=int(block**2 * output_bytes * ENCODE_FACTOR),
+        outputs=int(block**2 * output_bytes),
         model=model_bytes,
         files=files_bytes,
     )
