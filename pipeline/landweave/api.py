@@ -13,7 +13,7 @@ import xarray as xr
 from landweave.aligning import Aligned, align_cube, plan_align
 from landweave.assembly import EngineSettings, MapRun, assemble, engine_settings
 from landweave.budget import GIB
-from landweave.config import Config, CubeConfig, CubeSection, load_config, load_cube_config, parse_config
+from landweave.config import Config, CubeConfig, load_config, load_cube_config, parse_config
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.inline import InlineEngine
 from landweave.errors import BudgetError, ConfigError, OutputError
@@ -128,7 +128,7 @@ def plan(config: Config, *, stale: bool = False) -> MapPlan:
         Whether blocks whose scenes changed since they were done are run again.
     """
     made = assemble(config)
-    return _plan(made, _blocks(made, _ledger(made), stale))
+    return plan_map(made.job, _blocks(made, _ledger(made), stale), memory=made.memory, notes=made.notes)
 
 
 def run(
@@ -226,43 +226,21 @@ def align(
 ) -> Aligned:
     """Bring what is new of the configuration's series onto the grid, into its cube.
 
-    Parameters
-    ----------
-    config
-        From `load_config` or `load_cube_config`.
-    stale
-        Whether tiles of mosaics whose scenes changed since they were aligned are aligned again.
-    engine
-        Who runs the blocks, instead of the configuration's own.
-    progress
-        Who hears of every block.
-
-    Returns
-    -------
-    Aligned
-        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed.
-
-    Raises
-    ------
-    LandweaveError
-        Before anything is written, when the configuration cannot be carried out.
+    Tiles of mosaics whose scenes changed since are aligned again where ``stale`` says so. Everything else is as for
+    `run`: who runs the blocks, who hears of them, the answer's ``exit_code``, and what is refused before anything is
+    written.
     """
     made, settings = weave(config), engine_settings(config.engine, ALIGN_THREADS)
     made.target.check_writable()
     price = plan_align(made.target, made.parts, area=made.area, stale=stale)
-    if price.memory > settings.worker_bytes:
+    if config.cube and price.memory > settings.worker_bytes:
         raise BudgetError(
-            f"A worker needs {price.memory / GIB:.1f} GiB for tiles of {_cube(config).tile} pixels and "
-            f"{_cube(config).dates} dates but has {settings.worker_bytes / GIB:.1f} GiB: make cube.tile smaller, give "
+            f"A worker needs {price.memory / GIB:.1f} GiB for tiles of {config.cube.tile} pixels and "
+            f"{config.cube.dates} dates but has {settings.worker_bytes / GIB:.1f} GiB: make cube.tile smaller, give "
             f"engine.memory_gib more, or use fewer workers."
         )
     with _engine(settings, None, engine) as chosen:
         return align_cube(made.target, made.parts, engine=chosen, progress=progress, area=made.area, stale=stale)
-
-
-def _cube(config: CubeConfig) -> CubeSection:
-    assert config.cube is not None  # `weave` refuses a configuration without one
-    return config.cube
 
 
 def _refuse_many_opens(made: MapRun) -> None:
@@ -354,10 +332,6 @@ def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
         input_version=made.job.input_version,
         recompute_stale=stale,
     )
-
-
-def _plan(made: MapRun, blocks: BlockPlan) -> MapPlan:
-    return plan_map(made.job, blocks, memory=made.memory, notes=made.notes)
 
 
 @contextmanager

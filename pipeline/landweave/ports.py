@@ -69,8 +69,8 @@ class ReadCost:
     decoded_pixels: Mapping[str, int]
 
 
-class Source(Protocol):
-    """Where one modality's pixels come from.
+class AnySource(Protocol):
+    """Where one modality's pixels come from, with dates or without.
 
     Opened from headers only. Picklable (handles are opened in the worker, one a tile and thread). `read` may be
     called from several threads and gives the same bits for the same ground whatever the extent asked for.
@@ -78,11 +78,11 @@ class Source(Protocol):
 
     @property
     def modality(self) -> str:
-        """FLAIR-HUB's name, such as ``AERIAL_RGBI``."""
+        """FLAIR-HUB's name, such as ``AERIAL_RGBI`` or ``SENTINEL2_TS``."""
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Bands it can give, by name, such as ``NIR`` or ``DSM``."""
+        """Bands it can give, by name, such as ``NIR``, ``DSM`` or ``VV``."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -90,7 +90,7 @@ class Source(Protocol):
 
     @property
     def meaning(self) -> Mapping[str, Any]:
-        """What the fingerprint holds: scene ids in order, rules, kernel; plain JSON values."""
+        """What the fingerprint holds: scene ids or step keys in order, rules, kernel; plain JSON values."""
 
     def describe(self) -> Mapping[str, Any]:
         """What was found and decided, for a person: plain values by name."""
@@ -99,10 +99,14 @@ class Source(Protocol):
         """Bounds ``(x0, y0, x1, y1)`` of all scenes in the CRS of ``grid``; None when there are none."""
 
     def scenes(self, grid: Grid) -> tuple[Scene, ...]:
-        """Scenes that touch ``grid``, in reading order. No pixel is read."""
+        """Scenes (of a cube: objects) that touch ``grid``, in reading order. No pixel is read."""
 
     def cost(self, grid: Grid) -> ReadCost:
-        """What `read` of this grid would cost. No pixel is read."""
+        """What `read` of this grid, and of every date, would cost. No pixel is read."""
+
+
+class Source(AnySource, Protocol):
+    """Where the pixels of a modality without dates come from: tiles, or a cube."""
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
         """Pixels of ``bands`` on exactly ``grid``; invalid beyond the scenes.
@@ -130,24 +134,11 @@ class Series:
     state: NDArray[np.uint8]
 
 
-class SeriesSource(Protocol):
-    """Where one modality's dates come from: a cube, or scenes of a catalog. Otherwise as `Source`.
+class SeriesSource(AnySource, Protocol):
+    """Where the dates of a modality come from: scenes of a catalog, or a cube.
 
-    Picklable. `read` may be called from several threads and gives the same bits for the same ground and date
-    whatever the extent and the dates asked for.
+    `read` gives the same bits for the same ground and date whatever the extent and the dates asked for.
     """
-
-    @property
-    def modality(self) -> str:
-        """FLAIR-HUB's name, such as ``SENTINEL2_TS``."""
-
-    @property
-    def bands(self) -> tuple[str, ...]:
-        """Bands it can give, by name, such as ``B8A`` or ``VV``."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the values that `read` gives."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -163,22 +154,6 @@ class SeriesSource(Protocol):
 
         With the latter also ``cloud_max`` and ``snow_max``, the largest probabilities (0 to 100) of a clear pixel.
         """
-
-    @property
-    def meaning(self) -> Mapping[str, Any]:
-        """What the fingerprint holds: step keys in order with their scenes, rules, kernel; plain JSON values."""
-
-    def describe(self) -> Mapping[str, Any]:
-        """What was found and decided, for a person: plain values by name."""
-
-    def footprint(self, grid: Grid) -> tuple[float, float, float, float] | None:
-        """Bounds ``(x0, y0, x1, y1)`` of all dates in the CRS of ``grid``; None when there are none."""
-
-    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
-        """Scenes (of a cube: objects) that touch ``grid``, in reading order. No pixel is read."""
-
-    def cost(self, grid: Grid) -> ReadCost:
-        """What `read` of every date over this grid would cost. No pixel is read."""
 
     def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
         """Pixels of ``bands`` at ``steps`` (indices in `steps`, in that order) on exactly ``grid``.

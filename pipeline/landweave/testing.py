@@ -8,7 +8,7 @@ said to be of (`DayErrorModel`), or which days its window was given (`DaysModel`
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, cast
 
@@ -160,39 +160,27 @@ def days_code(days: Sequence[float] | NDArray[np.float32], classes: int) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArraySource:
-    """A source whose pixels are one array in memory.
+class _MemoryPixels:
+    """What the sources here share: one array in memory, of pixels on ``grid``, which requests must be on too."""
 
-    Attributes
-    ----------
-    grid
-        Where ``values`` lie; requests must be on the same pixels.
-    values
-        ``(band, y, x)``.
-    valid
-        bool ``(y, x)``; everything by default.
-    """
-
-    modality: str = "AERIAL_RGBI"
     bands: tuple[str, ...]
     grid: Grid
     values: NDArray[Any] = field(repr=False)
-    valid: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Of the array."""
         return self.values.dtype
-
-    def describe(self) -> Mapping[str, Any]:
-        """Its shape."""
-        return {"array": self.values.shape}
 
     @property
     def meaning(self) -> Mapping[str, Any]:
         """Digest of the pixels."""
         return {"array": sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()}
 
+    def describe(self) -> Mapping[str, Any]:
+        """Its shape."""
+        return {"array": self.values.shape}
+
     def footprint(self, grid: Grid) -> tuple[float, float, float, float]:
         """Bounds of the array."""
         return self.grid.bounds
@@ -205,87 +193,61 @@ class ArraySource:
         """Nothing is decoded."""
         return ReadCost(bytes=0, decoded_pixels={})
 
-    def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
-        """The pixels of ``grid``, zero and invalid beyond the array."""
+    def _cut(self, values: NDArray[Any], grid: Grid, beyond: Any = 0) -> NDArray[Any]:
+        """``(…, y, x)`` of the array's pixels on ``grid``, ``beyond`` outside of them."""
         if grid.with_extent(self.grid.extent) != self.grid:
             raise ValueError(f"Pixels of {grid.resolution} were asked of an array of {self.grid.resolution}.")
         part = grid.extent.intersect(self.grid.extent)
-        values = np.zeros((len(bands), *grid.shape), self.values.dtype)
-        valid = np.zeros(grid.shape, np.bool_)
+        cut = np.full((*values.shape[:-2], *grid.shape), beyond, values.dtype)
         if part.size:
-            here, there = part.slices_in(grid.extent), part.slices_in(self.grid.extent)
-            channels = [self.bands.index(band) for band in bands]
-            values[:, *here] = self.values[channels][:, *there]
-            valid[here] = True if self.valid is None else self.valid[there]
-        return Raster(values=values, valid=valid)
+            cut[..., *part.slices_in(grid.extent)] = values[..., *part.slices_in(self.grid.extent)]
+        return cut
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArraySeries:
-    """A series whose dates are one array in memory.
+class ArraySource(_MemoryPixels):
+    """A source whose pixels are one array ``(band, y, x)`` in memory; ``valid`` bool ``(y, x)``, all by default."""
+
+    modality: str = "AERIAL_RGBI"
+    valid: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
+        """The pixels of ``grid``, zero and invalid beyond the array."""
+        valid = np.ones(self.grid.shape, np.bool_) if self.valid is None else self.valid
+        channels = [self.bands.index(band) for band in bands]
+        return Raster(values=self._cut(self.values[channels], grid), valid=self._cut(valid, grid))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArraySeries(_MemoryPixels):
+    """A series whose dates are one array ``(time, band, y, x)`` in memory.
 
     Attributes
     ----------
-    grid
-        Where ``values`` lie; requests must be on the same pixels.
-    values
-        ``(time, band, y, x)``.
-    state
-        uint8 `landweave.timeseries.PixelState` ``(time, y, x)``; all clear by default.
     steps
         One a date, ascending in time.
+    state
+        uint8 `landweave.timeseries.PixelState` ``(time, y, x)``; all clear by default.
     """
 
     modality: str = "SENTINEL2_TS"
-    bands: tuple[str, ...]
-    grid: Grid
-    values: NDArray[Any] = field(repr=False)
     steps: tuple[Step, ...]
     state: NDArray[np.uint8] | None = field(default=None, repr=False)
     quantity: str = "reflectance"
     clouds: Mapping[str, Any] = field(default_factory=lambda: {"from": "scl"})
 
     @property
-    def dtype(self) -> np.dtype[Any]:
-        """Of the array."""
-        return self.values.dtype
-
-    def describe(self) -> Mapping[str, Any]:
-        """Its shape."""
-        return {"array": self.values.shape}
-
-    @property
     def meaning(self) -> Mapping[str, Any]:
         """Digest of the pixels, and the dates."""
-        digest = sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()
-        return {"array": digest, "steps": [step.key for step in self.steps]}
-
-    def footprint(self, grid: Grid) -> tuple[float, float, float, float]:
-        """Bounds of the array."""
-        return self.grid.bounds
-
-    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
-        """The array as one scene."""
-        return (Scene(id="array", location="memory", size=self.values.nbytes, version="0", format="memory"),)
-
-    def cost(self, grid: Grid) -> ReadCost:
-        """Nothing is decoded."""
-        return ReadCost(bytes=0, decoded_pixels={})
+        return {**super().meaning, "steps": [step.key for step in self.steps]}
 
     def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
         """The pixels of ``grid``, zero and not acquired beyond the array."""
-        if grid.with_extent(self.grid.extent) != self.grid:
-            raise ValueError(f"Pixels of {grid.resolution} were asked of an array of {self.grid.resolution}.")
-        part = grid.extent.intersect(self.grid.extent)
-        values = np.zeros((len(steps), len(bands), *grid.shape), self.values.dtype)
-        state = np.full((len(steps), *grid.shape), PixelState.NOT_ACQUIRED, np.uint8)
-        if part.size:
-            here, there = part.slices_in(grid.extent), part.slices_in(self.grid.extent)
-            channels = [self.bands.index(band) for band in bands]
-            chosen = list(steps)
-            values[..., *here] = self.values[np.ix_(chosen, channels)][..., *there]
-            state[:, *here] = PixelState.CLEAR if self.state is None else self.state[chosen][:, *there]
-            values *= np.isin(state, [each for each in PixelState if each.measured])[:, None]
+        chosen, channels = list(steps), [self.bands.index(band) for band in bands]
+        clear = np.full((len(self.steps), *self.grid.shape), PixelState.CLEAR, np.uint8)
+        state = self._cut((clear if self.state is None else self.state)[chosen], grid, PixelState.NOT_ACQUIRED)
+        values = self._cut(self.values[np.ix_(chosen, channels)], grid)
+        values *= np.isin(state, [each for each in PixelState if each.measured])[:, None]
         return Series(values=values, state=state)
 
 
@@ -321,8 +283,3 @@ class ArrayStore:
     def cut(self, name: str, extent: Extent) -> NDArray[np.uint8]:
         """Pixels of ``extent``, for comparing runs with other blocks."""
         return self.arrays[name][..., *extent.slices_in(self.blocks.extent)]
-
-
-def with_batch(model: Any, batch_size: int) -> Any:
-    """The same in-memory model with another batch size."""
-    return replace(model, batch_size=batch_size)
