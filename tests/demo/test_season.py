@@ -10,7 +10,7 @@ import pytest
 from landweave.demo.landuse import CROP_CODES, SEASONAL
 from landweave.demo.phenology import LOOKS, OPTICAL_BANDS, Stand, backscatter_db, reflectance
 from landweave.demo.scene import CLASS_CODES, Scene, make_scene
-from landweave.demo.season import YEAR, Air, Place, Season, Sky, make_season
+from landweave.demo.season import YEAR, Air, Place, Season, Sky, above, make_season
 from landweave.timeseries import PixelState
 
 DAYS = np.arange(0, 365, 1.0)
@@ -128,7 +128,7 @@ def test_rain_brightens_bare_soil_and_not_a_wood() -> None:
 def test_speckle_has_the_mean_of_the_ground_and_its_looks(season: Season) -> None:
     echo = season._mixed(season.echo["descending"], place())
     seen = season.radar("descending", place(), np.random.default_rng(3), looks=4)
-    ratio = seen / (echo * (1 + 0.08 * season._vigour(place())))
+    ratio = seen / (echo * (1 + 0.08 * above(season.vigour, place())))
     assert ratio.mean() == pytest.approx(1, abs=0.02)
     assert ratio.std() == pytest.approx(0.5, abs=0.02)
 

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from landweave.demo.scene import UNKNOWN, Scene
+from landweave.legends import COSIA
 
 LEFT_PX, TOP_PX = 2_800_195, 31_400_365
 """Upper left corner of the scene, in pixels of 0.2 m from the origin of EPSG:2154: on no whole metre, and little past
@@ -36,12 +37,10 @@ STRIDE_PX = 1020
 DTM_TILE_M = 500
 NODATA_M = -9999.0
 
-COLORS = {
-    0: "db0e9a", 1: "9999ff", 2: "3de6eb", 3: "f80c00", 4: "938e7b", 5: "a97101", 6: "1553ae", 7: "ffffff",
-    8: "55ff00", 9: "fff30d", 10: "e4df7c", 11: "660082", 12: "46e483", 13: "194a26", 14: "f3a60d",
+COLORS = {cls.code: cls.color.removeprefix("#") for cls in COSIA.classes} | {
     32: "d8a94f", 33: "fbd9a5", 34: "c3d21b", 35: "ff8552", 36: "d29ed0", 37: "009999",
 }  # fmt: skip
-"""Colour of each class of the truth, as rrggbb."""
+"""Colour of each class of the truth, as rrggbb: CoSIA's, and the crops'."""
 
 _CRS = "EPSG:2154"
 _PREFIX = "31-2022"

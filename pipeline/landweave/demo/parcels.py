@@ -183,12 +183,11 @@ def _keep(cell: Cell, normal: Points, offset: float, border: Border) -> Cell:
 class Patch:
     """One cell on the pixels: where ``inside`` (h, w) of ``window``, with its own coordinates in metres.
 
-    ``along`` and ``across`` follow the cell's long axis, ``edge_m`` is the distance to its usable edge.
+    ``across`` counts from the cell's long axis, ``edge_m`` is the distance to its usable edge.
     """
 
     window: Window
     inside: NDArray[np.bool_]
-    along: Floats
     across: Floats
     edge_m: Floats
 
@@ -228,8 +227,8 @@ class Fabric:
         axis, _, _ = cell.long_axis()
         cx, cy = (np.float32(c) for c in cell.centre)
         ax, ay = np.float32(axis[0]), np.float32(axis[1])
-        along, across = (u - cx) * ax + (v - cy) * ay, (v - cy) * ax - (u - cx) * ay
-        return Patch(window=window, inside=inside, along=along, across=across, edge_m=self.edge_m[window])
+        across = (v - cy) * ax - (u - cx) * ay
+        return Patch(window=window, inside=inside, across=across, edge_m=self.edge_m[window])
 
 
 def lay_out(frame: Frame, land: Land, rng: np.random.Generator) -> Fabric:

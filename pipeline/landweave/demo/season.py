@@ -90,8 +90,7 @@ class Air:
 
     def over(self, place: Place, shift_m: float = 0.0) -> Floats:
         """Depth of cloud above each pixel, or ``shift_m`` to its south-east, where the sun stands."""
-        rows, cols = ((axis + shift_m + _BEYOND_M) / _AIR_M - 0.5 for axis in (place.y, place.x))
-        return np.asarray(ndimage.map_coordinates(self.depth, [rows, cols], order=1, mode="nearest"), np.float32)
+        return above(self.depth, place, shift_m)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +112,7 @@ class Season:
     light, echo
         What each kind gives back, ``(kind, t, band)``: reflectance x 10000, and by orbit sigma0 as linear power.
     vigour
-        How well things grow, on the lattice of `air`.
+        How well things grow, about -2..2, on the lattice of `air`: fields are not even.
     """
 
     truth: NDArray[np.uint8]
@@ -129,7 +128,7 @@ class Season:
     def optical(self, place: Place, rng: np.random.Generator) -> Optical:
         """What Sentinel-2 measures on each of `days`."""
         seen = self._mixed(self.light, place)
-        seen[:, 3:8] *= 1 + 0.06 * self._vigour(place)
+        seen[:, 3:8] *= 1 + 0.06 * above(self.vigour, place)
         haze = 1 + 0.02 * rng.standard_normal((len(self.days), 1, 1, 1))
         seen = seen * haze.astype(np.float32) + 40 * rng.standard_normal(seen.shape, dtype=np.float32)
         state = np.full((len(self.days), *place.x.shape), PixelState.CLEAR, np.uint8)
@@ -139,7 +138,7 @@ class Season:
 
     def radar(self, orbit: str, place: Place, rng: np.random.Generator, *, looks: float = _LOOKS) -> Floats:
         """Sigma0 as linear power, float32 ``(t, band, h, w)``, on each date of ``orbit``, with speckle."""
-        seen = self._mixed(self.echo[orbit], place) * (1 + 0.08 * self._vigour(place))
+        seen = self._mixed(self.echo[orbit], place) * (1 + 0.08 * above(self.vigour, place))
         return np.asarray(seen * rng.gamma(looks, 1 / looks, seen.shape), np.float32)
 
     def _mixed(self, looks: NDArray[np.float32], place: Place) -> Floats:
@@ -160,10 +159,11 @@ class Season:
         count = np.bincount(flat, minlength=y.size * kinds).reshape(y.size, kinds)
         return (count / np.float32(_SAMPLES**2)).astype(np.float32)
 
-    def _vigour(self, place: Place) -> Floats:
-        """How well things grow here, about -2..2: fields are not even."""
-        rows, cols = ((axis + _BEYOND_M) / _AIR_M - 0.5 for axis in (place.y, place.x))
-        return np.asarray(ndimage.map_coordinates(self.vigour, [rows, cols], order=1, mode="nearest"), np.float32)
+
+def above(lattice: Floats, place: Place, shift_m: float = 0.0) -> Floats:
+    """What a lattice of 20 m holds above each pixel, or ``shift_m`` to its south-east."""
+    rows, cols = ((axis + shift_m + _BEYOND_M) / _AIR_M - 0.5 for axis in (place.y, place.x))
+    return np.asarray(ndimage.map_coordinates(lattice, [rows, cols], order=1, mode="nearest"), np.float32)
 
 
 def make_season(scene: Scene, seed: int) -> Season:
@@ -174,12 +174,13 @@ def make_season(scene: Scene, seed: int) -> Season:
     passes = {orbit: _every(int(start), RADAR_REVISIT_DAYS) for orbit, start in zip(_INCIDENCE, first, strict=True)}
     kinds, kind_of = _kinds(scene)
     stands = _stands(len(scene.parcels), generator(seed, 41))
+    clouds = generator(seed, 42)
     return Season(
         truth=scene.truth,
         parcel=scene.parcel,
         days=days,
         passes=passes,
-        air=_airs(scene, days, generator(seed, 42)),
+        air=tuple(_air(day, _air_shape(scene), clouds) for day in days),
         kind_of=kind_of,
         light=_lights(kinds, stands, days),
         echo={
@@ -249,10 +250,6 @@ def _echoes(
 def _air_shape(scene: Scene) -> tuple[int, int]:
     height, width = (int((size * PIXEL_M + 2 * _BEYOND_M) / _AIR_M) + 1 for size in scene.truth.shape)
     return height, width
-
-
-def _airs(scene: Scene, days: Dates, rng: np.random.Generator) -> tuple[Air, ...]:
-    return tuple(_air(day, _air_shape(scene), rng) for day in days)
 
 
 def _air(day: np.datetime64, shape: tuple[int, int], rng: np.random.Generator) -> Air:

@@ -30,24 +30,12 @@ class Trees:
 
     def where(self, keep: NDArray[np.bool_]) -> Trees:
         """Return the trees that are to be kept."""
-        return Trees(
-            x=self.x[keep],
-            y=self.y[keep],
-            radius_m=self.radius_m[keep],
-            height_m=self.height_m[keep],
-            needles=self.needles[keep],
-        )
+        return Trees(**{name: values[keep] for name, values in vars(self).items()})
 
 
 def join(groups: list[Trees]) -> Trees:
     """Return several groups of trees as one."""
-    return Trees(
-        x=np.concatenate([group.x for group in groups]),
-        y=np.concatenate([group.y for group in groups]),
-        radius_m=np.concatenate([group.radius_m for group in groups]),
-        height_m=np.concatenate([group.height_m for group in groups]),
-        needles=np.concatenate([group.needles for group in groups]),
-    )
+    return Trees(**{name: np.concatenate([vars(group)[name] for group in groups]) for name in vars(groups[0])})
 
 
 def scatter(frame: Frame, spacing_m: float, rng: np.random.Generator, *, jitter: float = 0.42) -> tuple[Floats, Floats]:

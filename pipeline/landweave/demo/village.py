@@ -34,9 +34,9 @@ class Box:
         x, y = self.x + along * cos - across * sin, self.y + along * sin + across * cos
         return Box(x=x, y=y, angle=self.angle, length=length, width=width)
 
-    def outline(self, grow: float = 0.0) -> Points:
+    def outline(self) -> Points:
         """Corners, middles of the sides and centre, (9, 2)."""
-        a, b = self.length / 2 + grow, self.width / 2 + grow
+        a, b = self.length / 2, self.width / 2
         ends = [self.moved(i * a, j * b, length=1, width=1) for i in (-1, 0, 1) for j in (-1, 0, 1)]
         return np.array([(end.x, end.y) for end in ends])
 
@@ -93,7 +93,6 @@ class Paints:
 
     tiles: list[int]
     sheets: list[int]
-    tunnel: int
     paving: list[int]
     gravel: int
     pool: int
@@ -108,7 +107,6 @@ def mix_paints(palette: p.Palette, rng: np.random.Generator) -> Paints:
     return Paints(
         tiles=tiles,
         sheets=[*palette.variants(p.SHEET, rng, count=3, amount=0.06), palette.add(p.SLATE)],
-        tunnel=palette.add(p.TUNNEL),
         paving=palette.variants(p.PAVING, rng, count=4, amount=0.06),
         gravel=palette.add(p.GRAVEL),
         pool=palette.add(p.POOL_WATER),
