@@ -1,0 +1,93 @@
+"""What the documents show works as it is written: their configurations, commands and functions exist."""
+
+import re
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from landweave.cli import app
+from landweave.config import CubeConfig, MosaicInput, load_cube_config, parse_config
+from landweave.models.registry import find_card
+from tests.helpers.commands import ROOT
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]
+CONFIGS = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if "grid" in yaml.safe_load(path.read_text())]
+
+REST: dict[str, Any] = {
+    "grid": {"crs": "EPSG:2154"},
+    "inputs": {"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": "rvb"}}}},
+    "model": {"card": "LC-A"},
+    "output": {"store": "out.zarr"},
+}
+"""What a document leaves out where it shows a part of a configuration."""
+
+
+def fenced(path: Path, language: str = "") -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def shown(path: Path) -> list[dict[str, Any]]:
+    """Every configuration of a document, or part of one; ``{...}`` stands for bands told elsewhere."""
+    return [yaml.safe_load(text.replace("{...}", "{R: {files: rvb}}")) for text in fenced(path, "yaml")]
+
+
+def test_documents_are_found() -> None:
+    assert {"README.md", "series.md", "models.md"} <= {path.name for path in DOCUMENTS}
+    assert sum(len(shown(path)) for path in DOCUMENTS) >= 5
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_configurations_in_documents_are_read(path: Path) -> None:
+    for part in shown(path):
+        merged = {**REST, **{key: {**REST.get(key, {}), **section} for key, section in part.items()}}
+        parse_config(merged, root=ROOT, origin=str(path))
+
+
+def unmet(config: CubeConfig) -> list[str]:
+    """Inputs and bands that the model of a configuration wants and the configuration does not name."""
+    if config.model is None or config.model.card.endswith(".yaml"):  # a user's own card: not there yet
+        return []
+    missing = []
+    for name, spec in find_card(config.model.card).inputs.items():
+        given = config.inputs.get(name)
+        if given is None:
+            missing.append(name)
+        elif isinstance(given, MosaicInput):
+            missing += [f"{name} {band}" for band in spec.names if band not in given.bands]
+    return missing
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_configurations_name_what_their_model_wants(path: Path) -> None:
+    assert unmet(load_cube_config(path)) == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_whole_configurations_in_documents_name_what_their_model_wants(path: Path) -> None:
+    for part in shown(path):
+        if set(REST) <= set(part):
+            assert unmet(parse_config(part, root=ROOT)) == []
+
+
+def verbs() -> set[str]:
+    command: Any = typer.main.get_command(app)
+    return set(command.commands) | {f"models {name}" for name in command.commands["models"].commands}
+
+
+@pytest.mark.parametrize("path", [*DOCUMENTS, *CONFIGS], ids=lambda path: path.name)
+def test_commands_exist(path: Path) -> None:
+    lines = re.findall(r"^(?:#\s+)?(?:.*`)?landweave ((?:models )?[a-z]+)\b", path.read_text(), re.MULTILINE)
+    assert set(lines) <= verbs() | {"models"}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_functions_and_modules_exist(path: Path) -> None:
+    text = path.read_text()
+    for name in re.findall(
+        r"\blandweave(?:\.\w+)+", "\n".join([*fenced(path, "python"), *re.findall("`(.+?)`", text)])
+    ):
+        resolve_name(name)
