@@ -113,3 +113,25 @@ def test_a_picture_that_cannot_be_written_is_named(mapped, tmp_path):
 def test_it_leaves_nothing_else(mapped, tmp_path):
     write_picture(mapped, tmp_path / "map.png")
     assert [found.name for found in tmp_path.iterdir()] == ["map.png"]
+
+
+def test_no_words_leave_the_paper(tmp_path, monkeypatch):
+    sheets = []
+    monkeypatch.setattr(picture, "_save", lambda figure, path, dpi: sheets.append(figure))
+    classes = pixels(template())["landcover"]
+    long = "Land cover by a model whose title names every one of the seven sensors it was trained on, and then some"
+    write_panels(
+        tmp_path / "p.png",
+        [Panel(title="Map", image=classes)],
+        LEGEND,
+        resolution_m=0.2,
+        title=long,
+        subtitle=2 * long,
+        credit=3 * long,
+    )
+    (figure,) = sheets
+    width, height = figure.canvas.get_width_height()
+    for text in figure.texts:
+        box = text.get_window_extent()
+        assert 0 <= box.x0 <= box.x1 <= width, text.get_text()
+        assert 0 <= box.y0 <= box.y1 <= height, text.get_text()

@@ -79,7 +79,7 @@ def write_picture(
     sheet = _Sheet.around([classes.shape], side_in=9.0)
     axes = sheet.axes[0]
     _draw(axes, colored(classes, reader.legend), grid)
-    _frame(axes, grid)
+    mark_coordinates(axes, grid.shape)
     _draw_scale_bar(sheet, grid)
     _draw_north(sheet)
     _draw_legend(sheet, reader.legend, [classes], shares=True)
@@ -154,6 +154,19 @@ def colored(classes: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
     return table[classes]
 
 
+def mark_coordinates(axes: Axes, shape: tuple[int, ...]) -> None:
+    """Ticks with coordinates in whole metres, fewer on the shorter side, and hairlines where they cross the map."""
+    plain = FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009"))
+    for axis, span in ((axes.xaxis, shape[1]), (axes.yaxis, shape[0])):
+        axis.set_major_locator(MaxNLocator(nbins=max(2, round(5 * span / max(shape))), steps=[1, 2, 5, 10]))
+        axis.set_major_formatter(plain)
+    axes.tick_params(length=3, width=0.5, color=LINE, labelcolor=SOFT, labelsize=7.5, pad=3)
+    axes.tick_params(axis="y", labelrotation=90)
+    for label in axes.get_yticklabels():
+        label.set_verticalalignment("center")
+    axes.grid(color="white", linewidth=0.4, alpha=0.35)
+
+
 def bar_length_m(width_m: float) -> float:
     """A round length, 1, 2 or 5 times a power of ten, of an eighth to a third of ``width_m``.
 
@@ -206,6 +219,14 @@ class _Sheet:
         width, height = self.figure.get_size_inches()
         self.figure.text(x / width, y / height, words, **style)
 
+    def line(self, x: float, y: float, words: str, **style: Any) -> None:
+        """Words in one line, smaller where they would not fit the paper."""
+        self.text(x, y, words, **style)
+        written = self.figure.texts[-1]
+        room_px = (self.figure.get_size_inches()[0] - x - 0.2) * self.figure.dpi
+        while written.get_window_extent().width > room_px:
+            written.set_fontsize(0.95 * float(written.get_fontsize()))
+
     def swatch(self, x: float, y: float, color: str) -> None:
         """A small rectangle of one colour at inches from the lower left corner."""
         width, height = self.figure.get_size_inches()
@@ -255,19 +276,6 @@ def _thinned(image: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     height, width = image.shape[0] // step, image.shape[1] // step
     squares = image.reshape(height, step, width, step, 3)
     return np.asarray(squares.mean(axis=(1, 3)).round(), dtype=np.uint8)
-
-
-def _frame(axes: Axes, grid: Grid) -> None:
-    """Ticks with coordinates, and hairlines where they cross the map."""
-    plain = FuncFormatter(lambda value, _: f"{value:,.0f}".replace(",", "\u2009"))
-    for axis, span in ((axes.xaxis, grid.shape[1]), (axes.yaxis, grid.shape[0])):
-        axis.set_major_locator(MaxNLocator(nbins=max(2, round(5 * span / max(grid.shape))), steps=[1, 2, 5, 10]))
-        axis.set_major_formatter(plain)
-    axes.tick_params(length=3, width=0.5, color=LINE, labelcolor=SOFT, labelsize=7.5, pad=3)
-    axes.tick_params(axis="y", labelrotation=90)
-    for label in axes.get_yticklabels():
-        label.set_verticalalignment("center")
-    axes.grid(color="white", linewidth=0.4, alpha=0.35)
 
 
 def _draw_scale_bar(sheet: _Sheet, grid: Grid, unit_m: float = 1.0) -> None:
@@ -338,9 +346,9 @@ def _draw_legend(sheet: _Sheet, legend: Legend, images: Sequence[NDArray[np.uint
 def _write_margins(sheet: _Sheet, *, title: str, subtitle: str, credit: str) -> None:
     _, height = sheet.figure.get_size_inches()
     left = sheet.axes[0].get_position().x0 * sheet.figure.get_size_inches()[0]
-    sheet.text(left, height - 0.32, title, fontsize=15, fontweight="bold", color=INK, va="center")
-    sheet.text(left, height - 0.62, subtitle, fontsize=8.5, color=SOFT, va="center")
-    sheet.text(left, 0.14, credit, fontsize=7, color=SOFT, va="bottom")
+    sheet.line(left, height - 0.32, title, fontsize=15, fontweight="bold", color=INK, va="center")
+    sheet.line(left, height - 0.62, subtitle, fontsize=8.5, color=SOFT, va="center")
+    sheet.line(left, 0.14, credit, fontsize=7, color=SOFT, va="bottom")
 
 
 def _subtitle(grid: Grid, classes: NDArray[np.uint8], drawn: Grid) -> str:
