@@ -6,6 +6,7 @@ name and types (nothing here calls them), is enough. Other modules import ``smp`
 """
 
 import importlib.util
+import warnings
 from pathlib import Path
 
 import torch
@@ -39,7 +40,10 @@ def _declare_missing() -> torch.library.Library:
 _load_extension()
 _DECLARED = _declare_missing()
 
-import segmentation_models_pytorch as smp  # noqa: E402  the operators come first
-import timm  # noqa: E402  the operators come first
+with warnings.catch_warnings():
+    # Said in notebooks of a bar for downloads, and nothing is downloaded here.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import segmentation_models_pytorch as smp
+    import timm
 
 __all__ = ["smp", "timm"]
