@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landweave.api import (
         align,
+        align_plan,
         check,
         load_config,
         load_cube_config,
@@ -18,11 +19,13 @@ if TYPE_CHECKING:
         predict,
         run,
         stack,
+        status,
     )
 
 __version__ = "0.1.0"
 __all__ = [
     "align",
+    "align_plan",
     "check",
     "load_config",
     "load_cube_config",
@@ -32,6 +35,7 @@ __all__ = [
     "predict",
     "run",
     "stack",
+    "status",
 ]
 
 
