@@ -112,36 +112,19 @@ def _flair1(name: str, labels: tuple[str, ...], untrained: tuple[str, ...] = ())
     return Legend(name=name, classes=tuple(classes))
 
 
-FLAIR1_12 = _flair1("flair1-12", _FLAIR1[:12])
-"""FLAIR#1's first twelve labels."""
-
-FLAIR1_13 = _flair1("flair1-13", (*_FLAIR1[:12], "other"))
-"""FLAIR#1's baseline: labels 13 to 19 merged into "other"."""
-
-FLAIR1_15 = _flair1("flair1-15", _FLAIR1[:15])
-"""FLAIR#1's first fifteen labels."""
-
-FLAIR1_19 = _flair1("flair1-19", _FLAIR1)
-"""All of FLAIR#1's labels, every one trained."""
-
-FLAIR1_19_TRAINED_12 = _flair1("flair1-19-trained-12", _FLAIR1, _FLAIR1[12:])
-"""All of FLAIR#1's labels, of which 13 to 19 had weight 0 in training: published as models of 12 classes."""
-
-FLAIR1_19_TRAINED_15 = _flair1("flair1-19-trained-15", _FLAIR1, ("clear cut", "mixed", "ligneous", "other"))
-"""All of FLAIR#1's labels, of which 15, 16, 17 and 19 had weight 0: published as models of 15 classes."""
-
 LEGENDS: Mapping[str, Legend] = MappingProxyType(
     {
         legend.name: legend
         for legend in (
             COSIA,
             LPIS,
-            FLAIR1_12,
-            FLAIR1_13,
-            FLAIR1_15,
-            FLAIR1_19,
-            FLAIR1_19_TRAINED_12,
-            FLAIR1_19_TRAINED_15,
+            _flair1("flair1-12", _FLAIR1[:12]),
+            _flair1("flair1-13", (*_FLAIR1[:12], "other")),  # FLAIR#1's baseline: labels 13 to 19 merged
+            _flair1("flair1-15", _FLAIR1[:15]),
+            _flair1("flair1-19", _FLAIR1),
+            # Of 19 outputs some had weight 0 in training: published as models of 12 and of 15 classes.
+            _flair1("flair1-19-trained-12", _FLAIR1, _FLAIR1[12:]),
+            _flair1("flair1-19-trained-15", _FLAIR1, ("clear cut", "mixed", "ligneous", "other")),
         )
     }
 )

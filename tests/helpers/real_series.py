@@ -82,10 +82,6 @@ class Dated:
         """Some of the dates."""
         return Dated(times=self.times[chosen], planes={name: each[chosen] for name, each in self.planes.items()})
 
-    def of_year(self, year: int) -> Dated:
-        """The dates of a civil year."""
-        return self.part(self.times.astype("datetime64[Y]") == np.datetime64(str(year)))
-
 
 @dataclass(frozen=True, kw_only=True)
 class Flanders:
