@@ -128,7 +128,7 @@ def plan(config: Config, *, stale: bool = False) -> MapPlan:
         Whether blocks whose scenes changed since they were done are run again.
     """
     made = assemble(config)
-    return plan_map(made.job, _blocks(made, _ledger(made), stale), memory=made.memory, notes=made.notes)
+    return _plan(made, _blocks(made, _ledger(made), stale))
 
 
 def run(
@@ -332,6 +332,10 @@ def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
         input_version=made.job.input_version,
         recompute_stale=stale,
     )
+
+
+def _plan(made: MapRun, blocks: BlockPlan) -> MapPlan:
+    return plan_map(made.job, blocks, memory=made.memory, notes=made.notes)
 
 
 @contextmanager
