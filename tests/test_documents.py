@@ -73,15 +73,20 @@ def test_whole_configurations_in_documents_name_what_their_model_wants(path: Pat
             assert unmet(parse_config(part, root=ROOT)) == []
 
 
-def verbs() -> set[str]:
+def find_command(words: str) -> Any:
+    """The command that ``words`` call; fails where there is none."""
     command: Any = typer.main.get_command(app)
-    return set(command.commands) | {f"models {name}" for name in command.commands["models"].commands}
+    for word in words.split():
+        command = command.commands[word]
+    return command
 
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *CONFIGS], ids=lambda path: path.name)
-def test_commands_exist(path: Path) -> None:
-    told = re.findall(r"(?:^#?\s*|`)landweave ((?:models )?[a-z]+)\b", path.read_text(), re.MULTILINE)
-    assert set(told) <= verbs() | {"models"}
+def test_commands_and_their_options_exist(path: Path) -> None:
+    told = re.findall(r"(?:^#?\s*|`)landweave ((?:models )?[a-z]+)\b([^`\n#]*)", path.read_text(), re.MULTILINE)
+    for words, rest in told:
+        known = {option for each in find_command(words).params for option in each.opts}
+        assert set(re.findall(r"--[a-z-]+", rest)) <= known, words
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
