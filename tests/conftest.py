@@ -1,11 +1,18 @@
-"""What every test may ask for: the real data beside the project, and a free port."""
+"""What every test may ask for: the real data beside the project, a free port, the command, and a valley seen twice."""
+
+from __future__ import annotations
 
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:  # torch comes along: tests that need none of it do not wait for it
+    from tests.helpers.commands import Command
+    from tests.helpers.small_series import SmallSeries
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
@@ -33,3 +40,35 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def landweave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command, in this process."""
+    from tests.helpers.commands import Command
+
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def refused(tmp_path: Path, landweave: Command) -> Callable[..., str]:
+    """Runs the command, which must refuse with exit code 2 and write nothing; gives its message."""
+
+    def run(path: Path, *arguments: Any, verb: str = "run") -> str:
+        before = sorted(tmp_path.rglob("*"))
+        ended = landweave(verb, path, *arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith("landweave: ")
+        assert "Traceback" not in ended.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return ended.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def valley(tmp_path_factory: pytest.TempPathFactory) -> SmallSeries:
+    """Scenes of both satellites, their catalogs and a card; nothing else is ever written there."""
+    from tests.helpers.small_series import SmallSeries
+
+    return SmallSeries.make(tmp_path_factory.mktemp("valley"))

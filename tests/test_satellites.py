@@ -1,54 +1,25 @@
 """The dates of a run: from the catalog or a cube, and what is said of those that do not fit the model."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
-from landweave import open_map
-from tests.helpers.commands import Command, Ended
+from landweave import check, load_config, open_map, predict
+from tests.helpers.commands import Command, done
 from tests.helpers.small_series import AREA, SmallSeries, write_small_card
 
 ARRAYS = ("landcover", "confidence", "probability", "rung")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> SmallSeries:
-    return SmallSeries.make(tmp_path_factory.mktemp("valley"))
-
-
 @pytest.fixture
-def landweave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(monkeypatch, capsys)
-
-
-@pytest.fixture
-def config(small: SmallSeries, tmp_path: Path) -> Callable[..., Path]:
+def config(valley: SmallSeries, tmp_path: Path) -> Callable[..., Path]:
     """Writes a configuration into a folder of its own; its cube is left out where that is not asked for."""
-    return lambda **sections: small.write(tmp_path / "config.yaml", **{"cube": None, **sections})
-
-
-@pytest.fixture
-def refused(tmp_path: Path, landweave: Command) -> Callable[..., str]:
-    """Runs the command, which must refuse with exit code 2 and write nothing; gives its message."""
-
-    def run(path: Path, *arguments: Any, verb: str = "run") -> str:
-        before = sorted(tmp_path.rglob("*"))
-        ended = landweave(verb, path, *arguments)
-        assert (ended.code, ended.out) == (2, "")
-        assert ended.err.startswith("landweave: ")
-        assert "Traceback" not in ended.err
-        assert sorted(tmp_path.rglob("*")) == before
-        return ended.err
-
-    return run
-
-
-def done(ended: Ended) -> str:
-    assert ended.code == 0, ended.err + ended.out
-    return ended.out
+    return lambda **sections: valley.write(tmp_path / "config.yaml", **{"cube": None, **sections})
 
 
 def model(card: Path) -> dict[str, Any]:
@@ -60,7 +31,7 @@ CUBE = {"store": "cube.zarr", "tile": 64, "chunk": 32, "dates": 2, "margin_m": 1
 
 
 def test_a_map_from_the_catalog_is_that_from_the_cube(
-    small: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
 ) -> None:
     """Whatever lies between: strips read block by block, or tiles that were aligned before."""
     done(landweave("run", config(), "--set", "output.store=straight.zarr"))
@@ -84,10 +55,10 @@ def test_many_files_are_not_opened_straight(
 
 
 def test_what_the_catalog_has_not_is_said(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     for verb in ("run", "align"):
-        dates = {"SENTINEL2_TS": {**small.optical(), "dates": "2019-01-01/2019-12-31"}}
+        dates = {"SENTINEL2_TS": {**valley.optical(), "dates": "2019-01-01/2019-12-31"}}
         said = refused(config(inputs=dates, cube=CUBE), verb=verb)
         assert "has no item" in said
         assert "2019-01-01/2019-12-31" in said
@@ -97,34 +68,52 @@ def test_what_the_catalog_has_not_is_said(
         )
         assert "has no item" in far
         assert "another area" in far
-    missing = refused(config(inputs={"SENTINEL2_TS": small.optical("winter")}))
+    missing = refused(config(inputs={"SENTINEL2_TS": valley.optical("winter")}))
     assert "winter.json" in missing
 
 
 def test_a_year_without_dates_is_refused_with_the_dates_there_are(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
 ) -> None:
-    absent = {"SENTINEL2_TS": small.optical(year=2019)}
+    absent = {"SENTINEL2_TS": valley.optical(year=2019)}
     assert "has no date in 2019: its 3 dates are 2021-06-14 to 2021-08-03" in refused(config(inputs=absent))
     done(landweave("align", config(cube=CUBE)))
     assert "has no date in 2019: its 3 dates are 2021-06-14 to 2021-08-03" in refused(config(inputs=absent, cube=CUBE))
 
 
 def test_two_years_are_refused_until_one_is_named(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
 ) -> None:
-    said = refused(config(inputs={"SENTINEL2_TS": small.optical("all")}))
+    said = refused(config(inputs={"SENTINEL2_TS": valley.optical("all")}))
     assert "dates of 2 years, 2021 to 2022" in said
     assert "`year`" in said
-    done(landweave("check", config(inputs={"SENTINEL2_TS": small.optical("all", year=2022)})))
+    done(landweave("check", config(inputs={"SENTINEL2_TS": valley.optical("all", year=2022)})))
+
+
+def test_dates_of_another_year_are_no_part_of_a_map_straight_from_its_catalog(
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
+) -> None:
+    """Nor of one whose years the aerial images tell: its map goes on when the catalog has grown by a year."""
+    graph = {"type": "FeatureCollection", "features": []}
+    ring = [[2.9, 44.2], [3.1, 44.2], [3.1, 44.3], [2.9, 44.3], [2.9, 44.2]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    graph["features"].append({"type": "Feature", "properties": {"flown": "2021-07-09"}, "geometry": shape})
+    (tmp_path / "graph.geojson").write_text(json.dumps(graph))
+    for year in (2021, {"file": "graph.geojson", "column": "flown"}):
+        found = []
+        for catalog in ("autumn", "all"):
+            path = config(inputs={"SENTINEL2_TS": valley.optical(catalog, year=year)})
+            assert "dates: 4, first: 2021-06-14" in done(landweave("check", path))
+            found.append(check(load_config(path)).run.fingerprint)
+        assert found[0] == found[1]
 
 
 def test_radar_of_another_quantity_is_refused(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command, tmp_path: Path
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command, tmp_path: Path
 ) -> None:
     """Of the catalog when it is searched; of a cube, which knows what it holds, when the card is looked at."""
     said = refused(
-        config(inputs={"SENTINEL1-ASC_TS": small.radar(resolution=10.24, quantity="sigma0")}, cube=CUBE, model=None),
+        config(inputs={"SENTINEL1-ASC_TS": valley.radar(resolution=10.24, quantity="sigma0")}, cube=CUBE, model=None),
         verb="align",
     )
     assert "sigma0 was asked" in said
@@ -133,42 +122,90 @@ def test_radar_of_another_quantity_is_refused(
     radar = {"VV": {"mean": 0.1, "std": 0.1}, "VH": {"mean": 0.03, "std": 0.03}}
     wants = {"pixel": 10.24, "bands": radar, "dates": {}, "quantity": "sigma0"}
     card = write_small_card(tmp_path / "radar.yaml", modality="SENTINEL1-ASC_TS", **wants)
-    inputs = {"SENTINEL1-ASC_TS": small.radar()}
+    inputs = {"SENTINEL1-ASC_TS": valley.radar()}
     assert "sigma0 was asked" in refused(config(inputs=inputs, model=model(card)))
-    coarse = {"SENTINEL1-ASC_TS": small.radar(resolution=10.24)}
+    coarse = {"SENTINEL1-ASC_TS": valley.radar(resolution=10.24)}
     done(landweave("align", config(inputs=coarse, cube=CUBE, model=None)))
     held = refused(config(inputs={"SENTINEL1-ASC_TS": {"kind": "cube", "store": "cube.zarr"}}, model=model(card)))
     assert "SENTINEL1-ASC_TS holds gamma0_rtc and the card wants sigma0: choose other scenes" in held
 
 
 def test_other_thresholds_than_the_cards_are_refused(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
 ) -> None:
     lax = {"from": "probability", "cloud_max": 40, "snow_max": 1}
-    inputs = {"SENTINEL2_TS": small.optical(clouds=lax)}
+    inputs = {"SENTINEL2_TS": valley.optical(clouds=lax)}
     said = refused(config(inputs=inputs))
     assert "calls a pixel clear up to cloud_max 40, the card up to 1: set clouds.cloud_max" in said
     assert "snow_max" not in said
-    settings = {"inputs": {"SENTINEL2_TS": small.optical(clouds=lax, resolution=10.24, bands=["B4", "B8"])}}
+    settings = {"inputs": {"SENTINEL2_TS": valley.optical(clouds=lax, resolution=10.24, bands=["B4", "B8"])}}
     done(landweave("align", config(**settings, cube=CUBE, model=None)))
     assert "align it anew" in refused(config(inputs=inputs, cube=CUBE))
-    strict = {"SENTINEL2_TS": small.optical(clouds={"from": "probability"})}
+    strict = {"SENTINEL2_TS": valley.optical(clouds={"from": "probability"})}
     done(landweave("check", config(inputs=strict)))
 
 
+@pytest.mark.parametrize(("dates", "kept"), [("2021-06-15/2021-08-02", 1), ("2021-06-14/2021-07-04", 2)])
+def test_of_a_cubes_dates_those_that_are_asked_for_are_read(
+    valley: SmallSeries,
+    config: Callable[..., Path],
+    refused: Callable[..., str],
+    landweave: Command,
+    dates: str,
+    kept: int,
+) -> None:
+    """The same map as of the catalog, which is searched between these days."""
+    done(landweave("align", config(cube=CUBE)))
+    some = {"SENTINEL2_TS": {**valley.optical(), "dates": dates}}
+    assert f"dates: {kept}," in done(landweave("check", config(inputs=some, cube=CUBE)))
+    maps = [predict(load_config(config(inputs=some, cube=cube))) for cube in (CUBE, None)]
+    x0, y0, _, _ = AREA
+    aligned, straight = (each.sel(x=slice(x0 + 100, x0 + 160), y=slice(y0 + 160, y0 + 100)).load() for each in maps)
+    assert (aligned["landcover"] != 255).all()
+    xr.testing.assert_identical(aligned, straight.assign_attrs(aligned.attrs))
+    none = {"SENTINEL2_TS": {**valley.optical(), "dates": "2021-07-05/2021-08-02"}}
+    said = refused(config(inputs=none, cube=CUBE), verb="check")
+    assert "SENTINEL2_TS has no date from 2021-07-05/2021-08-02" in said
+    assert "its 3 dates are 2021-06-14 to 2021-08-03" in said
+
+
+def test_a_cube_that_was_aligned_otherwise_than_its_input_asks_is_refused(
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command, tmp_path: Path
+) -> None:
+    """Though no card cares: a map of gamma0 under a configuration that says sigma0 would be nobody's."""
+    bands = {"VV": {"mean": 0.1, "std": 0.1}, "VH": {"mean": 0.03, "std": 0.03}}
+    card = write_small_card(tmp_path / "radar.yaml", modality="SENTINEL1-ASC_TS", pixel=10.24, bands=bands, dates={})
+    done(landweave("align", config(cube=CUBE, inputs={"SENTINEL1-ASC_TS": valley.radar()}, model=model(card))))
+    for asked, told in (
+        ({"quantity": "sigma0"}, "quantity: gamma0_rtc in the cube, sigma0 asked"),
+        ({"decibels": True}, "quantity: gamma0_rtc in the cube, gamma0_rtc_db asked"),
+        ({"resampling": "nearest"}, "resampling: bilinear in the cube, nearest asked"),
+    ):
+        radar = {"SENTINEL1-ASC_TS": valley.radar(**asked)}
+        said = refused(config(cube=CUBE, inputs=radar, model=model(card)), verb="check")
+        assert told in said
+        assert "cube.zarr holds SENTINEL1-ASC_TS aligned otherwise than its input asks" in said
+    wrong = {"SENTINEL1-ASC_TS": valley.radar(orbit="descending")}
+    assert "take the other modality" in refused(config(cube=CUBE, inputs=wrong, model=model(card)), verb="check")
+    done(landweave("align", config(cube=CUBE)))
+    other = {"SENTINEL2_TS": valley.optical(clouds={"from": "probability"})}
+    said = refused(config(cube=CUBE, inputs=other), verb="check")
+    assert "clouds: {'from': 'scl'} in the cube, {'from': 'probability', 'cloud_max': 1, 'snow_max': 1} asked" in said
+
+
 def test_a_cube_that_does_not_fit_is_refused_before_anything_is_written(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
 ) -> None:
     named = {"SENTINEL2_TS": {"kind": "cube", "store": "cube.zarr"}}
     assert "There is no cube at" in refused(config(inputs=named))
-    settings = {"inputs": {"SENTINEL2_TS": small.optical(resolution=10, bands=["B4", "B8"])}, "cube": CUBE}
+    settings = {"inputs": {"SENTINEL2_TS": valley.optical(resolution=10, bands=["B4", "B8"])}, "cube": CUBE}
     done(landweave("align", config(**settings, model=None)))
     for sections in ({"inputs": named}, {"cube": CUBE}):
         for verb in ("check", "plan", "run"):
             said = refused(config(**sections), verb=verb)
             assert "has pixels of 10 m" in said
             assert "10.24 m" in said
-    inputs = {"SENTINEL2_TS": small.optical(resolution=10.24, bands=["B4"])}
+    inputs = {"SENTINEL2_TS": valley.optical(resolution=10.24, bands=["B4"])}
     done(landweave("align", config(inputs=inputs, cube={**CUBE, "store": "red.zarr"}, model=None)))
     said = refused(config(inputs={"SENTINEL2_TS": {"kind": "cube", "store": "red.zarr"}}))
     assert "SENTINEL2_TS lacks B8 of B4, B8" in said

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,49 +12,29 @@ import rasterio
 
 from landweave import open_cube, open_map
 from landweave.timeseries import PixelState
-from tests.helpers.commands import Command, Ended, mosaic
+from tests.helpers.commands import Command, Ended, done, mosaic
 from tests.helpers.small_series import AREA, CORNER, CRS, LATER, SUMMER, SmallSeries
 
 ARRAYS = ("landcover", "confidence", "probability", "rung")
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> SmallSeries:
-    return SmallSeries.make(tmp_path_factory.mktemp("valley"))
-
-
 @pytest.fixture
-def landweave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    return Command(monkeypatch, capsys)
-
-
-@pytest.fixture
-def config(small: SmallSeries, tmp_path: Path) -> Callable[..., Path]:
+def config(valley: SmallSeries, tmp_path: Path) -> Callable[..., Path]:
     """Writes a configuration into a folder of its own."""
-    return lambda **sections: small.write(tmp_path / "config.yaml", **sections)
+    return lambda **sections: valley.write(tmp_path / "config.yaml", **sections)
 
 
 @pytest.fixture
-def refused(tmp_path: Path, landweave: Command) -> Callable[..., str]:
-    """Runs the command, which must refuse with exit code 2 and write nothing; gives its message."""
-
-    def run(path: Path, *arguments: Any, verb: str = "align") -> str:
-        before = sorted(tmp_path.rglob("*"))
-        ended = landweave(verb, path, *arguments)
-        assert (ended.code, ended.out) == (2, "")
-        assert ended.err.startswith("landweave: ")
-        assert "Traceback" not in ended.err
-        assert sorted(tmp_path.rglob("*")) == before
-        return ended.err
-
-    return run
+def refused(refused: Callable[..., str]) -> Callable[..., str]:
+    """Of `align`, where no other verb is named."""
+    return partial(refused, verb="align")
 
 
 @pytest.fixture(scope="module")
-def summer(small: SmallSeries, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def summer(valley: SmallSeries, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a cube of three dates and the map of it, to be copied."""
     folder = tmp_path_factory.mktemp("summer")
-    path = small.write(folder / "config.yaml")
+    path = valley.write(folder / "config.yaml")
     with pytest.MonkeyPatch.context() as patch:
         command = Command(patch, _Silent())
         for verb in ("align", "run"):
@@ -74,11 +55,6 @@ def grown(summer: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(summer, tmp_path / "grown"))
 
 
-def done(ended: Ended) -> str:
-    assert ended.code == 0, ended.err + ended.out
-    return ended.out
-
-
 def days(cube: Path, modality: str = "SENTINEL2_TS") -> list[str]:
     return [str(time)[:10].replace("-", "") for time in open_cube(cube)[modality].ds["time"].values]
 
@@ -94,11 +70,11 @@ def read_map(store: Path) -> dict[str, Any]:
 
 
 def test_without_a_model_inputs_say_their_pixels_and_bands(
-    small: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
 ) -> None:
     inputs = {
-        "SENTINEL2_TS": small.optical(resolution=10, bands=["B8"]),
-        "SENTINEL1-ASC_TS": small.radar(resolution=20),
+        "SENTINEL2_TS": valley.optical(resolution=10, bands=["B8"]),
+        "SENTINEL1-ASC_TS": valley.radar(resolution=20),
     }
     path = config(model=None, output=None, inputs=inputs)
     planned = done(landweave("align", path, "--plan"))
@@ -124,10 +100,10 @@ def test_a_card_says_pixels_and_bands_with_or_without_an_output(
 
 
 def test_the_cube_has_the_pixels_that_the_model_is_fed(
-    config: Callable[..., Path], landweave: Command, small: SmallSeries, tmp_path: Path
+    config: Callable[..., Path], landweave: Command, valley: SmallSeries, tmp_path: Path
 ) -> None:
     """Told to take pixels of 10 m for its 10.24, a model reads its dates on 10 m from the cube too."""
-    model = {"card": str(small.folder / "small.yaml"), "weights": str(small.folder / "small.safetensors")}
+    model = {"card": str(valley.folder / "small.yaml"), "weights": str(valley.folder / "small.safetensors")}
     path = config(model={**model, "pixel": 10, "torch_threads": 1})
     done(landweave("align", path))
     assert pixel(tmp_path / "cube.zarr") == 10
@@ -135,27 +111,27 @@ def test_the_cube_has_the_pixels_that_the_model_is_fed(
     assert float(open_map(tmp_path / "map.zarr").grid.resolution) == 10
 
 
-def test_what_lacks_is_named(small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]) -> None:
+def test_what_lacks_is_named(valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]) -> None:
     assert "add cube: {store: cube.zarr}" in refused(config(cube=None))
     nothing = {"SENTINEL2_TS": {"kind": "cube", "store": "elsewhere.zarr"}}
     assert "No input is to be aligned" in refused(config(inputs=nothing, model=None))
     assert "no area and no imagery" in refused(config(area=None))
-    coarse = {"SENTINEL2_TS": small.optical(resolution=20)}
+    coarse = {"SENTINEL2_TS": valley.optical(resolution=20)}
     assert "no area and no imagery" in refused(config(area=None, model=None, inputs=coarse))
     assert "set inputs.SENTINEL2_TS.resolution" in refused(config(model=None))
     assert "state grid.crs" in refused(config(model=None, inputs=coarse, grid={"own": "AERIAL_RGBI"}))
 
 
 def test_a_pixel_that_is_not_the_models_is_refused(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
-    said = refused(config(inputs={"SENTINEL2_TS": small.optical(resolution=20)}))
+    said = refused(config(inputs={"SENTINEL2_TS": valley.optical(resolution=20)}))
     assert "pixels of 20 m, the model wants 10.24 m" in said
     assert "inputs.SENTINEL2_TS.resolution" in said
 
 
 def test_tiles_that_no_worker_could_hold_are_refused(
-    small: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]
 ) -> None:
     cut = {"store": "cube.zarr", "tile": 8192, "chunk": 128, "dates": 32}
     said = refused(config(cube=cut, engine={"kind": "inline", "memory_gib": 1}))
@@ -164,29 +140,29 @@ def test_tiles_that_no_worker_could_hold_are_refused(
 
 
 def test_a_cube_aligned_in_another_way_is_kept_as_it_is(
-    small: SmallSeries, grown: Path, refused: Callable[..., str]
+    valley: SmallSeries, grown: Path, refused: Callable[..., str]
 ) -> None:
     cut = {"store": "cube.zarr", "tile": 64, "chunk": 32, "dates": 2, "margin_m": 60}
     for changes, named in (
         ({"cube": {**cut, "chunk": 16}}, "chunk"),
         ({"cube": {**cut, "dates": 8}}, "dates"),
-        ({"inputs": {"SENTINEL2_TS": small.optical(resampling="nearest")}}, "resampling"),
-        ({"inputs": {"SENTINEL2_TS": small.optical(clouds={"from": "probability"})}}, "clouds"),
+        ({"inputs": {"SENTINEL2_TS": valley.optical(resampling="nearest")}}, "resampling"),
+        ({"inputs": {"SENTINEL2_TS": valley.optical(clouds={"from": "probability"})}}, "clouds"),
         ({"area": {"bounds": [AREA[0] - 90, *AREA[1:]]}}, "area"),
     ):
-        said = refused(small.write(grown / "config.yaml", **changes))
+        said = refused(valley.write(grown / "config.yaml", **changes))
         assert "SENTINEL2_TS aligned in another way" in said
         assert named in said
         assert "Choose another cube, or remove that one" in said
     assert days(grown / "cube.zarr") == list(SUMMER)
 
 
-def test_later_dates_are_added_and_old_maps_stay(small: SmallSeries, grown: Path, landweave: Command) -> None:
+def test_later_dates_are_added_and_old_maps_stay(valley: SmallSeries, grown: Path, landweave: Command) -> None:
     """The map of the dates there were is no part of a run with more of them: that is refused, the new ones named."""
     before, told = read_map(grown / "map.zarr"), open_cube(grown / "cube.zarr")["SENTINEL2_TS"].ds["values"].values
-    path = small.write(grown / "config.yaml", inputs={"SENTINEL2_TS": small.optical("autumn")})
+    path = valley.write(grown / "config.yaml", inputs={"SENTINEL2_TS": valley.optical("autumn")})
     assert "1 new, 3 kept" in done(landweave("align", path, "--plan"))
-    assert "0 new, 3 kept" in done(landweave("align", small.write(grown / "same.yaml"), "--plan"))
+    assert "0 new, 3 kept" in done(landweave("align", valley.write(grown / "same.yaml"), "--plan"))
     done(landweave("align", path))
     assert days(grown / "cube.zarr") == [*SUMMER, LATER[0]]
     np.testing.assert_array_equal(open_cube(grown / "cube.zarr")["SENTINEL2_TS"].ds["values"].values[:3], told)
@@ -204,10 +180,10 @@ def test_later_dates_are_added_and_old_maps_stay(small: SmallSeries, grown: Path
 
 
 def test_dates_of_another_year_leave_a_map_of_one_year_alone(
-    small: SmallSeries, tmp_path: Path, landweave: Command
+    valley: SmallSeries, tmp_path: Path, landweave: Command
 ) -> None:
     def year(catalog: str) -> Path:
-        return small.write(tmp_path / "config.yaml", inputs={"SENTINEL2_TS": small.optical(catalog, year=2021)})
+        return valley.write(tmp_path / "config.yaml", inputs={"SENTINEL2_TS": valley.optical(catalog, year=2021)})
 
     for verb in ("align", "run"):
         done(landweave(verb, year("autumn")))
@@ -226,13 +202,13 @@ def test_a_run_before_the_alignment_is_told_of_it(config: Callable[..., Path], r
     assert "Run `landweave align` first" in said
 
 
-def test_ground_beyond_the_cube_is_not_acquired(small: SmallSeries, tmp_path: Path, landweave: Command) -> None:
+def test_ground_beyond_the_cube_is_not_acquired(valley: SmallSeries, tmp_path: Path, landweave: Command) -> None:
     """The map of more ground than was aligned has no answer there, and the plan counts the windows that reach it."""
-    path = small.write(tmp_path / "config.yaml")
+    path = valley.write(tmp_path / "config.yaml")
     done(landweave("align", path))
     x0, y0, x1, y1 = AREA
-    far = small.write(tmp_path / "far.yaml", area={"bounds": [x0, y0, x1 + 1500, y1]})
-    inside = small.write(tmp_path / "inside.yaml", area={"bounds": [x0 + 60, y0 + 60, x1 - 60, y1 - 60]})
+    far = valley.write(tmp_path / "far.yaml", area={"bounds": [x0, y0, x1 + 1500, y1]})
+    inside = valley.write(tmp_path / "inside.yaml", area={"bounds": [x0 + 60, y0 + 60, x1 - 60, y1 - 60]})
     counts = [_beyond(done(landweave("plan", which))) for which in (inside, far)]
     assert counts[1] > counts[0] + 200
     done(landweave("run", far))
@@ -252,7 +228,7 @@ def _beyond(planned: str) -> int:
 
 
 def test_a_mosaic_is_aligned_when_it_is_asked_for(
-    small: SmallSeries, tmp_path: Path, landweave: Command, refused: Callable[..., str]
+    valley: SmallSeries, tmp_path: Path, landweave: Command, refused: Callable[..., str]
 ) -> None:
     """Its files in the cube become a group without dates, on pixels of their own."""
     values = np.random.default_rng(4).integers(1, 255, (1, 64, 64)).astype(np.uint8)
@@ -264,9 +240,9 @@ def test_a_mosaic_is_aligned_when_it_is_asked_for(
     spot = {**mosaic(R=("image.tif", 1)), "resolution": 10}
     settings = {"model": None, "output": None, "cube": {"store": "cube.zarr", "tile": 64, "chunk": 32, "margin_m": 0}}
     assert "mosaics with align: true" in refused(
-        small.write(tmp_path / "config.yaml", inputs={"SPOT_RGBI": spot}, **settings)
+        valley.write(tmp_path / "config.yaml", inputs={"SPOT_RGBI": spot}, **settings)
     )
-    path = small.write(tmp_path / "config.yaml", inputs={"SPOT_RGBI": {**spot, "align": True}}, **settings)
+    path = valley.write(tmp_path / "config.yaml", inputs={"SPOT_RGBI": {**spot, "align": True}}, **settings)
     done(landweave("align", path))
     group = open_cube(tmp_path / "cube.zarr")["SPOT_RGBI"].ds
     x0, y0, x1, y1 = AREA

@@ -132,7 +132,7 @@ class StacInput(Section):
     bands: tuple[str, ...] | None = Field(default=None, description="the card's by default")
     resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
     orbit: Literal["ascending", "descending"] | None = None
-    quantity: Literal["reflectance", "sigma0", "gamma0_rtc"] | None = Field(
+    quantity: Literal["sigma0", "gamma0_rtc"] | None = Field(
         default=None, description="what is wanted of radar scenes; the card's by default"
     )
     decibels: bool = False

@@ -8,6 +8,8 @@ from fractions import Fraction
 from functools import cached_property
 from typing import TypeVar
 
+import numpy as np
+
 from landweave.config import (
     CampaignYear,
     CubeConfig,
@@ -34,6 +36,7 @@ from landweave.satellites import Wanted, check_series, find_group, offered_bands
 from landweave.sources.alignment import native_grid
 from landweave.sources.elevation import BANDS as ELEVATION_BANDS
 from landweave.sources.footprints import index_tiles
+from landweave.sources.stac.series import StacSeries
 from landweave.steps.map_inputs import AnyInput, MapInput, MapSeries, own_pixels
 from landweave.store.series import CubeRaster, CubeSeries
 from landweave.timeseries import DatesRule
@@ -229,10 +232,8 @@ class Ground:
         spec = self.card.inputs[name]
         assert isinstance(section, StacInput | CubeInput)
         year = self._year(section.year)
-        # Dates of other years make no block stale.
-        dated = source.select_year(year) if isinstance(year, int) and isinstance(source, CubeSeries) else source
         found = MapSeries(
-            source=dated,
+            source=_of_years(source, year),
             bands=spec.names,
             factor=self._factor(name),
             required=spec.required,
@@ -292,6 +293,14 @@ def configured_area(config: CubeConfig, crs: str) -> PolygonArea | None:
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
     return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
+
+
+def _of_years(source: SeriesSource, year: int | Campaigns | None) -> SeriesSource:
+    """Without the dates of other years, which are then no part of the map's meaning and make no block stale."""
+    if year is None or not isinstance(source, CubeSeries | StacSeries):
+        return source
+    years = (year,) if isinstance(year, int) else year.years
+    return source.between(np.datetime64(f"{years[0]:04}-01-01"), np.datetime64(f"{years[-1]:04}-12-31"))
 
 
 def _told_dates(source: SeriesSource) -> str:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from landweave.config import CubeConfig, CubeInput, StacInput
-from landweave.errors import CardError
+from landweave.errors import CardError, ConfigError, InputError
 from landweave.grid import Grid
 from landweave.models.card import ModelCard
 from landweave.models.inputs import InputSpec
@@ -66,9 +68,45 @@ def open_group(modality: str, section: CubeInput, config: CubeConfig) -> CubeSer
 
 
 def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
-    """The dates of one input: of the cube where they are aligned, straight from the catalog otherwise."""
+    """The dates of one input: of the cube where they are aligned, straight from the catalog otherwise.
+
+    Raises
+    ------
+    ConfigError
+        When the cube was aligned otherwise than the input asks.
+    InputError
+        When there is no date between the days asked for.
+    """
     aligned = find_group(config, modality)
-    return aligned if isinstance(aligned, CubeSeries) else open_catalog(modality, section, config, wanted)
+    if not isinstance(aligned, CubeSeries):
+        return open_catalog(modality, section, config, wanted)
+    _refuse_other_alignment(aligned, section, stac_query(modality, section, config, wanted))
+    first, last = section.dates.split("/")
+    found = aligned.between(np.datetime64(first), np.datetime64(last))
+    if not found.steps:
+        raise InputError(
+            f"{modality} has no date from {section.dates} in {aligned.group.target}: its {len(aligned.steps)} dates "
+            f"are {aligned.steps[0].time.astype('M8[D]')} to {aligned.steps[-1].time.astype('M8[D]')}."
+        )
+    return found
+
+
+def _refuse_other_alignment(aligned: CubeSeries, section: StacInput, query: StacQuery) -> None:
+    """A cube is read as it is: what an input says of its pixels is what was done, or it is not the same series."""
+    quantity = f"{section.quantity or aligned.quantity.removesuffix('_db')}{'_db' if section.decibels else ''}"
+    there = {"quantity": aligned.quantity, "clouds": dict(aligned.clouds), **_kernel_of(aligned)}
+    asked = {"quantity": quantity, "clouds": dict(_clouds(query)), "resampling": section.resampling}
+    if differing := [name for name, value in there.items() if value != asked[name]]:
+        raise ConfigError(
+            f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:\n"
+            + "\n".join(f"- {name}: {there[name]} in the cube, {asked[name]} asked" for name in differing)
+            + "\nCorrect the input, or align it into another cube."
+        )
+
+
+def _kernel_of(aligned: CubeSeries) -> dict[str, str]:
+    rules = aligned.group.template.rules
+    return {"resampling": str(rules["resampling"])} if "resampling" in rules else {}
 
 
 def open_catalog(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> StacSeries:

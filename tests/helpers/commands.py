@@ -74,6 +74,12 @@ class Command:
         return Ended(code=code if isinstance(code, int) else int(bool(code)), out=said.out, err=said.err)
 
 
+def done(ended: Ended) -> str:
+    """What it said, once it is sure to have ended well."""
+    assert ended.code == 0, ended.err + ended.out
+    return ended.out
+
+
 def _run_to_the_end() -> None:
     cli.main()
     raise SystemExit(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
@@ -27,7 +27,7 @@ from landweave.sources.stac.files import file_facts, file_format
 from landweave.sources.stac.places import covered, ground_of, place_of, told_place, unite
 from landweave.sources.stac.radar import FLOOR, NEAR, SOLID
 from landweave.sources.stac.reader import Reading, planes_dtype
-from landweave.sources.stac.records import Acquisition, Found, Strip
+from landweave.sources.stac.records import Acquisition, Dropped, Found, Strip, group_reasons
 from landweave.sources.stac.stacking import stack
 from landweave.sources.stac.states import state_bands, tell_states
 from landweave.timeseries import PixelState, Step, measured
@@ -77,6 +77,8 @@ class StacSeries:
         What is measured; with ``_db`` in decibels.
     sign
         Who signs addresses when they are read.
+    dropped
+        Items that the search found and nothing was made of.
     """
 
     strips: tuple[Strip, ...] = field(repr=False)
@@ -87,6 +89,7 @@ class StacSeries:
     clouds: Mapping[str, Any] = field(default_factory=dict)
     quantity: str = "reflectance"
     sign: str | None = None
+    dropped: tuple[Dropped, ...] = field(default=(), repr=False)
 
     @classmethod
     def open(
@@ -134,7 +137,13 @@ class StacSeries:
             clouds=clouds,
             quantity=f"{quantity}_db" if decibels else quantity,
             sign=settings.get("sign"),
+            dropped=found.dropped if isinstance(found, Found) else (),
         )
+
+    def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
+        """The dates from day ``first`` to day ``last`` (UTC), both included."""
+        days = ((strip, strip.step.time.astype("datetime64[D]")) for strip in self.strips)
+        return replace(self, strips=tuple(strip for strip, day in days if first <= day <= last))
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -179,6 +188,7 @@ class StacSeries:
             "resampling": self.resampling,
             "crs": sorted({place.crs if place else "told by the files" for place in places}),
             "offsets": dict(offsets),
+            **({"dropped": group_reasons(self.dropped)} if self.dropped else {}),
         }
 
     def footprint(self, grid: Grid) -> Bounds | None:
