@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "weaving": CORE | ADAPTERS | {"aligning", "config", "deliveries", "ground", "satellites"},
     "assembly": CORE | ADAPTERS | {"config", "ground", "steps", "work"},
     "deliveries": CORE | {"config", "sources"},
-    "lazy": CORE | ADAPTERS | {"assembly", "config", "steps", "work"},
+    "selection": CORE | {"config", "models", "store"},
+    "lazy": CORE | ADAPTERS | {"assembly", "config", "selection", "steps", "work"},
     "api": CORE
     | ADAPTERS
     | {"aligning", "api", "assembly", "config", "lazy", "satellites", "steps", "weaving", "work", "demo"},

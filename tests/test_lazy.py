@@ -211,6 +211,48 @@ def test_a_cube_and_a_card_are_enough(cube):
     assert set(np.unique(lazy.rung.sel(box))) == {Rung.PASSED, Rung.CLEAREST}
 
 
+def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cube):
+    """As a notebook selects them; what cannot be told by days and bounds is refused, not ignored."""
+    tree, weights = api.open_cube(cube / "cube.zarr"), cube / "weights.safetensors"
+    content = {
+        "area": {"bounds": [704102.4, 6604083.2, 704204.8, 6604185.6]},
+        "grid": {"crs": "EPSG:2154"},
+        "inputs": {
+            "SENTINEL2_TS": {"kind": "cube", "store": str(cube / "cube.zarr"), "dates": "2021-05-01/2021-12-31"}
+        },
+        "model": {"card": "LC-G", "weights": str(weights)},
+        "output": {"store": "map.zarr", "chunk": 64},
+    }
+    wanted = predict(api.parse_config(content, root=cube))
+    part = tree.sel(time="2021-06", x=slice(704102.4, 704204.8), y=slice(6604185.6, 6604083.2))
+    found = predict(part, "LC-G", weights=weights)
+    assert found.attrs["meaning"]["inputs"] == wanted.attrs["meaning"]["inputs"]
+    box = {"x": slice(704100, 704204), "y": slice(6604185, 6604085)}
+    xr.testing.assert_equal(found.sel(box).load(), wanted.sel(box).load())
+    assert (found.landcover.sel(box) != 255).any()
+    assert (found.landcover.sel(x=slice(704220, 704260)) == 255).all()
+    whole = predict(tree, "LC-G", weights=weights)
+    assert (whole.landcover.sel(x=slice(704220, 704260), y=box["y"]) != 255).any()
+    with pytest.raises(ConfigError, match=r"every 10\.24 m .* spacing of 20\.48 m"):
+        predict(tree.isel(x=slice(None, None, 2)), "LC-G", weights=weights)
+    with pytest.raises(ConfigError, match=r"open it with landweave\.open_cube"):
+        predict(xr.DataTree.from_dict({"SENTINEL2_TS": tree["SENTINEL2_TS"].to_dataset()}), "LC-G", weights=weights)
+
+
+def test_dates_of_a_cube_with_gaps_between_them_are_refused(tmp_path):
+    steps = tuple(Step(key=day, time=np.datetime64(f"{day}T10")) for day in ("2021-03-01", "2021-04-01", "2021-06-01"))
+    grid = Grid.from_bounds((704000, 6604000, 704160, 6604160), crs="EPSG:2154", resolution=10.24)
+    bands = tuple(find_card("LC-G").inputs["SENTINEL2_TS"].bands)
+    source = ArraySeries(bands=bands, grid=grid, values=np.ones((3, 10, *grid.shape), np.uint16), steps=steps)
+    part = AlignPart(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
+    align_cube(Target.parse(tmp_path / "cube.zarr"), [part], engine=InlineEngine())
+    tree = api.open_cube(tmp_path / "cube.zarr")
+    with pytest.raises(ConfigError, match=r"2 of 3 dates .* from 2021-03-01 to 2021-06-01, where the cube has 3"):
+        predict(tree.isel(time=[0, 2]), "LC-G")
+    with pytest.raises(ConfigError, match="0 of 3 dates"):
+        predict(tree.sel(time=slice("2022", None)), "LC-G")
+
+
 def test_a_cube_that_the_model_cannot_read_is_refused(cube):
     with pytest.raises(ConfigError, match=r"name the model's card"):
         predict(cube / "cube.zarr")

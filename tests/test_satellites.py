@@ -12,6 +12,7 @@ import xarray as xr
 from landweave import check, load_config, open_map, predict
 from tests.helpers.commands import Command, done
 from tests.helpers.small_series import AREA, SmallSeries, write_small_card
+from tests.helpers.stac_items import write_items
 
 ARRAYS = ("landcover", "confidence", "probability", "rung")
 
@@ -42,6 +43,34 @@ def test_a_map_from_the_catalog_is_that_from_the_cube(
     assert (straight.read("landcover", extent) != 255).any()
     for name in ARRAYS:
         np.testing.assert_array_equal(aligned.read(name, extent), straight.read(name, extent))
+
+
+def test_items_that_are_not_used_are_told_with_the_reason(
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
+) -> None:
+    items = json.loads((valley.folder / "summer.json").read_text())["features"]
+    del items[1]["assets"]["B08"]
+    write_items(tmp_path / "items.json", *items)
+    inputs = {"SENTINEL2_TS": {**valley.optical(), "catalog": "items.json"}}
+    reason = f"1 has no asset for B8; it has B04, CLOUD, SCL, SNOW: {items[1]['id']}"
+    assert reason in done(landweave("check", config(inputs=inputs)))
+    planned = done(landweave("align", config(inputs=inputs, cube=CUBE), "--plan")).splitlines()
+    assert "2 new, 0 kept" in planned[2]
+    assert f"SENTINEL2_TS: of 3 items {reason}" in planned[-1]
+
+
+def test_the_plan_tells_how_often_files_are_opened_straight(
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three files a date, of three dates, from each of four blocks; and whether that is let pass."""
+    straight = done(landweave("plan", config()))
+    assert "SENTINEL2_TS: read straight from the catalog, opening files 36 times" in straight
+    assert "align" not in straight
+    assert "opening files 36 times: run `landweave align` first" in done(landweave("plan", config(cube=CUBE)))
+    monkeypatch.setattr("landweave.api.DIRECT_OPENS", 35)
+    assert "opening files 36 times: run `landweave align` first" in done(landweave("plan", config()))
+    done(landweave("align", config(cube=CUBE)))
+    assert "opening files" not in done(landweave("plan", config(cube=CUBE)))
 
 
 def test_many_files_are_not_opened_straight(

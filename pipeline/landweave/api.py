@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +128,8 @@ def plan(config: Config, *, stale: bool = False) -> MapPlan:
         Whether blocks whose scenes changed since they were done are run again.
     """
     made = assemble(config)
-    return _plan(made, _blocks(made, _ledger(made), stale))
+    found = _plan(made, _blocks(made, _ledger(made), stale))
+    return replace(found, notes=(*found.notes, *_opens_note(made)))
 
 
 def run(
@@ -218,7 +219,7 @@ def align_plan(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
         Whether tiles of mosaics whose scenes changed since they were aligned are aligned again.
     """
     made = weave(config)
-    return plan_align(made.target, made.parts, area=made.area, stale=stale)
+    return replace(plan_align(made.target, made.parts, area=made.area, stale=stale), notes=made.notes)
 
 
 def align(
@@ -246,12 +247,24 @@ def align(
 def _refuse_many_opens(made: MapRun) -> None:
     """Refuse to read series straight from a catalog where that opens more files than is sensible."""
     opens = made.direct_opens()
-    if opens and (made.config.cube or opens > DIRECT_OPENS):
+    if _aligned_first(made, opens):
         raise ConfigError(
             f"{', '.join(made.straight)}: not in a cube yet. Read straight from the catalog a run would open files "
             f"{opens:,} times ({DIRECT_OPENS:,} are let pass where no cube is named). Run `landweave align` first, "
             + ("which fills the cube." if made.config.cube else "with cube: {store: cube.zarr} in the configuration.")
         )
+
+
+def _opens_note(made: MapRun) -> list[str]:
+    """For the plan, what reading series straight from a catalog comes to."""
+    opens = made.direct_opens()
+    advice = ": run `landweave align` first" if _aligned_first(made, opens) else ""
+    told = f"{', '.join(made.straight)}: read straight from the catalog, opening files {opens:,} times{advice}"
+    return [told] if opens else []
+
+
+def _aligned_first(made: MapRun, opens: int) -> bool:
+    return opens > (0 if made.config.cube else DIRECT_OPENS)
 
 
 @dataclass(frozen=True, kw_only=True)

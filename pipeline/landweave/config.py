@@ -17,6 +17,8 @@ Bounds = tuple[float, float, float, float]
 Number = float | str
 """A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
 
+_DATES = r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$"
+
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values cannot change."""
@@ -128,7 +130,7 @@ class StacInput(Section):
     kind: Literal["stac"]
     catalog: str = Field(description="a catalog, collection or item file, or the address of an API")
     collections: tuple[str, ...] = ()
-    dates: str = Field(pattern=r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$", description="first and last day, both taken")
+    dates: str = Field(pattern=_DATES, description="first and last day, both taken")
     bands: tuple[str, ...] | None = Field(default=None, description="the card's by default")
     resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
     orbit: Literal["ascending", "descending"] | None = None
@@ -150,6 +152,9 @@ class CubeInput(Section):
     kind: Literal["cube"]
     store: str
     options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store")
+    dates: str | None = Field(
+        default=None, pattern=_DATES, description="first and last day, both taken; all by default"
+    )
     year: int | CampaignYear | None = Field(
         default=None, description="civil year of the dates that the model is given, or who tells it"
     )

@@ -15,15 +15,13 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from landweave.assembly import MapRun, assemble
-from landweave.config import Config, parse_config
-from landweave.errors import BudgetError, ConfigError
+from landweave.config import Config
+from landweave.errors import BudgetError
 from landweave.lattice import Extent, Span
 from landweave.legend import NODATA
-from landweave.models.registry import find_card
+from landweave.selection import config_of_cube
 from landweave.steps.map import MapFunction, Stopwatch
-from landweave.store.cubes import open_cube_store
 from landweave.store.layout import flag_attributes, rung_attributes
-from landweave.store.objects import Target
 
 LARGEST_LOAD = 10**9
 """Pixels that may be asked for at once; more is a run's work."""
@@ -49,7 +47,8 @@ def predict(
     ----------
     what
         A configuration from `landweave.load_config` (its output need not be writable, its engine is not used), or a
-        cube: from `landweave.open_cube`, a path or a URL.
+        cube: from `landweave.open_cube`, a path or a URL. Of a tree the modalities, the days and the ground that it
+        still has are mapped, with what windows reach beyond that ground.
     card
         Of the model, for a cube: a name of ``landweave models list``, or a card's file.
     weights
@@ -69,7 +68,7 @@ def predict(
         When more than a gigapixel is loaded at once.
     """
     if not isinstance(what, Config | MapRun):
-        what = _of_cube(what, card, weights=weights, year=year)
+        what = config_of_cube(what, card, weights=weights, year=year)
     made = what if isinstance(what, MapRun) else assemble(what)
     answers = _Answers(made)
     dataset = xr.Dataset(coords={"y": made.template.grid.y, "x": made.template.grid.x})
@@ -84,35 +83,6 @@ def predict(
     dataset.attrs = dict(made.template.attributes)
     placed: xr.Dataset = dataset.rio.write_crs(made.template.grid.crs)
     return cast("xr.Dataset", placed.rio.write_transform(made.template.grid.transform))
-
-
-def _of_cube(
-    cube: xr.DataTree | str | Path, card: str | None, *, weights: str | Path | None, year: int | None
-) -> Config:
-    """The configuration of a map from everything in a cube that the card knows."""
-    if card is None:
-        raise ConfigError("A cube alone makes no map: name the model's card, as predict(cube, card='LC-D', weights=…).")
-    where = cube.encoding["source"] if isinstance(cube, xr.DataTree) else str(cube)
-    where = where if "://" in where else str(Path(where).absolute())
-    groups = open_cube_store(Target.parse(where)).groups
-    wanted = find_card(card).inputs
-    dated = {"year": year} if year is not None else {}
-    inputs = {
-        name: {"kind": "cube", "store": where, **(dated if group.template.is_series else {})}
-        for name, group in groups.items()
-        if name in wanted
-    }
-    if not inputs:
-        raise ConfigError(f"{where} has {', '.join(groups)}; {card} reads {', '.join(wanted)}: nothing of it is there.")
-    grid = groups[next(iter(inputs))].grid
-    content = {
-        "grid": {"crs": grid.crs, "anchor": [str(value) for value in grid.anchor_xy]},
-        "inputs": inputs,
-        "model": {"card": card, **({"weights": str(Path(weights).absolute())} if weights else {})},
-        "output": {"store": "nowhere.zarr", "chunk": 64},
-        "engine": {"kind": "inline"},
-    }
-    return parse_config(content, root=Path.cwd(), origin="The cube's configuration")
 
 
 class _Answers:

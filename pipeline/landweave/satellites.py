@@ -61,10 +61,12 @@ def open_group(modality: str, section: CubeInput, config: CubeConfig) -> CubeSer
     Raises
     ------
     InputError
-        When there is no such cube, or it does not have that modality.
+        When there is no such cube, or it does not have that modality or any date between those asked for.
     """
     group = open_cube_store(Target.parse(config.path(section.store), **section.options)).group(modality)
-    return CubeSeries.of(group) if group.template.is_series else CubeRaster(group=group)
+    if not group.template.is_series:
+        return CubeRaster(group=group)
+    return _between(CubeSeries.of(group), section.dates) if section.dates else CubeSeries.of(group)
 
 
 def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
@@ -81,14 +83,25 @@ def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wa
     if not isinstance(aligned, CubeSeries):
         return open_catalog(modality, section, config, wanted)
     _refuse_other_alignment(aligned, section, stac_query(modality, section, config, wanted))
-    first, last = section.dates.split("/")
-    found = aligned.between(np.datetime64(first), np.datetime64(last))
+    return _between(aligned, section.dates)
+
+
+def _between(series: CubeSeries, dates: str) -> CubeSeries:
+    """The dates from the first to the last day of ``dates``."""
+    try:
+        first, last = map(_day, dates.split("/"))
+    except ValueError as error:
+        raise ConfigError(f"Dates {dates!r} of {series.modality}: {error}.") from error
+    found = series.between(first, last)
     if not found.steps:
-        raise InputError(
-            f"{modality} has no date from {section.dates} in {aligned.group.target}: its {len(aligned.steps)} dates "
-            f"are {aligned.steps[0].time.astype('M8[D]')} to {aligned.steps[-1].time.astype('M8[D]')}."
-        )
+        there = [str(step.time.astype("M8[D]")) for step in series.steps]
+        told = f"its {len(there)} dates are {there[0]} to {there[-1]}" if there else "it has none"
+        raise InputError(f"{series.modality} has no date from {dates} in {series.group.target}: {told}.")
     return found
+
+
+def _day(text: str) -> np.datetime64:
+    return np.datetime64(text)
 
 
 def _refuse_other_alignment(aligned: CubeSeries, section: StacInput, query: StacQuery) -> None:

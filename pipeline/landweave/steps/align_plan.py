@@ -97,10 +97,13 @@ class AlignPlan:
         Where the cube goes.
     parts
         One a modality.
+    notes
+        What a person should know: items that are not used.
     """
 
     output: str
     parts: tuple[PartPlan, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def todo(self) -> int:
@@ -123,7 +126,8 @@ class AlignPlan:
     @property
     def rows(self) -> list[tuple[str, str]]:
         """The plan as lines of a table."""
-        return [("output", self.output), *(row for part in self.parts for row in part.rows)]
+        parts = (row for part in self.parts for row in part.rows)
+        return [("output", self.output), *parts, *[("note", note) for note in self.notes]]
 
     def __str__(self) -> str:
         width = max(len(name) for name, _ in self.rows)

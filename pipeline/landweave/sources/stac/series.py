@@ -140,6 +140,11 @@ class StacSeries:
             dropped=found.dropped if isinstance(found, Found) else (),
         )
 
+    @property
+    def items(self) -> int:
+        """How many there are of the catalog's, those that are not used too."""
+        return sum(len(strip.scenes) for strip in self.strips) + len(self.dropped)
+
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The dates from day ``first`` to day ``last`` (UTC), both included."""
         days = ((strip, strip.step.time.astype("datetime64[D]")) for strip in self.strips)
