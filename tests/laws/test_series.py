@@ -219,6 +219,22 @@ def test_the_worst_rung_of_a_pixels_windows_is_a_layer(blend: Blend, factor: int
     assert set(np.unique(cells[covered])) == {0, 1, 2, 3}
 
 
+def test_of_two_filtered_series_the_lower_rung_counts() -> None:
+    """Windows side by side: each input goes down its own ladder, over its own footprint and by its own rule."""
+    items = {"SENTINEL2_TS": series_input(NEST, CLEAR), "SENTINEL1-ASC_TS": series_input(CENTRE, SPOILT)}
+    inputs = {"AERIAL_RGBI": AERIAL, **items}
+    settings = {"stride": 128, "blend": Blend.LINEAR, "arrays": ("landcover", "rung")}
+    store = run(job(DaysModel(classes=5, window=128), inputs=inputs, **settings))
+    found, pairs = store.cut("rung", BASE.extent), set()
+    for top in range(BASE.extent.y.start // 128 * 128, BASE.extent.y.stop, 128):
+        for left in range(BASE.extent.x.start // 128 * 128, BASE.extent.x.stop, 128):
+            rungs = [ladder(states_of(item, top, left), item.dates.filter)[1] for item in items.values()]
+            part = Extent.of((top, top + 128), (left, left + 128)).intersect(BASE.extent)
+            assert (found[part.slices_in(BASE.extent)] == max(rungs)).all()
+            pairs.add(tuple(rungs))
+    assert any(first != second for first, second in pairs)
+
+
 def test_the_rung_is_a_layer_of_the_store(tmp_path: Path) -> None:
     mapping = job(DaysModel(classes=5, window=128), series_input(NEST, CLEAR), arrays=("landcover", "rung"))
     template = MapTemplate(

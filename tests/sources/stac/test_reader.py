@@ -19,7 +19,7 @@ from rasterio.windows import Window
 from landweave.errors import ConfigError, ReadError
 from landweave.grid import Grid
 from landweave.sources.stac import files, signing
-from landweave.sources.stac.radar import FLOOR, NEAR, border_noise
+from landweave.sources.stac.radar import FLOOR, NEAR, SOLID, border_noise
 from landweave.sources.stac.reader import Reading, read_fellows
 from landweave.sources.stac.records import Acquisition, BandAsset
 from tests.helpers.cog_server import CogServer, serving
@@ -245,18 +245,57 @@ def test_noise_is_judged_alike_whatever_is_read_with_it(tmp_path: Path) -> None:
         power[row, :start] = 0
         power[row, start : start + 5] = FLOOR / 5
     written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER)
-    asset = BandAsset(href=str(written["VV"].path), crs=UTM, transform=written["VV"].transform, shape=power.shape)
-    time = np.datetime64("2021-06-14T17:39:53", "s")
-    found = Acquisition(
-        id="a", collection="r", time=time, bounds=(2.9, 44.2, 3.1, 44.3), assets={"VV": asset}, datatake="t",
-        solar_day=time.astype("datetime64[D]"), quantity="sigma0",
-    )  # fmt: skip
-    asked = Reading(grid=GRID, scenes=(found,), bands=("VV",))
+    path = str(written["VV"].path)
+    found, asked = radar_of(path, written["VV"])
     whole = read_fellows(found, "VV", GRID, asked)["VV"]
     assert (whole[(whole > 0)] > FLOOR).all()
     for window in (Window(0, 0, 30, 40), Window(17, 23, 9, 31), Window(35, 60, 25, 30), Window(29, 0, 1, 90)):
-        part = asked.open_band(url=asset.href, spec=SPEC).read(window)
+        part = asked.open_band(url=path, spec=SPEC).read(window)
         np.testing.assert_array_equal(part, whole[window.toslices()])
+
+
+def radar_of(path: str, written: SceneFile) -> tuple[Acquisition, Reading]:
+    """One band of power, and how it is read."""
+    asset = BandAsset(href=path, crs=UTM, transform=written.transform, shape=written.shape)
+    time = np.datetime64("2021-06-14T17:39:53", "s")
+    found = Acquisition(
+        id="a",
+        collection="r",
+        time=time,
+        bounds=(2.9, 44.2, 3.1, 44.3),
+        assets={"VV": asset},
+        datatake="t",
+        solar_day=time.astype("datetime64[D]"),
+        quantity="sigma0",
+    )
+    return found, Reading(grid=GRID, scenes=(found,), bands=("VV",))
+
+
+@pytest.mark.parametrize("far", [SOLID + 1, NEAR - 1, NEAR, NEAR + 1])
+def test_the_void_is_seen_as_far_as_it_counts_from_wherever_is_read(tmp_path: Path, far: int) -> None:
+    """A column of silence ``far`` pixels from the solid void is judged alone as it is in the whole."""
+    power = np.full((120, 100), 0.05, np.float32)
+    power[:, :20] = 0
+    power[:, 19 - SOLID + far] = FLOOR / 5
+    written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER)["VV"]
+    found, asked = radar_of(str(written.path), written)
+    whole = read_fellows(found, "VV", GRID, asked)["VV"]
+    column = 19 - SOLID + far - 10
+    np.testing.assert_array_equal(whole[:, column] == 0, far <= NEAR)
+    for left in (column, column - 3):
+        part = asked.open_band(url=str(written.path), spec=SPEC).read(Window(left, 40, column - left + 1, 10))
+        np.testing.assert_array_equal(part, whole[40:50, left : column + 1])
+
+
+def test_a_power_of_0_is_no_measurement_though_no_void_is_near(tmp_path: Path) -> None:
+    """Nor one below it, as where an instrument's noise was taken off: neither has a logarithm."""
+    power = np.full((120, 100), 0.05, np.float32)
+    power[50, 40], power[60, 44] = 0, -1e-3
+    written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER, nodata=None)["VV"]
+    found, asked = radar_of(str(written.path), written)
+    seen = read_fellows(found, "VV", GRID, asked)["VV"]
+    assert [tuple(place) for place in np.argwhere(seen == 0)] == [(40, 30), (50, 34)]
+    assert set(np.unique(seen)) == {np.float32(0), np.float32(0.05)}
 
 
 def test_readers_travel_and_serve_any_thread(scene: dict[str, SceneFile]) -> None:
