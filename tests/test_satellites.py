@@ -1,6 +1,7 @@
 """The dates of a run: from the catalog or a cube, and what is said of those that do not fit the model."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from safetensors.torch import save_file
 
 from landweave import check, load_config, open_map, predict
+from landweave.models.builders import build, core
+from landweave.models.registry import read_card
 from tests.helpers.commands import Command, done
+from tests.helpers.networks import write_card
 from tests.helpers.small_series import AREA, SmallSeries, write_small_card
 from tests.helpers.stac_items import write_items
 
@@ -99,6 +104,32 @@ def test_what_the_catalog_has_not_is_said(
         assert "another area" in far
     missing = refused(config(inputs={"SENTINEL2_TS": valley.optical("winter")}))
     assert "winter.json" in missing
+
+
+def test_a_signer_that_is_not_installed_is_said_before_anything_is_read(
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "planetary_computer", None)
+    path = config(inputs={"SENTINEL2_TS": valley.optical(sign="planetary-computer")}, cube=CUBE)
+    for verb in ("align", "check"):
+        assert "pip install 'landweave[catalogs]'" in refused(path, verb=verb)
+
+
+def test_an_optional_input_that_is_not_there_is_told(
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
+) -> None:
+    """It is fed as absent everywhere; a person may only have forgotten it."""
+    series = {"pixel": 10.24, "dates": {}}
+    optical = {**series, "bands": {name: {"mean": 5000, "std": 2500} for name in ("B4", "B8")}}
+    radar = {**series, "bands": {"VV": {}, "VH": {}}, "required": False}
+    inputs = {"SENTINEL2_TS": optical, "SENTINEL1-ASC_TS": radar}
+    card = write_card(tmp_path / "both.yaml", {"kind": "flair_hub"}, window=512, overlap=256, inputs=inputs)
+    save_file(core(build(read_card(card), 512)).state_dict(), card.with_suffix(".safetensors"))
+    told = "SENTINEL1-ASC_TS is not among the inputs: fed as absent"
+    for verb in ("check", "plan"):
+        assert told in done(landweave(verb, config(model=model(card))))
+    sections = {"SENTINEL2_TS": valley.optical(), "SENTINEL1-ASC_TS": valley.radar()}
+    assert "absent" not in done(landweave("check", config(model=model(card), inputs=sections)))
 
 
 def test_a_year_without_dates_is_refused_with_the_dates_there_are(

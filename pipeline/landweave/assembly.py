@@ -309,6 +309,11 @@ class _Assembly:
                 f"the model is fed pixels of {float(self.ground.pixels.resolution):g} m, it was trained on "
                 f"{float(self.ground.card.base_pixel):g} m"
             )
+        notes += [
+            f"{name} is not among the inputs: fed as absent, which the card allows"
+            for name in self.ground.card.inputs
+            if name not in self.config.inputs
+        ]
         cube, reach = self.config.cube, size * float(self.ground.pixels.resolution)
         if cube and self.ground.series and cube.margin_m < reach:
             notes.append(

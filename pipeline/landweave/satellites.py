@@ -16,6 +16,7 @@ from landweave.models.inputs import InputSpec
 from landweave.ports import SeriesSource
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
+from landweave.sources.stac.signing import signer
 from landweave.store.cubes import open_cube_store
 from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
@@ -127,9 +128,13 @@ def open_catalog(modality: str, section: StacInput, config: CubeConfig, wanted: 
 
     Raises
     ------
+    ConfigError
+        When files are to be signed and who signs them is not installed.
     InputError
         When nothing is found there and then, or nothing that can be used.
     """
+    if section.sign:
+        signer(section.sign)  # by each read, and missed there by every block
     query = stac_query(modality, section, config, wanted)
     west, south, east, north = wanted.grid.geobox.geographic_extent.boundingbox.bbox
     return StacSeries.open(
