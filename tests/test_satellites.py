@@ -190,6 +190,29 @@ def test_radar_of_another_quantity_is_refused(
     assert "SENTINEL1-ASC_TS holds gamma0_rtc and the card wants sigma0: choose other scenes" in held
 
 
+def test_radar_of_another_quantity_is_taken_where_its_input_says_so(
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command, tmp_path: Path
+) -> None:
+    """Open catalogs serve gamma0, models were trained on sigma0: who accepts that is told of it ever after."""
+    bands = {"VV": {"mean": 0.1, "std": 0.1}, "VH": {"mean": 0.03, "std": 0.03}}
+    wants = {"pixel": 10.24, "bands": bands, "dates": {}, "quantity": "sigma0"}
+    card = write_small_card(tmp_path / "radar.yaml", modality="SENTINEL1-ASC_TS", **wants)
+    told = "note" + " " * 14 + "SENTINEL1-ASC_TS holds gamma0_rtc, the model was trained on sigma0"
+    gamma = {"SENTINEL1-ASC_TS": valley.radar(quantity="gamma0_rtc")}
+    named = {"SENTINEL1-ASC_TS": {"kind": "cube", "store": "cube.zarr"}}
+    assert told in done(landweave("check", config(inputs=gamma, model=model(card))))
+    done(landweave("align", config(inputs=gamma, model=model(card), cube=CUBE)))
+    assert told in done(landweave("check", config(inputs=gamma, model=model(card), cube=CUBE)))
+    assert "inputs.SENTINEL1-ASC_TS.quantity: gamma0_rtc" in refused(config(inputs=named, model=model(card)))
+    named["SENTINEL1-ASC_TS"]["quantity"] = "gamma0_rtc"
+    assert told in done(landweave("check", config(inputs=named, model=model(card))))
+    named["SENTINEL1-ASC_TS"]["quantity"] = "sigma0"
+    assert "holds gamma0_rtc, sigma0 was asked" in refused(config(inputs=named, model=model(card)))
+    # A unit is another matter: no normalisation of a card fits decibels that were trained as power.
+    loud = {"SENTINEL1-ASC_TS": valley.radar(quantity="gamma0_rtc", decibels=True)}
+    assert "holds gamma0_rtc_db and the card wants sigma0" in refused(config(inputs=loud, model=model(card)))
+
+
 def test_other_thresholds_than_the_cards_are_refused(
     valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
 ) -> None:

@@ -309,6 +309,12 @@ class _Assembly:
                 f"the model is fed pixels of {float(self.ground.pixels.resolution):g} m, it was trained on "
                 f"{float(self.ground.card.base_pixel):g} m"
             )
+        wanted = {name: self.ground.card.inputs[name].quantity for name in self.ground.series}
+        notes += [
+            f"{name} holds {item.source.quantity}, the model was trained on {wanted[name]}"
+            for name, item in self.ground.series.items()
+            if wanted[name] not in (None, item.source.quantity)
+        ]
         notes += [
             f"{name} is not among the inputs: fed as absent, which the card allows"
             for name in self.ground.card.inputs

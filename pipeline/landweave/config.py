@@ -17,6 +17,8 @@ Bounds = tuple[float, float, float, float]
 Number = float | str
 """A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
 
+Quantity = Literal["sigma0", "gamma0_rtc"]
+
 _DATES = r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$"
 
 
@@ -134,8 +136,8 @@ class StacInput(Section):
     bands: tuple[str, ...] | None = Field(default=None, description="the card's by default")
     resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
     orbit: Literal["ascending", "descending"] | None = None
-    quantity: Literal["sigma0", "gamma0_rtc"] | None = Field(
-        default=None, description="what is wanted of radar scenes; the card's by default"
+    quantity: Quantity | None = Field(
+        default=None, description="what is wanted of radar scenes; the card's by default, which another one overrules"
     )
     decibels: bool = False
     clouds: Clouds = Clouds()
@@ -155,6 +157,7 @@ class CubeInput(Section):
     dates: str | None = Field(
         default=None, pattern=_DATES, description="first and last day, both taken; all by default"
     )
+    quantity: Quantity | None = Field(default=None, description="what the radar holds, where the card wants another")
     year: int | CampaignYear | None = Field(
         default=None, description="civil year of the dates that the model is given, or who tells it"
     )

@@ -205,7 +205,9 @@ class Ground:
             if isinstance(section, StacInput) or isinstance(self._stored.get(name), CubeSeries)
         }
         opened = {name: self._open_series(name, section) for name, section in sections.items()}
-        check_series(self.card, opened)
+        check_series(
+            self.card, opened, {name: getattr(section, "quantity", None) for name, section in sections.items()}
+        )
         return {name: self._series(name, section, opened[name]) for name, section in sections.items()}
 
     def _open_series(self, name: str, section: Input) -> SeriesSource:

@@ -200,27 +200,37 @@ def offered_bands(modality: str, section: StacInput | CubeInput, config: CubeCon
     return aligned.bands if aligned else section.bands or wanted.names
 
 
-def check_series(card: ModelCard, sources: Mapping[str, SeriesSource]) -> None:
+def check_series(
+    card: ModelCard, sources: Mapping[str, SeriesSource], accepted: Mapping[str, str | None] | None = None
+) -> None:
     """Refuse series that measure something else than ``card`` was trained on, or whose clouds were told otherwise.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    sources
+        Series by name.
+    accepted
+        By name, the quantity that a person named for it: taken though the card wants another.
 
     Raises
     ------
     CardError
         With every mismatch.
     """
-    problems = [text for name, source in sources.items() for text in _mismatches(card.inputs[name], source)]
+    named = accepted or {}
+    problems = [
+        text for name, source in sources.items() for text in _mismatches(card.inputs[name], source, named.get(name))
+    ]
     if problems:
         raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))
 
 
-def _mismatches(spec: InputSpec, source: SeriesSource) -> list[str]:
-    problems = []
+def _mismatches(spec: InputSpec, source: SeriesSource, named: str | None) -> list[str]:
+    problems = _other_quantity(spec, source, named)
     if spec.dates is None:
         problems.append(f"{source.modality} has dates, and the card wants one image: give it a mosaic")
-    if spec.quantity and source.quantity != spec.quantity:
-        problems.append(
-            f"{source.modality} holds {source.quantity} and the card wants {spec.quantity}: choose other scenes"
-        )
     rule, told = spec.dates and spec.dates.filter, source.clouds
     if isinstance(rule, ClearDates) and told.get("from") == "probability":
         problems += _other_thresholds(source.modality, told, {"cloud_max": rule.cloud_max, "snow_max": rule.snow_max})
@@ -230,6 +240,17 @@ def _mismatches(spec: InputSpec, source: SeriesSource) -> list[str]:
             source.modality, told, {"cloud_max": rule.cloud_from - 1, "snow_max": rule.snow_from - 1}
         )
     return problems
+
+
+def _other_quantity(spec: InputSpec, source: SeriesSource, named: str | None) -> list[str]:
+    held, modality = source.quantity, source.modality
+    if named and held.removesuffix("_db") != named:
+        return [f"{modality} holds {held}, {named} was asked: choose other scenes"]
+    if not spec.quantity or held in (spec.quantity, named):
+        return []
+    power = held.removesuffix("_db")
+    advice = f", or accept these by inputs.{modality}.quantity: {power}" if power == held else ", as power"
+    return [f"{modality} holds {held} and the card wants {spec.quantity}: choose other scenes{advice}"]
 
 
 def _other_thresholds(modality: str, told: Mapping[str, Any], wanted: Mapping[str, float]) -> list[str]:

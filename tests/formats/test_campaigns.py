@@ -39,6 +39,14 @@ def test_the_year_is_that_of_the_ground_under_the_centre(graph, column):
     ]  # fmt: skip
 
 
+def test_where_two_years_were_flown_over_the_earlier_one_tells(tmp_path):
+    path = tmp_path / "twice.gpkg"
+    strips = [shapely.box(700000, 6599000, x, 6600000) for x in (700300, 700200)]
+    geopandas.GeoDataFrame({"flown": [2021, 2020]}, geometry=strips, crs="EPSG:2154").to_file(path)
+    campaigns = read_campaigns(str(path), column="flown", crs="EPSG:2154")
+    assert [campaigns.year_of(window(x)) for x in (700100, 700250)] == [2020, 2021]
+
+
 def test_beyond_every_strip_the_nearest_one_tells(graph):
     campaigns = read_campaigns(graph, column="text", crs="EPSG:2154")
     assert campaigns.year_of(window(699000)) == 2020

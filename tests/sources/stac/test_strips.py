@@ -70,6 +70,17 @@ def test_a_newer_baseline_wins_though_it_was_made_earlier():
     assert (strip.scenes, dropped.id) == ((new,), old.id)
 
 
+@pytest.mark.parametrize("ids", [("a", "b"), ("b", "a")])
+def test_of_one_baseline_the_version_made_last_wins_whatever_it_is_called(ids):
+    first, last = (
+        replace(scene(), id=name, processed=np.datetime64(f"2023-0{month}-01", "s"))
+        for name, month in zip(ids, (1, 2), strict=True)
+    )
+    for given in ([first, last], [last, first]):
+        (strip,), (dropped,) = weave_strips(given)
+        assert (strip.scenes, dropped.id) == ((last,), first.id)
+
+
 def test_scenes_are_read_newest_baseline_first_then_by_tile():
     given = [
         scene(tile=tile, baseline=base) for tile, base in (("31TCJ", "0301"), ("31TEJ", "0500"), ("31TDJ", "0500"))
