@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -81,6 +82,36 @@ def test_a_missing_file_is_named(scene: dict[str, SceneFile], server: CogServer)
         read(there)
     with pytest.raises(ReadError, match=r"/none/moved\.tif cannot be read"):
         read(acquired(scene, href="/none/moved.tif"))
+
+
+def test_a_file_that_was_out_of_reach_is_looked_for_again_by_the_same_process(
+    scene: dict[str, SceneFile], server: CogServer
+) -> None:
+    """A notebook or a worker that lives on may run a block again once the file is there."""
+    there = acquired(scene, href=f"{server.address}/late.tif")
+    with pytest.raises(ReadError, match=r"late\.tif cannot be read"):
+        read(there)
+    shutil.copy(scene["B2"].path, server.folder / "late.tif")
+    np.testing.assert_array_equal(read(there), read(acquired(scene)))
+
+
+def test_a_damage_that_its_decoder_does_not_notice_is_named(scene: dict[str, SceneFile], tmp_path: Path) -> None:
+    path = tmp_path / "B2.jp2"
+    profile = {"driver": "JP2OpenJPEG", "QUALITY": "100", "REVERSIBLE": "YES"}
+    with (
+        rasterio.open(scene["B2"].path) as whole,
+        rasterio.open(
+            path, "w", width=100, height=120, count=1, dtype="uint16", crs=UTM, transform=whole.transform, **profile
+        ) as copy,
+    ):
+        copy.write(whole.read())
+    there = acquired(scene, href=str(path))
+    np.testing.assert_array_equal(read(there), read(acquired(scene)))
+    path.write_bytes(path.read_bytes()[:-2] + bytes(2))  # the mark of its end is gone
+    with rasterio.open(path) as cut:
+        assert cut.read().any()
+    with pytest.raises(ReadError, match=r"B2\.jp2 .*Fetch it again"):
+        read(there)
 
 
 def test_an_expired_signature_is_named_and_never_shown(

@@ -32,6 +32,8 @@ _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_LOW_SPEED_TIME": 30,  # seconds below the speed, in bytes a second, that end a transfer
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
     "GDAL_INGESTED_BYTES_AT_OPEN": 2**15,  # the header of a COG in one request
+    # Otherwise a file that could not be reached once is never looked for again by that process: a notebook, a worker.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
 }
 """How GDAL reads over HTTP."""
 
