@@ -16,7 +16,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-FAILURES, ASKED = "failures.txt", "asked.txt"
+FAILURES, HANG_UPS, ASKED = "failures.txt", "hang-ups.txt", "asked.txt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,10 @@ class CogServer:
     def fail(self, times: int) -> None:
         """Answer the next ``times`` requests for a TIFF with 503."""
         (self.folder / FAILURES).write_text(str(times))
+
+    def hang_up(self, times: int) -> None:
+        """End the next ``times`` connections that ask for a TIFF without a word."""
+        (self.folder / HANG_UPS).write_text(str(times))
 
     @property
     def failures_left(self) -> int:
@@ -45,6 +49,7 @@ class CogServer:
 def serving(folder: Path) -> Iterator[CogServer]:
     """A server of ``folder``, up within the block."""
     (folder / FAILURES).write_text("0")
+    (folder / HANG_UPS).write_text("0")
     (folder / ASKED).write_text("")
     command = [sys.executable, "-m", __name__, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
@@ -72,10 +77,13 @@ class _Handler(SimpleHTTPRequestHandler):
         folder = Path(self.directory)
         with (folder / ASKED).open("a") as asked:
             asked.write(f"{self.command} {self.path}\n")
-        failures = int((folder / FAILURES).read_text())
+        failures, hang_ups = (int((folder / name).read_text()) for name in (FAILURES, HANG_UPS))
         file = folder / path.lstrip("/")
         if query == "signature=expired":
             self._end(403)
+        elif hang_ups and path.endswith(".tif"):
+            (folder / HANG_UPS).write_text(str(hang_ups - 1))
+            self.close_connection = True
         elif failures and path.endswith(".tif"):
             (folder / FAILURES).write_text(str(failures - 1))
             self._end(503)

@@ -76,6 +76,30 @@ def test_a_passing_failure_is_tried_again(scene: dict[str, SceneFile], server: C
     assert server.failures_left == 0
 
 
+@pytest.mark.parametrize(("times", "passes"), [(1, True), (2, True), (9, False)])
+def test_a_lost_connection_is_tried_again(
+    scene: dict[str, SceneFile], server: CogServer, monkeypatch: pytest.MonkeyPatch, times: int, passes: bool
+) -> None:
+    """GDAL tries again what a server answers, not that it answers nothing."""
+    monkeypatch.setattr(files, "PAUSES_S", (0.01, 0.02))
+    server.hang_up(times)
+    there = acquired(scene, href=f"{server.address}/B2.tif")
+    if passes:
+        np.testing.assert_array_equal(read(there), read(acquired(scene)))
+    else:
+        with pytest.raises(ReadError, match=r"B2\.tif cannot be read"):
+            read(there)
+
+
+def test_what_will_not_pass_is_not_tried_again(
+    scene: dict[str, SceneFile], server: CogServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "PAUSES_S", (60, 60))
+    for href in (f"{server.address}/moved.tif", f"{server.address}/B2.tif?signature=expired", "/none/moved.tif"):
+        with pytest.raises(ReadError):
+            read(acquired(scene, href=href))
+
+
 def test_a_missing_file_is_named(scene: dict[str, SceneFile], server: CogServer) -> None:
     there = acquired(scene, href=f"{server.address}/moved.tif")
     with pytest.raises(ReadError, match=r"moved\.tif cannot be read.*404.*not there"):

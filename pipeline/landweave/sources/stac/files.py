@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
 from http.client import HTTPException
+from typing import TypeVar, cast
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -25,6 +27,8 @@ from landweave.sources.integrity import find_damage
 from landweave.sources.listing import is_url
 from landweave.sources.stac.signing import signer
 
+Answer = TypeVar("Answer")
+
 _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
     "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, doubled each time
@@ -36,6 +40,12 @@ _NETWORK: dict[str, str | int | float] = {
     "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
 }
 """How GDAL reads over HTTP."""
+
+PAUSES_S = (1.0, 4.0)
+"""Seconds before a file is asked for again whose server could not be heard."""
+
+_UNHEARD = re.compile(r"CURL error|Could not resolve|Couldn't connect|Empty reply|timed out", re.IGNORECASE)
+"""GDAL itself tries again what a server answers, not that none does."""
 
 _STATUS = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
 _MEANINGS = {
@@ -69,12 +79,30 @@ def open_file(href: str, sign: str | None) -> Iterator[rasterio.DatasetReader]:
         raise ReadError(f"{told}{_meaning(told)}") from None  # its cause holds the signed address
 
 
+def ask_file(href: str, sign: str | None, question: Callable[[rasterio.DatasetReader], Answer]) -> Answer:
+    """What ``question`` finds in a file; asked anew, after a pause, where its server could not be heard.
+
+    Raises
+    ------
+    ReadError
+        As `open_file` does, when the last try fails too, or one for a reason that will not pass.
+    """
+    for pause in PAUSES_S:
+        try:
+            with open_file(href, sign) as dataset:
+                return question(dataset)
+        except ReadError as error:
+            if not _UNHEARD.search(str(error)):
+                raise
+        time.sleep(pause)
+    with open_file(href, sign) as dataset:
+        return question(dataset)
+
+
 def read_window(href: str, numbers: Sequence[int], window: Extent, sign: str | None) -> NDArray[np.generic]:
     """Bands ``numbers`` of a file ``(band, y, x)`` over ``window``, which lies inside it, in the file's dtype."""
     part = Window(window.x.start, window.y.start, window.x.size, window.y.size)
-    with open_file(href, sign) as dataset:
-        values: NDArray[np.generic] = dataset.read(list(numbers), window=part)
-    return values
+    return cast("NDArray[np.generic]", ask_file(href, sign, lambda dataset: dataset.read(list(numbers), window=part)))
 
 
 def file_facts(hrefs: Sequence[str], sign: str | None) -> dict[str, Facts]:

@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
+from rasterio import DatasetReader
 from rasterio.warp import transform_bounds
 
 from landweave.errors import InputError, ReadError
@@ -20,7 +21,7 @@ from landweave.lattice import Extent
 from landweave.sources.alignment import Frame
 from landweave.sources.footprints import PASTE_PX
 from landweave.sources.spec import Kernel
-from landweave.sources.stac.files import open_file
+from landweave.sources.stac.files import ask_file
 from landweave.sources.stac.records import Acquisition, BandAsset
 from landweave.sources.taps import EDGE_PX, Filter
 from landweave.sources.warping import Axes, locate, pixels_per_pixel, window_of
@@ -74,10 +75,12 @@ def check_place(href: str, place: Place, sign: str | None) -> None:
 
 @lru_cache(maxsize=4096)
 def _asked_place(href: str, sign: str | None) -> Place:
-    with open_file(href, sign) as dataset:
+    def place(dataset: DatasetReader) -> Place:
         if not dataset.crs or dataset.transform.is_identity:
             raise ReadError(f"{href} lies on no map: neither its item nor the file gives a CRS and a transform.")
         return Place(_canonical(dataset.crs.to_wkt()), dataset.transform, dataset.shape)
+
+    return ask_file(href, sign, place)
 
 
 @lru_cache(maxsize=256)
