@@ -150,15 +150,29 @@ def test_two_years_are_refused_until_one_is_named(
     done(landweave("check", config(inputs={"SENTINEL2_TS": valley.optical("all", year=2022)})))
 
 
+def write_graph(path: Path, *years: int) -> None:
+    """A mosaic graph with the ground of the valley flown over in each of ``years``."""
+    ring = [[2.9, 44.2], [3.1, 44.2], [3.1, 44.3], [2.9, 44.3], [2.9, 44.2]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    flown = [{"type": "Feature", "properties": {"flown": f"{year}-07-09"}, "geometry": shape} for year in years]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": flown}))
+
+
+def test_a_campaign_without_dates_is_told(
+    valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
+) -> None:
+    write_graph(tmp_path / "graph.geojson", 2018, 2021, 2024)
+    path = config(inputs={"SENTINEL2_TS": valley.optical(year={"file": "graph.geojson", "column": "flown"})})
+    for verb in ("check", "plan"):
+        said = done(landweave(verb, path))
+        assert "SENTINEL2_TS has no date of 2018, 2024: absent where the aerial images are of these years" in said
+
+
 def test_dates_of_another_year_are_no_part_of_a_map_straight_from_its_catalog(
     valley: SmallSeries, config: Callable[..., Path], landweave: Command, tmp_path: Path
 ) -> None:
     """Nor of one whose years the aerial images tell: its map goes on when the catalog has grown by a year."""
-    graph = {"type": "FeatureCollection", "features": []}
-    ring = [[2.9, 44.2], [3.1, 44.2], [3.1, 44.3], [2.9, 44.3], [2.9, 44.2]]
-    shape = {"type": "Polygon", "coordinates": [ring]}
-    graph["features"].append({"type": "Feature", "properties": {"flown": "2021-07-09"}, "geometry": shape})
-    (tmp_path / "graph.geojson").write_text(json.dumps(graph))
+    write_graph(tmp_path / "graph.geojson", 2021)
     for year in (2021, {"file": "graph.geojson", "column": "flown"}):
         found = []
         for catalog in ("autumn", "all"):

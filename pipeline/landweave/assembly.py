@@ -316,6 +316,11 @@ class _Assembly:
             if wanted[name] not in (None, item.source.quantity)
         ]
         notes += [
+            f"{name} has no date of {', '.join(map(str, years))}: absent where the aerial images are of these years"
+            for name, item in self.ground.series.items()
+            if (years := item.years_without_dates)
+        ]
+        notes += [
             f"{name} is not among the inputs: fed as absent, which the card allows"
             for name in self.ground.card.inputs
             if name not in self.config.inputs

@@ -141,6 +141,14 @@ class MapSeries:
         years = (self.year,) if isinstance(self.year, int) else self.year.years
         return tuple(place for place, step in every if civil_year(step.time) in years)
 
+    @property
+    def years_without_dates(self) -> tuple[int, ...]:
+        """Of the years that the ground tells, those that no date is of."""
+        if self.year is None or isinstance(self.year, int):
+            return ()
+        there = {civil_year(self.source.steps[step].time) for step in self.steps}
+        return tuple(year for year in self.year.years if year not in there)
+
     def year_of(self, grid: Grid) -> int | None:
         """The year whose dates a window on ``grid`` is given; None for any."""
         return self.year if self.year is None or isinstance(self.year, int) else self.year.year_of(grid)
