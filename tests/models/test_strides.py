@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from landweave.models.builders import build
+from landweave.models.registry import find_card
 from landweave.models.strides import measure_strides, period_px
 
 SERIES = {"pixel": 10.24, "bands": {"VV": {}, "VH": {}}, "dates": {}}
@@ -39,6 +40,14 @@ def test_each_branch_has_its_own_stride(small_card):
 
     assert strides == {"AERIAL_RGBI": 32, "SPOT_RGBI": 32, "SENTINEL1-ASC_TS": 1}
     assert period_px(card, strides) == 256
+
+
+def test_values_given_stage_by_stage_are_no_stages():
+    card = find_card("flair2-utt-without-metadata")
+
+    strides = measure_strides(card, on_meta(card, 512), 512)
+
+    assert strides == {"AERIAL_RGBI": 32, "DEM_ELEV": 32, "SENTINEL2_TS": 8}
 
 
 @pytest.mark.parametrize(("layer", "stride"), [(nn.Conv2d(2, 4, 4, stride=4), 4), (nn.Conv2d(2, 4, 1), 1)])

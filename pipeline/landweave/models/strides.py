@@ -80,9 +80,9 @@ def _watching(seen: list[_Seen]) -> Any:
 
 
 def _stages(answer: Sequence[Any]) -> list[int]:
-    """Widths of the stages that an encoder gives; nothing where a layer gives something else."""
+    """Widths of the stages that an encoder gives, the image first; nothing where a layer gives something else."""
     stages = [each.shape[-1] for each in answer if isinstance(each, Tensor) and each.ndim == 4]
-    return stages if len(stages) == len(answer) > 1 else []
+    return stages if len(stages) == len(answer) > 1 and stages[0] > stages[-1] else []
 
 
 def _stride(module: nn.Module) -> int:
