@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import yaml
 from safetensors.torch import save_file
+from torch import Tensor, nn
 
 from landweave.models.builders import build, core
 from landweave.models.registry import read_card
@@ -57,8 +58,7 @@ def write_weights(card: Path, seed: int = 7) -> Path:
     """Weights that fit the card, beside it: drawn, with a last layer balanced so that every class wins somewhere."""
     window = read_card(card).window.size
     network = core(build(read_card(card), window))
-    generator = torch.Generator().manual_seed(seed)
-    tensors = {name: _drawn(name, tensor, generator) for name, tensor in network.state_dict().items()}
+    tensors = drawn(network, seed=seed, scale=2)
     network.load_state_dict(tensors)
     scene = torch.from_numpy(textured((window, window), len(RGBI)).astype("float32"))
     with torch.inference_mode():
@@ -83,10 +83,16 @@ def write_pointwise(path: Path, *, weights: Any, biases: Any, shape_nchw: tuple[
     return path
 
 
-def _drawn(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+def drawn(network: nn.Module, *, seed: int = 7, scale: float = 1) -> dict[str, Tensor]:
+    """Values for every tensor of a network, norm layers' statistics too; ``scale`` widens the layers' weights."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: _drawn(name, tensor, generator, scale) for name, tensor in network.state_dict().items()}
+
+
+def _drawn(name: str, tensor: Tensor, generator: torch.Generator, scale: float) -> Tensor:
     if not tensor.is_floating_point():
         return tensor.clone()
-    drawn = torch.randn(tensor.shape, generator=generator)
+    values = torch.randn(tensor.shape, generator=generator)
     if name.endswith("running_var"):
-        return 1 + drawn.abs() / 10
-    return 2 * drawn / max(tensor[0].numel(), 1) ** 0.5 if tensor.ndim > 1 else 1 + drawn / 10
+        return 1 + values.abs() / 10
+    return scale * values / max(tensor[0].numel(), 1) ** 0.5 if tensor.ndim > 1 else 1 + values / 10

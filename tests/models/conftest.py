@@ -17,6 +17,7 @@ from torch import Tensor
 from landweave.models.builders import build, core
 from landweave.models.card import ModelCard
 from landweave.models.flair_hub import FlairHubSpec
+from tests.helpers.networks import drawn
 
 CLASSES = [{"code": code, "name": f"class {code}", "color": "#808080"} for code in range(4)]
 
@@ -77,23 +78,11 @@ def weights_of(tmp_path: Path) -> Callable[[ModelCard], Path]:
     """A file of weights that fit a card: drawn from a fixed seed, statistics of norm layers included."""
 
     def write(card: ModelCard) -> Path:
-        network = core(build(card, card.window.size))
-        generator = torch.Generator().manual_seed(7)
-        tensors = {name: _drawn(name, tensor, generator) for name, tensor in network.state_dict().items()}
         path = tmp_path / f"{card.name}-{card.sha256[:8]}.safetensors"
-        save_file(tensors, path)
+        save_file(drawn(core(build(card, card.window.size))), path)
         return path
 
     return write
-
-
-def _drawn(name: str, tensor: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    if not tensor.is_floating_point():
-        return tensor.clone()
-    drawn = torch.randn(tensor.shape, generator=generator)
-    if name.endswith("running_var"):
-        return 1 + drawn.abs() / 10
-    return drawn / max(tensor[0].numel(), 1) ** 0.5 if tensor.ndim > 1 else 1 + drawn / 10
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,20 @@ from torch import Tensor, nn
 from landweave.errors import CardError, WeightsError
 from landweave.models._layers import resized
 from landweave.models._torchvision import smp
-from landweave.models.card import (
-    ExportedBuilder,
-    Flair1Builder,
-    Flair2Builder,
-    FlairHubBuilder,
-    FusedBuilder,
-    ModelCard,
-    SmpBuilder,
-)
+from landweave.models.card import ModelCard
 from landweave.models.exported import load_exported
 from landweave.models.flair1 import AERIAL, Flair1, Flair1Spec
 from landweave.models.flair2 import Flair2, Flair2Spec
 from landweave.models.flair_hub import FlairHub, FlairHubSpec, Modality, Task
 from landweave.models.fused import Fused, FusedSpec
+from landweave.models.networks import (
+    ExportedBuilder,
+    Flair1Builder,
+    Flair2Builder,
+    FlairHubBuilder,
+    FusedBuilder,
+    SmpBuilder,
+)
 from landweave.models.resizing import resized_tables
 from landweave.models.utae import UtaeSpec
 from landweave.models.weights import load_weights

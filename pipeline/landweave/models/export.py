@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from landweave.errors import CardError, WeightsError
 from landweave.models.builders import load
-from landweave.models.card import ExportedBuilder, ModelCard, Weights, WindowRule
+from landweave.models.card import ModelCard, Weights, WindowRule
 from landweave.models.exported import load_exported
+from landweave.models.networks import ExportedBuilder
 from landweave.models.weights import file_sha256
 
 

@@ -16,8 +16,9 @@ from landweave.models._torchvision import smp
 from landweave.models.alive import peak_bytes
 from landweave.models.blank import DATES, blank_inputs
 from landweave.models.builders import build, core, load
-from landweave.models.card import ExportedBuilder, ModelCard
+from landweave.models.card import ModelCard
 from landweave.models.flair_hub import FlairHub
+from landweave.models.networks import ExportedBuilder
 from landweave.models.placements import Placements
 from landweave.models.position_tables import check_window
 from landweave.models.reach import Reach, measure_reach
@@ -106,7 +107,7 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
     CardError
         When the network cannot be built, or is a program and its file was not given.
     """
-    window = window or card.window.size
+    window = card.window.size if window is None else window
     check_window(card, window)
     network, batch = _network(card, window, weights)
     program = isinstance(card.builder, ExportedBuilder)

@@ -11,7 +11,8 @@ import torch
 
 from landweave.errors import CardError
 from landweave.models.builders import build, core
-from landweave.models.card import FlairHubBuilder, ModelCard
+from landweave.models.card import ModelCard
+from landweave.models.networks import FlairHubBuilder
 
 Shape = tuple[int, ...]
 

@@ -14,8 +14,9 @@ from torch import nn
 from landweave.errors import ConfigError, WeightsError
 from landweave.models.alive import peak_bytes
 from landweave.models.builders import build, load
-from landweave.models.card import ExportedBuilder, ModelCard
+from landweave.models.card import ModelCard
 from landweave.models.inference import Answering, TorchPredictor, empty_batch
+from landweave.models.networks import ExportedBuilder
 from landweave.models.position_tables import check_window
 from landweave.models.weights import check_sha256, file_sha256
 

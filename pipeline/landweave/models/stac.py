@@ -16,8 +16,9 @@ from landweave.errors import CardError
 from landweave.legend import LandClass
 from landweave.models._torchvision import smp, timm
 from landweave.models.builders import build
-from landweave.models.card import ExportedBuilder, FlairHubBuilder, FusedBuilder, ModelCard, SmpBuilder
+from landweave.models.card import ModelCard
 from landweave.models.inputs import Band, HeightCoding, InputSpec
+from landweave.models.networks import ExportedBuilder, FlairHubBuilder, FusedBuilder, SmpBuilder
 from landweave.models.weights import file_sha256
 
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
