@@ -1,7 +1,10 @@
 """A multi-sensor checkpoint in every form it is published or saved in, and broken in every way."""
 
+import argparse
 import pickle
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -80,6 +83,39 @@ def test_every_form_answers_the_same(card, tensors, tmp_path, suffix, prefix, tr
     assert torch.equal(answer(loaded), answer(reference))
 
 
+INERT = {
+    "a folder": {"hyper_parameters": {"paths": {"out": Path("/trainings/7")}}},
+    "a score of numpy": {"callbacks": {"best": np.float64(0.6), "epochs": np.int64(7), "ended": np.bool_(True)}},
+    "an array of numpy": {"hyper_parameters": {"weights": np.ones(3, np.float32)}},
+    "arguments": {"hyper_parameters": argparse.Namespace(lr=0.1)},
+}
+
+
+@pytest.mark.parametrize("beside", INERT)
+def test_what_training_keeps_beside_its_tensors_is_no_code(card, tensors, tmp_path, beside):
+    path = saved(tensors, tmp_path / "weights.ckpt", INERT[beside])
+
+    load(card, 64, path, batch_size=2)
+
+
+def test_a_tensor_that_stands_twice_is_refused(card, tensors, tmp_path):
+    name = "main_decoders.LABEL.seg_model.segmentation_head.0.weight"
+    path = saved(
+        {f"model.{each}": tensor for each, tensor in tensors.items()} | {name: tensors[name] + 1}, tmp_path / "w.pth"
+    )
+
+    with pytest.raises(WeightsError, match=rf"1 twice, with and without 'model.': {name}"):
+        load(card, 64, path, batch_size=2)
+
+
+def test_whole_numbers_are_no_weights(card, tensors, tmp_path):
+    name = "main_decoders.LABEL.seg_model.segmentation_head.0.weight"
+    path = saved(tensors | {name: tensors[name].to(torch.int8)}, tmp_path / "w.safetensors")
+
+    with pytest.raises(WeightsError, match=rf"1 of another kind: {name} is int8, the network's float32"):
+        load(card, 64, path, batch_size=2)
+
+
 def renamed(tensors, name):
     return {("renamed" if each == name else each): tensor for each, tensor in tensors.items()}
 
@@ -144,7 +180,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_does_not_run(card, tensors, tmp
     trace = tmp_path / "trace"
     path = saved(tensors, tmp_path / "weights.ckpt", {"callbacks": Malice(str(trace))})
 
-    with pytest.raises(WeightsError, match="more than plain tensors"):
+    with pytest.raises(WeightsError, match=r"more than plain tensors.*: io\.open"):
         load(card, 64, path, batch_size=2)
     path.write_bytes(pickle.dumps(Malice(str(trace)), protocol=2))
     with pytest.raises(WeightsError, match="more than plain tensors"):

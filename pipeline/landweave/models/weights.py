@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from importlib import import_module
+from pathlib import Path, PosixPath, WindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -24,6 +28,20 @@ _NESTED = ("state_dict", "model_state_dict", "model")
 
 _TRAINING_ONLY = ("criterion.", "aux_decoders.")
 """Tensors that serve training: accepted, and left out where the network has none of that name."""
+
+_PATHS = ("pathlib", "pathlib._local")
+_NUMPY = ("numpy._core.multiarray", "numpy.core.multiarray")
+"""Where numpy's arrays say that they come from, new and old."""
+
+_multiarray: Any = import_module("numpy._core.multiarray")
+_INERT: list[Any] = [
+    *((kind, f"{module}.{kind.__name__}") for kind in (PosixPath, WindowsPath) for module in _PATHS),
+    *((_multiarray.scalar, f"{module}.scalar") for module in _NUMPY),
+    *((_multiarray._reconstruct, f"{module}._reconstruct") for module in _NUMPY),
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
+    *(np.ndarray, np.dtype, argparse.Namespace),
+]
+"""Plain values that training tools keep beside tensors: paths, numbers, settings. Making one runs no code of a file."""
 
 Adapt = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
 """Changes tensors to suit a network, both by the network's names."""
@@ -72,10 +90,10 @@ def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) 
     Raises
     ------
     WeightsError
-        When a tensor is missing, unexpected, misshapen or not finite (all are listed), when the file is broken, or
-        when it holds more than plain tensors. The network is then as it was.
+        When a tensor is missing, unexpected, misshapen, of another kind of number or not finite (all are listed), when
+        the file is broken, or when it holds more than plain tensors and values. The network is then as it was.
     """
-    found = _fitted(read_tensors(path), network)
+    found = _fitted(read_tensors(path), network, path)
     if adapt is not None:
         found = adapt(found, network)
     wanted = network.state_dict()
@@ -116,15 +134,22 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         # Mapped, not read: a training checkpoint holds two or three times the network in optimiser state.
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with torch.serialization.safe_globals(_INERT):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"Weights {path} hold more than plain tensors, or are broken, and were not loaded: loading them would run "
-            f"code that came with the file. Save the network's state_dict alone. ({_first_line(error)})"
+            f"code that came with the file{_strange(error)}. Save the network's state_dict alone, where you trust it."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"Weights {path} are broken ({_first_line(error)}): fetch them again.") from error
     return _tensors(content, path)
+
+
+def _strange(error: pickle.UnpicklingError) -> str:
+    """What the file asked for, where torch says it."""
+    named = re.search(r"GLOBAL (\S+)", str(error))
+    return f": {named[1]}" if named else ""
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -141,10 +166,15 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items()}
 
 
-def _fitted(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
+def _fitted(tensors: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
     """The tensors under the network's names: with the prefix removed that leaves most of them known."""
     wanted = set(network.state_dict())
     wrapper = max(_WRAPPERS, key=lambda each: sum(name.removeprefix(each) in wanted for name in tensors))
+    if twice := [name for name in tensors if wrapper and wrapper + name in tensors]:
+        raise WeightsError(
+            f"Weights {path} hold {len(twice)} twice, with and without {wrapper!r}: {_listed(twice)}. Which of the two "
+            f"is the network's cannot be told: save its state_dict alone."
+        )
     named = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
     return {name: tensor for name, tensor in named.items() if name in wanted or not _is_training_only(name)}
 
@@ -164,9 +194,18 @@ def _differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> l
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
         "of another shape": misshapen,
+        "of another kind": [
+            f"{name} is {_kind(found[name])}, the network's {_kind(wanted[name])}"
+            for name in both
+            if found[name].is_floating_point() != wanted[name].is_floating_point()
+        ],
         "not finite": [name for name in both if not torch.isfinite(found[name]).all()],
     }
     return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
 
 
 def _listed(names: Iterable[str]) -> str:
