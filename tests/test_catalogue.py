@@ -90,6 +90,26 @@ def imagery(tmp_path):
     return path
 
 
+def test_nothing_that_is_there_is_written_over_and_no_part_of_an_export_is_left(card, weights, tmp_path):
+    item, program = tmp_path / "item.json", tmp_path / "program.pt2"
+    item.write_text("mine")
+
+    with pytest.raises(CardError, match=r"item.json is there already: name another file, or remove it"):
+        catalogue.export_model(str(card), stac=item, program=program, weights=weights)
+    assert item.read_text() == "mine"
+    item.unlink()
+    program.with_suffix(".yaml").write_text("mine")
+    with pytest.raises(CardError, match=r"program.yaml is there already"):
+        catalogue.export_model(str(card), stac=item, program=program, weights=weights)
+    assert not item.exists()
+    assert not program.exists()
+
+
+def test_an_item_goes_to_a_folder_that_is_there(card, tmp_path):
+    with pytest.raises(CardError, match=r"none/item.json cannot be written: No such file"):
+        catalogue.export_model(str(card), stac=tmp_path / "none" / "item.json")
+
+
 def test_every_card_is_listed_once():
     listing = catalogue.list_models()
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from landweave.assembly import MapRun, assemble
 from landweave.config import load_config
-from landweave.errors import ConfigError
+from landweave.errors import CardError, ConfigError
 from landweave.lattice import Extent
 from landweave.models.card import ModelCard
-from landweave.models.card_file import card_content, write_card
+from landweave.models.card_file import card_content, write_card, write_new
 from landweave.models.registry import card_path, find_card, list_cards
 
 Bounds = tuple[float, float, float, float]
@@ -183,7 +183,7 @@ def export_model(
     ConfigError
         When nothing was asked for, or a program without weights.
     CardError
-        When the model does not allow it.
+        When the model does not allow it, or a file is there already or cannot be written.
     """
     from landweave.models.export import export_program
     from landweave.models.stac import export_stac
@@ -194,6 +194,10 @@ def export_model(
         raise ConfigError("Nothing to export: name the file of a STAC item, of a program, or both.")
     if program is not None and file is None:
         raise ConfigError(f"A program holds the weights of {card.name}: give their file.")
+    cards = (Path(program).with_suffix(".yaml"),) if program is not None else ()
+    for path in (*cards, *((Path(stac),) if stac is not None else ())):
+        if path.exists():
+            raise CardError(f"{path} is there already: name another file, or remove it.")
     written: list[Path] = []
     if program is not None and file is not None:
         path = Path(program)
@@ -202,7 +206,7 @@ def export_model(
         written += [path, path.with_suffix(".yaml")]
     if stac is not None:
         item = export_stac(card, weights=Path(file) if file else None, bounds=bounds)
-        Path(stac).write_text(json.dumps(item, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_new(Path(stac), json.dumps(item, indent=2, ensure_ascii=False) + "\n")
         written.append(Path(stac))
     return written
 

@@ -13,14 +13,44 @@ if TYPE_CHECKING:
 __all__ = ["build", "find_card", "list_cards"]
 
 
-def build(name_or_path: str | Path, window: int | None = None) -> nn.Module:
-    """The network of a card for windows of ``window`` base pixels (the card's by default), without weights.
+def build(
+    name_or_path: str | Path,
+    window: int | None = None,
+    *,
+    weights: str | Path | None = None,
+    resize_tables: bool = False,
+) -> nn.Module:
+    """The network of a card, in evaluation mode; without weights its values are as they were drawn.
 
-    See `landweave.models.builders.build`; a window that the weights do not fit is refused with the tables listed.
+    Called with ``{modality: (b, band, y, x)}``, normalised; a series ``…_TS (b, t, band, y, x)`` has its days,
+    ``…_DATES (b, t)``, beside it and, where some dates are padding, ``…_MASK (b, t)``, True for the real ones. A second argument
+    is the answer's height and width. It gives logits by label: ``{"AERIAL_LABEL-COSIA": (b, 19, y, x)}``.
+
+    Parameters
+    ----------
+    name_or_path
+        Of the card.
+    window
+        Base pixels a side; the card's by default.
+    weights
+        A ``.safetensors``, ``.ckpt`` or ``.pth`` file as it is published.
+    resize_tables
+        Allow windows in which position tables have another shape: they are interpolated, which is another model.
+
+    Raises
+    ------
+    CardError
+        For a window that the weights do not fit, with the tables listed; by the network, for a call that does not fit.
+    WeightsError
+        When weights do not fit; all that differs is listed.
     """
     from landweave.models import builders, position_tables  # torch takes seconds to import; cards are read without it
+    from landweave.models.called import refusing_misfits
 
     card = find_card(name_or_path)
-    window = window or card.window.size
+    card = position_tables.with_resized_tables(card) if resize_tables else card
+    window = card.window.size if window is None else window
     position_tables.check_window(card, window)
-    return builders.build(card, window)
+    if weights is None:
+        return refusing_misfits(builders.build(card, window), card)
+    return refusing_misfits(builders.load(card, window, Path(weights), batch_size=card.numerics.batch), card)

@@ -81,7 +81,7 @@ class WindowRule(CardPart):
         CardError
             When it is off the network's stride, or neither trained nor allowed otherwise.
         """
-        if window % self.multiple:
+        if window <= 0 or window % self.multiple:
             raise CardError(f"A window of {window} px is not a multiple of {self.multiple}, as this network needs.")
         if window in self.trained_sizes or (self.others_from is not None and window >= self.others_from):
             return

@@ -54,10 +54,21 @@ def write_card(content: Mapping[str, Any], path: Path, comment: str = "") -> Non
     CardError
         When there is a file already, or it cannot be written.
     """
+    write_new(path, card_text(content, comment))
+
+
+def write_new(path: Path, text: str) -> None:
+    """Write ``text`` as a new file.
+
+    Raises
+    ------
+    CardError
+        As `write_card` does.
+    """
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(card_text(content, comment))
+            file.write(text)
     except FileExistsError as error:
-        raise CardError(f"Card {path} is there already: name another file, or remove it.") from error
+        raise CardError(f"{path} is there already: name another file, or remove it.") from error
     except OSError as error:
-        raise CardError(f"Card {path} cannot be written: {error.strerror or error}.") from error
+        raise CardError(f"{path} cannot be written: {error.strerror or error}.") from error
