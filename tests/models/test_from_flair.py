@@ -1,5 +1,6 @@
 """Cards from the public tools' training configurations: what they say is what the card says, and the weights fit."""
 
+import contextlib
 import copy
 import hashlib
 
@@ -13,6 +14,8 @@ from landweave.legends import COSIA, LPIS
 from landweave.models.builders import build, core
 from landweave.models.card import ModelCard
 from landweave.models.card_file import write_card
+from landweave.models.flair1_config import flair1_content
+from landweave.models.flair_hub_config import flair_hub_content
 from landweave.models.from_flair import card_from_flair_config
 from landweave.models.inference import torch_threads
 from landweave.models.registry import read_card
@@ -288,6 +291,48 @@ def test_a_configuration_of_flair1_becomes_its_card(config, tmp_path):
 def test_what_flair1_cannot_be_here_is_refused(config, tmp_path, changes, told):
     with pytest.raises(CardError, match=told):
         card_from_flair_config(config(FLAIR1, changes), tmp_path / "none.ckpt")
+
+
+def places(content, above=()):
+    for key, value in content.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from places(value, (*above, key))
+
+
+SLIPS = (None, True, 7, "x", [], [0], [["a"]], {}, {"a": None})
+
+
+@pytest.mark.parametrize(("content", "read"), [(HUB, flair_hub_content), (FLAIR1, flair1_content)])
+def test_a_slip_anywhere_is_refused_by_its_name_or_does_not_matter(content, read):
+    for *above, last in places(content):
+        for slip in (*SLIPS, "left out"):
+            changed = copy.deepcopy(content)
+            section = changed
+            for key in above:
+                section = section[key]
+            section[last] = slip
+            if slip == "left out":
+                del section[last]
+            with contextlib.suppress(CardError):  # anything else that is raised fails the test
+                read(changed)
+
+
+@pytest.mark.parametrize(
+    ("content", "change", "told"),
+    [
+        (HUB, {"modalities/normalization/norm_type": "standard"}, "modalities.normalization.norm_type: .*'without'"),
+        (HUB, {"modalities/normalization": {}}, "modalities.normalization.norm_type is not said"),
+        (HUB, {"modalities/normalization/DEM_ELEV_stds": 7}, "DEM_ELEV_stds is 7, not a list of numbers"),
+        (HUB, {"modalities/pre_processings/temporal_average_sentinel2": "yearly"}, "temporal_average_sentinel2: "),
+        (FLAIR1, {"norm_type": "standard"}, "norm_type: .*'without'"),
+        (FLAIR1, {"classes": {1: "building"}}, "classes.1: "),
+        (FLAIR1, {"channels": "1,2,3"}, "channels: "),
+    ],
+)
+def test_a_slip_is_told_with_its_place(config, tmp_path, content, change, told):
+    with pytest.raises(CardError, match=told):
+        card_from_flair_config(config(content, change), tmp_path / "none.ckpt")
 
 
 def test_other_files_are_told_apart(tmp_path):

@@ -22,9 +22,9 @@ def build(
 ) -> nn.Module:
     """The network of a card, in evaluation mode; without weights its values are as they were drawn.
 
-    Called with ``{modality: (b, band, y, x)}``, normalised; a series ``…_TS (b, t, band, y, x)`` has its days,
-    ``…_DATES (b, t)``, beside it and, where some dates are padding, ``…_MASK (b, t)``, True for the real ones. A second argument
-    is the answer's height and width. It gives logits by label: ``{"AERIAL_LABEL-COSIA": (b, 19, y, x)}``.
+    Called with ``{modality: (b, band, y, x)}``, normalised; a series ``…_TS (b, t, band, y, x)`` has its days beside
+    it, ``…_DATES (b, t)``, and, where some dates are padding, ``…_MASK (b, t)``, True for the real ones. A second
+    argument is the answer's height and width. It gives logits by label: ``{"AERIAL_LABEL-COSIA": (b, 19, y, x)}``.
 
     Parameters
     ----------

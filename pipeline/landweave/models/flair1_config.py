@@ -10,6 +10,7 @@ from torch import nn
 from landweave.errors import CardError
 from landweave.models._torchvision import smp
 from landweave.models.flair_classes import legend_of
+from landweave.models.flair_slips import Flair1Config, refuse_slips
 
 _AERIAL = ("R", "G", "B", "NIR")
 _HEIGHT = 5
@@ -27,7 +28,8 @@ def flair1_content(config: Mapping[str, Any]) -> dict[str, Any]:
     CardError
         With everything that no network of ours is.
     """
-    channels = [int(each) for each in config["channels"]]
+    refuse_slips(Flair1Config, config)
+    channels: list[int] = config["channels"]
     if problems := list(_problems(config, channels)):
         raise CardError(
             "The training configuration describes a network that cannot be built here:\n"

@@ -9,6 +9,7 @@ from typing import Any
 from landweave.errors import CardError
 from landweave.models.flair_classes import legend_of
 from landweave.models.flair_hub import MODALITIES
+from landweave.models.flair_slips import FlairHubConfig, refuse_slips
 
 _SENTINEL2 = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
 _BANDS: Mapping[str, tuple[str, ...]] = {
@@ -54,6 +55,7 @@ def flair_hub_content(config: Mapping[str, Any]) -> dict[str, Any]:
     CardError
         With everything that no network of ours is.
     """
+    refuse_slips(FlairHubConfig, config)
     read = _Configuration(config)
     if problems := list(read.problems()):
         raise CardError(
@@ -128,6 +130,8 @@ class _Configuration:
             yield "no label is learnt (labels)"
         if self.images and (self.architecture[1] != "upernet" or not self.encoder):
             yield f"models.monotemp_model.arch is {self.at('models', 'monotemp_model', 'arch')!r}, not ENCODER-upernet"
+        if self.images and self.scaling is None:
+            yield "modalities.normalization.norm_type is not said: custom, scaling or without"
         if self.series:
             yield from self._series_problems()
         yield from (problem for name in self.inputs for problem in self._band_problems(name))
@@ -171,9 +175,10 @@ class _Configuration:
         return ("DSM", "NDSM") if stacked else ("NDSM",)
 
     @property
-    def scaling(self) -> str:
-        """How values are normalised: ``custom``, ``scaling`` or ``without``."""
-        return str(self.at("modalities", "normalization", "norm_type") or "without")
+    def scaling(self) -> str | None:
+        """How values are normalised: ``custom``, ``scaling`` or ``without``; None where it is not said."""
+        stated = self.at("modalities", "normalization", "norm_type")
+        return None if stated is None else str(stated)
 
     def statistics(self, name: str, kind: str) -> Sequence[float]:
         """Means or standard deviations, as listed."""
