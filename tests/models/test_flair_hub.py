@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from landweave.errors import CardError
+from landweave.models.builders import build
 from landweave.models.flair_hub import (
     COSIA,
     FLAIR_HUB_MODELS,
@@ -19,6 +20,7 @@ from landweave.models.flair_hub import (
 )
 
 SIZE = (128, 128)
+AERIAL_ALONE = {"AERIAL_RGBI": {"pixel": 0.2, "bands": {"R": {}}}}
 
 
 def small(name: str = "LC-L", encoder: str = "convnext_atto", **changes) -> FlairHub:
@@ -151,3 +153,17 @@ def test_inputs_given_twice_or_not_at_all_are_refused():
 def test_widths_are_respaced_over_the_same_range():
     assert respaced_widths((64, 64, 64, 128), 4) == (64, 64, 128, 128)
     assert respaced_widths((64, 64, 64, 128), 6) == (64, 64, 64, 128, 128, 128)
+
+
+def test_an_encoder_goes_by_its_name_in_either_library(small_card):
+    card = small_card(builder={"kind": "flair_hub", "encoder": "lcnet_035"}, inputs=AERIAL_ALONE)
+    prefixed = small_card(builder={"kind": "flair_hub", "encoder": "tu-lcnet_035"}, inputs=AERIAL_ALONE)
+
+    assert build(card, 64).state_dict().keys() == build(prefixed, 64).state_dict().keys()
+
+
+def test_an_unknown_encoder_is_refused_with_where_names_come_from(small_card):
+    card = small_card(builder={"kind": "flair_hub", "encoder": "swinn_base"}, inputs=AERIAL_ALONE)
+
+    with pytest.raises(CardError, match="encoder 'swinn_base' is in neither segmentation-models-pytorch nor timm"):
+        build(card, 64)
