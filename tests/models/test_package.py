@@ -92,6 +92,16 @@ def test_a_call_says_everything_that_is_wrong_at_once(crops):
     assert all(f"{name} (b, t" in str(caught.value) for name in find_card("LPIS-H").inputs)
 
 
+def test_images_have_the_size_that_the_network_was_built_for():
+    with torch.device("meta"):
+        network = landweave.models.build("LC-D", 768).to("meta")
+    inputs = blank_inputs(find_card("LC-D"), (512, 512), dates=2, on="meta")
+
+    with pytest.raises(CardError, match=r"AERIAL_RGBI is 512 x 512 pixels, not 768 x 768: build the network for"):
+        network(inputs)
+    assert list(network(blank_inputs(find_card("LC-D"), (768, 768), dates=2, on="meta"))) == ["AERIAL_LABEL-COSIA"]
+
+
 def test_metadata_is_an_input_of_its_own():
     with torch.device("meta"):
         network = landweave.models.build("flair2-utt").to("meta")

@@ -52,5 +52,6 @@ def build(
     window = card.window.size if window is None else window
     position_tables.check_window(card, window)
     if weights is None:
-        return refusing_misfits(builders.build(card, window), card)
-    return refusing_misfits(builders.load(card, window, Path(weights), batch_size=card.numerics.batch), card)
+        return refusing_misfits(builders.build(card, window), card, window)
+    network = builders.load(card, window, Path(weights), batch_size=card.numerics.batch)
+    return refusing_misfits(network, card, window)

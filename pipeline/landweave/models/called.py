@@ -15,19 +15,20 @@ from landweave.errors import CardError
 from landweave.models.card import ModelCard
 from landweave.models.flair1 import METADATA, METADATA_VALUES
 from landweave.models.inputs import InputSpec
+from landweave.models.networks import FlairHubBuilder
 
 
-def refusing_misfits(network: nn.Module, card: ModelCard) -> nn.Module:
-    """``network`` itself, whose calls are from now on looked at by `check_call`."""
+def refusing_misfits(network: nn.Module, card: ModelCard, window: int) -> nn.Module:
+    """``network`` itself, built for ``window`` base pixels, whose calls are from now on looked at by `check_call`."""
 
     def look(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        check_call(card, args[0] if args else kwargs["inputs"])
+        check_call(card, window, args[0] if args else kwargs["inputs"])
 
     network.register_forward_pre_hook(look, with_kwargs=True)
     return network
 
 
-def check_call(card: ModelCard, inputs: Mapping[str, Tensor]) -> None:
+def check_call(card: ModelCard, window: int, inputs: Mapping[str, Tensor]) -> None:
     """Refuse inputs that are not what the network of ``card`` is called with; names of no input are left alone.
 
     Raises
@@ -38,7 +39,7 @@ def check_call(card: ModelCard, inputs: Mapping[str, Tensor]) -> None:
     problems = [text for name, spec in card.inputs.items() for text in _misfits(name, spec, inputs)]
     if getattr(card.builder, "metadata", False):
         problems += _misshapen(METADATA, inputs, (None, METADATA_VALUES), f"(b, {METADATA_VALUES})")
-    if problems := problems or list(_disagreements(card, inputs)):
+    if problems := problems or [*_disagreements(card, inputs), *_missized(card, window, inputs)]:
         raise CardError(
             f"{card.name} was called with inputs that do not fit it:\n" + "\n".join(f"  - {each}" for each in problems)
         )
@@ -100,6 +101,19 @@ def _disagreements(card: ModelCard, inputs: Mapping[str, Tensor]) -> Iterator[st
     if len(set(ground.values())) > 1:
         sides = (f"{name} {_by(*(f'{float(side):g}' for side in each))} m" for name, each in ground.items())
         yield "inputs cover other ground: " + ", ".join(sides)
+
+
+def _missized(card: ModelCard, window: int, inputs: Mapping[str, Tensor]) -> Iterator[str]:
+    """Images of a network of FLAIR-HUB whose encoders are made for another size."""
+    if not isinstance(card.builder, FlairHubBuilder):
+        return
+    for name, spec in card.inputs.items():
+        size = card.input_size(name, window)
+        if spec.dates is None and tuple(inputs[name].shape[-2:]) != (size, size):
+            yield (
+                f"{name} is {_by(*inputs[name].shape[-2:])} pixels, not {_by(size, size)}: build the network for the "
+                f"window that it answers"
+            )
 
 
 def _by(rows: object, columns: object) -> str:
