@@ -292,16 +292,14 @@ def _public_encoder(encoder: str, modality: Modality) -> nn.Module:
     """The encoder of segmentation-models-pytorch by that name, else timm's; without weights."""
     bare = encoder.removeprefix("tu-")
     name = encoder if encoder in smp.encoders.encoders else f"tu-{bare}"
-    sized = name.startswith("tu-") and _wants_size(bare)
-    size = {"img_size": modality.window} if sized else {}
+    size = {"img_size": modality.window} if name.startswith("tu-") and _wants_size(bare) else {}
     options = {"in_channels": modality.channels, "depth": 5, "weights": None, **size}
     if name.startswith("tu-") and not timm.is_model(bare):
         raise CardError(
             f"The encoder {encoder!r} is in neither segmentation-models-pytorch nor timm {timm.__version__}: "
             f"{SWIN_BASE}, resnet34 and convnext_base are three that are."
         )
-    built: nn.Module = smp.encoders.get_encoder(name, **options)
-    return built
+    return cast(nn.Module, smp.encoders.get_encoder(name, **options))
 
 
 def _wants_size(encoder: str) -> bool:
