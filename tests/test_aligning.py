@@ -109,6 +109,14 @@ def test_planning_writes_nothing_and_reads_no_pixel(target):
     assert (later.new, later.kept, later.todo, later.shards_new, later.shards_rewritten) == (1, 4, 6, 0, 1)
 
 
+def test_a_folder_of_other_things_is_left_alone(target):
+    target.put("tile.tif", b"a week of downloads")
+    for work in (plan_align, lambda *these: align_cube(*these, engine=InlineEngine())):
+        with pytest.raises(OutputError, match=r"already holds tile\.tif"):
+            work(target, [part(series(DAYS[:1]))])
+    assert target.list() == ("tile.tif",)
+
+
 def test_other_scenes_of_a_date_are_told(target):
     source = series(DAYS[:2])
     align(target, source)

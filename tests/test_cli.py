@@ -292,6 +292,16 @@ def test_an_output_that_cannot_be_written(small: Small, refused: Callable[..., s
     assert "/proc/none.zarr" in refused(small.config(output={"store": "/proc/none.zarr"}))
 
 
+@pytest.mark.parametrize("place", ["rgb", ".", "", "results"])
+@pytest.mark.parametrize("verb", ["run", "check", "plan"])
+def test_an_output_where_other_things_lie(small: Small, refused: Callable[..., str], place: str, verb: str) -> None:
+    (small.folder / "results").mkdir()
+    (small.folder / "results" / "thesis.txt").write_text("three years")
+    message = refused(small.config(output={"store": place}), verb=verb)
+    assert "already holds" in message
+    assert "would remove" in message
+
+
 def test_not_enough_memory(small: Small, refused: Callable[..., str]) -> None:
     message = refused(small.config(engine={"memory_gib": 0.01}))
     for part in ("A worker needs", "0.0 GiB", "output.block"):

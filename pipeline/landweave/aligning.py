@@ -39,7 +39,7 @@ from landweave.steps.align_plan import AlignPlan, PartPlan
 from landweave.store.cube_dates import Dates
 from landweave.store.cube_template import GroupTemplate
 from landweave.store.cubes import CubeGroup, CubeStore, TileStore, create_cube, open_cube_store
-from landweave.store.maps import read_attributes
+from landweave.store.maps import read_attributes, refuse_occupied
 from landweave.store.objects import Target
 from landweave.timeseries import Step
 from landweave.work.fingerprint import Fingerprint, differences
@@ -346,8 +346,11 @@ class _ShardTask:
 
 
 def _found(target: Target) -> CubeStore | None:
-    """The cube at ``target``; None where nothing is."""
-    return None if read_attributes(target) is None else open_cube_store(target)
+    """The cube at ``target``; None where nothing is. What is no cube is refused."""
+    if read_attributes(target) is None:
+        refuse_occupied(target)
+        return None
+    return open_cube_store(target)
 
 
 def _work(cube: CubeStore | None, target: Target, part: AlignPart, area: PolygonArea | None) -> _Work:

@@ -26,7 +26,7 @@ from landweave.steps.align_plan import AlignPlan
 from landweave.steps.map_plan import MapPlan, plan_map
 from landweave.store.cube_views import open_cube
 from landweave.store.ledgers import ZarrLedger, create_map_ledger
-from landweave.store.maps import MapStore, create_map, read_attributes
+from landweave.store.maps import MapStore, create_map, read_attributes, refuse_occupied
 from landweave.store.overviews import create_overviews, mark_overviews, overviews_complete
 from landweave.store.views import open_map
 from landweave.weaving import open_scenes, weave
@@ -312,6 +312,7 @@ def _ledger(made: MapRun) -> Ledger:
     """The ledger of the output, or a new one where there is no map yet; another run's map is refused."""
     attributes = read_attributes(made.target)
     if attributes is None:
+        refuse_occupied(made.target)
         return Ledger(made.job.blocks.shape, made.template.arrays)
     meaning = attributes.get("provenance", {}).get("meaning", {})
     if differing := differences(Fingerprint(meaning), made.fingerprint):

@@ -13,6 +13,7 @@ from zarr.storage import LocalStore
 from landweave.errors import ConfigError, InputError, LatticeError, OutputError, ReadError
 from landweave.lattice import Extent
 from landweave.store import maps
+from landweave.store.cubes import create_cube
 from landweave.store.maps import create_map, open_store, read_attributes
 from landweave.store.objects import Target
 from landweave.store.template import MapTemplate
@@ -108,6 +109,15 @@ def test_what_is_there_is_not_overwritten(target):
     create_map(target, template())
     with pytest.raises(OutputError, match="already holds"):
         create_map(target, template())
+
+
+@pytest.mark.parametrize("create", [lambda target: create_map(target, template()), create_cube])
+@pytest.mark.parametrize("foreign", ["tile_0612.jp2", "rvb/tile_0612.jp2", ".zgroup"])
+def test_what_lies_where_a_map_would_go_is_never_removed(any_target, create, foreign):
+    any_target.put(foreign, b"a week of downloads")
+    with pytest.raises(OutputError, match=rf"already holds {foreign.partition('/')[0]}.*would remove"):
+        create(any_target)
+    assert any_target.list() == (foreign,)
 
 
 @pytest.mark.parametrize("foreign", ["zarr.json", ".zgroup"])

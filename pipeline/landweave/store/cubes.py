@@ -35,7 +35,7 @@ from landweave.store.cube_layout import TIME_COORDINATES, declare_arrays, encode
 from landweave.store.cube_template import FORMAT, FORMAT_VERSION, GroupTemplate, check_format
 from landweave.store.layout import check_georeference
 from landweave.store.ledgers import ZarrLedger, create_ledger
-from landweave.store.maps import ROOT, consolidate, read_attributes, reread
+from landweave.store.maps import ROOT, consolidate, read_attributes, refuse_occupied, reread
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
 from landweave.store.template import versions
 from landweave.store.zarr_store import checksum64, zarr_store
@@ -372,10 +372,9 @@ def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> Cube
     Raises
     ------
     OutputError
-        When a cube, or anything else in Zarr, is already there, or the place cannot be written.
+        When a cube, or anything else, is already there, or the place cannot be written.
     """
-    if any(target.exists(name) for name in (".zgroup", ".zarray")) or read_attributes(target) is not None:
-        raise OutputError(f"{target} already holds a Zarr store: open it, or choose another output.")
+    refuse_occupied(target)
     with _writing(target, "create a cube"):
         zarr.create_group(zarr_store(target), attributes=_root_attributes([]), overwrite=True)
     cube = CubeStore(target=target, groups={})

@@ -186,10 +186,9 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
     Raises
     ------
     OutputError
-        When a map, or anything else in Zarr, is already there, or the place cannot be written.
+        When a map, or anything else, is already there, or the place cannot be written.
     """
-    if any(target.exists(name) for name in (".zgroup", ".zarray")) or read_attributes(target) is not None:
-        raise OutputError(f"{target} already holds a Zarr store: open it, or choose another output.")
+    refuse_occupied(target)
     try:
         store = zarr_store(target)
         root = zarr.create_group(store, attributes=dict(_HALF_MADE), overwrite=True)
@@ -198,6 +197,23 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
     except REMOTE_ERRORS as error:
         raise unwritable(target, "create a map", error) from error
     return MapStore(target=target, template=template)
+
+
+def refuse_occupied(target: Target) -> None:
+    """Make sure that a store may be begun at ``target``: nothing is there, or one that was killed at its beginning.
+
+    Raises
+    ------
+    OutputError
+        When anything else is: Zarr clears the place of a new store, whatever lies there.
+    """
+    if read_attributes(target) is not None:
+        raise OutputError(f"{target} already holds a Zarr store: open it, or choose another output.")
+    if not target.exists(ROOT) and (found := target.peek()):
+        raise OutputError(
+            f"{target} already holds {found}, which is no part of a map or cube: a store made there would remove it. "
+            "Choose another output, a folder of its own."
+        )
 
 
 def read_attributes(target: Target) -> dict[str, Any] | None:

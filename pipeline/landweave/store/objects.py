@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -30,6 +30,12 @@ TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, Connec
 
 REMOTE_ERRORS = (exceptions.BaseError, OSError)
 """Everything an object store or a file system raises."""
+
+_PASSING = (".lease", ".writable-")
+"""How names of objects begin that are there for a moment."""
+
+_FEW = 50
+"""Objects of one listing that is only to tell whether there are any."""
 
 _CLIENT = {"timeout": "300s", "connect_timeout": "10s"}
 
@@ -182,6 +188,27 @@ class Target:
         if self._is_absent:
             return ()
         found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
+        return tuple(sorted(item["path"] for item in found))
+
+    def peek(self) -> str:
+        """Name of something that lies here, a folder included; empty where nothing does.
+
+        What this package puts down for a moment, a lease or a trial of writing, is not counted.
+        """
+        if self._is_absent:
+            return ""
+        names = self._names() if self.is_local else (name.partition("/")[0] for name in self._listed())
+        return next((name for name in names if not name.startswith(_PASSING)), "")
+
+    def _names(self) -> Iterator[str]:
+        try:
+            yield from sorted(path.name for path in Path(self.location).iterdir())
+        except OSError as error:
+            raise unwritable(self, "list", error) from error
+
+    def _listed(self) -> tuple[str, ...]:
+        """Names of the first objects, in one request."""
+        found = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
         return tuple(sorted(item["path"] for item in found))
 
     def check_writable(self) -> None:
