@@ -19,11 +19,11 @@ from pathlib import Path
 import psutil
 from ground import write_card, write_config, write_tiles
 
-from landweave import api
 from landweave.assembly import MapRun, assemble
 from landweave.budget import GIB
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
+from landweave.mapping import prepare_output
 from landweave.work.runner import Attempted
 
 
@@ -74,7 +74,7 @@ def _peak(folder: Path, side: int, block: int) -> Peak:
     made = assemble(write_config(folder, side=side * block, block=block, chunk=block // 4))
     with local_engine(workers=1, torch_threads=2) as engine:
         (pid,) = engine.client.run(_settle_and_tell).values()
-        api.prepare_output(made)
+        prepare_output(made)
         _run(made, engine, side=1)
         engine.client.run(_settle_and_tell)
         before = psutil.Process(pid).memory_info().rss

@@ -16,6 +16,7 @@ from landweave.errors import InputError, OutputError
 from landweave.lattice import BlockIndex
 from landweave.ports import BlockResult, State
 from landweave.work.lease import hold
+from landweave.work.plan import Task
 from landweave.work.progress import SilentProgress
 from tests.helpers.commands import shards
 from tests.helpers.small import Small
@@ -123,7 +124,7 @@ def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
     corner = shapely.Polygon([(x0 + 1, y1 - 1), (x0 + 55, y1 - 1), (x0 + 1, y1 - 40)])
     geopandas.GeoDataFrame({"code": ["30"]}, geometry=[corner], crs=2154).to_file(small.folder / "area.gpkg")
     config = small.loaded(area={"file": "area.gpkg", "where": "code = '30'"})
-    outside = api.plan(config).blocks.count(api.Task.OUTSIDE)
+    outside = api.plan(config).blocks.count(Task.OUTSIDE)
     assert outside > 0
     summary = api.run(config)
     assert summary.exit_code == 0

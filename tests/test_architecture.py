@@ -40,6 +40,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "satellites": CORE | {"config", "models", "sources", "store"},
     "ground": CORE | ADAPTERS | {"config", "deliveries", "satellites", "steps"},
     "aligning": CORE | ADAPTERS | {"steps", "work"},
+    "mapping": CORE | {"assembly", "store", "work"},
     "weaving": CORE | ADAPTERS | {"aligning", "config", "deliveries", "ground", "satellites"},
     "assembly": CORE | ADAPTERS | {"config", "ground", "steps", "work"},
     "deliveries": CORE | {"config", "sources"},
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "lazy": CORE | ADAPTERS | {"assembly", "config", "selection", "steps", "work"},
     "api": CORE
     | ADAPTERS
-    | {"aligning", "api", "assembly", "config", "lazy", "satellites", "steps", "weaving", "work", "demo"},
+    | {"aligning", "api", "assembly", "config", "lazy", "mapping", "satellites", "steps", "weaving", "work", "demo"},
     "demo": CORE | ADAPTERS | {"api", "config", "demo", "work"},  # a user of the package, and it trains a model
     "catalogue": CORE | {"assembly", "config", "models", "steps"},
     "cli_models": frozenset({"catalogue", "cli_models"}),

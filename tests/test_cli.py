@@ -3,6 +3,7 @@
 import pickle
 import shutil
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,13 @@ import rasterio
 import shapely
 import torch
 import yaml
+import zarr
 from safetensors.torch import load_file, save_file
 
+from landweave import api
 from landweave.engine.inline import InlineEngine
+from landweave.errors import EngineError, LandweaveError, OutputError
+from landweave.steps.map import MapJob
 from tests.helpers.commands import Command, Ended, mosaic, shards
 from tests.helpers.small import Small
 from tests.helpers.tiles import write_tile
@@ -95,12 +100,15 @@ def test_unknown_and_misspelt_keys(small: Small, refused: Callable[..., str]) ->
         ("grid: [", ["is not YAML"]),
         ("just text", ["holds str, not keys and values"]),
         (None, ["cannot be read", "No such file"]),
+        (b"grid: {crs: \xe9}", ["is not UTF-8", "position 12"]),
     ],
 )
-def test_a_configuration_that_is_none(small: Small, refused: Callable[..., str], text: str, parts: list[str]) -> None:
+def test_a_configuration_that_is_none(
+    small: Small, refused: Callable[..., str], text: str | bytes | None, parts: list[str]
+) -> None:
     config = small.folder / "other.yaml"
     if text is not None:
-        config.write_text(text)
+        config.write_bytes(text if isinstance(text, bytes) else text.encode())
     message = refused(config)
     for part in [*parts, "other.yaml"]:
         assert part in message
@@ -109,6 +117,13 @@ def test_a_configuration_that_is_none(small: Small, refused: Callable[..., str],
 def test_a_value_set_below_one_that_is_no_section(small: Small, refused: Callable[..., str]) -> None:
     assert "engine.kind.name" in refused(small.config(), "--set", "engine.kind.name=1")
     assert "setting" in refused(small.config(), "--set", "output.setting=1")
+
+
+@pytest.mark.parametrize("given", ["area.bounds=[1, 2", "output.store", "=3", "a=b: c: d"])
+def test_a_value_to_set_that_is_none(small: Small, refused: Callable[..., str], given: str) -> None:
+    message = refused(small.config(), "--set", given)
+    assert f"--set {given}" in message
+    assert "KEY=VALUE" in message
 
 
 def test_no_tile_touches_the_area(small: Small, refused: Callable[..., str]) -> None:
@@ -233,7 +248,7 @@ def test_weights_and_card_that_are_not_there(small: Small, refused: Callable[...
     ("sections", "parts"),
     [
         ({"windows": {"size": 65}}, ["65", "multiple of 32"]),
-        ({"windows": {"overlap": 64}}, ["stride of 0"]),
+        ({"windows": {"overlap": 64}}, ["stride of 0", "use 1 (stride"]),
         ({"windows": {"overlap": 70}}, ["stride of -6"]),
         ({"output": {"block": 100}}, ["100", "64 or 128"]),
         ({"output": {"block": 0}}, ["0", "64"]),
@@ -246,11 +261,30 @@ def test_weights_and_card_that_are_not_there(small: Small, refused: Callable[...
         ({"inputs": {"SPOT_RGBI": rgbi()["AERIAL_RGBI"]}}, ["no use for SPOT_RGBI"]),
         ({"output": {"store": "ftp://host/x"}}, ["ftp"]),
         ({"area": {"bounds": [1, 2, 0, 4]}}, ["area: ", "x0 < x1"]),
+        ({"area": {"bounds": [0, 0, 4, float("inf")]}}, ["area: ", "finite"]),
+        ({"grid": {"crs": "EPSG:4326"}}, ["EPSG:4326 counts in degree", "metres"]),
+        ({"grid": {"crs": "EPSG:2263"}}, ["EPSG:2263 counts in US survey foot", "metres"]),
+        ({"grid": {"resolution": "0,2"}}, ["grid.resolution", "'0,2'", "1/3"]),
+        ({"grid": {"resolution": "1/0"}}, ["grid.resolution", "1/3"]),
+        ({"grid": {"resolution": 0}}, ["grid.resolution", "more than 0"]),
+        ({"grid": {"anchor": ["a", 0]}}, ["grid.anchor", "'a'"]),
+        ({"model": {"pixel": -1}}, ["model.pixel", "more than 0"]),
+        ({"output": {"resolution": 0}}, ["output.resolution", "more than 0"]),
+        ({"output": {"resolution": float("nan")}}, ["output.resolution", "1/3"]),
+        ({"output": {"chunk": 0}}, ["output.chunk", "greater than 0"]),
+        ({"output": {"chunk": -64}}, ["output.chunk", "greater than 0"]),
+        ({"output": {"cog": "file/map.tif"}}, ["file", "Cannot write"]),
+        ({"output": {"cog": "s3://maps/map.tif"}}, ["output.cog", "s3://maps/map.tif", "local file"]),
+        ({"output": {"cog": "rgb"}}, ["output.cog", "is a folder"]),
+        ({"output": {"picture": "map.tiff3"}}, ["output.picture", ".png"]),
+        ({"engine": {"kind": "inline", "address": "tcp://host:8786"}}, ["engine: ", "address", "kind: dask"]),
+        ({"engine": {"kind": "dask", "address": "host"}}, ["No Dask scheduler", "host"]),
     ],
 )
 def test_settings_that_cannot_be(
     small: Small, refused: Callable[..., str], sections: dict[str, Any], parts: list[str]
 ) -> None:
+    (small.folder / "file").write_text("in the way")
     message = refused(small.config(**sections))
     for part in parts:
         assert part in message
@@ -304,7 +338,7 @@ def test_an_output_where_other_things_lie(small: Small, refused: Callable[..., s
 
 def test_not_enough_memory(small: Small, refused: Callable[..., str]) -> None:
     message = refused(small.config(engine={"memory_gib": 0.01}))
-    for part in ("A worker needs", "0.0 GiB", "output.block"):
+    for part in ("A worker needs", "0.01 GiB", "output.block", "engine.memory_gib"):
         assert part in message
 
 
@@ -324,6 +358,43 @@ def test_an_interrupt_ends_with_130(small: Small, landweave: Command, monkeypatc
     monkeypatch.undo()
     ended = landweave("run", small.config())
     assert (ended.code, len(shards(small.store)) > 0) == (0, True)
+
+
+@pytest.mark.parametrize("error", [EngineError("The scheduler went away"), OutputError(28, "No space left on device")])
+def test_a_run_that_loses_its_workers_or_its_output_is_not_bad_input(
+    small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch, error: LandweaveError
+) -> None:
+    """Exit code 2 says that nothing was written: here a part of the map is there, and the next run goes on from it."""
+    run = InlineEngine.run
+
+    def lost(self: InlineEngine, job: Any, blocks: Any) -> Any:
+        yield from islice(run(self, job, blocks), 5)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InlineEngine, "run", lost)
+        ended = landweave("run", small.config())
+    assert ended.code == 3
+    assert str(error) in ended.err
+    again = landweave("run", small.config())
+    assert (again.code, "7 ran" in again.out) == (0, True)
+
+
+def test_a_map_that_is_whole_needs_no_workers(
+    small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert landweave("run", small.config()).code == 0
+    monkeypatch.setattr(api, "local_engine", None)
+    monkeypatch.setattr(MapJob, "open", None)
+    for settings in ({"kind": "dask", "workers": 2}, {"kind": "inline"}):
+        again = landweave("run", small.config(engine=settings))
+        assert (again.code, "12 done; 0 ran" in again.out) == (0, True)
+
+
+def test_a_store_that_is_no_map(small: Small, refused: Callable[..., str]) -> None:
+    zarr.create_group(small.folder / "cube.zarr", attributes={"format": "landweave-cube"})
+    message = refused(small.config(output={"store": "cube.zarr"}))
+    assert "'landweave-cube', a map has 'landweave-map'" in message
 
 
 def test_no_arguments_show_the_verbs(landweave: Command) -> None:

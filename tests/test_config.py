@@ -74,7 +74,9 @@ def test_keys_of_an_input_are_known_by_its_kind() -> None:
     assert "inputs.X.bands.R.file: unknown key; did you mean 'files'?" in message
     assert "inputs.X.colar: unknown key; did you mean 'collar'?" in message
     assert "inputs.X.bands.R.files" in message
-    assert "kind" in problems_of({**BARE, "inputs": {"X": {"kind": "mosaique"}}})
+    message = problems_of({**BARE, "inputs": {"X": {"kind": "mosaique"}, "Y": {"bands": {}}}})
+    assert "inputs.X.kind: 'mosaique' is none of mosaic, elevation, stac, cube; did you mean 'mosaic'?" in message
+    assert "inputs.Y.kind: give one of mosaic, elevation, stac, cube." in message
     assert "inputs" in problems_of({**BARE, "inputs": {}})
 
 

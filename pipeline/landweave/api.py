@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +20,21 @@ from landweave.errors import BudgetError, ConfigError, OutputError
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.lazy import predict
-from landweave.ports import BlockResult, Engine, State
+from landweave.mapping import begun, fill_map, find_ledger, is_whole
+from landweave.ports import Engine, State
 from landweave.satellites import DIRECT_OPENS
 from landweave.steps.align_plan import AlignPlan
 from landweave.steps.map_plan import MapPlan, plan_map
 from landweave.store.cube_views import open_cube
-from landweave.store.ledgers import ZarrLedger, create_map_ledger
-from landweave.store.maps import MapStore, create_map, read_attributes, refuse_occupied
-from landweave.store.overviews import create_overviews, mark_overviews, overviews_complete
+from landweave.store.ledgers import ZarrLedger
+from landweave.store.objects import Target
 from landweave.store.views import open_map
 from landweave.weaving import open_scenes, weave
-from landweave.work.fingerprint import Fingerprint, differences
 from landweave.work.lease import hold
 from landweave.work.ledger import Failure, Ledger
-from landweave.work.plan import BlockPlan, Task, plan_blocks
+from landweave.work.plan import BlockPlan, plan_blocks
 from landweave.work.progress import Progress, SilentProgress
-from landweave.work.runner import Attempted, Summary, run_blocks
+from landweave.work.runner import Summary
 
 __all__ = [
     "Check",
@@ -57,10 +56,6 @@ __all__ = [
 
 LEASE = ".lease"
 """Ending of the object beside a map that one driver holds while it writes."""
-
-LEDGER_ROOT = "ledger/zarr.json"
-"""Object without which a map has no ledger yet."""
-
 
 ALIGN_THREADS = 1
 """Cores that a worker which only reads and writes is counted for."""
@@ -113,8 +108,19 @@ def check(config: Config) -> Check:
     made = assemble(config)
     made.job.model.verify()
     made.target.check_writable()
-    _ledger(made)
+    _check_files(made.config)
+    find_ledger(made)
     return Check(run=made)
+
+
+def _check_files(config: Config) -> None:
+    """Make sure that what is written last, beside the map, can be written."""
+    for name, where in (("cog", config.output.cog), ("picture", config.output.picture)):
+        if where is not None:
+            path = Path(config.path(where))
+            if path.is_dir():
+                raise OutputError(f"output.{name}: {path} is a folder; name a file in it.")
+            Target.parse(path.parent).check_writable()
 
 
 def plan(config: Config, *, stale: bool = False) -> MapPlan:
@@ -128,7 +134,7 @@ def plan(config: Config, *, stale: bool = False) -> MapPlan:
         Whether blocks whose scenes changed since they were done are run again.
     """
     made = assemble(config)
-    found = _plan(made, _blocks(made, _ledger(made), stale))
+    found = _plan(made, _blocks(made, find_ledger(made), stale))
     return replace(found, notes=(*found.notes, *_opens_note(made)))
 
 
@@ -160,27 +166,21 @@ def run(
     Raises
     ------
     LandweaveError
-        Before anything is written, when the configuration cannot be carried out.
+        Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
+        scheduler or the output go away during the run (3): what is done is kept.
     """
     made = check(config).run
     _refuse_many_opens(made)
     progress = progress or SilentProgress()
-    with hold(*made.target.beside(LEASE)) as lease:
-        store, ledgers = prepare_output(made)
-        ledger = Ledger.load(ledgers, made.template.arrays)
-        blocks = _blocks(made, ledger, stale)
-        for index in blocks.blocks(Task.OUTSIDE):
-            if ledger.state(index) is not State.OUTSIDE:
-                ledger.mark(index, BlockResult(state=State.OUTSIDE))
-        with _engine(made.engine, made.job.torch_threads, engine) as chosen:
-            if blocks.todo:
-                mark_overviews(store, complete=False)
-            summary = run_blocks(made.job, chosen, ledger, ledgers, blocks=blocks.todo, progress=progress, lease=lease)
-            if not overviews_complete(store):
-                _write_overviews(store, chosen)
-                mark_overviews(store, complete=True)
-                store.finalize()
-    _write_files(made)
+    with hold(*made.target.beside(LEASE)) as lease, ExitStack() as workers:
+        blocks = _blocks(made, find_ledger(made), stale)
+        # Before anything is written: they may not come. For nothing at all no cluster is started.
+        settings = made.engine if blocks.todo or not is_whole(made) else replace(made.engine, kind="inline")
+        chosen = workers.enter_context(_engine(settings, made.job.torch_threads, engine))
+        with begun():
+            summary = fill_map(made, blocks, chosen, progress, lease)
+    with begun():
+        _write_files(made)
     return summary
 
 
@@ -308,36 +308,6 @@ def status(where: str | Path, **options: Any) -> Status:
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 
-def _ledger(made: MapRun) -> Ledger:
-    """The ledger of the output, or a new one where there is no map yet; another run's map is refused."""
-    attributes = read_attributes(made.target)
-    if attributes is None:
-        refuse_occupied(made.target)
-        return Ledger(made.job.blocks.shape, made.template.arrays)
-    meaning = attributes.get("provenance", {}).get("meaning", {})
-    if differing := differences(Fingerprint(meaning), made.fingerprint):
-        raise OutputError(
-            f"{made.target} holds the map of another run. What differs:\n"
-            + "\n".join(f"- {line}" for line in differing)
-            + "\nChoose another output.store, or remove that map."
-        )
-    if not made.target.exists(LEDGER_ROOT):
-        return Ledger(made.job.blocks.shape, made.template.arrays)
-    return Ledger.load(ZarrLedger(target=made.target), made.template.arrays)
-
-
-def prepare_output(made: MapRun) -> tuple[MapStore, ZarrLedger]:
-    """The map and the ledger to go on with, declared where they are not there yet."""
-    store = made.job.store
-    assert isinstance(store, MapStore)
-    if read_attributes(made.target) is None:
-        create_map(made.target, made.template)
-    # Not in one with the map: a driver may have been killed between the two.
-    if not made.target.exists(LEDGER_ROOT):
-        return store, create_map_ledger(store)
-    return store, ZarrLedger(target=made.target)
-
-
 def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
     return plan_blocks(
         made.job.blocks,
@@ -368,13 +338,6 @@ def _engine(settings: EngineSettings, torch_threads: int | None, given: Engine |
             torch_threads=torch_threads,
         ) as engine:
             yield engine
-
-
-def _write_overviews(store: MapStore, engine: Engine) -> None:
-    for job in create_overviews(store):
-        for index, result in engine.run(Attempted(job), job.blocks):
-            if result.state is not State.DONE:
-                raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
 
 
 def _write_files(made: MapRun) -> None:

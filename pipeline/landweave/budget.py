@@ -186,8 +186,8 @@ def check_memory(needed: int, available: int, block: int) -> None:
     """
     if needed > available:
         raise BudgetError(
-            f"A worker needs {needed / GIB:.1f} GiB for blocks of {block} base pixels but has {available / GIB:.1f} "
-            f"GiB: make output.block smaller, give engine.memory more, or use fewer workers."
+            f"A worker needs {needed / GIB:.2f} GiB for blocks of {block} base pixels but has {available / GIB:.2f} "
+            f"GiB: make output.block smaller, give engine.memory_gib more, or use fewer workers."
         )
 
 

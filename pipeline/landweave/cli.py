@@ -13,7 +13,7 @@ from rich.console import Console
 
 from landweave import api, cli_models
 from landweave.config import Config
-from landweave.errors import LandweaveError
+from landweave.errors import ConfigError, LandweaveError
 from landweave.work.progress import progress_on
 
 app = typer.Typer(
@@ -25,7 +25,7 @@ app = typer.Typer(
 app.add_typer(cli_models.app, name="models")
 out, err = Console(), Console(stderr=True)
 
-BAD_INPUT, INTERRUPTED = 2, 130
+INTERRUPTED = 130
 
 T = TypeVar("T")
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]
@@ -100,8 +100,18 @@ def load(path: Path, overrides: list[str] | None) -> Config:
 
 def replaced(overrides: list[str] | None) -> dict[str, Any]:
     """Values of ``KEY=VALUE`` by key, each read as YAML."""
-    pairs = [text.partition("=") for text in overrides or []]
-    return {key: yaml.safe_load(value) for key, _, value in pairs}
+    return dict(_replaced(text) for text in overrides or [])
+
+
+def _replaced(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    wanted = f"--set {text}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
+    if not key or not equals:
+        raise ConfigError(f"{wanted}.")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{wanted}; {value!r} is not: {str(error).splitlines()[0]}.") from error
 
 
 def until_interrupted(work: Callable[[], T]) -> T:
@@ -127,4 +137,4 @@ def main() -> None:
         app()
     except LandweaveError as error:
         err.print(f"landweave: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        raise SystemExit(BAD_INPUT) from None
+        raise SystemExit(error.exit_code) from None

@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from landweave.blending import Blend
 from landweave.errors import ConfigError
+from landweave.grid import exact
 
 Bounds = tuple[float, float, float, float]
-Number = float | str
+
+
+def _rational(value: float | str) -> float | str:
+    try:
+        exact(value)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError('write a number such as 0.2, or a fraction as text such as "1/3"') from None
+    return value
+
+
+def _positive(value: float | str) -> float | str:
+    if exact(value) <= 0:
+        raise ValueError("has to be more than 0")
+    return value
+
+
+Number = Annotated[float | str, AfterValidator(_rational)]
 """A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
+
+Metres = Annotated[Number, AfterValidator(_positive)]
+"""Side of a pixel."""
+
+
+def _local(path: str) -> str:
+    if "://" in path:
+        raise ValueError("it is written to a local file")
+    return path
+
+
+def _png(path: str) -> str:
+    if not path.lower().endswith(".png"):
+        raise ValueError("it is a PNG: let its name end in .png")
+    return path
+
+
+LocalFile = Annotated[str, AfterValidator(_local)]
+Picture = Annotated[LocalFile, AfterValidator(_png)]
 
 Quantity = Literal["sigma0", "gamma0_rtc"]
 
@@ -42,6 +79,8 @@ class Area(Section):
             raise ValueError("give either bounds or file")
         if self.file is None and (self.layer or self.where):
             raise ValueError("layer and where go with file")
+        if self.bounds and not all(map(math.isfinite, self.bounds)):
+            raise ValueError("bounds have to be finite numbers")
         if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
             raise ValueError("bounds are x0, y0, x1, y1 with x0 < x1 and y0 < y1")
         return self
@@ -51,7 +90,7 @@ class GridSection(Section):
     """The pixels of the map: a CRS, a resolution, and where pixels are counted from."""
 
     crs: str | None = None
-    resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
+    resolution: Metres | None = Field(default=None, description="metres; the card's pixel by default")
     anchor: tuple[Number, Number] = Field(default=("0", "0"), description="CRS coordinates of a pixel corner")
     own: str | None = Field(default=None, description="map on this mosaic's own pixels instead")
 
@@ -88,7 +127,7 @@ class MosaicInput(Delivery):
 
     kind: Literal["mosaic"]
     bands: dict[str, Files] = Field(min_length=1)
-    resolution: Number | None = Field(default=None, description="metres in the cube; the card's pixel by default")
+    resolution: Metres | None = Field(default=None, description="metres in the cube; the card's pixel by default")
     align: bool = Field(default=False, description="kept in the cube too; read straight from its files otherwise")
 
 
@@ -104,7 +143,7 @@ class ElevationInput(Section):
     kind: Literal["elevation"]
     dsm: Model
     dtm: Model
-    resolution: Number | None = Field(default=None, description="metres in the cube; the card's pixel by default")
+    resolution: Metres | None = Field(default=None, description="metres in the cube; the card's pixel by default")
     align: bool = Field(default=False, description="kept in the cube too; read straight from its files otherwise")
 
 
@@ -134,7 +173,7 @@ class StacInput(Section):
     collections: tuple[str, ...] = ()
     dates: str = Field(pattern=_DATES, description="first and last day, both taken")
     bands: tuple[str, ...] | None = Field(default=None, description="the card's by default")
-    resolution: Number | None = Field(default=None, description="metres; the card's pixel by default")
+    resolution: Metres | None = Field(default=None, description="metres; the card's pixel by default")
     orbit: Literal["ascending", "descending"] | None = None
     quantity: Quantity | None = Field(
         default=None, description="what is wanted of radar scenes; the card's by default, which another one overrules"
@@ -192,7 +231,7 @@ class ModelSection(Section):
     weights: str | None = None
     sha256: str | None = None
     output: str | None = Field(default=None, description="which of the card's outputs; the first by default")
-    pixel: Number | None = Field(
+    pixel: Metres | None = Field(
         default=None, description="feed pixels of this size although the card was trained on others"
     )
     coding: Coding | Literal["delivered"] | None = Field(default=None, description="how heights became bytes")
@@ -221,13 +260,13 @@ class Output(Section):
 
     store: str
     options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store: endpoint, region, …")
-    resolution: Number | None = None
+    resolution: Metres | None = None
     confidence: bool = True
     probability: bool = False
     block: int | None = Field(default=None, description="output pixels a side of a block, one object each")
-    chunk: int = Field(default=512, description="output pixels a side of an inner chunk")
-    cog: str | None = None
-    picture: str | None = None
+    chunk: int = Field(default=512, gt=0, description="output pixels a side of an inner chunk")
+    cog: LocalFile | None = None
+    picture: Picture | None = None
 
 
 class EngineSection(Section):
@@ -241,6 +280,12 @@ class EngineSection(Section):
     memory_gib: float | None = Field(
         default=None, gt=0, description="a worker's memory; an even share of this machine's by default"
     )
+
+    @model_validator(mode="after")
+    def _address_of_dask(self) -> EngineSection:
+        if self.address is not None and self.kind != "dask":
+            raise ValueError("an address goes with kind: dask")
+        return self
 
 
 class CubeConfig(Section):
@@ -327,6 +372,11 @@ def _content(path: Path) -> dict[str, Any]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"Configuration {path} is not UTF-8 text: byte {error.object[error.start]:#x} at position {error.start}. "
+            "Save it as UTF-8."
+        ) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
     if not isinstance(content, dict):
@@ -355,6 +405,14 @@ def _problem(problem: Any) -> str:
         # A key that is known elsewhere is no better here for that.
         close = difflib.get_close_matches(key, [known for known in _all_keys() if known != key], n=1)
         return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else ".")
+    if problem["type"] == "union_tag_not_found":
+        return f"{place}.kind: give one of {', '.join(INPUT_KINDS)}."
+    if problem["type"] == "union_tag_invalid":
+        given = str(problem["ctx"]["tag"])
+        close = difflib.get_close_matches(given, INPUT_KINDS, n=1)
+        return f"{place}.kind: {given!r} is none of {', '.join(INPUT_KINDS)}" + (
+            f"; did you mean {close[0]!r}?" if close else "."
+        )
     return f"{place or 'the whole'}: {problem['msg']} (got {problem['input']!r:.80})"
 
 

@@ -5,7 +5,15 @@ A message says what was asked, which thing (file, band, block), the two numbers 
 
 
 class LandweaveError(Exception):
-    """Anything this package refuses or fails to do."""
+    """Anything this package refuses or fails to do.
+
+    Attributes
+    ----------
+    exit_code
+        What the command ends with: 2 where nothing was written, 3 where a run had begun and goes on from there.
+    """
+
+    exit_code = 2
 
 
 class ConfigError(LandweaveError, ValueError):

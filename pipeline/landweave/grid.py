@@ -44,6 +44,24 @@ def canonical_crs(crs: Any) -> str:
     return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.to_wkt()
 
 
+def metric_crs(crs: Any) -> str:
+    """`canonical_crs`, of a CRS that counts in metres on both axes.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, or counts in degrees or feet: every resolution here is in metres.
+    """
+    known = canonical_crs(crs)
+    units = {axis.unit_name for axis in CRS(known).proj.axis_info[:2]}
+    if units != {"metre"}:
+        raise ConfigError(
+            f"{known[:60]} counts in {' and '.join(sorted(units)) or 'no unit'}, resolutions are in metres: choose a "
+            "projected CRS in metres, such as EPSG:2154. Tiles may be in any CRS."
+        )
+    return known
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grid:
     """Square pixels in a CRS: pixel ``(row, column)`` counts from the anchor, rows southwards.

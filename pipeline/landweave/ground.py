@@ -25,7 +25,7 @@ from landweave.errors import ConfigError, InputError
 from landweave.formats.area import PolygonArea
 from landweave.formats.campaigns import Campaigns, read_campaigns
 from landweave.formats.vector import read_area
-from landweave.grid import Grid, canonical_crs, exact
+from landweave.grid import Grid, exact, metric_crs
 from landweave.lattice import Extent
 from landweave.models.card import ModelCard, check_inputs
 from landweave.models.inputs import HeightCoding, InputSpec
@@ -96,7 +96,7 @@ class Ground:
             grid = self._own_grid(section.own)
         else:
             grid = Grid(
-                crs=canonical_crs(section.crs),
+                crs=metric_crs(section.crs),
                 resolution=exact(section.resolution or self.model.pixel or self.card.base_pixel),
                 extent=Extent.of((0, 1), (0, 1)),
                 anchor_xy=(exact(section.anchor[0]), exact(section.anchor[1])),
@@ -119,6 +119,7 @@ class Ground:
             raise ConfigError(
                 f"{modality} has no grid of its own: {native.reason}. State grid.crs instead of grid.own."
             )
+        metric_crs(native.grid.crs)
         return native.grid
 
     @cached_property

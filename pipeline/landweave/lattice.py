@@ -164,7 +164,7 @@ def nearest_multiples(value: int, unit: int) -> str:
     '256 or 512'
     """
     below, above = value // unit * unit, -(-value // unit) * unit
-    return f"{below} or {above}" if below else f"{above}"
+    return f"{below} or {above}" if 0 < below < above else f"{above}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from landweave.config import CubeConfig, CubeInput, CubeSection, ElevationInput,
 from landweave.deliveries import open_source
 from landweave.errors import ConfigError
 from landweave.formats.area import PolygonArea
-from landweave.grid import Grid, canonical_crs, exact
+from landweave.grid import Grid, exact, metric_crs
 from landweave.ground import Ground, configured_area
 from landweave.lattice import Extent
 from landweave.models.inputs import InputSpec
@@ -121,7 +121,7 @@ class _Weaving:
             return self.ground.pixels.crs
         if self.config.grid.crs is None:
             raise ConfigError("grid.own needs a model, which says which pixels it wants: without one, state grid.crs.")
-        return canonical_crs(self.config.grid.crs)
+        return metric_crs(self.config.grid.crs)
 
     @property
     def _imagery(self) -> tuple[float, float, float, float]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from landweave.lattice import BlockIndex
-from landweave.ports import BlockJob, BlockResults
+from landweave.ports import BlockFunction, BlockJob, BlockResults
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,7 @@ class InlineEngine:
 
     def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> BlockResults:
         """Results in the order of ``blocks``; the job is opened when the first one is asked for."""
-        block_function = job.open()
+        block_function: BlockFunction | None = None
         for index in blocks:
+            block_function = block_function or job.open()
             yield index, block_function(index)
