@@ -1,6 +1,7 @@
 """A block job with no model and no raster, a ledger kept in a folder, and a driver to be killed: no tests here."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -157,9 +158,18 @@ def start_driver(folder: Path, kind: str, shape: tuple[int, int], block_seconds:
         env=environment,
         cwd=Path(__file__).parents[1],
         start_new_session=True,
+        preexec_fn=hear_interrupts,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def hear_interrupts() -> None:
+    """Let a process that is about to start hear Ctrl-C, even where the tests were started deaf to it.
+
+    A shell without job control does so to what it runs in the background, and children inherit it.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from landweave import cli
 from landweave.lattice import Extent
 from landweave.store.views import open_map
+from tests.block_jobs import hear_interrupts
 
 ROOT = Path(__file__).parents[2]
 ARRAYS = ("landcover", "confidence", "probability")
@@ -94,6 +95,7 @@ def start(*arguments: Any, module: str = "", **environment: str) -> subprocess.P
         env={**os.environ, "PYTHONPATH": path, **environment},
         cwd=ROOT,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

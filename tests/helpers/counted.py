@@ -18,13 +18,21 @@ from pathlib import Path
 from landweave.models.inference import TorchPredictor
 from landweave.steps.map import MapFunction
 
-WATCHED, WAIT = "LANDWEAVE_TEST_WATCHED", "LANDWEAVE_TEST_WAIT"
+WATCHED, WAIT, ENDLESS = "LANDWEAVE_TEST_WATCHED", "LANDWEAVE_TEST_WAIT", "LANDWEAVE_TEST_ENDLESS"
 
 
-def environment(file: Path, wait_seconds: float) -> dict[str, str]:
-    """What a process needs to know; ``file`` gets the notes."""
-    preload = json.dumps(["tests.helpers.counted"])
-    return {WATCHED: str(file), WAIT: str(wait_seconds), "DASK_DISTRIBUTED__WORKER__PRELOAD": preload}
+def environment(file: Path, wait_seconds: float, endless: int = 0) -> dict[str, str]:
+    """What a process needs to know; ``file`` gets the notes.
+
+    The block that is the ``endless``-th to begin never ends (0: all do), so that a run cannot be over before it is
+    interrupted, however slow the machine.
+    """
+    return {
+        WATCHED: str(file),
+        WAIT: str(wait_seconds),
+        ENDLESS: str(endless),
+        "DASK_DISTRIBUTED__WORKER__PRELOAD": json.dumps(["tests.helpers.counted"]),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +56,7 @@ class Watched:
         )
 
 
-def watch(file: str, wait_seconds: float) -> None:
+def watch(file: str, wait_seconds: float, endless: int) -> None:
     """Watch this process from now on."""
 
     def note(what: str, index: tuple[int, int] = (0, 0)) -> None:
@@ -62,6 +70,8 @@ def watch(file: str, wait_seconds: float) -> None:
     @wraps(map_block)
     def watched_block(self, index):
         note("begin", index)
+        while endless and Watched.read(Path(file)).begun_times.total() >= endless:
+            time.sleep(0.1)
         result = map_block(self, index)
         note("end", index)
         return result
@@ -78,7 +88,7 @@ def watch(file: str, wait_seconds: float) -> None:
 
 # A worker process loads this file twice: as the preload, and as the main module of the process that started it.
 if os.environ.get(WATCHED) and not hasattr(MapFunction.__call__, "__wrapped__"):
-    watch(os.environ[WATCHED], float(os.environ[WAIT]))
+    watch(os.environ[WATCHED], float(os.environ[WAIT]), int(os.environ[ENDLESS]))
 
 if __name__ == "__main__":
     from landweave.cli import main

@@ -39,15 +39,15 @@ def reference(small: Small) -> tuple[dict[str, bytes], dict[tuple[int, int], int
     return shards(store), calls
 
 
-def watched_run(small: Small, config: Path, name: str) -> subprocess.Popen[str]:
-    notes = environment(small.folder / name, wait_seconds=0.06)
+def watched_run(small: Small, config: Path, name: str, endless: int = 0) -> subprocess.Popen[str]:
+    notes = environment(small.folder / name, wait_seconds=0.06, endless=endless)
     return start("run", config, module="tests.helpers.counted", **notes)
 
 
 def interrupt(small: Small, config: Path, how: Callable[[subprocess.Popen[str]], None]) -> tuple[int, Watched]:
     """Start a run, interrupt it once a part is done and in the ledger, and give its exit code."""
     first = small.folder / "first"
-    process = watched_run(small, config, "first")
+    process = watched_run(small, config, "first", endless=12)
     try:
         wait_until(lambda: process.poll() is not None or len(Watched.read(first).ended) >= 4, 200)
         wait_until(lambda: process.poll() is not None or done_in_ledger(small), 60)

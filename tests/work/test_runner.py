@@ -250,6 +250,22 @@ def test_a_killed_driver_is_followed_by_the_next_run(tmp_path):
     check_resumption_after(signal.SIGKILL, tmp_path, "inline", shape=(8, 10), in_flight=1, code=-signal.SIGKILL)
 
 
+@pytest.fixture
+def deaf():
+    """A shell without job control starts what it puts in the background deaf to Ctrl-C, and all its children."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_driver_of_a_deaf_test_run_hears_its_interrupt(tmp_path, deaf):
+    driver = start_driver(tmp_path, "inline", (8, 10), 0.2)
+    wait_until(lambda: any((tmp_path / "out").glob("*")))
+    os.killpg(driver.pid, signal.SIGINT)
+    driver.communicate()
+    assert driver.returncode == 130
+
+
 def test_an_interrupted_driver_repeats_only_what_flew(tmp_path):
     assert check_resumption_after(signal.SIGINT, tmp_path, "inline", shape=(8, 10), in_flight=1, code=130) <= 1
 
