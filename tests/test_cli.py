@@ -1,7 +1,9 @@
 """The command: what bad input gets, before anything is written, and how ends become exit codes."""
 
+import os
 import pickle
 import shutil
+import signal
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -21,7 +23,7 @@ from landweave import api
 from landweave.engine.inline import InlineEngine
 from landweave.errors import EngineError, LandweaveError, OutputError
 from landweave.steps.map import MapJob
-from tests.helpers.commands import Command, Ended, mosaic, shards
+from tests.helpers.commands import Command, Ended, mosaic, shards, start
 from tests.helpers.small import Small
 from tests.helpers.tiles import write_tile
 
@@ -395,6 +397,19 @@ def test_a_store_that_is_no_map(small: Small, refused: Callable[..., str]) -> No
     zarr.create_group(small.folder / "cube.zarr", attributes={"format": "landweave-cube"})
     message = refused(small.config(output={"store": "cube.zarr"}))
     assert "'landweave-cube', a map has 'landweave-map'" in message
+
+
+@pytest.mark.parametrize("loaded", ["yaml", "numpy"])
+def test_an_interrupt_while_the_command_loads_ends_with_130(small: Small, loaded: str) -> None:
+    process = start("check", small.config(), PYTHONPROFILEIMPORTTIME="1")
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    told = next((line for line in lines if line.rpartition("|")[2].strip() == loaded), "")
+    os.killpg(process.pid, signal.SIGINT)
+    said, problems = process.communicate(timeout=60)
+    assert (bool(told), process.returncode, said) == (True, 130, "")
+    assert "Traceback" not in problems
+    assert problems.endswith("landweave: interrupted.\n")
 
 
 def test_no_arguments_show_the_verbs(landweave: Command) -> None:

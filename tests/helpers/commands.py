@@ -88,7 +88,7 @@ def _run_to_the_end() -> None:
 
 def start(*arguments: Any, module: str = "", **environment: str) -> subprocess.Popen[str]:
     """The command as a process in a group of its own, as a shell starts it; ``module`` stands in for it."""
-    program = ["-m", module] if module else ["-c", "from landweave.cli import main; main()"]
+    program = ["-m", module or "landweave"]
     path = os.pathsep.join([str(ROOT / "pipeline"), str(ROOT)])
     return subprocess.Popen(
         [sys.executable, *program, *map(str, arguments)],
