@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -172,6 +173,37 @@ def test_an_interrupt_leaves_all_that_was_done(tmp_path):
     summary, _ = run_squares(job, InlineEngine(), SHAPE)
     assert summary.exit_code == 0
     assert job.tried() == dict.fromkeys(grid_of(*SHAPE), 1)
+
+
+class Unlucky:
+    """Is interrupted while it is being forgotten, where Python prints what is raised and goes on."""
+
+    def __del__(self):
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path):
+    """Ctrl-C may come while a finalizer or a callback runs: those of a cluster's futures run after every block."""
+
+    class Forgetful(SilentProgress):
+        def advance(self, index, result):
+            if index == (1, 1):
+                Unlucky()
+
+    job, before = SquareJob(folder=tmp_path), signal.getsignal(signal.SIGINT)
+    store, ledger = NpyLedgerStore(tmp_path / "ledger", SHAPE), Ledger(SHAPE, ("squares",))
+    with pytest.raises(KeyboardInterrupt):
+        run_blocks(job, InlineEngine(), ledger, store, blocks=ledger.todo(), progress=Forgetful())
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Ledger.load(store, store.arrays).counts()[State.DONE] in (7, 8)
+
+
+def test_a_run_in_a_thread_of_its_own_leaves_signals_alone(tmp_path):
+    with ThreadPoolExecutor(1) as pool:
+        summary, _ = pool.submit(run_squares, SquareJob(folder=tmp_path), InlineEngine(), SHAPE).result()
+    assert summary.exit_code == 0
 
 
 def test_a_job_that_cannot_be_opened_ends_the_run(tmp_path):

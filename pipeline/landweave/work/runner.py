@@ -9,15 +9,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import Protocol
 
 from landweave.errors import PredictError, ReadError
@@ -121,9 +123,12 @@ def run_blocks(
     with ExitStack() as at_the_end:  # last in, first out; each is done even if one before it raises
         at_the_end.callback(book.save)
         at_the_end.callback(progress.stop)
+        heard = at_the_end.enter_context(_interrupts())
         results = at_the_end.enter_context(closing(engine.run(Attempted(job), blocks)))
         for index, result in results:
             book.note(index, result)
+            if heard:
+                raise KeyboardInterrupt
             tally.add(result)
             for stage, seconds in result.seconds.items():
                 stages[stage] += seconds
@@ -135,6 +140,29 @@ def run_blocks(
         pixels=tally.pixels,
         stage_seconds=MappingProxyType(dict(stages)),
     )
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Interrupts (Ctrl-C) of this process as they come, each raised as ever besides.
+
+    What is raised inside a finalizer or a callback Python prints and forgets, and the futures of a cluster have both.
+    """
+    heard: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield heard  # signals belong to the main thread, or are ignored
+        return
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        heard.append(number)
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, hear)
+    try:
+        yield heard
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True)
