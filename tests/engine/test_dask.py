@@ -148,6 +148,24 @@ def test_a_task_carries_a_name_and_an_index(two_workers, tmp_path):
     assert len(pickle.dumps((run_block, "landweave-" + 64 * "f" + "-12345678", (1000, 1000)))) < 2000
 
 
+def test_a_scheduler_that_is_slow_to_answer_has_not_gone_away(two_workers, tmp_path, monkeypatch):
+    """On a busy machine a question to the scheduler may time out while its connection stands."""
+    count, asked = two_workers.client.nthreads, []
+
+    def slow():
+        asked.append(1)
+        if len(asked) in (2, 3):
+            raise TimeoutError("Timed out trying to connect to tcp://127.0.0.1:8786 after 30 s")
+        return count()
+
+    monkeypatch.setattr(two_workers.client, "nthreads", slow)
+    monkeypatch.setattr("landweave.engine.dask._POLL_SECONDS", 0.1)
+    results = list(two_workers.run(SquareJob(folder=tmp_path, block_seconds=0.2), grid_of(*SHAPE)))
+    assert len(asked) > 3
+    assert {result.state for _, result in results} == {State.DONE}
+    assert len(results) == 24
+
+
 def test_a_late_worker_gets_the_job(two_workers, tmp_path):
     job = SquareJob(folder=tmp_path, block_seconds=0.05)
     deadline = time.monotonic() + 60
@@ -291,6 +309,15 @@ def test_without_workers_a_run_ends_with_an_error():
         pytest.raises(EngineError, match=r"No worker at tcp://.* for \d s, and 1 blocks in flight"),
     ):
         list(engine.run(Looking(folder=None), [(0, 0)]))
+
+
+def test_workers_that_cannot_start_are_an_error():
+    with (
+        dask.config.set({"distributed.comm.timeouts.connect": "1us"}),
+        pytest.raises(EngineError, match=r"2 local workers did not start: \w+"),
+        local_engine(workers=2),
+    ):
+        pass
 
 
 def test_an_address_where_nobody_answers_is_an_error(free_port):

@@ -76,14 +76,20 @@ def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> 
     with warnings.catch_warnings():
         # A second run on this machine has its dashboard elsewhere; the link that is printed says where.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=threads_per_worker,
-            memory_limit=memory_limit,
-            dashboard_address="127.0.0.1:8787",
-            # Killed workers are told once, by the run, not by four components with tracebacks.
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            cluster = LocalCluster(
+                n_workers=workers,
+                threads_per_worker=threads_per_worker,
+                memory_limit=memory_limit,
+                dashboard_address="127.0.0.1:8787",
+                # Killed workers are told once, by the run, not by four components with tracebacks.
+                silence_logs=logging.CRITICAL,
+            )
+        except (OSError, RuntimeError) as error:  # time-outs are of the first, nannies that give up of the second
+            raise EngineError(
+                f"{workers} local workers did not start: {type(error).__name__}: {error}. The machine may be short of "
+                "time or memory: run again, or with fewer workers."
+            ) from error
     with cluster:
         yield cluster
 

@@ -212,11 +212,13 @@ class _Flight:
             )
 
     def _count_threads(self) -> None:
+        self._counted = time.monotonic()
         try:
             self._threads = sum(self._client.nthreads().values())
         except OSError as error:
-            raise _lost(self._client) from error
-        self._counted = time.monotonic()
+            if self._client.status != "running":
+                raise _lost(self._client) from error
+            return  # a busy machine: the connection stands, the answer comes at another time
         if self._threads:
             self._worker_seen = self._counted
 
