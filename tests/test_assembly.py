@@ -212,7 +212,7 @@ def test_inputs_that_share_no_ground(small: Small) -> None:
 
 
 def test_a_device_of_other_machines_is_not_looked_for_here(small: Small) -> None:
-    asked = {"model.device": "cuda", "engine.address": "tcp://10.0.0.1:8786"}
+    asked = {"model.device": "cuda", "engine": {"kind": "dask", "address": "tcp://10.0.0.1:8786"}}
     model = made(small, overrides=asked).job.model
     assert model.meaning["numerics"]["device"] == "cuda"
     model.verify()

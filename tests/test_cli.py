@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -177,6 +178,14 @@ def test_a_tile_without_crs(small: Small, refused: Callable[..., str], landweave
     checked = landweave("check", small.config(inputs=rgbi(crs="EPSG:2154")))
     assert checked.code == 0
     assert "1 of 8 files take EPSG:2154 from the setting" in checked.out
+
+
+def test_a_plan_tells_of_tiles_that_lack_a_product(small: Small, landweave: Command) -> None:
+    """Without an area they are left out, and the map has a hole there: not to be found out afterwards."""
+    sorted((small.folder / "irc").glob("*.tif"))[1].unlink()
+    planned = landweave("plan", small.config())
+    assert planned.code == 0
+    assert re.search(r"^note +AERIAL_RGBI: 1 footprints lack a product and are not read, rgb/tile_", planned.out, re.M)
 
 
 def test_a_truncated_tiff_and_a_file_that_is_no_raster(small: Small, refused: Callable[..., str]) -> None:

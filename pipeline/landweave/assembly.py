@@ -298,6 +298,8 @@ class _Assembly:
         """What a person should know before running it."""
         rule, size = self.ground.card.window, self.blending.lattice.window
         notes = [f"unverified in the card: {text}" for text in self.ground.card.unverified]
+        inputs = self.ground.inputs.items()
+        notes += [f"{name}: {note}" for name, item in inputs for note in item.source.describe().get("notes", ())]
         if size not in rule.trained_sizes:
             notes.append(f"windows of {size} px; the model was trained on {', '.join(map(str, rule.trained_sizes))}")
         if self.config.model.resize_tables and (changed := changed_tensors(self.ground.card, size)):
