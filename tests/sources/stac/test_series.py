@@ -168,6 +168,21 @@ def test_states_from_probabilities(tmp_path: Path) -> None:
     np.testing.assert_array_equal(state, np.broadcast_to(rows[:, None], state.shape))
 
 
+@pytest.mark.parametrize("maximum", [0, 1, 1.5, 40])
+def test_a_probability_is_compared_as_it_is_stored(tmp_path: Path, maximum: float) -> None:
+    """None is made a whole number on its way to the threshold, neither a clear pixel nor a cloudy one."""
+    stored = np.random.default_rng(3).choice(np.array([0, 0.4, 1, 1.4, 1.6, 40, 40.02], np.float32), (2, 60, 50))
+    written = write_scene(tmp_path, {**planes(), "CLOUD": stored[0], "SNOW": stored[1]}, corner_xy=(500000, 4900000))
+    strips = strips_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
+    clouds = {"from": "probability", "cloud_max": maximum, "snow_max": maximum}
+    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, clouds=clouds)
+    read = series.read(GRID, BANDS, (0,))
+    cloudy, snowy = stored.repeat(2, axis=1).repeat(2, axis=2)[:, 10:100, 10:90] > maximum
+    np.testing.assert_array_equal(read.state[0], np.where(snowy, 3, np.where(cloudy, 2, 1)))
+    assert read.values.dtype == np.uint16
+    np.testing.assert_array_equal(read.values[0, 0], planes()["B2"][10:100, 10:90] - 1000)
+
+
 def test_cloud_does_not_hide_what_was_measured(tmp_path: Path) -> None:
     """A cloudy pixel of the first scene is kept: the next one of the same pass saw the same cloud."""
     first = optical_item(write(tmp_path / "a", classes=9), tile="31TEJ")

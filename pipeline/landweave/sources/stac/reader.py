@@ -72,7 +72,12 @@ class Reading:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the planes: uint16 reflectance x 10000, or float32 linear power; 0 where nothing is measured."""
+        """Of the planes: uint16 reflectance x 10000, or float32 linear power; 0 where nothing is measured.
+
+        float32 beside probabilities too, which need not be whole numbers: 1.6 is more than 1.
+        """
+        if any(band in PROBABILITIES for band in self.bands):
+            return np.dtype(np.float32)
         return planes_dtype(self.scenes[0].quantity)
 
     @cached_property
@@ -139,7 +144,7 @@ _HANDED = _Handed()
 
 
 def planes_dtype(quantity: str) -> np.dtype[Any]:
-    """Of the planes of a scene that measures ``quantity``."""
+    """Of the measurements of a scene that measures ``quantity``."""
     return np.dtype(np.uint16 if quantity == "reflectance" else np.float32)
 
 
@@ -152,7 +157,7 @@ def read_fellows(scene: Acquisition, band: str, grid: Grid, reading: Reading) ->
     """Planes ``(y, x)`` of ``band`` and of all that comes along, for it lies on the same pixels."""
     names, classes = _fellows(scene, band, reading)
     place = place_of(scene.assets[band], reading.sign)
-    planes = {name: np.zeros(grid.shape, planes_dtype(scene.quantity)) for name in (*names, *classes)}
+    planes = {name: np.zeros(grid.shape, reading.dtype) for name in (*names, *classes)}
     frame, using = frame_of(place, grid), filter_of(place, grid, _kernel(names[0], reading.kernel))
     part = grid.with_extent(grid.extent.intersect(frame.ground))
     window = window_of(part, frame, using.margin) if part.extent.size else part.extent

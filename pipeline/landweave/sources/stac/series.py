@@ -255,7 +255,8 @@ class StacSeries:
         """Scenes over ``grid``, by default all of it, as a lazy array ``(time, band, y, x)``; nothing is read.
 
         Every scene has a time of its own: `read` is what puts the scenes of a pass together. ``step`` names the date
-        that it belongs to. Reflectance x 10000 or linear power, 0 where nothing is measured.
+        that it belongs to. Reflectance x 10000 or linear power, 0 where nothing is measured; float32 beside
+        probabilities.
         """
         grid, wanted = grid or self.grid, tuple(bands or self.bands)
         check_request(self, grid, [band for band in wanted if band not in state_bands(self.clouds)] or self.bands)
@@ -332,7 +333,7 @@ class StacSeries:
 
     def _in_unit(self, plane: NDArray[Any]) -> NDArray[Any]:
         if not self.quantity.endswith("_db"):
-            return plane
+            return plane.astype(self.dtype, copy=False)
         power = np.where(plane > 0, plane, np.float32(1))  # what is not measured is not taken over
         return np.float32(10) * np.log10(power)
 

@@ -18,8 +18,8 @@ _NO_CODE = 0
 def stack(reading: Reading, *, chunk: int | None = None) -> xr.DataArray:
     """Scenes of ``reading`` as a lazy array ``(time, band, y, x)``, scene by scene in their order.
 
-    Values are uint16 reflectance x 10000, or float32 linear power, and 0 where nothing is measured. Coordinates are
-    the grid's own pixel centres; ``id`` names the scene of each time.
+    Values are reflectance x 10000 or linear power in `Reading.dtype`, 0 where nothing is measured. Coordinates are the
+    grid's own pixel centres; ``id`` names the scene of each time.
 
     Parameters
     ----------
