@@ -39,7 +39,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "config": CORE,  # what was asked, not yet who does it
     "satellites": CORE | {"config", "models", "sources", "store"},
     "ground": CORE | ADAPTERS | {"config", "deliveries", "satellites", "steps"},
-    "aligning": CORE | ADAPTERS | {"steps", "work"},
+    "aligning": CORE | ADAPTERS | {"aligning", "steps", "work"},
     "mapping": CORE | {"assembly", "store", "work"},
     "weaving": CORE | ADAPTERS | {"aligning", "config", "deliveries", "ground", "satellites"},
     "assembly": CORE | ADAPTERS | {"config", "ground", "steps", "work"},

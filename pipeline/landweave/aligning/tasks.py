@@ -1,0 +1,190 @@
+"""What is left to align: each part beside what the cube has of it, its time shards, and the lot of their tiles."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.aligning.parts import AlignPart
+from landweave.errors import OutputError
+from landweave.formats.area import PolygonArea
+from landweave.grid import Grid
+from landweave.lattice import BlockIndex
+from landweave.ports import Source
+from landweave.steps.align import (
+    AlignInput,
+    AlignJob,
+    DatePlan,
+    RasterInput,
+    SeriesInput,
+    TimeShard,
+    plan_dates,
+    shards,
+)
+from landweave.store.cube_dates import Dates
+from landweave.store.cube_template import GroupTemplate
+from landweave.store.cubes import CubeGroup, CubeStore, TileStore
+from landweave.store.objects import Target
+from landweave.timeseries import Step
+from landweave.work.fingerprint import Fingerprint, differences
+from landweave.work.ledger import Ledger
+from landweave.work.plan import BlockPlan, plan_blocks
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartWork:
+    """One part beside what the cube has of it."""
+
+    part: AlignPart
+    area: PolygonArea | None
+    group: CubeGroup
+    declared: bool
+
+    @cached_property
+    def dates(self) -> Dates:
+        """The group's dates as they stood before this run."""
+        return self.group.dates() if self.declared else Dates()
+
+    @cached_property
+    def plan(self) -> DatePlan:
+        """Dates after this run; of a raster none."""
+        found = self.part.series.steps if self.part.series else ()
+        return plan_dates(self.dates.seen, self.dates.steps[self.dates.visible :], found)
+
+    def note_dates(self) -> None:
+        """Write down which dates are to come, before any of their pixels."""
+        if self.part.series:
+            self.group.plan(self.plan.steps)
+
+    def tasks(self, stale: bool) -> list[ShardTask]:
+        """Time shards in order, those that are whole too."""
+        length = self.group.length
+        parts = shards(self.plan.steps, length) if self.part.series else (TimeShard(number=0, steps=()),)
+        return [self._task(shard, stale) for shard in parts]
+
+    def input(self, shard: TimeShard, kept: int) -> AlignInput | None:
+        """What fills the dates behind the ``kept`` ones; None when some are not among those found."""
+        series = self.part.series
+        if series is None:
+            return RasterInput(source=cast("Source", self.part.source), bands=self.part.bands)
+        numbers = [self._numbers.get(step.key) for step in shard.steps[kept:]]
+        found = tuple(number for number in numbers if number is not None)
+        if len(found) < len(numbers):
+            return None
+        return SeriesInput(source=series, bands=self.part.bands, steps=found)
+
+    @cached_property
+    def _numbers(self) -> dict[str, int]:
+        steps: Sequence[Step] = self.part.series.steps if self.part.series else ()
+        return {step.key: number for number, step in enumerate(steps)}
+
+    def _task(self, shard: TimeShard, stale: bool) -> ShardTask:
+        template, count = self.group.template, max(len(shard.steps), 1)
+        saved = self.group.shard_ledger(shard.number, shard.steps) if self.declared else None
+        ledger = Ledger(template.blocks.shape, template.arrays)
+        if saved is not None:
+            ledger = Ledger.load(saved, template.arrays)
+        counts = [number for number in self.dates.ledgers.get(shard.number, ()) if number < count]
+        whole = self.group.whole(shard.number, counts)
+        return ShardTask(work=self, shard=shard, ledger=ledger, whole=whole, stale=stale)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTask:
+    """One time shard of a part: what became of its blocks, and what is left."""
+
+    work: PartWork
+    shard: TimeShard
+    ledger: Ledger
+    whole: NDArray[np.int64]
+    stale: bool
+
+    @property
+    def count(self) -> int:
+        """Dates of it; 1 for a raster."""
+        return max(len(self.shard.steps), 1)
+
+    @property
+    def committed(self) -> bool:
+        """Whether readers see all its dates, by a ledger in force."""
+        return self.count in self.work.dates.ledgers.get(self.shard.number, ())
+
+    @cached_property
+    def blocks(self) -> BlockPlan:
+        """The lot of every tile."""
+        return plan_blocks(
+            self.work.group.template.blocks,
+            self.ledger,
+            outside=self._outside,
+            input_version=self._version,
+            recompute_stale=self.stale,
+        )
+
+    @cached_property
+    def todo(self) -> dict[int, list[BlockIndex]]:
+        """Tiles to run, by how many dates they keep."""
+        found: defaultdict[int, list[BlockIndex]] = defaultdict(list)
+        for index in self.blocks.todo:
+            found[int(self.whole[index])].append(index)
+        return dict(sorted(found.items()))
+
+    def job(self, kept: int) -> AlignJob | None:
+        """The job of tiles that keep ``kept`` dates; None when the others are not among those found."""
+        given = self.work.input(self.shard, kept)
+        if given is None:
+            return None
+        group = self.work.group
+        return AlignJob(
+            key=f"align {group.template.modality} {self.shard.number}-{self.count}-{kept} of {group.target}",
+            grid=group.grid,
+            blocks=group.template.blocks,
+            input=given,
+            store=TileStore(group=group, shard=self.shard.number, count=self.count, kept=kept),
+            area=self.work.area,
+        )
+
+    def failures(self) -> Iterator[str]:
+        """One line a block that failed."""
+        steps = sorted(self.shard.steps, key=lambda step: step.time)
+        dates = f", dates {steps[0].time.astype('M8[D]')} to {steps[-1].time.astype('M8[D]')}" if steps else ""
+        for failure in self.ledger.failures():
+            yield f"{self.work.part.modality}, time shard {self.shard.number}{dates}, {failure}"
+
+    def _outside(self, index: BlockIndex) -> bool:
+        area = self.work.area
+        return area is not None and not area.touches(tile_grid(self.work.group.template, index))
+
+    def _version(self, index: BlockIndex) -> int:
+        """Of a raster, its scenes as they are now; dates are never stale: they stay as they were aligned."""
+        if self.work.part.series:
+            return int(self.ledger.fields["inputs"][index])
+        source = cast("Source", self.work.part.source)
+        return RasterInput(source=source, bands=self.work.part.bands).version(
+            tile_grid(self.work.group.template, index)
+        )
+
+
+def work_of(cube: CubeStore | None, target: Target, part: AlignPart, area: PolygonArea | None) -> PartWork:
+    """One part beside its group; a group that means something else is refused."""
+    template = part.template(area)
+    known = cube.groups.get(part.modality) if cube else None
+    if known is None:
+        return PartWork(part=part, area=area, group=CubeGroup(target=target, template=template), declared=False)
+    if differing := differences(Fingerprint(known.template.meaning), Fingerprint(template.meaning)):
+        raise OutputError(
+            f"{target} holds {part.modality} aligned in another way. What differs:\n"
+            + "\n".join(f"- {line}" for line in differing)
+            + "\nChoose another cube, or remove that one."
+        )
+    return PartWork(part=part, area=area, group=known, declared=True)
+
+
+def tile_grid(template: GroupTemplate, index: BlockIndex) -> Grid:
+    """Pixels of one tile."""
+    return template.grid.with_extent(template.blocks[index])
