@@ -10,12 +10,11 @@ from landweave.formats.area import PolygonArea
 from landweave.ports import Scene, State
 from landweave.store.cubes import open_cube_store
 from landweave.store.objects import Target
-from landweave.store.series import open_raster, open_series
 from landweave.testing import ArraySource
 from landweave.work.lease import hold
 from landweave.work.runner import EXIT_COMPLETE, EXIT_FAILED_BLOCKS
 from tests.block_jobs import engine_of
-from tests.store.cube_samples import DAYS, TILE, Spoilt, align, grid, objects, part, raster, series
+from tests.store.cube_samples import DAYS, TILE, Spoilt, align, aligned, grid, objects, part, raster, series
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def target(tmp_path):
 
 def read(target, source):
     """Every date that ``source`` has, from the cube."""
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     assert found.steps == source.steps
     return found.read(source.grid, source.bands, range(len(source.steps)))
 
@@ -56,7 +55,7 @@ def test_the_cube_is_its_sources(target):
     done = align(target, source, image, progress=heard)
     np.testing.assert_array_equal(read(target, source).values, source.values)
     np.testing.assert_array_equal(read(target, source).state, source.state)
-    spot = open_raster(target, "SPOT_RGBI").read(image.grid, image.bands)
+    spot = aligned(target, "SPOT_RGBI").read(image.grid, image.bands)
     np.testing.assert_array_equal(spot.values, image.values)
     np.testing.assert_array_equal(spot.valid, image.valid)
     assert (done.exit_code, done.summary.ran) == (EXIT_COMPLETE, 18)
@@ -140,7 +139,7 @@ def test_a_failed_read_fails_its_block_and_is_done_again(target, tmp_path):
     assert done.failures[0] in str(done)
     with pytest.raises(ReadError, match="not aligned"):
         read(target, source)
-    last = open_series(target, "SENTINEL2_TS").read(source.grid, source.bands, (3,))
+    last = aligned(target).read(source.grid, source.bands, (3,))
     np.testing.assert_array_equal(last.values, source.values[3:])
     again = align(target, spoilt.mended())
     assert (again.summary.ran, again.exit_code, again.failures) == (2, EXIT_COMPLETE, ())
@@ -159,7 +158,7 @@ def test_a_failed_block_waits_for_its_dates(target):
     assert done.exit_code == EXIT_FAILED_BLOCKS
     assert done.plan.parts[0].stuck == 2
     assert "2 blocks lack dates that were not found" in str(done.plan)
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     east = grid().with_extent(part(source).template(None).blocks[0, 1])
     np.testing.assert_array_equal(found.read(east, ("B2",), (3,)).values, later.read(east, ("B2",), (1,)).values)
     with pytest.raises(ReadError):
@@ -234,7 +233,7 @@ def test_the_grid_is_snapped_outwards(target):
     corner = source.grid.extent
     inner = source.grid.with_extent(replace(corner, y=corner.y.grow(-3, -5), x=corner.x.grow(-40, 0)))
     align_cube(target, [part(source, grid=inner)], engine=InlineEngine())
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     assert found.group.grid.shape == (2 * TILE, 2 * TILE)
     np.testing.assert_array_equal(found.read(inner, ("B3",), (0,)).values, source.read(inner, ("B3",), (0,)).values)
 

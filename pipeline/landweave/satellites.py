@@ -20,7 +20,7 @@ from landweave.sources.stac.signing import signer
 from landweave.store.cubes import open_cube_store
 from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
-from landweave.store.series import CubeRaster, CubeSeries
+from landweave.store.series import CubeRaster, CubeSeries, source_of
 from landweave.timeseries import ClearDates, SpoiltDates
 
 Bands = tuple[str, ...]
@@ -65,9 +65,8 @@ def open_group(modality: str, section: CubeInput, config: CubeConfig) -> CubeSer
         When there is no such cube, or it does not have that modality or any date between those asked for.
     """
     group = open_cube_store(Target.parse(config.path(section.store), **section.options)).group(modality)
-    if not group.template.is_series:
-        return CubeRaster(group=group)
-    return _between(CubeSeries.of(group), section.dates) if section.dates else CubeSeries.of(group)
+    found = source_of(group)
+    return _between(found, section.dates) if section.dates and isinstance(found, CubeSeries) else found
 
 
 def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
@@ -176,7 +175,7 @@ def find_group(config: CubeConfig, modality: str) -> CubeSeries | CubeRaster | N
     group = open_cube_store(target).groups.get(modality)
     if group is None or not group.dates().visible:
         return None
-    return CubeSeries.of(group) if group.template.is_series else CubeRaster(group=group)
+    return source_of(group)
 
 
 def cube_target(config: CubeConfig) -> Target:

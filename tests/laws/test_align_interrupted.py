@@ -12,10 +12,9 @@ from zarr.storage import LocalStore
 from landweave.store.cubes import open_cube_store
 from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
-from landweave.store.series import open_series
 from tests.block_jobs import wait_until
 from tests.helpers.aligned import start
-from tests.store.cube_samples import DAYS, align, grid, objects, series
+from tests.store.cube_samples import DAYS, align, aligned, grid, objects, series
 
 WRITES = (
     (LocalStore, "set"),
@@ -62,7 +61,7 @@ def check_what_is_seen(target: Target, source) -> int:
     if read_attributes(target) is None or "SENTINEL2_TS" not in open_cube_store(target).groups:
         return 0
     by_key = {each.key: number for number, each in enumerate(source.steps)}
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     wanted = [by_key[each.key] for each in found.steps]
     read = found.read(source.grid, source.bands, range(len(wanted)))
     np.testing.assert_array_equal(read.values, source.values[wanted])

@@ -11,7 +11,8 @@ from landweave.lattice import Blocks
 from landweave.ports import BlockJob, Series, State, WrittenObject
 from landweave.steps.align import AlignJob, RasterInput, SeriesInput, plan_dates, shards, tile_memory
 from landweave.store.cube_template import GroupTemplate
-from landweave.store.cubes import TileStore, create_cube
+from landweave.store.cube_tiles import TileStore
+from landweave.store.cubes import create_cube
 from landweave.store.objects import Target
 from landweave.store.series import CubeSeries
 from landweave.testing import ArraySeries

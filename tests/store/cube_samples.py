@@ -10,6 +10,8 @@ from landweave.engine.inline import InlineEngine
 from landweave.errors import ReadError
 from landweave.grid import Grid
 from landweave.lattice import Extent
+from landweave.store.cubes import open_cube_store
+from landweave.store.series import source_of
 from landweave.testing import ArraySeries, ArraySource
 from landweave.timeseries import PixelState, Step
 
@@ -75,6 +77,11 @@ def part(source, **changes) -> AlignPart:
 def align(target, *sources, **changes):
     """All of ``sources`` in the cube, in this process."""
     return align_cube(target, [part(source) for source in sources], engine=InlineEngine(), **changes)
+
+
+def aligned(target, modality="SENTINEL2_TS"):
+    """What the cube has of ``modality``, as a source."""
+    return source_of(open_cube_store(target).group(modality))
 
 
 def objects(target, prefix="SENTINEL2_TS") -> dict[str, bytes]:

@@ -12,11 +12,11 @@ from landweave.grid import Grid
 from landweave.lattice import Extent
 from landweave.ports import SeriesSource, Source
 from landweave.store import series as series_module
-from landweave.store.cubes import create_cube, open_cube_store
+from landweave.store.cubes import create_cube
 from landweave.store.objects import Target
-from landweave.store.series import CubeSeries, open_raster, open_series
+from landweave.store.series import CubeSeries
 from landweave.timeseries import PixelState
-from tests.store.cube_samples import DAYS, TILE, align, grid, part, raster, series
+from tests.store.cube_samples import DAYS, TILE, align, aligned, grid, part, raster, series
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def moved(where: Grid, y: tuple[int, int], x: tuple[int, int]) -> Grid:
 @pytest.mark.parametrize("steps", [(0, 1, 2, 3, 4, 5, 6), (5, 0, 3), (2,), ()])
 def test_any_part_on_any_dates_is_that_of_the_source(whole, y, x, steps):
     """Dates that arrived in another order, bands in another order, pixels beyond the cube."""
-    source, found = series(DAYS), open_series(whole, "SENTINEL2_TS")
+    source, found = series(DAYS), aligned(whole)
     window, bands = moved(source.grid, y, x), ("B8A", "B2")
     expected, read = source.read(window, bands, steps), found.read(window, bands, steps)
     np.testing.assert_array_equal(read.values, expected.values)
@@ -52,7 +52,7 @@ def test_any_part_on_any_dates_is_that_of_the_source(whole, y, x, steps):
 def test_it_says_what_its_source_said(target):
     source = series(DAYS, clouds={"from": "probability", "cloud_max": 1, "snow_max": 1})
     align(target, source)
-    found: SeriesSource = open_series(target, "SENTINEL2_TS")
+    found: SeriesSource = aligned(target)
     assert found.steps == source.steps
     assert (found.modality, found.bands, found.dtype) == (source.modality, source.bands, source.dtype)
     assert (found.quantity, found.clouds) == (source.quantity, source.clouds)
@@ -62,7 +62,7 @@ def test_it_says_what_its_source_said(target):
 
 
 def test_one_civil_year(whole):
-    every = open_series(whole, "SENTINEL2_TS")
+    every = aligned(whole)
     year = every.select_year(2021)
     assert [str(each.time)[:10] for each in year.steps] == list(DAYS[:4])
     source = series(DAYS[:4])
@@ -76,7 +76,7 @@ def test_one_civil_year(whole):
 
 def test_scenes_are_its_objects(target):
     align(target, series(DAYS[:4]))
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     everywhere = found.scenes(grid())
     assert len(everywhere) == 8  # two time shards of four tiles that hold anything
     held = [name for name in target.list("SENTINEL2_TS") if "/c/" in name and ("values" in name or "state" in name)]
@@ -86,14 +86,14 @@ def test_scenes_are_its_objects(target):
     assert found.scenes(moved(grid(), (-9, -4), (0, 4))) == ()
     # An addition changes the objects of the partial time shard, and those only.
     align(target, series(DAYS[:5]))
-    again = open_series(target, "SENTINEL2_TS").scenes(grid())
+    again = aligned(target).scenes(grid())
     assert again[:4] == everywhere[:4]
     assert not set(again[4:]) & set(everywhere[4:])
 
 
 def test_the_price_of_a_part_is_a_part_of_the_price(target):
     align(target, series(DAYS[:3]))
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     whole, corner = found.cost(grid()), found.cost(moved(grid(), (0, 4), (0, 4)))
     assert whole.bytes == sum(scene.size for scene in found.scenes(grid()))
     assert whole.decoded_pixels == {"Zarr": 4 * TILE**2 * 3 * 3}
@@ -103,7 +103,7 @@ def test_the_price_of_a_part_is_a_part_of_the_price(target):
 
 
 def test_the_footprint_is_what_holds_anything(whole):
-    found = open_series(whole, "SENTINEL2_TS")
+    found = aligned(whole)
     west = moved(grid(), (0, 2 * TILE), (0, 2 * TILE))
     assert found.footprint(grid()) == west.bounds
     degrees = transform_bounds("EPSG:2154", "EPSG:4326", *west.bounds, densify_pts=101)
@@ -113,14 +113,14 @@ def test_the_footprint_is_what_holds_anything(whole):
 def test_a_tile_that_is_not_aligned_is_no_nodata(target):
     group = create_cube(target, [part(series()).template(None), part(raster()).template(None)]).group("SPOT_RGBI")
     with pytest.raises(ReadError, match=r"SPOT_RGBI .* \(0, 0\), .* Finish `landweave align`"):
-        open_raster(target, "SPOT_RGBI").read(group.grid, ("R",))
-    assert open_series(target, "SENTINEL2_TS").steps == ()
+        aligned(target, "SPOT_RGBI").read(group.grid, ("R",))
+    assert aligned(target).steps == ()
 
 
 def test_a_reader_learns_what_was_finished_since(target):
     source = raster()
     create_cube(target, [part(source).template(None)])
-    found = open_raster(target, "SPOT_RGBI")
+    found = aligned(target, "SPOT_RGBI")
     with pytest.raises(ReadError):
         found.read(source.grid, ("R",))
     align(target, source)
@@ -132,7 +132,7 @@ def test_ground_outside_the_area_is_not_acquired(target):
     area = PolygonArea.of_bounds(moved(grid(), (0, 8), (0, 40)).bounds)
     done = align(target, source, area=area)
     assert done.complete
-    read = open_series(target, "SENTINEL2_TS").read(grid(), source.bands, (0, 1, 2))
+    read = aligned(target).read(grid(), source.bands, (0, 1, 2))
     np.testing.assert_array_equal(read.values[..., :TILE, : 2 * TILE], source.values[..., :TILE, : 2 * TILE])
     assert not read.state[:, TILE:].any()
 
@@ -140,7 +140,7 @@ def test_ground_outside_the_area_is_not_acquired(target):
 def test_a_raster_comes_back(target):
     source = raster()
     align(target, source)
-    found: Source = open_raster(target, "SPOT_RGBI")
+    found: Source = aligned(target, "SPOT_RGBI")
     window = moved(source.grid, (20, 70), (-4, 50))
     expected, read = source.read(window, ("NIR",)), found.read(window, ("NIR",))
     np.testing.assert_array_equal(read.valid, expected.valid)
@@ -152,17 +152,13 @@ def test_a_raster_comes_back(target):
 
 
 def test_other_pixels_are_refused(whole):
-    found = open_series(whole, "SENTINEL2_TS")
+    found = aligned(whole)
     with pytest.raises(InputError, match=r"pixels of 10\.24 m in EPSG:2154; 1\.6 m in EPSG:2154 were asked"):
         found.read(raster().grid, ("B2",), (0,))
-    with pytest.raises(InputError, match="has no dates"):
-        open_series(whole, "SPOT_RGBI")
-    with pytest.raises(InputError, match="has dates"):
-        open_raster(whole, "SENTINEL2_TS")
 
 
 def test_it_travels_light(whole):
-    found = open_series(whole, "SENTINEL2_TS")
+    found = aligned(whole)
     found.read(grid(), ("B2",), (0,))
     packed = pickle.dumps(found)
     assert len(packed) < 6000
@@ -178,7 +174,7 @@ def test_a_damaged_object_is_an_error(target, monkeypatch):
     content = bytearray(target.get(name))
     content[len(content) // 3] ^= 0xFF
     target.put(name, bytes(content))
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     with pytest.raises(ReadError, match="SENTINEL2_TS/values"):
         found.read(grid(), ("B2",), (0, 1, 2))
     west = moved(grid(), (0, 20), (0, 20))
@@ -186,7 +182,7 @@ def test_a_damaged_object_is_an_error(target, monkeypatch):
 
 
 def test_a_window_reads_no_more_than_its_chunks(whole, monkeypatch):
-    found = open_series(whole, "SENTINEL2_TS")
+    found = aligned(whole)
     found.read(moved(grid(), (0, 4), (0, 4)), ("B2",), (1,))
     asked = []
     plain = LocalStore.get
@@ -207,7 +203,7 @@ def test_a_window_reads_no_more_than_its_chunks(whole, monkeypatch):
 
 
 def test_the_states_are_those_of_the_rules(whole):
-    state = open_series(whole, "SENTINEL2_TS").read(grid(), ("B2",), range(7)).state
+    state = aligned(whole).read(grid(), ("B2",), range(7)).state
     assert set(np.unique(state)) == set(PixelState)
     assert series_module.FORMAT_NAME == "Zarr"
-    assert isinstance(CubeSeries.of(open_cube_store(whole).group("SENTINEL2_TS")), CubeSeries)
+    assert isinstance(aligned(whole), CubeSeries)

@@ -10,15 +10,28 @@ from zarr.storage import LocalStore
 
 from landweave.errors import InputError, LatticeError, OutputError, ReadError
 from landweave.ports import State
-from landweave.store import cubes
+from landweave.store import cube_group, cubes
 from landweave.store.cube_template import GroupTemplate
+from landweave.store.cube_tiles import TileStore
 from landweave.store.cube_views import open_cube
-from landweave.store.cubes import TileStore, create_cube, open_cube_store
+from landweave.store.cubes import create_cube, open_cube_store
 from landweave.store.objects import Target
-from landweave.store.series import open_series
 from landweave.store.zarr_store import zarr_store
 from landweave.timeseries import PixelState
-from tests.store.cube_samples import CHUNK, DATES, DAYS, TILE, Spoilt, align, grid, objects, part, raster, series
+from tests.store.cube_samples import (
+    CHUNK,
+    DATES,
+    DAYS,
+    TILE,
+    Spoilt,
+    align,
+    aligned,
+    grid,
+    objects,
+    part,
+    raster,
+    series,
+)
 
 
 def template(**changes) -> GroupTemplate:
@@ -141,7 +154,7 @@ def test_full_time_shards_are_never_touched_again(target):
         after = sums(target)
         full = {name: digest for name, digest in before.items() if _shard(name) < (len(arrived) - len(days)) // DATES}
         assert full.items() <= after.items()
-        found = open_series(target, "SENTINEL2_TS")
+        found = aligned(target)
         assert [each.key for each in found.steps] == [each.key for each in source.steps]
         read = found.read(source.grid, source.bands, range(len(arrived)))
         np.testing.assert_array_equal(read.values, source.values)
@@ -168,7 +181,7 @@ def test_dates_keep_their_pixels_whatever_is_found_now(target):
     align(target, series(DAYS[:2]))
     other = series(DAYS[:3], seed=99)
     done = align(target, other)
-    found = open_series(target, "SENTINEL2_TS").read(other.grid, other.bands, (0, 1, 2)).values
+    found = aligned(target).read(other.grid, other.bands, (0, 1, 2)).values
     np.testing.assert_array_equal(found[:2], series(DAYS[:2]).values)
     np.testing.assert_array_equal(found[2], other.values[2])
     (told,) = done.plan.parts
@@ -186,7 +199,7 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
     """Whatever a killed run leaves behind is not read: tiles of other dates, ledgers, metadata half grown."""
     source = series(DAYS[:2])
     align(target, source)
-    reader = open_series(target, "SENTINEL2_TS")
+    reader = aligned(target)
     group = open_cube_store(target).group("SENTINEL2_TS")
     steps = series(DAYS[:3]).steps
     group.plan(steps)
@@ -196,15 +209,13 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
     arrays["values"][2], arrays["state"][2] = 77, PixelState.CLEAR
     tiles.write((0, 1), arrays)
     zarr.open_array(zarr_store(target), path="SENTINEL2_TS/key", mode="r+").resize((3,))
-    for found in (reader, open_series(target, "SENTINEL2_TS")):
+    for found in (reader, aligned(target)):
         assert len(found.steps) == 2
         np.testing.assert_array_equal(found.read(source.grid, source.bands, (0, 1)).values, source.values)
     assert xr.open_datatree(target.location, engine="zarr")["SENTINEL2_TS"].sizes["time"] == 2
     other = series((*DAYS[:2], DAYS[5]))  # the run that goes on finds another third date
     align(target, other)
-    np.testing.assert_array_equal(
-        open_series(target, "SENTINEL2_TS").read(source.grid, source.bands, (0, 1, 2)).values, other.values
-    )
+    np.testing.assert_array_equal(aligned(target).read(source.grid, source.bands, (0, 1, 2)).values, other.values)
 
 
 def test_what_another_attempt_left_is_removed_where_there_is_nothing(target):
@@ -221,13 +232,13 @@ def test_what_another_attempt_left_is_removed_where_there_is_nothing(target):
 def test_a_killed_commit_is_begun_anew(target, monkeypatch, days):
     align(target, series(DAYS[:1]))
     with monkeypatch.context() as patch:
-        patch.setattr(cubes.CubeGroup, "_register", lambda group, dates: dates.visible == 3 and 1 / 0)
+        patch.setattr(cube_group.CubeGroup, "_register", lambda group, dates: dates.visible == 3 and 1 / 0)
         with pytest.raises(ZeroDivisionError):
             align(target, series(DAYS[:3]))
-    assert len(open_series(target, "SENTINEL2_TS").steps) == 1
+    assert len(aligned(target).steps) == 1
     source = series(days)
     assert align(target, source).complete
-    found = open_series(target, "SENTINEL2_TS").read(source.grid, source.bands, range(len(days)))
+    found = aligned(target).read(source.grid, source.bands, range(len(days)))
     np.testing.assert_array_equal(found.state, source.state)
     plain = xr.open_datatree(target.location, engine="zarr")["SENTINEL2_TS"]
     np.testing.assert_array_equal(plain["values"], source.values)
@@ -239,7 +250,7 @@ def test_a_tile_that_failed_hides_its_new_dates_only(target):
     source = series(DAYS[:3])
     spoilt = Spoilt.of(source, (source.steps[1].key, 1))
     assert align(target, spoilt).exit_code == 3
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     assert len(found.steps) == 3
     np.testing.assert_array_equal(found.read(source.grid, source.bands, (0,)).values, source.values[:1])
     with pytest.raises(ReadError, match=r"time shard 0 with 2 dates, are not aligned: \(0, 1\), \(1, 1\). Finish"):
@@ -270,11 +281,10 @@ def test_a_cube_in_s3_is_the_cube_on_disk(target, s3_target):
         align(target, series(days))
         align(s3_target, series(days))
     assert objects(s3_target) == objects(target)
-    source, found = series(DAYS[:4]), open_series(s3_target, "SENTINEL2_TS")
+    source, found = series(DAYS[:4]), aligned(s3_target)
     np.testing.assert_array_equal(found.read(source.grid, source.bands, (0, 1, 2, 3)).values, source.values)
     assert found.scenes(source.grid) == tuple(
-        replace(scene, location=f"{s3_target}/SENTINEL2_TS")
-        for scene in open_series(target, "SENTINEL2_TS").scenes(source.grid)
+        replace(scene, location=f"{s3_target}/SENTINEL2_TS") for scene in aligned(target).scenes(source.grid)
     )
     tree = open_cube(s3_target)
     np.testing.assert_array_equal(tree["SENTINEL2_TS"]["values"], source.values)
@@ -299,6 +309,6 @@ def test_tiles_of_a_killed_run_are_of_the_scenes_it_tells(target):
     renewed = replace(source.steps[1], provenance={**source.steps[1].provenance, "baseline": "05.10"})
     done = align(target, replace(source, steps=(source.steps[0], renewed)))
     assert done.summary.ran == 6
-    found = open_series(target, "SENTINEL2_TS")
+    found = aligned(target)
     assert found.steps[1].provenance["baseline"] == "05.10"
     np.testing.assert_array_equal(found.read(source.grid, source.bands, (0, 1)).values, source.values)

@@ -28,8 +28,10 @@ from landweave.steps.align import (
     shards,
 )
 from landweave.store.cube_dates import Dates
+from landweave.store.cube_group import CubeGroup
 from landweave.store.cube_template import GroupTemplate
-from landweave.store.cubes import CubeGroup, CubeStore, TileStore
+from landweave.store.cube_tiles import TileStore
+from landweave.store.cubes import CubeStore
 from landweave.store.objects import Target
 from landweave.timeseries import Step
 from landweave.work.fingerprint import Fingerprint, differences

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from landweave.store.cube_group import CubeGroup
 from landweave.store.cube_layout import TIME_COORDINATES, array_attributes
-from landweave.store.cubes import CubeGroup, open_cube_store
+from landweave.store.cube_reader import CubeReader
+from landweave.store.cubes import open_cube_store
 from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
-from landweave.store.series import CubeReader, CubeSeries
+from landweave.store.series import CubeSeries
 from landweave.store.zarr_store import zarr_store
 from landweave.timeseries import Step
 
