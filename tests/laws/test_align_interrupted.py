@@ -22,6 +22,7 @@ WRITES = (
     (LocalStore, "delete"),
     (LocalStore, "delete_dir"),
     (Target, "put"),
+    (Target, "put_file"),
     (Target, "create"),
     (Target, "delete"),
 )

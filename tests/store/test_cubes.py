@@ -39,6 +39,12 @@ def template(**changes) -> GroupTemplate:
     return GroupTemplate(**{**settings, "tile": TILE, "chunk": CHUNK, "dates": DATES, **changes})
 
 
+def date(group, value) -> dict[str, np.ndarray]:
+    """One date of a tile, the same everywhere."""
+    shape = group.template.date_shape("values")
+    return {"values": np.full(shape, value, np.uint16), "state": np.full(shape[1:], PixelState.CLEAR, np.uint8)}
+
+
 def sums(target) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in objects(target).items()}
 
@@ -205,9 +211,9 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
     group.plan(steps)
     group.start_ledger(0, steps)
     tiles = TileStore(group=group, count=3, kept=2)
-    arrays = tiles.load((0, 1))
-    arrays["values"][2], arrays["state"][2] = 77, PixelState.CLEAR
-    tiles.write((0, 1), arrays)
+    with tiles.begin((0, 1)) as tile:
+        tile.add(date(group, 77))
+        tile.end()
     zarr.open_array(zarr_store(target), path="SENTINEL2_TS/key", mode="r+").resize((3,))
     for found in (reader, aligned(target)):
         assert len(found.steps) == 2
@@ -221,9 +227,9 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
 def test_what_another_attempt_left_is_removed_where_there_is_nothing(target):
     group = create_cube(target, [part(series()).template(None)]).group("SENTINEL2_TS")
     tiles = TileStore(group=group, count=1)
-    arrays = tiles.load((0, 2))
-    arrays["values"][:], arrays["state"][:] = 5, PixelState.CLEAR
-    tiles.write((0, 2), arrays)
+    with tiles.begin((0, 2)) as tile:
+        tile.add(date(group, 5))
+        tile.end()
     align(target, series(DAYS[:2]))
     assert not [name for name in objects(target) if name.endswith("/0/2")]
 
@@ -267,13 +273,23 @@ def test_a_tile_that_failed_hides_its_new_dates_only(target):
 def test_a_tile_of_another_form_is_refused(target, name):
     group = create_cube(target, [template()]).group("SENTINEL2_TS")
     tiles = TileStore(group=group, count=2)
-    arrays = tiles.load((0, 0))
+    arrays = date(group, 3)
     if name == "missing":
         del arrays["state"]
     else:
-        arrays["values"] = arrays["values"][:1] if name == "shape" else arrays["values"].astype("float32")
-    with pytest.raises(OutputError, match=r"(is|are) wanted"):
-        tiles.write((0, 0), arrays)
+        arrays["values"] = arrays["values"][:, :1] if name == "shape" else arrays["values"].astype("float32")
+    with tiles.begin((0, 0)) as tile, pytest.raises(OutputError, match=r"(is|are) wanted"):
+        tile.add(arrays)
+    assert not objects(target)
+
+
+def test_a_tile_that_lacks_a_date_is_refused(target):
+    group = create_cube(target, [template()]).group("SENTINEL2_TS")
+    with TileStore(group=group, count=2).begin((0, 0)) as tile:
+        tile.add(date(group, 3))
+        with pytest.raises(OutputError, match=r"Tile \(0, 0\) of SENTINEL2_TS .* has 1 dates, 2 are wanted"):
+            tile.end()
+    assert not objects(target)
 
 
 def test_a_cube_in_s3_is_the_cube_on_disk(target, s3_target):

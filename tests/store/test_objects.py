@@ -1,6 +1,8 @@
 import pickle
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import obstore
 import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
@@ -25,6 +27,21 @@ def test_small_objects_come_back(any_target):
     any_target.delete("a/b.json")
     any_target.delete("a/b.json")
     assert any_target.list("a") == ("a/c.json",)
+
+
+@pytest.mark.parametrize("size", [3, 11 << 20])
+def test_a_file_comes_back(any_target, size):
+    """A large one too, over an older object; its place in the file is of no account."""
+    content = np.random.default_rng(size).bytes(size)
+    with tempfile.TemporaryFile() as file:
+        file.write(b"old")
+        any_target.put_file("a/b", file)
+        assert any_target.get("a/b") == b"old"
+        file.seek(0)
+        file.write(content)
+        any_target.put_file("a/b", file)
+    assert any_target.get("a/b") == content
+    assert any_target.list() == ("a/b",)
 
 
 def test_an_empty_place_lists_nothing(any_target):
@@ -116,6 +133,15 @@ def test_a_transient_error_is_tried_again(tmp_path, monkeypatch, quick):
     target = Target.parse(tmp_path / "x")
     target.put("a", b"1")
     assert (target.get("a"), len(calls)) == (b"1", 3)
+
+
+def test_a_file_is_written_whole_whichever_try_succeeds(tmp_path, monkeypatch, quick):
+    failing(monkeypatch, "put", [GenericError("answer lost")], after=True)
+    target = Target.parse(tmp_path / "x")
+    with tempfile.TemporaryFile() as file:
+        file.write(b"all of it")
+        target.put_file("a", file)
+    assert target.get("a") == b"all of it"
 
 
 def test_tries_are_bounded(tmp_path, monkeypatch, quick):

@@ -62,7 +62,6 @@ def _part_plan(work: PartWork, tasks: Sequence[ShardTask]) -> PartPlan:
             pixels=template.tile**2,
             bands=len(template.bands),
             itemsize=np.dtype(template.dtype).itemsize,
-            dates=max((task.count for task in tasks), default=1),
         ),
     )
 

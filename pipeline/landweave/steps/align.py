@@ -2,12 +2,14 @@
 
 ::
 
-    dates found ──> plan_dates ──> time shards ──> blocks (tile x time shard): the dates kept, then source.read, write
+    dates found ──> plan_dates ──> time shards ──> blocks (tile x time shard): the dates kept, then date by date
+                                                                               source.read, add; in the end write
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,39 +25,45 @@ from landweave.timeseries import PixelState, Step
 from landweave.work.fingerprint import Fingerprint, digest64
 
 TILE_FACTOR = 2.7
-"""Bytes at work while a tile is encoded, over its own: the tile, its compressed chunks, the object they join. Measured
-on noisy reflectances, which compress to 0.77 of their bytes."""
+"""TODO."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
+class Tile(Protocol):
+    """One tile on its way: nothing of it is seen before it ends."""
+
+    def add(self, date: Arrays) -> None:
+        """Take one date more, or the raster: arrays of a tile by name, without a time."""
+
+    def end(self) -> tuple[WrittenObject, ...]:
+        """Write it whole; nothing is written, and nothing told, where it is empty."""
+
+
 class TileStore(Protocol):
-    """Where the tiles of one time shard, or of a raster, go: `landweave.ports.Store`. Picklable."""
+    """Where the tiles of one time shard, or of a raster, go. Picklable; called from several threads and processes."""
 
-    @property
-    def kept(self) -> int:
-        """How many dates of it the tiles hold already, the first ones."""
-
-    def load(self, index: BlockIndex) -> dict[str, NDArray[Any]]:
-        """Arrays of a whole tile by name: the dates kept in place, nothing acquired on the others."""
-
-    def write(self, index: BlockIndex, arrays: Arrays) -> tuple[WrittenObject, ...]:
-        """Write one tile whole; nothing is written, and nothing told, where it is empty."""
+    def begin(self, index: BlockIndex) -> AbstractContextManager[Tile]:
+        """A tile with the dates in it that are there already, and stay; the others are added in their order."""
 
 
 class AlignInput(Protocol):
     """What fills a tile. Picklable."""
 
-    def fill(self, grid: Grid, arrays: Arrays, first: int) -> int:
-        """Put pixels of ``grid`` into ``arrays``, dates from ``first`` on; how many of them were acquired."""
+    @property
+    def count(self) -> int:
+        """How many dates it adds; 1 for a raster."""
+
+    def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
+        """Date ``number`` of them on the pixels of ``grid``, by array, and how many pixels were acquired."""
 
     def version(self, grid: Grid) -> int:
-        """Digest of what `fill` of ``grid`` rests on."""
+        """Digest of what `read` of ``grid`` rests on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesInput:
-    """Dates of a series: one is read at a time, so that a block holds its tile and one date more.
+    """Dates of a series: one is read at a time, so that a block holds no more than one.
 
     Attributes
     ----------
@@ -71,15 +79,16 @@ class SeriesInput:
     bands: tuple[str, ...]
     steps: tuple[int, ...]
 
-    def fill(self, grid: Grid, arrays: Arrays, first: int) -> int:
-        """Put every date in its place in ``values`` and ``state``."""
-        acquired = 0
-        for place, step in enumerate(self.steps, start=first):
-            series = self.source.read(grid, self.bands, (step,))
-            _put(arrays["values"][place], series.values[0])
-            _put(arrays["state"][place], series.state[0])
-            acquired += int((series.state[0] != PixelState.NOT_ACQUIRED).sum())
-        return acquired
+    @property
+    def count(self) -> int:
+        """How many dates it adds."""
+        return len(self.steps)
+
+    def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
+        """``values (band, y, x)`` and ``state (y, x)`` of one date."""
+        series = self.source.read(grid, self.bands, (self.steps[number],))
+        acquired = np.count_nonzero(series.state[0] != PixelState.NOT_ACQUIRED)
+        return {"values": series.values[0], "state": series.state[0]}, int(acquired)
 
     def version(self, grid: Grid) -> int:
         """Digest of the dates and their scenes: the same whatever other dates the source has found since."""
@@ -94,12 +103,16 @@ class RasterInput:
     source: Source
     bands: tuple[str, ...]
 
-    def fill(self, grid: Grid, arrays: Arrays, first: int) -> int:
-        """Put its pixels into ``values`` and ``valid``; values are 0 where they are not valid."""
+    @property
+    def count(self) -> int:
+        """One."""
+        return 1
+
+    def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
+        """``values (band, y, x)``, 0 where they are not valid, and ``valid (y, x)``."""
         raster = self.source.read(grid, self.bands)
-        _put(arrays["values"], np.where(raster.valid, raster.values, np.zeros((), raster.values.dtype)))
-        _put(arrays["valid"], raster.valid)
-        return int(raster.valid.sum())
+        values = np.where(raster.valid, raster.values, np.zeros((), raster.values.dtype))
+        return {"values": values, "valid": raster.valid}, int(np.count_nonzero(raster.valid))
 
     def version(self, grid: Grid) -> int:
         """Digest of the scenes as their files are now."""
@@ -120,7 +133,7 @@ class AlignJob:
     blocks
         The tiles.
     input
-        What fills them, beginning behind the dates that ``store`` keeps.
+        What is added to them, behind the dates that ``store`` keeps.
     store
         Where they go.
     area
@@ -158,13 +171,18 @@ class AlignJob:
     def _align(self, index: BlockIndex) -> BlockResult:
         if self.outside(index):
             return BlockResult(state=State.OUTSIDE)
-        watch = Stopwatch()
-        with watch("total"):
-            with watch("read"):
-                arrays = self.store.load(index)
-                acquired = self.input.fill(self.tile(index), arrays, self.store.kept)
+        watch, grid, acquired = Stopwatch(), self.tile(index), 0
+        with watch("total"), ExitStack() as stack:
             with watch("write"):
-                objects = self.store.write(index, arrays)
+                tile = stack.enter_context(self.store.begin(index))
+            for number in range(self.input.count):
+                with watch("read"):
+                    date, pixels = self.input.read(grid, number)
+                with watch("write"):
+                    tile.add(date)
+                acquired += pixels
+            with watch("write"):
+                objects = tile.end()
         return BlockResult(
             state=State.DONE if objects else State.NO_INPUT,
             objects=objects,
@@ -240,15 +258,9 @@ def shards(steps: Sequence[Step], length: int) -> tuple[TimeShard, ...]:
     )
 
 
-def tile_memory(*, pixels: int, bands: int, itemsize: int, dates: int) -> int:
+def tile_memory(*, pixels: int, bands: int, itemsize: int) -> int:
     """Bytes that a worker with two threads needs for tiles of ``pixels``, beyond its interpreter and file caches.
 
-    A thread holds the tile of a whole time shard with its encoding, and one date as it is read.
+    A thread holds one date, as it is read and as it is encoded; the dates before it wait in a temporary file.
     """
-    date = pixels * (bands * itemsize + 1)
-    return int(THREADS_A_WORKER * date * (dates * TILE_FACTOR + 2))
-
-
-def _put(place: NDArray[Any], pixels: NDArray[Any]) -> None:
-    # A source that gives another type than it said must not be cut to fit.
-    np.copyto(place, pixels, casting="no")
+    return int(THREADS_A_WORKER * pixels * (bands * itemsize + 1) * TILE_FACTOR)

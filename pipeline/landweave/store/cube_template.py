@@ -132,6 +132,11 @@ class GroupTemplate:
         lengths = {"time": dates, "band": len(self.bands), "y": pixels[0], "x": pixels[1]}
         return tuple(lengths[name] for name in self.dimensions(array))
 
+    def date_shape(self, array: str) -> tuple[int, ...]:
+        """Shape of one date of one tile of ``array``, or of a tile of a raster; without a time."""
+        sizes = self.sizes(array, dates=1, pixels=(self.tile, self.tile))
+        return sizes[1:] if self.is_series else sizes
+
     def to_attributes(self) -> dict[str, Any]:
         """Attributes of the group: plain JSON values, numbers exact."""
         meaning = {name: value for name, value in self.meaning.items() if name not in ("grid", "pixels")}

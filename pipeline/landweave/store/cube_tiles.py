@@ -1,10 +1,11 @@
-"""Tiles of a cube: each written whole, as one object of every array."""
+"""Tiles of a cube: each gathered date by date, written whole, as one object of every array."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import zarr
@@ -14,14 +15,15 @@ from landweave.errors import OutputError
 from landweave.lattice import BlockIndex
 from landweave.ports import WrittenObject
 from landweave.store.cube_group import CubeGroup
-from landweave.store.cube_layout import encode_tile, tile_key
+from landweave.store.cube_layout import tile_key
+from landweave.store.cube_objects import TileObject
 from landweave.store.maps import reread
-from landweave.store.zarr_store import checksum64, zarr_store
+from landweave.store.zarr_store import zarr_store
 
 
 @dataclass(frozen=True, kw_only=True)
 class TileStore:
-    """Tiles of one time shard: `landweave.ports.Store`, and what they hold already. Picklable.
+    """Tiles of one time shard, and what they hold already: `landweave.steps.align.TileStore`. Picklable.
 
     Attributes
     ----------
@@ -40,45 +42,30 @@ class TileStore:
     count: int = 1
     kept: int = 0
 
-    def load(self, index: BlockIndex) -> dict[str, NDArray[Any]]:
-        """Arrays of a whole tile by name, the kept dates in place, nothing acquired on the others."""
-        template = self.group.template
-        arrays = {name: self._empty(name) for name in template.arrays}
-        if self.kept:
-            rows, columns = template.blocks[index].slices_in(self.group.grid.extent)
-            first = self.shard * self.group.length
-            for name, values in arrays.items():
-                values[: self.kept] = self._read(name, (slice(first, first + self.kept), ..., rows, columns))
-        return arrays
+    @contextmanager
+    def begin(self, index: BlockIndex) -> Iterator[Tile]:
+        """Tile ``(block_y, block_x)`` with the kept dates in it, to which the others are added in their order.
 
-    def write(self, index: BlockIndex, arrays: Mapping[str, NDArray[Any]]) -> tuple[WrittenObject, ...]:
-        """Write one tile of every array, each as one whole object, atomically; an empty one is no object.
-
-        Parameters
-        ----------
-        index
-            ``(block_y, block_x)``.
-        arrays
-            As `load` gives them.
-
-        Returns
-        -------
-        What was written, in the order of the group's arrays. The same values give the same bytes.
+        Nothing is written before it ends.
 
         Raises
         ------
-        OutputError
-            When an array is missing, has another shape or dtype, or cannot be written.
+        ReadError
+            When the dates kept cannot be read.
         """
-        checked = {name: self._checked(index, name, arrays) for name in self.group.template.arrays}
-        written = (self._write_one(index, name, values) for name, values in checked.items())
-        return tuple(item for item in written if item is not None)
-
-    def _empty(self, name: str) -> NDArray[Any]:
         template = self.group.template
-        return np.zeros(
-            template.sizes(name, dates=self.count, pixels=(template.tile, template.tile)), template.array_dtype(name)
-        )
+        with ExitStack() as stack:
+            objects = {name: stack.enter_context(TileObject(template, name)) for name in template.arrays}
+            tile = Tile(store=self, index=index, objects=objects)
+            for date in range(self.kept):
+                tile.add(self._kept(index, date))
+            yield tile
+
+    def _kept(self, index: BlockIndex, date: int) -> dict[str, NDArray[Any]]:
+        """One date of the object that lies there, by array."""
+        template, place = self.group.template, self.shard * self.group.length + date
+        rows, columns = template.blocks[index].slices_in(self.group.grid.extent)
+        return {name: self._read(name, (place, ..., rows, columns)) for name in template.arrays}
 
     def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[Any]:
         path = f"{self.group.template.modality}/{name}"
@@ -88,24 +75,73 @@ class TileStore:
             f"the dates kept of {self.group.target}/{path}",
         )
 
-    def _checked(self, index: BlockIndex, name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        template = self.group.template
-        wanted = template.sizes(name, dates=self.count, pixels=(template.tile, template.tile))
-        dtype, values = template.array_dtype(name), arrays.get(name)
-        where = f"Tile {index} of {template.modality} in {self.group.target}"
-        if set(arrays) != set(template.arrays) or values is None:
-            raise OutputError(f"{where} has arrays {sorted(arrays)}, {template.arrays} are wanted.")
-        if values.shape != wanted or values.dtype != dtype:
-            raise OutputError(f"{where}: {name} is {values.dtype} {values.shape}, {dtype} {wanted} is wanted.")
-        return values
 
-    def _write_one(self, index: BlockIndex, name: str, values: NDArray[Any]) -> WrittenObject | None:
-        template = self.group.template
-        key = f"{template.modality}/{name}/{tile_key(template, name, self.shard, index)}"
-        content = encode_tile(template, name, values)
-        if content is None:
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One tile on its way: `landweave.steps.align.Tile`. Made by `TileStore.begin`.
+
+    Attributes
+    ----------
+    store
+        Where it goes.
+    index
+        ``(block_y, block_x)``.
+    objects
+        What was gathered, by array.
+    """
+
+    store: TileStore
+    index: BlockIndex
+    objects: Mapping[str, TileObject]
+
+    def add(self, date: Mapping[str, NDArray[Any]]) -> None:
+        """Take one date more, or the raster: every array of the group, of one tile, without a time.
+
+        Raises
+        ------
+        OutputError
+            When an array is missing, has another shape or dtype, or there are more dates than were told.
+        """
+        for name, values in self._checked(date).items():
+            self.objects[name].add(values)
+
+    def end(self) -> tuple[WrittenObject, ...]:
+        """Write every array as one whole object, atomically; an empty one is no object.
+
+        Returns
+        -------
+        What was written, in the order of the group's arrays. The same values give the same bytes.
+
+        Raises
+        ------
+        OutputError
+            When dates are missing, or it cannot be written.
+        """
+        for content in self.objects.values():
+            if content.dates != self.store.count:
+                raise OutputError(f"{self} has {content.dates} dates, {self.store.count} are wanted.")
+        written = (self._write(name, content) for name, content in self.objects.items())
+        return tuple(item for item in written if item is not None)
+
+    def __str__(self) -> str:
+        return f"Tile {self.index} of {self.store.group.template.modality} in {self.store.group.target}"
+
+    def _checked(self, date: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        template = self.store.group.template
+        if set(date) != set(template.arrays):
+            raise OutputError(f"{self} has arrays {sorted(date)}, {template.arrays} are wanted.")
+        for name, values in date.items():
+            wanted, dtype = template.date_shape(name), template.array_dtype(name)
+            if values.shape != wanted or values.dtype != dtype:
+                raise OutputError(f"{self}: {name} is {values.dtype} {values.shape}, {dtype} {wanted} is wanted.")
+        return {name: date[name] for name in template.arrays}
+
+    def _write(self, name: str, content: TileObject) -> WrittenObject | None:
+        target, template = self.store.group.target, self.store.group.template
+        key = f"{template.modality}/{name}/{tile_key(template, name, self.store.shard, self.index)}"
+        if not content.end():
             # A killed run may have left an object here, of other dates.
-            self.group.target.delete(key)
+            target.delete(key)
             return None
-        self.group.target.put(key, cast("bytes", content))  # any buffer is put as it is
-        return WrittenObject(array=name, size=len(content), checksum=checksum64(content))
+        target.put_file(key, content.file)
+        return WrittenObject(array=name, size=content.size, checksum=content.checksum)

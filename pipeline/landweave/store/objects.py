@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -30,6 +31,9 @@ TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, Connec
 
 REMOTE_ERRORS = (exceptions.BaseError, OSError)
 """Everything an object store or a file system raises."""
+
+PIECE = 1 << 20
+"""Bytes of a file that are copied at once."""
 
 _PASSING = (".lease", ".writable-")
 """How names of objects begin that are there for a moment."""
@@ -134,6 +138,28 @@ class Target:
             When it cannot be written.
         """
         self._call("write", name, lambda: obstore.put(self.objects, name, content, use_multipart=False))
+
+    def put_file(self, name: str, content: BinaryIO) -> None:
+        """Write one object whole from a file, over an older one; the file is read from its beginning.
+
+        Memory holds little of it: on disk it is copied piece by piece, elsewhere the system maps it into memory, for
+        an object is never sent in parts (a killed upload would leave some that are invisible and billed).
+
+        Raises
+        ------
+        OutputError
+            When it cannot be written.
+        """
+
+        def once() -> None:
+            content.seek(0)
+            if self.is_local:
+                obstore.put(self.objects, name, content, use_multipart=True, chunk_size=PIECE, max_concurrency=1)
+            else:
+                mapped = mmap(content.fileno(), 0, access=ACCESS_READ)
+                obstore.put(self.objects, name, mapped, use_multipart=False)
+
+        self._call("write", name, once)
 
     def create(self, name: str, content: bytes) -> bool:
         """Write one object unless it exists: True for exactly one of any number of writers.

@@ -109,7 +109,12 @@ def checksum64(content: Any) -> int:
     >>> hex(checksum64(b""))
     '0xe3b0c44298fc1c14'
     """
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
+    return number64(hashlib.sha256(content))
+
+
+def number64(digest: hashlib._Hash) -> int:
+    """The first 8 bytes of a ``digest``, as an unsigned number."""
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def _remote_store(target: Target, read_only: bool) -> Store:
