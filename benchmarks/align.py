@@ -22,7 +22,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ UTM, LAMBERT = "EPSG:32631", "EPSG:2154"
 ORIGIN = (706560, 6604800)
 """South-west corner: a whole number of tiles of the usual sizes from the anchor."""
 
+CORNER = 64
+"""Pixels a side of what is done before anything is measured."""
+
 MARGIN = 2000
 """Metres of scene around the grid."""
 
@@ -69,7 +72,7 @@ class Cost:
     read_bytes
         Asked of files.
     peak_bytes, before_bytes
-        Most memory it ever held, and what it held before the work, when libraries were loaded.
+        Most memory it ever held, and what it held before the work.
     """
 
     seconds: float
@@ -81,7 +84,7 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Peak:
-    """Memory of a cube of ``dates`` and ``tiles``: the plan's promise for one thread, and the peak beyond the start."""
+    """Memory of a cube of ``dates`` and ``tiles``: what the plan promises for one thread, and the peak; bytes."""
 
     dates: int
     tiles: int
@@ -237,8 +240,10 @@ WORKS: dict[str, Callable[[Task], None]] = {
 
 
 def cost(work: str, task: Task) -> Cost:
-    """What ``work`` costs in this process."""
+    """What ``work`` costs in this process, once a small corner of it was done: libraries are there."""
     warnings.simplefilter("ignore")  # odc-geo speaks of affine's future
+    with dask.config.set(scheduler="synchronous"):
+        WORKS[work](replace(task, side=CORNER, tile=CORNER, dates=1))
     before, started, worked = _asked_bytes(), time.perf_counter(), time.process_time()
     held = psutil.Process().memory_info().rss
     with dask.config.set(scheduler="synchronous"):

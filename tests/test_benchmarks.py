@@ -13,7 +13,11 @@ SMALL = ("--window", "64", "--encoder", "resnet18")
 
 
 def printed(script: str, *arguments: str) -> str:
-    command = [sys.executable, str(BENCHMARKS / script), *arguments, *SMALL]
+    return run(script, *arguments, *SMALL)
+
+
+def run(script: str, *arguments: str) -> str:
+    command = [sys.executable, str(BENCHMARKS / script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
@@ -21,6 +25,15 @@ def test_throughput_prints_a_ratio_and_its_stages() -> None:
     table = printed("throughput.py", "--side", "512", "--turns", "1")
     assert float(re.search(r"median ratio (\S+)", table)[1]) > 0
     assert all(stage in table for stage in ("read", "predict", "blend", "decide", "write"))
+
+
+def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:
+    tiny = ("--side", "128", "--tile", "64", "--dates", "2", "--turns", "1", "--memory-dates", "1", "2")
+    table = run("align.py", *tiny)
+    assert all(float(ratio) > 0 for ratio in re.findall(r"takes (\S+) of odc-stac's time, (\S+) of its", table)[0])
+    rows = [line.split() for line in table.splitlines()[-4:-1]]
+    assert [(int(row[0]), int(row[1])) for row in rows] == [(1, 1), (2, 1), (1, 4)]
+    assert all(float(row[2]) > 0 for row in rows)
 
 
 def test_memory_prints_promise_and_measure_of_each_area() -> None:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from landweave.config import Config, parse_config
 from landweave.errors import ConfigError
 from landweave.models.registry import find_card
-from landweave.store.cubes import CubeGroup, open_cube_store
+from landweave.store.cube_group import CubeGroup
+from landweave.store.cubes import open_cube_store
 from landweave.store.objects import Target
 from landweave.store.series import CubeSeries
 
