@@ -28,9 +28,9 @@ DATE_FACTOR = 6.5
 """Bytes at work while a date of a tile is read and encoded, over its own: bands as they come from their files and as
 they are resampled, the date, its chunks. Measured by ``benchmarks/align.py`` on ten bands of Sentinel-2."""
 
-READ_BYTES = 64 << 20
+READ_BYTES = 100 << 20
 """What a thread holds whatever the tile: strips being resampled, blocks of the files, what the heap keeps. Measured
-there as well, on tiles of 512 and 1024 pixels."""
+there as well, over one and four tiles of 512 and 1024 pixels: the heap keeps more after some tiles than after one."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
