@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landweave.aligning import AlignPart, align_cube, plan_align
+from landweave.aligning import AlignPart, align_cube, cube_status, plan_align
 from landweave.engine.inline import InlineEngine
 from landweave.errors import ConfigError, OutputError, ReadError
 from landweave.formats.area import PolygonArea
@@ -137,12 +137,23 @@ def test_a_failed_read_fails_its_block_and_is_done_again(target, tmp_path):
         "scene of 2021-02-08_R008 ends early"
     )
     assert done.failures[0] in str(done)
+    half = cube_status(open_cube_store(target))
+    assert half.parts["SENTINEL2_TS"].counts == done.summary.counts
+    assert (half.complete, half.parts["SENTINEL2_TS"].dates, half.parts["SENTINEL2_TS"].failures) == (
+        False,
+        4,
+        done.failures,
+    )
+    assert "4 dates, blocks: " in str(half)
+    assert aligned(target).describe()["notes"][0].startswith("2 tiles are not aligned, and blocks that need them will")
     with pytest.raises(ReadError, match="not aligned"):
         read(target, source)
     last = aligned(target).read(source.grid, source.bands, (3,))
     np.testing.assert_array_equal(last.values, source.values[3:])
     again = align(target, spoilt.mended())
     assert (again.summary.ran, again.exit_code, again.failures) == (2, EXIT_COMPLETE, ())
+    assert cube_status(open_cube_store(target)).complete
+    assert "notes" not in aligned(target).describe()
     np.testing.assert_array_equal(read(target, source).values, source.values)
     whole = Target.parse(tmp_path / "whole.zarr")
     align(whole, source)

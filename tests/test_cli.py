@@ -5,6 +5,8 @@ import pickle
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -24,7 +26,7 @@ from landweave import api
 from landweave.engine.inline import InlineEngine
 from landweave.errors import EngineError, LandweaveError, OutputError
 from landweave.steps.map import MapJob
-from tests.helpers.commands import Command, Ended, mosaic, shards, start
+from tests.helpers.commands import ROOT, Command, Ended, mosaic, shards, start
 from tests.helpers.small import Small
 from tests.helpers.tiles import write_tile
 
@@ -450,3 +452,11 @@ def test_a_failed_read_is_no_nodata(small: Small, landweave: Command) -> None:
     again = landweave("run", config)
     assert again.code == 0
     assert f"{failed} ran" in again.out
+
+
+def test_help_loads_no_library() -> None:
+    heavy = ("torch", "xarray", "rasterio", "zarr", "matplotlib", "distributed")
+    program = f"import sys, landweave.cli; sys.exit(' '.join(set({heavy}) & set(sys.modules)) or None)"
+    path = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
+    ended = subprocess.run([sys.executable, "-c", program], env=path, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")

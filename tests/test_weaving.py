@@ -1,8 +1,10 @@
 """`landweave align` from a configuration: what is aligned on which pixels, what bad input gets, what comes later."""
 
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 import rasterio
 
 from landweave import open_cube, open_map
+from landweave.engine.inline import InlineEngine
+from landweave.errors import EngineError
 from landweave.timeseries import PixelState
 from tests.helpers.commands import Command, Ended, done, mosaic
 from tests.helpers.small_series import AREA, CORNER, CRS, LATER, SUMMER, SmallSeries
@@ -82,6 +86,9 @@ def test_without_a_model_inputs_say_their_pixels_and_bands(
     assert "1 new, 0 kept" in planned
     assert not (tmp_path / "cube.zarr").exists()
     done(landweave("align", path))
+    told = done(landweave("status", tmp_path / "cube.zarr"))
+    assert re.search(r"^SENTINEL2_TS +3 dates, blocks: \d+ done", told, re.M)
+    assert re.search(r"^SENTINEL1-ASC_TS +1 dates, blocks: \d+ done", told, re.M)
     cube = open_cube(tmp_path / "cube.zarr")
     assert list(cube.children) == ["SENTINEL2_TS", "SENTINEL1-ASC_TS"]
     assert cube["SENTINEL2_TS"].ds["band"].values.tolist() == ["B8"]
@@ -136,7 +143,24 @@ def test_tiles_that_no_worker_could_hold_are_refused(
     cut = {"store": "cube.zarr", "tile": 8192, "chunk": 128, "dates": 32}
     said = refused(config(cube=cut, engine={"kind": "inline", "memory_gib": 1}))
     assert "make cube.tile smaller" in said
-    assert "1.0 GiB" in said
+    assert "1.00 GiB" in said
+
+
+def test_an_alignment_that_loses_its_workers_is_not_bad_input(
+    config: Callable[..., Path], landweave: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2 says that nothing was written: here dates are noted and a tile is there."""
+    run = InlineEngine.run
+
+    def lost(self: InlineEngine, job: Any, blocks: Any) -> Any:
+        yield from islice(run(self, job, blocks), 1)
+        raise EngineError("the scheduler went away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(InlineEngine, "run", lost)
+        ended = landweave("align", config())
+    assert (ended.code, "the scheduler went away" in ended.err) == (3, True)
+    done(landweave("align", config()))
 
 
 def test_a_cube_aligned_in_another_way_is_kept_as_it_is(

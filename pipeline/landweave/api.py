@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from landweave.aligning import Aligned, align_cube, plan_align
+from landweave.aligning import Aligned, CubeStatus, align_cube, cube_status, plan_align
 from landweave.assembly import EngineSettings, MapRun, assemble, engine_settings
 from landweave.budget import GIB
 from landweave.config import Config, CubeConfig, load_config, load_cube_config, parse_config
@@ -20,13 +20,16 @@ from landweave.errors import BudgetError, ConfigError, OutputError
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.lazy import predict
-from landweave.mapping import begun, fill_map, find_ledger, is_whole
+from landweave.mapping import fill_map, find_ledger, is_whole
 from landweave.ports import Engine, State
 from landweave.satellites import DIRECT_OPENS
 from landweave.steps.align_plan import AlignPlan
 from landweave.steps.map_plan import MapPlan, plan_map
+from landweave.store.cube_template import FORMAT as CUBE_FORMAT
 from landweave.store.cube_views import open_cube
+from landweave.store.cubes import open_cube_store
 from landweave.store.ledgers import ZarrLedger
+from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
 from landweave.store.views import open_map
 from landweave.weaving import open_scenes, weave
@@ -34,7 +37,7 @@ from landweave.work.lease import hold
 from landweave.work.ledger import Failure, Ledger
 from landweave.work.plan import BlockPlan, plan_blocks
 from landweave.work.progress import Progress, SilentProgress
-from landweave.work.runner import Summary
+from landweave.work.runner import Summary, begun
 
 __all__ = [
     "Check",
@@ -236,12 +239,13 @@ def align(
     price = plan_align(made.target, made.parts, area=made.area, stale=stale)
     if config.cube and price.memory > settings.worker_bytes:
         raise BudgetError(
-            f"A worker needs {price.memory / GIB:.1f} GiB for tiles of {config.cube.tile} pixels and "
-            f"{config.cube.dates} dates but has {settings.worker_bytes / GIB:.1f} GiB: make cube.tile smaller, give "
-            f"engine.memory_gib more, or use fewer workers."
+            f"A worker needs {price.memory / GIB:.2f} GiB for tiles of {config.cube.tile} pixels but has "
+            f"{settings.worker_bytes / GIB:.2f} GiB: make cube.tile smaller, give engine.memory_gib more, or use fewer "
+            f"workers."
         )
     with _engine(settings, None, engine) as chosen:
-        return align_cube(made.target, made.parts, engine=chosen, progress=progress, area=made.area, stale=stale)
+        done = align_cube(made.target, made.parts, engine=chosen, progress=progress, area=made.area, stale=stale)
+    return replace(done, plan=replace(done.plan, notes=made.notes))
 
 
 def _refuse_many_opens(made: MapRun) -> None:
@@ -293,8 +297,8 @@ class Status:
         return "\n".join([*lines, *map(str, self.failures)])
 
 
-def status(where: str | Path, **options: Any) -> Status:
-    """How far the map at ``where`` is, and which blocks failed and why.
+def status(where: str | Path, **options: Any) -> Status | CubeStatus:
+    """How far the map or cube at ``where`` is, and which blocks failed and why.
 
     Parameters
     ----------
@@ -303,7 +307,10 @@ def status(where: str | Path, **options: Any) -> Status:
     options
         Of the object store.
     """
-    found = open_map(where, **options)
+    target = Target.parse(where, **options)
+    if (read_attributes(target) or {}).get("format") == CUBE_FORMAT:
+        return cube_status(open_cube_store(target))
+    found = open_map(target)
     ledger = Ledger.load(ZarrLedger(target=found.store.target), found.store.template.arrays)
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 

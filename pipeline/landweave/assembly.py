@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -296,44 +297,44 @@ class _Assembly:
     @cached_property
     def notes(self) -> tuple[str, ...]:
         """What a person should know before running it."""
-        rule, size = self.ground.card.window, self.blending.lattice.window
-        notes = [f"unverified in the card: {text}" for text in self.ground.card.unverified]
-        inputs = self.ground.inputs.items()
-        notes += [f"{name}: {note}" for name, item in inputs for note in item.source.describe().get("notes", ())]
-        if size not in rule.trained_sizes:
-            notes.append(f"windows of {size} px; the model was trained on {', '.join(map(str, rule.trained_sizes))}")
-        if self.config.model.resize_tables and (changed := changed_tensors(self.ground.card, size)):
-            notes.append(
-                f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
-            )
-        if self.ground.pixels.resolution != self.ground.card.base_pixel:
-            notes.append(
-                f"the model is fed pixels of {float(self.ground.pixels.resolution):g} m, it was trained on "
-                f"{float(self.ground.card.base_pixel):g} m"
-            )
-        wanted = {name: self.ground.card.inputs[name].quantity for name in self.ground.series}
-        notes += [
-            f"{name} holds {item.source.quantity}, the model was trained on {wanted[name]}"
-            for name, item in self.ground.series.items()
-            if wanted[name] not in (None, item.source.quantity)
-        ]
-        notes += [
-            f"{name} has no date of {', '.join(map(str, years))}: absent where the aerial images are of these years"
-            for name, item in self.ground.series.items()
-            if (years := item.years_without_dates)
-        ]
-        notes += [
-            f"{name} is not among the inputs: fed as absent, which the card allows"
-            for name in self.ground.card.inputs
-            if name not in self.config.inputs
-        ]
-        cube, reach = self.config.cube, size * float(self.ground.pixels.resolution)
+        return (*self._model_notes(), *self._input_notes(), *self._series_notes())
+
+    def _model_notes(self) -> Iterator[str]:
+        """Where the model is not used as it was trained."""
+        card, size, pixel = self.ground.card, self.blending.lattice.window, self.ground.pixels.resolution
+        yield from (f"unverified in the card: {text}" for text in card.unverified)
+        if size not in card.window.trained_sizes:
+            trained = ", ".join(map(str, card.window.trained_sizes))
+            yield f"windows of {size} px; the model was trained on {trained}"
+        if self.config.model.resize_tables and (changed := changed_tensors(card, size)):
+            yield f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
+        if pixel != card.base_pixel:
+            yield f"the model is fed pixels of {float(pixel):g} m, it was trained on {float(card.base_pixel):g} m"
+
+    def _input_notes(self) -> Iterator[str]:
+        """What sources tell, and inputs that are left out."""
+        for name, item in self.ground.inputs.items():
+            yield from (f"{name}: {note}" for note in item.source.describe().get("notes", ()))
+        for name in self.ground.card.inputs:
+            if name not in self.config.inputs:
+                yield f"{name} is not among the inputs: fed as absent, which the card allows"
+
+    def _series_notes(self) -> Iterator[str]:
+        """Where dates are others than the model or the windows want."""
+        for name, item in self.ground.series.items():
+            wanted, there = self.ground.card.inputs[name].quantity, item.source.quantity
+            if wanted not in (None, there):
+                yield f"{name} holds {there}, the model was trained on {wanted}"
+            if years := item.years_without_dates:
+                told = ", ".join(map(str, years))
+                yield f"{name} has no date of {told}: absent where the aerial images are of these years"
+        cube = self.config.cube
+        reach = self.blending.lattice.window * float(self.ground.pixels.resolution)
         if cube and self.ground.series and cube.margin_m < reach:
-            notes.append(
+            yield (
                 f"windows reach up to {reach:g} m beyond the area and the cube keeps {cube.margin_m:g} m: beyond them "
                 f"nothing is acquired (cube.margin_m)"
             )
-        return tuple(notes)
 
 
 def engine_settings(section: EngineSection, threads: int) -> EngineSettings:

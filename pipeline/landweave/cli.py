@@ -1,20 +1,26 @@
-"""The ``landweave`` command: each verb loads a configuration, calls one public function and prints its answer."""
+"""The ``landweave`` command: each verb loads a configuration, calls one public function and prints its answer.
+
+What takes seconds to load is loaded when a verb is called, not to print a line of help.
+"""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 import yaml
 from rich.console import Console
 
-from landweave import api, cli_models
-from landweave.config import Config
+import landweave
+from landweave import cli_models
 from landweave.errors import ConfigError, LandweaveError
 from landweave.work.progress import progress_on
+
+if TYPE_CHECKING:
+    from landweave.config import Config
 
 app = typer.Typer(
     name="landweave",
@@ -38,20 +44,20 @@ Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose sce
 @app.command()
 def check(config: ConfigPath, overrides: Overrides = None) -> None:
     """Say whether a configuration can be carried out, and how its inputs lie on the grid."""
-    say(api.check(load(config, overrides)))
+    say(landweave.check(load(config, overrides)))
 
 
 @app.command()
 def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Say what a run would do, and its price."""
-    say(api.plan(load(config, overrides), stale=stale))
+    say(landweave.plan(load(config, overrides), stale=stale))
 
 
 @app.command()
 def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Make the map; run again to finish what failed or was interrupted."""
     asked = load(config, overrides)
-    summary = until_interrupted(lambda: api.run(asked, stale=stale, progress=progress_on(err)))
+    summary = until_interrupted(lambda: landweave.run(asked, stale=stale, progress=progress_on(err)))
     say(summary)
     raise typer.Exit(summary.exit_code)
 
@@ -65,18 +71,18 @@ def align(
     dry: Annotated[bool, typer.Option("--plan", help="Only say what it would do, and its price.")] = False,
 ) -> None:
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
-    asked = api.load_cube_config(config, overrides=replaced(overrides))
+    asked = landweave.load_cube_config(config, overrides=replaced(overrides))
     if dry:
-        return say(api.align_plan(asked, stale=stale))
-    done = until_interrupted(lambda: api.align(asked, stale=stale, progress=progress_on(err)))
+        return say(landweave.align_plan(asked, stale=stale))
+    done = until_interrupted(lambda: landweave.align(asked, stale=stale, progress=progress_on(err)))
     say(done)
     raise typer.Exit(done.exit_code)
 
 
 @app.command()
-def status(store: Annotated[str, typer.Argument(help="A map's path or URL.", show_default=False)]) -> None:
-    """Say how far a map is, and which blocks failed and why."""
-    say(api.status(store))
+def status(store: Annotated[str, typer.Argument(help="A map's or cube's path or URL.", show_default=False)]) -> None:
+    """Say how far a map or a cube is, and which blocks failed and why."""
+    say(landweave.status(store))
 
 
 @app.command()
@@ -95,7 +101,7 @@ def demo(
 
 def load(path: Path, overrides: list[str] | None) -> Config:
     """The configuration with its replaced values."""
-    return api.load_config(path, overrides=replaced(overrides))
+    return landweave.load_config(path, overrides=replaced(overrides))
 
 
 def replaced(overrides: list[str] | None) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""``landweave models``: each verb calls one public function and prints its answer."""
+"""``landweave models``: each verb calls one public function and prints its answer.
+
+What works with models is imported inside: it takes seconds to load.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from landweave import catalogue
 
 app = typer.Typer(help="The models: list, show, inspect, export them, or describe your own.", no_args_is_help=True)
 
@@ -18,12 +19,16 @@ Weights = Annotated[Path | None, typer.Option(help="Weights' file; the card's by
 @app.command("list")
 def list_() -> None:
     """List the cards that come with the package."""
+    from landweave import catalogue
+
     typer.echo(str(catalogue.list_models()))
 
 
 @app.command()
 def show(name: Name) -> None:
     """Print a card."""
+    from landweave import catalogue
+
     typer.echo(catalogue.show_model(name))
 
 
@@ -37,6 +42,8 @@ def inspect(
     ] = None,
 ) -> None:
     """Measure a model: parameters, operations, memory, strides, and how far it looks."""
+    from landweave import catalogue
+
     typer.echo(str(catalogue.inspect_model(name, window=window, weights=weights, imagery=imagery)))
 
 
@@ -52,6 +59,8 @@ def export(
     ] = None,
 ) -> None:
     """Write a model for others to find or to run."""
+    from landweave import catalogue
+
     for path in catalogue.export_model(name, stac=stac, program=program, weights=weights, bounds=bounds):
         typer.echo(f"wrote {path}")
 
@@ -65,4 +74,6 @@ def new(
     output: Annotated[Path | None, typer.Option(help="The new card; beside the weights by default.")] = None,
 ) -> None:
     """Write the card of a model trained with the public FLAIR tools."""
+    from landweave import catalogue
+
     typer.echo(f"wrote {catalogue.new_card(from_flair_config, weights, output)}")

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from landweave.assembly import MapRun
-from landweave.errors import LandweaveError, OutputError
+from landweave.errors import OutputError
 from landweave.ports import BlockResult, Engine, State
 from landweave.store.ledgers import ZarrLedger, create_map_ledger
 from landweave.store.maps import MapStore, create_map, read_attributes, refuse_occupied
@@ -17,7 +14,7 @@ from landweave.work.lease import Lease
 from landweave.work.ledger import Ledger
 from landweave.work.plan import BlockPlan, Task
 from landweave.work.progress import Progress
-from landweave.work.runner import EXIT_FAILED_BLOCKS, Attempted, Summary, run_blocks
+from landweave.work.runner import Attempted, Summary, run_blocks
 
 LEDGER_ROOT = "ledger/zarr.json"
 """Object without which a map has no ledger yet."""
@@ -81,16 +78,6 @@ def fill_map(made: MapRun, blocks: BlockPlan, engine: Engine, progress: Progress
         mark_overviews(store, complete=True)
         store.finalize()
     return summary
-
-
-@contextmanager
-def begun() -> Iterator[None]:
-    """Mark errors of a run that has begun to write."""
-    try:
-        yield
-    except LandweaveError as error:
-        error.exit_code = EXIT_FAILED_BLOCKS
-        raise
 
 
 def _write_overviews(store: MapStore, engine: Engine) -> None:

@@ -27,7 +27,7 @@ from landweave.store.objects import Target
 from landweave.work.lease import Lease, hold
 from landweave.work.plan import Task
 from landweave.work.progress import Progress, SilentProgress
-from landweave.work.runner import Summary, run_blocks
+from landweave.work.runner import Summary, begun, run_blocks
 
 LEASE = ".lease"
 """Ending of the object beside a cube that one driver holds while it writes."""
@@ -62,7 +62,7 @@ class Aligned:
         return self.summary.exit_code
 
     def __str__(self) -> str:
-        return "\n".join([str(self.summary), *self.failures])
+        return "\n".join([str(self.summary), *self.plan.notes, *self.failures])
 
 
 def plan_align(
@@ -124,13 +124,14 @@ def align_cube(
         cube = _found(target)
         works = [work_of(cube, target, part, area) for part in parts]
         _declare(cube, target, works)
-        for work in works:
-            work.note_dates()
-        tasks = [work.tasks(stale) for work in works]
-        plan = price_plan(target, works, tasks)
-        flat = [task for shard_tasks in tasks for task in shard_tasks]
-        with _told(progress, plan.todo, engine) as heard:
-            summaries = [_run(task, engine, heard, lease) for task in flat]
+        with begun():
+            for work in works:
+                work.note_dates()
+            tasks = [work.tasks(stale) for work in works]
+            plan = price_plan(target, works, tasks)
+            flat = [task for shard_tasks in tasks for task in shard_tasks]
+            with _told(progress, plan.todo, engine) as heard:
+                summaries = [_run(task, engine, heard, lease) for task in flat]
     failures = tuple(line for task in flat for line in task.failures())
     return Aligned(summary=_joined(flat, summaries), failures=failures, plan=plan)
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.aligning.parts import AlignPart
+from landweave.aligning.progress import failure_lines
 from landweave.errors import OutputError
 from landweave.formats.area import PolygonArea
 from landweave.grid import Grid
@@ -153,10 +154,7 @@ class ShardTask:
 
     def failures(self) -> Iterator[str]:
         """One line a block that failed."""
-        steps = sorted(self.shard.steps, key=lambda step: step.time)
-        dates = f", dates {steps[0].time.astype('M8[D]')} to {steps[-1].time.astype('M8[D]')}" if steps else ""
-        for failure in self.ledger.failures():
-            yield f"{self.work.part.modality}, time shard {self.shard.number}{dates}, {failure}"
+        return failure_lines(self.work.part.modality, self.shard, self.ledger)
 
     def _outside(self, index: BlockIndex) -> bool:
         area = self.work.area

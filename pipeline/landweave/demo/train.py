@@ -54,7 +54,7 @@ TRAIN_SHAPE = (2048, 2304)
 YEARS = 6
 """Made-up years of each scene."""
 
-THREADS = 1
+THREADS = 2
 BATCH = 4
 WINDOW = 512
 STRIDE = 384
@@ -411,7 +411,9 @@ def score_unseen() -> dict[str, NDArray[np.int64]]:
 
 def _lessons(seeds: Sequence[int], *, years: int) -> list[Lesson]:
     height, width = TRAIN_SHAPE
-    return [prepare(make_scene(seed, height=height, width=width), years=years) for seed in seeds]
+    with ThreadPoolExecutor(THREADS) as makers:
+        scenes = makers.map(lambda seed: make_scene(seed, height=height, width=width), seeds)
+        return [prepare(scene, years=years) for scene in scenes]
 
 
 def main() -> None:

@@ -7,7 +7,11 @@ name and types (nothing here calls them), is enough. Other modules import ``smp`
 
 import importlib.util
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -37,13 +41,46 @@ def _declare_missing() -> torch.library.Library:
     return library
 
 
-_load_extension()
-_DECLARED = _declare_missing()
+@cache
+def _smp() -> Any:
+    with _ready():
+        import segmentation_models_pytorch
 
-with warnings.catch_warnings():
-    # Said in notebooks of a bar for downloads, and nothing is downloaded here.
-    warnings.filterwarnings("ignore", message="IProgress not found")
-    import segmentation_models_pytorch as smp
-    import timm
+        return segmentation_models_pytorch
 
-__all__ = ["smp", "timm"]
+
+@cache
+def _timm() -> Any:
+    with _ready():
+        import timm
+
+        return timm
+
+
+@contextmanager
+def _ready() -> Iterator[None]:
+    _declared()
+    with warnings.catch_warnings():
+        # Said in notebooks of a bar for downloads, and nothing is downloaded here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        yield
+
+
+@cache
+def _declared() -> torch.library.Library:
+    _load_extension()
+    return _declare_missing()
+
+
+class _Opened:
+    """A library behind the door, imported when something of it is first asked for: that takes seconds."""
+
+    def __init__(self, library: Callable[[], Any]) -> None:
+        self._library = library
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._library(), name)
+
+
+smp: Any = _Opened(_smp)
+timm: Any = _Opened(_timm)

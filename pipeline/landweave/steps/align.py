@@ -264,7 +264,7 @@ def shards(steps: Sequence[Step], length: int) -> tuple[TimeShard, ...]:
 
 
 def tile_memory(*, pixels: int, bands: int, itemsize: int) -> int:
-    """Bytes that a worker with two threads needs for tiles of ``pixels``, beyond its interpreter and file caches.
+    """Bytes that a worker with two threads needs for tiles of ``pixels``, beyond `landweave.budget.PROCESS_BYTES`.
 
     A thread holds one date, as it is read and as it is encoded; the dates before it wait in a temporary file.
     """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from landweave.budget import GIB, decode_seconds
+from landweave.budget import GIB, PROCESS_BYTES, decode_seconds
 
 NAMED = 12
 """Dates that are named; the others are counted."""
@@ -40,7 +40,7 @@ class PartPlan:
     raw_bytes
         Of the blocks to run, before compression.
     memory
-        Bytes of a worker with two threads, beyond its interpreter and file caches.
+        Bytes of a worker with two threads, beyond `landweave.budget.PROCESS_BYTES`.
     """
 
     modality: str
@@ -73,7 +73,6 @@ class PartPlan:
             ("read", f"about {self.read_bytes / 1e6:,.0f} MB"),
             ("decode", f"{decode_seconds(self.decoded_pixels):,.0f} core seconds"),
             ("write", f"{self.raw_bytes / 1e6:,.0f} MB before compression, at most"),
-            ("memory a worker", f"{self.memory / GIB:.2f} GiB beyond the interpreter"),
         ]
         return [*lines, *self._notes()]
 
@@ -112,8 +111,8 @@ class AlignPlan:
 
     @property
     def memory(self) -> int:
-        """Bytes of a worker for the largest part: they run one after the other."""
-        return max((part.memory for part in self.parts), default=0)
+        """Bytes of a worker for the largest part, its libraries included: parts run one after the other."""
+        return PROCESS_BYTES + max((part.memory for part in self.parts), default=0)
 
     @property
     def decoded_pixels(self) -> dict[str, int]:
@@ -127,7 +126,8 @@ class AlignPlan:
     def rows(self) -> list[tuple[str, str]]:
         """The plan as lines of a table."""
         parts = (row for part in self.parts for row in part.rows)
-        return [("output", self.output), *parts, *[("note", note) for note in self.notes]]
+        memory = ("memory a worker", f"{self.memory / GIB:.2f} GiB, its libraries included")
+        return [("output", self.output), *parts, memory, *[("note", note) for note in self.notes]]
 
     def __str__(self) -> str:
         width = max(len(name) for name, _ in self.rows)

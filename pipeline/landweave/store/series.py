@@ -57,6 +57,24 @@ class _Stored:
         """Time shards that hold its dates."""
         return tuple(sorted({place // self.group.length for place in self.places}))
 
+    @property
+    def unfinished(self) -> int:
+        """Tiles (x time shards) that do not hold all of its dates: who reads there gets an error."""
+        length = self.group.length
+        needed = {place // length: place % length + 1 for place in sorted(self.places)}
+        return sum(int((self.reader.whole(shard) < dates).sum()) for shard, dates in needed.items())
+
+    def told(self) -> Mapping[str, Any]:
+        """Where it lies, and what of it is not there yet."""
+        told = {"cube": str(self.group.target)}
+        if not (unfinished := self.unfinished):
+            return told
+        note = (
+            f"{unfinished:,} tiles are not aligned, and blocks that need them will fail: run `landweave align` again "
+            f"(`landweave status {self.group.target}` tells why)"
+        )
+        return {**told, "notes": (note,)}
+
     def footprint(self, grid: Grid) -> tuple[float, float, float, float] | None:
         """Bounds ``(x0, y0, x1, y1)`` of the tiles that hold anything, in the CRS of ``grid``; None without any."""
         found = {tile.index for tile in self.reader.stored(self.shards, self.group.grid.extent)}
@@ -169,7 +187,7 @@ class CubeSeries(_Stored):
 
     def describe(self) -> Mapping[str, Any]:
         """Where it lies, and from when to when."""
-        told = {"cube": str(self.group.target), "dates": len(self.steps), "quantity": self.quantity}
+        told = {**self.told(), "dates": len(self.steps), "quantity": self.quantity}
         if not self.steps:
             return told
         first, last = (str(step.time.astype("datetime64[D]")) for step in (self.steps[0], self.steps[-1]))
@@ -228,7 +246,7 @@ class CubeRaster(_Stored):
 
     def describe(self) -> Mapping[str, Any]:
         """Where it lies."""
-        return {"cube": str(self.group.target)}
+        return self.told()
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
         """Pixels of ``bands`` on exactly ``grid``; invalid beyond the cube.

@@ -22,7 +22,7 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 from typing import Protocol
 
-from landweave.errors import PredictError, ReadError
+from landweave.errors import LandweaveError, PredictError, ReadError
 from landweave.lattice import BlockIndex
 from landweave.ports import BlockFunction, BlockJob, BlockResult, Engine, LedgerStore, State
 from landweave.work.lease import Lease
@@ -163,6 +163,16 @@ def _interrupts() -> Iterator[list[int]]:
         yield heard
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def begun() -> Iterator[None]:
+    """Mark errors of a run that has begun to write: it is not as if nothing had happened."""
+    try:
+        yield
+    except LandweaveError as error:
+        error.exit_code = EXIT_FAILED_BLOCKS
+        raise
 
 
 @dataclass(frozen=True)
