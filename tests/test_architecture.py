@@ -23,6 +23,7 @@ RULES = frozenset(
         "metrics",
         "pyramid",
         "shipped",
+        "tables",
     ]
 )
 ADAPTERS = frozenset(["sources", "models", "store", "engine", "formats"])

@@ -32,6 +32,7 @@ from landweave.store.ledgers import ZarrLedger
 from landweave.store.maps import read_attributes
 from landweave.store.objects import Target
 from landweave.store.views import open_map
+from landweave.tables import as_html, as_text
 from landweave.weaving import open_scenes, weave
 from landweave.work.lease import hold
 from landweave.work.ledger import Failure, Ledger
@@ -90,13 +91,19 @@ class Check:
         ]
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.rows)
+        return as_text(self.rows)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.rows)
 
 
 def _told(facts: Mapping[str, Any]) -> str:
     """Facts in one line, nested ones in brackets."""
-    told = {key: f"({_told(value)})" if isinstance(value, Mapping) else value for key, value in facts.items()}
+    told = {
+        key: f"({_told(value)})" if isinstance(value, Mapping) else value
+        for key, value in facts.items()
+        if key != "notes"  # rows of their own
+    }
     return ", ".join(f"{key}: {value}" for key, value in told.items())
 
 

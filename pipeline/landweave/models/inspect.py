@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from landweave.models.placements import Placements
 from landweave.models.position_tables import check_window
 from landweave.models.reach import Reach, measure_reach
 from landweave.models.strides import measure_strides, period_px
+from landweave.tables import as_html, as_text
 
 MEGA, GIGA, MIB = 10**6, 10**9, 2**20
 
@@ -84,12 +84,10 @@ class Inspection:
         ]
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.rows)
+        return as_text(self.rows)
 
     def _repr_html_(self) -> str:
-        cells = (f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in self.rows)
-        return f"<table>{''.join(cells)}</table>"
+        return as_html(self.rows)
 
     def with_placements(self, placements: Placements) -> Inspection:
         """The same with what `landweave.models.placements.compare_placements` found."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 
 from landweave.budget import GIB, PROCESS_BYTES, decode_seconds
+from landweave.tables import as_html, as_text
 
 NAMED = 12
 """Dates that are named; the others are counted."""
@@ -130,9 +130,7 @@ class AlignPlan:
         return [("output", self.output), *parts, memory, *[("note", note) for note in self.notes]]
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.rows)
+        return as_text(self.rows)
 
     def _repr_html_(self) -> str:
-        lines = (f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in self.rows)
-        return f"<table>{''.join(lines)}</table>"
+        return as_html(self.rows)

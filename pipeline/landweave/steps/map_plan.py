@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from html import escape
 
 from landweave.budget import GIB, BlockMemory, decode_seconds
 from landweave.lattice import Extent, Span
 from landweave.steps.map import MapJob
 from landweave.steps.map_inputs import AnyInput, own_pixels
+from landweave.tables import as_html, as_text
 from landweave.work.plan import BlockPlan, Task
 
 NAMED = 12
@@ -94,12 +94,10 @@ class MapPlan:
         return ", ".join(parts) or "nothing"
 
     def __str__(self) -> str:
-        width = max(len(name) for name, _ in self.rows)
-        return "\n".join(f"{name:<{width}}  {value}" for name, value in self.rows)
+        return as_text(self.rows)
 
     def _repr_html_(self) -> str:
-        lines = (f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in self.rows)
-        return f"<table>{''.join(lines)}</table>"
+        return as_html(self.rows)
 
 
 def plan_map(job: MapJob, blocks: BlockPlan, *, memory: BlockMemory, notes: tuple[str, ...] = ()) -> MapPlan:
