@@ -5,7 +5,7 @@ import re
 import pytest
 
 from landweave.errors import CardError
-from landweave.legends import COSIA, FLAIR1_12, FLAIR1_13, FLAIR1_15, FLAIR1_19, LEGENDS, LPIS, find_legend
+from landweave.legends import COSIA, LEGENDS, LPIS, find_legend
 
 
 @pytest.fixture
@@ -35,11 +35,13 @@ def test_flair1_counts_its_labels_from_one(facts):
     told = facts[facts.index("FLAIR#1 numbering") : facts.index("The 13-class baselines")]
     rows = [(int(code), name) for code, name in re.findall(r"(\d+) ([a-z ]+)[,.]", told)]
 
-    assert [(each.code, each.name) for each in FLAIR1_19.classes] == rows
-    assert [len(legend) for legend in (FLAIR1_12, FLAIR1_13, FLAIR1_15, FLAIR1_19)] == [12, 13, 15, 19]
-    assert FLAIR1_12.classes == FLAIR1_19.classes[:12] == FLAIR1_13.classes[:12]
-    assert FLAIR1_15.classes == FLAIR1_19.classes[:15]
-    assert (FLAIR1_13.classes[12].name, FLAIR1_13.classes[12].name_fr) == ("other", "autre")
+    sizes = (12, 13, 15, 19)
+    twelve, thirteen, fifteen, every = (LEGENDS[f"flair1-{size}"].classes for size in sizes)
+    assert [(each.code, each.name) for each in every] == rows
+    assert [len(classes) for classes in (twelve, thirteen, fifteen, every)] == list(sizes)
+    assert twelve == every[:12] == thirteen[:12]
+    assert fifteen == every[:15]
+    assert (thirteen[12].name, thirteen[12].name_fr) == ("other", "autre")
 
 
 def test_a_class_has_one_colour_and_one_french_name_in_all_of_them():
