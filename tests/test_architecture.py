@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
         {"api", "cli", "cli_models", "config", "demo", "errors", "work.progress"}
     ),  # it owns the terminal that progress is drawn on
     "__init__": frozenset({"api"}),
-    "__main__": frozenset({"cli"}),
+    "__main__": frozenset({"cli", "errors"}),
 }
 """Rooms that each room may import, by dotted path under ``landweave``."""
 

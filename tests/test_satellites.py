@@ -61,7 +61,9 @@ def test_items_that_are_not_used_are_told_with_the_reason(
     assert reason in done(landweave("check", config(inputs=inputs)))
     planned = done(landweave("align", config(inputs=inputs, cube=CUBE), "--plan")).splitlines()
     assert "2 new, 0 kept" in planned[2]
-    assert f"SENTINEL2_TS: of 3 items {reason}" in planned[-1]
+    told = f"SENTINEL2_TS: of 3 items {reason}"
+    assert told in planned[-1]
+    assert told in done(landweave("plan", config(inputs=inputs, cube=CUBE)))
 
 
 def test_the_plan_tells_how_often_files_are_opened_straight(

@@ -34,7 +34,7 @@ from landweave.store.objects import Target
 from landweave.store.views import open_map
 from landweave.tables import as_html, as_text
 from landweave.weaving import open_scenes, weave
-from landweave.work.lease import hold
+from landweave.work.lease import LEASE, hold
 from landweave.work.ledger import Failure, Ledger
 from landweave.work.plan import BlockPlan, plan_blocks
 from landweave.work.progress import Progress, SilentProgress
@@ -57,9 +57,6 @@ __all__ = [
     "stack",
     "status",
 ]
-
-LEASE = ".lease"
-"""Ending of the object beside a map that one driver holds while it writes."""
 
 ALIGN_THREADS = 1
 """Cores that a worker which only reads and writes is counted for."""
@@ -244,12 +241,14 @@ def align(
     made, settings = weave(config), engine_settings(config.engine, ALIGN_THREADS)
     made.target.check_writable()
     price = plan_align(made.target, made.parts, area=made.area, stale=stale)
-    if config.cube and price.memory > settings.worker_bytes:
+    if config.cube and price.todo and price.memory > settings.worker_bytes:
         raise BudgetError(
             f"A worker needs {price.memory / GIB:.2f} GiB for tiles of {config.cube.tile} pixels but has "
             f"{settings.worker_bytes / GIB:.2f} GiB: make cube.tile smaller, give engine.memory_gib more, or use fewer "
             f"workers."
         )
+    # For nothing at all no cluster is started.
+    settings = settings if price.todo else replace(settings, kind="inline")
     with _engine(settings, None, engine) as chosen:
         done = align_cube(made.target, made.parts, engine=chosen, progress=progress, area=made.area, stale=stale)
     return replace(done, plan=replace(done.plan, notes=made.notes))
@@ -299,7 +298,7 @@ class Status:
         return all(state.finished for state, count in self.counts.items() if count)
 
     def __str__(self) -> str:
-        found = {state.name.lower().replace("_", " "): count for state, count in self.counts.items() if count}
+        found = {state.words: count for state, count in self.counts.items() if count}
         lines = [f"{name:<13} {count:>9,}" for name, count in found.items()]
         return "\n".join([*lines, *map(str, self.failures)])
 

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import landweave
 from landweave import cli_models
-from landweave.errors import ConfigError, LandweaveError
+from landweave.errors import INTERRUPTED, ConfigError, LandweaveError
 from landweave.work.progress import progress_on
 
 if TYPE_CHECKING:
@@ -30,8 +30,6 @@ app = typer.Typer(
 )
 app.add_typer(cli_models.app, name="models")
 out, err = Console(), Console(stderr=True)
-
-INTERRUPTED = 130
 
 T = TypeVar("T")
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]

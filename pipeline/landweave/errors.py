@@ -3,6 +3,9 @@
 A message says what was asked, which thing (file, band, block), the two numbers that disagree, and what to do.
 """
 
+INTERRUPTED = 130
+"""What the command ends with after Ctrl-C."""
+
 
 class LandweaveError(Exception):
     """Anything this package refuses or fails to do.

@@ -14,7 +14,7 @@ from landweave.work.lease import Lease
 from landweave.work.ledger import Ledger
 from landweave.work.plan import BlockPlan, Task
 from landweave.work.progress import Progress
-from landweave.work.runner import Attempted, Summary, run_blocks
+from landweave.work.runner import Attempted, Summary, interrupts, run_blocks
 
 LEDGER_ROOT = "ledger/zarr.json"
 """Object without which a map has no ledger yet."""
@@ -81,7 +81,10 @@ def fill_map(made: MapRun, blocks: BlockPlan, engine: Engine, progress: Progress
 
 
 def _write_overviews(store: MapStore, engine: Engine) -> None:
-    for job in create_overviews(store):
-        for index, result in engine.run(Attempted(job), job.blocks):
-            if result.state is not State.DONE:
-                raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
+    with interrupts() as heard:
+        for job in create_overviews(store):
+            for index, result in engine.run(Attempted(job), job.blocks):
+                if result.state is not State.DONE:
+                    raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
+                if heard:
+                    raise KeyboardInterrupt

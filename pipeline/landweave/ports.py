@@ -246,6 +246,11 @@ class State(IntEnum):
     SUSPECT = 7
 
     @property
+    def words(self) -> str:
+        """Its name as a person reads it."""
+        return self.name.lower().replace("_", " ")
+
+    @property
     def finished(self) -> bool:
         """Whether nothing is left to do for the block."""
         return self in (State.DONE, State.OUTSIDE, State.NO_INPUT)

@@ -28,7 +28,6 @@ Bands = tuple[str, ...]
 DIRECT_OPENS = 2000
 """Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
 
-GEOGRAPHIC = "EPSG:4326"
 
 DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
     "SENTINEL2": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
@@ -61,12 +60,18 @@ def open_group(modality: str, section: CubeInput, config: CubeConfig) -> CubeSer
 
     Raises
     ------
+    ConfigError
+        When dates are asked of a modality that has none.
     InputError
         When there is no such cube, or it does not have that modality or any date between those asked for.
     """
     group = open_cube_store(Target.parse(config.path(section.store), **section.options)).group(modality)
     found = source_of(group)
-    return _between(found, section.dates) if section.dates and isinstance(found, CubeSeries) else found
+    if section.dates is None:
+        return found
+    if not isinstance(found, CubeSeries):
+        raise ConfigError(f"{modality} in {group.target} has no dates: leave out dates {section.dates} of its input.")
+    return _between(found, section.dates)
 
 
 def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:

@@ -32,15 +32,15 @@ def config_of_cube(
     """
     if card is None:
         raise ConfigError("A cube alone makes no map: name the model's card, as predict(cube, card='LC-D', weights=…).")
-    where = _source_of(cube) if isinstance(cube, xr.DataTree) else str(cube)
+    where, options = _source_of(cube) if isinstance(cube, xr.DataTree) else (str(cube), {})
     where = where if "://" in where else str(Path(where).absolute())
-    groups = open_cube_store(Target.parse(where)).groups
+    groups = open_cube_store(Target.parse(where, **options)).groups
     if isinstance(cube, xr.DataTree):
         groups = {name: group for name, group in groups.items() if name in cube.children}
     wanted = find_card(card).inputs
     dated = {"year": year} if year is not None else {}
     inputs = {
-        name: {"kind": "cube", "store": where, **(dated if group.template.is_series else {})}
+        name: {"kind": "cube", "store": where, "options": options, **(dated if group.template.is_series else {})}
         for name, group in groups.items()
         if name in wanted
     }
@@ -59,10 +59,11 @@ def config_of_cube(
     return parse_config(content, root=Path.cwd(), origin="The cube's configuration")
 
 
-def _source_of(cube: xr.DataTree) -> str:
+def _source_of(cube: xr.DataTree) -> tuple[str, dict[str, Any]]:
+    """Where a tree was opened, and the options of that store."""
     if "source" not in cube.encoding:
         raise ConfigError("This tree does not tell which cube it comes from: open it with landweave.open_cube.")
-    return str(cube.encoding["source"])
+    return str(cube.encoding["source"]), dict(cube.encoding.get("options", {}))
 
 
 def _part_of(groups: Mapping[str, CubeGroup], cube: xr.DataTree, inputs: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,9 +72,8 @@ def _part_of(groups: Mapping[str, CubeGroup], cube: xr.DataTree, inputs: Mapping
     told: dict[str, Any] = {}
     for name, group in groups.items():
         here = cube[name].to_dataset()
-        told[name] = (
-            {**inputs[name], **_days_of(CubeSeries.of(group), here["time"].values)} if "time" in here else inputs[name]
-        )
+        days = _days_of(CubeSeries.of(group), np.atleast_1d(here["time"].values)) if "time" in here else {}
+        told[name] = {**inputs[name], **days}
         if here["y"].size < group.grid.shape[0] or here["x"].size < group.grid.shape[1]:
             bounds.append(_bounds_of(name, group, here))
     return {"inputs": told, **({"area": {"bounds": _shared(bounds)}} if bounds else {})}
@@ -100,7 +100,7 @@ def _bounds_of(name: str, group: CubeGroup, here: xr.Dataset) -> tuple[float, fl
     side = float(group.grid.resolution)
     edges = []
     for axis in ("x", "y"):
-        places = np.sort(here[axis].values)
+        places = np.sort(np.atleast_1d(here[axis].values))
         gaps = np.diff(places)
         if not places.size or (gaps.size and not np.allclose(gaps, side, rtol=0, atol=side / 100)):
             spacing = f"a spacing of {gaps.max():g} m" if gaps.size else "no pixel"

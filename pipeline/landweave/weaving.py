@@ -18,7 +18,6 @@ from landweave.ground import Ground, configured_area
 from landweave.lattice import Extent
 from landweave.models.inputs import InputSpec
 from landweave.satellites import Wanted, cube_target, open_catalog
-from landweave.sources.stac.records import group_reasons
 from landweave.sources.stac.series import StacSeries
 from landweave.store.objects import Target
 
@@ -45,11 +44,7 @@ class Weave:
     def notes(self) -> tuple[str, ...]:
         """For every series, which items of its catalog are not used, and why."""
         every = [part.source for part in self.parts if isinstance(part.source, StacSeries)]
-        return tuple(
-            f"{series.modality}: of {series.items:,} items {reason}"
-            for series in every
-            for reason in group_reasons(series.dropped)
-        )
+        return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
 
 
 def weave(config: CubeConfig) -> Weave:

@@ -2,7 +2,7 @@
 
 import argparse
 import pickle
-from pathlib import Path
+from pathlib import Path, WindowsPath
 
 import numpy as np
 import pytest
@@ -83,8 +83,16 @@ def test_every_form_answers_the_same(card, tensors, tmp_path, suffix, prefix, tr
     assert torch.equal(answer(loaded), answer(reference))
 
 
+class FromWindows:
+    """Saved as a path of Windows is: its own class can be made there alone."""
+
+    def __reduce__(self):
+        return WindowsPath, ("C:/trainings/7",)
+
+
 INERT = {
     "a folder": {"hyper_parameters": {"paths": {"out": Path("/trainings/7")}}},
+    "a folder of Windows": {"hyper_parameters": {"out": FromWindows()}},
     "a score of numpy": {"callbacks": {"best": np.float64(0.6), "epochs": np.int64(7), "ended": np.bool_(True)}},
     "an array of numpy": {"hyper_parameters": {"weights": np.ones(3, np.float32)}},
     "arguments": {"hyper_parameters": argparse.Namespace(lr=0.1)},

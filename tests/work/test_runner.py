@@ -184,12 +184,13 @@ class Unlucky:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path):
+@pytest.mark.parametrize(("where", "done"), [((1, 1), (7, 8)), ((2, 4), (15,))])
+def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path, where, done):
     """Ctrl-C may come while a finalizer or a callback runs: those of a cluster's futures run after every block."""
 
     class Forgetful(SilentProgress):
         def advance(self, index, result):
-            if index == (1, 1):
+            if index == where:
                 Unlucky()
 
     job, before = SquareJob(folder=tmp_path), signal.getsignal(signal.SIGINT)
@@ -197,7 +198,7 @@ def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run_blocks(job, InlineEngine(), ledger, store, blocks=ledger.todo(), progress=Forgetful())
     assert signal.getsignal(signal.SIGINT) is before
-    assert Ledger.load(store, store.arrays).counts()[State.DONE] in (7, 8)
+    assert Ledger.load(store, store.arrays).counts()[State.DONE] in done
 
 
 def test_a_run_in_a_thread_of_its_own_leaves_signals_alone(tmp_path):

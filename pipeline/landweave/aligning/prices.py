@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from landweave.aligning.tasks import PartWork, ShardTask, tile_grid
+from landweave.budget import THREADS_A_WORKER
 from landweave.lattice import BlockIndex
 from landweave.ports import ReadCost, SeriesSource, Source
 from landweave.steps.align import tile_memory
@@ -41,6 +42,7 @@ def _part_plan(work: PartWork, tasks: Sequence[ShardTask]) -> PartPlan:
                 opens += files(index) * share
                 read += price(index).bytes * share
                 decoded.update({name: round(n * share) for name, n in price(index).decoded_pixels.items()})
+    longest = max((task.count for task in tasks), default=1)
     begun = [task for task in tasks if task.todo and not task.committed]
     rewritten = sum(bool(work.dates.ledgers.get(task.shard.number)) for task in begun)
     return PartPlan(
@@ -62,7 +64,9 @@ def _part_plan(work: PartWork, tasks: Sequence[ShardTask]) -> PartPlan:
             pixels=template.tile**2,
             bands=len(template.bands),
             itemsize=np.dtype(template.dtype).itemsize,
+            sent_dates=0 if work.group.target.is_local else longest,
         ),
+        waiting=THREADS_A_WORKER * longest * _tile_bytes(template),
     )
 
 

@@ -10,6 +10,7 @@ from landweave.ports import State
 from landweave.steps.align import TimeShard, shards
 from landweave.store.cube_group import CubeGroup
 from landweave.store.cubes import CubeStore
+from landweave.tables import as_text
 from landweave.work.ledger import Ledger
 
 
@@ -35,7 +36,7 @@ class PartStatus:
     def __str__(self) -> str:
         dates = [] if self.dates is None else [f"{self.dates:,} dates"]
         to_come = [f"{self.to_come:,} to come"] if self.to_come else []
-        states = [f"{n:,} {state.name.lower().replace('_', ' ')}" for state, n in self.counts.items() if n]
+        states = [f"{n:,} {state.words}" for state, n in self.counts.items() if n]
         return ", ".join([*dates, *to_come, "blocks: " + (", ".join(states) or "none yet")])
 
 
@@ -52,9 +53,8 @@ class CubeStatus:
         return not any(unfinished) and not any(part.to_come for part in self.parts.values())
 
     def __str__(self) -> str:
-        width = max(map(len, self.parts), default=0)
-        lines = [f"{name:<{width}}  {part}" for name, part in self.parts.items()]
-        return "\n".join([*lines, *(line for part in self.parts.values() for line in part.failures)])
+        rows = [(name, str(part)) for name, part in self.parts.items()]
+        return "\n".join([as_text(rows), *(line for part in self.parts.values() for line in part.failures)])
 
 
 def cube_status(cube: CubeStore) -> CubeStatus:

@@ -24,13 +24,10 @@ from landweave.steps.align_plan import AlignPlan
 from landweave.store.cubes import CubeStore, create_cube, open_cube_store
 from landweave.store.maps import read_attributes, refuse_occupied
 from landweave.store.objects import Target
-from landweave.work.lease import Lease, hold
+from landweave.work.lease import LEASE, Lease, hold
 from landweave.work.plan import Task
 from landweave.work.progress import Progress, SilentProgress
 from landweave.work.runner import Summary, begun, run_blocks
-
-LEASE = ".lease"
-"""Ending of the object beside a cube that one driver holds while it writes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +120,8 @@ def align_cube(
     with hold(*target.beside(LEASE)) as lease:
         cube = _found(target)
         works = [work_of(cube, target, part, area) for part in parts]
-        _declare(cube, target, works)
         with begun():
+            _declare(cube, target, works)
             for work in works:
                 work.note_dates()
             tasks = [work.tasks(stale) for work in works]

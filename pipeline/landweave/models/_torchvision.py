@@ -81,6 +81,9 @@ class _Opened:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._library(), name)
 
+    def __dir__(self) -> list[str]:
+        return dir(self._library())
+
 
 smp: Any = _Opened(_smp)
 timm: Any = _Opened(_timm)

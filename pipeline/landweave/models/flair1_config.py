@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import getmembers, isclass
 from typing import Any
 
 from torch import nn
@@ -65,7 +66,7 @@ def _problems(config: Mapping[str, Any], channels: Sequence[int]) -> Iterator[st
 def _architecture(config: Mapping[str, Any]) -> str | None:
     """The class of segmentation-models-pytorch of that name, whatever its case."""
     wanted = str(config.get("model_architecture", "unet")).lower()
-    classes = (name for name, each in vars(smp).items() if isinstance(each, type) and issubclass(each, nn.Module))
+    classes = (name for name, each in getmembers(smp, isclass) if issubclass(each, nn.Module))
     return next((name for name in classes if name.lower() == wanted), None)
 
 

@@ -9,7 +9,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from pathlib import Path, PosixPath, WindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,8 @@ _NUMPY = ("numpy._core.multiarray", "numpy.core.multiarray")
 
 _multiarray: Any = import_module("numpy._core.multiarray")
 _INERT: list[Any] = [
-    *((kind, f"{module}.{kind.__name__}") for kind in (PosixPath, WindowsPath) for module in _PATHS),
+    *((PurePosixPath, f"{module}.PosixPath") for module in _PATHS),
+    *((PureWindowsPath, f"{module}.WindowsPath") for module in _PATHS),  # the other one cannot be made on Linux
     *((_multiarray.scalar, f"{module}.scalar") for module in _NUMPY),
     *((_multiarray._reconstruct, f"{module}._reconstruct") for module in _NUMPY),
     *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),

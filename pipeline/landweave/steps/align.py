@@ -263,10 +263,12 @@ def shards(steps: Sequence[Step], length: int) -> tuple[TimeShard, ...]:
     )
 
 
-def tile_memory(*, pixels: int, bands: int, itemsize: int) -> int:
+def tile_memory(*, pixels: int, bands: int, itemsize: int, sent_dates: int = 0) -> int:
     """Bytes that a worker with two threads needs for tiles of ``pixels``, beyond `landweave.budget.PROCESS_BYTES`.
 
-    A thread holds one date, as it is read and as it is encoded; the dates before it wait in a temporary file.
+    A thread holds one date, as it is read and as it is encoded; the dates before it wait in a temporary file. An object
+    store is sent the whole object in one request: then its ``sent_dates`` are in memory, at most as large as their
+    pixels.
     """
     date = pixels * (bands * itemsize + 1)
-    return int(THREADS_A_WORKER * (date * DATE_FACTOR + READ_BYTES))
+    return int(THREADS_A_WORKER * (max(date * DATE_FACTOR, date * sent_dates) + READ_BYTES))

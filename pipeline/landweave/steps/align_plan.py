@@ -41,6 +41,8 @@ class PartPlan:
         Of the blocks to run, before compression.
     memory
         Bytes of a worker with two threads, beyond `landweave.budget.PROCESS_BYTES`.
+    waiting
+        Bytes of its temporary files, at most.
     """
 
     modality: str
@@ -58,6 +60,7 @@ class PartPlan:
     decoded_pixels: Mapping[str, int]
     raw_bytes: int
     memory: int
+    waiting: int
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -127,7 +130,9 @@ class AlignPlan:
         """The plan as lines of a table."""
         parts = (row for part in self.parts for row in part.rows)
         memory = ("memory a worker", f"{self.memory / GIB:.2f} GiB, its libraries included")
-        return [("output", self.output), *parts, memory, *[("note", note) for note in self.notes]]
+        waiting = max((part.waiting for part in self.parts), default=0)
+        files = ("temporary files", f"{waiting / GIB:.2f} GiB a worker at most, where TMPDIR says")
+        return [("output", self.output), *parts, memory, files, *[("note", note) for note in self.notes]]
 
     def __str__(self) -> str:
         return as_text(self.rows)

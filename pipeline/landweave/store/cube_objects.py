@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec
 from zarr.storage import MemoryStore
 
+from landweave.errors import OutputError
 from landweave.store.cube_layout import declare_date
 from landweave.store.cube_template import GroupTemplate
 from landweave.store.zarr_store import number64
@@ -82,7 +83,13 @@ class TileObject:
         return True
 
     def _append(self, content: memoryview) -> None:
-        self.file.write(content)
+        try:
+            self.file.write(content)
+        except OSError as error:
+            raise OutputError(
+                f"{self.size + len(content):,} bytes of a tile's dates, of which {self.size:,} are there, do not fit "
+                f"into {tempfile.gettempdir()}: {error.strerror}. Set TMPDIR to a place with more room."
+            ) from error
         self._digest.update(content)
         self.size += len(content)
 

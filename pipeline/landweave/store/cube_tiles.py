@@ -102,7 +102,10 @@ class Tile:
         OutputError
             When an array is missing, has another shape or dtype, or there are more dates than were told.
         """
-        for name, values in self._checked(date).items():
+        checked = self._checked(date)
+        if any(content.dates == self.store.count for content in self.objects.values()):
+            raise OutputError(f"{self} has {self.store.count} dates already, all that were told.")
+        for name, values in checked.items():
             self.objects[name].add(values)
 
     def end(self) -> tuple[WrittenObject, ...]:

@@ -49,7 +49,7 @@ def open_cube(where: str | os.PathLike[str] | Target, *, dask: bool = False, **o
     cube = open_cube_store(Target.parse(where, **options))
     groups = {f"/{name}": _dataset(group, dask=dask) for name, group in cube.groups.items()}
     tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs=read_attributes(cube.target)), **groups})
-    tree.encoding["source"] = str(cube.target)
+    tree.encoding |= {"source": str(cube.target), "options": dict(options)}
     return tree
 
 

@@ -193,10 +193,6 @@ class CubeSeries(_Stored):
         first, last = (str(step.time.astype("datetime64[D]")) for step in (self.steps[0], self.steps[-1]))
         return {**told, "from": first, "to": last}
 
-    def select_year(self, year: int) -> CubeSeries:
-        """The dates of one civil year (UTC)."""
-        return self.between(np.datetime64(f"{year:04}-01-01"), np.datetime64(f"{year:04}-12-31"))
-
     def between(self, first: np.datetime64, last: np.datetime64) -> CubeSeries:
         """The dates from day ``first`` to day ``last``, both included."""
         days = [step.time.astype("datetime64[D]") for step in self.steps]

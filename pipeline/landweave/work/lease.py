@@ -26,6 +26,9 @@ import psutil
 
 from landweave.errors import OutputError
 
+LEASE = ".lease"
+"""Ending of the object beside an output that its driver holds."""
+
 BEAT_SECONDS = 10.0
 """Time between two signs of life."""
 

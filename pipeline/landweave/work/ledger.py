@@ -25,7 +25,7 @@ class Failure:
     reason: str
 
     def __str__(self) -> str:
-        return f"block {self.index}: {self.state.name.lower().replace('_', ' ')}: {self.reason}"
+        return f"block {self.index}: {self.state.words}: {self.reason}"
 
 
 class Ledger:

@@ -183,7 +183,7 @@ def progress_on(console: Console) -> Progress:
 
 def failure_line(index: BlockIndex, result: BlockResult) -> str:
     """One line about a block that gave nothing."""
-    return f"block {index}: {result.state.name.lower().replace('_', ' ')}: {result.reason}"
+    return f"block {index}: {result.state.words}: {result.reason}"
 
 
 def clock(seconds: float) -> str:

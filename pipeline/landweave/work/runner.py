@@ -79,7 +79,7 @@ class Summary:
         return all(state.finished for state, number in self.counts.items() if number)
 
     def __str__(self) -> str:
-        found = (f"{count:,} {state.name.lower().replace('_', ' ')}" for state, count in self.counts.items() if count)
+        found = (f"{count:,} {state.words}" for state, count in self.counts.items() if count)
         speed = f"{self.megapixels_per_second:.2f} Mpx/s"
         return f"blocks: {', '.join(found)}; {self.ran:,} ran in {self.seconds:.1f} s ({speed})"
 
@@ -123,7 +123,7 @@ def run_blocks(
     with ExitStack() as at_the_end:  # last in, first out; each is done even if one before it raises
         at_the_end.callback(book.save)
         at_the_end.callback(progress.stop)
-        heard = at_the_end.enter_context(_interrupts())
+        heard = at_the_end.enter_context(interrupts())
         results = at_the_end.enter_context(closing(engine.run(Attempted(job), blocks)))
         for index, result in results:
             book.note(index, result)
@@ -133,6 +133,8 @@ def run_blocks(
             for stage, seconds in result.seconds.items():
                 stages[stage] += seconds
             progress.advance(index, result)
+        if heard:
+            raise KeyboardInterrupt
     return Summary(
         counts=MappingProxyType(ledger.counts()),
         ran=tally.ended,
@@ -143,7 +145,7 @@ def run_blocks(
 
 
 @contextmanager
-def _interrupts() -> Iterator[list[int]]:
+def interrupts() -> Iterator[list[int]]:
     """Interrupts (Ctrl-C) of this process as they come, each raised as ever besides.
 
     What is raised inside a finalizer or a callback Python prints and forgets, and the futures of a cluster have both.

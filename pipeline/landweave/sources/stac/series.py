@@ -145,6 +145,11 @@ class StacSeries:
         """How many there are of the catalog's, those that are not used too."""
         return sum(len(strip.scenes) for strip in self.strips) + len(self.dropped)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Which items of the catalog are not used, and why."""
+        return tuple(f"of {self.items:,} items {reason}" for reason in group_reasons(self.dropped))
+
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The dates from day ``first`` to day ``last`` (UTC), both included."""
         days = ((strip, strip.step.time.astype("datetime64[D]")) for strip in self.strips)
@@ -193,7 +198,7 @@ class StacSeries:
             "resampling": self.resampling,
             "crs": sorted({place.crs if place else "told by the files" for place in places}),
             "offsets": dict(offsets),
-            **({"dropped": group_reasons(self.dropped)} if self.dropped else {}),
+            **({"notes": self.notes} if self.dropped else {}),
         }
 
     def footprint(self, grid: Grid) -> Bounds | None:
