@@ -134,9 +134,12 @@ def say(answer: Any) -> None:
 
 def main() -> None:
     """The command, with errors told in one message and an exit code for each kind of end."""
-    # What a progress bar tells on a terminal goes to a log elsewhere.
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("landweave").setLevel(logging.INFO)
+    # What a progress bar tells on a terminal goes to a log elsewhere. Ours alone: on a root logger that is set up,
+    # Dask hangs all it has to say.
+    log, handler = logging.getLogger("landweave"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    log.handlers = [handler]
+    log.setLevel(logging.INFO)
     try:
         app()
     except LandweaveError as error:

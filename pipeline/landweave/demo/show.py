@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,8 +106,10 @@ def run_demo(
     _clear(folder)
     started = time.perf_counter()
     scene = make_scene(seed, height=shape[0], width=shape[1])
-    files = write_scene(scene, folder / "scene")
-    write_sentinel(make_season(scene, seed), folder / "scene" / "sentinel")
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        series = beside.submit(lambda: write_sentinel(make_season(scene, seed), folder / "scene" / "sentinel"))
+        files = write_scene(scene, folder / "scene")
+        series.result()
     scene_seconds = time.perf_counter() - started
     config = api.load_config(folder / CONFIG)
     cropping = api.load_config(folder / CONFIG, overrides=_CROP)
