@@ -6,7 +6,7 @@ several made-up years: ``demo-fusion`` from aerial images, elevation and the ser
 what the series are worth on scenes that neither has seen.
 
 Reproducible means: the same seeds, order, thread count and torch build on the same type of CPU give the same
-bytes; on another CPU the weights differ, and the scores by about a hundredth.
+bytes; on another CPU, or with other threads, the weights differ, and the scores by some hundredths.
 """
 
 from __future__ import annotations
