@@ -10,7 +10,7 @@ from landweave.errors import ReadError
 from landweave.formats.area import PolygonArea
 from landweave.lattice import Blocks
 from landweave.ports import BlockJob, Series, State, WrittenObject
-from landweave.steps.align import AlignJob, RasterInput, SeriesInput, plan_dates, shards
+from landweave.steps.align import AlignJob, RasterInput, SeriesInput, plan_dates, shards, tile_memory
 from landweave.store.cube_template import GroupTemplate
 from landweave.store.cube_tiles import TileStore
 from landweave.store.cubes import create_cube
@@ -189,6 +189,13 @@ def test_memory_is_that_of_one_date_however_many_a_time_shard_has(tmp_path):
     assert peaks[32] < 1.1 * peaks[4]
     date = tile**2 * (3 * 2 + 1)
     assert date < peaks[32] < 4 * date  # the date, its chunks; what reading takes beside them is measured elsewhere
+
+
+def test_an_object_store_is_sent_a_tile_that_is_whole_in_memory():
+    tile = {"pixels": 1024**2, "bands": 10, "itemsize": 2}
+    date = 1024**2 * (10 * 2 + 1)
+    assert tile_memory(**tile, sent_dates=32) > 2 * 32 * date > tile_memory(**tile)
+    assert tile_memory(**tile, sent_dates=1) == tile_memory(**tile)
 
 
 def test_a_read_that_fails_writes_nothing():
