@@ -66,7 +66,7 @@ class Watch:
 def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int]) -> list[Peak]:
     """Peaks for areas of ``side ** 2`` blocks."""
     write_tiles(folder / "tiles", max(sides) * block)
-    write_card(folder, encoder=encoder, window=window)
+    write_card(folder, encoder=encoder, window=window, numerics={"batch": 1})
     return [_peak(folder, side, block) for side in sides]
 
 

@@ -1,5 +1,6 @@
 """What a notebook calls: values that print themselves, and runs that go on where they were."""
 
+import os
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -11,6 +12,7 @@ import shapely
 
 import landweave
 from landweave import api
+from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.errors import InputError, OutputError
 from landweave.lattice import BlockIndex
@@ -75,6 +77,19 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     assert provenance["model"]["card"] == "small" or provenance["model"]["weights"]
     assert set(provenance["libraries"]) >= {"torch", "rasterio", "zarr"}
     assert str(small.folder) not in str(provenance["meaning"])
+
+
+def test_several_runs_share_the_workers_of_one_engine(small: Small) -> None:
+    first, second = (
+        small.loaded(engine={"kind": "dask", "workers": 1}, output={"store": name}) for name in ("1.zarr", "2.zarr")
+    )
+    with api.open_engine(first) as engine:
+        assert isinstance(engine, DaskEngine)
+        before = engine.client.run(os.getpid)
+        assert api.run(first, engine=engine).complete
+        assert api.run(second, engine=engine).complete
+        assert engine.client.run(os.getpid) == before
+    assert shards(small.folder / "1.zarr") == shards(small.folder / "2.zarr")
 
 
 def test_a_finished_map_is_left_alone(small: Small) -> None:

@@ -49,6 +49,7 @@ __all__ = [
     "load_config",
     "load_cube_config",
     "open_cube",
+    "open_engine",
     "open_map",
     "parse_config",
     "plan",
@@ -333,6 +334,18 @@ def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
 
 def _plan(made: MapRun, blocks: BlockPlan) -> MapPlan:
     return plan_map(made.job, blocks, memory=made.memory, notes=made.notes)
+
+
+@contextmanager
+def open_engine(config: Config) -> Iterator[Engine]:
+    """Who runs the blocks of ``config``, for the length of a ``with`` block.
+
+    `align` and `run` start workers of their own, who import every library anew; several calls may share these, given
+    as ``engine``.
+    """
+    threads = config.model.torch_threads
+    with _engine(engine_settings(config.engine, threads), threads, None) as engine:
+        yield engine
 
 
 @contextmanager

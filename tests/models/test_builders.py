@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from landweave import models
 from landweave.errors import CardError
-from landweave.models.builders import build, core
+from landweave.models.builders import build, core, load
+from landweave.models.registry import find_card
 
 
 def inputs_of(count=1, size=64):
@@ -59,3 +61,23 @@ def test_the_public_door_builds_by_name():
 
     assert answers["AERIAL_LABEL"].shape == (1, 19, 512, 512)
     assert sum(p.numel() for p in network.parameters()) == pytest.approx(24.4e6, abs=0.1e6)
+
+
+@pytest.mark.parametrize("name", ["flair1-unet-resnet34", "LC-A", "LC-D", "flair2-utt"])
+def test_a_loaded_network_is_as_if_first_values_had_been_drawn(name, tmp_path):
+    card = find_card(name)
+    drawn = build(card, card.window.size)
+    for label, tensor in core(drawn).state_dict().items():
+        if "running" in label:  # statistics, which begin with the same values everywhere
+            tensor.uniform_(1, 2)
+    save_file(core(drawn).state_dict(), tmp_path / "weights.safetensors")
+
+    torch.manual_seed(1)
+    wanted = torch.rand(1)
+    torch.manual_seed(1)
+    loaded = load(card, card.window.size, tmp_path / "weights.safetensors", batch_size=1)
+
+    assert torch.equal(torch.rand(1), wanted)
+    tensors = dict((*loaded.named_parameters(), *loaded.named_buffers()))
+    for label, tensor in (*drawn.named_parameters(), *drawn.named_buffers()):
+        assert torch.equal(tensors[label], tensor), label

@@ -49,7 +49,10 @@ _RVB: dict[str, Any] = {
     "driver": "GTiff", "compress": "jpeg", "jpeg_quality": 90, "photometric": "ycbcr",
     "tiled": True, "blockxsize": 256, "blockysize": 256,
 }  # fmt: skip
-_IRC: dict[str, Any] = {"driver": "JP2OpenJPEG", "quality": "100", "reversible": "yes", "ycc": "no"}
+_IRC: dict[str, Any] = {
+    "driver": "JP2OpenJPEG", "quality": "100", "reversible": "yes", "ycc": "no",
+    "blockxsize": 256, "blockysize": 256,
+}  # fmt: skip
 _METRES: dict[str, Any] = {
     "driver": "GTiff", "compress": "deflate", "predictor": 3, "zlevel": 1, "nodata": NODATA_M,
     "tiled": True, "blockxsize": 256, "blockysize": 256,

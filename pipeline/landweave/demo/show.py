@@ -113,9 +113,10 @@ def run_demo(
     scene_seconds = time.perf_counter() - started
     config = api.load_config(folder / CONFIG)
     cropping = api.load_config(folder / CONFIG, overrides=_CROP)
-    api.align(config, progress=progress)
-    summary = api.run(config, progress=progress)
-    api.run(cropping, progress=progress)
+    with api.open_engine(config) as engine:
+        api.align(config, engine=engine, progress=progress)
+        summary = api.run(config, engine=engine, progress=progress)
+        api.run(cropping, engine=engine, progress=progress)
     return _report(folder, scene, files, (config, cropping), (summary, scene_seconds))
 
 
@@ -134,13 +135,17 @@ def _report(
     truth, extent = _truth(files, blended.grid)
     classes = blended.read("landcover", extent)
     summary, scene_seconds = run
+    with ThreadPoolExecutor() as beside:
+        judged = beside.map(lambda reader, config: _seams(reader, extent, truth, config), (blended, cropped), configs)
+        scores = score(truth, classes, sorted(set(np.unique(truth).tolist()) & set(blended.legend.codes)))
+    of_blended, of_cropped = judged
     report = DemoReport(
         folder=folder,
         summary=summary,
         scene_seconds=scene_seconds,
-        scores=score(truth, classes, sorted(set(np.unique(truth).tolist()) & set(blended.legend.codes))),
-        blended=_seams(blended, extent, truth, configs[0]),
-        cropped=_seams(cropped, extent, truth, configs[1]),
+        scores=scores,
+        blended=of_blended,
+        cropped=of_cropped,
         names=blended.legend.names,
     )
     write_panels(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from landweave.errors import CardError, WeightsError
 from landweave.models._layers import resized
@@ -64,10 +66,24 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
         channels = sum(len(spec.bands) for spec in card.inputs.values())
         _check_shape(program.shape_nchw, (batch_size, channels, window, window), weights)
         return Joined(program, tuple(card.inputs), card.task()).eval()
-    network = build(card, window)
+    with _Undrawn():
+        network = build(card, window)
     resize = isinstance(card.builder, FlairHubBuilder) and card.builder.resize_tables
     load_weights(core(network), weights, adapt=resized_tables if resize else None)
     return network
+
+
+class _Undrawn(TorchFunctionMode):
+    """Networks are made without drawing first values, which take longer than reading those that replace them all."""
+
+    def __torch_function__(
+        self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Leave a tensor as it is where it would be filled at random."""
+        return args[0] if function in _DRAWS else function(*args, **(kwargs or {}))
+
+
+_DRAWS = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
 
 
 def core(network: nn.Module) -> nn.Module:

@@ -120,14 +120,20 @@ class TorchModel:
         CardError
             When the network cannot be built, or is not one for inference.
         """
-        asked = self.asked
         check_sha256(self.weights, self.weights_sha256)
-        network = load(asked.card, asked.window, self.weights, batch_size=asked.batch_size)
-        return TorchPredictor(asked, _laid_out(network, asked.card).to(asked.device))
+        return self._loaded()
 
     def verify(self) -> None:
-        """Load the network on the CPU and let it go: what `open` would raise on a worker is raised here."""
-        replace(self, asked=replace(self.asked, device="cpu", bfloat16=False)).open()
+        """Load the network on the CPU and let it go: what `open` would raise on a worker is raised here.
+
+        The file's checksum was looked at when the model was resolved.
+        """
+        replace(self, asked=replace(self.asked, device="cpu", bfloat16=False))._loaded()
+
+    def _loaded(self) -> TorchPredictor:
+        asked = self.asked
+        network = load(asked.card, asked.window, self.weights, batch_size=asked.batch_size)
+        return TorchPredictor(asked, _laid_out(network, asked.card).to(asked.device))
 
 
 def resolve_model(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from landweave import pyramid
 from landweave.lattice import BlockIndex, Blocks, Extent
+from landweave.legend import NODATA
 from landweave.ports import BlockFunction, BlockResult, State
 from landweave.store.layout import declare_level
 from landweave.store.maps import MapStore
@@ -63,14 +64,15 @@ class OverviewJob:
         level, factor = pyramid.base_of(self.store.level)
         below = self.store.at_level(level)
         top, left = below.grid.extent.y.start, below.grid.extent.x.start
-        result = np.empty(extent.shape, dtype=np.uint8)
+        result = np.full(extent.shape, NODATA, dtype=np.uint8)
         tiles = Blocks.covering(extent, self.store.template.chunk)
         for tile in (tiles[index].intersect(extent) for index in tiles):
             # An overview counts from the map's corner, the map itself from its anchor.
             fine = tile.refine(factor)
             moved = Extent(fine.y.grow(-top, top), fine.x.grow(-left, left))
-            covered = moved.intersect(below.grid.extent)
-            result[tile.slices_in(extent)] = RULES[array](below.read(array, covered), factor)
+            values = below.read(array, moved.intersect(below.grid.extent))
+            if (values != NODATA).any():  # beyond an area there is much of nothing
+                result[tile.slices_in(extent)] = RULES[array](values, factor)
         return result
 
 
