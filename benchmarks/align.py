@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import statistics
 import subprocess
@@ -37,7 +38,7 @@ from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
 from landweave.aligning import AlignPart, align_cube
-from landweave.budget import THREADS_A_WORKER
+from landweave.budget import KEEPING_MEMORY, THREADS_A_WORKER
 from landweave.engine.inline import InlineEngine
 from landweave.grid import Grid
 from landweave.lattice import Blocks
@@ -268,7 +269,8 @@ def _asked_bytes() -> int:
 def _in_process(work: str, task: Task) -> Cost:
     settings = [str(value) for value in (task.folder, task.side, task.dates, task.tile)]
     command = [sys.executable, __file__, "--work", work, "--task", *settings]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    environment = {**os.environ, **KEEPING_MEMORY}  # as in a worker; for both
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
@@ -283,14 +285,14 @@ def measure(task: Task, turns: int) -> dict[str, list[Cost]]:
     return costs
 
 
-def measure_memory(folder: Path, *, tile: int, dates: Sequence[int]) -> list[Peak]:
-    """Peaks of one tile over every number of ``dates``, then of four tiles over the first."""
+def measure_memory(folder: Path, *, tile: int, dates: Sequence[int], areas: Sequence[int]) -> list[Peak]:
+    """Peaks of one tile over every number of ``dates``, then of ``areas`` (tiles a side) over the first."""
     peaks = []
-    for side, numbers in ((tile, dates), (2 * tile, dates[:1])):
-        below = folder / str(side)
+    for side, numbers in ((1, dates), *((area, dates[:1]) for area in areas)):
+        below = folder / f"{side}-tiles"
         below.mkdir()
-        write_catalog(Task(folder=below, side=side, dates=max(numbers), tile=tile))
-        peaks += [_peak(Task(folder=below, side=side, dates=number, tile=tile)) for number in numbers]
+        write_catalog(Task(folder=below, side=side * tile, dates=max(numbers), tile=tile))
+        peaks += [_peak(Task(folder=below, side=side * tile, dates=number, tile=tile)) for number in numbers]
     return peaks
 
 
@@ -337,6 +339,7 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=1024, help="pixels a side of what is read and written at once")
     parser.add_argument("--dates", type=int, default=6)
     parser.add_argument("--memory-dates", type=int, nargs="*", default=[8, 16, 32], help="dates of a time shard")
+    parser.add_argument("--memory-areas", type=int, nargs="*", default=[2, 4], help="tiles a side of larger areas")
     parser.add_argument("--work", choices=WORKS, help=argparse.SUPPRESS)
     parser.add_argument("--task", nargs=4, help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -350,7 +353,8 @@ def main() -> None:
         if asked.turns:
             print(report(measure(task, asked.turns)))
         if asked.memory_dates:
-            print(report_memory(measure_memory(Path(folder), tile=asked.tile, dates=asked.memory_dates)))
+            settings = {"tile": asked.tile, "dates": asked.memory_dates, "areas": asked.memory_areas}
+            print(report_memory(measure_memory(Path(folder), **settings)))
 
 
 if __name__ == "__main__":

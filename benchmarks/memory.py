@@ -1,4 +1,4 @@
-"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about ten minutes).
+"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about fifteen minutes).
 
 A real worker behind its nanny maps areas of 16, 64 and 256 blocks, each in a process of its own. Its resident memory
 is looked at every few milliseconds; what counts is the peak beyond its memory after a first block, when libraries are
@@ -67,7 +67,12 @@ def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Seque
     """Peaks for areas of ``side ** 2`` blocks."""
     write_tiles(folder / "tiles", max(sides) * block)
     write_card(folder, encoder=encoder, window=window, numerics={"batch": 1})
-    return [_peak(folder, side, block) for side in sides]
+    return [_told(_peak(folder, side, block)) for side in sides]
+
+
+def _told(peak: Peak) -> Peak:
+    print(f"{peak.blocks} blocks: {peak.ratio:.2f} of the promise", flush=True)
+    return peak
 
 
 def _peak(folder: Path, side: int, block: int) -> Peak:

@@ -28,8 +28,9 @@ def test_throughput_prints_a_ratio_and_its_stages() -> None:
 
 
 def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:
-    tiny = ("--side", "128", "--tile", "64", "--dates", "2", "--turns", "1", "--memory-dates", "1", "2")
-    table = run("align.py", *tiny)
+    sizes = ("--side", "128", "--tile", "64", "--dates", "2", "--turns", "1")
+    memory = ("--memory-dates", "1", "2", "--memory-areas", "2")
+    table = run("align.py", *sizes, *memory)
     assert all(float(ratio) > 0 for ratio in re.findall(r"takes (\S+) of odc-stac's time, (\S+) of its", table)[0])
     rows = [line.split() for line in table.splitlines()[-4:-1]]
     assert [(int(row[0]), int(row[1])) for row in rows] == [(1, 1), (2, 1), (1, 4)]

@@ -13,7 +13,7 @@ import dask
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from landweave.budget import THREADS_A_WORKER
+from landweave.budget import KEEPING_MEMORY, THREADS_A_WORKER
 from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.errors import EngineError
 
@@ -94,12 +94,6 @@ def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> 
         yield cluster
 
 
-_ALLOCATION = {"MALLOC_TRIM_THRESHOLD_": 1 << 40, "MALLOC_MMAP_THRESHOLD_": 1 << 40, "MALLOC_ARENA_MAX": 1}
-"""How the C library keeps memory in a worker: whatever was freed is kept for the next batch. Given back to the system,
-as Dask's own setting does with every piece and a plain process with all above 32 MiB, the activations of a network are
-paid for page by page at every batch: a forward of U-Net ResNet-34 then takes 1.7 and 1.25 times as long."""
-
-
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -110,7 +104,7 @@ def _own_environment() -> Iterator[None]:
     A nanny lets a variable of this process win over the setting, and writes what it exports into this process too:
     a second engine would start its workers with the first one's threads.
     """
-    names = (*_THREAD_VARIABLES, *_ALLOCATION)
+    names = (*_THREAD_VARIABLES, *KEEPING_MEMORY)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -130,7 +124,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         # A nanny always brings its worker back. By default a cluster looks 15 s after a worker's death and, should
         # the worker be away at that instant (slow to start, or dead again), drops its nanny for good.
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in _ALLOCATION.items()},
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEPING_MEMORY.items()},
     }
     if torch_threads is not None:
         for variable in _THREAD_VARIABLES:
