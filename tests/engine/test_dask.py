@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import dask
 import numpy as np
+import psutil
 import pytest
 
 from landweave.engine.carrier import JobCarrier, RunGuard, run_block
@@ -301,6 +302,26 @@ def test_torch_has_the_same_threads_inline_and_on_workers(two_workers, tmp_path)
                 assert counts == [threads] * 8
     finally:
         torch.set_num_threads(before)
+
+
+class Scattering(SquareJob):
+    """A block that frees 256 MiB in pieces, and leaves one of every 4 MiB behind; notes the memory it began with."""
+
+    def square(self, index):
+        (self.folder / f"{index[1]}.rss").write_text(str(psutil.Process().memory_info().rss))
+        pieces = [bytearray(64 << 10) for _ in range(4096)]
+        left.extend(pieces[::64])
+        return super().square(index)
+
+
+left: list[bytearray] = []
+
+
+def test_memory_that_a_block_frees_is_the_systems_again(tmp_path):
+    with local_engine(workers=1, threads_per_worker=1) as engine:
+        run_squares(Scattering(folder=tmp_path), engine, (1, 3))
+    began = [int((tmp_path / f"{column}.rss").read_text()) for column in range(3)]
+    assert max(began) < min(began) + (64 << 20)
 
 
 def test_without_workers_a_run_ends_with_an_error():
