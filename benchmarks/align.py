@@ -38,7 +38,8 @@ from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
 from landweave.aligning import AlignPart, align_cube
-from landweave.budget import KEEPING_MEMORY, THREADS_A_WORKER
+from landweave.budget import THREADS_A_WORKER
+from landweave.engine.heap import KEEPING_MEMORY
 from landweave.engine.inline import InlineEngine
 from landweave.grid import Grid
 from landweave.lattice import Blocks

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import xarray as xr
 
@@ -15,6 +15,7 @@ from landweave.assembly import EngineSettings, MapRun, assemble, engine_settings
 from landweave.budget import GIB
 from landweave.config import Config, CubeConfig, load_config, load_cube_config, parse_config
 from landweave.engine.clusters import connected_engine, local_engine
+from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.errors import BudgetError, ConfigError, OutputError
 from landweave.formats.cog import write_cog
@@ -58,6 +59,8 @@ __all__ = [
     "stack",
     "status",
 ]
+
+AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
 ALIGN_THREADS = 1
 """Cores that a worker which only reads and writes is counted for."""
@@ -177,7 +180,7 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
-    made = check(config).run
+    made = check(_on(config, engine)).run
     _refuse_many_opens(made)
     progress = progress or SilentProgress()
     with hold(*made.target.beside(LEASE)) as lease, ExitStack() as workers:
@@ -239,6 +242,7 @@ def align(
     `run`: who runs the blocks, who hears of them, the answer's ``exit_code``, and what is refused before anything is
     written.
     """
+    config = _on(config, engine)
     made, settings = weave(config), engine_settings(config.engine, ALIGN_THREADS)
     made.target.check_writable()
     price = plan_align(made.target, made.parts, area=made.area, stale=stale)
@@ -340,12 +344,25 @@ def _plan(made: MapRun, blocks: BlockPlan) -> MapPlan:
 def open_engine(config: Config) -> Iterator[Engine]:
     """Who runs the blocks of ``config``, for the length of a ``with`` block.
 
-    `align` and `run` start workers of their own, who import every library anew; several calls may share these, given
-    as ``engine``.
+    `align` and `run` start workers of their own, which import every library anew; several calls may share these, given
+    as ``engine``. In a script it stands under ``if __name__ == "__main__":``, as workers import the script.
+
+    Raises
+    ------
+    EngineError
+        When the workers do not start, or no scheduler answers.
     """
     threads = config.model.torch_threads
     with _engine(engine_settings(config.engine, threads), threads, None) as engine:
         yield engine
+
+
+def _on(config: AnyConfig, engine: Engine | None) -> AnyConfig:
+    """``config`` with the memory of the workers that are there: of what is free now they hold a part themselves."""
+    if config.engine.memory_gib is None and isinstance(engine, DaskEngine) and (limit := engine.worker_bytes):
+        held = config.engine.model_copy(update={"memory_gib": limit * TERMINATE_SHARE / GIB})
+        return config.model_copy(update={"engine": held})
+    return config
 
 
 @contextmanager

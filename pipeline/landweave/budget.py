@@ -24,15 +24,6 @@ HEAP_SLACK = 1.15
 """Memory that a process holds over what is at work in it: freed pieces that the heap keeps. Measured on U-Net
 ResNet-34 over 16 and 36 blocks: 1.08 and 1.12."""
 
-KEEPING_MEMORY = {
-    "MALLOC_ARENA_MAX": "1",
-    "MALLOC_MMAP_THRESHOLD_": str(1 << 40),
-    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
-}
-"""Environment of a process that computes: its C library keeps what was freed for the next batch. Given back to the
-system, as Dask's own setting does with every piece and a plain process with all above 32 MiB, the activations of a
-network are paid for page by page at every batch: a forward of U-Net ResNet-34 then takes 1.7 and 1.25 times as long."""
-
 STRIP_COPIES = 3
 """A strip divided, without its untrained classes, and coarsened."""
 

@@ -3,7 +3,8 @@
 Both learn the classes of `scene.CLASS_CODES` from made-up scenes other than the demo's, each scene seen through
 several made-up years: ``demo-fusion`` from aerial images, elevation and the series of Sentinel-2 and Sentinel-1,
 ``demo-unet`` from images and elevation alone, with the same windows and steps. ``--score`` trains nothing and tells
-what the series are worth on scenes that neither has seen.
+what the series are worth on scenes that neither has seen. The script starts itself again where its process would give
+memory back between batches.
 
 Reproducible means: the same seeds, order, thread count and torch build on the same type of CPU give the same
 bytes; on another CPU, or with other threads, the weights differ, and the scores by some hundredths.
@@ -29,7 +30,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landweave.budget import KEEPING_MEMORY
 from landweave.demo.landuse import CROP_CODES, SEASONAL
 from landweave.demo.lessons import (
     WINDOW,
@@ -45,6 +45,7 @@ from landweave.demo.lessons import (
     view_window,
 )
 from landweave.demo.scene import CLASS_CODES, UNKNOWN, make_scene
+from landweave.engine.heap import KEEPING_MEMORY
 from landweave.models.builders import build, core, load
 from landweave.models.card import ModelCard
 from landweave.models.fused import Fused
@@ -300,8 +301,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the weights go; by default to their place in the package")
     parser.add_argument("--score", action="store_true", help="train nothing, score the weights that are there")
     chosen = parser.parse_args()
-    if not KEEPING_MEMORY.items() <= os.environ.items():  # read by the C library once, when a process starts
-        os.execve(sys.executable, sys.orig_argv, {**os.environ, **KEEPING_MEMORY})
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(THREADS)
     torch.use_deterministic_algorithms(mode=True)
@@ -317,4 +316,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    if not KEEPING_MEMORY.items() <= os.environ.items():  # read by the C library once, when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, **KEEPING_MEMORY})
     main()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 from contextlib import ExitStack, suppress
 from typing import Any, cast
@@ -12,6 +11,7 @@ from distributed import Scheduler, Worker, get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 from distributed.protocol import pickle
 
+from landweave.engine.heap import give_back
 from landweave.lattice import BlockIndex
 from landweave.ports import BlockFunction, BlockJob, BlockResult
 
@@ -38,6 +38,7 @@ class JobCarrier(WorkerPlugin):
     def teardown(self, worker: Worker) -> None:
         """Called at the end of the run: the model can be freed."""
         self._function = None
+        give_back()
         self._settings.close()
 
     def run(self, index: BlockIndex) -> BlockResult:
@@ -49,17 +50,7 @@ class JobCarrier(WorkerPlugin):
         try:
             return function(index)
         finally:
-            _give_back()
-
-
-def _give_back() -> None:
-    """Give memory that is free to the system: what a worker keeps for the next batch lies in pieces, more every block.
-
-    The batch that follows pays for its pages once; where the C library is not GNU's, nothing is done.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+            give_back()
 
 
 def run_block(name: str, index: BlockIndex) -> BlockResult:

@@ -13,8 +13,9 @@ import dask
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from landweave.budget import KEEPING_MEMORY, THREADS_A_WORKER
+from landweave.budget import THREADS_A_WORKER
 from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
+from landweave.engine.heap import KEEPING_MEMORY
 from landweave.errors import EngineError
 
 

@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 from distributed import CancelledError, Client, Future, KilledWorker
 
@@ -66,6 +67,12 @@ class DaskEngine:
         return f"dask: {len(threads)} workers, {sum(threads)} threads, dashboard {self.dashboard_link}"
 
     @property
+    def worker_bytes(self) -> int | None:
+        """Memory at which a nanny kills its worker, of the one that has least; None where none is limited."""
+        limits = self.client.run_on_scheduler(_memory_limits)
+        return min(filter(None, limits), default=None)
+
+    @property
     def dashboard_link(self) -> str:
         """Address of the cluster's dashboard for a browser."""
         return str(self.client.dashboard_link)
@@ -86,6 +93,10 @@ class DaskEngine:
                 yield from flight.results()
             finally:
                 flight.cancel()
+
+
+def _memory_limits(dask_scheduler: Any = None) -> list[int]:
+    return [worker.memory_limit for worker in dask_scheduler.workers.values()]
 
 
 @contextmanager

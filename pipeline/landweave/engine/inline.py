@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from landweave.engine.heap import give_back
 from landweave.lattice import BlockIndex
 from landweave.ports import BlockFunction, BlockJob, BlockResults
 
@@ -20,4 +21,6 @@ class InlineEngine:
         block_function: BlockFunction | None = None
         for index in blocks:
             block_function = block_function or job.open()
-            yield index, block_function(index)
+            result = block_function(index)
+            give_back()
+            yield index, result

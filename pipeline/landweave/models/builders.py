@@ -74,16 +74,22 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
 
 
 class _Undrawn(TorchFunctionMode):
-    """Networks are made without drawing first values, which take longer than reading those that replace them all."""
+    """Networks are made without drawing first values, which takes longer than reading those that replace them all."""
 
     def __torch_function__(
         self, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         """Leave a tensor as it is where it would be filled at random."""
-        return args[0] if function in _DRAWS else function(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if function in _DRAWS:
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **kwargs)
 
 
-_DRAWS = (Tensor.uniform_, Tensor.normal_, Tensor.erfinv_)
+_DRAWS = (
+    *(Tensor.uniform_, Tensor.normal_, Tensor.erfinv_),
+    *(nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_),  # hand themselves to the mode, and draw outside it
+)
 
 
 def core(network: nn.Module) -> nn.Module:
