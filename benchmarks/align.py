@@ -1,10 +1,10 @@
-"""Dates of Sentinel-2 into a cube, beside odc-stac: ``python benchmarks/align.py`` (about five minutes on two cores).
+"""Dates of Sentinel-2 into a cube, beside odc-stac: ``python benchmarks/align.py`` (about a quarter of an hour).
 
 Both read the same files of one UTM zone onto the same Lambert-93 pixels and write Zarr, on one thread, each in a
-process of its own, taking turns, since machines are shared and noisy; the ratios are what counts, of seconds on the
-clock and of seconds that a core worked. Ours also applies offsets, tells clouds from shadows and lays scenes over each
-other; odc-stac writes the stored numbers. ``read`` is the reading alone, ``cube`` reading and writing, both with the
-same codecs at the same level.
+process of its own that keeps freed memory as workers do, taking turns, since machines are shared and noisy; the ratios
+are what counts, of seconds on the clock and of seconds that a core worked. Bytes read count those of temporary files.
+Ours also applies offsets, tells clouds from shadows and lays scenes over each other; odc-stac writes the stored
+numbers. ``read`` is the reading alone, ``cube`` reading and writing, both with the same codecs at the same level.
 
 Then the memory of the cube step alone, in processes of their own: it must grow neither with the dates of a time shard
 nor with the area, and be near what the plan promises for one thread.
@@ -270,7 +270,7 @@ def _asked_bytes() -> int:
 def _in_process(work: str, task: Task) -> Cost:
     settings = [str(value) for value in (task.folder, task.side, task.dates, task.tile)]
     command = [sys.executable, __file__, "--work", work, "--task", *settings]
-    environment = {**os.environ, **KEEPING_MEMORY}  # as in a worker; for both
+    environment = {**os.environ, **KEEPING_MEMORY}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 

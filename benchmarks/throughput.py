@@ -49,12 +49,12 @@ class Turn:
 
     @property
     def ratio(self) -> float:
-        """Bare passes of a plain process over the run: 1 when everything but the network were free."""
+        """Bare passes of a plain process over the run: above 1 where kept memory gains more than all the rest costs."""
         return self.bare_seconds / self.run_seconds
 
     @property
     def worker_ratio(self) -> float:
-        """Bare passes in the worker over the run."""
+        """Bare passes in the worker over the run: 1 when everything but the network were free."""
         return self.worker_seconds / self.run_seconds
 
 
@@ -147,7 +147,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
-    # Blocks of five strides have 36 windows: whole batches, as nearly all are in blocks of the usual 8,192 pixels.
+    # Blocks of five strides have 36 windows: whole batches, as nearly all are in blocks of the usual 7,680 pixels.
     parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area; blocks have half of it")
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--encoder", default="resnet34")
