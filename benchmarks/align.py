@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -251,12 +250,11 @@ def cost(work: str, task: Task) -> Cost:
     with dask.config.set(scheduler="synchronous"):
         WORKS[work](task)
     seconds, core_seconds = time.perf_counter() - started, time.process_time() - worked
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Cost(
         seconds=seconds,
         core_seconds=core_seconds,
         read_bytes=_asked_bytes() - before,
-        peak_bytes=peak,
+        peak_bytes=_peak_bytes(),
         before_bytes=held,
     )
 
@@ -265,6 +263,12 @@ def _asked_bytes() -> int:
     """Bytes that this process has read from files, cached or not; 0 where the system does not count them."""
     counts = Path("/proc/self/io")
     return int(counts.read_text().split()[1]) if counts.exists() else 0
+
+
+def _peak_bytes() -> int:
+    """Most memory that this process has held. Not ``ru_maxrss``, which begins with what its parent held."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
 def _in_process(work: str, task: Task) -> Cost:
