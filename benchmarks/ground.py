@@ -20,6 +20,9 @@ BANDS = ("R", "G", "B", "NIR")
 ORIGIN = (700416.0, 6598656.0)
 """North-west corner: a multiple of 15360 pixels from the anchor, so that blocks of the usual sizes begin there."""
 
+NUMERICS = {"channels_last": True, "batch": 4}
+"""Those of the published FLAIR cards of this architecture."""
+
 PIXEL = 0.2
 TILE = 1024
 

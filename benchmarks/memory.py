@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ground import write_card, write_config, write_tiles
+from ground import NUMERICS, write_card, write_config, write_tiles
 
 from landweave.assembly import MapRun, assemble
 from landweave.budget import GIB
@@ -66,7 +66,7 @@ class Watch:
 def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int]) -> list[Peak]:
     """Peaks for areas of ``side ** 2`` blocks."""
     write_tiles(folder / "tiles", max(sides) * block)
-    write_card(folder, encoder=encoder, window=window, numerics={"batch": 1})
+    write_card(folder, encoder=encoder, window=window, numerics=NUMERICS)
     return [_told(_peak(folder, side, block)) for side in sides]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from distributed import Client
-from ground import write_card, write_config, write_tiles
+from ground import NUMERICS, write_card, write_config, write_tiles
 
 from landweave import api
 from landweave.assembly import assemble
@@ -29,9 +29,6 @@ from landweave.engine.dask import DaskEngine
 from landweave.models.builders import load
 from landweave.models.inference import torch_threads
 from landweave.models.predictor import TorchModel
-
-NUMERICS = {"channels_last": True, "batch": 4}
-"""Those of the published FLAIR cards of this architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)

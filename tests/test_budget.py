@@ -19,7 +19,7 @@ from landweave.budget import (
 )
 from landweave.errors import BudgetError, LatticeError
 
-BIG = {"window": 512, "inputs": [], "classes": 19, "output_bytes": 2.0, "model_bytes": 7}
+BIG = {"window": 512, "inputs": [], "classes": 19, "batch": 4, "output_bytes": 2.0, "model_bytes": 7}
 
 
 def memory(block: int, **changes) -> BlockMemory:
@@ -48,7 +48,7 @@ def test_a_block_reads_its_halo_and_holds_a_band_of_sums() -> None:
 
 def test_memory_grows_with_everything_it_is_made_of() -> None:
     plain = memory(2048).worker
-    for change in ({"classes": 20}, {"output_bytes": 3.0}, {"model_bytes": 8}, {"window": 1024}):
+    for change in ({"classes": 20}, {"batch": 5}, {"output_bytes": 3.0}, {"model_bytes": 8}, {"window": 1024}):
         assert memory(2048, **change).worker > plain
     assert memory(4096).worker > plain
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from importlib import metadata
@@ -216,15 +216,16 @@ class _Assembly:
         lattice, legend = self.blending.lattice, self.ground.card.legend(self.config.model.output)
         layers = 1 + self.config.output.confidence + bool(filtered_series(self.ground.inputs))
         bytes_a_pixel = layers + self.config.output.probability * len(legend)
-        return budget.block_memory(
+        found = budget.block_memory(
             block=block,
             window=lattice.window,
             inputs=[_input_memory(item, lattice.window) for item in self.ground.inputs.values()],
             classes=len(legend),
+            batch=self.model.batch_size,
             output_bytes=bytes_a_pixel / self.factor**2,
             model_bytes=self._model_bytes,
-            files_bytes=KEPT_BYTES,
         )
+        return replace(found, files=KEPT_BYTES)
 
     @cached_property
     def _model_bytes(self) -> int:
