@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def write_tiles(folder: Path, side: int) -> None:
                 dataset.write(pixels)
 
 
-def write_card(folder: Path, *, encoder: str, window: int, numerics: Mapping[str, Any]) -> None:
+def write_card(folder: Path, *, encoder: str, window: int) -> None:
     """A card ``card.yaml`` for a U-Net over `BANDS` with the 19 classes of CoSIA, and random ``weights``."""
     normal = {"mean": 110.0, "std": 50.0}
     content = {
@@ -54,7 +53,7 @@ def write_card(folder: Path, *, encoder: str, window: int, numerics: Mapping[str
         "builder": {"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": encoder}},
         "inputs": {"AERIAL_RGBI": {"pixel": PIXEL, "bands": {band: normal for band in BANDS}}},
         "window": {"size": window, "overlap": window // 4, "multiple": 32},
-        "numerics": dict(numerics),
+        "numerics": NUMERICS,
         "outputs": {"AERIAL_LABEL-COSIA": {"pixel": PIXEL, "legend": "cosia"}},
     }
     (folder / "card.yaml").write_text(yaml.safe_dump(content, sort_keys=False))

@@ -10,6 +10,8 @@ full, in each of them.
 from __future__ import annotations
 
 import argparse
+import gc
+import os
 import tempfile
 import threading
 from collections.abc import Sequence
@@ -17,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ground import NUMERICS, write_card, write_config, write_tiles
+from ground import write_card, write_config, write_tiles
 
 from landweave.assembly import MapRun, assemble
 from landweave.budget import GIB
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
+from landweave.engine.heap import give_back
 from landweave.mapping import prepare_output
 from landweave.work.runner import Attempted
 
@@ -66,7 +69,7 @@ class Watch:
 def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int]) -> list[Peak]:
     """Peaks for areas of ``side ** 2`` blocks."""
     write_tiles(folder / "tiles", max(sides) * block)
-    write_card(folder, encoder=encoder, window=window, numerics=NUMERICS)
+    write_card(folder, encoder=encoder, window=window)
     return [_told(_peak(folder, side, block)) for side in sides]
 
 
@@ -91,12 +94,8 @@ def _peak(folder: Path, side: int, block: int) -> Peak:
 
 def _settle_and_tell() -> int:
     """Give freed memory back to the system; the process's number."""
-    import ctypes
-    import gc
-    import os
-
     gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
+    give_back()
     return os.getpid()
 
 

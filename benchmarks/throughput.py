@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 from distributed import Client
-from ground import NUMERICS, write_card, write_config, write_tiles
+from ground import write_card, write_config, write_tiles
 
 from landweave import api
 from landweave.assembly import assemble
@@ -58,14 +58,14 @@ class Turn:
 def measure(folder: Path, *, side: int, turns: int, encoder: str, window: int) -> list[Turn]:
     """Take turns of a whole run and of bare passes over the same number of windows."""
     write_tiles(folder / "tiles", side)
-    write_card(folder, encoder=encoder, window=window, numerics=NUMERICS)
+    write_card(folder, encoder=encoder, window=window)
     config = write_config(folder, side=side, block=side // 2, chunk=side // 8)
     model = assemble(config).job.model
     with local_engine(workers=1, torch_threads=2) as engine:
         # A first pass of either, before the clock runs: libraries are imported, and memory is there.
         _bare_seconds(model, 1)
         _worker_seconds(engine.client, model, 1)
-        return [_told(_turn(config, engine, number)) for number in range(turns)]
+        return [_told(_turn(config, model, engine, number)) for number in range(turns)]
 
 
 def _told(turn: Turn) -> Turn:
@@ -77,7 +77,7 @@ def _told(turn: Turn) -> Turn:
     return turn
 
 
-def _turn(config: Config, engine: DaskEngine, number: int) -> Turn:
+def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) -> Turn:
     output = config.output.model_copy(update={"store": f"turn-{number}.zarr"})
     config = config.model_copy(update={"output": output})
     started = time.perf_counter()
@@ -85,7 +85,6 @@ def _turn(config: Config, engine: DaskEngine, number: int) -> Turn:
     seconds = time.perf_counter() - started
     # Those that ran: the plan also counts windows that turn out to lie beyond the imagery.
     windows = int(api.open_map(config.path(config.output.store)).ledger.windows.sum())
-    model = assemble(config).job.model
     return Turn(
         windows=windows,
         run_seconds=seconds,
