@@ -324,6 +324,12 @@ def test_memory_that_a_block_frees_is_the_systems_again(tmp_path):
     assert max(began) < min(began) + (64 << 20)
 
 
+def test_workers_keep_no_history_of_their_call_stacks(two_workers, tmp_path):
+    run_squares(SquareJob(folder=tmp_path), two_workers, SHAPE)
+    time.sleep(2.5)  # Dask files what it has seen once a second
+    assert list(two_workers.client.run(lambda dask_worker: len(dask_worker.profile_history)).values()) == [0, 0]
+
+
 def test_without_workers_a_run_ends_with_an_error():
     with (
         local_engine(workers=0, patience_s=1.5) as engine,
