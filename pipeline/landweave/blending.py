@@ -135,8 +135,8 @@ class Band:
         # Two roundings, never a fused multiply-add: its use would depend on where a vector of pixels ends.
         weights, sums = self._weights[inside], self._sums  # type: ignore[index]
         for channel in range(probabilities.shape[0]):  # one plane at a time stays in a core's cache
-            weighted = probabilities[channel, inside[0], inside[1]] * weights
-            sums[channel, here[0], here[1]] += weighted  # type: ignore[index]
+            plane = sums[channel, here[0], here[1]]  # type: ignore[index]
+            plane += probabilities[channel, inside[0], inside[1]] * weights
 
     def finish(self, stop: int) -> Iterator[tuple[Span, Array]]:
         """Blended probabilities of the rows up to ``stop``, strip by strip, which are then forgotten.

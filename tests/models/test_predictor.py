@@ -12,7 +12,7 @@ from torch import nn
 
 from landweave.errors import CardError, ConfigError, PredictError, WeightsError
 from landweave.models.builders import core, load
-from landweave.models.inference import Answering, TorchPredictor
+from landweave.models.inference import Answering, TorchPredictor, class_probabilities
 from landweave.models.predictor import Compute, resolve_model
 from landweave.ports import InputBatch
 from tests.models.conftest import SWIN, small_content
@@ -253,6 +253,17 @@ def test_channels_last_answers_the_same_within_rounding(small_card, weights_of):
 
     assert all(answer.flags.c_contiguous for answer in answers)
     np.testing.assert_allclose(*answers, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 16, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_probabilities_of_any_layout_are_the_same_bits_in_planes(rows, dtype):
+    logits = torch.randn(2, 5, rows, 24, generator=torch.Generator().manual_seed(rows)).to(dtype)
+    wanted = torch.softmax(logits.float(), dim=1)
+
+    answers = [class_probabilities(logits.to(memory_format=to)) for to in (torch.preserve_format, torch.channels_last)]
+
+    assert all(torch.equal(answer, wanted) and answer.is_contiguous() for answer in answers)
 
 
 def test_weights_are_resolved_with_their_checksum(small_card, weights_of, tmp_path):
