@@ -1,4 +1,4 @@
-"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about six minutes on two cores).
+"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about seven minutes on two cores).
 
 All use the same network, batch, memory layout and torch threads, and take turns, since machines are shared and noisy;
 the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run reads tiles, normalises, predicts,
@@ -27,15 +27,19 @@ from landweave.config import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.models.builders import load
-from landweave.models.inference import torch_threads
+from landweave.models.inference import class_probabilities, torch_threads
 from landweave.models.predictor import TorchModel
+
+Measured = Callable[[TorchModel, int], float]
+"""Seconds that something takes for so many windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
     """One measured run: windows, its seconds, those of as many bare passes in a plain process and in a worker; stages.
 
-    Seconds of stages are summed over the worker's threads.
+    Seconds of stages are summed over the worker's threads, each with what it waits: ``predict`` for the network that
+    answers for the other thread. ``softmax``, part of it, is taken alone.
     """
 
     windows: int
@@ -64,7 +68,7 @@ def measure(folder: Path, *, side: int, turns: int, encoder: str, window: int) -
     with local_engine(workers=1, torch_threads=2) as engine:
         # A first pass of either, before the clock runs: libraries are imported, and memory is there.
         _bare_seconds(model, 1)
-        _worker_seconds(engine.client, model, 1)
+        _in_worker(engine.client, _bare_seconds, model, 1)
         return [_told(_turn(config, model, engine, number)) for number in range(turns)]
 
 
@@ -89,21 +93,20 @@ def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) ->
         windows=windows,
         run_seconds=seconds,
         bare_seconds=_bare_seconds(model, windows),
-        worker_seconds=_worker_seconds(engine.client, model, windows),
-        stages=summary.stage_seconds,
+        worker_seconds=_in_worker(engine.client, _bare_seconds, model, windows),
+        stages={**summary.stage_seconds, "softmax": _in_worker(engine.client, _softmax_seconds, model, windows)},
     )
 
 
-def _worker_seconds(client: Client, model: TorchModel, windows: int) -> float:
-    """`_bare_seconds` of the worker."""
-    seconds: float = client.submit(_bare_seconds, model, windows, pure=False).result()
+def _in_worker(client: Client, measured: Measured, model: TorchModel, windows: int) -> float:
+    seconds: float = client.submit(measured, model, windows, pure=False).result()
     return seconds
 
 
 def _bare_seconds(model: TorchModel, windows: int) -> float:
     """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
     asked = model.asked
-    layout = torch.channels_last if asked.card.numerics.channels_last else torch.contiguous_format
+    layout = _layout(model)
     network = load(asked.card, asked.window, model.weights, batch_size=asked.batch_size).to(memory_format=layout)
     batch = {"AERIAL_RGBI": torch.randn(asked.batch_size, 4, asked.window, asked.window).to(memory_format=layout)}
     passes = -(-windows // (3 * asked.batch_size))
@@ -111,6 +114,19 @@ def _bare_seconds(model: TorchModel, windows: int) -> float:
         network(batch)
         looks = [_timed(lambda: network(batch), passes) for _ in range(3)]
     return min(looks) / passes / asked.batch_size * windows
+
+
+def _softmax_seconds(model: TorchModel, windows: int) -> float:
+    """Seconds of ``windows`` windows from logits to probabilities: best of three."""
+    asked = model.asked
+    shape = (asked.batch_size, len(asked.card.legend(asked.task)), asked.window, asked.window)
+    logits = torch.randn(shape).to(memory_format=_layout(model))
+    with torch.inference_mode(), torch_threads(asked.torch_threads):
+        return min(_timed(lambda: class_probabilities(logits), 3) for _ in range(3)) / 3 / asked.batch_size * windows
+
+
+def _layout(model: TorchModel) -> torch.memory_format:
+    return torch.channels_last if model.asked.card.numerics.channels_last else torch.contiguous_format
 
 
 def _timed(call: Callable[[], object], times: int) -> float:
@@ -131,7 +147,7 @@ def report(turns: list[Turn]) -> str:
     middle = sorted(turns, key=lambda turn: turn.worker_ratio)[len(turns) // 2]
     plain, inside = (statistics.median(getattr(turn, which) for turn in turns) for which in ("ratio", "worker_ratio"))
     lines.append(f"median ratio {plain:.3f} beside bare passes in a plain process, {inside:.3f} in the worker")
-    lines.append("milliseconds a window of the middle turn, two threads side by side:")
+    lines.append("milliseconds a window of the middle turn, two threads side by side (softmax alone):")
     for stage, seconds in middle.stages.items():
         lines.append(f"  {stage:<8} {1000 * seconds / middle.windows:>8.2f}")
     lines.append(f"  {'(bare)':<8} {1000 * middle.bare_seconds / middle.windows:>8.2f}")
