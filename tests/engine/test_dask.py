@@ -390,7 +390,8 @@ def test_a_scheduler_that_goes_away_is_an_error_and_no_hang(tmp_path, free_port)
             started = time.monotonic()
             with pytest.raises(EngineError, match="went away"):
                 list(results)
-            assert time.monotonic() - started < 30
+            # A client that meets the loss in a call tries to come back for 30 seconds, by Dask's own setting.
+            assert time.monotonic() - started < 90
 
 
 @pytest.mark.slow
