@@ -122,8 +122,8 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
-        # A tree of call stacks for each second of the last hour: 3 MB a minute while a network computes, and the
-        # only memory of a worker that grows with its work. A run tells the seconds of its stages itself.
+        # A tree of call stacks for each second of the last hour: a worker grows by 3 MB a minute while a network
+        # computes. A run tells the seconds of its stages itself.
         "distributed.worker.profile.enabled": False,
         # A nanny always brings its worker back. By default a cluster looks 15 s after a worker's death and, should
         # the worker be away at that instant (slow to start, or dead again), drops its nanny for good.

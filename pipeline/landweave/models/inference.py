@@ -172,13 +172,14 @@ def _numerics(asked: Answering) -> Iterator[None]:
 
 
 _STRIP_ROWS = 16
+"""Of 512 pixels and 19 classes they take 0.6 MB a window."""
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
     """Softmax over the classes of ``logits (n, class, y, x)``: float32, one plane a class, as blending is fast on.
 
     A network that runs channels-last answers pixel by pixel. On a CPU that is turned into planes strip by strip: a
-    strip stays in a core's cache meanwhile, and the threads share it (0.6 of the time, and half of the memory).
+    strip stays in a core's cache meanwhile, and the threads share it: two thirds of the time, half of the memory.
     """
     if logits.is_contiguous() or logits.device.type == "cuda":
         return torch.softmax(logits.float().contiguous(), dim=1)
