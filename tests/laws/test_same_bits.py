@@ -1,7 +1,7 @@
 """The same ground has the same bits, whatever the blocks, the area, the workers and the engine."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,10 @@ class Study:
     collar: NDArray[np.bool_]
     torch_threads: int = 1
     chunk: int = 64
+    compute: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
-    def make(cls, folder: Path, kind: str, *, window: int, corner: int, scale: int, **settings: int) -> "Study":
+    def make(cls, folder: Path, kind: str, *, window: int, corner: int, scale: int, **settings: Any) -> "Study":
         """``corner`` is a multiple of every block size; ``scale`` sizes all else."""
         shape = (19 * scale, 14 * scale)
         rows, columns = np.indices(shape)
@@ -49,7 +50,8 @@ class Study:
         for name, bands in (("rgb", (0, 1, 2)), ("irc", (3,))):
             scene.write(folder / name, bands, rows=(4 * scale + 1,), columns=(4 * scale - 5, 11 * scale))
         builder = {"unet": unet(), "swin": swin(window)}[kind]
-        card = write_card(folder / f"{kind}.yaml", builder, window=window, overlap=window // 4)
+        numerics = {"batch": 2, "bfloat16": True}
+        card = write_card(folder / f"{kind}.yaml", builder, window=window, overlap=window // 4, numerics=numerics)
         weights = write_weights(card)
         return cls(folder=folder, card=card, weights=weights, scene=scene, collar=collar, **settings)
 
@@ -71,7 +73,7 @@ class Study:
         sections: dict[str, Any] = {
             "inputs": {"AERIAL_RGBI": {**RGBI_FILES, "collar": True}},
             "output": {"store": str(store), "block": block, "chunk": self.chunk},
-            "model": {"torch_threads": self.torch_threads},
+            "model": {"torch_threads": self.torch_threads, **self.compute},
         }
         if area is not None:
             sections["area"] = {"bounds": list(bounds_of(area))}
@@ -155,3 +157,18 @@ def test_two_threads_of_torch_agree_in_every_process(tmp_path: Path) -> None:
     with local_engine(workers=2, torch_threads=2) as engine:
         found = study.map("dask", 192, engine=engine)
     assert_same(study.map("inline", 128), found, study.extent)
+
+
+@pytest.mark.gpu
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.parametrize("kind", ["unet", "swin"])
+def test_maps_of_a_gpu_agree_bit_for_bit(tmp_path: Path, two_workers: Engine, kind: str, bfloat16: bool) -> None:
+    compute = {"device": "cuda", "bfloat16": bfloat16}
+    study = Study.make(tmp_path, kind, window=512, corner=6144, scale=100, chunk=512, compute=compute)
+    reference = study.map("reference", 1024)
+    assert_worth_comparing(study, reference)
+    assert_same(reference, study.map("inline", 2048), study.extent)
+    assert_same(reference, study.map("dask", 3072, engine=two_workers), study.extent)
+    moved = study.moved(-333, -407, 250, 511)
+    assert_same(reference, study.map("moved", 1024, engine=two_workers, area=moved), moved.intersect(study.extent))

@@ -12,7 +12,7 @@ from torch import nn
 
 from landweave.errors import CardError, ConfigError, PredictError, WeightsError
 from landweave.models.builders import core, load
-from landweave.models.inference import Answering, TorchPredictor, class_probabilities
+from landweave.models.inference import Answering, TorchPredictor, class_probabilities, numerics
 from landweave.models.predictor import Compute, resolve_model
 from landweave.ports import InputBatch
 from tests.models.conftest import SWIN, small_content
@@ -318,3 +318,13 @@ def test_memory_grows_with_the_batch_and_holds_the_weights(small_card, weights_o
     assert one > weights.stat().st_size * 0.9
     assert two > one
     assert four - two == 2 * (two - one)
+
+
+@pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
+def test_a_gpu_convolves_by_cudnn_by_a_fixed_choice_in_full_precision(small_card):
+    before = torch.backends.cudnn.deterministic
+    asked = resolve_model(small_card(), weights=__file__, compute=Compute(device="cuda", elsewhere=True)).asked
+    with numerics(asked):
+        cudnn = torch.backends.cudnn
+        assert (cudnn.enabled, cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32) == (True, True, False, False)
+    assert torch.backends.cudnn.deterministic == before

@@ -88,7 +88,7 @@ class TorchPredictor:
         """
         _check_batch(batch, self._asked)
         try:
-            with _numerics(self._asked):
+            with numerics(self._asked):
                 answer = self.probabilities(batch)
                 finite = bool(torch.isfinite(answer.sum()))
         except RuntimeError as error:  # torch raises nothing narrower, out of memory included
@@ -159,14 +159,16 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def _numerics(asked: Answering) -> Iterator[None]:
-    """Everything that decides bits, set for this thread and put back after."""
+def numerics(asked: Answering) -> Iterator[None]:
+    """Everything that decides the bits of a pass, set for the calling thread and put back after."""
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(torch_threads(asked.torch_threads))
         if torch.device(asked.device).type == "cuda":
             # Convolutions by a fixed choice of algorithm, in full float32: TF32 keeps three decimals only.
-            stack.enter_context(torch.backends.cudnn.flags(benchmark=False, deterministic=True, allow_tf32=False))
+            # `flags` switches cuDNN off unless it is told not to.
+            flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+            stack.enter_context(flags)
             stack.enter_context(torch.autocast("cuda", torch.bfloat16, enabled=asked.bfloat16))
         yield
 
