@@ -1,10 +1,16 @@
 """Laws of blending, beside an independent float64 blend of the whole area."""
 
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import patch
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from landweave import blending as blending_module
 from landweave.blending import Band, Blend, Blending, coarsen, decide, drop_untrained, profile
 from landweave.errors import ConfigError
 from landweave.lattice import Extent, Lattice, Span
@@ -76,7 +82,9 @@ def _whole(blending: Blending, extent: Extent) -> np.ndarray:
     return sums[:, rows, columns] / total[rows, columns]
 
 
-def _banded(blending: Blending, extent: Extent, cell: int = 1) -> np.ndarray:
+def _banded(
+    blending: Blending, extent: Extent, cell: int = 1, make: Callable[[np.ndarray], Any] = np.asarray
+) -> np.ndarray:
     band = Band(blending, extent, cell)
     top, done = extent.y.start, []
     for window in blending.lattice.windows(extent, blending.support):
@@ -84,7 +92,7 @@ def _banded(blending: Blending, extent: Extent, cell: int = 1) -> np.ndarray:
         if stop > top:
             done += band.finish(stop)
             top = stop
-        band.add(window, _scores(window))
+        band.add(window, make(_scores(window)))
     done += band.finish(extent.y.stop)
     return np.concatenate([strip for _, strip in done], axis=1)
 
@@ -104,6 +112,17 @@ def test_bits_do_not_depend_on_the_block(lattice: Lattice, blend: Blend, y: Span
     part = Extent(Span(cut[0], y.stop), Span(cut[1], x.stop))
     rows, columns = part.slices_in(extent)
     np.testing.assert_array_equal(_banded(blending, part), _banded(blending, extent)[:, rows, columns])
+
+
+@settings(deadline=None, max_examples=60)
+@given(lattices, blends, spans, spans)
+def test_whole_tensors_as_a_device_adds_them_have_the_bits_of_planes(
+    lattice: Lattice, blend: Blend, y: Span, x: Span
+) -> None:
+    blending, extent = Blending(lattice, blend), Extent(y, x)
+    with patch.object(blending_module, "_is_host", lambda array: False):
+        found = _banded(blending, extent, make=torch.from_numpy)
+    np.testing.assert_array_equal(found, _banded(blending, extent))
 
 
 @pytest.mark.parametrize("cell", [2, 5])

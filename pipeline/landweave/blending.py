@@ -98,7 +98,10 @@ class Blending:
 
 
 STRIP_PIXELS = 2**16
-"""Pixels that are blended and decided together."""
+"""Pixels that are divided and decided together: of all classes they stay in a core's cache."""
+
+DEVICE_STRIP_PIXELS = 2**20
+"""As many on a device, where each of a hundred small steps is a launch that takes as long for a tenth of them."""
 
 
 class Band:
@@ -134,9 +137,10 @@ class Band:
         inside, here = part.slices_in(window), part.slices_in(held)
         # Two roundings, never a fused multiply-add: its use would depend on where a vector of pixels ends.
         weights, sums = self._weights[inside], self._sums  # type: ignore[index]
-        for channel in range(probabilities.shape[0]):  # one plane at a time stays in a core's cache
-            plane = sums[channel, here[0], here[1]]  # type: ignore[index]
-            plane += probabilities[channel, inside[0], inside[1]] * weights
+        step = 1 if _is_host(probabilities) else probabilities.shape[0]  # one plane at a time stays in a core's cache
+        for first in range(0, probabilities.shape[0], step):
+            planes = sums[first : first + step, here[0], here[1]]  # type: ignore[index]
+            planes += probabilities[first : first + step, inside[0], inside[1]] * weights
 
     def finish(self, stop: int) -> Iterator[tuple[Span, Array]]:
         """Blended probabilities of the rows up to ``stop``, strip by strip, which are then forgotten.
@@ -160,7 +164,8 @@ class Band:
             self._advance(self._sums, rows.size)
 
     def _strips(self, rows: Span) -> Iterator[tuple[Span, Array]]:
-        step = max(1, STRIP_PIXELS // self._extent.x.size // self._cell) * self._cell
+        pixels = STRIP_PIXELS if _is_host(self._sums) else DEVICE_STRIP_PIXELS
+        step = max(1, pixels // self._extent.x.size // self._cell) * self._cell
         for top in range(rows.start, rows.stop, step):
             strip = Span(top, min(top + step, rows.stop))
             yield strip, self._sums[:, strip.slice_in(rows), :] / self._weight_of(strip)  # type: ignore[index]
@@ -191,6 +196,10 @@ class Band:
             sums[:, start:stop] = sums[:, start + rows : stop + rows]
         sums[:, kept:] = 0
         self._top += rows
+
+
+def _is_host(array: Array) -> bool:
+    return str(device(array)) == "cpu"
 
 
 def coarsen(probabilities: Array, factor: int) -> Array:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from array_api_compat import to_device
+from array_api_compat import array_namespace, to_device
 from numpy.typing import NDArray
 
 from landweave.blending import Array, Band, Blending, coarsen, decide, drop_untrained
@@ -134,13 +134,13 @@ class Canvas:
         channel, best = decide(probabilities, trained)
         codes = np.array(legend.codes, np.uint8)
         answers: dict[str, Callable[[], NDArray[np.uint8]]] = {
-            "landcover": lambda: codes[_host(channel)],
-            "confidence": lambda: _scaled(best),
-            "probability": lambda: _scaled(probabilities),
+            "landcover": lambda: codes.take(_host(channel)),
+            "confidence": lambda: _host(_scaled(best)),
+            "probability": lambda: _host(_scaled(probabilities)),
             "rung": lambda: self.rungs[rows],
         }
         for name, result in self.results.items():
-            result[..., rows, :] = np.where(wanted, answers[name](), np.uint8(NODATA))
+            np.copyto(result[..., rows, :], answers[name](), where=wanted)
 
 
 def _host(array: Array) -> NDArray[Any]:
@@ -148,5 +148,6 @@ def _host(array: Array) -> NDArray[Any]:
     return np.asarray(move(array, "cpu"))
 
 
-def _scaled(probability: Array) -> NDArray[np.uint8]:
-    return np.rint(_host(probability) * np.float32(CONFIDENCE_SCALE)).astype(np.uint8)
+def _scaled(probability: Array) -> Array:
+    xp = array_namespace(probability)
+    return xp.astype(xp.round(probability * CONFIDENCE_SCALE), xp.uint8)
