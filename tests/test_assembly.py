@@ -212,9 +212,11 @@ def test_inputs_that_share_no_ground(small: Small) -> None:
 
 
 def test_a_device_of_other_machines_is_not_looked_for_here(small: Small) -> None:
-    asked = {"model.device": "cuda", "engine": {"kind": "dask", "address": "tcp://10.0.0.1:8786"}}
-    model = made(small, overrides=asked).job.model
+    asked = {"model.device": "cuda", "engine": {"kind": "dask", "address": "tcp://10.0.0.1:8786", "memory_gib": 8}}
+    run = made(small, overrides=asked)
+    model = run.job.model
     assert model.meaning["numerics"]["device"] == "cuda"
+    assert run.memory.gpu > model.memory_bytes()
     model.verify()
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no GPU here"):

@@ -1,7 +1,9 @@
 """Block sizes and memory: numbers worked out by hand, and refusals that name the way out."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from landweave.budget import (
     GIB,
     BlockMemory,
     InputMemory,
+    ModelMemory,
     block_memory,
     block_step,
     check_block,
@@ -19,11 +22,11 @@ from landweave.budget import (
 )
 from landweave.errors import BudgetError, LatticeError
 
-BIG = {"window": 512, "inputs": [], "classes": 19, "batch": 4, "output_bytes": 2.0, "model_bytes": 7}
+BIG = ModelMemory(bytes=7, window=512, classes=19, batch=4)
 
 
-def memory(block: int, **changes) -> BlockMemory:
-    return block_memory(block=block, **{**BIG, **changes})
+def memory(block: int, *, inputs: Sequence[InputMemory] = (), output_bytes: float = 2.0, **model: Any) -> BlockMemory:
+    return block_memory(block=block, inputs=inputs, model=replace(BIG, **model), output_bytes=output_bytes)
 
 
 def test_an_input_costs_its_values_and_its_validity() -> None:
@@ -48,7 +51,7 @@ def test_a_block_reads_its_halo_and_holds_a_band_of_sums() -> None:
 
 def test_memory_grows_with_everything_it_is_made_of() -> None:
     plain = memory(2048).worker
-    for change in ({"classes": 20}, {"batch": 5}, {"output_bytes": 3.0}, {"model_bytes": 8}, {"window": 1024}):
+    for change in ({"classes": 20}, {"batch": 5}, {"output_bytes": 3.0}, {"bytes": 8}, {"window": 1024}):
         assert memory(2048, **change).worker > plain
     assert memory(4096).worker > plain
 
@@ -57,6 +60,16 @@ def test_a_block_is_encoded_when_its_inputs_and_sums_are_gone() -> None:
     few, many = memory(2048), memory(2048, output_bytes=100.0)
     assert few.thread == few.inputs + few.band + few.outputs
     assert many.thread == int(ENCODE_FACTOR * many.outputs) > many.band + many.outputs
+
+
+def test_sums_and_model_of_a_gpu_are_asked_of_its_own_memory() -> None:
+    sizes = {"inputs": [InputMemory(factor=1, bands=3, itemsize=1)], "bytes": 3 * GIB}
+    here, there = memory(2048, **sizes), memory(2048, **sizes, on_gpu=True)
+    assert (here.gpu, there.gpu >= 3 * GIB + 2 * there.band) == (0, True)
+    assert there.thread == here.inputs + here.outputs
+    assert there.worker < here.worker - 3 * GIB
+    # Its context and its libraries take more than those of a CPU.
+    assert memory(0, window=1, on_gpu=True).worker > memory(0, window=1).worker + GIB
 
 
 @pytest.mark.parametrize(("unit", "chunk", "factor", "step"), [(1, 512, 1, 512), (256, 512, 5, 2560), (8, 100, 1, 200)])

@@ -213,17 +213,20 @@ class _Assembly:
 
     def memory(self, block: int) -> budget.BlockMemory:
         """Memory of blocks of ``block`` base pixels."""
-        lattice, legend = self.blending.lattice, self.ground.card.legend(self.config.model.output)
+        window, legend = self.blending.lattice.window, self.ground.card.legend(self.config.model.output)
         layers = 1 + self.config.output.confidence + bool(filtered_series(self.ground.inputs))
         bytes_a_pixel = layers + self.config.output.probability * len(legend)
         found = budget.block_memory(
             block=block,
-            window=lattice.window,
-            inputs=[_input_memory(item, lattice.window) for item in self.ground.inputs.values()],
-            classes=len(legend),
-            batch=self.model.batch_size,
+            inputs=[_input_memory(item, window) for item in self.ground.inputs.values()],
+            model=budget.ModelMemory(
+                bytes=self._model_bytes,
+                window=window,
+                classes=len(legend),
+                batch=self.model.batch_size,
+                on_gpu=self.model.on_gpu,
+            ),
             output_bytes=bytes_a_pixel / self.factor**2,
-            model_bytes=self._model_bytes,
         )
         return replace(found, files=KEPT_BYTES)
 

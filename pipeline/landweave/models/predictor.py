@@ -73,6 +73,11 @@ class TorchModel:
         return self.asked.torch_threads
 
     @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU runs it."""
+        return torch.device(self.asked.device).type == "cuda"
+
+    @property
     def meaning(self) -> Mapping[str, Any]:
         """What the fingerprint holds of the model; plain JSON values."""
         asked = self.asked

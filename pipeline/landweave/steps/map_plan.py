@@ -79,13 +79,17 @@ class MapPlan:
             ),
             ("read", f"{self.read_bytes / 1e6:,.0f} MB, {self._formats()}"),
             ("decode", f"{decode_seconds(self.decoded_pixels):,.0f} core seconds"),
-            ("memory a worker", f"{self.memory.worker / GIB:.2f} GiB, its libraries included"),
+            ("memory a worker", self._memory()),
             *[("note", note) for note in self.notes],
         ]
 
     def _stale_blocks(self) -> str:
         named = self.blocks.blocks(Task.STALE)
         return ", ".join(map(str, named[:NAMED])) + (", …" if len(named) > NAMED else "")
+
+    def _memory(self) -> str:
+        gpu = f"; {self.memory.gpu / GIB:.2f} GiB of a GPU" if self.memory.on_gpu else ""
+        return f"{self.memory.worker / GIB:.2f} GiB, its libraries included{gpu}"
 
     def _formats(self) -> str:
         parts = [
