@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +23,7 @@ BANDS = ("R", "G", "B", "NIR")
 ORIGIN = (700416.0, 6598656.0)
 """North-west corner: a multiple of 15360 pixels from the anchor, so that blocks of the usual sizes begin there."""
 
-NUMERICS = {"channels_last": True, "batch": 4}
+NUMERICS = {"channels_last": True, "bfloat16": True, "batch": 4}
 """Those of the published FLAIR cards of this architecture."""
 
 PIXEL = 0.2
@@ -29,19 +33,23 @@ TILE = 1024
 def write_tiles(folder: Path, side: int) -> None:
     """Textured RGBI tiles, deflate GeoTIFF, over ``side`` x ``side`` pixels south-east of `ORIGIN`."""
     folder.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(0)
+    corners = product(range(0, side, TILE), repeat=2)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda corner: _write_tile(folder, *corner), corners))
+
+
+def _write_tile(folder: Path, top: int, left: int) -> None:
     profile: dict[str, Any] = {
         "driver": "GTiff", "dtype": "uint8", "count": len(BANDS), "width": TILE, "height": TILE, "crs": "EPSG:2154",
         "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
     }  # fmt: skip
-    for top in range(0, side, TILE):
-        for left in range(0, side, TILE):
-            # Neighbouring pixels alike, as on the ground: noise alone would not compress.
-            coarse = rng.integers(40, 200, (len(BANDS), TILE // 8, TILE // 8), np.uint8)
-            pixels = coarse.repeat(8, 1).repeat(8, 2) + rng.integers(0, 9, (len(BANDS), TILE, TILE), np.uint8)
-            transform = Affine(PIXEL, 0, ORIGIN[0] + left * PIXEL, 0, -PIXEL, ORIGIN[1] - top * PIXEL)
-            with rasterio.open(folder / f"{top}_{left}.tif", "w", transform=transform, **profile) as dataset:
-                dataset.write(pixels)
+    rng = np.random.default_rng((top, left))
+    # Neighbouring pixels alike, as on the ground: noise alone would not compress.
+    coarse = rng.integers(40, 200, (len(BANDS), TILE // 8, TILE // 8), np.uint8)
+    pixels = coarse.repeat(8, 1).repeat(8, 2) + rng.integers(0, 9, (len(BANDS), TILE, TILE), np.uint8)
+    transform = Affine(PIXEL, 0, ORIGIN[0] + left * PIXEL, 0, -PIXEL, ORIGIN[1] - top * PIXEL)
+    with rasterio.open(folder / f"{top}_{left}.tif", "w", transform=transform, **profile) as dataset:
+        dataset.write(pixels)
 
 
 def write_card(folder: Path, *, encoder: str, window: int) -> None:
@@ -61,8 +69,10 @@ def write_card(folder: Path, *, encoder: str, window: int) -> None:
     save_file(core(network).state_dict(), folder / "weights.safetensors")
 
 
-def write_config(folder: Path, *, side: int, block: int, chunk: int) -> Config:
-    """The configuration of a map over ``side`` x ``side`` pixels, to a store of its own."""
+def write_config(
+    folder: Path, *, side: int, block: int, chunk: int, workers: int = 1, compute: Mapping[str, Any] | None = None
+) -> Config:
+    """The configuration of a map over ``side`` x ``side`` px to a store of its own; ``compute`` is set in ``model``."""
     x0, y1 = ORIGIN
     content = {
         "area": {"bounds": [x0, y1 - side * PIXEL, x0 + side * PIXEL, y1]},
@@ -73,9 +83,9 @@ def write_config(folder: Path, *, side: int, block: int, chunk: int) -> Config:
                 "bands": {band: {"files": "tiles", "band": number} for number, band in enumerate(BANDS, 1)},
             }
         },
-        "model": {"card": "card.yaml", "weights": "weights.safetensors"},
+        "model": {"card": "card.yaml", "weights": "weights.safetensors", **(compute or {})},
         "output": {"store": f"map-{side}.zarr", "block": block, "chunk": chunk},
-        "engine": {"kind": "dask", "workers": 1},
+        "engine": {"kind": "dask", "workers": workers},
     }
     path = folder / f"map-{side}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))

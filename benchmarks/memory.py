@@ -1,10 +1,11 @@
-"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about fifteen minutes).
+"""What a worker takes beside what the plan promised: ``python benchmarks/memory.py`` (about half an hour).
 
 A real worker behind its nanny maps areas of 16, 64 and 256 blocks, each in a process of its own. Its resident memory
 is looked at every few milliseconds; what counts is the peak beyond its memory after a first block, when libraries are
-there. It must not grow with the area, and be near what the plan said of inputs, sums, outputs, model and files. An
-area has 16 blocks at least, so that both threads come to hold a whole block at the same moment, and GDAL's cache is
-full, in each of them.
+there. It must not grow with the area, and be near what the plan said of inputs, sums, outputs, model and files. A
+peak is a maximum, and higher the more often one looks: small areas are mapped again and again, until as many blocks ran
+as the largest has. An area has 16 blocks at least, so that both threads come to hold a whole block at the same moment,
+and GDAL's cache is full, in each of them.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ class Watch:
 
 
 def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Sequence[int]) -> list[Peak]:
-    """Peaks for areas of ``side ** 2`` blocks."""
+    """Peaks for areas of ``side ** 2`` blocks, each over as many blocks as the largest area has."""
     write_tiles(folder / "tiles", max(sides) * block)
     write_card(folder, encoder=encoder, window=window)
-    return [_told(_peak(folder, side, block)) for side in sides]
+    return [_told(_peak(folder, side, block, turns=(max(sides) // side) ** 2)) for side in sides]
 
 
 def _told(peak: Peak) -> Peak:
@@ -78,7 +79,7 @@ def _told(peak: Peak) -> Peak:
     return peak
 
 
-def _peak(folder: Path, side: int, block: int) -> Peak:
+def _peak(folder: Path, side: int, block: int, *, turns: int) -> Peak:
     made = assemble(write_config(folder, side=side * block, block=block, chunk=block // 4))
     with local_engine(workers=1, torch_threads=2) as engine:
         (pid,) = engine.client.run(_settle_and_tell).values()
@@ -87,8 +88,9 @@ def _peak(folder: Path, side: int, block: int) -> Peak:
         engine.client.run(_settle_and_tell)
         before = psutil.Process(pid).memory_info().rss
         with Watch(pid) as watch:
-            _run(made, engine, side=side)
-    # A run takes its model with it when it ends: the second one loads it again, so that the promise holds it too.
+            for _ in range(turns):
+                _run(made, engine, side=side)
+    # A run takes its model with it when it ends: the next one loads it again, so that the promise holds it too.
     return Peak(blocks=side**2, promised=made.memory.work, measured=watch.peak - before)
 
 

@@ -5,6 +5,9 @@ the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run
 takes the softmax, blends, decides and writes Zarr, on a Dask worker behind its nanny. Bare passes are taken twice: in
 a plain process, as anybody would call the network, and in the worker, whose C library keeps freed memory for the next
 batch: the first ratio tells what a user gains, the second what the run adds to the network.
+
+On a GPU ``--device cuda --bfloat16 --batch 16``; it is fast enough that reading and writing on the cores count, so name
+as many ``--workers`` as there are cores to feed it, and a ``--side`` with blocks for all of them.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from distributed import Client
@@ -27,7 +31,7 @@ from landweave.config import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.models.builders import load
-from landweave.models.inference import class_probabilities, torch_threads
+from landweave.models.inference import class_probabilities, numerics
 from landweave.models.predictor import TorchModel
 
 Measured = Callable[[TorchModel, int], float]
@@ -38,10 +42,11 @@ Measured = Callable[[TorchModel, int], float]
 class Turn:
     """One measured run: windows, its seconds, those of as many bare passes in a plain process and in a worker; stages.
 
-    Seconds of stages are summed over the worker's threads, each with what it waits: ``predict`` for the network that
+    Seconds of stages are summed over the workers' threads, each with what it waits: ``predict`` for the network that
     answers for the other thread. ``softmax``, part of it, is taken alone.
     """
 
+    pixels: int
     windows: int
     run_seconds: float
     bare_seconds: float
@@ -59,16 +64,19 @@ class Turn:
         return self.worker_seconds / self.run_seconds
 
 
-def measure(folder: Path, *, side: int, turns: int, encoder: str, window: int) -> list[Turn]:
+def measure(
+    folder: Path, *, side: int, block: int, turns: int, workers: int, network: dict[str, Any], compute: dict[str, Any]
+) -> list[Turn]:
     """Take turns of a whole run and of bare passes over the same number of windows."""
     write_tiles(folder / "tiles", side)
-    write_card(folder, encoder=encoder, window=window)
-    config = write_config(folder, side=side, block=side // 2, chunk=side // 8)
+    write_card(folder, **network)
+    config = write_config(folder, side=side, block=block, chunk=block // 4, workers=workers, compute=compute)
     model = assemble(config).job.model
-    with local_engine(workers=1, torch_threads=2) as engine:
-        # A first pass of either, before the clock runs: libraries are imported, and memory is there.
+    with local_engine(workers=workers, torch_threads=2) as engine:
+        # A first pass of each, before the clock runs: libraries are imported, and memory is there.
         _bare_seconds(model, 1)
-        _in_worker(engine.client, _bare_seconds, model, 1)
+        client = engine.client
+        client.gather([client.submit(_bare_seconds, model, 1, workers=[worker]) for worker in client.nthreads()])
         return [_told(_turn(config, model, engine, number)) for number in range(turns)]
 
 
@@ -90,6 +98,7 @@ def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) ->
     # Those that ran: the plan also counts windows that turn out to lie beyond the imagery.
     windows = int(api.open_map(config.path(config.output.store)).ledger.windows.sum())
     return Turn(
+        pixels=int(summary.pixels),
         windows=windows,
         run_seconds=seconds,
         bare_seconds=_bare_seconds(model, windows),
@@ -106,11 +115,11 @@ def _in_worker(client: Client, measured: Measured, model: TorchModel, windows: i
 def _bare_seconds(model: TorchModel, windows: int) -> float:
     """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
     asked = model.asked
-    layout = _layout(model)
-    network = load(asked.card, asked.window, model.weights, batch_size=asked.batch_size).to(memory_format=layout)
-    batch = {"AERIAL_RGBI": torch.randn(asked.batch_size, 4, asked.window, asked.window).to(memory_format=layout)}
+    place: dict[str, Any] = {"device": asked.device, "memory_format": _layout(model)}
+    network = load(asked.card, asked.window, model.weights, batch_size=asked.batch_size).to(**place)
+    batch = {"AERIAL_RGBI": torch.randn(asked.batch_size, 4, asked.window, asked.window).to(**place)}
     passes = -(-windows // (3 * asked.batch_size))
-    with torch.inference_mode(), torch_threads(asked.torch_threads):
+    with numerics(asked):
         network(batch)
         looks = [_timed(lambda: network(batch), passes) for _ in range(3)]
     return min(looks) / passes / asked.batch_size * windows
@@ -120,8 +129,9 @@ def _softmax_seconds(model: TorchModel, windows: int) -> float:
     """Seconds of ``windows`` windows from logits to probabilities: best of three."""
     asked = model.asked
     shape = (asked.batch_size, len(asked.card.legend(asked.task)), asked.window, asked.window)
-    logits = torch.randn(shape).to(memory_format=_layout(model))
-    with torch.inference_mode(), torch_threads(asked.torch_threads):
+    logits = torch.randn(shape).to(device=asked.device, memory_format=_layout(model))
+    with numerics(asked):
+        class_probabilities(logits)
         return min(_timed(lambda: class_probabilities(logits), 3) for _ in range(3)) / 3 / asked.batch_size * windows
 
 
@@ -130,24 +140,31 @@ def _layout(model: TorchModel) -> torch.memory_format:
 
 
 def _timed(call: Callable[[], object], times: int) -> float:
+    _wait_for_the_device()
     started = time.perf_counter()
     for _ in range(times):
         call()
+    _wait_for_the_device()
     return time.perf_counter() - started
+
+
+def _wait_for_the_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def report(turns: list[Turn]) -> str:
     """The turns as a table, with the median ratios."""
-    lines = [f"{'windows':>8} {'run s':>8} {'bare s':>8} {'ratio':>6} {'worker s':>9} {'ratio':>6}"]
+    lines = [f"{'windows':>8} {'Mpx/s':>8} {'run s':>8} {'bare s':>8} {'ratio':>6} {'worker s':>9} {'ratio':>6}"]
     lines += [
-        f"{t.windows:>8} {t.run_seconds:>8.1f} {t.bare_seconds:>8.1f} {t.ratio:>6.3f} {t.worker_seconds:>9.1f} "
-        f"{t.worker_ratio:>6.3f}"
+        f"{t.windows:>8} {t.pixels / t.run_seconds / 1e6:>8.2f} {t.run_seconds:>8.1f} {t.bare_seconds:>8.1f} "
+        f"{t.ratio:>6.3f} {t.worker_seconds:>9.1f} {t.worker_ratio:>6.3f}"
         for t in turns
     ]
     middle = sorted(turns, key=lambda turn: turn.worker_ratio)[len(turns) // 2]
     plain, inside = (statistics.median(getattr(turn, which) for turn in turns) for which in ("ratio", "worker_ratio"))
     lines.append(f"median ratio {plain:.3f} beside bare passes in a plain process, {inside:.3f} in the worker")
-    lines.append("milliseconds a window of the middle turn, two threads side by side (softmax alone):")
+    lines.append("milliseconds a window of the middle turn, summed over all threads (softmax alone):")
     for stage, seconds in middle.stages.items():
         lines.append(f"  {stage:<8} {1000 * seconds / middle.windows:>8.2f}")
     lines.append(f"  {'(bare)':<8} {1000 * middle.bare_seconds / middle.windows:>8.2f}")
@@ -160,11 +177,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
     # Blocks of five strides have 36 windows: whole batches, as nearly all are in blocks of the usual 7,680 pixels.
-    parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area; blocks have half of it")
+    parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area")
+    parser.add_argument("--block", type=int, help="pixels a side of a block; half of the area's")
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--encoder", default="resnet34")
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--bfloat16", action="store_true", help="autocast, on a GPU")
     asked = parser.parse_args()
-    settings = {"side": asked.side, "turns": asked.turns, "encoder": asked.encoder, "window": asked.window}
+    settings = {
+        "side": asked.side,
+        "block": asked.block or asked.side // 2,
+        "turns": asked.turns,
+        "workers": asked.workers,
+        "network": {"encoder": asked.encoder, "window": asked.window},
+        "compute": {"device": asked.device, "batch_size": asked.batch, "bfloat16": asked.bfloat16},
+    }
     with tempfile.TemporaryDirectory() as folder:
         print(report(measure(Path(folder), **settings)))
 
