@@ -1,4 +1,4 @@
-"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about seven minutes on two cores).
+"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about eight minutes on two cores).
 
 All use the same network, batch, memory layout and torch threads, and take turns, since machines are shared and noisy;
 the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run reads tiles, normalises, predicts,
@@ -7,7 +7,8 @@ a plain process, as anybody would call the network, and in the worker, whose C l
 batch: the first ratio tells what a user gains, the second what the run adds to the network.
 
 On a GPU ``--device cuda --bfloat16 --batch 16``; it is fast enough that reading and writing on the cores count, so name
-as many ``--workers`` as there are cores to feed it, and a ``--side`` with blocks for all of them.
+``--workers`` for half of the cores, and a ``--side`` with blocks for all of their threads. Bare passes are one
+process's then, beside a run of all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Measured = Callable[[TorchModel, int], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Turn:
-    """One measured run: windows, its seconds, those of as many bare passes in a plain process and in a worker; stages.
+    """One measured run: what it mapped, its seconds, those of as many bare passes in a plain process and in a worker.
 
     Seconds of stages are summed over the workers' threads, each with what it waits: ``predict`` for the network that
     answers for the other thread. ``softmax``, part of it, is taken alone.
@@ -76,7 +77,9 @@ def measure(
         # A first pass of each, before the clock runs: libraries are imported, and memory is there.
         _bare_seconds(model, 1)
         client = engine.client
-        client.gather([client.submit(_bare_seconds, model, 1, workers=[worker]) for worker in client.nthreads()])
+        client.gather(
+            [client.submit(_bare_seconds, model, 1, workers=[each], pure=False) for each in client.nthreads()]
+        )
         return [_told(_turn(config, model, engine, number)) for number in range(turns)]
 
 
@@ -121,7 +124,7 @@ def _bare_seconds(model: TorchModel, windows: int) -> float:
     passes = -(-windows // (3 * asked.batch_size))
     with numerics(asked):
         network(batch)
-        looks = [_timed(lambda: network(batch), passes) for _ in range(3)]
+        looks = [_timed(lambda: network(batch), passes, asked.device) for _ in range(3)]
     return min(looks) / passes / asked.batch_size * windows
 
 
@@ -132,25 +135,27 @@ def _softmax_seconds(model: TorchModel, windows: int) -> float:
     logits = torch.randn(shape).to(device=asked.device, memory_format=_layout(model))
     with numerics(asked):
         class_probabilities(logits)
-        return min(_timed(lambda: class_probabilities(logits), 3) for _ in range(3)) / 3 / asked.batch_size * windows
+        looks = [_timed(lambda: class_probabilities(logits), 3, asked.device) for _ in range(3)]
+    return min(looks) / 3 / asked.batch_size * windows
 
 
 def _layout(model: TorchModel) -> torch.memory_format:
     return torch.channels_last if model.asked.card.numerics.channels_last else torch.contiguous_format
 
 
-def _timed(call: Callable[[], object], times: int) -> float:
-    _wait_for_the_device()
+def _timed(call: Callable[[], object], times: int, device: str) -> float:
+    _wait(device)
     started = time.perf_counter()
     for _ in range(times):
         call()
-    _wait_for_the_device()
+    _wait(device)
     return time.perf_counter() - started
 
 
-def _wait_for_the_device() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _wait(device: str) -> None:
+    """Until a GPU has done what it was given."""
+    if torch.device(device).type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def report(turns: list[Turn]) -> str:

@@ -217,6 +217,7 @@ def test_a_device_of_other_machines_is_not_looked_for_here(small: Small) -> None
     model = run.job.model
     assert model.meaning["numerics"]["device"] == "cuda"
     assert run.memory.gpu > model.memory_bytes()
+    assert run.memory.model == 2 * small.weights.stat().st_size
     model.verify()
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no GPU here"):

@@ -63,13 +63,14 @@ def test_a_block_is_encoded_when_its_inputs_and_sums_are_gone() -> None:
 
 
 def test_sums_and_model_of_a_gpu_are_asked_of_its_own_memory() -> None:
-    sizes = {"inputs": [InputMemory(factor=1, bands=3, itemsize=1)], "bytes": 3 * GIB}
+    sizes = {"inputs": [InputMemory(factor=1, bands=3, itemsize=1)], "bytes": 3 * GIB, "loading": 70}
     here, there = memory(2048, **sizes), memory(2048, **sizes, on_gpu=True)
-    assert (here.gpu, there.gpu >= 3 * GIB + 2 * there.band) == (0, True)
-    assert there.thread == here.inputs + here.outputs
-    assert there.worker < here.worker - 3 * GIB
-    # Its context and its libraries take more than those of a CPU.
-    assert memory(0, window=1, on_gpu=True).worker > memory(0, window=1).worker + GIB
+    assert here.gpu == 0
+    assert there.gpu > 3 * GIB + 2 * here.band
+    assert (there.band, there.model) == (0, 70)
+    assert there.inputs == here.inputs + 4 * 512**2 * 4
+    # What CUDA holds of the machine's memory is more than the sums of a block, less than this model.
+    assert memory(2048).worker < there.worker < here.worker
 
 
 @pytest.mark.parametrize(("unit", "chunk", "factor", "step"), [(1, 512, 1, 512), (256, 512, 5, 2560), (8, 100, 1, 200)])

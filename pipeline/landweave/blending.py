@@ -101,7 +101,7 @@ STRIP_PIXELS = 2**16
 """Pixels that are divided and decided together: of all classes they stay in a core's cache."""
 
 DEVICE_STRIP_PIXELS = 2**20
-"""As many on a device, where each of a hundred small steps is a launch that takes as long for a tenth of them."""
+"""The same on a device, where each of some hundred steps is a launch: fewer, larger strips."""
 
 
 class Band:
@@ -152,7 +152,7 @@ class Band:
         rows
             Whole cells.
         probabilities
-            float32 ``(class, rows, width)``: a strip stays in a core's cache until it is decided.
+            float32 ``(class, rows, width)``: on a CPU a strip stays in a core's cache until it is decided.
         """
         if self._sums is None:
             self._top = stop

@@ -21,8 +21,8 @@ PROCESS_BYTES = 600 << 20
 a first block, once what it no longer needed was given back to the system."""
 
 GPU_PROCESS_BYTES = 1700 << 20
-"""The same of a worker that has opened a GPU: its context, cuDNN and the kernels loaded. Measured on an H200 with torch
-2.11 for CUDA 13."""
+"""The same of a worker that computes on a GPU, with what CUDA and cuDNN hold of the machine's memory: on an H200, with
+torch 2.11 for CUDA 13."""
 
 HEAP_SLACK = 1.25
 """Memory that a process holds over what is at work in it: freed pieces that wait for the next batch. Measured in
@@ -73,6 +73,8 @@ class ModelMemory:
     ----------
     bytes
         `landweave.ports.Model.memory_bytes`.
+    loading
+        Bytes of the machine's memory that loading takes before a GPU has it; counted where one runs it.
     window
         Base pixels a side.
     classes
@@ -87,33 +89,39 @@ class ModelMemory:
     window: int
     classes: int
     batch: int
+    loading: int = 0
     on_gpu: bool = False
 
     def band(self, block: int) -> int:
         """Weighted sums of the rows that windows can still touch, answers, and the strip being decided; in bytes."""
         sums = min(self.window, block) * block
+        answers = self.batch + self.on_gpu  # added plane by plane, or, on a GPU, a weighted window at a time
         strip = DEVICE_STRIP_PIXELS if self.on_gpu else STRIP_PIXELS
-        return 4 * self.classes * (sums + self.batch * self.window**2 + STRIP_COPIES * strip)
+        return 4 * self.classes * (sums + answers * self.window**2 + STRIP_COPIES * strip)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMemory:
-    """Bytes of one block at work.
+    """Bytes of one block at work, of the machine's memory but for `gpu`.
 
     Attributes
     ----------
     inputs
-        Every input over the block and its halo.
+        Every input over the block and its halo; for a GPU also a batch of windows cut from it.
     band
         Weighted sums of the rows that windows can still touch, the answers being added, and the strip being decided.
     outputs
         The block's arrays.
     model
-        The model and one batch; once a worker.
+        The model and one batch, or what loading takes before a GPU has it; once a worker.
     files
         What is kept of open files; once a worker.
-    on_gpu
-        Whether the sums and the model lie in the memory of a GPU.
+    process
+        A worker that has nothing in hand.
+    gpu
+        What a worker takes of its GPU's memory; 0 without one. An estimate that is told, never checked. Measured for
+        U-Net ResNet-34 in bfloat16, batches of 16 and blocks of 3840 pixels: 4.2 GiB with the context, where this says
+        4.5. In float32 cuDNN's working space is larger: a batch took a third more than is counted.
     """
 
     inputs: int
@@ -121,32 +129,23 @@ class BlockMemory:
     outputs: int
     model: int
     files: int = 0
-    on_gpu: bool = False
+    process: int = PROCESS_BYTES
+    gpu: int = 0
 
     @property
     def thread(self) -> int:
         """What a thread holds: inputs, sums and arrays, or, once these are let go, the arrays being encoded."""
-        sums = 0 if self.on_gpu else self.band
-        return max(self.inputs + sums + self.outputs, int(ENCODE_FACTOR * self.outputs))
+        return max(self.inputs + self.band + self.outputs, int(ENCODE_FACTOR * self.outputs))
 
     @property
     def work(self) -> int:
         """What two threads take beyond the process itself."""
-        model = 0 if self.on_gpu else self.model
-        return int(HEAP_SLACK * (THREADS_A_WORKER * self.thread + model + self.files))
+        return int(HEAP_SLACK * (THREADS_A_WORKER * self.thread + self.model + self.files))
 
     @property
     def worker(self) -> int:
         """What a worker with two threads needs, its interpreter and libraries included."""
-        return (GPU_PROCESS_BYTES if self.on_gpu else PROCESS_BYTES) + self.work
-
-    @property
-    def gpu(self) -> int:
-        """What a worker takes of its GPU's memory; 0 without one.
-
-        Measured for U-Net ResNet-34 in bfloat16, batches of 16 and blocks of 3840 pixels: 4.2 GiB, where this says 4.4.
-        """
-        return int(HEAP_SLACK * (THREADS_A_WORKER * self.band + self.model)) if self.on_gpu else 0
+        return self.process + self.work
 
 
 def block_memory(*, block: int, inputs: Sequence[InputMemory], model: ModelMemory, output_bytes: float) -> BlockMemory:
@@ -164,12 +163,18 @@ def block_memory(*, block: int, inputs: Sequence[InputMemory], model: ModelMemor
         Bytes a base pixel of all output arrays together.
     """
     halo = model.window - 1
+    read = sum(item.bytes(block + 2 * halo) for item in inputs)
+    band, outputs = model.band(block), int(block**2 * output_bytes)
+    if not model.on_gpu:
+        return BlockMemory(inputs=int(read), band=band, outputs=outputs, model=model.bytes)
+    cut = model.batch * sum(item.bytes(model.window) for item in inputs)
     return BlockMemory(
-        inputs=int(sum(item.bytes(block + 2 * halo) for item in inputs)),
-        band=model.band(block),
-        outputs=int(block**2 * output_bytes),
-        model=model.bytes,
-        on_gpu=model.on_gpu,
+        inputs=int(read + cut),
+        band=0,
+        outputs=outputs,
+        model=model.loading,
+        process=GPU_PROCESS_BYTES,
+        gpu=int(HEAP_SLACK * (THREADS_A_WORKER * band + model.bytes)),
     )
 
 

@@ -182,6 +182,12 @@ def test_output_pixels_are_counted_at_their_own_size() -> None:
     assert planned(job(factor=4)).block_px == 16
 
 
+def test_a_gpu_is_told_beside_the_memory_of_its_worker() -> None:
+    plan = planned(job())
+    assert "of a GPU" not in str(plan)
+    assert "; 1.50 GiB of a GPU" in str(replace(plan, memory=replace(MEMORY, gpu=3 * GIB // 2)))
+
+
 def test_it_can_be_read() -> None:
     plan = planned(job())
     text, html = str(plan), plan._repr_html_()

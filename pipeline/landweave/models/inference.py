@@ -160,7 +160,10 @@ def torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def numerics(asked: Answering) -> Iterator[None]:
-    """Everything that decides the bits of a pass, set for the calling thread and put back after."""
+    """What decides the bits of a pass, set and put back after: cuDNN's part for the whole process, the rest a thread's.
+
+    Matrix products of a GPU are in full float32 by torch's own default.
+    """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(torch_threads(asked.torch_threads))

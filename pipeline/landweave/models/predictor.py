@@ -78,6 +78,11 @@ class TorchModel:
         return torch.device(self.asked.device).type == "cuda"
 
     @property
+    def loading_bytes(self) -> int:
+        """What loading takes: the network, and beside it the tensors of the file."""
+        return 2 * self.weights.stat().st_size
+
+    @property
     def meaning(self) -> Mapping[str, Any]:
         """What the fingerprint holds of the model; plain JSON values."""
         asked = self.asked
@@ -106,7 +111,7 @@ class TorchModel:
         if isinstance(asked.card.builder, ExportedBuilder):
             # A program cannot run without values: its file is its weights, its logits tell the scale of the rest.
             logits = 4 * asked.batch_size * len(asked.card.legend(asked.task)) * asked.window**2
-            return 2 * self.weights.stat().st_size + 4 * logits
+            return self.loading_bytes + 4 * logits
         with torch.device("meta"):
             # Some encoders make their first layer anew, on the CPU, where the bands are not three.
             network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)

@@ -88,7 +88,7 @@ class MapPlan:
         return ", ".join(map(str, named[:NAMED])) + (", …" if len(named) > NAMED else "")
 
     def _memory(self) -> str:
-        gpu = f"; {self.memory.gpu / GIB:.2f} GiB of a GPU" if self.memory.on_gpu else ""
+        gpu = f"; {self.memory.gpu / GIB:.2f} GiB of a GPU" if self.memory.gpu else ""
         return f"{self.memory.worker / GIB:.2f} GiB, its libraries included{gpu}"
 
     def _formats(self) -> str:
