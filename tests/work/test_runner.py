@@ -22,6 +22,7 @@ from tests.block_jobs import (
     NpyLedgerStore,
     SquareJob,
     grid_of,
+    hear_interrupts,
     run_squares,
     start_driver,
     wait_until,
@@ -193,6 +194,7 @@ def test_an_interrupt_that_python_swallows_ends_the_run_all_the_same(tmp_path, w
             if index == where:
                 Unlucky()
 
+    hear_interrupts()
     job, before = SquareJob(folder=tmp_path), signal.getsignal(signal.SIGINT)
     store, ledger = NpyLedgerStore(tmp_path / "ledger", SHAPE), Ledger(SHAPE, ("squares",))
     with pytest.raises(KeyboardInterrupt):
