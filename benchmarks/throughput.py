@@ -32,7 +32,7 @@ from landweave.config import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.models.builders import load
-from landweave.models.inference import class_probabilities, numerics
+from landweave.models.inference import Answering, class_probabilities, numerics
 from landweave.models.predictor import TorchModel
 
 Measured = Callable[[TorchModel, int], float]
@@ -124,7 +124,7 @@ def _bare_seconds(model: TorchModel, windows: int) -> float:
     passes = -(-windows // (3 * asked.batch_size))
     with numerics(asked):
         network(batch)
-        looks = [_timed(lambda: network(batch), passes, asked.device) for _ in range(3)]
+        looks = [_timed(lambda: network(batch), passes, asked) for _ in range(3)]
     return min(looks) / passes / asked.batch_size * windows
 
 
@@ -135,7 +135,7 @@ def _softmax_seconds(model: TorchModel, windows: int) -> float:
     logits = torch.randn(shape).to(device=asked.device, memory_format=_layout(model))
     with numerics(asked):
         class_probabilities(logits)
-        looks = [_timed(lambda: class_probabilities(logits), 3, asked.device) for _ in range(3)]
+        looks = [_timed(lambda: class_probabilities(logits), 3, asked) for _ in range(3)]
     return min(looks) / 3 / asked.batch_size * windows
 
 
@@ -143,19 +143,19 @@ def _layout(model: TorchModel) -> torch.memory_format:
     return torch.channels_last if model.asked.card.numerics.channels_last else torch.contiguous_format
 
 
-def _timed(call: Callable[[], object], times: int, device: str) -> float:
-    _wait(device)
+def _timed(call: Callable[[], object], times: int, asked: Answering) -> float:
+    _wait(asked)
     started = time.perf_counter()
     for _ in range(times):
         call()
-    _wait(device)
+    _wait(asked)
     return time.perf_counter() - started
 
 
-def _wait(device: str) -> None:
+def _wait(asked: Answering) -> None:
     """Until a GPU has done what it was given."""
-    if torch.device(device).type == "cuda":
-        torch.cuda.synchronize(device)
+    if asked.on_gpu:
+        torch.cuda.synchronize(asked.device)
 
 
 def report(turns: list[Turn]) -> str:

@@ -225,7 +225,7 @@ class _Assembly:
                 classes=len(legend),
                 batch=self.model.batch_size,
                 loading=self.model.loading_bytes,
-                on_gpu=self.model.on_gpu,
+                on_gpu=self.model.asked.on_gpu,
             ),
             output_bytes=bytes_a_pixel / self.factor**2,
         )

@@ -26,8 +26,8 @@ torch 2.11 for CUDA 13."""
 
 HEAP_SLACK = 1.25
 """Memory that a process holds over what is at work in it: freed pieces that wait for the next batch. Measured in
-batches of four: 1.26 for U-Net ResNet-34 in windows of 512 pixels over 16 blocks; for ResNet-18 in windows of 256
-1.10 over 16 and 1.27 over 256."""
+batches of four: 1.26 for U-Net ResNet-34 in windows of 512 pixels over 16 blocks; 1.16 to 1.28 for ResNet-18 in windows
+of 256 over 256."""
 
 STRIP_COPIES = 3
 """A strip divided, without its untrained classes, and coarsened."""

@@ -51,6 +51,11 @@ class Answering:
     bfloat16: bool = False
     dates: int = 1
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the device is a GPU."""
+        return torch.device(self.device).type == "cuda"
+
 
 class TorchPredictor:
     """A network that answers; one thread at a time calls it.
@@ -167,7 +172,7 @@ def numerics(asked: Answering) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
         stack.enter_context(torch_threads(asked.torch_threads))
-        if torch.device(asked.device).type == "cuda":
+        if asked.on_gpu:
             # Convolutions by a fixed choice of algorithm, in full float32: TF32 keeps three decimals only.
             # `flags` switches cuDNN off unless it is told not to.
             flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)

@@ -73,11 +73,6 @@ class TorchModel:
         return self.asked.torch_threads
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether a GPU runs it."""
-        return torch.device(self.asked.device).type == "cuda"
-
-    @property
     def loading_bytes(self) -> int:
         """What loading takes: the network, and beside it the tensors of the file."""
         return 2 * self.weights.stat().st_size
