@@ -36,16 +36,16 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from landweave.aligning import AlignPart, align_cube
-from landweave.budget import THREADS_A_WORKER
-from landweave.engine.heap import KEEPING_MEMORY
+from landweave.aligning import AlignGroup, align_cube
+from landweave.aligning.job import tile_memory
+from landweave.core.budget import THREADS_A_WORKER
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks
 from landweave.engine.inline import InlineEngine
-from landweave.grid import Grid
-from landweave.lattice import Blocks
+from landweave.engine.malloc import MALLOC_ENVIRONMENT
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from landweave.steps.align import tile_memory
-from landweave.store.cube_layout import CODEC
+from landweave.store.cubes.layout import CODEC
 from landweave.store.objects import Target
 
 BANDS = {"B2": 10, "B3": 10, "B4": 10, "B8": 10, "B5": 20, "B6": 20, "B7": 20, "B8A": 20, "B11": 20, "B12": 20}
@@ -192,7 +192,7 @@ def read_ours(task: Task) -> None:
 
 def cube_ours(task: Task) -> None:
     """A cube of one time shard."""
-    part = AlignPart(
+    part = AlignGroup(
         modality="SENTINEL2_TS",
         source=_series(task),
         grid=task.grid,
@@ -274,7 +274,7 @@ def _peak_bytes() -> int:
 def _in_process(work: str, task: Task) -> Cost:
     settings = [str(value) for value in (task.folder, task.side, task.dates, task.tile)]
     command = [sys.executable, __file__, "--work", work, "--task", *settings]
-    environment = {**os.environ, **KEEPING_MEMORY}
+    environment = {**os.environ, **MALLOC_ENVIRONMENT}
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment)
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 

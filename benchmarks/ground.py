@@ -15,9 +15,9 @@ import yaml
 from affine import Affine
 from safetensors.torch import save_file
 
-from landweave.config import Config, load_config
-from landweave.models.builders import build, core
-from landweave.models.registry import find_card
+from landweave.config.schema import Config, load_config
+from landweave.models.cards.registry import find_card
+from landweave.models.factory import build, core
 
 BANDS = ("R", "G", "B", "NIR")
 ORIGIN = (700416.0, 6598656.0)
@@ -58,7 +58,7 @@ def write_card(folder: Path, *, encoder: str, window: int) -> None:
     content = {
         "name": "benchmark",
         "title": f"U-Net with {encoder}, random weights",
-        "builder": {"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": encoder}},
+        "architecture": {"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": encoder}},
         "inputs": {"AERIAL_RGBI": {"pixel": PIXEL, "bands": {band: normal for band in BANDS}}},
         "window": {"size": window, "overlap": window // 4, "multiple": 32},
         "numerics": NUMERICS,

@@ -22,13 +22,13 @@ from pathlib import Path
 import psutil
 from ground import write_card, write_config, write_tiles
 
-from landweave.assembly import MapRun, assemble
-from landweave.budget import GIB
+from landweave.core.budget import GIB
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
-from landweave.engine.heap import give_back
-from landweave.mapping import prepare_output
-from landweave.work.runner import Attempted
+from landweave.engine.malloc import trim
+from landweave.jobs.runner import Attempted
+from landweave.mapping.run import MapSetup, prepare_output
+from landweave.setup.map_setup import set_up_map
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def _told(peak: Peak) -> Peak:
 
 
 def _peak(folder: Path, side: int, block: int, *, turns: int) -> Peak:
-    made = assemble(write_config(folder, side=side * block, block=block, chunk=block // 4))
+    made = set_up_map(write_config(folder, side=side * block, block=block, chunk=block // 4))
     with local_engine(workers=1, torch_threads=2) as engine:
         (pid,) = engine.client.run(_settle_and_tell).values()
         prepare_output(made)
@@ -97,11 +97,11 @@ def _peak(folder: Path, side: int, block: int, *, turns: int) -> Peak:
 def _settle_and_tell() -> int:
     """Give freed memory back to the system; the process's number."""
     gc.collect()
-    give_back()
+    trim()
     return os.getpid()
 
 
-def _run(made: MapRun, engine: DaskEngine, *, side: int) -> None:
+def _run(made: MapSetup, engine: DaskEngine, *, side: int) -> None:
     blocks = [(row, column) for row in range(side) for column in range(side)]
     for _, result in engine.run(Attempted(made.job), blocks):
         if result.reason:

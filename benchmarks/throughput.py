@@ -27,13 +27,13 @@ from distributed import Client
 from ground import write_card, write_config, write_tiles
 
 from landweave import api
-from landweave.assembly import assemble
-from landweave.config import Config
+from landweave.config.schema import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
-from landweave.models.builders import load
+from landweave.models.factory import load
 from landweave.models.inference import Answering, class_probabilities, numerics
 from landweave.models.predictor import TorchModel
+from landweave.setup.map_setup import set_up_map
 
 Measured = Callable[[TorchModel, int], float]
 """Seconds that something takes for so many windows."""
@@ -72,7 +72,7 @@ def measure(
     write_tiles(folder / "tiles", side)
     write_card(folder, **network)
     config = write_config(folder, side=side, block=block, chunk=block // 4, workers=workers, compute=compute)
-    model = assemble(config).job.model
+    model = set_up_map(config).job.model
     with local_engine(workers=workers, torch_threads=2) as engine:
         # A first pass of each, before the clock runs: libraries are imported, and memory is there.
         _bare_seconds(model, 1)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
+from landweave.core.errors import OutputError, PredictError, ReadError
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import LEDGER_CHUNK, BlockFunction, BlockResult, BlockState, WrittenObject
 from landweave.engine.inline import InlineEngine
-from landweave.errors import OutputError, PredictError, ReadError
-from landweave.lattice import BlockIndex
-from landweave.ports import LEDGER_CHUNK, BlockFunction, BlockResult, State, WrittenObject
-from landweave.work.lease import hold
-from landweave.work.ledger import Ledger
-from landweave.work.progress import SilentProgress
-from landweave.work.runner import Summary, run_blocks
+from landweave.jobs.lease import hold
+from landweave.jobs.ledger import Ledger
+from landweave.jobs.progress import SilentProgress
+from landweave.jobs.runner import Summary, run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class SquareJob:
         _write(self.folder / "out", f"{index[0]}-{index[1]}", content)
         written = WrittenObject(array="squares", size=len(content), checksum=int(numbers.sum()))
         return BlockResult(
-            state=State.DONE,
+            state=BlockState.DONE,
             objects=(written,),
             inputs=7,
             seconds={"total": time.perf_counter() - started},

@@ -14,14 +14,14 @@ import shapely
 
 import landweave
 from landweave import api
+from landweave.core.errors import InputError, OutputError
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
-from landweave.errors import InputError, OutputError
-from landweave.lattice import BlockIndex
-from landweave.ports import BlockResult, State
-from landweave.work.lease import hold
-from landweave.work.plan import Task
-from landweave.work.progress import SilentProgress
+from landweave.jobs.lease import hold
+from landweave.jobs.plan import BlockAction
+from landweave.jobs.progress import SilentProgress
 from tests.helpers.commands import shards
 from tests.helpers.small import Small
 
@@ -70,7 +70,7 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     assert (heard.total, heard.engine, len(heard.ended)) == (12, "inline", 12)
     assert (summary.exit_code, summary.complete, summary.ran) == (0, True, 12)
     assert summary.pixels == 300 * 430
-    assert set(summary.stage_seconds) >= {"read", "predict", "blend", "decide", "write", "total"}
+    assert set(summary.stage_seconds) >= {"read", "predict", "blend", "argmax", "write", "total"}
     found = api.open_map(small.store)
     assert found.done == 1
     assert not list(small.folder.rglob("*lease*"))
@@ -78,7 +78,7 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     provenance = found.attrs
     assert provenance["model"]["card"] == "small" or provenance["model"]["weights"]
     assert set(provenance["libraries"]) >= {"torch", "rasterio", "zarr"}
-    assert str(small.folder) not in str(provenance["meaning"])
+    assert str(small.folder) not in str(provenance["fingerprint_fields"])
 
 
 def test_several_runs_share_the_workers_of_one_engine(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_run_that_broke_off_goes_on(small: Small) -> None:
     with pytest.raises(OutputError, match="went away"):
         api.run(config, engine=Tired())
     half = api.status(small.store)
-    assert (half.counts[State.DONE], half.counts[State.PENDING], half.complete) == (5, 7, False)
+    assert (half.counts[BlockState.DONE], half.counts[BlockState.PENDING], half.complete) == (5, 7, False)
     assert api.open_map(small.store).done == pytest.approx(5 / 12)
     assert len(api.plan(config).blocks.todo) == 7
     heard = Heard()
@@ -143,15 +143,15 @@ def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
     corner = shapely.Polygon([(x0 + 1, y1 - 1), (x0 + 55, y1 - 1), (x0 + 1, y1 - 40)])
     geopandas.GeoDataFrame({"code": ["30"]}, geometry=[corner], crs=2154).to_file(small.folder / "area.gpkg")
     config = small.loaded(area={"file": "area.gpkg", "where": "code = '30'"})
-    outside = api.plan(config).blocks.count(Task.OUTSIDE)
+    outside = api.plan(config).blocks.count(BlockAction.OUTSIDE)
     assert outside > 0
     summary = api.run(config)
     assert summary.exit_code == 0
-    assert summary.counts[State.OUTSIDE] == outside
+    assert summary.counts[BlockState.OUTSIDE] == outside
     found = api.open_map(small.store)
     assert found.done == 1
     states = found.ledger["state"].values
-    assert ((states == State.OUTSIDE).sum(), (states == State.DONE).sum() > 0) == (outside, True)
+    assert ((states == BlockState.OUTSIDE).sum(), (states == BlockState.DONE).sum() > 0) == (outside, True)
     grid = found.grid
     inside = shapely.contains_xy(corner, *np.meshgrid(grid.x, grid.y))
     np.testing.assert_array_equal(found.dataset["landcover"].values != 255, inside)

@@ -9,9 +9,9 @@ import pytest
 import typer.main
 import yaml
 
-from landweave.cli import app
-from landweave.config import CubeConfig, MosaicInput, load_cube_config, parse_config
-from landweave.models.registry import find_card
+from landweave.cli.main import app
+from landweave.config.schema import CubeConfig, MosaicInput, load_cube_config, parse_config
+from landweave.models.cards.registry import find_card
 from tests.helpers.commands import ROOT
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]

@@ -93,7 +93,7 @@ def imported() -> set[str]:
                 names |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 names.add((node.module or "").split(".")[0])
-    return names - sys.stdlib_module_names - {"landweave"}
+    return names - sys.stdlib_module_names - {"landweave", "landweave_demo"}
 
 
 def test_every_dependency_is_used_and_every_import_declared() -> None:

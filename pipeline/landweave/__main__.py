@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from landweave.errors import INTERRUPTED
+from landweave.core.errors import INTERRUPTED
 
 
 def main() -> None:
-    """The command; see `landweave.cli`."""
+    """The command; see `landweave.cli.main`."""
     try:
-        from landweave.cli import main as command  # here, inside: worker processes load this file and no more
+        from landweave.cli.main import main as command  # here, inside: worker processes load this file and no more
 
         command()
     except KeyboardInterrupt:

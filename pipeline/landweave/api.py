@@ -10,36 +10,38 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
-from landweave.aligning import Aligned, CubeStatus, align_cube, cube_status, plan_align
-from landweave.assembly import EngineSettings, MapRun, assemble, engine_settings
-from landweave.budget import GIB
-from landweave.config import Config, CubeConfig, load_config, load_cube_config, parse_config
+from landweave.aligning import AlignResult, CubeStatus, align_cube, cube_status, plan_align
+from landweave.aligning.plan import AlignPlan
+from landweave.config.schema import Config, CubeConfig, load_config, load_cube_config, parse_config
+from landweave.core.budget import GIB
+from landweave.core.errors import BudgetError, ConfigError, OutputError
+from landweave.core.protocols import BlockState, Engine
+from landweave.core.tables import as_html, as_text
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
-from landweave.errors import BudgetError, ConfigError, OutputError
+from landweave.engine.settings import EngineSettings
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
-from landweave.lazy import predict
-from landweave.mapping import fill_map, find_ledger, is_whole
-from landweave.ports import Engine, State
-from landweave.satellites import DIRECT_OPENS
-from landweave.steps.align_plan import AlignPlan
-from landweave.steps.map_plan import MapPlan, plan_map
-from landweave.store.cube_template import FORMAT as CUBE_FORMAT
-from landweave.store.cube_views import open_cube
-from landweave.store.cubes import open_cube_store
-from landweave.store.ledgers import ZarrLedger
-from landweave.store.maps import read_attributes
+from landweave.jobs.lease import LEASE, hold
+from landweave.jobs.ledger import Failure, Ledger
+from landweave.jobs.plan import BlockActionGrid, plan_block_actions
+from landweave.jobs.progress import Progress, SilentProgress
+from landweave.jobs.runner import Summary, begun
+from landweave.mapping.lazy import lazy_map
+from landweave.mapping.plan import MapPlan, plan_map
+from landweave.mapping.run import MapSetup, fill_map, find_ledger, is_whole
+from landweave.setup.cube_selection import config_of_cube
+from landweave.setup.cube_setup import open_scenes, set_up_cube
+from landweave.setup.map_setup import engine_settings, set_up_map
+from landweave.setup.series_inputs import DIRECT_OPENS
+from landweave.store.cubes.store import open_cube_store
+from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
+from landweave.store.cubes.views import open_cube
+from landweave.store.ledger_store import ZarrLedger
+from landweave.store.maps.store import read_attributes
+from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.store.views import open_map
-from landweave.tables import as_html, as_text
-from landweave.weaving import open_scenes, weave
-from landweave.work.lease import LEASE, hold
-from landweave.work.ledger import Failure, Ledger
-from landweave.work.plan import BlockPlan, plan_blocks
-from landweave.work.progress import Progress, SilentProgress
-from landweave.work.runner import Summary, begun
 
 __all__ = [
     "Check",
@@ -73,7 +75,7 @@ TERMINATE_SHARE = 0.95
 class Check:
     """What a configuration comes to, before any price: `run` holds everything resolved."""
 
-    run: MapRun
+    run: MapSetup
 
     @property
     def rows(self) -> list[tuple[str, str]]:
@@ -83,7 +85,7 @@ class Check:
         described = [(name, _told(item.source.describe())) for name, item in made.job.inputs.items()]
         return [
             ("model", f"{made.card.name}: {made.card.title}"),
-            ("weights", str(made.job.model.meaning["weights"])),
+            ("weights", str(made.job.model.fingerprint_fields["weights"])),
             ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
             ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {made.job.blending.blend}"),
             ("blocks", f"{len(made.job.blocks):,} of {made.template.blocks.size:,} px"),
@@ -116,10 +118,10 @@ def check(config: Config) -> Check:
     LandweaveError
         With the reason and what to do.
     """
-    made = assemble(config)
+    made = set_up_map(config)
     made.job.model.verify()
     made.target.check_writable()
-    _check_files(made.config)
+    _check_files(config)
     find_ledger(made)
     return Check(run=made)
 
@@ -144,9 +146,9 @@ def plan(config: Config, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose scenes changed since they were done are run again.
     """
-    made = assemble(config)
+    made = set_up_map(config)
     found = _plan(made, _blocks(made, find_ledger(made), stale))
-    return replace(found, notes=(*found.notes, *_opens_note(made)))
+    return replace(found, notes=(*found.notes, *_opens_note(made, config)))
 
 
 def run(
@@ -180,8 +182,9 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
-    made = check(_on(config, engine)).run
-    _refuse_many_opens(made)
+    config = _on(config, engine)
+    made = check(config).run
+    _refuse_many_opens(made, config)
     progress = progress or SilentProgress()
     with hold(*made.target.beside(LEASE)) as lease, ExitStack() as workers:
         blocks = _blocks(made, find_ledger(made), stale)
@@ -191,8 +194,50 @@ def run(
         with begun():
             summary = fill_map(made, blocks, chosen, progress, lease)
     with begun():
-        _write_files(made)
+        _write_files(made, config)
     return summary
+
+
+def predict(
+    what: Config | xr.DataTree | str | Path,
+    card: str | None = None,
+    *,
+    weights: str | Path | None = None,
+    year: int | None = None,
+) -> xr.Dataset:
+    """The map of a configuration, or of a cube by a model, as a lazy dataset; nothing runs yet.
+
+    The values are those that `landweave.run` writes.
+
+    Slicing and then loading computes the windows that touch the slice, in this process. A few answers are kept.
+
+    Parameters
+    ----------
+    what
+        A configuration from `landweave.load_config` (its output need not be writable, its engine is not used), or a
+        cube: from `landweave.open_cube`, a path or a URL. Of a tree the modalities, the days and the ground that it
+        still has are mapped, with what windows reach beyond that ground.
+    card
+        Of the model, for a cube: a name of ``landweave models list``, or a card's file.
+    weights
+        Of the model, where its card does not name them.
+    year
+        Civil year of the cube's dates that the model is given.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``landcover``, ``confidence`` (probability x 250) and ``probability`` as configured, uint8, 255 = nodata,
+        dims ``(y, x)`` or ``(class, y, x)``, with pixel-centre coordinates, CRS and transform.
+
+    Raises
+    ------
+    BudgetError
+        When more than a gigapixel is loaded at once.
+    """
+    if not isinstance(what, Config):
+        what = config_of_cube(what, card, weights=weights, year=year)
+    return lazy_map(set_up_map(what))
 
 
 def stack(config: CubeConfig, modality: str) -> xr.DataArray:
@@ -229,13 +274,13 @@ def align_plan(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
     stale
         Whether tiles of mosaics whose scenes changed since they were aligned are aligned again.
     """
-    made = weave(config)
+    made = set_up_cube(config)
     return replace(plan_align(made.target, made.parts, area=made.area, stale=stale), notes=made.notes)
 
 
 def align(
     config: CubeConfig, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
-) -> Aligned:
+) -> AlignResult:
     """Bring what is new of the configuration's series onto the grid, into its cube.
 
     Tiles of mosaics whose scenes changed since are aligned again where ``stale`` says so. Everything else is as for
@@ -243,7 +288,7 @@ def align(
     written.
     """
     config = _on(config, engine)
-    made, settings = weave(config), engine_settings(config.engine, ALIGN_THREADS)
+    made, settings = set_up_cube(config), engine_settings(config.engine, ALIGN_THREADS)
     made.target.check_writable()
     price = plan_align(made.target, made.parts, area=made.area, stale=stale)
     if config.cube and price.todo and price.memory > settings.worker_bytes:
@@ -259,27 +304,27 @@ def align(
     return replace(done, plan=replace(done.plan, notes=made.notes))
 
 
-def _refuse_many_opens(made: MapRun) -> None:
+def _refuse_many_opens(made: MapSetup, config: Config) -> None:
     """Refuse to read series straight from a catalog where that opens more files than is sensible."""
     opens = made.direct_opens()
-    if _aligned_first(made, opens):
+    if _aligned_first(config, opens):
         raise ConfigError(
             f"{', '.join(made.straight)}: not in a cube yet. Read straight from the catalog a run would open files "
             f"{opens:,} times ({DIRECT_OPENS:,} are let pass where no cube is named). Run `landweave align` first, "
-            + ("which fills the cube." if made.config.cube else "with cube: {store: cube.zarr} in the configuration.")
+            + ("which fills the cube." if config.cube else "with cube: {store: cube.zarr} in the configuration.")
         )
 
 
-def _opens_note(made: MapRun) -> list[str]:
+def _opens_note(made: MapSetup, config: Config) -> list[str]:
     """For the plan, what reading series straight from a catalog comes to."""
     opens = made.direct_opens()
-    advice = ": run `landweave align` first" if _aligned_first(made, opens) else ""
+    advice = ": run `landweave align` first" if _aligned_first(config, opens) else ""
     told = f"{', '.join(made.straight)}: read straight from the catalog, opening files {opens:,} times{advice}"
     return [told] if opens else []
 
 
-def _aligned_first(made: MapRun, opens: int) -> bool:
-    return opens > (0 if made.config.cube else DIRECT_OPENS)
+def _aligned_first(config: Config, opens: int) -> bool:
+    return opens > (0 if config.cube else DIRECT_OPENS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +339,7 @@ class Status:
         Blocks that failed, with the reason of each.
     """
 
-    counts: dict[State, int]
+    counts: dict[BlockState, int]
     failures: tuple[Failure, ...]
 
     @property
@@ -308,17 +353,17 @@ class Status:
         return "\n".join([*lines, *map(str, self.failures)])
 
 
-def status(where: str | Path, **options: Any) -> Status | CubeStatus:
+def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Status | CubeStatus:
     """How far the map or cube at ``where`` is, and which blocks failed and why.
 
     Parameters
     ----------
     where
         Path or URL of the store.
-    options
+    storage_options
         Of the object store.
     """
-    target = Target.parse(where, **options)
+    target = Target.parse(where, storage_options)
     if (read_attributes(target) or {}).get("format") == CUBE_FORMAT:
         return cube_status(open_cube_store(target))
     found = open_map(target)
@@ -326,8 +371,8 @@ def status(where: str | Path, **options: Any) -> Status | CubeStatus:
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 
-def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
-    return plan_blocks(
+def _blocks(made: MapSetup, ledger: Ledger, stale: bool) -> BlockActionGrid:
+    return plan_block_actions(
         made.job.blocks,
         ledger,
         outside=made.job.outside,
@@ -336,7 +381,7 @@ def _blocks(made: MapRun, ledger: Ledger, stale: bool) -> BlockPlan:
     )
 
 
-def _plan(made: MapRun, blocks: BlockPlan) -> MapPlan:
+def _plan(made: MapSetup, blocks: BlockActionGrid) -> MapPlan:
     return plan_map(made.job, blocks, memory=made.memory, notes=made.notes)
 
 
@@ -383,8 +428,8 @@ def _engine(settings: EngineSettings, torch_threads: int | None, given: Engine |
             yield engine
 
 
-def _write_files(made: MapRun) -> None:
-    output, config = made.config.output, made.config
+def _write_files(made: MapSetup, config: Config) -> None:
+    output = config.output
     if output.cog or output.picture:
         found = open_map(made.target)
         if output.cog:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from landweave.demo import lessons, train
-from landweave.demo.scene import make_scene
-from landweave.models.card import ModelCard
+from landweave.models.cards.card import ModelCard
+from landweave_demo import lessons, train
+from landweave_demo.scene import make_scene
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from landweave.demo.files import (
+from landweave_demo.files import (
     COLORS,
     LEFT_PX,
     STRIDE_PX,
@@ -17,7 +17,7 @@ from landweave.demo.files import (
     scene_transform,
     write_scene,
 )
-from landweave.demo.scene import Scene, make_scene
+from landweave_demo.scene import Scene, make_scene
 
 HEIGHT, WIDTH = 1100, 1240
 
@@ -68,7 +68,7 @@ def test_infrared_is_lossless_and_its_collar_exactly_0(scene: Scene, files: Scen
 
 def test_the_jpeg_stays_close_and_its_collar_near_0(scene: Scene, files: SceneFiles) -> None:
     mask = department(HEIGHT, WIDTH)
-    collar = []
+    nodata_border = []
     for path in files.rvb:
         with rasterio.open(path) as file:
             here = place_of(file)
@@ -77,8 +77,8 @@ def test_the_jpeg_stays_close_and_its_collar_near_0(scene: Scene, files: SceneFi
         known = mask[here]
         difference = np.abs(values.astype(int) - scene.rgbi[:3, *here])[:, known]
         assert difference.mean() < 6
-        collar.append(values[:, ~known].ravel())
-    black = np.concatenate(collar)
+        nodata_border.append(values[:, ~known].ravel())
+    black = np.concatenate(nodata_border)
     assert (black == 0).mean() > 0.5
     assert 0 < black.max() < 80
 

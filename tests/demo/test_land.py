@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from landweave.demo.frame import PIXEL_M, Frame, generator, spline_noise, spread
-from landweave.demo.palette import MEADOW, TILES, Palette
-from landweave.demo.parcels import Border, cut_land, lay_out
-from landweave.demo.relief import SUN_ELEVATION, cast_shadow, dig, shade, sun_direction
+from landweave_demo.frame import PIXEL_M, Frame, generator, spline_noise, spread
+from landweave_demo.palette import MEADOW, TILES, Palette
+from landweave_demo.parcels import Border, cut_land, lay_out
+from landweave_demo.relief import SUN_ELEVATION, cast_shadow, dig, shade, sun_direction
 
 FRAME = Frame(height=700, width=900)
 

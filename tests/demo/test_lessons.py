@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from landweave.demo import lessons
-from landweave.demo.scene import CLASS_CODES, make_scene
-from landweave.models.card import ModelCard
+from landweave.models.cards.card import ModelCard
+from landweave_demo import lessons
+from landweave_demo.scene import CLASS_CODES, make_scene
 
 
 def window_of(lesson: lessons.Lesson, card: ModelCard) -> lessons.Window:

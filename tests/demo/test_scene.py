@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from landweave.demo.landuse import Use
-from landweave.demo.scene import CLASS_CODES, UNKNOWN, Scene, make_scene
+from landweave_demo.landuse import Use
+from landweave_demo.scene import CLASS_CODES, UNKNOWN, Scene, make_scene
 
 
 @pytest.fixture(scope="module")

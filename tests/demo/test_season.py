@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landweave.demo.landuse import CROP_CODES, SEASONAL
-from landweave.demo.phenology import LOOKS, OPTICAL_BANDS, Stand, backscatter_db, reflectance
-from landweave.demo.scene import CLASS_CODES, Scene, make_scene
-from landweave.demo.season import YEAR, Air, Place, Season, Sky, above, make_season
-from landweave.timeseries import PixelState
+from landweave.core.timeseries import PixelClass
+from landweave_demo.landuse import CROP_CODES, SEASONAL
+from landweave_demo.phenology import LOOKS, OPTICAL_BANDS, Stand, backscatter_db, reflectance
+from landweave_demo.scene import CLASS_CODES, Scene, make_scene
+from landweave_demo.season import YEAR, Air, Place, Season, Sky, above, make_season
 
 DAYS = np.arange(0, 365, 1.0)
 
@@ -81,7 +81,7 @@ def test_a_coarser_pixel_is_the_mean_of_finer_ones(season: Season) -> None:
 
 def test_nothing_hides_the_ground_under_a_clear_sky(season: Season) -> None:
     seen = under_clear_sky(season).optical(place(), np.random.default_rng(0))
-    assert (seen.state == PixelState.CLEAR).all()
+    assert (seen.state == PixelClass.CLEAR).all()
     assert 0 < seen.values.max() < 6000
 
 
@@ -90,10 +90,10 @@ def test_clouds_are_bright_and_shadows_dark(season: Season) -> None:
     blue = OPTICAL_BANDS.index("B2")
     seen, bare = (each.optical(whole, np.random.default_rng(0)) for each in (season, under_clear_sky(season)))
     gain = seen.values[:, blue] - bare.values[:, blue]
-    assert {PixelState.CLEAR, PixelState.CLOUD, PixelState.SHADOW} <= set(np.unique(seen.state).tolist())
-    assert np.median(gain[seen.state == PixelState.CLOUD]) > 1500
-    assert np.median(gain[seen.state == PixelState.SHADOW]) < -100
-    assert np.abs(gain[seen.state == PixelState.CLEAR]).max() < 1
+    assert {PixelClass.CLEAR, PixelClass.CLOUD, PixelClass.SHADOW} <= set(np.unique(seen.state).tolist())
+    assert np.median(gain[seen.state == PixelClass.CLOUD]) > 1500
+    assert np.median(gain[seen.state == PixelClass.SHADOW]) < -100
+    assert np.abs(gain[seen.state == PixelClass.CLEAR]).max() < 1
 
 
 def test_crops_of_season_differ_in_their_season_only() -> None:

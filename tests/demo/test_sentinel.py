@@ -12,11 +12,17 @@ import rasterio
 from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
 
-from landweave.demo.files import LEFT_PX, TOP_PX
-from landweave.demo.phenology import OPTICAL_BANDS, RADAR_BANDS
-from landweave.demo.scene import Scene, make_scene
-from landweave.demo.season import Place, Season, make_season
-from landweave.demo.sentinel import (
+from landweave.core.grid import Grid
+from landweave.core.protocols import Series
+from landweave.core.timeseries import PixelClass
+from landweave.sources.stac.records import Found
+from landweave.sources.stac.search import StacQuery, search
+from landweave.sources.stac.series import StacSeries
+from landweave_demo.files import LEFT_PX, TOP_PX
+from landweave_demo.phenology import OPTICAL_BANDS, RADAR_BANDS
+from landweave_demo.scene import Scene, make_scene
+from landweave_demo.season import Place, Season, make_season
+from landweave_demo.sentinel import (
     BEYOND_M,
     CATALOG,
     OFFSET,
@@ -27,12 +33,6 @@ from landweave.demo.sentinel import (
     scene_classes,
     write_sentinel,
 )
-from landweave.grid import Grid
-from landweave.ports import Series
-from landweave.sources.stac.records import Found
-from landweave.sources.stac.search import StacQuery, search
-from landweave.sources.stac.series import StacSeries
-from landweave.timeseries import PixelState
 
 SIDE = 640
 ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -81,7 +81,7 @@ def read(folder: Path, modality: str) -> tuple[Series, Place]:
     bands = RADAR_BANDS if modality.startswith("SENTINEL1") else OPTICAL_BANDS
     series = StacSeries.open(dates, modality=modality, bands=bands, grid=grid)
     y, x = np.meshgrid(top - grid.y, grid.x - left, indexing="ij")
-    return series.read(grid, bands, range(len(series.steps))), Place(x=x, y=y, pixel_m=10.24)
+    return series.read(grid, bands, range(len(series.observations))), Place(x=x, y=y, pixel_m=10.24)
 
 
 def test_items_are_valid_stac(items: list[pystac.Item]) -> None:
@@ -109,7 +109,7 @@ def test_every_date_and_pass_is_found(folder: Path, season: Season) -> None:
         ("SENTINEL1-DESC_TS", season.passes["descending"]),
     ):
         strips = found(folder, modality).strips
-        assert [strip.step.time.astype("datetime64[D]") for strip in strips] == list(days)
+        assert [strip.observation.time.astype("datetime64[D]") for strip in strips] == list(days)
 
 
 def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, items: list[pystac.Item]) -> None:
@@ -126,7 +126,7 @@ def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, it
 
 def test_the_offset_begins_within_the_year(folder: Path) -> None:
     decided = {
-        strip.step.time >= OFFSET_FROM: strip.scenes[0].offset_decision
+        strip.observation.time >= OFFSET_FROM: strip.scenes[0].offset_decision
         for strip in found(folder, "SENTINEL2_TS").strips
     }
     assert decided == {False: "none in 03.01", True: f"raw: -{OFFSET} applied here"}
@@ -136,8 +136,8 @@ def test_reflectance_comes_back_as_the_season_has_it(folder: Path, season: Seaso
     """Read through the catalog and UTM, against the season drawn straight on the map's pixels."""
     series, place = read(folder, "SENTINEL2_TS")
     drawn = season.optical(place, np.random.default_rng(0))
-    assert (series.state == drawn.state).mean() > 0.95
-    clear = (series.state == PixelState.CLEAR) & (drawn.state == PixelState.CLEAR)
+    assert (series.pixel_class == drawn.state).mean() > 0.95
+    clear = (series.pixel_class == PixelClass.CLEAR) & (drawn.state == PixelClass.CLEAR)
     for band in range(len(OPTICAL_BANDS)):
         got, wanted = series.values[:, band][clear].astype(float), drawn.values[:, band][clear]
         assert got.mean() == pytest.approx(float(wanted.mean()), rel=0.04, abs=10)
@@ -150,7 +150,7 @@ def test_reflectance_comes_back_as_the_season_has_it(folder: Path, season: Seaso
 def test_backscatter_comes_back_in_linear_power(folder: Path, season: Season) -> None:
     series, place = read(folder, "SENTINEL1-DESC_TS")
     drawn = season.radar("descending", place, np.random.default_rng(0))
-    assert (series.state == PixelState.CLEAR).all()
+    assert (series.pixel_class == PixelClass.CLEAR).all()
     assert series.values.mean((0, 2, 3)) == pytest.approx(drawn.mean((0, 2, 3)), rel=0.06)
 
 
@@ -164,6 +164,6 @@ def test_scene_classes_tell_the_states_back() -> None:
     values = np.full((10, 1, 5), 500, np.float32)
     values[6, 0, 3] = 3000
     state = np.array(
-        [[PixelState.CLOUD, PixelState.SNOW, PixelState.SHADOW, PixelState.CLEAR, PixelState.CLEAR]], np.uint8
+        [[PixelClass.CLOUD, PixelClass.SNOW, PixelClass.SHADOW, PixelClass.CLEAR, PixelClass.CLEAR]], np.uint8
     )
     assert scene_classes(values, state).tolist() == [[9, 11, 3, 4, 5]]

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import rasterio
 
-from landweave.demo.files import COLORS
-from landweave.demo.scene import CLASS_CODES
-from landweave.demo.show import CONFIG, PICTURE, run_demo
-from landweave.errors import InputError
-from landweave.models.registry import find_card
-from landweave.store.cube_views import open_cube
+from landweave.core.errors import InputError
+from landweave.models.cards.registry import find_card
+from landweave.store.cubes.views import open_cube
+from landweave_demo.files import COLORS
+from landweave_demo.scene import CLASS_CODES
+from landweave_demo.show import CONFIG, PICTURE, run_demo
 
 
 @pytest.mark.parametrize("name", ["demo-fusion", "demo-unet"])

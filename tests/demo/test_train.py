@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from landweave.demo import lessons, train
-from landweave.demo.scene import CLASS_CODES, DEMO_SEED
-from landweave.models.card import ModelCard
+from landweave.models.cards.card import ModelCard
 from landweave.models.weights import check_sha256, read_tensors
+from landweave_demo import lessons, train
+from landweave_demo.scene import CLASS_CODES, DEMO_SEED
 
 SHORT = train.Cycle(steps=2, rate=1e-3, batch=2)
 

@@ -14,12 +14,12 @@ import numpy as np
 import psutil
 import pytest
 
-from landweave.engine.carrier import JobCarrier, RunGuard, run_block
+from landweave.core.errors import EngineError, WeightsError
+from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.dask import IN_FLIGHT_PER_THREAD, carried
 from landweave.engine.inline import InlineEngine
-from landweave.errors import EngineError, WeightsError
-from landweave.ports import BlockResult, State
+from landweave.engine.plugins import FailurePolicyPlugin, JobPlugin, run_block
 from tests.block_jobs import SquareJob, grid_of, run_squares, start_driver, wait_until
 
 SHAPE = (4, 6)
@@ -62,7 +62,11 @@ def test_what_a_block_raises_is_its_state_and_only_it_is_run_again(two_workers, 
     broken = SquareJob(folder=tmp_path, trouble=trouble)
     summary, ledger = run_squares(broken, two_workers, SHAPE)
     assert summary.exit_code == 3
-    assert [ledger.state(index) for index in trouble] == [State.READ_FAILED, State.MODEL_FAILED, State.FAILED]
+    assert [ledger.state(index) for index in trouble] == [
+        BlockState.READ_FAILED,
+        BlockState.MODEL_FAILED,
+        BlockState.FAILED,
+    ]
     assert ledger.reason((0, 1)) == "tile 0612.jp2: 4 of 12 code blocks missing"
 
     repaired = SquareJob(folder=tmp_path)
@@ -84,9 +88,9 @@ def test_a_block_that_kills_again_alone_is_named_and_the_others_complete(two_wor
     job = SquareJob(folder=tmp_path, trouble={(1, 1): "die always", (2, 2): "die once"})
     summary, ledger = run_squares(job, two_workers, SHAPE)
     assert summary.exit_code == 3
-    assert summary.counts[State.DONE] == 23
+    assert summary.counts[BlockState.DONE] == 23
     [failure] = ledger.failures()
-    assert (failure.index, failure.state) == ((1, 1), State.SUSPECT)
+    assert (failure.index, failure.state) == ((1, 1), BlockState.SUSPECT)
     assert "died twice, the second time with no other block in flight" in failure.reason
     assert job.tried()[1, 1] == 2
     assert set(job.opened().values()) == {1}
@@ -163,7 +167,7 @@ def test_a_scheduler_that_is_slow_to_answer_has_not_gone_away(two_workers, tmp_p
     monkeypatch.setattr("landweave.engine.dask._POLL_SECONDS", 0.1)
     results = list(two_workers.run(SquareJob(folder=tmp_path, block_seconds=0.2), grid_of(*SHAPE)))
     assert len(asked) > 3
-    assert {result.state for _, result in results} == {State.DONE}
+    assert {result.state for _, result in results} == {BlockState.DONE}
     assert len(results) == 24
 
 
@@ -258,7 +262,7 @@ class Looking(SquareJob):
     def square(self, index):
         beside = dask.delayed(threading.get_ident)().compute()
         return BlockResult(
-            state=State.DONE,
+            state=BlockState.DONE,
             counts={
                 "stayed": beside == threading.get_ident(),
                 "main": threading.current_thread() is threading.main_thread(),
@@ -286,7 +290,7 @@ class Torch(SquareJob):
         import torch
 
         torch.set_num_threads(self.torch_threads)
-        return BlockResult(state=State.DONE, counts={"threads": torch.get_num_threads()})
+        return BlockResult(state=BlockState.DONE, counts={"threads": torch.get_num_threads()})
 
 
 @pytest.mark.slow
@@ -374,8 +378,8 @@ class Greedy(SquareJob):
 def test_a_block_that_takes_too_much_memory_is_named(tmp_path):
     with local_engine(workers=2, memory_limit=600_000_000) as engine:
         summary, ledger = run_squares(Greedy(folder=tmp_path), engine, SHAPE)
-    assert summary.counts[State.DONE] == 23
-    assert ledger.state((1, 1)) is State.SUSPECT
+    assert summary.counts[BlockState.DONE] == 23
+    assert ledger.state((1, 1)) is BlockState.SUSPECT
     assert "out of memory" in ledger.reason((1, 1))
 
 
@@ -421,13 +425,13 @@ def processes_of_a_cluster(port):
 
 
 def guards(scheduler):
-    return [plugin for plugin in scheduler.plugins.values() if isinstance(plugin, RunGuard)]
+    return [plugin for plugin in scheduler.plugins.values() if isinstance(plugin, FailurePolicyPlugin)]
 
 
 def carried_jobs(engine):
     """Workers that hold a job."""
     held = engine.client.run(
-        lambda dask_worker: sum(isinstance(plugin, JobCarrier) for plugin in dask_worker.plugins.values())
+        lambda dask_worker: sum(isinstance(plugin, JobPlugin) for plugin in dask_worker.plugins.values())
     )
     return sum(held.values())
 

@@ -2,9 +2,9 @@ from itertools import islice
 
 import pytest
 
+from landweave.core.errors import WeightsError
+from landweave.core.protocols import BlockState
 from landweave.engine.inline import InlineEngine
-from landweave.errors import WeightsError
-from landweave.ports import State
 from tests.block_jobs import SquareJob, grid_of
 
 
@@ -12,7 +12,7 @@ def test_blocks_come_in_order_and_the_job_is_opened_once(tmp_path):
     job = SquareJob(folder=tmp_path)
     results = list(InlineEngine().run(job, grid_of(3, 2)))
     assert [index for index, _ in results] == grid_of(3, 2)
-    assert {result.state for _, result in results} == {State.DONE}
+    assert {result.state for _, result in results} == {BlockState.DONE}
     assert job.opened().total() == 1
 
 

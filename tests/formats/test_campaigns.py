@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 import shapely
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
+from landweave.core.grid import Grid
 from landweave.formats.campaigns import read_campaigns
-from landweave.grid import Grid
 
 DATES = {
     "text": ["2020-07-14", "2021-08-01", "2020-09-30"],

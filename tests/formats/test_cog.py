@@ -4,11 +4,11 @@ import rasterio
 import rioxarray
 from rasterio.enums import ColorInterp
 
-from landweave.errors import InputError, OutputError
+from landweave.core.errors import InputError, OutputError
 from landweave.formats.cog import write_cog
-from landweave.store.maps import create_map
+from landweave.store.maps.store import create_map
+from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.store.views import open_map
 from tests.store.samples import LEGEND, pixels, template, written
 
 

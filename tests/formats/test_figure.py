@@ -5,11 +5,11 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
 from landweave.formats.figure import draw_classes
 from landweave.formats.picture import colored
+from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.store.views import open_map
 from tests.store.samples import LEGEND, pixels, template, written
 
 
@@ -43,13 +43,13 @@ def test_the_legend_names_what_is_there_and_nothing_else(mapped):
 
 
 def test_a_layer_without_colours_of_its_own_is_drawn_too():
-    rungs = xr.DataArray(
+    date_fallbacks = xr.DataArray(
         np.array([[0, 3], [3, 255]], np.uint8),
         dims=("y", "x"),
         coords={"y": [3.0, 1.0], "x": [0.0, 2.0]},
         attrs={"flag_values": [0, 1, 3], "flag_meanings": "passed cloudy absent"},
     )
-    axes = drawn(rungs)
+    axes = drawn(date_fallbacks)
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["passed", "absent", "no data"]
     first, second, third, beyond = axes.images[0].get_array().reshape(4, 3).tolist()
     assert second == third

@@ -2,11 +2,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from landweave.errors import InputError, OutputError
+from landweave.core.errors import InputError, OutputError
 from landweave.formats import picture
 from landweave.formats.picture import Panel, bar_length_m, colored, write_panels, write_picture
+from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.store.views import open_map
 from tests.store.samples import LEGEND, pixels, template, written
 
 

@@ -4,10 +4,10 @@ import pytest
 import rasterio.features
 import shapely
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
 from landweave.formats.vector import rasterize_area, read_area
-from landweave.grid import Grid
-from landweave.lattice import Extent
 
 GRID = Grid.from_bounds((700000, 6599900, 700130, 6600000), crs="EPSG:2154", resolution=0.5)
 

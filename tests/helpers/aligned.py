@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from landweave.aligning import align_cube
+from landweave.core.protocols import Series
 from landweave.engine.inline import InlineEngine
-from landweave.ports import Series
 from landweave.store.objects import Target
-from landweave.testing import ArraySeries
-from tests.store.cube_samples import DAYS, part, series
+from tests.helpers.memory import ArraySeries
+from tests.store.cubes.cube_samples import DAYS, part, series
 
 
 @dataclass(frozen=True, kw_only=True)

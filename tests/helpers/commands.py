@@ -15,9 +15,9 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from landweave import cli
-from landweave.lattice import Extent
-from landweave.store.views import open_map
+from landweave.cli.main import main
+from landweave.core.lattice import Extent
+from landweave.store.maps.views import open_map
 from tests.block_jobs import hear_interrupts
 
 ROOT = Path(__file__).parents[2]
@@ -82,7 +82,7 @@ def done(ended: Ended) -> str:
 
 
 def _run_to_the_end() -> None:
-    cli.main()
+    main()
     raise SystemExit(0)
 
 

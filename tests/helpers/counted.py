@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 
+from landweave.mapping.job import MapFunction
 from landweave.models.inference import TorchPredictor
-from landweave.steps.map import MapFunction
 
 WATCHED, WAIT, ENDLESS = "LANDWEAVE_TEST_WATCHED", "LANDWEAVE_TEST_WAIT", "LANDWEAVE_TEST_ENDLESS"
 
@@ -91,6 +91,6 @@ if os.environ.get(WATCHED) and not hasattr(MapFunction.__call__, "__wrapped__"):
     watch(os.environ[WATCHED], float(os.environ[WAIT]), int(os.environ[ENDLESS]))
 
 if __name__ == "__main__":
-    from landweave.cli import main
+    from landweave.cli.main import main
 
     main()

@@ -11,8 +11,8 @@ import yaml
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from landweave.models.builders import build, core
-from landweave.models.registry import read_card
+from landweave.models.cards.registry import read_card
+from landweave.models.factory import build, core
 from tests.helpers.tiles import textured
 
 RGBI = ("R", "G", "B", "NIR")
@@ -21,7 +21,7 @@ RGBI = ("R", "G", "B", "NIR")
 def unet() -> dict[str, Any]:
     """A U-Net of a few thousand weights."""
     arguments = {"encoder_name": "tu-test_resnet", "encoder_depth": 3, "decoder_channels": [16, 16, 8]}
-    return {"kind": "smp", "architecture": "Unet", "arguments": arguments}
+    return {"kind": "smp", "name": "Unet", "arguments": arguments}
 
 
 def swin(window: int) -> dict[str, Any]:
@@ -34,16 +34,16 @@ def swin(window: int) -> dict[str, Any]:
         "depths": [1, 1, 1, 1],
         "num_heads": [1, 2, 2, 4],
     }
-    return {"kind": "smp", "architecture": "UPerNet", "arguments": arguments}
+    return {"kind": "smp", "name": "UPerNet", "arguments": arguments}
 
 
-def write_card(path: Path, builder: Mapping[str, Any], *, window: int, overlap: int, **changes: Any) -> Path:
+def write_card(path: Path, architecture: Mapping[str, Any], *, window: int, overlap: int, **changes: Any) -> Path:
     """A card over R, G, B and NIR with five classes; ``changes`` replace whole fields."""
     classes = [{"code": code, "name": f"class {code}", "color": f"#{40 * code:02x}8060"} for code in range(5)]
     content = {
         "name": path.stem,
         "title": f"A small {path.stem}",
-        "builder": dict(builder),
+        "architecture": dict(architecture),
         "inputs": {"AERIAL_RGBI": {"pixel": 0.2, "bands": {name: {"mean": 110, "std": 50} for name in RGBI}}},
         "window": {"size": window, "overlap": overlap, "multiple": 32},
         "outputs": {"LABEL": {"legend": {"name": "five", "classes": classes}, "pixel": 0.2}},

@@ -23,7 +23,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from landweave.timeseries import PixelState
+from landweave.core.timeseries import PixelClass
 from tests.helpers.scenes_on_disk import SceneFile
 from tests.helpers.stac_items import Item, made_item, write_items
 
@@ -315,12 +315,12 @@ def padded(band: str) -> str:
 
 def states_of_classes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Pixel states by the words of the guide: cloud 8, 9, 10; snow 11; shadow 3; nodata 0, 1; all others clear."""
-    state = np.full(classes.shape, PixelState.CLEAR, np.uint8)
+    state = np.full(classes.shape, PixelClass.CLEAR, np.uint8)
     for pixel_state, codes in (
-        (PixelState.CLOUD, (8, 9, 10)),
-        (PixelState.SNOW, (11,)),
-        (PixelState.SHADOW, (3,)),
-        (PixelState.NODATA, (0, 1)),
+        (PixelClass.CLOUD, (8, 9, 10)),
+        (PixelClass.SNOW, (11,)),
+        (PixelClass.SHADOW, (3,)),
+        (PixelClass.NODATA, (0, 1)),
     ):
         state[np.isin(classes, codes)] = pixel_state
     return state

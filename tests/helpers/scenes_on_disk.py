@@ -21,10 +21,10 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from landweave.sources.stac.records import Acquisition, Strip
+from landweave.sources.stac.observations import group_observations
+from landweave.sources.stac.records import ObservationScenes, Scene
 from landweave.sources.stac.sentinel1 import read_sentinel1
 from landweave.sources.stac.sentinel2 import read_sentinel2
-from landweave.sources.stac.strips import weave_strips
 from tests.helpers.stac_items import Item, optical, radar
 
 FINE = ("B2", "B3", "B4", "B8")
@@ -92,9 +92,9 @@ def radar_item(files: Mapping[str, SceneFile], day: str = "20210614", **settings
     return item
 
 
-def strips_of(items: Sequence[Item], bands: Sequence[str]) -> tuple[Strip, ...]:
+def strips_of(items: Sequence[Item], bands: Sequence[str]) -> tuple[ObservationScenes, ...]:
     """Dates of ``items``, as a search makes them."""
-    strips, _ = weave_strips(_read(item, bands) for item in items)
+    strips, _ = group_observations(_read(item, bands) for item in items)
     return strips
 
 
@@ -108,7 +108,7 @@ def coded(shape: tuple[int, int], *, seed: int = 0, low: int = 1100, high: int =
     return np.random.default_rng(seed).integers(low, high, shape).astype(np.uint16)
 
 
-def _read(item: Item, bands: Sequence[str]) -> Acquisition:
+def _read(item: Item, bands: Sequence[str]) -> Scene:
     return (read_sentinel1 if "vv" in item["assets"] else read_sentinel2)(item, bands)
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landweave.config import Config, load_config
-from landweave.lattice import Extent
+from landweave.config.schema import Config, load_config
+from landweave.core.lattice import Extent
 from tests.helpers.commands import write_config
 from tests.helpers.networks import unet, write_card, write_weights
-from tests.helpers.tiles import Scene, textured
+from tests.helpers.tiles import Imagery, textured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,11 +20,11 @@ class Small:
     folder: Path
     card: Path
     weights: Path
-    scene: Scene
+    scene: Imagery
 
     @classmethod
     def make(cls, folder: Path) -> Small:
-        scene = Scene(values=textured((300, 430), 4), top=-128 * 9 + 20, left=128 * 5 + 11)
+        scene = Imagery(values=textured((300, 430), 4), top=-128 * 9 + 20, left=128 * 5 + 11)
         folder.mkdir(parents=True, exist_ok=True)
         for name, bands in (("rgb", (0, 1, 2)), ("irc", (3,))):
             scene.write(folder / name, bands, rows=(170,), columns=(200,))

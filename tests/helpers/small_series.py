@@ -11,8 +11,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from landweave.models.builders import build, core
-from landweave.models.registry import read_card
+from landweave.models.cards.registry import read_card
+from landweave.models.factory import build, core
 from tests.helpers.networks import write_card
 from tests.helpers.scenes_on_disk import coded, optical_item, radar_item, write_scene
 from tests.helpers.stac_items import write_items
@@ -76,7 +76,7 @@ class SmallSeries:
             "area": {"bounds": list(AREA)},
             "grid": {"crs": CRS},
             "inputs": {"SENTINEL2_TS": self.optical()},
-            "cube": {"store": "cube.zarr", "tile": 64, "chunk": 32, "dates": 2, "margin_m": 60},
+            "cube": {"store": "cube.zarr", "tile": 64, "chunk": 32, "time_shard": 2, "margin_m": 60},
             "model": {
                 "card": str(self.folder / "small.yaml"),
                 "weights": str(self.folder / "small.safetensors"),
@@ -97,7 +97,7 @@ def write_small_card(path: Path, modality: str = "SENTINEL2_TS", **changes: Any)
     series = {
         "pixel": 10.24,
         "bands": {name: {"mean": 5000, "std": 2500} for name in ("B4", "B8")},
-        "dates": {"filter": {"kind": "clear"}},
+        "dates": {"filter": {"min_clear_fraction": 0.95}},
     }
     write_card(path, {"kind": "flair_hub"}, window=512, overlap=256, inputs={modality: {**series, **changes}})
     random = torch.Generator().manual_seed(11)

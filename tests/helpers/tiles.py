@@ -60,7 +60,7 @@ def write_tile(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scene:
+class Imagery:
     """Imagery in memory: ``values (band, y, x)`` whose first pixel is ``(top, left)`` counted from the CRS origin."""
 
     values: NDArray[np.uint8]

@@ -9,12 +9,12 @@ import pytest
 import xarray as xr
 from zarr.storage import LocalStore
 
-from landweave.store.cubes import open_cube_store
-from landweave.store.maps import read_attributes
+from landweave.store.cubes.store import open_cube_store
+from landweave.store.maps.store import read_attributes
 from landweave.store.objects import Target
 from tests.block_jobs import wait_until
 from tests.helpers.aligned import start
-from tests.store.cube_samples import DAYS, align, aligned, grid, objects, series
+from tests.store.cubes.cube_samples import DAYS, align, aligned, grid, objects, series
 
 WRITES = (
     (LocalStore, "set"),
@@ -61,16 +61,16 @@ def check_what_is_seen(target: Target, source) -> int:
     """Whatever dates a reader is given are those of the source, by this package and by plain xarray."""
     if read_attributes(target) is None or "SENTINEL2_TS" not in open_cube_store(target).groups:
         return 0
-    by_key = {each.key: number for number, each in enumerate(source.steps)}
+    by_key = {each.datatake_id: number for number, each in enumerate(source.observations)}
     found = aligned(target)
-    wanted = [by_key[each.key] for each in found.steps]
+    wanted = [by_key[each.datatake_id] for each in found.observations]
     read = found.read(source.grid, source.bands, range(len(wanted)))
     np.testing.assert_array_equal(read.values, source.values[wanted])
-    np.testing.assert_array_equal(read.state, source.state[wanted])
+    np.testing.assert_array_equal(read.pixel_class, source.pixel_class[wanted])
     if "consolidated_metadata" in (target.get("zarr.json") or b"").decode():
         plain = xr.open_datatree(target.location, engine="zarr")["SENTINEL2_TS"]
-        there = [by_key[key] for key in plain["key"].values.tolist()]
-        np.testing.assert_array_equal(plain["values"].values, source.values[there])
+        there = [by_key[key] for key in plain["datatake_id"].values.tolist()]
+        np.testing.assert_array_equal(plain["band_data"].values, source.values[there])
     return len(wanted)
 
 

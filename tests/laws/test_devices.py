@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from landweave import api
-from landweave.store.layout import CONFIDENCE_SCALE
-from landweave.store.views import open_map
+from landweave.store.maps.layout import CONFIDENCE_SCALE
+from landweave.store.maps.views import open_map
 from tests.helpers.networks import swin, write_card, write_weights
 from tests.helpers.small import Small
 

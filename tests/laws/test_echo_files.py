@@ -12,16 +12,17 @@ import pyproj
 import pytest
 from numpy.typing import NDArray
 
-from landweave.blending import Blend, Blending
+from landweave.core.blending import Blend, Blending
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, Lattice
+from landweave.core.legend import NODATA
+from landweave.core.protocols import BlockState
 from landweave.engine.inline import InlineEngine
-from landweave.grid import Grid
-from landweave.lattice import Blocks, Lattice
-from landweave.legend import NODATA
-from landweave.ports import State
-from landweave.sources.mosaic import MosaicSource
-from landweave.sources.spec import BandFiles, MosaicSpec
-from landweave.steps.map import MapInput, MapJob
-from landweave.testing import ArrayStore, ConstantModel, EchoModel, PositionModel, gray_legend
+from landweave.mapping.inputs import MapInput
+from landweave.mapping.job import MapJob
+from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from tests.helpers.memory import ArrayStore, ConstantModel, EchoModel, PositionModel, gray_legend
 from tests.helpers.tiles import hashed, write_tile
 
 GRID = Grid.from_bounds((700010, 6600003, 700061, 6600042), crs="EPSG:2154", resolution=0.2)
@@ -103,7 +104,7 @@ def map_of(source: MosaicSource, model: Any, *, band: str = "R", block: int = 80
         arrays=("landcover", "confidence"),
     )
     results = dict(InlineEngine().run(job, blocks))
-    assert {result.state for result in results.values()} <= {State.DONE, State.NO_INPUT}
+    assert {result.state for result in results.values()} <= {BlockState.DONE, BlockState.NO_INPUT}
     return job.store
 
 

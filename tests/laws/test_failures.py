@@ -10,12 +10,12 @@ import pytest
 import rasterio
 
 from landweave import api
-from landweave.assembly import assemble
-from landweave.budget import GIB
-from landweave.errors import InputError
-from landweave.ports import BlockResult, State
-from landweave.work.plan import Task
-from landweave.work.progress import SilentProgress
+from landweave.core.budget import GIB
+from landweave.core.errors import InputError
+from landweave.core.protocols import BlockResult, BlockState
+from landweave.jobs.plan import BlockAction
+from landweave.jobs.progress import SilentProgress
+from landweave.setup.map_setup import set_up_map
 from tests.helpers.commands import Command, pixels, shards
 from tests.helpers.small import Small
 
@@ -50,8 +50,8 @@ def test_a_tile_that_turns_unreadable_during_the_run(
 
     summary = api.run(api.load_config(config), progress=Saboteur(tile))
     assert summary.exit_code == 3
-    failed = summary.counts[State.READ_FAILED]
-    assert (summary.counts[State.DONE], failed > 0) == (12 - failed, True)
+    failed = summary.counts[BlockState.READ_FAILED]
+    assert (summary.counts[BlockState.DONE], failed > 0) == (12 - failed, True)
     status = landweave("status", small.store)
     assert re.search(rf"^read failed +{failed}$", status.out, re.M)
     assert len(re.findall(rf"^block \(\d, \d\): read failed: .*{re.escape(tile.name)}", status.out, re.M)) == failed
@@ -63,7 +63,7 @@ def test_a_tile_that_turns_unreadable_during_the_run(
     tile.write_bytes(whole)
     os.utime(tile, ns=(times.st_atime_ns, times.st_mtime_ns))
     planned = api.plan(api.load_config(config))
-    assert (planned.blocks.count(Task.FAILED), len(planned.blocks.todo)) == (failed, failed)
+    assert (planned.blocks.count(BlockAction.FAILED), len(planned.blocks.todo)) == (failed, failed)
     ended = landweave("run", config)
     assert ended.code == 0
     assert f"{failed} ran" in ended.out
@@ -83,7 +83,7 @@ def test_a_changed_scene_makes_its_blocks_stale(
     darken(last_tile(small))
 
     planned = landweave("plan", config)
-    stale = api.plan(api.load_config(config)).blocks.blocks(Task.STALE)
+    stale = api.plan(api.load_config(config)).blocks.blocks(BlockAction.STALE)
     assert 0 < len(stale) < 12
     assert f"{len(stale)} (kept; --stale runs them again): blocks " in planned.out
     assert all(str(index) in planned.out for index in stale)
@@ -98,7 +98,7 @@ def test_a_changed_scene_makes_its_blocks_stale(
     assert api.run(small.loaded(output={"store": str(clean)})).exit_code == 0
     assert shards(small.store) == shards(clean)
     assert shards(small.store) != before
-    assert api.plan(api.load_config(config)).blocks.count(Task.STALE) == 0
+    assert api.plan(api.load_config(config)).blocks.count(BlockAction.STALE) == 0
 
 
 def darken(tile: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
     assert summary.exit_code == 3
     found = api.open_map(small.store)
     states = found.ledger["state"].values
-    for index in zip(*np.nonzero(states == State.READ_FAILED), strict=True):
+    for index in zip(*np.nonzero(states == BlockState.READ_FAILED), strict=True):
         block: Any = found.store.block(index)
         assert (pixels(small.store, block)["landcover"] == 255).all()
     assert found.done < 1
@@ -125,6 +125,6 @@ def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
 
 @pytest.mark.slow
 def test_a_worker_lives_with_the_memory_that_the_plan_asks_for(small: Small) -> None:
-    asked = assemble(small.loaded()).memory.worker / GIB
+    asked = set_up_map(small.loaded()).memory.worker / GIB
     config = small.loaded(engine={"kind": "dask", "workers": 1, "memory_gib": asked})
     assert api.run(config).exit_code == 0

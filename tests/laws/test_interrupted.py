@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from landweave import api
-from landweave.ports import State
-from landweave.work.runner import FLUSH_SECONDS
+from landweave.core.protocols import BlockState
+from landweave.jobs.runner import FLUSH_SECONDS
 from tests.block_jobs import wait_until
 from tests.helpers.commands import shards, start
 from tests.helpers.counted import Watched, environment
@@ -61,7 +61,7 @@ def interrupt(small: Small, config: Path, how: Callable[[subprocess.Popen[str]],
 
 def done_in_ledger(small: Small) -> set[tuple[int, int]]:
     states = api.open_map(small.store).ledger["state"].values
-    return {(row, column) for row in range(3) for column in range(4) if states[row, column] == State.DONE}
+    return {(row, column) for row in range(3) for column in range(4) if states[row, column] == BlockState.DONE}
 
 
 def finish(small: Small, config: Path) -> Watched:

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from landweave.blending import Blend, Blending
-from landweave.grid import Grid
-from landweave.lattice import Blocks, Extent, Lattice
-from landweave.legend import NODATA, LandClass, Legend
-from landweave.ports import State
-from landweave.steps.map import MapInput, MapJob
-from landweave.testing import ArraySource, ArrayStore, ConstantModel, EchoModel, PositionModel, gray_legend
+from landweave.core.blending import Blend, Blending
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.legend import NODATA, LandClass, Legend
+from landweave.core.protocols import BlockState
+from landweave.mapping.inputs import MapInput
+from landweave.mapping.job import MapJob
+from tests.helpers.memory import ArraySource, ArrayStore, ConstantModel, EchoModel, PositionModel, gray_legend
 
 GRID = Grid.from_bounds((700000, 6600000, 700060, 6600044), crs="EPSG:2154", resolution=0.2)
 """220 rows and 300 columns: neither square nor a multiple of anything below."""
@@ -138,7 +139,7 @@ def test_the_area_limits_what_is_written_never_what_is_read() -> None:
     expected = np.where(inside, whole.cut("landcover", GRID.extent), NODATA)
     np.testing.assert_array_equal(part.cut("landcover", GRID.extent), expected)
     states = {mapping.open()(index).state for index in mapping.blocks}
-    assert states == {State.DONE, State.OUTSIDE}
+    assert states == {BlockState.DONE, BlockState.OUTSIDE}
 
 
 def test_uncovered_pixels_are_nodata_and_their_windows_are_not_run() -> None:
@@ -157,7 +158,7 @@ def test_uncovered_pixels_are_nodata_and_their_windows_are_not_run() -> None:
 def test_a_block_without_imagery_has_no_input() -> None:
     far = GRID.extent.y.stop + 1000
     mapping = job(extent=Extent.of((far, far + 64), (GRID.extent.x.start, GRID.extent.x.start + 64)))
-    assert {mapping.open()(index).state for index in mapping.blocks} == {State.NO_INPUT}
+    assert {mapping.open()(index).state for index in mapping.blocks} == {BlockState.NO_INPUT}
     assert not mapping.store.arrays
 
 

@@ -52,7 +52,7 @@ def _leaves(value):
 
 def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = Small.make(tmp_path)
-    config = small.loaded(inputs={"AERIAL_RGBI": {**RGBI_FILES, "collar": True}})
+    config = small.loaded(inputs={"AERIAL_RGBI": {**RGBI_FILES, "nodata_border": True}})
     counted = Counted(monkeypatch)
     plan = api.plan(config)
     assert "12 of 12" in str(plan)

@@ -10,29 +10,29 @@ import pytest
 from numpy.typing import NDArray
 
 from landweave import api
+from landweave.core.lattice import Extent
+from landweave.core.legend import NODATA
+from landweave.core.protocols import Engine
 from landweave.engine.clusters import local_engine
-from landweave.lattice import Extent
-from landweave.legend import NODATA
-from landweave.ports import Engine
-from landweave.store.views import open_map
+from landweave.store.maps.views import open_map
 from tests.helpers.commands import ARRAYS, RGBI_FILES, pixels, write_config
 from tests.helpers.networks import swin, unet, write_card, write_weights
-from tests.helpers.tiles import PIXEL, Scene, textured
+from tests.helpers.tiles import PIXEL, Imagery, textured
 
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
     """A scene around a corner where blocks of all sizes meet, and the network that maps it.
 
-    It is neither square nor centred on that corner, its tiles are cut elsewhere, and a black collar runs across the
+    It is neither square nor centred on that corner, its tiles are cut elsewhere, and a black border runs across the
     borders of blocks and tiles, not along them.
     """
 
     folder: Path
     card: Path
     weights: Path
-    scene: Scene
-    collar: NDArray[np.bool_]
+    scene: Imagery
+    nodata_border: NDArray[np.bool_]
     torch_threads: int = 1
     chunk: int = 64
     compute: Mapping[str, object] = field(default_factory=dict)
@@ -42,23 +42,23 @@ class Study:
         """``corner`` is a multiple of every block size; ``scale`` sizes all else."""
         shape = (19 * scale, 14 * scale)
         rows, columns = np.indices(shape)
-        collar = 3 * columns + rows < 7 * scale + 5 * np.sin(rows / 7)
-        collar |= columns - 2 * rows > 9 * scale
+        nodata_border = 3 * columns + rows < 7 * scale + 5 * np.sin(rows / 7)
+        nodata_border |= columns - 2 * rows > 9 * scale
         values = textured(shape, 4)
-        values[:, collar] = 0
-        scene = Scene(values=values, top=-9 * corner - 8 * scale, left=3 * corner - 5 * scale - 3)
+        values[:, nodata_border] = 0
+        scene = Imagery(values=values, top=-9 * corner - 8 * scale, left=3 * corner - 5 * scale - 3)
         for name, bands in (("rgb", (0, 1, 2)), ("irc", (3,))):
             scene.write(folder / name, bands, rows=(4 * scale + 1,), columns=(4 * scale - 5, 11 * scale))
-        builder = {"unet": unet(), "swin": swin(window)}[kind]
+        architecture = {"unet": unet(), "swin": swin(window)}[kind]
         numerics = {"batch": 2, "bfloat16": True}
-        card = write_card(folder / f"{kind}.yaml", builder, window=window, overlap=window // 4, numerics=numerics)
+        card = write_card(folder / f"{kind}.yaml", architecture, window=window, overlap=window // 4, numerics=numerics)
         weights = write_weights(card)
-        return cls(folder=folder, card=card, weights=weights, scene=scene, collar=collar, **settings)
+        return cls(folder=folder, card=card, weights=weights, scene=scene, nodata_border=nodata_border, **settings)
 
     @property
     def extent(self) -> Extent:
         """Pixels of the scene, counted from the anchor."""
-        height, width = self.collar.shape
+        height, width = self.nodata_border.shape
         top, left = self.scene.top, self.scene.left
         return Extent.of((top, top + height), (left, left + width))
 
@@ -71,7 +71,7 @@ class Study:
         """The store of a map in blocks of ``block`` px, of all the scene or of ``area``."""
         store = self.folder / f"{name}.zarr"
         sections: dict[str, Any] = {
-            "inputs": {"AERIAL_RGBI": {**RGBI_FILES, "collar": True}},
+            "inputs": {"AERIAL_RGBI": {**RGBI_FILES, "nodata_border": True}},
             "output": {"store": str(store), "block": block, "chunk": self.chunk},
             "model": {"torch_threads": self.torch_threads, **self.compute},
         }
@@ -97,11 +97,11 @@ def assert_same(one: Path, other: Path, extent: Extent) -> None:
 
 
 def assert_worth_comparing(study: Study, store: Path) -> None:
-    """Classes and confidences vary, nodata is exactly the collar, and there are blocks to differ."""
+    """Classes and confidences vary, nodata is exactly the nodata_border, and there are blocks to differ."""
     found = pixels(store, study.extent)
-    np.testing.assert_array_equal(found["landcover"] == NODATA, study.collar)
-    assert 0.05 < study.collar.mean() < 0.5
-    shares = np.bincount(found["landcover"][~study.collar], minlength=5) / (~study.collar).sum()
+    np.testing.assert_array_equal(found["landcover"] == NODATA, study.nodata_border)
+    assert 0.05 < study.nodata_border.mean() < 0.5
+    shares = np.bincount(found["landcover"][~study.nodata_border], minlength=5) / (~study.nodata_border).sum()
     assert shares.min() > 0.001
     assert shares.max() < 0.8
     assert len(np.unique(found["confidence"])) > 50

@@ -10,20 +10,30 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from landweave.blending import Blend, Blending
-from landweave.errors import ConfigError
-from landweave.grid import Grid
-from landweave.lattice import Blocks, Extent, Lattice
-from landweave.legend import NODATA
-from landweave.ports import InputBatch, State
-from landweave.pyramid import mode
-from landweave.steps.map import MapInput, MapJob, MapSeries
-from landweave.store.maps import create_map
+from landweave.core.blending import Blend, Blending
+from landweave.core.errors import ConfigError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.legend import NODATA
+from landweave.core.protocols import BlockState, InputBatch
+from landweave.core.pyramid import mode
+from landweave.core.timeseries import (
+    DateFallback,
+    DatesRule,
+    MaxCloudFraction,
+    MinClearFraction,
+    Observation,
+    PixelClass,
+)
+from landweave.mapping.inputs import MapInput, MapSeries
+from landweave.mapping.job import MapJob
+from landweave.store.maps.overviews import create_overviews
+from landweave.store.maps.store import create_map
+from landweave.store.maps.template import MapTemplate
+from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.store.overviews import create_overviews
-from landweave.store.template import MapTemplate
-from landweave.store.views import open_map
-from landweave.testing import (
+from tests.core.test_timeseries import ladder
+from tests.helpers.memory import (
     ArraySeries,
     ArraySource,
     ArrayStore,
@@ -34,8 +44,6 @@ from landweave.testing import (
     gray_legend,
     one_hot,
 )
-from landweave.timeseries import ClearDates, DatesRule, PixelState, Rung, SpoiltDates, Step
-from tests.test_timeseries import ladder
 
 BASE = Grid.from_bounds((700000, 6600000, 700080, 6600060), crs="EPSG:2154", resolution=0.2)
 """300 rows and 400 columns."""
@@ -45,8 +53,8 @@ NESTED = Fraction(64, 5)
 
 CENTRED = 10
 
-CLEAR = DatesRule(filter=ClearDates(share=0.8))
-SPOILT = DatesRule(filter=SpoiltDates(kind="spoilt"), position="before")
+CLEAR = DatesRule(filter=MinClearFraction(min_clear_fraction=0.8))
+SPOILT = DatesRule(filter=MaxCloudFraction(max_cloud_fraction=0.5), position="before")
 
 
 def own_grid(factor: Fraction | int, around: int = 20) -> Grid:
@@ -55,16 +63,16 @@ def own_grid(factor: Fraction | int, around: int = 20) -> Grid:
     return replace(BASE, resolution=BASE.resolution * factor, extent=extent)
 
 
-def steps_of(*days: str) -> tuple[Step, ...]:
-    return tuple(Step(key=day, time=np.datetime64(f"{day}T10:50:31")) for day in days)
+def steps_of(*days: str) -> tuple[Observation, ...]:
+    return tuple(Observation(datatake_id=day, time=np.datetime64(f"{day}T10:50:31")) for day in days)
 
 
 YEAR = steps_of(*(str(np.datetime64("2021-01-02") + 12 * number) for number in range(30)))
 
 
-def offset_of(step: Step, rule: DatesRule) -> int:
+def offset_of(observation: Observation, rule: DatesRule) -> int:
     """By the calendar, with nothing of ours."""
-    day = date.fromisoformat(str(step.time)[:10])
+    day = date.fromisoformat(str(observation.time)[:10])
     month, number = map(int, rule.reference.split("-"))
     after = (day - date(day.year, month, number)).days
     return after if rule.position == "after" else -after
@@ -78,25 +86,25 @@ def clouds_over(grid: Grid, dates: int, seed: int = 0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     height, width = grid.shape
     patches = rng.random((dates, -(-height // 4), -(-width // 4))).repeat(4, 1).repeat(4, 2)[:, :height, :width]
-    state = np.full((dates, height, width), PixelState.CLEAR, np.uint8)
+    state = np.full((dates, height, width), PixelClass.CLEAR, np.uint8)
     often = np.linspace(0.02, 0.5, width)
-    state[patches < often] = PixelState.CLOUD
-    state[patches < often * 0.3] = PixelState.SNOW
-    state[patches > 0.98] = PixelState.SHADOW
-    state[3:4, :, : width // 2] = PixelState.NOT_ACQUIRED
+    state[patches < often] = PixelClass.CLOUD
+    state[patches < often * 0.3] = PixelClass.SNOW
+    state[patches > 0.98] = PixelClass.SHADOW
+    state[3:4, :, : width // 2] = PixelClass.NOT_ACQUIRED
     corner = int(Fraction(1, 5) / grid.resolution * 150) + 20
-    state[:, :corner, -corner:] = PixelState.SNOW
-    state[:, -corner:, -corner:] = np.where(patches > 0.6, PixelState.CLEAR, PixelState.CLOUD)[:, -corner:, -corner:]
-    state[:, -corner:, :corner] = PixelState.NOT_ACQUIRED
+    state[:, :corner, -corner:] = PixelClass.SNOW
+    state[:, -corner:, -corner:] = np.where(patches > 0.6, PixelClass.CLEAR, PixelClass.CLOUD)[:, -corner:, -corner:]
+    state[:, -corner:, :corner] = PixelClass.NOT_ACQUIRED
     return state
 
 
-def series_of(factor: Fraction | int, rule: DatesRule, steps=YEAR, **changes) -> ArraySeries:
+def series_of(factor: Fraction | int, rule: DatesRule, observations=YEAR, **changes) -> ArraySeries:
     """Every pixel holds the day offset of its date."""
     grid = own_grid(factor)
-    offsets = np.array([offset_of(step, rule) for step in steps], np.int16)
-    values = np.broadcast_to(offsets[:, None, None, None], (len(steps), 1, *grid.shape)).copy()
-    settings = {"state": clouds_over(grid, len(steps)), "steps": steps, **changes}
+    offsets = np.array([offset_of(observation, rule) for observation in observations], np.int16)
+    values = np.broadcast_to(offsets[:, None, None, None], (len(observations), 1, *grid.shape)).copy()
+    settings = {"pixel_class": clouds_over(grid, len(observations)), "observations": observations, **changes}
     return ArraySeries(bands=("B8",), grid=grid, values=values, **settings)
 
 
@@ -149,7 +157,7 @@ def states_of(item: MapSeries, top: int, left: int, window: int = 128) -> NDArra
     outer = item.source.grid.extent
     y, x = row - outer.y.start, column - outer.x.start
     assert min(y, x) >= 0
-    state = item.source.state[:, y : y + height, x : x + width]
+    state = item.source.pixel_class[:, y : y + height, x : x + width]
     assert state.shape[1:] == (height, width)
     return state
 
@@ -195,9 +203,9 @@ def test_the_worst_rung_of_a_pixels_windows_is_a_layer(blend: Blend, factor: int
     """Each window is laid down pixel by pixel where it has weight; radar, unfiltered, has no part in it."""
     item = series_input(NEST, CLEAR)
     nowhere = np.zeros((len(YEAR), *own_grid(CENTRED).shape), np.uint8)
-    radar = series_input(CENTRE, DatesRule(), source=series_of(CENTRED, DatesRule(), state=nowhere))
+    radar = series_input(CENTRE, DatesRule(), source=series_of(CENTRED, DatesRule(), pixel_class=nowhere))
     inputs = {"AERIAL_RGBI": AERIAL, "SENTINEL2_TS": item, "SENTINEL1-ASC_TS": radar}
-    arrays = ("landcover", "rung")
+    arrays = ("landcover", "date_fallback")
     mapping = job(DaysModel(classes=50, window=128), inputs=inputs, blend=blend, arrays=arrays, factor=factor)
     store = run(mapping)
     whole = mapping.blocks.extent
@@ -208,14 +216,14 @@ def test_the_worst_rung_of_a_pixels_windows_is_a_layer(blend: Blend, factor: int
         weighted = weights[inside.slices_in(window)] > 0
         if not (weighted.any() and window.intersect(BASE.extent).size):
             continue
-        _, rung = ladder(states_of(item, window.y.start, window.x.start), CLEAR.filter)
+        _, date_fallback = ladder(states_of(item, window.y.start, window.x.start), CLEAR.filter)
         here = expected[inside.slices_in(whole)]
-        here[weighted] = np.maximum(here[weighted], rung)
+        here[weighted] = np.maximum(here[weighted], date_fallback)
     height, width = whole.shape
     cells = expected.reshape(height // factor, factor, width // factor, factor).max((1, 3))
     covered = store.arrays["landcover"] != NODATA
-    assert (store.arrays["rung"][~covered] == NODATA).all()
-    np.testing.assert_array_equal(store.arrays["rung"][covered], cells[covered])
+    assert (store.arrays["date_fallback"][~covered] == NODATA).all()
+    np.testing.assert_array_equal(store.arrays["date_fallback"][covered], cells[covered])
     assert set(np.unique(cells[covered])) == {0, 1, 2, 3}
 
 
@@ -223,37 +231,37 @@ def test_of_two_filtered_series_the_lower_rung_counts() -> None:
     """Windows side by side: each input goes down its own ladder, over its own footprint and by its own rule."""
     items = {"SENTINEL2_TS": series_input(NEST, CLEAR), "SENTINEL1-ASC_TS": series_input(CENTRE, SPOILT)}
     inputs = {"AERIAL_RGBI": AERIAL, **items}
-    settings = {"stride": 128, "blend": Blend.LINEAR, "arrays": ("landcover", "rung")}
+    settings = {"stride": 128, "blend": Blend.LINEAR, "arrays": ("landcover", "date_fallback")}
     store = run(job(DaysModel(classes=5, window=128), inputs=inputs, **settings))
-    found, pairs = store.cut("rung", BASE.extent), set()
+    found, pairs = store.cut("date_fallback", BASE.extent), set()
     for top in range(BASE.extent.y.start // 128 * 128, BASE.extent.y.stop, 128):
         for left in range(BASE.extent.x.start // 128 * 128, BASE.extent.x.stop, 128):
-            rungs = [ladder(states_of(item, top, left), item.dates.filter)[1] for item in items.values()]
+            date_fallbacks = [ladder(states_of(item, top, left), item.dates.filter)[1] for item in items.values()]
             part = Extent.of((top, top + 128), (left, left + 128)).intersect(BASE.extent)
-            assert (found[part.slices_in(BASE.extent)] == max(rungs)).all()
-            pairs.add(tuple(rungs))
+            assert (found[part.slices_in(BASE.extent)] == max(date_fallbacks)).all()
+            pairs.add(tuple(date_fallbacks))
     assert any(first != second for first, second in pairs)
 
 
 def test_the_rung_is_a_layer_of_the_store(tmp_path: Path) -> None:
-    mapping = job(DaysModel(classes=5, window=128), series_input(NEST, CLEAR), arrays=("landcover", "rung"))
+    mapping = job(DaysModel(classes=5, window=128), series_input(NEST, CLEAR), arrays=("landcover", "date_fallback"))
     template = MapTemplate(
-        grid=mapping.grid, blocks=mapping.blocks, legend=mapping.legend, confidence=False, rung=True, chunk=64
+        grid=mapping.grid, blocks=mapping.blocks, legend=mapping.legend, confidence=False, date_fallback=True, chunk=64
     )
     store = create_map(Target.parse(tmp_path / "map.zarr"), template)
-    kept = run(mapping).arrays["rung"]
+    kept = run(mapping).arrays["date_fallback"]
     run(replace(mapping, store=store))
     for overview in create_overviews(store):
         fill = overview.open()
         assert all(fill(index).state.finished for index in overview.blocks)
     view = open_map(store.target)
-    assert view.arrays == ("landcover", "rung")
-    rung = view.dataset["rung"]
-    np.testing.assert_array_equal(rung.values, kept)
-    assert rung.attrs["flag_values"] == list(Rung)
-    assert rung.attrs["flag_meanings"].split() == ["passed", "passed_but_for_clouds", "clearest", "absent"]
-    assert rung.attrs["nodata"] == NODATA
-    np.testing.assert_array_equal(view.tree["map/1/rung"].values, mode(kept, 2))
+    assert view.arrays == ("landcover", "date_fallback")
+    date_fallback = view.dataset["date_fallback"]
+    np.testing.assert_array_equal(date_fallback.values, kept)
+    assert date_fallback.attrs["flag_values"] == list(DateFallback)
+    assert date_fallback.attrs["flag_meanings"].split() == ["passed", "passed_but_for_clouds", "clearest", "absent"]
+    assert date_fallback.attrs["nodata"] == NODATA
+    np.testing.assert_array_equal(view.tree["map/1/date_fallback"].values, mode(kept, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,7 +299,7 @@ def coordinates(extent: Extent) -> NDArray[np.int32]:
 def test_a_centred_input_is_cut_to_the_pixel(factor, size: int, window: int, stride: int) -> None:
     ground, grid = BASE.with_extent(BASE.extent.grow(2 * window)), own_grid(factor, around=90)
     aerial = ArraySource(bands=("y", "x"), grid=ground, values=coordinates(ground.extent))
-    around = ArraySeries(bands=("y", "x"), grid=grid, values=coordinates(grid.extent)[None], steps=YEAR[:1])
+    around = ArraySeries(bands=("y", "x"), grid=grid, values=coordinates(grid.extent)[None], observations=YEAR[:1])
     item = MapSeries(source=around, bands=("y", "x"), factor=factor, size=size)
     inputs = {"AERIAL_RGBI": MapInput(source=aerial, bands=("y", "x")), "SENTINEL2_TS": item}
     model = PlaceModel(item=item)
@@ -322,7 +330,7 @@ def test_a_required_series_answers_where_some_date_measured(settings: Mapping) -
     """Judged by the pixel of the series that holds a base pixel's centre."""
     grid = own_grid(settings["factor"])
     state = np.random.default_rng(1).choice([0, 0, 0, 0, 1, 2, 5], (3, *grid.shape)).astype(np.uint8)
-    source = series_of(settings["factor"], CLEAR, YEAR[:3], state=state)
+    source = series_of(settings["factor"], CLEAR, YEAR[:3], pixel_class=state)
     item = MapSeries(**{"source": source, "dates": CLEAR, **settings, "required": True})
     found = run(job(DayErrorModel(classes=2, window=128), item)).cut("landcover", BASE.extent)
     seen = np.isin(state, [1, 2]).any(0)
@@ -337,7 +345,7 @@ def test_a_required_series_answers_where_some_date_measured(settings: Mapping) -
 def test_an_absent_series_is_one_date_that_measured_nothing() -> None:
     """The same as the predictor makes of an input that is not there at all."""
     item = series_input(NEST, CLEAR)
-    item = replace(item, source=replace(item.source, state=np.zeros_like(item.source.state)))
+    item = replace(item, source=replace(item.source, pixel_class=np.zeros_like(item.source.pixel_class)))
     window = Extent.of((BASE.extent.y.start // 64 * 64,) * 2, (BASE.extent.x.start // 64 * 64,) * 2)
     window = Extent(window.y.grow(0, 128), window.x.grow(0, 128))
     given = job(DaysModel(classes=2, window=128), item).window(window)["SENTINEL2_TS"]
@@ -348,18 +356,18 @@ def test_an_absent_series_is_one_date_that_measured_nothing() -> None:
 
 
 def test_a_year_without_dates() -> None:
-    arrays = ("landcover", "rung")
+    arrays = ("landcover", "date_fallback")
     item = series_input(NEST, CLEAR, year=1999)
     store = run(job(DaysModel(classes=60, window=128), item, arrays=arrays))
     assert (store.cut("landcover", BASE.extent) == days_code([], 60)).all()
-    assert (store.cut("rung", BASE.extent) == 3).all()
+    assert (store.cut("date_fallback", BASE.extent) == 3).all()
     mapping = job(DaysModel(classes=60, window=128), replace(item, required=True), arrays=arrays)
-    assert {mapping.open()(index).state for index in mapping.blocks} == {State.NO_INPUT}
+    assert {mapping.open()(index).state for index in mapping.blocks} == {BlockState.NO_INPUT}
 
 
 def test_dates_of_two_years_are_refused_and_one_may_be_chosen() -> None:
-    steps = steps_of("2020-12-31", "2021-01-01", "2021-06-01", "2022-01-01")
-    source = series_of(NESTED, DatesRule(), steps, state=None)
+    observations = steps_of("2020-12-31", "2021-01-01", "2021-06-01", "2022-01-01")
+    source = series_of(NESTED, DatesRule(), observations, pixel_class=None)
     with pytest.raises(ConfigError, match="SENTINEL2_TS has dates of 3 years, 2020 to 2022"):
         MapSeries(source=source, **NEST)
     item = MapSeries(source=source, year=2021, **NEST)
@@ -381,12 +389,12 @@ class WestAndEast:
 
 def test_the_year_may_differ_over_the_ground() -> None:
     """Pixels hold the year of their date; where one window alone answers, it is that of the window's centre."""
-    steps = steps_of("2020-07-01", "2021-07-01", "2022-07-01", "2023-07-01")
+    observations = steps_of("2020-07-01", "2021-07-01", "2022-07-01", "2023-07-01")
     years = np.broadcast_to(np.arange(4, dtype=np.uint8)[:, None, None, None], (4, 1, *own_grid(NESTED).shape)).copy()
-    source = ArraySeries(bands=("B8",), grid=own_grid(NESTED), values=years, steps=steps)
+    source = ArraySeries(bands=("B8",), grid=own_grid(NESTED), values=years, observations=observations)
     border = BASE.bounds[0] + 31
     item = MapSeries(source=source, bands=("B8",), factor=NESTED, dates=CLEAR, year=WestAndEast(border))
-    assert item.steps == (1, 2)
+    assert item.indices == (1, 2)
     mapping = job(
         LastDateModel(classes=4, window=64), item, stride=64, window=64, block=64, extent=BASE.extent, blend=Blend.CROP
     )
@@ -414,15 +422,15 @@ class LastDateModel(EchoModel):
 
 def test_clouds_in_a_kept_date_are_fed_and_what_is_not_measured_is_not() -> None:
     grid = own_grid(NESTED)
-    state = np.full((2, *grid.shape), PixelState.CLEAR, np.uint8)
-    state[0, ::7] = PixelState.CLOUD
-    state[0, :, ::20] = PixelState.NODATA
-    rule = DatesRule(filter=ClearDates(share=0.6))
-    item = MapSeries(source=series_of(NESTED, rule, YEAR[:2], state=state), dates=rule, **NEST)
+    state = np.full((2, *grid.shape), PixelClass.CLEAR, np.uint8)
+    state[0, ::7] = PixelClass.CLOUD
+    state[0, :, ::20] = PixelClass.NODATA
+    rule = DatesRule(filter=MinClearFraction(min_clear_fraction=0.6))
+    item = MapSeries(source=series_of(NESTED, rule, YEAR[:2], pixel_class=state), dates=rule, **NEST)
     top, left = BASE.extent.y.start // 64 * 64, BASE.extent.x.start // 64 * 64
     given = job(DaysModel(classes=2, window=128), item).window(Extent.of((top, top + 128), (left, left + 128)))
     given = given["SENTINEL2_TS"]
-    np.testing.assert_array_equal(given.valid[0], states_of(item, top, left) != PixelState.NODATA)
+    np.testing.assert_array_equal(given.valid[0], states_of(item, top, left) != PixelClass.NODATA)
     assert not given.valid.all()
     assert given.values.dtype == np.int16
     assert given.present.all()
@@ -431,15 +439,16 @@ def test_clouds_in_a_kept_date_are_fed_and_what_is_not_measured_is_not() -> None
 @pytest.mark.parametrize("statistic", ["mean", "median"])
 def test_months_are_composed_from_the_windows_own_dates(statistic: str) -> None:
     """A month whose dates are all clouded, and one without any date, are left out: neither copied nor zero."""
-    rule = DatesRule(filter=ClearDates(), composite="month", statistic=statistic)
-    steps = steps_of("2021-01-03", "2021-01-13", "2021-01-23", "2021-02-02", "2021-04-03", "2021-04-28")
+    rule = DatesRule(filter=MinClearFraction(), composite="month", statistic=statistic)
+    observations = steps_of("2021-01-03", "2021-01-13", "2021-01-23", "2021-02-02", "2021-04-03", "2021-04-28")
     grid = own_grid(NESTED)
-    state = np.full((6, *grid.shape), PixelState.CLEAR, np.uint8)
-    state[3] = state[1] = PixelState.CLOUD
-    state[0, ::13, ::13] = PixelState.CLOUD
+    state = np.full((6, *grid.shape), PixelClass.CLEAR, np.uint8)
+    state[3] = state[1] = PixelClass.CLOUD
+    state[0, ::13, ::13] = PixelClass.CLOUD
     rng = np.random.default_rng(2)
     source = replace(
-        series_of(NESTED, rule, steps, state=state), values=rng.integers(0, 9000, (6, 1, *grid.shape), np.int16)
+        series_of(NESTED, rule, observations, pixel_class=state),
+        values=rng.integers(0, 9000, (6, 1, *grid.shape), np.int16),
     )
     item = MapSeries(source=source, dates=rule, **NEST)
     top, left = BASE.extent.y.start // 64 * 64, BASE.extent.x.start // 64 * 64
@@ -459,17 +468,17 @@ def test_months_are_composed_from_the_windows_own_dates(statistic: str) -> None:
 
 def test_clouds_alone_make_no_composite() -> None:
     """Without snow the ladder keeps the cloudy dates; of their clear pixels there are none to compose."""
-    rule = DatesRule(filter=ClearDates(), composite="half-month")
-    state = np.full((30, *own_grid(NESTED).shape), PixelState.CLOUD, np.uint8)
-    item = series_input(NEST, rule, source=series_of(NESTED, rule, state=state))
-    store = run(job(DaysModel(classes=60, window=128), item, arrays=("landcover", "rung")))
+    rule = DatesRule(filter=MinClearFraction(), composite="half-month")
+    state = np.full((30, *own_grid(NESTED).shape), PixelClass.CLOUD, np.uint8)
+    item = series_input(NEST, rule, source=series_of(NESTED, rule, pixel_class=state))
+    store = run(job(DaysModel(classes=60, window=128), item, arrays=("landcover", "date_fallback")))
     assert (store.cut("landcover", BASE.extent) == days_code([], 60)).all()
-    assert (store.cut("rung", BASE.extent) == Rung.ABSENT).all()
+    assert (store.cut("date_fallback", BASE.extent) == DateFallback.ABSENT).all()
 
 
 @pytest.mark.parametrize(("block", "moved"), [(64, (0, 0)), (320, (1, 7)), (192, (33, 100))])
 def test_maps_do_not_depend_on_block_or_area(block: int, moved: tuple[int, int]) -> None:
-    arrays = ("landcover", "confidence", "probability", "rung")
+    arrays = ("landcover", "confidence", "probability", "date_fallback")
     inputs = {
         "AERIAL_RGBI": AERIAL,
         "SENTINEL2_TS": series_input(NEST, CLEAR),
@@ -489,12 +498,14 @@ def test_each_input_is_read_once_a_block() -> None:
 
     @dataclass(frozen=True, kw_only=True)
     class Watched(ArraySeries):
-        def read(self, grid, bands, steps):
+        def read(self, grid, bands, observations):
             reads.append(grid.extent)
-            return super().read(grid, bands, steps)
+            return super().read(grid, bands, observations)
 
     plain = series_of(CENTRED, CLEAR)
-    source = Watched(**{name: getattr(plain, name) for name in ("bands", "grid", "values", "steps", "state")})
+    source = Watched(
+        **{name: getattr(plain, name) for name in ("bands", "grid", "values", "observations", "pixel_class")}
+    )
     item = MapSeries(source=source, dates=CLEAR, **CENTRE)
     mapping = job(DaysModel(classes=2, window=128), item)
     run(mapping)
@@ -513,8 +524,8 @@ class _Repaired:
 
     def __init__(self, source: ArraySeries) -> None:
         self.source = source
-        self.steps = source.steps
+        self.observations = source.observations
         self.modality = source.modality
 
-    def scenes(self, grid: Grid):
-        return tuple(replace(scene, version="1") for scene in self.source.scenes(grid))
+    def files(self, grid: Grid):
+        return tuple(replace(scene, version="1") for scene in self.source.files(grid))

@@ -10,28 +10,29 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from landweave.blending import Blend, Blending
+from landweave.core.blending import Blend, Blending
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.protocols import Engine
+from landweave.core.timeseries import DatesRule, MinClearFraction, Observation, PixelClass
 from landweave.engine.clusters import local_engine
-from landweave.grid import Grid
-from landweave.lattice import Blocks, Extent, Lattice
-from landweave.models.builders import build, core
+from landweave.mapping.inputs import MapInput, MapSeries
+from landweave.mapping.job import MapJob
+from landweave.models.cards.registry import read_card
+from landweave.models.factory import build, core
 from landweave.models.inference import torch_threads
 from landweave.models.predictor import Compute, TorchModel, resolve_model
-from landweave.models.registry import read_card
-from landweave.ports import Engine
-from landweave.steps.map import MapInput, MapJob, MapSeries
-from landweave.store.maps import MapStore, create_map
+from landweave.store.maps.store import MapStore, create_map
+from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
-from landweave.store.template import MapTemplate
-from landweave.testing import ArraySeries, ArraySource
-from landweave.timeseries import ClearDates, DatesRule, PixelState, Step
+from tests.helpers.memory import ArraySeries, ArraySource
 from tests.helpers.networks import save_file, write_card
 from tests.helpers.tiles import textured
 
 WINDOW, STRIDE, FACTOR = 128, 64, Fraction(64, 5)
-ARRAYS = ("landcover", "confidence", "probability", "rung")
+ARRAYS = ("landcover", "confidence", "probability", "date_fallback")
 SERIES_BANDS = ("B4", "B8")
-RULE = DatesRule(filter=ClearDates())
+RULE = DatesRule(filter=MinClearFraction())
 DATES = (3, 9, 30)
 """How many dates are clear over each strip of a window's width, from west to east and again."""
 
@@ -98,7 +99,7 @@ def strips(grid: Grid) -> NDArray[np.uint8]:
     columns = np.arange(grid.extent.x.start, grid.extent.x.stop)
     clear = np.array(DATES)[columns // (WINDOW * 5 // 64) % len(DATES)]
     shown = np.arange(30)[:, None] < clear[None, :]
-    state = np.where(shown, PixelState.CLEAR, PixelState.CLOUD).astype(np.uint8)
+    state = np.where(shown, PixelClass.CLEAR, PixelClass.CLOUD).astype(np.uint8)
     return np.broadcast_to(state[:, None], (30, *grid.shape)).copy()
 
 
@@ -117,10 +118,14 @@ class Fusion:
         values = textured(grid.shape, 2)
         aerial = ArraySource(bands=("R", "G"), grid=grid, values=values)
         own = replace(grid, resolution=grid.resolution * FACTOR, extent=grid.extent.coarsen(FACTOR).grow(12))
-        steps = tuple(Step(key=f"{day}", time=np.datetime64("2021-01-03") + 12 * day) for day in range(30))
+        observations = tuple(
+            Observation(datatake_id=f"{day}", time=np.datetime64("2021-01-03") + 12 * day) for day in range(30)
+        )
         rng = np.random.default_rng(5)
         reflectance = rng.integers(0, 9000, (30, 2, *own.shape)).astype(np.uint16)
-        series = ArraySeries(bands=SERIES_BANDS, grid=own, values=reflectance, steps=steps, state=strips(own))
+        series = ArraySeries(
+            bands=SERIES_BANDS, grid=own, values=reflectance, observations=observations, pixel_class=strips(own)
+        )
         return cls(folder=folder, model=fusion(folder), aerial=aerial, series=series)
 
     @property
@@ -133,7 +138,7 @@ class Fusion:
         blocks = Blocks.covering(extent or self.extent, block)
         grid = self.aerial.grid.with_extent(blocks.extent)
         legend = self.model.asked.card.legend()
-        template = MapTemplate(grid=grid, blocks=blocks, legend=legend, probability=True, rung=True, chunk=64)
+        template = MapTemplate(grid=grid, blocks=blocks, legend=legend, probability=True, date_fallback=True, chunk=64)
         return MapJob(
             key=name,
             grid=grid,

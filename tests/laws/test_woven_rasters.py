@@ -32,4 +32,4 @@ def test_a_map_from_the_cube_is_the_map_from_the_files(small):
     for name in straight.data_vars:
         np.testing.assert_array_equal(found[name].values, straight[name].values)
     tree = api.open_cube(plain.root / "cube.zarr")
-    assert tree["AERIAL_RGBI"]["values"].dims == ("band", "y", "x")
+    assert tree["AERIAL_RGBI"]["band_data"].dims == ("band", "y", "x")

@@ -14,22 +14,22 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from landweave.models.builders import build, core
-from landweave.models.card import ModelCard
-from landweave.models.flair_hub import FlairHubSpec
+from landweave.models.cards.card import ModelCard
+from landweave.models.factory import build, core
+from landweave.models.networks.flair_hub import FlairHubSpec
 from tests.helpers.networks import drawn
 
 CLASSES = [{"code": code, "name": f"class {code}", "color": "#808080"} for code in range(4)]
 
 UNET = {
     "kind": "smp",
-    "architecture": "Unet",
+    "name": "Unet",
     "arguments": {"encoder_name": "tu-lcnet_035", "encoder_depth": 3, "decoder_channels": [16, 16, 8]},
 }
 
 SWIN = {
     "kind": "smp",
-    "architecture": "UPerNet",
+    "name": "UPerNet",
     "arguments": {
         "encoder_name": "tu-swin_tiny_patch4_window7_224",
         "decoder_channels": 32,
@@ -47,7 +47,7 @@ def small_content(**changes: Any) -> dict[str, Any]:
     return {
         "name": "small",
         "title": "A small model",
-        "builder": UNET,
+        "architecture": UNET,
         "inputs": {
             "AERIAL_RGBI": {"pixel": 0.2, "bands": {"R": {"mean": 100, "std": 50}, "G": {"scale": "1/255"}}},
             "DEM_ELEV": {
@@ -65,7 +65,7 @@ def small_content(**changes: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def small_card() -> Callable[..., ModelCard]:
-    """A card with some fields changed: ``small_card(builder=...)``."""
+    """A card with some fields changed: ``small_card(architecture=...)``."""
 
     def make(**changes: Mapping[str, Any]) -> ModelCard:
         return ModelCard.model_validate(small_content(**changes))

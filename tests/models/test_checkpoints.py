@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from landweave.errors import WeightsError
-from landweave.models.builders import build, core, load
-from landweave.models.flair_hub import FlairHub
+from landweave.core.errors import WeightsError
+from landweave.models.factory import build, core, load
 from landweave.models.inference import torch_threads
+from landweave.models.networks.flair_hub import FlairHub
 from landweave.models.weights import read_tensors
 
 IMAGE = {"pixel": 0.2, "bands": {"R": {}, "G": {}}}
@@ -33,7 +33,7 @@ def one_thread():
 @pytest.fixture
 def card(small_card):
     return small_card(
-        builder={"kind": "flair_hub", "encoder": "lcnet_035"},
+        architecture={"kind": "flair_hub", "encoder": "lcnet_035"},
         inputs={"AERIAL_RGBI": IMAGE, "SENTINEL1-ASC_TS": SERIES},
     )
 

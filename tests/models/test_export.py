@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from landweave.errors import CardError
-from landweave.models.builders import load
-from landweave.models.card_file import card_content, write_card
+from landweave.core.errors import CardError
+from landweave.models.cards.card_file import card_content, write_card
+from landweave.models.cards.registry import read_card
 from landweave.models.export import export_program
+from landweave.models.factory import load
 from landweave.models.inference import torch_threads
-from landweave.models.registry import read_card
 from tests.models.conftest import SWIN
 
 IMAGE = {"pixel": 0.2, "bands": {"R": {}}}
@@ -21,11 +21,13 @@ def one_thread():
         yield
 
 
-HUB = {"builder": {"kind": "flair_hub", "encoder": "lcnet_035"}, "inputs": {"AERIAL_RGBI": IMAGE}}
+HUB = {"architecture": {"kind": "flair_hub", "encoder": "lcnet_035"}, "inputs": {"AERIAL_RGBI": IMAGE}}
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, HUB, pytest.param({"builder": SWIN}, marks=pytest.mark.slow)], ids=["unet", "flair_hub", "swin"]
+    "changes",
+    [{}, HUB, pytest.param({"architecture": SWIN}, marks=pytest.mark.slow)],
+    ids=["unet", "flair_hub", "swin"],
 )
 def test_a_program_answers_as_its_network(small_card, weights_of, tmp_path, changes):
     card = small_card(**changes)
@@ -53,7 +55,7 @@ def test_a_program_answers_as_its_network(small_card, weights_of, tmp_path, chan
     ],
 )
 def test_a_model_of_more_than_images_is_refused_with_the_reason(small_card, tmp_path, inputs, reason):
-    card = small_card(builder={"kind": "flair_hub", "encoder": "mobilenet_v2"}, inputs=inputs)
+    card = small_card(architecture={"kind": "flair_hub", "encoder": "mobilenet_v2"}, inputs=inputs)
 
     with pytest.raises(CardError, match=reason):
         export_program(card, tmp_path / "none.safetensors", tmp_path / "program.pt2")

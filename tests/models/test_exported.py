@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from landweave.errors import CardError, WeightsError
-from landweave.models.builders import build
+from landweave.core.errors import CardError, WeightsError
+from landweave.core.protocols import InputBatch
 from landweave.models.exported import load_exported
+from landweave.models.factory import build
 from landweave.models.predictor import Compute, resolve_model
-from landweave.ports import InputBatch
 
 PROGRAM = {
-    "builder": {"kind": "exported"},
+    "architecture": {"kind": "exported"},
     "inputs": {"AERIAL_RGBI": {"pixel": 0.2, "bands": {"R": {"mean": 100, "std": 50}, "G": {}}}},
     "window": {"size": 16, "overlap": 4},
 }

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from landweave.errors import CardError, ConfigError, PredictError, WeightsError
-from landweave.models.builders import core, load
+from landweave.core.errors import CardError, ConfigError, PredictError, WeightsError
+from landweave.core.protocols import InputBatch
+from landweave.models.factory import core, load
 from landweave.models.inference import Answering, TorchPredictor, class_probabilities, numerics
 from landweave.models.predictor import Compute, resolve_model
-from landweave.ports import InputBatch
 from tests.models.conftest import SWIN, small_content
 
 SWIN_WINDOW = {"size": 64, "overlap": 16, "multiple": 32}
@@ -42,7 +42,7 @@ def part(batch, chosen):
 @pytest.fixture(params=["unet", "swin"])
 def model(request, small_card, weights_of):
     """A model of two windows a batch: a U-Net, and a small Swin with UPerNet."""
-    card = small_card() if request.param == "unet" else small_card(builder=SWIN, window=SWIN_WINDOW)
+    card = small_card() if request.param == "unet" else small_card(architecture=SWIN, window=SWIN_WINDOW)
     return resolve_model(card, weights=weights_of(card), compute=TWO)
 
 
@@ -240,7 +240,7 @@ def test_a_model_travels_and_its_meaning_is_what_decides_bits(unet, small_card):
     assert pickle.loads(pickle.dumps(unet)) == unet
     turned = small_card(numerics={"channels_last": True})
     changes = ({}, {"torch_threads": 2}, {"batch_size": 1}, {"card": turned})
-    meanings = [replace(unet, asked=replace(unet.asked, **change)).meaning for change in changes]
+    meanings = [replace(unet, asked=replace(unet.asked, **change)).fingerprint_fields for change in changes]
     assert len({str(meaning) for meaning in meanings}) == 4
 
 
@@ -303,7 +303,7 @@ def test_bfloat16_needs_a_card_that_allows_it(small_card, monkeypatch):
     allowing = small_card(numerics={"bfloat16": True})
 
     model = resolve_model(allowing, weights=__file__, compute=Compute(bfloat16=True))
-    assert (model.asked.device, model.meaning["numerics"]["dtype"]) == ("cuda", "bfloat16")
+    assert (model.asked.device, model.fingerprint_fields["numerics"]["dtype"]) == ("cuda", "bfloat16")
     with pytest.raises(ConfigError, match="card of small does not"):
         resolve_model(small_card(), weights=__file__, compute=Compute(bfloat16=True))
 

@@ -11,8 +11,8 @@ from pystac.extensions.mlm import MLMExtension
 from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
 
-from landweave.errors import CardError
-from landweave.models.registry import find_card, list_cards
+from landweave.core.errors import CardError
+from landweave.models.cards.registry import find_card, list_cards
 from landweave.models.stac import MLM_SCHEMA, export_stac
 
 ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -124,10 +124,10 @@ def test_an_item_says_what_the_card_does(small_card, weights_of):
 
 
 def test_a_series_has_a_time_axis(small_card):
-    series = {"pixel": 3.2, "bands": {"VV": {}, "VH": {}}, "dates": {"filter": {"kind": "clear"}}}
+    series = {"pixel": 3.2, "bands": {"VV": {}, "VH": {}}, "dates": {"filter": {"min_clear_fraction": 0.95}}}
     card = small_card(
         source="someone/series",
-        builder={"kind": "flair_hub"},
+        architecture={"kind": "flair_hub"},
         inputs={"SENTINEL1-ASC_TS": series, "SENTINEL1-DESC_TS": series},
     )
 

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from landweave.errors import WeightsError
+from landweave.core.errors import WeightsError
 from landweave.models.weights import check_sha256, file_sha256, load_weights
 
 

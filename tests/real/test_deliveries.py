@@ -22,7 +22,7 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 
 from landweave import load_config
-from landweave.legend import NODATA
+from landweave.core.legend import NODATA
 from tests.helpers.commands import ROOT, Command
 from tests.helpers.networks import write_card, write_pointwise
 

@@ -10,8 +10,8 @@ import torch
 import yaml
 from safetensors.torch import save_file
 
-from landweave.models.builders import build, core
-from landweave.models.registry import find_card
+from landweave.models.cards.registry import find_card
+from landweave.models.factory import build, core
 from tests.helpers.commands import start
 from tests.helpers.stac_items import optical, radar, with_properties, write_items
 from tests.helpers.tiles import write_tile

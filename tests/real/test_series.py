@@ -16,12 +16,12 @@ import yaml
 from safetensors.torch import save_file
 
 from landweave import api
-from landweave.config import CubeConfig
+from landweave.config.schema import CubeConfig
+from landweave.core.errors import ConfigError
+from landweave.core.timeseries import PixelClass
 from landweave.engine.inline import InlineEngine
-from landweave.errors import ConfigError
-from landweave.models.builders import build, core
-from landweave.models.registry import find_card, read_card
-from landweave.timeseries import PixelState
+from landweave.models.cards.registry import find_card, read_card
+from landweave.models.factory import build, core
 from tests.helpers.networks import write_card
 from tests.helpers.stac_items import BANDS, Item, optical, radar, with_properties, write_items
 from tests.helpers.tiles import write_tile
@@ -78,7 +78,7 @@ def flanders_config(folder: Path, **sections: Any) -> dict[str, Any]:
         "area": {"bounds": [501360, 5629040, 502000, 5629680]},
         "grid": {"crs": "EPSG:32631"},
         "inputs": {"SENTINEL2_TS": series},
-        "cube": {"store": "own.zarr", "tile": 64, "chunk": 32, "dates": 8, "margin_m": 0},
+        "cube": {"store": "own.zarr", "tile": 64, "chunk": 32, "time_shard": 8, "margin_m": 0},
         **sections,
     }
 
@@ -96,10 +96,10 @@ def test_flanders_on_its_own_pixels_is_what_the_files_hold(flanders):
     full = [(fine if key(band) in fine else coarse)[key(band)].values for band in BANDS]
     planes = np.stack([each if each.shape[-1] == 64 else each.repeat(2, 1).repeat(2, 2) for each in full], 1)
     valid = (planes != 0).all(1) & (classes > 1)
-    np.testing.assert_array_equal(held["values"].values, np.where(valid[:, None], planes, 0))
-    np.testing.assert_array_equal(held.state.values == PixelState.NODATA, ~valid)
-    np.testing.assert_array_equal(held.state.values == PixelState.CLOUD, valid & np.isin(classes, (8, 9, 10)))
-    np.testing.assert_array_equal(held.state.values == PixelState.SHADOW, valid & (classes == 3))
+    np.testing.assert_array_equal(held["band_data"].values, np.where(valid[:, None], planes, 0))
+    np.testing.assert_array_equal(held.pixel_class.values == PixelClass.NODATA, ~valid)
+    np.testing.assert_array_equal(held.pixel_class.values == PixelClass.CLOUD, valid & np.isin(classes, (8, 9, 10)))
+    np.testing.assert_array_equal(held.pixel_class.values == PixelClass.SHADOW, valid & (classes == 3))
     assert {"02.06"} == set(held.baselines.values)
 
 
@@ -128,10 +128,10 @@ def test_flanders_is_mapped_one_civil_year_at_a_time(flanders):
     found = api.open_map(folder / "map.zarr").dataset.sel(x=slice(x - 140, x + 140), y=slice(y + 140, y - 140)).load()
     assert float(found.x[1] - found.x[0]) == pytest.approx(10.24)
     assert (found.landcover != 255).all()
-    assert (found.rung < 3).all()
+    assert (found.date_fallback < 3).all()
     assert len(np.unique(found.confidence)) > 1
     days = [str(time)[:4] for time in fine.timestamp.values]
-    assert api.check(one).run.job.inputs["SENTINEL2_TS"].steps == tuple(range(days.count("2018")))
+    assert api.check(one).run.job.inputs["SENTINEL2_TS"].observations == tuple(range(days.count("2018")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +149,7 @@ class Treesat:
         common = {"kind": "stac", "catalog": "items.json", "dates": "2019-01-01/2019-12-31", **settings}
         radars = {"collections": ["sentinel-1-rtc"], "quantity": "gamma0_rtc"}
         return {
-            "SENTINEL2_TS": {**common, "clouds": {"from": "probability"}, "collections": ["sentinel-2-l2a"]},
+            "SENTINEL2_TS": {**common, "cloud_mask": {"source": "probability"}, "collections": ["sentinel-2-l2a"]},
             "SENTINEL1-ASC_TS": {**common, **radars},
             "SENTINEL1-DESC_TS": {**common, **radars},
         }
@@ -202,19 +202,19 @@ def test_treesat_every_sensor_comes_back_as_its_file_holds_it(treesat):
     cube = api.open_cube(folder / "own.zarr")
     optic = cube["SENTINEL2_TS"].to_dataset().isel(x=slice(0, 6), y=slice(0, 6)).load()
     assert [str(day)[:10].replace("-", "") for day in optic.time.values] == [name[11:19] for name in held["names"]]
-    np.testing.assert_array_equal(optic["values"].values, held["sen-2-data"])
+    np.testing.assert_array_equal(optic["band_data"].values, held["sen-2-data"])
     snow, cloud = held["sen-2-masks"][:, 0], held["sen-2-masks"][:, 1]
-    np.testing.assert_array_equal(optic.state.values == PixelState.SNOW, snow > 1)
-    np.testing.assert_array_equal(optic.state.values == PixelState.CLOUD, (cloud > 1) & ~(snow > 1))
+    np.testing.assert_array_equal(optic.pixel_class.values == PixelClass.SNOW, snow > 1)
+    np.testing.assert_array_equal(optic.pixel_class.values == PixelClass.CLOUD, (cloud > 1) & ~(snow > 1))
     for orbit, modality in (("asc", "SENTINEL1-ASC_TS"), ("des", "SENTINEL1-DESC_TS")):
         waves = cube[modality].to_dataset().isel(x=slice(0, 6), y=slice(0, 6)).load()
         assert [str(day)[:10].replace("-", "") for day in waves.time.values] == sorted(treesat.radars[orbit])
         for day, values, state in zip(
-            sorted(treesat.radars[orbit]), waves["values"].values, waves.state.values, strict=True
+            sorted(treesat.radars[orbit]), waves["band_data"].values, waves.pixel_class.values, strict=True
         ):
             powers = treesat.radars[orbit][day]
             good = np.isfinite(powers).all(0) & (powers > 0).all(0)
-            np.testing.assert_array_equal(state == PixelState.CLEAR, good)
+            np.testing.assert_array_equal(state == PixelClass.CLEAR, good)
             np.testing.assert_array_equal(values[:, good], powers[:, good])
         assert set(waves.quantity.values) == {"gamma0_rtc"}
 
@@ -222,7 +222,7 @@ def test_treesat_every_sensor_comes_back_as_its_file_holds_it(treesat):
 @pytest.mark.slow
 def test_treesat_is_mapped_by_a_fusion_of_all_sensors(treesat):
     folder, (left, top) = treesat.folder, treesat.corner
-    dates = {"filter": {"kind": "clear"}}
+    dates = {"filter": {"min_clear_fraction": 0.95}}
     radar_input = {"pixel": 10.24, "quantity": "gamma0_rtc", "bands": {"VV": {}, "VH": {}}, "dates": {}}
     card = write_card(
         folder / "fusion.yaml",
@@ -261,4 +261,4 @@ def test_treesat_is_mapped_by_a_fusion_of_all_sensors(treesat):
     found = api.open_map(folder / "map.zarr").dataset
     inside = found.sel(x=slice(left + 12, left + 48), y=slice(top - 12, top - 48)).load()
     assert (inside.landcover != 255).all()
-    assert (inside.rung < 3).all()
+    assert (inside.date_fallback < 3).all()

@@ -22,9 +22,9 @@ from rasterio.warp import transform_bounds
 from safetensors.torch import save_file
 
 from landweave import open_cube, open_map
-from landweave.models.builders import build, core
-from landweave.models.registry import find_card
-from landweave.timeseries import PixelState, Rung
+from landweave.core.timeseries import DateFallback, PixelClass
+from landweave.models.cards.registry import find_card
+from landweave.models.factory import build, core
 from tests.helpers.commands import Command, Ended, mosaic
 from tests.helpers.networks import write_card
 from tests.helpers.real_series import BANDS, COARSE, FINE, Dated, Flanders, Treesat, states_of_classes
@@ -81,7 +81,7 @@ def random_weights(path: Path, card: str) -> str:
 def stored(cube: xr.DataTree, modality: str) -> tuple[NDArray[np.datetime64], NDArray[Any], NDArray[np.uint8]]:
     """Times, values and states of a modality."""
     group = cube[modality].ds
-    return group["time"].values.astype("datetime64[s]"), group["values"].values, group["state"].values
+    return group["time"].values.astype("datetime64[s]"), group["band_data"].values, group["pixel_class"].values
 
 
 def stacked(dated: Dated, bands: tuple[str, ...]) -> NDArray[Any]:
@@ -107,7 +107,7 @@ def test_on_their_own_pixels_the_dates_are_those_of_the_files(
             "SENTINEL2-COARSE_TS": stac("optical.json", year, bands=COARSE, resolution=20),
             "SENTINEL1-ASC_TS": stac("radar.json", year, resolution=20, quantity="sigma0"),
         },
-        cube={"store": "cube.zarr", "tile": 64, "chunk": 32, "dates": 24, "margin_m": 0},
+        cube={"store": "cube.zarr", "tile": 64, "chunk": 32, "time_shard": 24, "margin_m": 0},
     )
     assert f"{optical.sum()} new, 0 kept" in done(landweave("align", config, "--plan"))
     assert not (tmp_path / "cube.zarr").exists()
@@ -125,14 +125,14 @@ def test_on_their_own_pixels_the_dates_are_those_of_the_files(
     np.testing.assert_array_equal(times, fine.times)
     np.testing.assert_array_equal(values[..., :32, :32], stacked(coarse, COARSE))
     np.testing.assert_array_equal(state[:, :32, :32], classes)
-    assert (state[:, 32:] == PixelState.NOT_ACQUIRED).all()
+    assert (state[:, 32:] == PixelClass.NOT_ACQUIRED).all()
     assert not values[..., 32:].any()
 
     times, values, state = stored(cube, "SENTINEL1-ASC_TS")
     sigma = flanders.radar.part(radar)
     np.testing.assert_array_equal(times, sigma.times)
     np.testing.assert_array_equal(values[..., :32, :32], stacked(sigma, ("VV", "VH")))
-    assert (state[:, :32, :32] == PixelState.CLEAR).all()
+    assert (state[:, :32, :32] == PixelClass.CLEAR).all()
     assert cube["SENTINEL1-ASC_TS"].ds["orbit_state"].values.tolist() == ["ascending"] * int(radar.sum())
     assert set(cube["SENTINEL2-FINE_TS"].ds["baselines"].values.tolist()) == {"02.06"}
     assert set(cube["SENTINEL2-FINE_TS"].ds["offsets"].values.tolist()) == {"none in 02.06"}
@@ -185,25 +185,25 @@ def sentinel_alone(
 
 
 def rungs_by_hand(state: NDArray[np.uint8], size: int, first_yx: tuple[int, int]) -> NDArray[np.uint8]:
-    """The worst rung of the windows (half overlapping) that touch each pixel, window after window.
+    """The worst date_fallback of the windows (half overlapping) that touch each pixel, window after window.
 
     ``first_yx`` is where the first pixel of ``state`` is counted from the anchor.
     """
-    rungs = np.zeros(state.shape[1:], np.uint8)
-    height, width = rungs.shape
+    date_fallbacks = np.zeros(state.shape[1:], np.uint8)
+    height, width = date_fallbacks.shape
     for top in range(-first_yx[0] % (size // 2), height - size + 1, size // 2):
         for left in range(-first_yx[1] % (size // 2), width - size + 1, size // 2):
             seen = state[:, top : top + size, left : left + size]
-            clear, snow = (seen == PixelState.CLEAR).sum((1, 2)), (seen == PixelState.SNOW).sum((1, 2))
-            held = (seen != PixelState.NOT_ACQUIRED).sum((1, 2)) - (seen == PixelState.NODATA).sum((1, 2))
+            clear, snow = (seen == PixelClass.CLEAR).sum((1, 2)), (seen == PixelClass.SNOW).sum((1, 2))
+            held = (seen != PixelClass.NOT_ACQUIRED).sum((1, 2)) - (seen == PixelClass.NODATA).sum((1, 2))
             needed = 0.95 * size**2
-            passed = Rung.PASSED if (clear >= needed).any() else None
-            cloudy = Rung.CLOUDY if (held - snow >= needed).any() else None
-            worst = Rung.CLEAREST if held.any() else Rung.ABSENT
-            rung = next(each for each in (passed, cloudy, worst) if each is not None)
-            here = rungs[top : top + size, left : left + size]
-            np.maximum(here, np.uint8(rung), out=here)
-    return rungs
+            passed = DateFallback.PASSED if (clear >= needed).any() else None
+            cloudy = DateFallback.CLOUDY if (held - snow >= needed).any() else None
+            worst = DateFallback.CLEAREST if held.any() else DateFallback.ABSENT
+            date_fallback = next(each for each in (passed, cloudy, worst) if each is not None)
+            here = date_fallbacks[top : top + size, left : left + size]
+            np.maximum(here, np.uint8(date_fallback), out=here)
+    return date_fallbacks
 
 
 @pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
@@ -224,7 +224,7 @@ def test_a_year_becomes_a_map_of_sentinel_alone(
     pixels = {name: found.read(name, found.grid.extent) for name in found.arrays}
     inside = shapely.contains_xy(shapely.box(*lambert(flanders)), *np.meshgrid(found.grid.x, found.grid.y))
     seen = cube["SENTINEL2_TS"].ds.sel(x=found.grid.x, y=found.grid.y, method="nearest", tolerance=0.01)
-    ever = np.isin(seen["state"].values, (PixelState.NOT_ACQUIRED, PixelState.NODATA)).all(0)
+    ever = np.isin(seen["pixel_class"].values, (PixelClass.NOT_ACQUIRED, PixelClass.NODATA)).all(0)
     assert set(np.unique(pixels["landcover"][inside & ~ever])) <= set(found.legend.codes)
     assert (pixels["landcover"][~inside | ever] == 255).all()
     assert inside.sum() > 3600
@@ -233,10 +233,10 @@ def test_a_year_becomes_a_map_of_sentinel_alone(
     group = cube["SENTINEL2_TS"].ds
     corner_yx = (round(-group["y"].values[0] / 10.24 - 0.5), round(group["x"].values[0] / 10.24 - 0.5))
     by_hand = xr.DataArray(
-        rungs_by_hand(group["state"].values, 10, corner_yx), {"y": group["y"], "x": group["x"]}, ("y", "x")
+        rungs_by_hand(group["pixel_class"].values, 10, corner_yx), {"y": group["y"], "x": group["x"]}, ("y", "x")
     ).sel(x=found.grid.x, y=found.grid.y, method="nearest", tolerance=0.01)
-    np.testing.assert_array_equal(pixels["rung"][inside & ~ever], by_hand.values[inside & ~ever])
-    assert {Rung.PASSED, Rung.CLEAREST} <= set(np.unique(by_hand.values[inside & ~ever]))
+    np.testing.assert_array_equal(pixels["date_fallback"][inside & ~ever], by_hand.values[inside & ~ever])
+    assert {DateFallback.PASSED, DateFallback.CLEAREST} <= set(np.unique(by_hand.values[inside & ~ever]))
 
 
 def check_warp(flanders: Flanders, folder: Path, cube: xr.DataTree, dates: NDArray[np.bool_]) -> None:
@@ -339,13 +339,13 @@ def test_a_site_on_its_own_pixels_is_that_of_its_file(
     """States from probabilities; double frames of a pass are one date; what is zero or not finite is nodata."""
     treesat.write(tmp_path, bands)
     treesat.write_radar(tmp_path)
-    clouds = {"from": "probability", "cloud_max": 1, "snow_max": 1}
+    clouds = {"source": "probability", "cloud_max": 1, "snow_max": 1}
     config = write(
         tmp_path,
         area={"bounds": list(treesat.bounds)},
         grid={"crs": treesat.CRS, "anchor": list(treesat.corner)},
         inputs={
-            "SENTINEL2_TS": stac("optical.json", treesat.year, bands=bands, resolution=10, clouds=clouds),
+            "SENTINEL2_TS": stac("optical.json", treesat.year, bands=bands, resolution=10, cloud_mask=clouds),
             **radar_inputs(treesat.year, resolution=10),
         },
         cube={"store": "cube.zarr", "tile": 6, "chunk": 6, "margin_m": 0},
@@ -359,7 +359,7 @@ def test_a_site_on_its_own_pixels_is_that_of_its_file(
     wanted = treesat.stored("sen-2-data")[:, [BANDS.index(band) for band in bands]]
     np.testing.assert_array_equal(values, wanted)
     snow, cloud = treesat.stored("sen-2-masks").swapaxes(0, 1)
-    by_hand = np.where(snow > 1, PixelState.SNOW, np.where(cloud > 1, PixelState.CLOUD, PixelState.CLEAR))
+    by_hand = np.where(snow > 1, PixelClass.SNOW, np.where(cloud > 1, PixelClass.CLOUD, PixelClass.CLEAR))
     np.testing.assert_array_equal(state, by_hand)
     assert len(np.unique(state)) > 1
     baselines = [f"{name[28:30]}.{name[30:32]}" for name in treesat.products("sen-2")]
@@ -368,22 +368,22 @@ def test_a_site_on_its_own_pixels_is_that_of_its_file(
     for modality, satellite in (("SENTINEL1-ASC_TS", "sen-1-asc"), ("SENTINEL1-DESC_TS", "sen-1-des")):
         orbits, power, held = first_valid(treesat, satellite)
         _, values, state = stored(cube, modality)
-        assert [key.split("_")[1][1:] for key in cube[modality].ds["key"].values] == orbits
-        np.testing.assert_array_equal(state, np.where(held, PixelState.CLEAR, PixelState.NODATA))
+        assert [key.split("_")[1][1:] for key in cube[modality].ds["datatake_id"].values] == orbits
+        np.testing.assert_array_equal(state, np.where(held, PixelClass.CLEAR, PixelClass.NODATA))
         np.testing.assert_array_equal(values, np.where(held[:, None], power, 0))
 
 
 def fusion(folder: Path) -> Path:
     """A card over an aerial image and three series, with a small encoder; its weights beside it."""
-    clear = {"filter": {"kind": "clear"}}
+    clear = {"filter": {"min_clear_fraction": 0.95}}
     radar = {"VV": {"mean": 0.1, "std": 0.1}, "VH": {"mean": 0.03, "std": 0.03}}
     optical = {name: {"mean": 3000, "std": 2000} for name in ("B4", "B8")}
     arguments = {"encoder_name": "tu-test_resnet", "encoder_depth": 3, "decoder_channels": [16, 16, 8]}
-    architecture = {"architecture": "Unet", "arguments": arguments}
+    architecture = {"name": "Unet", "arguments": arguments}
     series = {"widths": [16, 16], "heads": 2, "model_width": 16, "answer": 8}
     card = write_card(
         folder / "fusion.yaml",
-        {"kind": "fused", **architecture, "stages": [2, 3], "series": series},
+        {"kind": "unet_utae", **architecture, "stages": [2, 3], "series": series},
         window=256,
         overlap=0,
         inputs={
@@ -415,7 +415,7 @@ def test_a_site_is_mapped_from_its_image_and_a_year_of_both_satellites(
         grid={"crs": "EPSG:25832"},
         inputs={
             "AERIAL_RGBI": mosaic(NIR=(image, 1), G=(image, 2), R=(image, 4)),
-            "SENTINEL2_TS": stac("optical.json", treesat.year, clouds={"from": "probability"}),
+            "SENTINEL2_TS": stac("optical.json", treesat.year, cloud_mask={"source": "probability"}),
             **radar_inputs(treesat.year),
         },
         cube={"store": "cube.zarr", "tile": 32, "chunk": 32, "margin_m": 102.4},
@@ -430,7 +430,7 @@ def test_a_site_is_mapped_from_its_image_and_a_year_of_both_satellites(
     done(landweave("run", config))
 
     found = open_map(tmp_path / "map.zarr")
-    read = {name: found.read(name, found.grid.extent) for name in ("landcover", "rung", "confidence")}
+    read = {name: found.read(name, found.grid.extent) for name in ("landcover", "date_fallback", "confidence")}
     mapped = read["landcover"] != 255
     with rasterio.open(treesat.image) as dataset:
         ground = shapely.box(*dataset.bounds)
@@ -438,13 +438,17 @@ def test_a_site_is_mapped_from_its_image_and_a_year_of_both_satellites(
     seen = inside.copy()
     cube = open_cube(tmp_path / "cube.zarr")
     for name in ("SENTINEL2_TS", "SENTINEL1-ASC_TS", "SENTINEL1-DESC_TS"):
-        states = cube[name].ds["state"]
-        measured = ~states.isin((PixelState.NOT_ACQUIRED, PixelState.NODATA)).all("time")
+        states = cube[name].ds["pixel_class"]
+        measured = ~states.isin((PixelClass.NOT_ACQUIRED, PixelClass.NODATA)).all("time")
         seen &= measured.sel(x=found.grid.x, y=found.grid.y, method="nearest").values
     assert seen.sum() > 250**2
     np.testing.assert_array_equal(mapped[inside], seen[inside])
     assert set(np.unique(read["landcover"][mapped])) <= set(found.legend.codes)
-    assert set(np.unique(read["rung"][mapped])) <= {Rung.PASSED, Rung.CLOUDY, Rung.CLEAREST}
+    assert set(np.unique(read["date_fallback"][mapped])) <= {
+        DateFallback.PASSED,
+        DateFallback.CLOUDY,
+        DateFallback.CLEAREST,
+    }
     assert np.unique(read["confidence"][mapped]).size > 20
     with rasterio.open(tmp_path / "map.tif") as cog:
         assert cog.crs.to_epsg() == 25832

@@ -38,7 +38,7 @@ def s3_target(s3_options):
         aws_secret_access_key=s3_options["secret_access_key"],
     )
     client.create_bucket(Bucket="maps")
-    return Target.parse(f"s3://maps/{uuid.uuid4().hex}.zarr", **s3_options)
+    return Target.parse(f"s3://maps/{uuid.uuid4().hex}.zarr", s3_options)
 
 
 @pytest.fixture

@@ -4,13 +4,13 @@ from fractions import Fraction
 
 import numpy as np
 
-from landweave.grid import Grid
-from landweave.lattice import Blocks, Extent
-from landweave.legend import NODATA, LandClass, Legend
-from landweave.store.maps import MapStore, create_map
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, Extent
+from landweave.core.legend import NODATA, LandClass, Legend
+from landweave.store.maps.overviews import create_overviews
+from landweave.store.maps.store import MapStore, create_map
+from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
-from landweave.store.overviews import create_overviews
-from landweave.store.template import MapTemplate
 
 LEGEND = Legend(
     name="sample",

@@ -7,7 +7,7 @@ import obstore
 import pytest
 from obstore.exceptions import GenericError, PermissionDeniedError
 
-from landweave.errors import ConfigError, OutputError
+from landweave.core.errors import ConfigError, OutputError
 from landweave.store import objects
 from landweave.store.objects import Target
 
@@ -69,7 +69,7 @@ def test_an_unwritable_place_is_named(tmp_path):
 
 
 def test_a_missing_bucket_is_named(s3_target, s3_options):
-    missing = Target.parse("s3://no-such-bucket/map.zarr", **s3_options)
+    missing = Target.parse("s3://no-such-bucket/map.zarr", s3_options)
     with pytest.raises(OutputError, match=r"s3://no-such-bucket/map\.zarr"):
         missing.check_writable()
 
@@ -81,7 +81,7 @@ def test_secrets_are_never_shown(s3_target, s3_options):
     for text in (repr(s3_target), str(s3_target), str(s3_target / "map")):
         assert "hidden-word" not in text
     with pytest.raises(ConfigError, match="s3://maps/x") as caught:
-        Target.parse("s3://maps/x", **s3_options, no_such_option="1")
+        Target.parse("s3://maps/x", {**s3_options, "no_such_option": "1"})
     assert "hidden-word" not in str(caught.value)
 
 
@@ -96,7 +96,7 @@ def test_secrets_are_never_shown(s3_target, s3_options):
 )
 def test_places_that_cannot_be_meant(where, options, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        Target.parse(where, **options)
+        Target.parse(where, options)
     assert "word@" not in str(caught.value)
 
 

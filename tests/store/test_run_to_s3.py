@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from landweave import api
-from landweave.errors import OutputError
-from landweave.store.views import open_map
+from landweave.core.errors import OutputError
+from landweave.store.maps.views import open_map
 from tests.helpers.small import Small
 
 
 def test_a_map_in_s3_is_the_map_on_disk(tmp_path, s3_target, s3_options):
     small = Small.make(tmp_path)
     engine = {"engine.kind": "inline"}
-    there = {**engine, "output.store": str(s3_target), "output.options": s3_options}
+    there = {**engine, "output.store": str(s3_target), "output.storage_options": s3_options}
     config = api.load_config(small.config(), overrides=there)
     assert api.run(config).exit_code == 0
     api.run(api.load_config(small.config(), overrides=engine))
@@ -28,6 +28,6 @@ def test_a_map_in_s3_is_the_map_on_disk(tmp_path, s3_target, s3_options):
 
 
 def test_a_bucket_itself_can_be_a_map(s3_target):
-    bucket = type(s3_target)(location="s3://maps", options=s3_target.options)
+    bucket = type(s3_target)(location="s3://maps", options=s3_target.storage_options)
     place, name = bucket.beside(".lease")
     assert (str(place), name) == ("s3://maps", ".lease")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from landweave.aligning.parts import AlignPart
-from landweave.aligning.progress import CubeStatus, cube_status
-from landweave.aligning.runs import Aligned, align_cube, plan_align
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import AlignResult, align_cube, plan_align
+from landweave.aligning.status import CubeStatus, cube_status
 
-__all__ = ["AlignPart", "Aligned", "CubeStatus", "align_cube", "cube_status", "plan_align"]
+__all__ = ["AlignGroup", "AlignResult", "CubeStatus", "align_cube", "cube_status", "plan_align"]

@@ -13,10 +13,10 @@ import dask
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from landweave.budget import THREADS_A_WORKER
+from landweave.core.budget import THREADS_A_WORKER
+from landweave.core.errors import EngineError
 from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
-from landweave.engine.heap import KEEPING_MEMORY
-from landweave.errors import EngineError
+from landweave.engine.malloc import MALLOC_ENVIRONMENT
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def local_engine(
         _cluster(workers, threads_per_worker, memory_limit) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
-        client.register_plugin(_NoInterrupt())
+        client.register_plugin(_IgnoreInterruptPlugin())
         yield DaskEngine(client=client, patience_s=patience_s)
 
 
@@ -105,7 +105,7 @@ def _own_environment() -> Iterator[None]:
     A nanny lets a variable of this process win over the setting, and writes what it exports into this process too:
     a second engine would start its workers with the first one's threads.
     """
-    names = (*_THREAD_VARIABLES, *KEEPING_MEMORY)
+    names = (*_THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -128,7 +128,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         # A nanny always brings its worker back. By default a cluster looks 15 s after a worker's death and, should
         # the worker be away at that instant (slow to start, or dead again), drops its nanny for good.
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in KEEPING_MEMORY.items()},
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC_ENVIRONMENT.items()},
     }
     if torch_threads is not None:
         for variable in _THREAD_VARIABLES:
@@ -136,7 +136,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
     return settings
 
 
-class _NoInterrupt(WorkerPlugin):
+class _IgnoreInterruptPlugin(WorkerPlugin):
     """Ctrl-C in a terminal reaches all its processes; stopping the workers is the driver's business."""
 
     name = "landweave-no-interrupt"

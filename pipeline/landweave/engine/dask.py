@@ -24,10 +24,10 @@ from typing import Any
 
 from distributed import CancelledError, Client, Future, KilledWorker
 
-from landweave.engine.carrier import JobCarrier, RunGuard, end_run, run_block
-from landweave.errors import EngineError
-from landweave.lattice import BlockIndex
-from landweave.ports import BlockJob, BlockResult, BlockResults, State
+from landweave.core.errors import EngineError
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState
+from landweave.engine.plugins import FailurePolicyPlugin, JobPlugin, end_run, run_block
 
 IN_FLIGHT_PER_THREAD = 2
 """Each thread has its next block at hand while the driver is busy; more would only be more to run again alone when
@@ -105,8 +105,8 @@ def carried(client: Client, job: BlockJob) -> Iterator[str]:
     # Not the job's key alone: a driver that was killed a moment ago may still be known under it.
     name = f"landweave-{job.key[:64]}-{uuid.uuid4().hex[:8]}"
     try:
-        client.register_plugin(RunGuard(name, client.id), name=name)
-        client.register_plugin(JobCarrier(name, job), name=name)
+        client.register_plugin(FailurePolicyPlugin(name, client.id), name=name)
+        client.register_plugin(JobPlugin(name, job), name=name)
     except OSError as error:
         raise _lost(client) from error
     try:
@@ -204,7 +204,7 @@ class _Flight:
             self._suspects.append(index)
             return None
         return BlockResult(
-            state=State.SUSPECT,
+            state=BlockState.SUSPECT,
             reason="Its worker died twice, the second time with no other block in flight (last on "
             f"{error.last_worker.address}): out of memory, or a crash in native code. See that worker's log.",
         )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from landweave.engine.heap import give_back
-from landweave.lattice import BlockIndex
-from landweave.ports import BlockFunction, BlockJob, BlockResults
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockFunction, BlockJob, BlockResults
+from landweave.engine.malloc import trim
 
 
 @dataclass(frozen=True)
@@ -22,5 +22,5 @@ class InlineEngine:
         for index in blocks:
             block_function = block_function or job.open()
             result = block_function(index)
-            give_back()
+            trim()
             yield index, result

@@ -11,8 +11,8 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from landweave.core.grid import Grid
 from landweave.formats.vector import Area, rasterize_area
-from landweave.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class PolygonArea:
         return x0, y0, x1, y1
 
     @property
-    def meaning(self) -> str:
+    def fingerprint_fields(self) -> str:
         """Digest of the polygon, for the fingerprint."""
         return sha256(shapely.to_wkb(shapely.normalize(self.geometry))).hexdigest()
 

@@ -12,9 +12,9 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, FieldError
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
+from landweave.core.grid import Grid
 from landweave.formats.vector import layer_of
-from landweave.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Campaigns:
         return tuple(sorted(self.ground))
 
     @property
-    def meaning(self) -> dict[str, str]:
+    def fingerprint_fields(self) -> dict[str, str]:
         """Digest of each year's ground, for the fingerprint."""
         return {
             str(year): sha256(shapely.to_wkb(shapely.normalize(self.ground[year]))).hexdigest() for year in self.years

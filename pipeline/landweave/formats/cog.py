@@ -16,11 +16,11 @@ from odc.geo.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from landweave.errors import InputError, OutputError
-from landweave.grid import Grid
-from landweave.lattice import Extent
-from landweave.legend import NODATA, Legend
-from landweave.ports import MapReader
+from landweave.core.errors import InputError, OutputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.legend import NODATA, Legend
+from landweave.core.protocols import MapReader
 
 TILE = 512
 """Pixels a side of the tiles of the file."""

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.patches import Patch
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
+from landweave.core.legend import NODATA, LandClass, Legend
 from landweave.formats.picture import LINE, NODATA_NAME, VOID, colored, mark_coordinates
-from landweave.legend import NODATA, LandClass, Legend
 
 
 def draw_classes(classes: xr.DataArray, axes: Axes) -> None:
-    """Draw land cover, rungs or a ledger's states on ``axes``, with a legend of the classes that are there.
+    """Draw land cover, date_fallbacks or a ledger's states on ``axes``, with a legend of the classes that are there.
 
     Parameters
     ----------

@@ -18,12 +18,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 
-from landweave.errors import InputError, OutputError
-from landweave.grid import Grid
-from landweave.lattice import Extent
-from landweave.legend import NODATA, Legend
-from landweave.ports import MapReader
-from landweave.pyramid import MOST_VOTES, mode
+from landweave.core.errors import InputError, OutputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.legend import NODATA, Legend
+from landweave.core.protocols import MapReader
+from landweave.core.pyramid import MOST_VOTES, mode
 
 INK, SOFT, LINE, VOID = "#1a1a1a", "#6e6e6e", "#9a9a9a", "#efefef"
 """Text; lesser text; frames and ticks; ground without an answer."""

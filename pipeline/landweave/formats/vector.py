@@ -11,8 +11,8 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
-from landweave.errors import InputError
-from landweave.grid import Grid
+from landweave.core.errors import InputError
+from landweave.core.grid import Grid
 
 Area: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 

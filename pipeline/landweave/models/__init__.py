@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from landweave.models.registry import find_card, list_cards
+from landweave.models.cards.registry import find_card, list_cards
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,14 +44,15 @@ def build(
     WeightsError
         When weights do not fit; all that differs is listed.
     """
-    from landweave.models import builders, position_tables  # torch takes seconds to import; cards are read without it
-    from landweave.models.called import refusing_misfits
+    from landweave.models import factory
+    from landweave.models.networks import position_tables
+    from landweave.models.networks.input_checks import refusing_misfits
 
     card = find_card(name_or_path)
     card = position_tables.with_resized_tables(card) if resize_tables else card
     window = card.window.size if window is None else window
     position_tables.check_window(card, window)
     if weights is None:
-        return refusing_misfits(builders.build(card, window), card, window)
-    network = builders.load(card, window, Path(weights), batch_size=card.numerics.batch)
+        return refusing_misfits(factory.build(card, window), card, window)
+    network = factory.load(card, window, Path(weights), batch_size=card.numerics.batch)
     return refusing_misfits(network, card, window)

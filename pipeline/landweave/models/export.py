@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from landweave.errors import CardError, WeightsError
-from landweave.models.builders import load
-from landweave.models.card import ModelCard, Weights, WindowRule
+from landweave.core.errors import CardError, WeightsError
+from landweave.models.cards.card import ModelCard, Weights, WindowRule
 from landweave.models.exported import load_exported
-from landweave.models.networks import ExportedBuilder
+from landweave.models.factory import load
+from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.weights import file_sha256
 
 
@@ -82,8 +82,8 @@ class _OneTensor(nn.Module):
 
 def _check(card: ModelCard, path: Path) -> None:
     reasons = [
-        *(["it is one already"] if isinstance(card.builder, ExportedBuilder) else ()),
-        *(["it reads metadata beside its images"] if getattr(card.builder, "metadata", False) else ()),
+        *(["it is one already"] if isinstance(card.architecture, ExportedArchitecture) else ()),
+        *(["it reads metadata beside its images"] if getattr(card.architecture, "metadata", False) else ()),
         *(f"{name} is a time series" for name, spec in card.inputs.items() if spec.dates is not None),
         *(
             f"{name} has pixels of {float(spec.pixel):g} m, the output {float(card.base_pixel):g}"
@@ -107,7 +107,7 @@ def _program_card(card: ModelCard, task: str, path: Path, window: int, batch: in
         update={
             "name": path.stem,
             "title": f"{card.title}, as a program",
-            "builder": ExportedBuilder(kind="exported"),
+            "architecture": ExportedArchitecture(kind="exported"),
             "weights": Weights(file=path.name, sha256=file_sha256(path)),
             "window": WindowRule(
                 size=window,

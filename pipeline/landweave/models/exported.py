@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from landweave.errors import WeightsError
+from landweave.core.errors import WeightsError
 
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.\w+(\.\w+)?|_operator\.getitem")
 """What a node of the graph may call."""

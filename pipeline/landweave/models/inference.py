@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from landweave.blending import Array
-from landweave.errors import CardError, PredictError
-from landweave.models.card import ModelCard
+from landweave.core.blending import Array
+from landweave.core.errors import CardError, PredictError
+from landweave.core.protocols import InputBatch
+from landweave.models.cards.card import ModelCard
+from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.exported import Program
-from landweave.models.inputs import HeightCoding, InputSpec
-from landweave.ports import InputBatch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class TorchPredictor:
     asked
         What it answers.
     network
-        As `landweave.models.builders.load` gives it, on the device of ``asked``.
+        As `landweave.models.factory.load` gives it, on the device of ``asked``.
 
     Raises
     ------
@@ -203,8 +203,8 @@ def class_probabilities(logits: Tensor) -> Tensor:
 class _Preparation:
     """Raw values of one input to what the network takes; its constants lie on the device."""
 
-    subtrahend: Tensor
-    divisor: Tensor
+    mean: Tensor
+    std: Tensor
     fill: float
     codings: Mapping[int, HeightCoding]
 
@@ -212,8 +212,8 @@ class _Preparation:
     def of(cls, spec: InputSpec, device: torch.device) -> _Preparation:
         bands = spec.bands.values()
         return cls(
-            torch.tensor([band.subtrahend for band in bands], device=device)[:, None, None],
-            torch.tensor([band.divisor for band in bands], device=device)[:, None, None],
+            torch.tensor([band.statistics[0] for band in bands], device=device)[:, None, None],
+            torch.tensor([band.statistics[1] for band in bands], device=device)[:, None, None],
             spec.fill,
             {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)},
         )
@@ -223,7 +223,7 @@ class _Preparation:
         x = values.to(torch.float32, copy=True)
         for band, coding in self.codings.items():
             x[..., band, :, :].mul_(coding.scale).add_(coding.offset).round_().clamp_(0, 255)
-        return x.sub_(self.subtrahend).div_(self.divisor).masked_fill_(~valid.unsqueeze(-3), self.fill)
+        return x.sub_(self.mean).div_(self.std).masked_fill_(~valid.unsqueeze(-3), self.fill)
 
 
 def _channels_last(tensor: Tensor) -> Tensor:

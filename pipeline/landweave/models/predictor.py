@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from landweave.errors import ConfigError, WeightsError
-from landweave.models.alive import peak_bytes
-from landweave.models.builders import build, load
-from landweave.models.card import ModelCard
+from landweave.core.errors import ConfigError, WeightsError
+from landweave.models.cards.card import ModelCard
+from landweave.models.factory import build, load
 from landweave.models.inference import Answering, TorchPredictor, empty_batch
-from landweave.models.networks import ExportedBuilder
-from landweave.models.position_tables import check_window
+from landweave.models.inspection.peak_memory import peak_bytes
+from landweave.models.networks.architectures import ExportedArchitecture
+from landweave.models.networks.position_tables import check_window
 from landweave.models.weights import check_sha256, file_sha256
 
 
@@ -78,7 +78,7 @@ class TorchModel:
         return 2 * self.weights.stat().st_size
 
     @property
-    def meaning(self) -> Mapping[str, Any]:
+    def fingerprint_fields(self) -> Mapping[str, Any]:
         """What the fingerprint holds of the model; plain JSON values."""
         asked = self.asked
         return {
@@ -103,7 +103,7 @@ class TorchModel:
             When the network cannot be built.
         """
         asked = replace(self.asked, device="meta")
-        if isinstance(asked.card.builder, ExportedBuilder):
+        if isinstance(asked.card.architecture, ExportedArchitecture):
             # A program cannot run without values: its file is its weights, its logits tell the scale of the rest.
             logits = 4 * asked.batch_size * len(asked.card.legend(asked.task)) * asked.window**2
             return self.loading_bytes + 4 * logits

@@ -12,13 +12,18 @@ import pystac
 import torch
 from torch import nn
 
-from landweave.errors import CardError
-from landweave.legend import LandClass
+from landweave.core.errors import CardError
+from landweave.core.legend import LandClass
 from landweave.models._torchvision import smp, timm
-from landweave.models.builders import build
-from landweave.models.card import ModelCard
-from landweave.models.inputs import Band, HeightCoding, InputSpec
-from landweave.models.networks import ExportedBuilder, FlairHubBuilder, FusedBuilder, SmpBuilder
+from landweave.models.cards.card import ModelCard
+from landweave.models.cards.inputs import BandSpec, HeightCoding, InputSpec
+from landweave.models.factory import build
+from landweave.models.networks.architectures import (
+    ExportedArchitecture,
+    FlairHubArchitecture,
+    SmpArchitecture,
+    UnetUtaeArchitecture,
+)
 from landweave.models.weights import file_sha256
 
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
@@ -151,8 +156,8 @@ def _band_name(modality: str, band: str) -> str:
     return f"{modality}/{band}"
 
 
-def _scaling(band: Band) -> dict[str, Any]:
-    return {"type": "z-score", "mean": band.subtrahend, "stddev": band.divisor}
+def _scaling(band: BandSpec) -> dict[str, Any]:
+    return {"type": "z-score", "mean": band.statistics[0], "stddev": band.statistics[1]}
 
 
 def _class(land_class: LandClass) -> dict[str, Any]:
@@ -167,20 +172,20 @@ def _class(land_class: LandClass) -> dict[str, Any]:
 
 
 def _architecture(card: ModelCard) -> str:
-    builder = card.builder
+    settings = card.architecture
     series = " and U-TAE" if any(spec.dates for spec in card.inputs.values()) else ""
-    if isinstance(builder, SmpBuilder | FusedBuilder):
-        encoder = builder.arguments.get("encoder_name", "resnet34")
-        return f"{builder.architecture} with {encoder} (segmentation-models-pytorch {smp.__version__}){series}"
-    if isinstance(builder, FlairHubBuilder):
-        return f"FLAIR-HUB: UPerNet with {builder.encoder} (timm {timm.__version__}){series}"
+    if isinstance(settings, SmpArchitecture | UnetUtaeArchitecture):
+        encoder = settings.arguments.get("encoder_name", "resnet34")
+        return f"{settings.name} with {encoder} (segmentation-models-pytorch {smp.__version__}){series}"
+    if isinstance(settings, FlairHubArchitecture):
+        return f"FLAIR-HUB: UPerNet with {settings.encoder} (timm {timm.__version__}){series}"
     names = {"exported": "program of torch.export", "flair1": "U-Net with ResNet-34", "flair2": "U-T&T"}
-    return names[builder.kind]
+    return names[settings.kind]
 
 
 def _parameters(card: ModelCard) -> int:
     """Parameters of the network; 0 for a program, which is nothing without its file."""
-    if isinstance(card.builder, ExportedBuilder):
+    if isinstance(card.architecture, ExportedArchitecture):
         return 0
     with torch.device("meta"):
         network = build(card, card.window.size)

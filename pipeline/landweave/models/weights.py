@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from landweave.errors import WeightsError
+from landweave.core.errors import WeightsError
 
 _WRAPPERS = ("", "model.seg_model.", "model.", "seg_model.", "module.")
 """What training tools put before the names of a network's tensors."""

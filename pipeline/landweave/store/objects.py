@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -18,7 +18,7 @@ import obstore
 from obstore import exceptions
 from obstore.store import LocalStore, from_url
 
-from landweave.errors import ConfigError, OutputError
+from landweave.core.errors import ConfigError, OutputError
 
 SCHEMES = ("s3", "gs", "az")
 """Object stores, as the scheme of a URL writes them."""
@@ -54,27 +54,27 @@ class Target:
     ----------
     location
         Absolute path of a folder, or a URL without credentials: what messages and provenance may show.
-    options
+    storage_options
         Settings of the object store, as sorted pairs; they may hold secrets and are never shown.
 
     Examples
     --------
-    >>> Target.parse("s3://maps/gard.zarr", region="eu-west-3", anonymous=True)
+    >>> Target.parse("s3://maps/gard.zarr", {"region": "eu-west-3", "anonymous": True})
     Target(location='s3://maps/gard.zarr')
     """
 
     location: str
-    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    storage_options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     @classmethod
-    def parse(cls, where: str | os.PathLike[str] | Target, **options: Any) -> Target:
+    def parse(cls, where: str | os.PathLike[str] | Target, storage_options: Mapping[str, Any] | None = None) -> Target:
         """The place that a path or URL names.
 
         Parameters
         ----------
         where
             A local path, ``file://``, ``s3://``, ``gs://`` or ``az://``; a target is given back as it is.
-        options
+        storage_options
             For object stores: ``endpoint``, ``region``, ``anonymous``, and whatever else obstore knows
             (``access_key_id``, …). What is not given is taken from the environment.
 
@@ -85,7 +85,7 @@ class Target:
         """
         if isinstance(where, Target):
             return where
-        text = os.fspath(where)
+        text, options = os.fspath(where), dict(storage_options or {})
         scheme = text.partition("://")[0] if "://" in text else ""
         if scheme in ("", "file"):
             return cls._local(text.removeprefix("file://"), options)
@@ -95,7 +95,7 @@ class Target:
             raise ConfigError(
                 f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
             )
-        target = cls(location=text.rstrip("/"), options=tuple(sorted(options.items())))
+        target = cls(location=text.rstrip("/"), storage_options=tuple(sorted(options.items())))
         _open(target)
         return target
 
@@ -110,14 +110,14 @@ class Target:
 
     def __truediv__(self, name: str) -> Target:
         """The place ``name`` below this one."""
-        return Target(location=f"{self.location}/{name}", options=self.options)
+        return Target(location=f"{self.location}/{name}", storage_options=self.storage_options)
 
     def beside(self, suffix: str) -> tuple[Target, str]:
         """The place that holds this one, and this one's name with ``suffix``: for an object that lies beside it."""
         parent, _, name = self.location.rpartition("/")
         if parent.endswith("/"):  # a whole bucket lies beside nothing
             return self, suffix
-        return Target(location=parent, options=self.options), name + suffix
+        return Target(location=parent, storage_options=self.storage_options), name + suffix
 
     @property
     def is_local(self) -> bool:
@@ -320,7 +320,7 @@ def unwritable(target: Target, what: str, error: BaseException) -> OutputError:
 def _open(target: Target) -> Any:
     if target.is_local:
         return LocalStore(target.location, mkdir=True)
-    options = dict(target.options)
+    options = dict(target.storage_options)
     if "anonymous" in options:
         options["skip_signature"] = options.pop("anonymous")
     plain = str(options.get("endpoint", "")).startswith("http://")
@@ -328,6 +328,6 @@ def _open(target: Target) -> Any:
     try:
         return from_url(target.location, retry_config={"max_retries": 0}, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as error:
-        names = ", ".join(sorted(dict(target.options))) or "none"
+        names = ", ".join(sorted(dict(target.storage_options))) or "none"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"Cannot use {target} (options given: {names}): {reason}") from error

@@ -16,10 +16,10 @@ import xarray as xr
 from affine import Affine
 from rasterio.warp import transform_bounds
 
-from landweave.grid import Grid
-from landweave.lattice import Extent
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.timeseries import PixelClass
 from landweave.sources.stac.series import StacSeries
-from landweave.timeseries import PixelState
 from tests.helpers.scenes_on_disk import (
     as_pystac,
     coded,
@@ -160,7 +160,7 @@ def test_every_pixel_is_where_pyproj_says(scene: Written, kernel: str) -> None:
     for oracle in scene.oracles.values():
         held &= oracle.nearest(GRID)[0] != 0
         sure &= oracle.nearest(GRID)[1]
-    state = whole.state[0]
+    state = whole.pixel_class[0]
     expected = np.select([~held, classes == 3, np.isin(classes, (8, 9, 10)), classes == 11], [5, 4, 2, 3], 1)
     assert sure.mean() > 0.9
     np.testing.assert_array_equal(state[sure], expected[sure])
@@ -187,7 +187,7 @@ def test_any_two_extents_give_the_same_bits(scene: Written, kernel: str) -> None
         cut = (slice(top, bottom), slice(left, right))
         for again in (0, 1):
             np.testing.assert_array_equal(read.values[again, ::-1], whole.values[0][:, *cut])
-            np.testing.assert_array_equal(read.state[again], whole.state[0][cut])
+            np.testing.assert_array_equal(read.pixel_class[again], whole.pixel_class[0][cut])
 
 
 def test_a_scene_of_coordinates_holds_no_half_pixel(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ def test_two_tiles_of_one_pass_in_two_zones(tmp_path: Path) -> None:
     expected = np.where(left != 0, first.bilinear(grid), second.bilinear(grid)) - ADDED
     assert 0.1 < (left != 0).mean() < 0.9
     assert (expected > 0)[sure].all()
-    assert (read.state[0][sure] == PixelState.CLEAR).all()
+    assert (read.pixel_class[0][sure] == PixelClass.CLEAR).all()
     assert np.abs(values - expected)[sure].max() <= 1
 
 
@@ -261,15 +261,15 @@ def test_beyond_every_scene_nothing_was_acquired(tmp_path: Path) -> None:
     planes = {"B2": coded((200, 130)), "SCL": np.full((100, 65), 4, np.uint8)}
     planes["B2"][:, 80:] = 0
     written = write(tmp_path, planes, corner)
-    state = open_series(written.item, grid=GRID, bands=("B2",)).read(GRID, ("B2",), (0,)).state[0]
+    state = open_series(written.item, grid=GRID, bands=("B2",)).read(GRID, ("B2",), (0,)).pixel_class[0]
     oracle = written.oracles["B2"]
     rows, columns = oracle.places(GRID)
     inside = (columns >= 0) & (columns < 130) & (rows >= 0) & (rows < 200)
     values, sure = oracle.nearest(GRID)
-    expected = np.where(values != 0, PixelState.CLEAR, np.where(inside, PixelState.NODATA, PixelState.NOT_ACQUIRED))
+    expected = np.where(values != 0, PixelClass.CLEAR, np.where(inside, PixelClass.NODATA, PixelClass.NOT_ACQUIRED))
     sure &= np.abs(columns - 130) > 0.1
     np.testing.assert_array_equal(state[sure], expected[sure])
-    assert set(np.unique(state)) == {PixelState.CLEAR, PixelState.NODATA, PixelState.NOT_ACQUIRED}
+    assert set(np.unique(state)) == {PixelClass.CLEAR, PixelClass.NODATA, PixelClass.NOT_ACQUIRED}
 
 
 def test_offset_once_on_dark_water(tmp_path: Path) -> None:
@@ -298,16 +298,16 @@ def test_radar_is_masked_before_it_is_resampled(tmp_path: Path) -> None:
     expected, sure = oracle.bilinear(GRID), oracle.nearest(GRID)[1]
     series = StacSeries.open(strips, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID)
     read = series.read(GRID, ("VV",), (0,))
-    assert (series.quantity, read.values.dtype, dict(series.clouds)) == ("gamma0_rtc", np.float32, {})
+    assert (series.quantity, read.values.dtype, dict(series.cloud_mask)) == ("gamma0_rtc", np.float32, {})
     seen = read.values[0, 0]
     assert np.isfinite(seen).all()
     assert ((seen > 0) == (expected > 0))[sure].all()
     np.testing.assert_allclose(seen[sure], expected[sure], atol=2e-4 * clean.max())
-    np.testing.assert_array_equal(read.state[0], np.where(seen > 0, PixelState.CLEAR, PixelState.NODATA))
+    np.testing.assert_array_equal(read.pixel_class[0], np.where(seen > 0, PixelClass.CLEAR, PixelClass.NODATA))
     loud = StacSeries.open(strips, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID, decibels=True)
     decibels = loud.read(GRID, ("VV",), (0,))
     assert loud.quantity == "gamma0_rtc_db"
-    np.testing.assert_array_equal(decibels.state, read.state)
+    np.testing.assert_array_equal(decibels.pixel_class, read.pixel_class)
     held = seen > 0
     np.testing.assert_allclose(decibels.values[0, 0][held], 10 * np.log10(seen[held]), rtol=1e-5)
     assert (decibels.values[0, 0][~held] == 0).all()
@@ -324,7 +324,7 @@ def test_a_bright_target_makes_no_power_of_nothing(tmp_path: Path) -> None:
             strips, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID, resampling="cubic", decibels=decibels
         )
         read = series.read(GRID, ("VV",), (0,))
-        assert (read.state == PixelState.CLEAR).all()
+        assert (read.pixel_class == PixelClass.CLEAR).all()
         assert read.values.min() == pytest.approx(lowest)
 
 
@@ -375,18 +375,18 @@ def test_real_dates(shared: Shared, tmp_path: Path, kernel: str) -> None:
     names = tuple(band for band in bands if band != "SCL")
     series = open_series(*items, grid=grid, bands=names, resampling=kernel)
     read = series.read(grid, names, range(len(items)))
-    for values, state, known in zip(read.values, read.state, oracles, strict=True):
+    for values, state, known in zip(read.values, read.pixel_class, oracles, strict=True):
         classes, sure = known["SCL"].nearest(grid)
         held = np.logical_and.reduce([known[band].nearest(grid)[0] != 0 for band in names]) & (classes > 1)
         for band in bands:
             sure &= known[band].nearest(grid)[1]
         np.testing.assert_array_equal(np.isin(state, (1, 2, 3, 4))[sure], held[sure])
-        np.testing.assert_array_equal((state == PixelState.CLOUD)[sure], (held & np.isin(classes, (8, 9, 10)))[sure])
+        np.testing.assert_array_equal((state == PixelClass.CLOUD)[sure], (held & np.isin(classes, (8, 9, 10)))[sure])
         for plane, band in zip(values, names, strict=True):
             wanted = known[band].nearest(grid)[0] if kernel == "nearest" else known[band].bilinear(grid)
             away = np.abs(plane - np.where(held, wanted, 0))[sure]
             assert away.max() <= (0 if kernel == "nearest" else 1)
-    assert {PixelState.CLEAR, PixelState.CLOUD, PixelState.NOT_ACQUIRED} <= set(np.unique(read.state))
+    assert {PixelClass.CLEAR, PixelClass.CLOUD, PixelClass.NOT_ACQUIRED} <= set(np.unique(read.pixel_class))
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
 from landweave.sources.stac.catalogs import PAGE
 from landweave.sources.stac.search import StacQuery, search
 from tests.helpers.pgstac import stac_api
@@ -62,7 +62,7 @@ def test_a_year_comes_page_by_page_and_is_what_the_same_items_in_a_file_give(api
     found, expected = search(query(api.address), HERE), search(query(on_disk), HERE)
     assert found.items > PAGE
     assert api.asked("/search") - before >= 2
-    assert [strip.step.key for strip in found.strips] == [f"S2A_{day}T105031" for day in DAYS]
+    assert [strip.step.datatake_id for strip in found.strips] == [f"S2A_{day}T105031" for day in DAYS]
     assert [[scene.tile for scene in strip.scenes] for strip in found.strips] == [["31TDJ", "31TEJ"]] * len(DAYS)
     radar_too = 2  # listed, for no collection was named, and not used
     assert (found.items, len(found.dropped)) == (2 * len(DAYS) + 7 + radar_too, 7 + radar_too)
@@ -88,7 +88,7 @@ def test_radar_is_found_in_its_own_collection(api):
     asked = StacQuery(
         catalog=api.address, collections=("sentinel-1-rtc",), modality="SENTINEL1-ASC_TS", bands=("VV", "VH")
     )
-    assert [strip.step.key for strip in search(asked, HERE).strips] == ["S1A_A038014_ASC", "S1A_A038026_ASC"]
+    assert [strip.step.datatake_id for strip in search(asked, HERE).strips] == ["S1A_A038014_ASC", "S1A_A038026_ASC"]
 
 
 def test_where_the_api_has_nothing_its_collections_are_told(api):

@@ -7,7 +7,7 @@ import pystac
 import pytest
 import shapely
 
-from landweave.errors import InputError
+from landweave.core.errors import InputError
 from landweave.sources.stac.catalogs import Wanted, is_wanted, list_items, tell_kind
 from tests.helpers.stac_items import made_item, optical, real_items, with_properties, write_items
 from tests.helpers.web import served

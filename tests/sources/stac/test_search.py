@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from landweave.errors import ConfigError, InputError
+from landweave.core.errors import ConfigError, InputError
 from landweave.sources.stac.search import StacQuery, search
 from tests.helpers.stac_items import BANDS, BOX, optical, radar, write_items
 
@@ -21,7 +21,7 @@ def radar_query(catalog, **settings):
 
 def test_a_real_series_comes_as_its_dates(shared):
     found = search(optical_query(shared(SITE2), dates="2020-06-10/2020-07-20"), HERE)
-    days = [str(strip.step.time)[:10] for strip in found.strips]
+    days = [str(strip.observation.time)[:10] for strip in found.strips]
     # Typed from the product names: every five days, two satellites in turn.
     assert days == [
         *("2020-06-11", "2020-06-16", "2020-06-21", "2020-06-26"),
@@ -67,7 +67,7 @@ def test_a_search_that_finds_nothing_says_where_it_looked_and_what_there_is(shar
 
 
 def test_an_asset_that_no_item_has_is_an_error_with_what_they_have(shared):
-    query = optical_query(shared(SITE2), dates="2020-06-10/2020-07-20", clouds="probability")
+    query = optical_query(shared(SITE2), dates="2020-06-10/2020-07-20", cloud_source="probability")
     with pytest.raises(
         InputError, match=r"None of 8 items .*SENTINEL2_TS:\n- 8 has no asset for CLOUD, SNOW; it has AOT"
     ):
@@ -76,7 +76,7 @@ def test_an_asset_that_no_item_has_is_an_error_with_what_they_have(shared):
 
 def test_probabilities_are_searched_for_where_they_are_asked_for(shared):
     path = shared("data/stac") / "S2A_OPER_MSI_L2A_TL_2APS_20240108T121951_A044635_T34VEL.json"
-    query = optical_query(path, dates="2024-01-01/2024-12-31", clouds="probability", cloud_max=40, snow_max=40)
+    query = optical_query(path, dates="2024-01-01/2024-12-31", cloud_source="probability", cloud_max=40, snow_max=40)
     (strip,) = search(query, (20, 58, 22, 60)).strips
     assert [name for name in strip.scenes[0].assets if name not in BANDS] == ["CLOUD", "SNOW"]
 
@@ -109,7 +109,9 @@ def test_two_quantities_are_no_series_until_one_is_named(tmp_path):
     )
     with pytest.raises(InputError, match="gives gamma0_rtc and sigma0 for SENTINEL1-ASC_TS"):
         search(radar_query(path), BOX)
-    assert [strip.step.key for strip in search(radar_query(path, quantity="sigma0"), BOX).strips] == ["S1A_A038026_ASC"]
+    assert [strip.observation.datatake_id for strip in search(radar_query(path, quantity="sigma0"), BOX).strips] == [
+        "S1A_A038026_ASC"
+    ]
 
 
 def test_an_item_that_does_not_say_when_is_dropped_with_the_reason(tmp_path):
@@ -141,7 +143,7 @@ def test_a_query_is_a_value():
         ({"bands": ("B2", "B13")}, r"asked for bands \['B13'\]: it has B2, B3"),
         ({"bands": ()}, "asked for bands none"),
         ({"modality": "SENTINEL1-ASC_TS", "bands": ("B2",)}, "it has VV, VH"),
-        ({"clouds": "guess"}, "scl or probability"),
+        ({"cloud_source": "guess"}, "scl or probability"),
         ({"orbit_state": "up"}, "ascending or descending"),
         ({"modality": "SENTINEL1-ASC_TS", "bands": ("VV",), "orbit_state": "descending"}, "take the other modality"),
         ({"quantity": "sigma0"}, "of Sentinel-1 only"),

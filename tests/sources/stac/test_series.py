@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import rasterio
 
-from landweave.errors import ConfigError, InputError
-from landweave.grid import Grid
-from landweave.lattice import Extent
-from landweave.ports import SeriesSource
-from landweave.sources.stac.records import Found, Strip
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.protocols import SeriesSource
+from landweave.core.timeseries import PixelClass
+from landweave.sources.stac.pixel_classes import classify_pixels
+from landweave.sources.stac.records import Found, ObservationScenes
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from landweave.sources.stac.states import tell_states
-from landweave.timeseries import PixelState
 from tests.helpers.scenes_on_disk import SceneFile, coded, optical_item, radar_item, strips_of, write_scene
 from tests.helpers.stac_items import write_items
 
@@ -56,9 +56,9 @@ def test_it_is_a_series_source(series: StacSeries) -> None:
     source: SeriesSource = series
     assert [len(strip.scenes) for strip in series.strips] == [1, 2]
     assert (source.quantity, source.dtype, source.bands) == ("reflectance", np.dtype(np.uint16), BANDS)
-    assert source.clouds == {"from": "scl"}
-    assert [str(step.time)[:10] for step in source.steps] == ["2021-06-14", "2021-06-19"]
-    assert list(source.steps[1].provenance["scenes"]) == [scene.id for scene in series.strips[1].scenes]
+    assert source.cloud_mask == {"source": "scl"}
+    assert [str(observation.time)[:10] for observation in source.observations] == ["2021-06-14", "2021-06-19"]
+    assert list(source.observations[1].provenance["scenes"]) == [scene.id for scene in series.strips[1].scenes]
 
 
 def test_the_first_valid_pixel_is_kept(series: StacSeries) -> None:
@@ -81,9 +81,9 @@ def test_a_date_with_nothing_over_the_grid_opens_no_file(series: StacSeries, mon
     far = GRID.with_extent(Extent.of((0, 8), (0, 8)))
     monkeypatch.setattr(rasterio, "open", None)
     read = series.read(far, BANDS, (1, 0))
-    assert (read.state == PixelState.NOT_ACQUIRED).all()
+    assert (read.pixel_class == PixelClass.NOT_ACQUIRED).all()
     assert not read.values.any()
-    assert (series.opens(far), series.scenes(far), series.cost(far).bytes) == (0, (), 0)
+    assert (series.opens(far), series.files(far), series.cost(far).bytes) == (0, (), 0)
 
 
 def test_what_it_costs_and_where_it_lies_is_told_without_a_file(
@@ -91,7 +91,7 @@ def test_what_it_costs_and_where_it_lies_is_told_without_a_file(
 ) -> None:
     monkeypatch.setattr(rasterio, "open", None)
     assert series.opens(GRID) == 9
-    scenes = series.scenes(GRID)
+    scenes = series.files(GRID)
     assert len(scenes) == len({scene.id for scene in scenes}) == 9
     assert all(scene.size == Path(scene.location).stat().st_size for scene in scenes)
     assert {scene.format for scene in scenes} == {"GTiff"}
@@ -99,7 +99,7 @@ def test_what_it_costs_and_where_it_lies_is_told_without_a_file(
     whole = 2 * (120 * 100 + 2 * 60 * 50) + 120 * 60 + 2 * 60 * 30
     assert cost.decoded_pixels == {"GTiff": whole}
     assert cost.bytes == pytest.approx(sum(scene.size for scene in scenes), rel=0.01)
-    x0, y0, x1, y1 = series.footprint(GRID)
+    x0, y0, x1, y1 = series.bounds(GRID)
     assert x0 <= 500000 < 501400 <= x1 <= 501440
     assert y0 <= 4898800 < 4900000 <= y1
     told = series.describe()
@@ -108,10 +108,10 @@ def test_what_it_costs_and_where_it_lies_is_told_without_a_file(
 
 
 def test_a_repaired_scene_has_another_version_and_the_same_id(series: StacSeries) -> None:
-    before = series.scenes(GRID)
+    before = series.files(GRID)
     path = Path(before[0].location)
     path.write_bytes(path.read_bytes() + b"\0")
-    after = series.scenes(GRID)
+    after = series.files(GRID)
     assert [scene.id for scene in after] == [scene.id for scene in before]
     changed = [place for place, (old, new) in enumerate(zip(before, after, strict=True)) if old.version != new.version]
     assert changed == [0]
@@ -119,11 +119,11 @@ def test_a_repaired_scene_has_another_version_and_the_same_id(series: StacSeries
 
 def test_the_meaning_is_about_numbers_not_about_places(tmp_path: Path) -> None:
     here, there = (optical_item(write(tmp_path / name)) for name in ("a", "b"))
-    meaning = open_series(here).meaning
-    assert open_series(there).meaning == meaning
+    meaning = open_series(here).fingerprint_fields
+    assert open_series(there).fingerprint_fields == meaning
     older = optical_item(write(tmp_path / "a"), baseline="0300")
     for other in (open_series(here, resampling="nearest"), open_series(here, bands=("B2",)), open_series(older)):
-        assert other.meaning != meaning
+        assert other.fingerprint_fields != meaning
 
 
 def test_it_travels_and_serves_threads(series: StacSeries) -> None:
@@ -137,22 +137,22 @@ def test_it_travels_and_serves_threads(series: StacSeries) -> None:
     assert len(found) == 3
     for read in found.values():
         np.testing.assert_array_equal(read.values, expected.values)
-        np.testing.assert_array_equal(read.state, expected.state)
+        np.testing.assert_array_equal(read.pixel_class, expected.pixel_class)
 
 
 def test_dates_and_bands_come_in_the_order_asked(series: StacSeries) -> None:
     both = series.read(GRID, BANDS, (0, 1))
     turned = series.read(GRID, ("B5",), (1, 0, 1))
     np.testing.assert_array_equal(turned.values, both.values[[1, 0, 1], 1:])
-    np.testing.assert_array_equal(turned.state, both.state[[1, 0, 1]])
+    np.testing.assert_array_equal(turned.pixel_class, both.pixel_class[[1, 0, 1]])
 
 
 def test_every_class_has_its_state() -> None:
     classes = np.arange(12, dtype=np.uint16)[None]
-    told = tell_states({"SCL": classes}, {"from": "scl"}, np.ones((1, 12), bool))
+    told = classify_pixels({"SCL": classes}, {"source": "scl"}, np.ones((1, 12), bool))
     expected = {0: 5, 1: 5, 3: 4, 8: 2, 9: 2, 10: 2, 11: 3}
     assert told.tolist() == [[expected.get(code, 1) for code in range(12)]]
-    assert (tell_states({"SCL": classes}, {"from": "scl"}, np.zeros((1, 12), bool)) == PixelState.NODATA).all()
+    assert (classify_pixels({"SCL": classes}, {"source": "scl"}, np.zeros((1, 12), bool)) == PixelClass.NODATA).all()
 
 
 def test_states_from_probabilities(tmp_path: Path) -> None:
@@ -160,10 +160,10 @@ def test_states_from_probabilities(tmp_path: Path) -> None:
     cloud, snow = np.zeros((60, 50), np.uint8), np.zeros((60, 50), np.uint8)
     cloud[10:20], cloud[20:30], snow[25:35] = 1, 2, 2
     written = write_scene(tmp_path, {**planes(), "CLOUD": cloud, "SNOW": snow}, corner_xy=(500000, 4900000))
-    clouds = {"from": "probability", "cloud_max": 1, "snow_max": 1}
+    clouds = {"source": "probability", "cloud_max": 1, "snow_max": 1}
     strips = strips_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
-    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, clouds=clouds)
-    state = series.read(GRID, BANDS, (0,)).state[0]
+    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, cloud_mask=clouds)
+    state = series.read(GRID, BANDS, (0,)).pixel_class[0]
     rows = np.repeat([1] * 20 + [2] * 5 + [3] * 10 + [1] * 25, 2)[10:100]
     np.testing.assert_array_equal(state, np.broadcast_to(rows[:, None], state.shape))
 
@@ -174,11 +174,11 @@ def test_a_probability_is_compared_as_it_is_stored(tmp_path: Path, maximum: floa
     stored = np.random.default_rng(3).choice(np.array([0, 0.4, 1, 1.4, 1.6, 40, 40.02], np.float32), (2, 60, 50))
     written = write_scene(tmp_path, {**planes(), "CLOUD": stored[0], "SNOW": stored[1]}, corner_xy=(500000, 4900000))
     strips = strips_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
-    clouds = {"from": "probability", "cloud_max": maximum, "snow_max": maximum}
-    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, clouds=clouds)
+    clouds = {"source": "probability", "cloud_max": maximum, "snow_max": maximum}
+    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, cloud_mask=clouds)
     read = series.read(GRID, BANDS, (0,))
     cloudy, snowy = stored.repeat(2, axis=1).repeat(2, axis=2)[:, 10:100, 10:90] > maximum
-    np.testing.assert_array_equal(read.state[0], np.where(snowy, 3, np.where(cloudy, 2, 1)))
+    np.testing.assert_array_equal(read.pixel_class[0], np.where(snowy, 3, np.where(cloudy, 2, 1)))
     assert read.values.dtype == np.uint16
     np.testing.assert_array_equal(read.values[0, 0], planes()["B2"][10:100, 10:90] - 1000)
 
@@ -188,7 +188,7 @@ def test_cloud_does_not_hide_what_was_measured(tmp_path: Path) -> None:
     first = optical_item(write(tmp_path / "a", classes=9), tile="31TEJ")
     second = optical_item(write(tmp_path / "b", seed=5), tile="31TFJ")
     read = open_series(first, second).read(GRID, BANDS, (0,))
-    assert (read.state == PixelState.CLOUD).all()
+    assert (read.pixel_class == PixelClass.CLOUD).all()
     np.testing.assert_array_equal(read.values[0, 0], planes()["B2"][10:100, 10:90] - 1000)
 
 
@@ -198,11 +198,11 @@ def test_a_pixel_that_lacks_a_band_is_taken_from_the_next_scene(tmp_path: Path) 
     first = optical_item(write_scene(tmp_path / "a", torn, corner_xy=(500000, 4900000)), tile="31TEJ")
     series = open_series(first)
     alone = series.read(GRID, ("B2",), (0,))
-    np.testing.assert_array_equal(alone.state[0, 30:50] == PixelState.NODATA, True)
+    np.testing.assert_array_equal(alone.pixel_class[0, 30:50] == PixelClass.NODATA, True)
     assert not alone.values[0, 0, 30:50].any()
     second = optical_item(write(tmp_path / "b", seed=5), tile="31TFJ")
     both = open_series(first, second).read(GRID, BANDS, (0,))
-    assert (both.state == PixelState.CLEAR).all()
+    assert (both.pixel_class == PixelClass.CLEAR).all()
     np.testing.assert_array_equal(both.values[0, 0, 30:50], planes(seed=5)["B2"][40:60, 10:90] - 1000)
 
 
@@ -228,14 +228,16 @@ def test_settings_that_cannot_be_are_refused(series: StacSeries) -> None:
     with pytest.raises(InputError, match=r"lacks \['B8'\] of SENTINEL2_TS"):
         StacSeries.open(strips, **asked | {"bands": ("B2", "B8")})
     with pytest.raises(InputError, match="lacks \\['CLOUD', 'SNOW'\\]"):
-        StacSeries.open(strips, **asked, clouds={"from": "probability", "cloud_max": 1, "snow_max": 1})
+        StacSeries.open(strips, **asked, cloud_mask={"source": "probability", "cloud_max": 1, "snow_max": 1})
     with pytest.raises(ConfigError, match="no decibels"):
         StacSeries.open(strips, **asked, decibels=True)
-    with pytest.raises(ConfigError, match="'from': 'scl'"):
-        StacSeries.open(strips, **asked, clouds={"from": "probability", "cloud_max": 1})
+    with pytest.raises(ConfigError, match="'source': 'scl'"):
+        StacSeries.open(strips, **asked, cloud_mask={"source": "probability", "cloud_max": 1})
     with pytest.raises(InputError, match="measure nothing"):
         StacSeries.open((), **asked)
-    odd = Strip(step=strips[0].step, scenes=(replace(strips[0].scenes[0], quantity="sigma0"),))
+    odd = ObservationScenes(
+        observation=strips[0].observation, scenes=(replace(strips[0].scenes[0], quantity="sigma0"),)
+    )
     with pytest.raises(InputError, match="reflectance', 'sigma0"):
         StacSeries.open((*strips, odd), **asked)
     with pytest.raises(ConfigError, match="opened on pixels of 10"):

@@ -3,7 +3,7 @@ from types import ModuleType
 
 import pytest
 
-from landweave.errors import ConfigError
+from landweave.core.errors import ConfigError
 from landweave.sources.stac.signing import signer
 
 

@@ -27,8 +27,8 @@ from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
-from landweave.errors import InputError
-from landweave.sources.listing import is_url
+from landweave.core.errors import InputError
+from landweave.sources.mosaic.listing import is_url
 from landweave.sources.stac.items import Json, Unusable, item_bounds, item_time
 
 Bounds = tuple[float, float, float, float]

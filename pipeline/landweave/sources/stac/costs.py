@@ -8,15 +8,15 @@ from functools import lru_cache
 
 import numpy as np
 
-from landweave.grid import Grid
-from landweave.lattice import Extent
-from landweave.ports import ReadCost
-from landweave.sources.headers import file_version
-from landweave.sources.listing import is_url
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.protocols import ReadCost
+from landweave.sources.mosaic.listing import is_url
+from landweave.sources.raster_facts import file_version
+from landweave.sources.resampling.pixel_coordinates import window_of
 from landweave.sources.stac.files import file_format
-from landweave.sources.stac.places import Place, frame_of, told_place
-from landweave.sources.stac.records import Acquisition
-from landweave.sources.warping import window_of
+from landweave.sources.stac.georeference import Place, frame_of, told_place
+from landweave.sources.stac.records import Scene
 
 _BLOCK = 512
 """Pixels a side of what is decoded at once, where nothing has been opened to know it: what most COGs have."""
@@ -25,7 +25,7 @@ _BYTES_A_PIXEL = 1.5
 """Of a compressed 16-bit band, where its file cannot be measured."""
 
 
-def price(scenes: Iterable[Acquisition], bands: Sequence[str], grid: Grid) -> ReadCost:
+def price(scenes: Iterable[Scene], bands: Sequence[str], grid: Grid) -> ReadCost:
     """Bytes touched and pixels decoded in reading ``bands`` of ``scenes`` over ``grid``, in whole blocks."""
     touched, decoded = 0.0, Counter[str]()
     pixels: dict[Place | None, int] = {}

@@ -19,12 +19,12 @@ from cachetools import TTLCache, cached
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
-from landweave.errors import ReadError
-from landweave.lattice import Extent
-from landweave.sources.handles import borrow
-from landweave.sources.headers import file_version
+from landweave.core.errors import ReadError
+from landweave.core.lattice import Extent
+from landweave.sources.dataset_pool import open_dataset
 from landweave.sources.integrity import find_damage
-from landweave.sources.listing import is_url
+from landweave.sources.mosaic.listing import is_url
+from landweave.sources.raster_facts import file_version
 from landweave.sources.stac.signing import signer
 
 Answer = TypeVar("Answer")
@@ -72,7 +72,7 @@ def open_file(href: str, sign: str | None) -> Iterator[rasterio.DatasetReader]:
     """
     path, version = _signed(href, sign), _version(href)
     try:
-        with rasterio.Env(**_NETWORK), borrow(path, version) as dataset:
+        with rasterio.Env(**_NETWORK), open_dataset(path, version) as dataset:
             yield dataset
     except ReadError as error:
         told = str(error).replace(path, href)

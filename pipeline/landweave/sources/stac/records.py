@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
-from landweave.timeseries import Step
+from landweave.core.timeseries import Observation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class BandAsset:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acquisition:
+class Scene:
     """One item in the one form.
 
     Attributes
@@ -50,7 +50,7 @@ class Acquisition:
     id, collection
         As in the catalog.
     time
-        Acquisition, UTC, ``datetime64[s]``.
+        Scene, UTC, ``datetime64[s]``.
     bounds
         Longitudes and latitudes ``(west, south, east, north)``.
     assets
@@ -101,11 +101,11 @@ class Dropped:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Strip:
+class ObservationScenes:
     """One date of the series: scenes of one pass, in reading order (the first valid pixel is kept)."""
 
-    step: Step
-    scenes: tuple[Acquisition, ...]
+    observation: Observation
+    scenes: tuple[Scene, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +126,7 @@ class Found:
 
     asked: Mapping[str, Any]
     items: int
-    strips: tuple[Strip, ...]
+    strips: tuple[ObservationScenes, ...]
     dropped: tuple[Dropped, ...] = ()
 
     def __str__(self) -> str:
@@ -134,7 +134,7 @@ class Found:
         scenes = sum(len(strip.scenes) for strip in self.strips)
         lines.append(f"{'found':<11} {self.items} items")
         if self.strips:
-            days = f"{str(self.strips[0].step.time)[:10]} to {str(self.strips[-1].step.time)[:10]}"
+            days = f"{str(self.strips[0].observation.time)[:10]} to {str(self.strips[-1].observation.time)[:10]}"
             lines.append(f"{'kept':<11} {len(self.strips)} dates, {days}, of {scenes} scenes")
         if self.dropped:
             lines += [f"{'dropped':<11} {len(self.dropped)}:", *(f"- {line}" for line in group_reasons(self.dropped))]

@@ -10,16 +10,16 @@ from typing import Literal
 
 import numpy as np
 
-from landweave.errors import ConfigError, InputError
+from landweave.core.errors import ConfigError, InputError
 from landweave.sources.stac.catalogs import Bounds, Wanted, list_items
 from landweave.sources.stac.items import Json, Unusable
-from landweave.sources.stac.records import Acquisition, Dropped, Found, group_reasons
+from landweave.sources.stac.observations import group_observations
+from landweave.sources.stac.records import Dropped, Found, Scene, group_reasons
 from landweave.sources.stac.sentinel1 import POLARISATIONS, read_sentinel1
 from landweave.sources.stac.sentinel2 import REFLECTANCE_BANDS, read_sentinel2
 from landweave.sources.stac.signing import SIGNERS
-from landweave.sources.stac.strips import weave_strips
 
-Clouds = Literal["scl", "probability"]
+CloudSource = Literal["scl", "probability"]
 
 _STATES: dict[str, tuple[str, ...]] = {"scl": ("SCL",), "probability": ("CLOUD", "SNOW")}
 _DAY = r"\d{4}-\d\d-\d\d"
@@ -45,7 +45,7 @@ class StacQuery:
         ``ascending`` or ``descending``; for Sentinel-1 the modality tells it where it is not given.
     quantity
         Of Sentinel-1: ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, when not given.
-    clouds, cloud_max, snow_max
+    cloud_source, cloud_max, snow_max
         How pixel states of Sentinel-2 are told: from scene classes (``scl``), or from probabilities (0 to 100) with
         the largest ones of a clear pixel.
     sign
@@ -59,7 +59,7 @@ class StacQuery:
     bands: tuple[str, ...]
     orbit_state: str | None = None
     quantity: str | None = None
-    clouds: Clouds = "scl"
+    cloud_source: CloudSource = "scl"
     cloud_max: float = 1
     snow_max: float = 1
     sign: str | None = None
@@ -74,8 +74,8 @@ class StacQuery:
         wrong = [band for band in self.bands if band not in known]
         if wrong or not self.bands:
             raise ConfigError(f"{self.modality} was asked for bands {wrong or 'none'}: it has {', '.join(known)}.")
-        if self.clouds not in _STATES:
-            raise ConfigError(f"Clouds from {self.clouds!r}: {' or '.join(_STATES)} is known.")
+        if self.cloud_source not in _STATES:
+            raise ConfigError(f"cloud_mask.source {self.cloud_source!r}: {' or '.join(_STATES)} is known.")
         self._check_orbit_and_quantity()
 
     def _check_orbit_and_quantity(self) -> None:
@@ -111,7 +111,7 @@ class StacQuery:
     @property
     def assets(self) -> tuple[str, ...]:
         """Bands, and what tells the states of their pixels."""
-        return self.bands if self.is_radar else (*self.bands, *_STATES[self.clouds])
+        return self.bands if self.is_radar else (*self.bands, *_STATES[self.cloud_source])
 
     def wanted(self, bounds: Bounds) -> Wanted:
         """What to look for within ``bounds``, longitudes and latitudes."""
@@ -136,7 +136,7 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> Found:
         )
     read = [read_item(item, query) for item in listing.items]
     dropped = [each for each in read if isinstance(each, Dropped)]
-    strips, older = weave_strips(each for each in read if isinstance(each, Acquisition))
+    strips, older = group_observations(each for each in read if isinstance(each, Scene))
     if not strips:
         raise InputError(
             f"None of {len(read)} items of {query.catalog}{_of(query)} can be used for {query.modality}:\n"
@@ -146,9 +146,9 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> Found:
     return Found(asked=asked, items=len(read), strips=strips, dropped=(*dropped, *older))
 
 
-def read_item(item: Json, query: StacQuery) -> Acquisition | Dropped:
+def read_item(item: Json, query: StacQuery) -> Scene | Dropped:
     """An item in the one form, or why it is not used."""
-    optical: Callable[..., Acquisition] = read_sentinel2
+    optical: Callable[..., Scene] = read_sentinel2
     reader = partial(read_sentinel1, quantity=query.quantity) if query.is_radar else optical
     try:
         scene = reader(item, query.assets)

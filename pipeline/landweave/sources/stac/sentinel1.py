@@ -16,7 +16,7 @@ from pathlib import Path
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
-from landweave.sources.listing import is_url
+from landweave.sources.mosaic.listing import is_url
 from landweave.sources.stac.items import (
     AssetBand,
     Json,
@@ -30,7 +30,7 @@ from landweave.sources.stac.items import (
     solar_day,
     to_time,
 )
-from landweave.sources.stac.records import Acquisition, BandAsset
+from landweave.sources.stac.records import BandAsset, Scene
 
 POLARISATIONS = ("VV", "VH", "HH", "HV")
 
@@ -42,7 +42,7 @@ _DECIBELS = re.compile(r"(?<![a-z])db(?![a-z])|decibel")
 _PRODUCT = re.compile(r"(?P<platform>S1[A-Z])_\w\w_\w{3}[A-Z_]_\w{4}_\d{8}T\d{6}_\d{8}T\d{6}_(?P<pass>\d{6})")
 
 
-def read_sentinel1(item: Json, bands: Sequence[str], *, quantity: str | None = None) -> Acquisition:
+def read_sentinel1(item: Json, bands: Sequence[str], *, quantity: str | None = None) -> Scene:
     """An item as an acquisition that holds ``bands`` (``VV``, …) of ``quantity``, or of the one that it has.
 
     Raises
@@ -57,7 +57,7 @@ def read_sentinel1(item: Json, bands: Sequence[str], *, quantity: str | None = N
     time, bounds = item_time(item), item_bounds(item)
     properties = item.get("properties", {})
     orbit = properties.get("sat:relative_orbit")
-    return Acquisition(
+    return Scene(
         id=item["id"],
         collection=item.get("collection") or "",
         time=time,

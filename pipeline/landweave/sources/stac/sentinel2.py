@@ -27,10 +27,10 @@ from landweave.sources.stac.items import (
     solar_day,
     to_time,
 )
-from landweave.sources.stac.records import Acquisition, BandAsset
+from landweave.sources.stac.records import BandAsset, Scene
 
 REFLECTANCE_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
-STATE_BANDS = ("SCL", "CLOUD", "SNOW")
+CLASS_BANDS = ("SCL", "CLOUD", "SNOW")
 """Scene classes; probabilities of cloud and of snow, 0 to 100."""
 
 ADDED = 1000
@@ -70,7 +70,7 @@ _STRIP = re.compile(r"_S(\d{8}T\d{6})")
 Names = Mapping[str, str]
 
 
-def read_sentinel2(item: Json, bands: Sequence[str]) -> Acquisition:
+def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
     """An item as an acquisition that holds ``bands``, by our names.
 
     Raises
@@ -86,7 +86,7 @@ def read_sentinel2(item: Json, bands: Sequence[str]) -> Acquisition:
     files, decision = _files(item, bands, baseline)
     properties = item.get("properties", {})
     tile = _tile(item, names)
-    return Acquisition(
+    return Scene(
         id=item["id"],
         collection=item.get("collection") or "",
         time=time,

@@ -17,20 +17,20 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from landweave.errors import ConfigError, InputError
-from landweave.grid import Grid
-from landweave.lattice import Extent
-from landweave.ports import ReadCost, Scene, Series
-from landweave.sources.spec import Kernel, check_request
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.protocols import ReadCost, Series, SourceFile
+from landweave.core.timeseries import Observation, PixelClass, measured
+from landweave.sources.mosaic.spec import Kernel, check_request
+from landweave.sources.stac.border_noise import FLOOR, NEAR, SOLID
 from landweave.sources.stac.costs import price
 from landweave.sources.stac.files import file_facts, file_format
-from landweave.sources.stac.places import covered, ground_of, place_of, told_place, unite
-from landweave.sources.stac.radar import FLOOR, NEAR, SOLID
-from landweave.sources.stac.reader import Reading, planes_dtype
-from landweave.sources.stac.records import Acquisition, Dropped, Found, Strip, group_reasons
-from landweave.sources.stac.stacking import stack
-from landweave.sources.stac.states import state_bands, tell_states
-from landweave.timeseries import PixelState, Step, measured
+from landweave.sources.stac.georeference import covered, ground_of, place_of, told_place, unite
+from landweave.sources.stac.lazy_stack import stack
+from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
+from landweave.sources.stac.records import Dropped, Found, ObservationScenes, Scene, group_reasons
+from landweave.sources.stac.scene_reader import Reading, planes_dtype
 
 Bounds = tuple[float, float, float, float]
 
@@ -42,8 +42,8 @@ class Settings(TypedDict, total=False):
     ----------
     resampling
         Kernel of measurements; classes and probabilities always take the nearest. ``bilinear`` by default.
-    clouds
-        How states are told: ``{"from": "scl"}`` by default, or ``{"from": "probability", "cloud_max": 1,
+    cloud_mask
+        How pixel classes are told: ``{"source": "scl"}`` by default, or ``{"source": "probability", "cloud_max": 1,
         "snow_max": 1}``. Nothing of it counts for radar.
     decibels
         Whether radar power is given in decibels.
@@ -52,7 +52,7 @@ class Settings(TypedDict, total=False):
     """
 
     resampling: Kernel
-    clouds: Mapping[str, Any]
+    cloud_mask: Mapping[str, Any]
     decibels: bool
     sign: str | None
 
@@ -71,8 +71,8 @@ class StacSeries:
         Pixels that reads are on, over any extent.
     resampling
         Kernel of measurements.
-    clouds
-        How states are told; empty for radar.
+    cloud_mask
+        How pixel classes are told; empty for radar.
     quantity
         What is measured; with ``_db`` in decibels.
     sign
@@ -81,12 +81,12 @@ class StacSeries:
         Items that the search found and nothing was made of.
     """
 
-    strips: tuple[Strip, ...] = field(repr=False)
+    strips: tuple[ObservationScenes, ...] = field(repr=False)
     modality: str
     bands: tuple[str, ...]
     grid: Grid
     resampling: Kernel = "bilinear"
-    clouds: Mapping[str, Any] = field(default_factory=dict)
+    cloud_mask: Mapping[str, Any] = field(default_factory=dict)
     quantity: str = "reflectance"
     sign: str | None = None
     dropped: tuple[Dropped, ...] = field(default=(), repr=False)
@@ -94,7 +94,7 @@ class StacSeries:
     @classmethod
     def open(
         cls,
-        found: Found | Sequence[Strip],
+        found: Found | Sequence[ObservationScenes],
         *,
         modality: str,
         bands: Sequence[str],
@@ -126,15 +126,15 @@ class StacSeries:
         radar, decibels = quantity != "reflectance", settings.get("decibels", False)
         if decibels and not radar:
             raise ConfigError(f"{modality} is reflectance: it has no decibels.")
-        clouds = {} if radar else dict(settings.get("clouds") or {"from": "scl"})
-        _check_bands(strips, (*bands, *state_bands(clouds)), modality)
+        cloud_mask = {} if radar else dict(settings.get("cloud_mask") or {"source": "scl"})
+        _check_bands(strips, (*bands, *class_bands(cloud_mask)), modality)
         return cls(
             strips=strips,
             modality=modality,
             bands=tuple(bands),
             grid=grid,
             resampling=settings.get("resampling", "bilinear"),
-            clouds=clouds,
+            cloud_mask=cloud_mask,
             quantity=f"{quantity}_db" if decibels else quantity,
             sign=settings.get("sign"),
             dropped=found.dropped if isinstance(found, Found) else (),
@@ -152,13 +152,13 @@ class StacSeries:
 
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The dates from day ``first`` to day ``last`` (UTC), both included."""
-        days = ((strip, strip.step.time.astype("datetime64[D]")) for strip in self.strips)
+        days = ((strip, strip.observation.time.astype("datetime64[D]")) for strip in self.strips)
         return replace(self, strips=tuple(strip for strip, day in days if first <= day <= last))
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def observations(self) -> tuple[Observation, ...]:
         """Its dates, ascending in time."""
-        return tuple(strip.step for strip in self.strips)
+        return tuple(strip.observation for strip in self.strips)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -166,17 +166,18 @@ class StacSeries:
         return planes_dtype(self.quantity)
 
     @property
-    def meaning(self) -> Mapping[str, Any]:
+    def fingerprint_fields(self) -> Mapping[str, Any]:
         """Dates with their scenes in reading order and how their numbers are scaled, rules, kernel."""
         return {
             "modality": self.modality,
             "bands": list(self.bands),
             "quantity": self.quantity,
-            "clouds": dict(self.clouds),
+            "cloud_mask": dict(self.cloud_mask),
             "resampling": self.resampling,
-            "border": None if self.clouds else {"floor": FLOOR, "near": NEAR, "solid": SOLID},
-            "steps": [
-                [strip.step.key, *(_meaning(scene, self.bands) for scene in strip.scenes)] for strip in self.strips
+            "border": None if self.cloud_mask else {"floor": FLOOR, "near": NEAR, "solid": SOLID},
+            "observations": [
+                [strip.observation.datatake_id, *(_meaning(scene, self.bands) for scene in strip.scenes)]
+                for strip in self.strips
             ],
         }
 
@@ -189,34 +190,34 @@ class StacSeries:
             "modality": self.modality,
             "bands": list(self.bands),
             "dates": len(self.strips),
-            "first": str(self.strips[0].step.time),
-            "last": str(self.strips[-1].step.time),
+            "first": str(self.strips[0].observation.time),
+            "last": str(self.strips[-1].observation.time),
             "scenes": len(scenes),
             "quantity": self.quantity,
             "dtype": self.dtype.name,
-            "clouds": dict(self.clouds),
+            "cloud_mask": dict(self.cloud_mask),
             "resampling": self.resampling,
             "crs": sorted({place.crs if place else "told by the files" for place in places}),
             "offsets": dict(offsets),
             **({"notes": self.notes} if self.dropped else {}),
         }
 
-    def footprint(self, grid: Grid) -> Bounds | None:
+    def bounds(self, grid: Grid) -> Bounds | None:
         """Bounds ``(x0, y0, x1, y1)`` of all scenes in the CRS of ``grid``, to whole pixels."""
         grounds = [ground_of(scene, grid) for strip in self.strips for scene in strip.scenes]
         return grid.with_extent(unite(grounds)).bounds if grounds else None
 
-    def scenes(self, grid: Grid) -> tuple[Scene, ...]:
+    def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, date by date in reading order. No pixel is read.
 
         Size and version of a file on the web are asked of its server; where it does not answer, the version is that of
         its item.
         """
-        touching = [scene for step in range(len(self.strips)) for scene in self._touching(step, grid)]
+        touching = [scene for number in range(len(self.strips)) for scene in self._touching(number, grid)]
         files = [(scene, href) for scene in touching for href in self._files(scene)]
         facts = file_facts([href for _, href in files], self.sign)
         return tuple(
-            Scene(
+            SourceFile(
                 id=f"{scene.id}/{self._files(scene)[href][0]}",
                 location=href,
                 size=facts[href][0],
@@ -228,7 +229,7 @@ class StacSeries:
 
     def cost(self, grid: Grid) -> ReadCost:
         """File bytes and decoded pixels of a `read` of every date over ``grid``, estimated from what items tell."""
-        touching = (scene for step in range(len(self.strips)) for scene in self._touching(step, grid))
+        touching = (scene for number in range(len(self.strips)) for scene in self._touching(number, grid))
         return price(touching, self._wanted, grid)
 
     def opens(self, grid: Grid) -> int:
@@ -236,8 +237,8 @@ class StacSeries:
         extent = grid.extent
         return sum(files for grounds in self._grounds for ground, files in grounds if ground.intersect(extent).size)
 
-    def read(self, grid: Grid, bands: Sequence[str], steps: Sequence[int]) -> Series:
-        """Pixels of ``bands`` at ``steps`` on exactly ``grid``, in `dtype`; 0 where nothing is measured.
+    def read(self, grid: Grid, bands: Sequence[str], indices: Sequence[int]) -> Series:
+        """Pixels of ``bands`` at ``indices`` on exactly ``grid``, in `dtype`; 0 where nothing is measured.
 
         A pixel is measured where all bands of the series are, so it is the same whichever are asked for.
 
@@ -250,32 +251,32 @@ class StacSeries:
         """
         check_request(self, grid, bands)
         channels = [self.bands.index(band) for band in bands]
-        values = np.zeros((len(steps), len(bands), *grid.shape), self.dtype)
-        state = np.full((len(steps), *grid.shape), PixelState.NOT_ACQUIRED, np.uint8)
-        for place, step in enumerate(steps):
-            self._weave(values[place], state[place], self._touching(step, grid), grid, channels)
-        return Series(values=values, state=state)
+        values = np.zeros((len(indices), len(bands), *grid.shape), self.dtype)
+        pixel_class = np.full((len(indices), *grid.shape), PixelClass.NOT_ACQUIRED, np.uint8)
+        for place, index in enumerate(indices):
+            self._weave(values[place], pixel_class[place], self._touching(index, grid), grid, channels)
+        return Series(values=values, pixel_class=pixel_class)
 
     def stack(self, grid: Grid | None = None, bands: Sequence[str] | None = None, *, chunk: int = 1024) -> xr.DataArray:
         """Scenes over ``grid``, by default all of it, as a lazy array ``(time, band, y, x)``; nothing is read.
 
-        Every scene has a time of its own: `read` is what puts the scenes of a pass together. ``step`` names the date
-        that it belongs to. Reflectance x 10000 or linear power, 0 where nothing is measured; float32 beside
-        probabilities.
+        Every scene has a time of its own: `read` is what puts the scenes of a pass together. ``datatake_id`` names
+        the observation that it belongs to. Reflectance x 10000 or linear power, 0 where nothing is measured; float32
+        beside probabilities.
         """
         grid, wanted = grid or self.grid, tuple(bands or self.bands)
-        check_request(self, grid, [band for band in wanted if band not in state_bands(self.clouds)] or self.bands)
-        touching = {step: self._touching(step, grid) for step in range(len(self.strips))}
+        check_request(self, grid, [band for band in wanted if band not in class_bands(self.cloud_mask)] or self.bands)
+        touching = {index: self._touching(index, grid) for index in range(len(self.strips))}
         scenes = tuple(scene for each in touching.values() for scene in each)
         if not scenes:
             raise InputError(f"No scene of {self.modality} touches {grid.bounds} in {grid.crs[:40]}.")
-        keys = [self.strips[step].step.key for step, each in touching.items() for _ in each]
+        datatakes = [self.strips[index].observation.datatake_id for index, each in touching.items() for _ in each]
         array = stack(self._reading(scenes, grid, wanted), chunk=chunk)
-        return array.assign_coords(step=("time", keys)).rename(self.modality)
+        return array.assign_coords(datatake_id=("time", datatakes)).rename(self.modality)
 
     @property
     def _wanted(self) -> tuple[str, ...]:
-        return (*self.bands, *state_bands(self.clouds))
+        return (*self.bands, *class_bands(self.cloud_mask))
 
     @cached_property
     def _grounds(self) -> tuple[tuple[tuple[Extent, int], ...], ...]:
@@ -285,46 +286,46 @@ class StacSeries:
             for strip in self.strips
         )
 
-    def _touching(self, step: int, grid: Grid) -> tuple[Acquisition, ...]:
+    def _touching(self, index: int, grid: Grid) -> tuple[Scene, ...]:
         """Scenes of a date that may have pixels on ``grid``, in reading order."""
-        pairs = zip(self.strips[step].scenes, self._grounds[step], strict=True)
+        pairs = zip(self.strips[index].scenes, self._grounds[index], strict=True)
         return tuple(scene for scene, (ground, _) in pairs if ground.intersect(grid.extent).size)
 
-    def _files(self, scene: Acquisition) -> dict[str, list[str]]:
+    def _files(self, scene: Scene) -> dict[str, list[str]]:
         """Files of a scene in reading order, each with the bands that come from it."""
         files: dict[str, list[str]] = {}
         for band in self._wanted:
             files.setdefault(scene.assets[band].href, []).append(band)
         return files
 
-    def _reading(self, scenes: Sequence[Acquisition], grid: Grid, bands: tuple[str, ...]) -> Reading:
+    def _reading(self, scenes: Sequence[Scene], grid: Grid, bands: tuple[str, ...]) -> Reading:
         return Reading(grid=grid, scenes=tuple(scenes), bands=bands, kernel=self.resampling, sign=self.sign)
 
     def _weave(
         self,
         values: NDArray[Any],
-        state: NDArray[np.uint8],
-        scenes: Sequence[Acquisition],
+        pixel_class: NDArray[np.uint8],
+        scenes: Sequence[Scene],
         grid: Grid,
         channels: Sequence[int],
     ) -> None:
         """Lay scenes under each other, the first on top, into one date."""
         for scene, planes in self._planes(scenes, grid):
             valid = (planes[: len(self.bands)] != 0).all(axis=0)
-            seen = tell_states(dict(zip(self._wanted, planes, strict=True)), self.clouds, valid)
+            seen = classify_pixels(dict(zip(self._wanted, planes, strict=True)), self.cloud_mask, valid)
             held = measured(seen)
-            take = held & ~measured(state)
+            take = held & ~measured(pixel_class)
             if not held.all():
-                beside = ~held & (state == PixelState.NOT_ACQUIRED)
-                state[beside & self._covered(scene, grid)] = PixelState.NODATA
+                beside = ~held & (pixel_class == PixelClass.NOT_ACQUIRED)
+                pixel_class[beside & self._covered(scene, grid)] = PixelClass.NODATA
             where = True if take.all() else take
-            np.copyto(state, seen, where=where)
+            np.copyto(pixel_class, seen, where=where)
             for place, channel in enumerate(channels):
                 np.copyto(values[place], self._in_unit(planes[channel]), where=where)
-            if measured(state).all():
+            if measured(pixel_class).all():
                 return
 
-    def _planes(self, scenes: Sequence[Acquisition], grid: Grid) -> Iterator[tuple[Acquisition, NDArray[Any]]]:
+    def _planes(self, scenes: Sequence[Scene], grid: Grid) -> Iterator[tuple[Scene, NDArray[Any]]]:
         """Each scene with its planes ``(band, y, x)``, read when it is asked for."""
         if not scenes:
             return
@@ -332,7 +333,7 @@ class StacSeries:
         for number, scene in enumerate(scenes):
             yield scene, lazy[number].compute(scheduler="synchronous").values
 
-    def _covered(self, scene: Acquisition, grid: Grid) -> NDArray[np.bool_]:
+    def _covered(self, scene: Scene, grid: Grid) -> NDArray[np.bool_]:
         places = {place_of(scene.assets[band], self.sign) for band in self._wanted}
         return np.asarray(np.logical_and.reduce([covered(grid, place) for place in places]))
 
@@ -343,14 +344,14 @@ class StacSeries:
         return np.float32(10) * np.log10(power)
 
 
-def _quantity_of(strips: Sequence[Strip], modality: str) -> str:
+def _quantity_of(strips: Sequence[ObservationScenes], modality: str) -> str:
     found = sorted({scene.quantity for strip in strips for scene in strip.scenes})
     if len(found) != 1:
         raise InputError(f"{modality} has {len(strips)} dates that measure {found or 'nothing'}: one thing is wanted.")
     return found[0]
 
 
-def _check_bands(strips: Sequence[Strip], bands: Sequence[str], modality: str) -> None:
+def _check_bands(strips: Sequence[ObservationScenes], bands: Sequence[str], modality: str) -> None:
     for strip in strips:
         for scene in strip.scenes:
             missing = [band for band in bands if band not in scene.assets]
@@ -358,7 +359,7 @@ def _check_bands(strips: Sequence[Strip], bands: Sequence[str], modality: str) -
                 raise InputError(f"{scene.id} lacks {missing} of {modality}; it has {sorted(scene.assets)}.")
 
 
-def _meaning(scene: Acquisition, bands: Sequence[str]) -> list[Any]:
+def _meaning(scene: Scene, bands: Sequence[str]) -> list[Any]:
     """Id of a scene, and how the numbers of its bands become measurements."""
     assets = (scene.assets[band] for band in bands)
     return [scene.id, sorted({(asset.scale, asset.offset, str(asset.nodata)) for asset in assets})]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import cast
 
-from landweave.errors import ConfigError
+from landweave.core.errors import ConfigError
 
 SIGNERS = {"planetary-computer": ("planetary_computer", "sign_url")}
 """Module and function that signs, by the name a configuration gives."""

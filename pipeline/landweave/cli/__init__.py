@@ -1,0 +1,1 @@
+"""The ``landweave`` command."""

@@ -1,0 +1,1 @@
+"""The configuration of a run, and the files that come with the package."""

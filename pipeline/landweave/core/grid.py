@@ -1,0 +1,186 @@
+"""Where pixels lie on the ground: a CRS, an exact resolution, and an integer extent counted from an anchor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from landweave.core.errors import ConfigError
+from landweave.core.lattice import Extent, Span
+
+Number = int | float | str | Fraction
+
+
+def exact(value: Number) -> Fraction:
+    """The rational number a person meant: ``0.2`` is 1/5, not the binary float nearest to it.
+
+    >>> exact(0.2), exact("1/3"), exact(10.24)
+    (Fraction(1, 5), Fraction(1, 3), Fraction(256, 25))
+    """
+    return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
+
+
+def canonical_crs(crs: Any) -> str:
+    """``EPSG:n`` where the CRS has a code, its WKT otherwise.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read as a CRS.
+    """
+    try:
+        known = CRS(crs)
+    except Exception as error:
+        raise ConfigError(f"{crs!r} is not a coordinate reference system: write it as EPSG:2154.") from error
+    return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.to_wkt()
+
+
+def metric_crs(crs: Any) -> str:
+    """`canonical_crs`, of a CRS that counts in metres on both axes.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, or counts in degrees or feet: every resolution here is in metres.
+    """
+    known = canonical_crs(crs)
+    units = {axis.unit_name for axis in CRS(known).proj.axis_info[:2]}
+    if units != {"metre"}:
+        raise ConfigError(
+            f"{known[:60]} counts in {' and '.join(sorted(units)) or 'no unit'}, resolutions are in metres: choose a "
+            "projected CRS in metres, such as EPSG:2154. Tiles may be in any CRS."
+        )
+    return known
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Square pixels in a CRS: pixel ``(row, column)`` counts from the anchor, rows southwards.
+
+    Attributes
+    ----------
+    crs
+        ``EPSG:n`` or WKT; a projected CRS in metres.
+    resolution
+        Side of a pixel in CRS units, exact (0.2 m is ``Fraction(1, 5)``).
+    extent
+        Rows and columns covered. North of the anchor rows are negative.
+    anchor_xy
+        CRS coordinates of the north-west corner of pixel (0, 0): the CRS origin by default.
+
+    Examples
+    --------
+    >>> grid = Grid.from_bounds((700000, 6600000, 700001, 6600000.4), crs="EPSG:2154", resolution=0.2)
+    >>> grid.shape, grid.extent.x.start, grid.extent.y.start
+    ((2, 5), 3500000, -33000002)
+    >>> grid.x[:2].tolist()
+    [700000.1, 700000.3]
+    """
+
+    crs: str
+    resolution: Fraction
+    extent: Extent
+    anchor_xy: tuple[Fraction, Fraction] = (Fraction(0), Fraction(0))
+
+    def __post_init__(self) -> None:
+        if self.resolution <= 0:
+            raise ConfigError(f"A resolution of {self.resolution} is not positive.")
+
+    @classmethod
+    def from_bounds(
+        cls,
+        bounds: Sequence[Number],
+        *,
+        crs: str,
+        resolution: Number,
+        anchor_xy: tuple[Number, Number] = (0, 0),
+    ) -> Grid:
+        """The grid whose pixels touch ``bounds`` (``x0, y0, x1, y1`` in CRS units), snapped outwards."""
+        step = exact(resolution)
+        anchor_x, anchor_y = exact(anchor_xy[0]), exact(anchor_xy[1])
+        x0, y0, x1, y1 = (exact(value) for value in bounds)
+        if not (x0 < x1 and y0 < y1):
+            raise ConfigError(f"Bounds {tuple(bounds)} are empty: write them as [x0, y0, x1, y1], x0 < x1, y0 < y1.")
+        extent = Extent(
+            Span(floor((anchor_y - y1) / step), ceil((anchor_y - y0) / step)),
+            Span(floor((x0 - anchor_x) / step), ceil((x1 - anchor_x) / step)),
+        )
+        return cls(crs=canonical_crs(crs), resolution=step, extent=extent, anchor_xy=(anchor_x, anchor_y))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)`` in pixels."""
+        return self.extent.shape
+
+    @property
+    def transform(self) -> Affine:
+        """Affine from (column, row) of the extent to CRS coordinates of pixel corners."""
+        step = float(self.resolution)
+        return Affine(step, 0.0, self._corner_x(self.extent.x.start), 0.0, -step, self._corner_y(self.extent.y.start))
+
+    @property
+    def bounds(self) -> tuple[float, float, float, float]:
+        """``(x0, y0, x1, y1)`` of the pixels' outer edges, in CRS units."""
+        x, y = self.extent.x, self.extent.y
+        return (
+            self._corner_x(x.start),
+            self._corner_y(y.stop),
+            self._corner_x(x.stop),
+            self._corner_y(y.start),
+        )
+
+    @property
+    def geobox(self) -> GeoBox:
+        """The same pixels as an `odc.geo.geobox.GeoBox`, for projection work."""
+        return GeoBox(self.shape, self.transform, self.crs)
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Pixel-centre eastings, float64, ascending, each the float nearest to the exact value."""
+        return self._centres(self.anchor_xy[0], self.resolution, self.extent.x)
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """Pixel-centre northings, float64, descending, each the float nearest to the exact value."""
+        return self._centres(self.anchor_xy[1], -self.resolution, self.extent.y)
+
+    def with_extent(self, extent: Extent) -> Grid:
+        """The same pixels over another extent."""
+        return replace(self, extent=extent)
+
+    def coarsen(self, factor: int) -> Grid:
+        """The grid of pixels ``factor`` times as long from the same anchor, snapped outwards to whole ones."""
+        return replace(self, resolution=self.resolution * factor, extent=self.extent.coarsen(factor))
+
+    def refine(self, factor: int) -> Grid:
+        """The grid of pixels ``factor`` times as short over the same ground."""
+        return replace(self, resolution=self.resolution / factor, extent=self.extent.refine(factor))
+
+    def covering(self, bounds: Sequence[Number]) -> Extent:
+        """Pixels of this grid (beyond its extent too) that touch ``bounds`` in its CRS."""
+        return Grid.from_bounds(bounds, crs=self.crs, resolution=self.resolution, anchor_xy=self.anchor_xy).extent
+
+    def _corner_x(self, column: int) -> float:
+        return float(self.anchor_xy[0] + column * self.resolution)
+
+    def _corner_y(self, row: int) -> float:
+        return float(self.anchor_xy[1] - row * self.resolution)
+
+    @staticmethod
+    def _centres(anchor: Fraction, step: Fraction, span: Span) -> NDArray[np.float64]:
+        # Integers of any length divided once: Python rounds such a quotient correctly, float sums would not.
+        first = anchor + step * Fraction(2 * span.start + 1, 2)
+        denominator = first.denominator * step.denominator
+        start = first.numerator * step.denominator
+        stride = step.numerator * first.denominator
+        numerators = start + stride * np.arange(span.size, dtype=object)
+        return (numerators / denominator).astype(np.float64)

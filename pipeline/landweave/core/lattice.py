@@ -1,0 +1,344 @@
+"""Where windows and blocks lie: integer pixels counted from an anchor. All offset arithmetic is here.
+
+One axis is solved and used twice. Everything is half-open and counted in pixels from the anchor, so the same
+ground has the same place in its window whatever area or block is asked for::
+
+      anchor                    block
+        |------------------|wwwwwwwwwwwwww|------
+        [  window 0  ]
+                [  window 1  ]
+                        [  window 2  ]
+                                [  window 3  ]      <- windows 1 to 3 touch the block,
+                |rrrrrrrrrr|rrrrrrrrrrrrrr|rr|         together they are what it reads
+        <stride>
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+from landweave.core.errors import LatticeError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """A run of pixels ``[start, stop)`` on one axis, counted from the anchor.
+
+    >>> Span(5, 9).snap(4)
+    Span(start=4, stop=12)
+    >>> Span(5, 9).slice_in(Span(4, 12))
+    slice(1, 5, None)
+    """
+
+    start: int
+    stop: int
+
+    @property
+    def size(self) -> int:
+        """Number of pixels; 0 for an empty span."""
+        return max(0, self.stop - self.start)
+
+    def grow(self, before: int, after: int | None = None) -> Span:
+        """The span with ``before`` pixels more in front and ``after`` (as many by default) behind."""
+        return Span(self.start - before, self.stop + (before if after is None else after))
+
+    def snap(self, step: int) -> Span:
+        """The smallest span of whole multiples of ``step`` that holds this one."""
+        return Span(self.start // step * step, -(-self.stop // step) * step)
+
+    def intersect(self, other: Span) -> Span:
+        """Pixels of both; empty (``size`` 0) when they do not meet."""
+        start = max(self.start, other.start)
+        return Span(start, max(start, min(self.stop, other.stop)))
+
+    def unite(self, other: Span) -> Span:
+        """The smallest span that holds both."""
+        return Span(min(self.start, other.start), max(self.stop, other.stop))
+
+    def contains(self, other: Span) -> bool:
+        """Whether every pixel of ``other`` is in this span."""
+        return self.unite(other) == self
+
+    def slice_in(self, outer: Span) -> slice:
+        """Index of this span inside an array that holds ``outer``."""
+        return slice(self.start - outer.start, self.stop - outer.start)
+
+    def part(self, inner: Span) -> Span:
+        """The pixels ``inner`` of this span, counted from its start."""
+        return Span(self.start + inner.start, self.start + inner.stop)
+
+    def coarsen(self, factor: int | Fraction) -> Span:
+        """The same ground in pixels ``factor`` times as long, snapped outwards to whole ones."""
+        return Span(self.start // factor, -(-self.stop // factor))
+
+    def centred(self, factor: int | Fraction, size: int) -> Span:
+        """``size`` pixels, ``factor`` times as long, around the one that is nearest the middle of this span.
+
+        Of an even ``size`` half of them lie before that pixel; of two pixels as near, it is the later one.
+
+        >>> Span(0, 512).centred(50, 40)
+        Span(start=-15, stop=25)
+        """
+        start = (self.start + self.stop) // (2 * factor) - size // 2
+        return Span(start, start + size)
+
+    def holders(self, factor: int | Fraction) -> list[int]:
+        """For each pixel, the one ``factor`` times as long in which its centre lies.
+
+        >>> Span(-1, 3).holders(Fraction(3, 2))
+        [-1, 0, 1, 1]
+        """
+        long, short = factor.as_integer_ratio()
+        return [(2 * pixel + 1) * short // (2 * long) for pixel in range(self.start, self.stop)]
+
+    def refine(self, factor: int) -> Span:
+        """The same ground in pixels ``factor`` times as short."""
+        return Span(self.start * factor, self.stop * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A rectangle of pixels: one `Span` down (``y``, rows southwards) and one across (``x``)."""
+
+    y: Span
+    x: Span
+
+    @classmethod
+    def of(cls, y: tuple[int, int], x: tuple[int, int]) -> Extent:
+        """The rectangle of rows ``y[0]:y[1]`` and columns ``x[0]:x[1]``."""
+        return cls(Span(*y), Span(*x))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """``(height, width)`` in pixels."""
+        return self.y.size, self.x.size
+
+    @property
+    def size(self) -> int:
+        """Number of pixels."""
+        return self.y.size * self.x.size
+
+    def grow(self, pixels: int) -> Extent:
+        """The rectangle with ``pixels`` more on every side."""
+        return Extent(self.y.grow(pixels), self.x.grow(pixels))
+
+    def snap(self, step: int) -> Extent:
+        """The smallest rectangle of whole multiples of ``step`` that holds this one."""
+        return Extent(self.y.snap(step), self.x.snap(step))
+
+    def intersect(self, other: Extent) -> Extent:
+        """Pixels of both; empty (``size`` 0) when they do not meet."""
+        return Extent(self.y.intersect(other.y), self.x.intersect(other.x))
+
+    def unite(self, other: Extent) -> Extent:
+        """The smallest rectangle that holds both."""
+        return Extent(self.y.unite(other.y), self.x.unite(other.x))
+
+    def contains(self, other: Extent) -> bool:
+        """Whether every pixel of ``other`` is in this rectangle."""
+        return self.unite(other) == self
+
+    def slices_in(self, outer: Extent) -> tuple[slice, slice]:
+        """Index ``[y, x]`` of this rectangle inside an array that holds ``outer``."""
+        return self.y.slice_in(outer.y), self.x.slice_in(outer.x)
+
+    def part(self, inner: Span) -> Extent:
+        """The rows and columns ``inner`` of this rectangle, counted from its corner."""
+        return Extent(self.y.part(inner), self.x.part(inner))
+
+    def coarsen(self, factor: int | Fraction) -> Extent:
+        """The same ground in pixels ``factor`` times as long, snapped outwards to whole ones."""
+        return Extent(self.y.coarsen(factor), self.x.coarsen(factor))
+
+    def refine(self, factor: int) -> Extent:
+        """The same ground in pixels ``factor`` times as short."""
+        return Extent(self.y.refine(factor), self.x.refine(factor))
+
+
+def nearest_multiples(value: int, unit: int) -> str:
+    """The multiples of ``unit`` around ``value``, for an error message.
+
+    >>> nearest_multiples(384, 256)
+    '256 or 512'
+    """
+    below, above = value // unit * unit, -(-value // unit) * unit
+    return f"{below} or {above}" if 0 < below < above else f"{above}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowFootprint:
+    """The ground of one input around a window, in pixels of that input.
+
+    Attributes
+    ----------
+    pixel
+        Base pixels a side of one of them; 51.2 is ``Fraction(256, 5)``.
+    size
+        Of a centred footprint: pixels a side, cut at the one nearest the window's centre. None for a nested one: the
+        window's own ground, which is a whole number of them wherever windows lie on their card's unit.
+    """
+
+    pixel: int | Fraction = 1
+    size: int | None = None
+
+    def span(self, window: Span) -> Span:
+        """Pixels for one axis of a window."""
+        return window.coarsen(self.pixel) if self.size is None else window.centred(self.pixel, self.size)
+
+    def cut(self, window: Extent) -> Extent:
+        """Pixels for a window."""
+        return Extent(self.span(window.y), self.span(window.x))
+
+    def reach(self, windows: Extent, window: int) -> Extent:
+        """Pixels for all windows of ``window`` base pixels whose union is ``windows``: what is read of the input."""
+        return Extent(self._reach(windows.y, window), self._reach(windows.x, window))
+
+    def _reach(self, windows: Span, window: int) -> Span:
+        if not windows.size:
+            return windows.coarsen(self.pixel)
+        first, last = Span(windows.start, windows.start + window), Span(windows.stop - window, windows.stop)
+        return self.span(first).unite(self.span(last))
+
+    def around(self, window: int) -> int:
+        """Most base pixels that it reaches beyond a window of ``window`` of them, on any side.
+
+        >>> WindowFootprint(pixel=50, size=40).around(512), WindowFootprint(pixel=8).around(512)
+        (794, 0)
+        """
+        if self.size is None:
+            return 0
+        return max(0, -(-(2 * (self.size // 2 + 1) * self.pixel - window) // 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lattice:
+    """Square windows of ``window`` base pixels at every multiple of ``stride`` from the anchor.
+
+    Attributes
+    ----------
+    window, stride
+        In base pixels; the overlap of two neighbours is ``window - stride``.
+    unit
+        Least common multiple, in base pixels, of the pixels of all nested inputs: windows and strides that are
+        not multiples of it would cut one of them mid-pixel.
+
+    Raises
+    ------
+    LatticeError
+        When a size is off the unit (the nearest valid sizes are named) or the stride leaves gaps.
+    """
+
+    window: int
+    stride: int
+    unit: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in (("window", self.window), ("stride", self.stride)):
+            if value <= 0 or value % self.unit:
+                raise LatticeError(
+                    f"A {name} of {value} base pixels does not lie on this card's unit of {self.unit}: "
+                    f"use {nearest_multiples(max(value, 1), self.unit)}"
+                    + (f" (stride = window {self.window} - overlap)." if name == "stride" else ".")
+                )
+        if self.stride > self.window:
+            raise LatticeError(
+                f"A stride of {self.stride} leaves gaps between windows of {self.window}: "
+                f"the overlap must be from 0 to {self.window - self.unit}."
+            )
+
+    @property
+    def overlap(self) -> int:
+        """Base pixels shared by two neighbouring windows of one row."""
+        return self.window - self.stride
+
+    @property
+    def model_pixels_per_map_pixel(self) -> float:
+        """How often each pixel of the map is computed: ``(window / stride) ** 2``."""
+        return (self.window / self.stride) ** 2
+
+    def starts(self, span: Span, support: Span | None = None) -> range:
+        """Starts of the windows that touch ``span``, ascending.
+
+        Parameters
+        ----------
+        span
+            Pixels of one axis.
+        support
+            Pixels of a window that count, ``[0, window)`` by default; a blending profile with zero weights at
+            its ends has less, and windows that touch only with those are left out.
+
+        >>> list(Lattice(window=4, stride=3).starts(Span(4, 9)))
+        [3, 6]
+        """
+        if not span.size:
+            return range(0)
+        support = support or Span(0, self.window)
+        first = -(-(span.start - support.stop + 1) // self.stride) * self.stride
+        last = (span.stop - 1 - support.start) // self.stride * self.stride
+        return range(first, last + 1, self.stride)
+
+    def windows(self, extent: Extent, support: Span | None = None) -> Iterator[Extent]:
+        """Windows that touch ``extent``, in lattice order: north to south, then west to east."""
+        for top in self.starts(extent.y, support):
+            for left in self.starts(extent.x, support):
+                yield Extent.of((top, top + self.window), (left, left + self.window))
+
+    def count(self, extent: Extent, support: Span | None = None) -> int:
+        """Number of windows that touch ``extent``."""
+        return len(self.starts(extent.y, support)) * len(self.starts(extent.x, support))
+
+    def reach(self, extent: Extent, support: Span | None = None) -> Extent:
+        """What must be read to answer ``extent``: the union of the windows that touch it."""
+        return Extent(self._reach(extent.y, support), self._reach(extent.x, support))
+
+    def _reach(self, span: Span, support: Span | None) -> Span:
+        starts = self.starts(span, support)
+        return Span(starts[0], starts[-1] + self.window) if starts else Span(span.start, span.start)
+
+
+BlockIndex = tuple[int, int]
+"""``(block_y, block_x)``, from the north-west corner of the output."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blocks:
+    """Square blocks of ``size`` pixels that tile an extent, each at a multiple of ``size`` from the anchor.
+
+    Attributes
+    ----------
+    extent
+        Whole blocks; `covering` snaps any extent outwards.
+    size
+        Pixels a side.
+    """
+
+    extent: Extent
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.extent.snap(self.size) != self.extent or not self.extent.size:
+            raise LatticeError(f"{self.extent} is not a whole number of blocks of {self.size} pixels.")
+
+    @classmethod
+    def covering(cls, extent: Extent, size: int) -> Blocks:
+        """Blocks that hold all of ``extent``."""
+        return cls(extent=extent.snap(size), size=size)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of blocks ``(down, across)``."""
+        return self.extent.y.size // self.size, self.extent.x.size // self.size
+
+    def __len__(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def __iter__(self) -> Iterator[BlockIndex]:
+        down, across = self.shape
+        return ((row, column) for row in range(down) for column in range(across))
+
+    def __getitem__(self, index: BlockIndex) -> Extent:
+        top = self.extent.y.start + index[0] * self.size
+        left = self.extent.x.start + index[1] * self.size
+        return Extent.of((top, top + self.size), (left, left + self.size))

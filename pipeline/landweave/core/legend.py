@@ -1,0 +1,75 @@
+"""What the values of a class raster mean: code, name, colour, and whether the model was trained on it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from landweave.core.errors import CardError
+
+NODATA = 255
+"""Value of a class or confidence pixel that has no answer. Never a class: class 0 is a building."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LandClass:
+    """One class: ``code`` 0..254 as stored, names, ``color`` as ``#rrggbb``, and ``trained`` or not."""
+
+    code: int
+    name: str
+    color: str
+    name_fr: str = ""
+    trained: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.code < NODATA:
+            raise CardError(f"Class {self.name!r} has code {self.code}: codes run from 0 to 254, 255 is nodata.")
+        if not re.fullmatch("#[0-9a-fA-F]{6}", self.color):
+            raise CardError(f"Class {self.name!r} has colour {self.color!r}: write it as #rrggbb.")
+
+    @property
+    def rgb(self) -> tuple[int, int, int]:
+        """Red, green, blue, each 0..255."""
+        value = int(self.color[1:], 16)
+        return value >> 16, value >> 8 & 255, value & 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Legend:
+    """The classes of one model output; channel ``i`` of the model is ``classes[i]``.
+
+    Codes ascend with the channels, so that the lowest channel of a tie is the lowest code.
+    """
+
+    name: str
+    classes: tuple[LandClass, ...]
+
+    def __post_init__(self) -> None:
+        codes = self.codes
+        if not codes or list(codes) != sorted(set(codes)):
+            raise CardError(f"Legend {self.name!r} lists codes {codes}: they must ascend, each once.")
+        if not any(cls.trained for cls in self.classes):
+            raise CardError(f"Legend {self.name!r} has no trained class.")
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def codes(self) -> tuple[int, ...]:
+        """Stored code of each channel."""
+        return tuple(cls.code for cls in self.classes)
+
+    @property
+    def trained(self) -> tuple[bool, ...]:
+        """For each channel, whether the model was trained on it (others are dropped before the decision)."""
+        return tuple(cls.trained for cls in self.classes)
+
+    @property
+    def colors(self) -> dict[int, tuple[int, int, int]]:
+        """Colour of each code, as ``(r, g, b)``."""
+        return {cls.code: cls.rgb for cls in self.classes}
+
+    @property
+    def names(self) -> dict[int, str]:
+        """English name of each code."""
+        return {cls.code: cls.name for cls in self.classes}

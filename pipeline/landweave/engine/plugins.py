@@ -1,0 +1,98 @@
+"""What a Dask cluster keeps of a run: the job on each worker, and on the scheduler who to clean up after."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, suppress
+from typing import Any, cast
+
+import dask
+from distributed import Scheduler, Worker, get_worker
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+from distributed.protocol import pickle
+
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockFunction, BlockJob, BlockResult
+from landweave.engine.malloc import trim
+
+
+class JobPlugin(WorkerPlugin):
+    """A job on one worker: pickled until the first block opens it, in that block's thread, once.
+
+    The scheduler keeps it for workers that come late or come back, so a task needs no more than its name.
+    """
+
+    def __init__(self, name: str, job: BlockJob) -> None:
+        self.name = name
+        # Pickled here, not by distributed: unpickling imports torch, which must not hold up a worker's event loop.
+        self._pickled = pickle.dumps(job)
+
+    def setup(self, worker: Worker) -> None:
+        """Called when the worker gets the job; reads nothing."""
+        self._lock = threading.Lock()
+        self._function: BlockFunction | None = None
+        # A `.compute()` inside a block would go to the scheduler and wait there for a thread that it blocks itself.
+        self._settings = ExitStack()
+        self._settings.enter_context(dask.config.set(scheduler="synchronous"))
+
+    def teardown(self, worker: Worker) -> None:
+        """Called at the end of the run: the model can be freed."""
+        self._function = None
+        trim()
+        self._settings.close()
+
+    def run(self, index: BlockIndex) -> BlockResult:
+        """Do one block; called from the worker's threads."""
+        with self._lock:
+            if self._function is None:
+                self._function = pickle.loads(self._pickled).open()
+            function = self._function
+        try:
+            return function(index)
+        finally:
+            trim()
+
+
+def run_block(name: str, index: BlockIndex) -> BlockResult:
+    """The task: do block ``index`` of the job carried as ``name``."""
+    return cast(JobPlugin, get_worker().plugins[name]).run(index)
+
+
+class FailurePolicyPlugin(SchedulerPlugin):
+    """A run on a scheduler: blocks of a dead worker go back to their driver; a dead driver's job is let go.
+
+    By default a scheduler gives the tasks of a dead worker to up to three more, which one bad block would kill too.
+    """
+
+    def __init__(self, name: str, client_id: str) -> None:
+        self.name = name
+        self._client_id = client_id
+        self._allowed_failures = 0
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Forbid retries; of several runs side by side, all remember what held before the first."""
+        others = [plugin for plugin in scheduler.plugins.values() if isinstance(plugin, FailurePolicyPlugin)]
+        self._allowed_failures = others[0]._allowed_failures if others else scheduler.allowed_failures
+        scheduler.allowed_failures = 0
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Called when any driver leaves, killed ones too."""
+        if client == self._client_id:
+            scheduler._ongoing_background_tasks.call_soon(self.end, scheduler)
+
+    async def end(self, scheduler: Scheduler) -> None:
+        """Leave the scheduler as it was found, and take the job off the workers."""
+        if scheduler.plugins.pop(self.name, None) is None:
+            return
+        if not any(isinstance(plugin, FailurePolicyPlugin) for plugin in scheduler.plugins.values()):
+            scheduler.allowed_failures = self._allowed_failures
+        # A worker that dies meanwhile takes its copy with it.
+        with suppress(OSError, ValueError):
+            await scheduler.unregister_worker_plugin(None, self.name)
+
+
+async def end_run(name: str, dask_scheduler: Any = None) -> None:
+    """End the run called ``name``, on the scheduler."""
+    guard = dask_scheduler.plugins.get(name)
+    if isinstance(guard, FailurePolicyPlugin):
+        await guard.end(dask_scheduler)

@@ -1,0 +1,15 @@
+"""Who runs the blocks, resolved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Who runs the blocks, resolved: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
+
+    kind: str
+    workers: int
+    address: str | None
+    worker_bytes: int

@@ -1,0 +1,1 @@
+"""How any block job is planned, run, recorded and resumed; it knows no model and no raster."""

@@ -1,0 +1,227 @@
+"""One driver at a time on one output: a small object that says who is writing and when they were last seen.
+
+::
+
+    create ──> beat ── beat ── beat ──> delete          the holder, every BEAT_SECONDS
+       refused while it beats
+       taken over at once when the holder ran on this machine and is gone (kill -9),
+                  otherwise when it has been silent for SILENT_SECONDS
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import psutil
+
+from landweave.core.errors import OutputError
+
+LEASE = ".lease"
+"""Ending of the object beside an output that its driver holds."""
+
+BEAT_SECONDS = 10.0
+"""Time between two signs of life."""
+
+SILENT_SECONDS = 60.0
+"""A holder that was not seen for so long is taken to be dead."""
+
+_SETTLE_SECONDS = 0.5
+"""Two drivers may find the same dead holder: who still has the lease after this long is its owner."""
+
+
+class SmallObjects(Protocol):
+    """The few operations a lease needs of the place where an output lies; each raises `OSError` when it fails."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a new object; False, writing nothing, when it exists. Atomic against other writers."""
+
+    def get(self, name: str) -> bytes | None:
+        """The whole object; None when there is none."""
+
+    def put(self, name: str, content: bytes) -> object:
+        """Write an object, replacing what was there, atomically."""
+
+    def delete(self, name: str) -> None:
+        """Remove an object; nothing happens when there is none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holder:
+    """Who writes to an output.
+
+    Attributes
+    ----------
+    token
+        Differs for every lease that was ever taken.
+    host, pid
+        For people: where to look for the process.
+    machine
+        Names the running kernel and its process namespace: only there can `pid` be looked up.
+    since, seen
+        When the lease was taken and last renewed, seconds since 1970 by the holder's clock.
+    """
+
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+    host: str = field(default_factory=socket.gethostname)
+    pid: int = field(default_factory=os.getpid)
+    machine: str = field(default_factory=lambda: _machine())
+    since: float = field(default_factory=time.time)
+    seen: float = field(default_factory=time.time)
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Holder | None:
+        """The holder a lease object names; None when it is no such object (cut short by a loss of power)."""
+        try:
+            said = json.loads(content)
+            return cls(**{known.name: said[known.name] for known in fields(cls)})
+        except (ValueError, TypeError, KeyError):
+            return None
+
+    def to_bytes(self) -> bytes:
+        """JSON, a few hundred bytes."""
+        return json.dumps(asdict(self)).encode()
+
+    @property
+    def gone(self) -> bool:
+        """Whether it surely runs no more: it ran beside this process, and no living process has its number."""
+        if self.machine != _machine():
+            return False
+        try:
+            return bool(psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return True
+        except psutil.AccessDenied:
+            return False
+
+
+class Lease:
+    """The right to write to an output, held until `release`; renewed by a thread of its own.
+
+    Parameters
+    ----------
+    place, name
+        Where the lease object lies.
+    beat_seconds, silent_seconds
+        See `BEAT_SECONDS` and `SILENT_SECONDS`.
+
+    Raises
+    ------
+    OutputError
+        When another driver holds it: its host, process and age are named.
+    """
+
+    def __init__(
+        self,
+        place: SmallObjects,
+        name: str,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> None:
+        self._place, self._name = place, name
+        self._beat_seconds = beat_seconds
+        self._holder = _take(place, name, beat_seconds=beat_seconds, silent_seconds=silent_seconds)
+        self._lost = ""
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="landweave-lease", daemon=True)
+        self._thread.start()
+
+    def check(self) -> None:
+        """Raise `OutputError` when another driver has taken the lease over (this one slept too long)."""
+        if self._lost:
+            raise OutputError(self._lost)
+
+    def release(self) -> None:
+        """Stop renewing, and free the output if it is still this driver's."""
+        self._ended.set()
+        self._thread.join()
+        current = _read(self._place, self._name)
+        if current is not None and current.token == self._holder.token:
+            self._place.delete(self._name)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self._beat_seconds):
+            try:
+                current = _read(self._place, self._name)
+                if current is not None and current.token != self._holder.token:
+                    self._lost = (
+                        f"This driver (process {self._holder.pid} on {self._holder.host}) was silent for so long "
+                        f"that another took its output over: {_described(current)}. Nothing more is written here."
+                    )
+                    return
+                self._place.put(self._name, replace(self._holder, seen=time.time()).to_bytes())
+            except OSError:
+                # A store that does not answer now may answer at the next beat; flushing the ledger will say it
+                # loudly if it never does.
+                continue
+
+
+@contextmanager
+def hold(place: SmallObjects, name: str, **seconds: Any) -> Iterator[Lease]:
+    """A `Lease` for the length of a ``with`` block."""
+    lease = Lease(place, name, **seconds)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+def _take(place: SmallObjects, name: str, *, beat_seconds: float, silent_seconds: float) -> Holder:
+    mine = Holder()
+    if place.create(name, mine.to_bytes()):
+        return mine
+    other = _read(place, name)
+    if other is not None and not other.gone and not _silent(place, name, other, beat_seconds, silent_seconds):
+        raise OutputError(
+            f"The output is being written by another driver: {_described(other)}. "
+            "Wait for it or stop it; if it is dead, run again in a minute."
+        )
+    place.delete(name)
+    created = place.create(name, mine.to_bytes())
+    time.sleep(_SETTLE_SECONDS)
+    winner = _read(place, name)
+    if not created or winner is None or winner.token != mine.token:
+        raise OutputError(f"Another driver took this output over just now: {_described(winner)}.")
+    return mine
+
+
+def _silent(place: SmallObjects, name: str, other: Holder, beat_seconds: float, silent_seconds: float) -> bool:
+    """Whether a holder is dead by its last sign of life.
+
+    Clocks of two machines differ: a holder that looks silent is watched for longer than a beat before it is
+    believed dead.
+    """
+    if 0 <= time.time() - other.seen < silent_seconds:
+        return False
+    time.sleep(2 * beat_seconds)
+    return _read(place, name) == other
+
+
+def _read(place: SmallObjects, name: str) -> Holder | None:
+    content = place.get(name)
+    return None if content is None else Holder.from_bytes(content)
+
+
+def _described(holder: Holder | None) -> str:
+    if holder is None:
+        return "its lease cannot be read"
+    return f"process {holder.pid} on {holder.host}, last seen {max(0.0, time.time() - holder.seen):.0f} s ago"
+
+
+def _machine() -> str:
+    """The running kernel and process namespace: containers of one host have its boot id but their own processes."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return f"{socket.gethostname()} {psutil.boot_time():.0f}"

@@ -1,0 +1,1 @@
+"""Model cards: what a model needs and gives."""

@@ -1,0 +1,95 @@
+"""Where cards are found: by name among those that come with the package, or by the path of a file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from landweave.core.errors import CardError
+from landweave.models.cards.card import ModelCard
+
+_PACKAGE = Path(__file__).parents[2]
+_FOLDERS = (
+    _PACKAGE.parents[1] / "configs" / "models",  # a checkout
+    _PACKAGE / "configs" / "models",  # an installed wheel
+    _PACKAGE.parent / "landweave_demo" / "models",
+)
+
+
+def list_cards() -> tuple[str, ...]:
+    """Names of the cards that come with the package, sorted."""
+    return tuple(sorted(_known()))
+
+
+def find_card(name_or_path: str | Path) -> ModelCard:
+    """The card of that name, or of the file at that path (anything with a folder or ``.yaml`` in it).
+
+    Raises
+    ------
+    CardError
+        When there is none (near names are told), or when it says something wrong (everything wrong is listed).
+    """
+    return read_card(card_path(name_or_path))
+
+
+def card_path(name_or_path: str | Path) -> Path:
+    """The file of the card that `find_card` gives.
+
+    Raises
+    ------
+    CardError
+        When no card has that name; near names are told.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or path.name != str(name_or_path):
+        return path
+    known = _known()
+    if str(name_or_path) not in known:
+        near = difflib.get_close_matches(str(name_or_path), known, n=3, cutoff=0.5)
+        advice = f"did you mean {' or '.join(near)}?" if near else f"those there are: {', '.join(sorted(known))}."
+        raise CardError(f"There is no model card {name_or_path!r}: {advice} A file's path, ending in .yaml, does too.")
+    return known[str(name_or_path)]
+
+
+def read_card(path: Path) -> ModelCard:
+    """The card in the YAML file ``path``; its weights, when it names a file, are taken from beside it.
+
+    Raises
+    ------
+    CardError
+        When the file cannot be read as a card; everything wrong is listed.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CardError(f"Model card {path} cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CardError(f"Model card {path} is not YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise CardError(f"Model card {path} holds {type(content).__name__}, not keys and values.")
+    return _card(content, path)
+
+
+def _known() -> dict[str, Path]:
+    """File of every card, by name; the first folder that has a name gives it."""
+    files = (file for folder in reversed(_FOLDERS) for file in folder.glob("*.yaml"))
+    return {file.stem: file for file in files}
+
+
+def _card(content: Mapping[str, Any], path: Path) -> ModelCard:
+    try:
+        card = ModelCard.model_validate(content)
+    except ValidationError as error:
+        wrong = [f"  - {'.'.join(map(str, each['loc'])) or 'the card'}: {each['msg']}" for each in error.errors()]
+        raise CardError(f"Model card {path} is wrong in {len(wrong)} places:\n" + "\n".join(wrong)) from error
+    except CardError as error:
+        raise CardError(f"Model card {path}: {error}") from error
+    if card.weights.file is None:
+        return card
+    beside = str(path.parent / card.weights.file)  # an absolute path stays what it is
+    return card.model_copy(update={"weights": card.weights.model_copy(update={"file": beside})})

@@ -1,0 +1,1 @@
+"""Cards from the training configurations of the FLAIR tools."""

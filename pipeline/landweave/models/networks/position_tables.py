@@ -1,0 +1,99 @@
+"""Position tables of attention windows: which windows they fit, and cards whose tables may be resized.
+
+A Swin encoder learns one value a head for every offset inside its attention window. Where a stage is smaller than
+that window, the window shrinks with it, and weights trained at another size no longer fit. They can be interpolated,
+which is another model than the published one: it is done only when asked for, and is part of a run's meaning.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from landweave.core.errors import CardError
+from landweave.models.cards.card import ModelCard
+from landweave.models.factory import build, core
+from landweave.models.networks.architectures import FlairHubArchitecture
+
+Shape = tuple[int, ...]
+
+
+def changed_tensors(card: ModelCard, window: int) -> dict[str, tuple[Shape, Shape]]:
+    """Tensors whose shape in windows of ``window`` base pixels is another than the card's own: both, by name.
+
+    Nothing is allocated. The weights fit ``window`` as they are exactly when there are none.
+
+    Raises
+    ------
+    CardError
+        When ``window`` is off the network's stride or the inputs' pixels.
+    """
+    own, other = _shapes(card, card.window.size), _shapes(card, window)
+    return {name: (own[name], other[name]) for name in own if own[name] != other[name]}
+
+
+def any_window(card: ModelCard) -> ModelCard:
+    """The card with every window allowed that its network's stride and its inputs' pixels allow."""
+    return card.model_copy(
+        update={"window": card.window.model_copy(update={"min_untrained_size": card.window.multiple})}
+    )
+
+
+def refuse_changed(card: ModelCard, window: int) -> None:
+    """Refuse a window that the weights do not fit as they are.
+
+    Raises
+    ------
+    CardError
+        With every table, its shape in the weights and in that window.
+    """
+    if changed := changed_tensors(card, window):
+        raise CardError(
+            f"A window of {window} px was asked for; the weights of {card.name} are for {card.window.size} px, and "
+            f"{len(changed)} tables would have another shape:\n"
+            + "\n".join(f"  - {name}: {trained} in the weights, {here}" for name, (trained, here) in changed.items())
+            + "\nUse a window that the card allows, or ask for position tables to be resized "
+            "(model: {resize_tables: true}), which makes another model of it."
+        )
+
+
+def check_window(card: ModelCard, window: int) -> None:
+    """Refuse a window that ``card`` does not allow, as it does itself; where its weights do not fit, with the tables.
+
+    Raises
+    ------
+    CardError
+        As `landweave.models.cards.card.ModelCard.check_window` and `refuse_changed` do.
+    """
+    try:
+        card.check_window(window)
+    except CardError:
+        if (
+            isinstance(card.architecture, FlairHubArchitecture)
+            and window % card.window.multiple == window % card.unit_px == 0
+        ):
+            refuse_changed(card, window)
+        raise
+
+
+def with_resized_tables(card: ModelCard) -> ModelCard:
+    """The card of the same network with every window allowed, its position tables resized where they must be.
+
+    Raises
+    ------
+    CardError
+        When its network has no such tables to resize.
+    """
+    if not isinstance(card.architecture, FlairHubArchitecture):
+        raise CardError(
+            f"Position tables were asked to be resized, but {card.name} ({card.architecture.kind}) is no network of "
+            f"FLAIR-HUB: leave model.resize_tables out."
+        )
+    return any_window(card).model_copy(
+        update={"architecture": card.architecture.model_copy(update={"resize_tables": True})}
+    )
+
+
+def _shapes(card: ModelCard, window: int) -> dict[str, Shape]:
+    with torch.device("meta"):
+        network = core(build(any_window(card), window))
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -1,0 +1,147 @@
+"""Surface and terrain models as a source: DSM, DTM and their difference, in metres on the imagery's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from landweave.core.errors import ConfigError
+from landweave.core.grid import Grid
+from landweave.core.protocols import Raster, ReadCost, SourceFile
+from landweave.sources.mosaic.source import Bounds, MosaicSource
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+
+BANDS = ("DSM", "DTM", "NDSM")
+"""Surface, terrain, and surface minus terrain; all in metres."""
+
+_NEEDS = {"DSM": ("DSM",), "DTM": ("DTM",), "NDSM": ("DSM", "DTM")}
+
+
+def elevation_spec(files: BandFiles, *, band: str, modality: str = "DEM_ELEV", **settings: Any) -> MosaicSpec:
+    """How one model, ``DSM`` or ``DTM``, is read: float32, bilinear unless ``settings`` say otherwise."""
+    return MosaicSpec(modality=f"{modality}.{band}", bands={band: files}, as_float=True, **settings)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ElevationSource:
+    """Two elevation models, each with its own pixels, nodata and CRS, on one grid. Picklable.
+
+    Attributes
+    ----------
+    modality
+        FLAIR-HUB's name.
+    dsm, dtm
+        The models, each a source of one band of that name.
+    """
+
+    modality: str
+    dsm: MosaicSource
+    dtm: MosaicSource
+
+    @classmethod
+    def open(
+        cls, dsm: MosaicSpec, dtm: MosaicSpec, grid: Grid, *, modality: str = "DEM_ELEV", workers: int = 8
+    ) -> ElevationSource:
+        """The models on the pixels of ``grid``, from headers alone.
+
+        Parameters
+        ----------
+        dsm, dtm
+            One band each, ``DSM`` and ``DTM`` (see `elevation_spec`); values are read as float32.
+        grid
+            Pixels to align with: those of the imagery.
+        modality
+            Name of the input.
+        workers
+            Headers read at a time.
+
+        Raises
+        ------
+        InputError
+            As `landweave.sources.mosaic.source.MosaicSource.open`, for either model.
+        """
+        for spec, band in ((dsm, "DSM"), (dtm, "DTM")):
+            if tuple(spec.bands) != (band,):
+                raise ConfigError(f"{modality} takes a model with the one band {band!r}, got {list(spec.bands)}.")
+        return cls(
+            modality=modality,
+            dsm=MosaicSource.open(replace(dsm, as_float=True), grid, workers=workers),
+            dtm=MosaicSource.open(replace(dtm, as_float=True), grid, workers=workers),
+        )
+
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """`BANDS`."""
+        return BANDS
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """float32, metres."""
+        return np.dtype(np.float32)
+
+    @property
+    def fingerprint_fields(self) -> Mapping[str, Any]:
+        """Of both models; plain JSON values."""
+        return {
+            "modality": self.modality,
+            "dsm": dict(self.dsm.fingerprint_fields),
+            "dtm": dict(self.dtm.fingerprint_fields),
+        }
+
+    def bounds(self, grid: Grid) -> Bounds | None:
+        """Bounds ``(x0, y0, x1, y1)`` in the CRS of ``grid`` where both models are; None where they never meet."""
+        surface, terrain = self.dsm.bounds(grid), self.dtm.bounds(grid)
+        if surface is None or terrain is None:
+            return None
+        x0, y0 = max(surface[0], terrain[0]), max(surface[1], terrain[1])
+        x1, y1 = min(surface[2], terrain[2]), min(surface[3], terrain[3])
+        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+    def files(self, grid: Grid) -> tuple[SourceFile, ...]:
+        """Files of both models that touch ``grid``. No pixel is read."""
+        return tuple(
+            replace(scene, id=f"{band}:{scene.id}")
+            for band, model in (("DSM", self.dsm), ("DTM", self.dtm))
+            for scene in model.files(grid)
+        )
+
+    def cost(self, grid: Grid) -> ReadCost:
+        """Of both models."""
+        costs = (self.dsm.cost(grid), self.dtm.cost(grid))
+        decoded: dict[str, int] = {}
+        for cost in costs:
+            for driver, pixels in cost.decoded_pixels.items():
+                decoded[driver] = decoded.get(driver, 0) + pixels
+        return ReadCost(bytes=sum(cost.bytes for cost in costs), decoded_pixels=decoded)
+
+    def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
+        """Pixels of ``bands`` on ``grid``, float32 metres; valid where every model they need is measured.
+
+        Raises
+        ------
+        ReadError
+            When a file cannot be read.
+        ConfigError
+            When a band is not one of `BANDS`.
+        """
+        unknown = [band for band in bands if band not in BANDS]
+        if unknown or not bands:
+            raise ConfigError(f"{self.modality} has no band {unknown or 'named'}: it has {list(BANDS)}.")
+        needed = {model for band in bands for model in _NEEDS[band]}
+        rasters = {
+            name: source.read(grid, (name,))
+            for name, source in (("DSM", self.dsm), ("DTM", self.dtm))
+            if name in needed
+        }
+        planes = {name: raster.values[0] for name, raster in rasters.items()}
+        if "NDSM" in bands:
+            planes["NDSM"] = planes["DSM"] - planes["DTM"]
+        valid = np.logical_and.reduce([raster.valid for raster in rasters.values()])
+        return Raster(values=np.stack([planes[band] for band in bands]), valid=valid)
+
+    def describe(self) -> dict[str, Any]:
+        """What `check` prints, of both models."""
+        return {"modality": self.modality, "bands": list(BANDS), "DSM": self.dsm.describe(), "DTM": self.dtm.describe()}

@@ -1,0 +1,151 @@
+"""Which files a person meant: folders, globs and VRT mosaics turned into plain lists of tiles."""
+
+from __future__ import annotations
+
+import glob
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from landweave.core.errors import InputError
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+
+RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
+"""What a folder is searched for. Anything GDAL reads may be named by a glob or a list."""
+
+_STRETCH = 0.01
+"""A VRT may round its tiles to its own pixels; beyond this share it zooms, and is no plain mosaic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """Files delivered together, and the bands taken from each of them.
+
+    Attributes
+    ----------
+    paths
+        In reading order, each once.
+    names, numbers
+        Bands by name, and their number in the files, from 1.
+    """
+
+    paths: tuple[str, ...]
+    names: tuple[str, ...]
+    numbers: tuple[int, ...]
+
+
+def is_url(path: str) -> bool:
+    """Whether ``path`` is for GDAL alone to open: it cannot be listed, and its size and age are not known here."""
+    return "://" in path or path.startswith("/vsi")
+
+
+def scene_id(path: str, root: str) -> str:
+    """``path`` as seen from ``root``, with forward slashes; the path itself where it lies elsewhere."""
+    if is_url(path):
+        return path
+    absolute = Path(path).absolute()
+    base = Path(root).absolute()
+    return str(PurePosixPath(absolute.relative_to(base) if absolute.is_relative_to(base) else absolute))
+
+
+def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
+    """The delivery's files, grouped by the bands that share them, in the order of ``spec``.
+
+    Raises
+    ------
+    InputError
+        When a pattern names no file, or a VRT is more than a mosaic of files.
+    """
+    grouped: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for name, files in spec.bands.items():
+        paths, number = _resolve(files, spec.root)
+        if spec.order == "name":
+            paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
+        grouped.setdefault(paths, []).append((name, number))
+    return tuple(
+        Product(paths=paths, names=tuple(name for name, _ in bands), numbers=tuple(number for _, number in bands))
+        for paths, bands in grouped.items()
+    )
+
+
+def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int]:
+    paths: list[str] = []
+    numbers: set[int] = set()
+    for pattern in band.files:
+        for path in _matches(pattern, root):
+            if Path(path).suffix.lower() == ".vrt" and not is_url(path):
+                tiles, number = expand_vrt(path, band.band)
+            else:
+                tiles, number = (path,), band.band
+            paths.extend(tiles)
+            numbers.add(number)
+    if len(numbers) > 1:
+        raise InputError(f"{band.files} take bands {sorted(numbers)} of their files: list those files apart.")
+    return tuple(dict.fromkeys(paths)), numbers.pop()
+
+
+def _matches(pattern: str, root: str) -> list[str]:
+    if is_url(pattern):
+        return [pattern]
+    place = Path(root) / Path(pattern).expanduser()
+    if place.is_dir():
+        found = sorted(str(path) for path in place.iterdir() if path.suffix.lower() in RASTER_SUFFIXES)
+        if not found:
+            raise InputError(f"Folder {place} holds no {', '.join(RASTER_SUFFIXES)} file: 0 tiles to read.")
+        return found
+    if place.exists():
+        return [str(place)]
+    found = sorted(glob.glob(str(place), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
+    if not found:
+        raise InputError(f"{pattern!r} names 0 files (looked for {place}): check the path or the pattern.")
+    return found
+
+
+def expand_vrt(path: str, band: int) -> tuple[tuple[str, ...], int]:
+    """Files that make up one band of a VRT, topmost first, and the number of that band in them.
+
+    Raises
+    ------
+    InputError
+        When the VRT cannot be read, or does more than lay files side by side (warps, scales, zooms, computes).
+    """
+    try:
+        tree = ET.parse(path).getroot()
+    except (ET.ParseError, OSError) as error:
+        raise InputError(f"{path} is not a readable VRT: {error}.") from error
+    bands = tree.findall("VRTRasterBand")
+    if tree.get("subClass") or not 1 <= band <= len(bands):
+        raise InputError(
+            f"{path}: band {band} asked, {len(bands)} present, of kind {tree.get('subClass') or 'mosaic'}. Only plain "
+            "mosaics are taken: list the files themselves, or translate it to GeoTIFF."
+        )
+    element = bands[band - 1]
+    sources = [source for source in element if source.tag.endswith("Source")]
+    if element.get("subClass") or not sources or not all(_is_plain(source) for source in sources):
+        raise InputError(
+            f"{path}: band {band} does more than lay files side by side (it scales, zooms, masks or computes). "
+            "List the files themselves, or translate it to GeoTIFF."
+        )
+    numbers = {int(source.findtext("SourceBand", "1").split(",")[-1]) for source in sources}
+    if len(numbers) > 1:
+        raise InputError(f"{path}: band {band} takes bands {sorted(numbers)} of its files: list those files apart.")
+    # GDAL paints a VRT's sources in their order, so the last one is on top: ours are first wins.
+    return tuple(_location(source, path) for source in reversed(sources)), numbers.pop()
+
+
+def _is_plain(source: ET.Element) -> bool:
+    changing = ("ScaleRatio", "ScaleOffset", "LUT", "Exponent", "ColorTableComponent", "UseMaskBand")
+    if source.tag not in ("SimpleSource", "ComplexSource") or any(source.find(tag) is not None for tag in changing):
+        return False
+    inner, outer = source.find("SrcRect"), source.find("DstRect")
+    if inner is None or outer is None:
+        return inner is outer
+    ratios = [float(outer.get(side, "0")) / float(inner.get(side, "1")) for side in ("xSize", "ySize")]
+    return all(abs(ratio - 1) < _STRETCH for ratio in ratios)
+
+
+def _location(source: ET.Element, path: str) -> str:
+    element = source.find("SourceFilename")
+    text = (element.text or "") if element is not None else ""
+    relative = element is not None and element.get("relativeToVRT") == "1"
+    return str(Path(path).parent / text) if relative and not is_url(text) else text

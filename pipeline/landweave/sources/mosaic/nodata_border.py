@@ -1,0 +1,110 @@
+"""Black nodata borders: what lies between a tile's edge and its first pixel that is not black.
+
+A pixel belongs to the collar when it is seen from the tile's edge along its row or its column: every pixel from the
+edge to it is dark, and at least `SHORTEST` of them. So a collar is four profiles, one run length a row or column and
+side::
+
+    #######.......     rows 0-1: west runs of 7 and 4      a dark roof inside the tile is never seen
+    ####..........     column 0: a north run of 3          from the edge, a shadow shorter than
+    #......##.....                                         SHORTEST that touches it stays an image
+
+The profiles belong to the tile, whatever extent is read, and are found in one pass over it, once a process. Tiles whose
+edges are bright, nearly all of them, are known from their outermost pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.core.lattice import Extent
+
+SHORTEST = 8
+"""Dark pixels in a row that make a collar; fewer are a shadow at the tile's edge."""
+
+_ROWS = 256
+"""Rows looked at together, rounded up to whole blocks of the file."""
+
+Dark = Callable[[Extent], NDArray[np.bool_]]
+"""Which pixels of a part of the tile are dark; bool ``(y, x)``, True for dark."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodataBorder:
+    """Dark runs from the four edges of a tile, in pixels.
+
+    Attributes
+    ----------
+    west, east
+        int32 ``(height,)``: for each row, the run from its west (east) end.
+    north, south
+        int32 ``(width,)``: for each column, the run from its north (south) end.
+    """
+
+    west: NDArray[np.int32]
+    east: NDArray[np.int32]
+    north: NDArray[np.int32]
+    south: NDArray[np.int32]
+
+    def mask(self, window: Extent) -> NDArray[np.bool_]:
+        """Bool ``(y, x)`` over ``window`` in the tile's pixels; True inside the nodata_border."""
+        height, width = len(self.west), len(self.north)
+        y, x = np.arange(window.y.start, window.y.stop), np.arange(window.x.start, window.x.stop)
+        rows, columns = slice(window.y.start, window.y.stop), slice(window.x.start, window.x.stop)
+        seen: NDArray[np.bool_] = x < self.west[rows, None]
+        seen |= x >= width - self.east[rows, None]
+        seen |= y[:, None] < self.north[columns]
+        seen |= y[:, None] >= height - self.south[columns]
+        return seen
+
+
+def find_nodata_border(dark: Dark, shape: tuple[int, int], block_height: int) -> NodataBorder | None:
+    """The collar of a tile of ``shape`` ``(height, width)``; None where no edge is dark.
+
+    Parameters
+    ----------
+    dark
+        Asked for strips along the edges, and for the whole tile by bands of rows if one of them is dark.
+    shape
+        ``(height, width)`` of the tile.
+    block_height
+        Rows the file decodes at once; bands of rows are whole blocks.
+    """
+    height, width = shape
+    if not _dark_edge(dark, height, width):
+        return None
+    west, east = np.zeros(height, np.int32), np.zeros(height, np.int32)
+    north, last_bright = np.zeros(width, np.int32), np.full(width, -1, np.int32)
+    step = -(-_ROWS // block_height) * block_height
+    for top in range(0, height, step):
+        strip = dark(Extent.of((top, min(top + step, height)), (0, width)))
+        rows = slice(top, top + len(strip))
+        west[rows], east[rows] = _runs(strip), _runs(strip[:, ::-1])
+        north = np.where(north == top, north + _runs(strip.T), north).astype(np.int32)
+        from_below = _runs(strip[::-1].T)
+        last_bright = np.where(from_below < len(strip), top + len(strip) - 1 - from_below, last_bright)
+    south = (height - 1 - last_bright).astype(np.int32)
+    for runs in (west, east, north, south):
+        runs[runs < SHORTEST] = 0
+    return NodataBorder(west=west, east=east, north=north, south=south)
+
+
+def _dark_edge(dark: Dark, height: int, width: int) -> bool:
+    deep_y, deep_x = min(SHORTEST, height), min(SHORTEST, width)
+    edges = (
+        (Extent.of((0, deep_y), (0, width)), 0),
+        (Extent.of((height - deep_y, height), (0, width)), 0),
+        (Extent.of((0, height), (0, deep_x)), 1),
+        (Extent.of((0, height), (width - deep_x, width)), 1),
+    )
+    return any(bool(dark(extent).all(axis=axis).any()) for extent, axis in edges)
+
+
+def _runs(dark: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Length of the run of True at the start of each row of bool ``(row, position)``."""
+    runs: NDArray[np.int32] = np.argmin(dark, axis=1).astype(np.int32)
+    runs[dark.all(axis=1)] = dark.shape[1]
+    return runs

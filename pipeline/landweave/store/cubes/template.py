@@ -1,0 +1,179 @@
+"""What one group of a cube will hold, decided before anything is written, and how that is kept in its attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from landweave.core.errors import ConfigError, InputError, LatticeError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, nearest_multiples
+from landweave.store.maps.template import grid_from_json, grid_to_json
+
+FORMAT = "landweave-cube"
+FORMAT_VERSION = 1
+
+RESERVED = ("ledger", "map")
+"""Groups of a store that are no modality."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupTemplate:
+    """Everything about one modality of a cube except its pixels and dates.
+
+    ::
+
+        values  (time, band, y, x)  source's dtype      values  (band, y, x)
+        pixel_class   (time, y, x)        uint8               valid   (y, x)        bool
+                a series                                        a raster
+
+        one object = one tile x one time shard x all bands; one chunk of it = one date of ``chunk`` pixels a side
+
+    Attributes
+    ----------
+    modality
+        Name of the group, such as ``SENTINEL2_TS``.
+    grid
+        Pixels: whole tiles.
+    bands
+        By name, in the order they are stored.
+    dtype
+        Of ``values``: the source's own.
+    tile
+        Pixels a side of one object.
+    chunk
+        Pixels a side of what a reader decodes at once; divides the tile.
+    time_shard
+        Dates of a time shard; None for a raster, which has no time.
+    quantity, cloud_mask
+        As `landweave.core.protocols.SeriesSource` tells them; empty for a raster.
+    rules
+        What else the pixels rest on (kernel, area, scenes of a raster), plain JSON values.
+
+    Raises
+    ------
+    LatticeError
+        When a tile is no whole number of chunks, or the grid no whole number of tiles.
+    ConfigError
+        When the name, the bands or the time shard cannot be stored.
+    """
+
+    modality: str
+    grid: Grid
+    bands: tuple[str, ...]
+    dtype: str
+    tile: int = 1024
+    chunk: int = 256
+    time_shard: int | None = 32
+    quantity: str = ""
+    cloud_mask: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.chunk <= 0 or self.tile <= 0 or self.tile % self.chunk:
+            raise LatticeError(
+                f"{self.modality}: a tile of {self.tile} pixels is no whole number of chunks of {self.chunk}: "
+                f"use tiles of {nearest_multiples(max(self.tile, 1), max(self.chunk, 1))}."
+            )
+        if not self.modality or "/" in self.modality or self.modality in RESERVED:
+            raise ConfigError(f"{self.modality!r} cannot name a group of a cube: use a modality's name.")
+        if not self.bands or len(set(self.bands)) < len(self.bands):
+            raise ConfigError(f"{self.modality}: bands {self.bands} are empty or not distinct: name each one once.")
+        if self.time_shard is not None and self.time_shard < 1:
+            raise ConfigError(f"{self.modality}: a time shard of {self.time_shard} dates holds nothing: use 1 or more.")
+        Blocks(extent=self.grid.extent, size=self.tile)  # refuses a grid that is not whole tiles
+
+    @property
+    def blocks(self) -> Blocks:
+        """The tiles."""
+        return Blocks(extent=self.grid.extent, size=self.tile)
+
+    @property
+    def is_series(self) -> bool:
+        """Whether it has dates."""
+        return self.time_shard is not None
+
+    @property
+    def arrays(self) -> tuple[str, str]:
+        """Names of its two arrays, in the order they are written."""
+        return ("band_data", "pixel_class" if self.is_series else "valid")
+
+    @property
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """What must be the same for two alignments to share a group; plain JSON values."""
+        grid = grid_to_json(self.grid)
+        return {
+            "grid": {name: grid[name] for name in ("crs", "resolution", "anchor_xy")},
+            "pixels": [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape],
+            "bands": list(self.bands),
+            "dtype": self.dtype,
+            "tile": self.tile,
+            "chunk": self.chunk,
+            "time_shard": self.time_shard,
+            "quantity": self.quantity,
+            "cloud_mask": dict(self.cloud_mask),
+            "rules": dict(self.rules),
+        }
+
+    def dimensions(self, array: str) -> tuple[str, ...]:
+        """Names of the dimensions of ``array``."""
+        time = ("time",) if self.is_series else ()
+        return (*time, *(("band",) if array == "band_data" else ()), "y", "x")
+
+    def array_dtype(self, array: str) -> np.dtype[Any]:
+        """Type of ``array`` as stored."""
+        return np.dtype({"band_data": self.dtype, "pixel_class": "uint8", "valid": "bool"}[array])
+
+    def sizes(self, array: str, *, dates: int, pixels: tuple[int, int]) -> tuple[int, ...]:
+        """Shape of ``array`` over ``dates`` (where it has them), all bands, and ``pixels`` down and across."""
+        lengths = {"time": dates, "band": len(self.bands), "y": pixels[0], "x": pixels[1]}
+        return tuple(lengths[name] for name in self.dimensions(array))
+
+    def date_shape(self, array: str) -> tuple[int, ...]:
+        """Shape of one date of one tile of ``array``, or of a tile of a raster; without a time."""
+        sizes = self.sizes(array, dates=1, pixels=(self.tile, self.tile))
+        return sizes[1:] if self.is_series else sizes
+
+    def to_attributes(self) -> dict[str, Any]:
+        """Attributes of the group: plain JSON values, numbers exact."""
+        meaning = {name: value for name, value in self.fingerprint_fields.items() if name not in ("grid", "pixels")}
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "modality": self.modality,
+            "resolution": str(self.grid.resolution),
+            "layout": {"grid": grid_to_json(self.grid), **meaning},
+        }
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> GroupTemplate:
+        """The template that `to_attributes` wrote down.
+
+        Raises
+        ------
+        InputError
+            When the attributes are not those of a group of this format.
+        """
+        check_format(attributes)
+        written = dict(attributes["layout"])
+        grid, bands = grid_from_json(written.pop("grid")), tuple(written.pop("bands"))
+        return cls(modality=attributes["modality"], grid=grid, bands=bands, **written)
+
+
+def check_format(attributes: Mapping[str, Any]) -> None:
+    """Make sure that ``attributes`` are those of a cube that this version reads.
+
+    Raises
+    ------
+    InputError
+        When they are not.
+    """
+    found = attributes.get("format"), attributes.get("format_version")
+    if found != (FORMAT, FORMAT_VERSION):
+        raise InputError(
+            f"Not a Landweave cube: format {found[0]!r} version {found[1]!r}, {FORMAT!r} version "
+            f"{FORMAT_VERSION} is wanted."
+        )

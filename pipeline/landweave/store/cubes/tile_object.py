@@ -1,0 +1,125 @@
+"""The object of one tile, gathered date by date: memory holds one date, however many the object has.
+
+::
+
+    date 0: chunk chunk …  |  date 1: chunk …  |  …  |  offset and length of every chunk, crc32c
+
+That is Zarr's layout of a shard (``sharding_indexed``, the index at its end). Zarr itself would encode a shard from all
+its pixels at once; here it encodes the chunks of one date, and they wait in a temporary file for those of the others.
+A date of a tile lies in one piece, so a reader of few dates asks for neighbouring bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Self, cast
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import Crc32cCodec
+from zarr.storage import MemoryStore
+
+from landweave.core.errors import OutputError
+from landweave.store.cubes.layout import declare_date
+from landweave.store.cubes.template import GroupTemplate
+from landweave.store.zarr_store import number64
+
+_ABSENT = np.iinfo(np.uint64).max
+"""Offset and length of a chunk that is not stored."""
+
+
+class TileObject:
+    """One object on its way: `add` every date, then `end` it. The same values give the same bytes.
+
+    Its file has no name, so that nothing of it is left when the process is killed; it lies where the system keeps
+    temporary files (``TMPDIR``).
+
+    Attributes
+    ----------
+    file
+        What was gathered.
+    size
+        Bytes of it.
+    dates
+        How many were added; of a raster 1.
+    """
+
+    def __init__(self, template: GroupTemplate, array: str) -> None:
+        side = template.tile // template.chunk
+        places = {"time": template.time_shard or 1, "band": 1, "y": side, "x": side}
+        self._index = np.full((*(places[name] for name in template.dimensions(array)), 2), _ABSENT, np.uint64)
+        self._encoder, self._digest = _Encoder(template, array), hashlib.sha256()
+        self.dates = 0
+        self.size = 0
+        self.file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  closed when this is left
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    @property
+    def checksum(self) -> int:
+        """Of what was gathered, as `landweave.store.zarr_store.checksum64` tells it."""
+        return number64(self._digest)
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Take one date more, shaped as `GroupTemplate.date_shape` tells; chunks without a measurement cost nothing."""
+        for place, content in self._encoder.encode(values):
+            self._index[self.dates + place[0], *place[1:]] = self.size, len(content)
+            self._append(content)
+        self.dates += 1
+
+    def end(self) -> bool:
+        """Put the index behind the chunks; False where there are none: such an object is not stored."""
+        if not self.size:
+            return False
+        self._append(_encode_index(self._index))
+        self.file.flush()
+        return True
+
+    def _append(self, content: memoryview) -> None:
+        try:
+            self.file.write(content)
+        except OSError as error:
+            raise OutputError(
+                f"{self.size + len(content):,} bytes of a tile's dates, of which {self.size:,} are there, do not fit "
+                f"into {tempfile.gettempdir()}: {error.strerror}. Set TMPDIR to a place with more room."
+            ) from error
+        self._digest.update(content)
+        self.size += len(content)
+
+
+class _Encoder:
+    """Zarr's own encoding of one date after another."""
+
+    def __init__(self, template: GroupTemplate, array: str) -> None:
+        self._held: dict[str, Any] = {}
+        self._date = declare_date(MemoryStore(self._held), template, array)
+
+    def encode(self, values: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], memoryview]]:
+        """Place and content of every chunk that holds anything, in the order of the dimensions."""
+        self._date[...] = values.reshape(self._date.shape)
+        below = f"{self._date.path}/c/"
+        chunks = {tuple(map(int, name[len(below) :].split("/"))): name for name in self._held if name.startswith(below)}
+        for place in sorted(chunks):
+            yield place, memoryview(self._held.pop(chunks[place]).as_buffer_like())
+
+
+def _encode_index(index: NDArray[np.uint64]) -> memoryview:
+    held: dict[str, Any] = {}
+    zarr.create_array(
+        MemoryStore(held),
+        name="index",
+        data=index,
+        chunks=index.shape,
+        compressors=Crc32cCodec(),
+        fill_value=0,
+        config={"write_empty_chunks": True},
+    )
+    (content,) = (value for name, value in held.items() if "/c/" in name)
+    return memoryview(content.as_buffer_like())

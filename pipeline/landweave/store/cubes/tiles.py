@@ -1,0 +1,150 @@
+"""Tiles of a cube: each gathered date by date, written whole, as one object of every array."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from landweave.core.errors import OutputError
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import WrittenObject
+from landweave.store.cubes.group import CubeGroup
+from landweave.store.cubes.layout import tile_key
+from landweave.store.cubes.tile_object import TileObject
+from landweave.store.maps.store import reread
+from landweave.store.zarr_store import zarr_store
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileStore:
+    """Tiles of one time shard, and what they hold already: `landweave.aligning.job.TileStore`. Picklable.
+
+    Attributes
+    ----------
+    group
+        The modality.
+    shard
+        Number of the time shard; 0 for a raster.
+    count
+        Dates that it will hold; 1 for a raster.
+    kept
+        How many of them, the first ones, are whole in the tiles to be written: they stay as they are.
+    """
+
+    group: CubeGroup
+    shard: int = 0
+    count: int = 1
+    kept: int = 0
+
+    @contextmanager
+    def begin(self, index: BlockIndex) -> Iterator[Tile]:
+        """Tile ``(block_y, block_x)`` with the kept dates in it, to which the others are added in their order.
+
+        Nothing is written before it ends.
+
+        Raises
+        ------
+        ReadError
+            When the dates kept cannot be read.
+        """
+        template = self.group.template
+        with ExitStack() as stack:
+            objects = {name: stack.enter_context(TileObject(template, name)) for name in template.arrays}
+            tile = Tile(store=self, index=index, objects=objects)
+            for date in range(self.kept):
+                tile.add(self._kept(index, date))
+            yield tile
+
+    def _kept(self, index: BlockIndex, date: int) -> dict[str, NDArray[Any]]:
+        """One date of the object that lies there, by array."""
+        template, place = self.group.template, self.shard * self.group.length + date
+        rows, columns = template.blocks[index].slices_in(self.group.grid.extent)
+        return {name: self._read(name, (place, ..., rows, columns)) for name in template.arrays}
+
+    def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[Any]:
+        path = f"{self.group.template.modality}/{name}"
+        store = zarr_store(self.group.target, read_only=True)
+        return reread(
+            lambda: np.asarray(zarr.open_array(store, path=path, mode="r", zarr_format=3)[where]),
+            f"the dates kept of {self.group.target}/{path}",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One tile on its way: `landweave.aligning.job.Tile`. Made by `TileStore.begin`.
+
+    Attributes
+    ----------
+    store
+        Where it goes.
+    index
+        ``(block_y, block_x)``.
+    objects
+        What was gathered, by array.
+    """
+
+    store: TileStore
+    index: BlockIndex
+    objects: Mapping[str, TileObject]
+
+    def add(self, date: Mapping[str, NDArray[Any]]) -> None:
+        """Take one date more, or the raster: every array of the group, of one tile, without a time.
+
+        Raises
+        ------
+        OutputError
+            When an array is missing, has another shape or dtype, or there are more dates than were told.
+        """
+        checked = self._checked(date)
+        if any(content.dates == self.store.count for content in self.objects.values()):
+            raise OutputError(f"{self} has {self.store.count} dates already, all that were told.")
+        for name, values in checked.items():
+            self.objects[name].add(values)
+
+    def end(self) -> tuple[WrittenObject, ...]:
+        """Write every array as one whole object, atomically; an empty one is no object.
+
+        Returns
+        -------
+        What was written, in the order of the group's arrays. The same values give the same bytes.
+
+        Raises
+        ------
+        OutputError
+            When dates are missing, or it cannot be written.
+        """
+        for content in self.objects.values():
+            if content.dates != self.store.count:
+                raise OutputError(f"{self} has {content.dates} dates, {self.store.count} are wanted.")
+        written = (self._write(name, content) for name, content in self.objects.items())
+        return tuple(item for item in written if item is not None)
+
+    def __str__(self) -> str:
+        return f"Tile {self.index} of {self.store.group.template.modality} in {self.store.group.target}"
+
+    def _checked(self, date: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        template = self.store.group.template
+        if set(date) != set(template.arrays):
+            raise OutputError(f"{self} has arrays {sorted(date)}, {template.arrays} are wanted.")
+        for name, values in date.items():
+            wanted, dtype = template.date_shape(name), template.array_dtype(name)
+            if values.shape != wanted or values.dtype != dtype:
+                raise OutputError(f"{self}: {name} is {values.dtype} {values.shape}, {dtype} {wanted} is wanted.")
+        return {name: date[name] for name in template.arrays}
+
+    def _write(self, name: str, content: TileObject) -> WrittenObject | None:
+        target, template = self.store.group.target, self.store.group.template
+        key = f"{template.modality}/{name}/{tile_key(template, name, self.store.shard, self.index)}"
+        if not content.end():
+            # A killed run may have left an object here, of other dates.
+            target.delete(key)
+            return None
+        target.put_file(key, content.file)
+        return WrittenObject(array=name, size=content.size, checksum=content.checksum)

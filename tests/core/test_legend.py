@@ -1,0 +1,44 @@
+"""Classes as stored: codes that ascend, 255 never among them."""
+
+from typing import Any
+
+import pytest
+
+from landweave.core.errors import CardError
+from landweave.core.legend import NODATA, LandClass, Legend
+
+
+def classes(*codes: int, **changes: Any) -> tuple[LandClass, ...]:
+    return tuple(LandClass(code=code, name=f"class {code}", color="#0a0b0c", **changes) for code in codes)
+
+
+def test_channels_codes_and_colours_go_together() -> None:
+    legend = Legend(name="some", classes=(*classes(0, 3), *classes(7, trained=False)))
+    assert len(legend) == 3
+    assert legend.codes == (0, 3, 7)
+    assert legend.trained == (True, True, False)
+    assert legend.colors == dict.fromkeys((0, 3, 7), (10, 11, 12))
+    assert legend.names == {0: "class 0", 3: "class 3", 7: "class 7"}
+
+
+@pytest.mark.parametrize("code", [-1, NODATA, 300])
+def test_nodata_is_never_a_class(code: int) -> None:
+    with pytest.raises(CardError, match=rf"code {code}: codes run from 0 to 254, 255 is nodata"):
+        classes(code)
+
+
+@pytest.mark.parametrize("color", ["red", "#12345", "1234567", "#gg0000"])
+def test_a_colour_is_written_in_one_way(color: str) -> None:
+    with pytest.raises(CardError, match="#rrggbb"):
+        LandClass(code=1, name="roof", color=color)
+
+
+@pytest.mark.parametrize("codes", [(), (2, 1), (1, 1)])
+def test_codes_ascend_each_once(codes: tuple[int, ...]) -> None:
+    with pytest.raises(CardError, match="must ascend"):
+        Legend(name="some", classes=classes(*codes))
+
+
+def test_a_legend_needs_a_trained_class() -> None:
+    with pytest.raises(CardError, match="no trained class"):
+        Legend(name="some", classes=classes(0, 1, trained=False))

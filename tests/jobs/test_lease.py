@@ -1,0 +1,128 @@
+import json
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from landweave.core.errors import OutputError
+from landweave.jobs.lease import Holder, Lease, hold
+from tests.block_jobs import FolderObjects, wait_until
+
+QUICK = {"beat_seconds": 0.05, "silent_seconds": 0.5}
+ELSEWHERE = Holder(host="node7", pid=4242, machine="another machine")
+
+
+@pytest.fixture
+def place(tmp_path):
+    return FolderObjects(tmp_path)
+
+
+def dead_pid() -> int:
+    ended = subprocess.Popen([sys.executable, "-c", "pass"])
+    ended.wait()
+    return ended.pid
+
+
+def test_one_driver_at_a_time(place):
+    with hold(place, "lease", **QUICK), pytest.raises(OutputError, match=r"process \d+ on .*, last seen \d+ s ago"):
+        Lease(place, "lease", **QUICK)
+    with hold(place, "lease", **QUICK):
+        pass
+    assert place.get("lease") is None
+
+
+def test_refusal_names_who_where_and_since_when(place):
+    place.put("lease", replace(ELSEWHERE, seen=time.time() - 33).to_bytes())
+    with pytest.raises(OutputError, match="process 4242 on node7, last seen 33 s ago"):
+        Lease(place, "lease")
+
+
+def test_the_holder_beats(place):
+    with hold(place, "lease", **QUICK):
+        first = Holder.from_bytes(place.get("lease"))
+        wait_until(lambda: Holder.from_bytes(place.get("lease")).seen > first.seen)
+        assert Holder.from_bytes(place.get("lease")).token == first.token
+
+
+def test_a_dead_process_of_this_machine_is_followed_at_once(place):
+    place.put("lease", Holder(pid=dead_pid()).to_bytes())
+    started = time.monotonic()
+    with hold(place, "lease"):
+        assert time.monotonic() - started < 5
+
+
+def test_a_process_that_nobody_buried_is_dead_too(place):
+    with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
+        wait_until(lambda: Holder(pid=ended.pid).gone)
+
+
+def test_a_living_process_and_any_of_another_machine_are_not_gone():
+    assert not Holder().gone
+    assert not replace(ELSEWHERE, pid=dead_pid()).gone
+
+
+def test_a_silent_holder_is_watched_and_then_followed(place):
+    place.put("lease", replace(ELSEWHERE, seen=time.time() - 1).to_bytes())
+    with hold(place, "lease", **QUICK) as lease:
+        lease.check()
+
+
+@pytest.mark.parametrize("offset", [-3600, 3600])
+def test_a_holder_with_another_clock_is_alive_while_it_beats(place, monkeypatch, offset):
+    wrong = replace(ELSEWHERE, seen=time.time() + offset)
+    place.put("lease", wrong.to_bytes())
+    # Somebody beats while the newcomer watches.
+    monkeypatch.setattr(time, "sleep", lambda _: place.put("lease", replace(wrong, seen=wrong.seen + 10).to_bytes()))
+    with pytest.raises(OutputError, match="node7"):
+        Lease(place, "lease", **QUICK)
+
+
+def test_of_two_who_find_a_dead_holder_one_wins(place, monkeypatch):
+    place.put("lease", Holder(pid=dead_pid()).to_bytes())
+    monkeypatch.setattr(time, "sleep", lambda _: place.put("lease", ELSEWHERE.to_bytes()))
+    with pytest.raises(OutputError, match="took this output over just now: process 4242 on node7"):
+        Lease(place, "lease", **QUICK)
+
+
+def test_who_was_followed_learns_it_and_leaves_the_other_alone(place):
+    lease = Lease(place, "lease", **QUICK)
+    lease.check()
+    place.put("lease", ELSEWHERE.to_bytes())
+
+    def lost():
+        try:
+            lease.check()
+        except OutputError:
+            return True
+        return False
+
+    wait_until(lost)
+    with pytest.raises(OutputError, match="another took its output over: process 4242 on node7"):
+        lease.check()
+    lease.release()
+    assert Holder.from_bytes(place.get("lease")) == ELSEWHERE
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", json.dumps({"pid": 1}).encode()])
+def test_a_lease_that_was_cut_short_binds_nobody(place, content):
+    place.put("lease", content)
+    with hold(place, "lease", **QUICK):
+        pass
+
+
+def test_a_store_that_fails_for_a_moment_does_not_lose_the_lease(place, monkeypatch):
+    with hold(place, "lease", **QUICK) as lease:
+        with monkeypatch.context() as broken:
+            failures = []
+
+            def fail(name):
+                failures.append(name)
+                raise OSError("503")
+
+            broken.setattr(place, "get", fail)
+            wait_until(lambda: len(failures) > 2)
+        before = Holder.from_bytes(place.get("lease")).seen
+        wait_until(lambda: Holder.from_bytes(place.get("lease")).seen > before)
+        lease.check()

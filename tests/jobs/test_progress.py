@@ -1,0 +1,81 @@
+import io
+import logging
+
+import pytest
+from rich.console import Console
+
+from landweave.core.protocols import BlockResult, BlockState
+from landweave.jobs.progress import BarProgress, LogProgress, Tally, clock, progress_on
+
+DONE = BlockResult(state=BlockState.DONE, counts={"pixels": 2_000_000})
+BAD = BlockResult(state=BlockState.READ_FAILED, reason="tile [a].jp2: cut short")
+LINK = "dask: 2 workers, 4 threads, dashboard http://127.0.0.1:8787/status"
+
+
+def test_a_terminal_gets_a_bar_and_a_file_gets_lines():
+    assert isinstance(progress_on(Console(force_terminal=True, file=io.StringIO())), BarProgress)
+    assert isinstance(progress_on(Console(file=io.StringIO())), LogProgress)
+
+
+def test_the_bar_shows_blocks_rate_time_left_failures_and_the_link():
+    screen = io.StringIO()
+    bar = BarProgress(Console(force_terminal=True, file=screen, width=120, color_system=None))
+    bar.start(3, LINK)
+    for index, result in enumerate([DONE, BAD, DONE]):
+        bar.advance((0, index), result)
+    bar.stop()
+    text = screen.getvalue()
+    assert LINK in text
+    assert "3/3" in text
+    assert "Mpx/s" in text
+    assert "0:00 left" in text
+    assert "1 failed" in text
+    assert "block (0, 1): read failed: tile [a].jp2: cut short" in text
+
+
+def test_a_log_gets_a_line_now_and_then(caplog):
+    log = LogProgress(every_seconds=3600)
+    with caplog.at_level(logging.INFO, logger="landweave"):
+        log.start(1000, LINK)
+        for column in range(1000):
+            log.advance((0, column), DONE)
+        log.stop()
+    assert len(caplog.messages) == 2
+    assert caplog.messages[0] == f"1000 blocks on {LINK}"
+    assert caplog.messages[1].startswith("1000 of 1000 blocks, 0 failed, ")
+
+
+def test_a_log_names_the_first_failures_only(caplog):
+    log = LogProgress(every_seconds=3600)
+    with caplog.at_level(logging.WARNING, logger="landweave"):
+        log.start(1000, "inline")
+        for column in range(1000):
+            log.advance((0, column), BAD)
+    assert len(caplog.messages) == 10
+
+
+def test_a_log_that_is_due_gets_its_line(caplog):
+    log = LogProgress(every_seconds=0)
+    with caplog.at_level(logging.INFO, logger="landweave"):
+        log.start(2, "inline")
+        log.advance((0, 0), DONE)
+    assert caplog.messages[1].startswith("1 of 2 blocks, 0 failed, ")
+    assert caplog.messages[1].endswith(" left")
+
+
+def test_the_tally_counts_and_foresees(monkeypatch):
+    tally = Tally(total=10)
+    assert tally.seconds_left is None
+    monkeypatch.setattr("time.monotonic", lambda: tally.started + 8)
+    for result in (DONE, DONE, DONE, BAD):
+        tally.add(result)
+    assert (tally.ended, tally.failed) == (4, 1)
+    assert tally.megapixels_per_second == pytest.approx(0.75)
+    assert tally.seconds_left == pytest.approx(12)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0:00"), (59.6, "1:00"), (3599.7, "1:00:00"), (90_061, "25:01:01")]
+)
+def test_clock(seconds, text):
+    assert clock(seconds) == text

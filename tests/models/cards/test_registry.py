@@ -1,0 +1,53 @@
+"""Cards by name and by path, and what a wrong file or name gets."""
+
+import pytest
+import yaml
+
+from landweave.core.errors import CardError
+from landweave.models.cards.registry import find_card, list_cards
+from tests.models.conftest import small_content
+
+
+def test_cards_that_come_with_the_package_are_listed_and_found():
+    assert "flair1-unet-resnet34" in list_cards()
+    assert find_card("flair1-unet-resnet34").name == "flair1-unet-resnet34"
+
+
+def test_a_misspelt_name_is_answered_with_its_neighbours():
+    with pytest.raises(CardError, match=r"'flair1-unet-resnet43'.*did you mean flair1-unet-resnet34"):
+        find_card("flair1-unet-resnet43")
+
+
+def test_a_path_is_read_and_its_weights_lie_beside_it(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(small_content(weights={"file": "mine.safetensors"}), sort_keys=False))
+
+    card = find_card(path)
+
+    assert card.weights.file == str(tmp_path / "mine.safetensors")
+    assert find_card(str(path)) == card
+
+
+def test_everything_wrong_with_a_card_is_listed(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text(yaml.safe_dump(small_content(titel="x", window={"size": "big", "overlap": 1})))
+
+    with pytest.raises(CardError) as caught:
+        find_card(path)
+
+    text = str(caught.value)
+    assert str(path) in text
+    assert "titel" in text
+    assert "window.size" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [("a: [1", "not YAML"), ("- 1", "holds list"), (None, "cannot be read")]
+)
+def test_a_file_that_is_no_card_is_refused(tmp_path, content, message):
+    path = tmp_path / "odd.yaml"
+    if content is not None:
+        path.write_text(content)
+
+    with pytest.raises(CardError, match=message):
+        find_card(path)

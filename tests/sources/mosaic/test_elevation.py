@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+import rasterio
+
+from landweave.core.errors import ConfigError
+from landweave.core.grid import Grid
+from landweave.sources.mosaic.elevation import ElevationSource, elevation_spec
+from landweave.sources.mosaic.spec import BandFiles
+
+X, Y = 700000, 6600000
+GRID = Grid.from_bounds((X, Y - 40, X + 60, Y), crs="EPSG:2154", resolution=0.2)
+
+
+def open_elevation(dsm, dtm, grid=GRID, **settings):
+    models = (
+        elevation_spec(BandFiles(files=(str(path),)), band=band, **settings)
+        for band, path in (("DSM", dsm), ("DTM", dtm))
+    )
+    return ElevationSource.open(*models, grid)
+
+
+def ramp(origin, pixel, shape, nodes=False):
+    """Height = easting + 2 x northing, at the centres of pixels (or at nodes counted from the origin)."""
+    half = 0 if nodes else 0.5
+    x = origin[0] - X + (np.arange(shape[1]) + half) * pixel
+    y = origin[1] - Y - (np.arange(shape[0]) + half) * pixel
+    return (x + 2 * y[:, None]).astype(np.float32)[None]
+
+
+def truth(grid=GRID):
+    return (grid.x - X) + 2 * (grid.y[:, None] - Y)
+
+
+def test_a_ramp_comes_back_without_a_shift(write_tile):
+    """DSM of 0.5 m on quarter metres, DTM of 1 m on half metres: as delivered, neither on the grid."""
+    dsm = write_tile("dsm.tif", ramp((X - 4.75, Y + 4.75), 0.5, (120, 150)), (X - 4.75, Y + 4.75), pixel=0.5)
+    dtm = write_tile("dtm.tif", ramp((X - 5.5, Y + 5.5), 1, (60, 80)) - 7, (X - 5.5, Y + 5.5), pixel=1)
+    raster = open_elevation(dsm, dtm).read(GRID, ("NDSM", "DTM", "DSM"))
+    assert raster.valid.all()
+    assert raster.values.dtype == np.float32
+    np.testing.assert_allclose(raster.values[2], truth(), atol=1e-4)
+    np.testing.assert_allclose(raster.values[1], truth() - 7, atol=1e-4)
+    np.testing.assert_allclose(raster.values[0], 7, atol=1e-4)
+
+
+def test_nodes_on_whole_metres_are_not_corners(write_tile):
+    dtm = write_tile("dtm.tif", ramp((X - 5, Y + 5), 1, (60, 80), nodes=True), (X - 5, Y + 5), pixel=1)
+    as_nodes = open_elevation(dtm, dtm, nodes="centre").read(GRID, ["DTM"])
+    np.testing.assert_allclose(as_nodes.values[0], truth(), atol=1e-4)
+    as_corners = open_elevation(dtm, dtm).read(GRID, ["DTM"])
+    np.testing.assert_allclose(as_corners.values[0] - truth(), -0.5 + 1, atol=1e-4)  # the half pixel this is about
+
+
+@pytest.mark.parametrize("nodata", [9999, -9999, -9999.0059, np.nan])
+def test_no_height_is_never_interpolated(write_tile, nodata):
+    heights = np.full((1, 60, 80), 120, np.float32)
+    heights[:, 20:30, 20:30] = nodata
+    dsm = write_tile("dsm.tif", heights, (X - 5.5, Y + 5.5), pixel=1, nodata=nodata)
+    dtm = write_tile("dtm.tif", np.full((1, 60, 80), 100, np.float32), (X - 5.5, Y + 5.5), pixel=1)
+    source = open_elevation(dsm, dtm)
+    raster = source.read(GRID, ["DSM", "NDSM"])
+    assert 0.9 < raster.valid.mean() < 0.97
+    np.testing.assert_allclose(raster.values[0][raster.valid], 120, rtol=1e-6)
+    np.testing.assert_allclose(raster.values[1][raster.valid], 20, rtol=1e-5)
+    assert source.read(GRID, ["DTM"]).valid.all()
+
+
+def test_whole_metres_of_integer_models_are_not_terraces(write_tile):
+    heights = ramp((X - 5.5, Y + 5.5), 1, (60, 80)).round().astype(np.int16)
+    dtm = write_tile("dtm.tif", heights, (X - 5.5, Y + 5.5), pixel=1)
+    raster = open_elevation(dtm, dtm).read(GRID, ["DTM"])
+    assert np.abs(raster.values[0] - truth()).max() <= 0.51
+    assert len(np.unique(raster.values[0])) > 500
+
+
+def test_real_models_lie_on_the_ortho(shared):
+    root = shared("data/ortho_lidar")
+    grid = Grid.from_bounds((770550, 6277550.4, 770599.4, 6277600), crs="EPSG:2154", resolution=0.2)
+    raster = open_elevation(root / "dsm.tif", root / "dtm.tif", grid).read(grid, ("DSM", "NDSM"))
+    assert raster.valid.mean() > 0.95
+    with rasterio.open(root / "dhm.tif") as dataset:
+        heights = dataset.read(1, masked=True)
+    assert raster.values[1][raster.valid].mean() == pytest.approx(float(heights.mean()), abs=0.1)
+    with rasterio.open(root / "dsm.tif") as dataset:
+        row, column = dataset.index(770575, 6277575)
+        around = dataset.read(1)[row - 2 : row + 3, column - 2 : column + 3]
+    y, x = int((6277600 - 6277575) / 0.2), int((770575 - 770550) / 0.2)
+    assert around.min() <= raster.values[0, y, x] <= around.max()
+
+
+def test_real_tiles_adjoin_and_their_nodata_is_positive(shared):
+    root = shared("data/elevation")
+    grid = Grid.from_bounds((299900, 6801500, 300100, 6801700), crs="EPSG:2154", resolution=5)
+    both = str(root / "test_mns_hydro_*.tif")
+    raster = open_elevation(both, both, grid).read(grid, ["DSM"])
+    assert raster.values[0][raster.valid].max() < 9999 if raster.valid.any() else True
+    tiles = sorted(root.glob("test_mns_hydro_*.tif"))
+    expected = []
+    for path, columns in zip(tiles, (slice(180, 200), slice(0, 20)), strict=True):
+        with rasterio.open(path) as dataset:
+            expected.append(dataset.read(1)[60:100, columns])
+    pasted = np.hstack(expected)
+    np.testing.assert_array_equal(raster.values[0][raster.valid], pasted[raster.valid])
+    np.testing.assert_array_equal(raster.valid, pasted != 9999)
+
+
+def test_the_seams_of_a_source_are_those_of_its_models(write_tile):
+    dsm = write_tile("dsm.tif", ramp((X, Y), 1, (40, 60)), (X, Y), pixel=1)
+    dtm = write_tile("dtm.tif", ramp((X + 10, Y), 1, (40, 60)), (X + 10, Y), pixel=1)
+    source = open_elevation(dsm, dtm)
+    assert source.bands == ("DSM", "DTM", "NDSM")
+    assert source.bounds(GRID) == (X + 10, Y - 40, X + 60, Y)
+    assert [scene.id.split(":")[0] for scene in source.files(GRID)] == ["DSM", "DTM"]
+    assert source.cost(GRID).decoded_pixels == {"GTiff": 2 * 40 * 60}  # strips are decoded whole
+    assert source.fingerprint_fields["dsm"]["resampling"] == "bilinear"
+    with pytest.raises(ConfigError, match=r"no band \['DHM'\]"):
+        source.read(GRID, ["DHM"])

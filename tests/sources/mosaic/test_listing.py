@@ -1,0 +1,99 @@
+import pytest
+
+from landweave.core.errors import InputError
+from landweave.sources.mosaic.listing import expand_vrt, list_products, scene_id
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+
+
+def products(root, *files, band=1, **settings):
+    bands = {"R": BandFiles(files=files, band=band)}
+    return list_products(MosaicSpec(modality="A", bands=bands, root=str(root), **settings))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.tif", "a.TIF", "c.jp2", "c.jp2.aux.xml", "notes.txt", "deep/er/d.tif"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("in", ["a.TIF", "b.tif", "c.jp2"]),
+        ("in/*.tif", ["b.tif"]),
+        ("in/**/*.tif", ["b.tif", "d.tif"]),
+        ("in/b.tif", ["b.tif"]),
+    ],
+)
+def test_folders_globs_and_files_name_tiles(folder, pattern, names):
+    (product,) = products(folder, pattern)
+    assert [path.rsplit("/", 1)[1] for path in product.paths] == names
+
+
+def test_tiles_are_read_by_name_or_as_listed(folder):
+    (by_name,) = products(folder, "in/c.jp2", "in/b.tif")
+    (listed,) = products(folder, "in/c.jp2", "in/b.tif", order="listed")
+    assert by_name.paths == tuple(reversed(listed.paths))
+
+
+def test_bands_with_the_same_files_are_one_product(folder):
+    files = ("in/*.tif",)
+    bands = {"R": BandFiles(files=files), "G": BandFiles(files=files, band=2), "N": BandFiles(files=("in/c.jp2",))}
+    first, second = list_products(MosaicSpec(modality="A", bands=bands, root=str(folder)))
+    assert (first.names, first.numbers) == (("R", "G"), (1, 2))
+    assert (second.names, second.numbers) == (("N",), (1,))
+
+
+@pytest.mark.parametrize("pattern", ["in/*.png", "nowhere", "in/deep"])
+def test_a_pattern_without_files_is_an_error(folder, pattern):
+    with pytest.raises(InputError, match=r"0 (files|tiles)"):
+        products(folder, pattern)
+
+
+def test_a_vrt_stands_for_its_files_topmost_first(shared):
+    paths, number = expand_vrt(str(shared("data/bd_ortho/rgb") / "D30-2021.vrt"), 3)
+    assert [path[-6:] for path in paths] == ["1.tiff", "0.tiff"]
+    assert number == 3
+
+
+VRT = """<VRTDataset rasterXSize="9" rasterYSize="9"{kind}><VRTRasterBand band="1"{band}><{source}>
+<SourceFilename relativeToVRT="1">a.tif</SourceFilename><SourceBand>2</SourceBand>{more}
+<SrcRect xOff="0" yOff="0" xSize="9" ySize="9"/><DstRect xOff="0" yOff="0" xSize="{size}" ySize="9"/>
+</{source}></VRTRasterBand></VRTDataset>"""
+PLAIN = {"kind": "", "band": "", "source": "SimpleSource", "more": "", "size": "9"}
+
+
+def test_a_vrt_tells_the_band_of_its_files(tmp_path):
+    (tmp_path / "m.vrt").write_text(VRT.format(**PLAIN))
+    assert expand_vrt(str(tmp_path / "m.vrt"), 1) == ((str(tmp_path / "a.tif"),), 2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kind": ' subClass="VRTWarpedDataset"'},
+        {"band": ' subClass="VRTDerivedRasterBand"'},
+        {"source": "KernelFilteredSource"},
+        {"source": "ComplexSource", "more": "<ScaleRatio>2</ScaleRatio>"},
+        {"size": "18"},
+    ],
+)
+def test_a_vrt_that_does_more_is_refused(tmp_path, change):
+    (tmp_path / "m.vrt").write_text(VRT.format(**PLAIN | change))
+    with pytest.raises(InputError, match=r"[Ll]ist the files"):
+        expand_vrt(str(tmp_path / "m.vrt"), 1)
+
+
+def test_a_band_beyond_the_vrt_is_refused(tmp_path):
+    (tmp_path / "m.vrt").write_text(VRT.format(**PLAIN))
+    with pytest.raises(InputError, match="band 4 asked, 1 present"):
+        expand_vrt(str(tmp_path / "m.vrt"), 4)
+
+
+def test_ids_stay_when_everything_moves(tmp_path):
+    assert scene_id(f"{tmp_path}/in/a.tif", str(tmp_path)) == "in/a.tif"
+    assert scene_id("/elsewhere/a.tif", str(tmp_path)) == "/elsewhere/a.tif"
+    assert scene_id("s3://bucket/a.tif", str(tmp_path)) == "s3://bucket/a.tif"

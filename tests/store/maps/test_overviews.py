@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from landweave.core import pyramid
+from landweave.core.protocols import BlockState
+from landweave.store.maps.overviews import create_overviews
+from landweave.store.maps.store import count_levels
+from tests.store.samples import template, written
+
+RULES = {"landcover": pyramid.mode, "confidence": pyramid.average}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"down": 3, "across": 2},
+        {"down": 5, "across": 1},
+        {"down": 1, "across": 5, "block": 32, "chunk": 16},
+        {"down": 2, "across": 3, "block": 24, "chunk": 8},
+    ],
+)
+def test_levels_are_what_the_rules_say_of_the_whole_map(target, shape):
+    wanted = template(**shape)
+    store, arrays = written(target, wanted, overviews=True)
+    levels = [arrays]
+    for level in range(1, count_levels(target)):
+        base, factor = pyramid.base_of(level)
+        levels.append({name: RULES[name](values, factor) for name, values in levels[base].items()})
+        coarse = store.at_level(level)
+        for name, values in levels[level].items():
+            np.testing.assert_array_equal(coarse.read(name, coarse.grid.extent), values)
+    last = store.at_level(len(levels) - 1).grid.shape
+    assert max(last) <= wanted.chunk < max(store.at_level(len(levels) - 2).grid.shape)
+
+
+def test_a_small_map_has_none(target):
+    store, _ = written(target, template(down=1, across=1, block=32))
+    assert create_overviews(store) == ()
+    assert count_levels(target) == 1
+
+
+def test_probabilities_have_no_overviews(target):
+    store, _ = written(target, template(probability=True))
+    jobs = create_overviews(store)
+    (result,) = [jobs[-1].open()(index) for index in jobs[-1].blocks]
+    assert result.state is BlockState.DONE
+    assert [item.array for item in result.objects] == ["landcover", "confidence"]
+
+
+def test_the_same_level_is_the_same_bytes(any_target):
+    store, _ = written(any_target, template())
+    job = create_overviews(store)[0]
+    first = [job.open()(index).objects for index in job.blocks]
+    assert [job.open()(index).objects for index in job.blocks] == first
+    assert len({item.key for item in create_overviews(store)}) == 3
