@@ -13,7 +13,7 @@ from landweave.aligning.pending import PendingGroup, PendingShard, tile_grid
 from landweave.aligning.plan import AlignPlan, GroupPlan
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import ReadCost, SeriesSource, Source
+from landweave.core.protocols import RasterSource, ReadCost, SeriesSource
 from landweave.jobs.plan import BlockAction
 from landweave.store.cubes.template import GroupTemplate
 from landweave.store.objects import Target
@@ -76,7 +76,7 @@ def _tile_bytes(template: GroupTemplate) -> int:
 
 
 def _prices(
-    source: SeriesSource | Source, template: GroupTemplate
+    source: SeriesSource | RasterSource, template: GroupTemplate
 ) -> tuple[Callable[[BlockIndex], ReadCost], Callable[[BlockIndex], int]]:
     """Cost of reading a tile on every date, and files opened for it, each asked of the source once a tile."""
     count = getattr(source, "opens", None) or (lambda grid: len(source.files(grid)))

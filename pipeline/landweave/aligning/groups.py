@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
-from landweave.core.protocols import SeriesSource, Source
+from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.formats.area import PolygonArea
 from landweave.store.cubes.template import GroupTemplate
 
@@ -22,7 +22,7 @@ class AlignGroup:
     modality
         Name of the group.
     source
-        Where its dates come from; a `landweave.core.protocols.Source` becomes a raster without dates.
+        Where its dates come from; a `landweave.core.protocols.RasterSource` becomes a raster without dates.
     grid
         Pixels wanted; they are snapped outwards to whole tiles.
     bands
@@ -35,7 +35,7 @@ class AlignGroup:
     """
 
     modality: str
-    source: SeriesSource | Source
+    source: SeriesSource | RasterSource
     grid: Grid
     bands: tuple[str, ...]
     tile: int = 1024

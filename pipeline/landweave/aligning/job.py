@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks
-from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, SeriesSource, Source, WrittenObject
+from landweave.core.protocols import (
+    Area,
+    BlockFunction,
+    BlockResult,
+    BlockState,
+    RasterSource,
+    SeriesSource,
+    WrittenObject,
+)
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import Observation, PixelClass
 from landweave.jobs.fingerprint import Fingerprint, digest64
@@ -108,7 +116,7 @@ class SeriesInput:
 class RasterInput:
     """A source without dates, copied into a cube. Otherwise as `SeriesInput`."""
 
-    source: Source
+    source: RasterSource
     bands: tuple[str, ...]
 
     @property

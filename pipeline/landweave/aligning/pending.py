@@ -26,7 +26,7 @@ from landweave.aligning.status import failure_lines
 from landweave.core.errors import OutputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import Source
+from landweave.core.protocols import RasterSource
 from landweave.core.timeseries import Observation
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint, differences
@@ -75,7 +75,7 @@ class PendingGroup:
         """What fills the dates behind the ``kept`` ones; None when some are not among those found."""
         series = self.part.series
         if series is None:
-            return RasterInput(source=cast("Source", self.part.source), bands=self.part.bands)
+            return RasterInput(source=cast("RasterSource", self.part.source), bands=self.part.bands)
         numbers = [self._numbers.get(observation.datatake_id) for observation in shard.observations[kept:]]
         found = tuple(number for number in numbers if number is not None)
         if len(found) < len(numbers):
@@ -164,7 +164,7 @@ class PendingShard:
         """Of a raster, its scenes as they are now; dates are never stale: they stay as they were aligned."""
         if self.work.part.series:
             return int(self.ledger.fields["inputs"][index])
-        source = cast("Source", self.work.part.source)
+        source = cast("RasterSource", self.work.part.source)
         return RasterInput(source=source, bands=self.work.part.bands).version(
             tile_grid(self.work.group.template, index)
         )

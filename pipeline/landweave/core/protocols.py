@@ -69,7 +69,7 @@ class ReadCost:
     decoded_pixels: Mapping[str, int]
 
 
-class AnySource(Protocol):
+class Source(Protocol):
     """Where one modality's pixels come from, with dates or without.
 
     Opened from headers only. Picklable (handles are opened in the worker, one a tile and thread). `read` may be
@@ -105,7 +105,7 @@ class AnySource(Protocol):
         """What `read` of this grid, and of every date, would cost. No pixel is read."""
 
 
-class Source(AnySource, Protocol):
+class RasterSource(Source, Protocol):
     """Where the pixels of a modality without dates come from: tiles, or a cube."""
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
@@ -134,7 +134,7 @@ class Series:
     pixel_class: NDArray[np.uint8]
 
 
-class SeriesSource(AnySource, Protocol):
+class SeriesSource(Source, Protocol):
     """Where the dates of a modality come from: scenes of a catalog, or a cube.
 
     `read` gives the same bits for the same ground and date whatever the extent and the dates asked for.

@@ -20,7 +20,7 @@ import numpy as np
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, WindowFootprint
-from landweave.core.protocols import Raster, ReadCost, Series, SeriesSource, Source
+from landweave.core.protocols import Raster, RasterSource, ReadCost, Series, SeriesSource
 from landweave.core.timeseries import DatesRule, civil_year
 from landweave.mapping.loaded_inputs import LoadedRaster, LoadedSeries
 
@@ -43,7 +43,7 @@ class MapInput:
         Pixels a side of a centred footprint, on a grid of its own from the same anchor; None for a nested one.
     """
 
-    source: Source
+    source: RasterSource
     bands: tuple[str, ...]
     factor: int | Fraction = 1
     required: bool = True

@@ -23,7 +23,7 @@ from landweave.config.schema import (
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid, exact, metric_crs
 from landweave.core.lattice import Extent
-from landweave.core.protocols import SeriesSource, Source
+from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.timeseries import DatesRule
 from landweave.formats.area import PolygonArea
 from landweave.formats.campaigns import Campaigns, read_campaigns
@@ -123,7 +123,7 @@ class SetupContext:
         return native.grid
 
     @cached_property
-    def sources(self) -> Mapping[str, Source]:
+    def sources(self) -> Mapping[str, RasterSource]:
         """Every input without dates that the card knows, opened on its own pixels."""
         self._check_inputs()
         # Products that do not lie on each other are refused where the area needs them.
@@ -155,7 +155,7 @@ class SetupContext:
     def _own_pixels(self, name: str) -> Grid:
         return replace(self.pixels, resolution=self.pixels.resolution * self._factor(name))
 
-    def _open_image(self, name: str, section: MosaicInput | ElevationInput, ground: Grid) -> Source:
+    def _open_image(self, name: str, section: MosaicInput | ElevationInput, ground: Grid) -> RasterSource:
         aligned = find_group(self.config, name) if section.align else None
         if isinstance(aligned, CubeRaster):
             return self._fitting(name, aligned)

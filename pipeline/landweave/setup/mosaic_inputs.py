@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 from landweave.config.schema import CubeConfig, Delivery, ElevationInput, MosaicInput
 from landweave.core.grid import Grid
-from landweave.core.protocols import Source
+from landweave.core.protocols import RasterSource
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
 
-def open_source(modality: str, section: MosaicInput | ElevationInput, config: CubeConfig, grid: Grid) -> Source:
+def open_source(modality: str, section: MosaicInput | ElevationInput, config: CubeConfig, grid: Grid) -> RasterSource:
     """The source that a configuration's section describes, opened from headers on ``grid``."""
     if isinstance(section, MosaicInput):
         return MosaicSource.open(mosaic_spec(modality, section, config), grid)

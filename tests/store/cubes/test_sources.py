@@ -9,7 +9,7 @@ from zarr.storage import LocalStore
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.protocols import SeriesSource, Source
+from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.timeseries import PixelClass
 from landweave.formats.area import PolygonArea
 from landweave.store.cubes import sources as series_module
@@ -147,7 +147,7 @@ def test_ground_outside_the_area_is_not_acquired(target):
 def test_a_raster_comes_back(target):
     source = raster()
     align(target, source)
-    found: Source = aligned(target, "SPOT_RGBI")
+    found: RasterSource = aligned(target, "SPOT_RGBI")
     window = moved(source.grid, (20, 70), (-4, 50))
     expected, read = source.read(window, ("NIR",)), found.read(window, ("NIR",))
     np.testing.assert_array_equal(read.valid, expected.valid)

@@ -231,7 +231,7 @@ class CubeSeries(_Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class CubeRaster(_Stored):
-    """A group of a cube without dates: `landweave.core.protocols.Source`. Otherwise as `CubeSeries`.
+    """A group of a cube without dates: `landweave.core.protocols.RasterSource`. Otherwise as `CubeSeries`.
 
     Attributes
     ----------
