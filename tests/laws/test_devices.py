@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from landweave import api
-from landweave.store.maps.layout import CONFIDENCE_SCALE
+from landweave.core.legend import CONFIDENCE_SCALE
 from landweave.store.maps.views import open_map
 from tests.helpers.networks import swin, write_card, write_weights
 from tests.helpers.small import Small

@@ -13,9 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from landweave.core.blending import Blend
 from landweave.core.errors import ConfigError
-from landweave.core.grid import exact
-
-Bounds = tuple[float, float, float, float]
+from landweave.core.grid import Bounds, exact
 
 
 def _rational(value: float | str) -> float | str:

@@ -19,6 +19,9 @@ from landweave.core.lattice import Extent, Span
 
 Number = int | float | str | Fraction
 
+Bounds = tuple[float, float, float, float]
+"""``(x0, y0, x1, y1)`` in the units of a CRS, or ``(west, south, east, north)`` in degrees."""
+
 
 def exact(value: Number) -> Fraction:
     """The rational number a person meant: ``0.2`` is 1/5, not the binary float nearest to it.
@@ -128,7 +131,7 @@ class Grid:
         return Affine(step, 0.0, self._corner_x(self.extent.x.start), 0.0, -step, self._corner_y(self.extent.y.start))
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """``(x0, y0, x1, y1)`` of the pixels' outer edges, in CRS units."""
         x, y = self.extent.x, self.extent.y
         return (

@@ -11,6 +11,10 @@ NODATA = 255
 """Value of a class or confidence pixel that has no answer. Never a class: class 0 is a building."""
 
 
+CONFIDENCE_SCALE = 250
+"""Stored value of a probability of 1, in confidence and probability layers; 255 is nodata."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LandClass:
     """One class: ``code`` 0..254 as stored, names, ``color`` as ``#rrggbb``, and ``trained`` or not."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.blending import Array
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import Legend
 from landweave.core.timeseries import Observation
@@ -95,7 +95,7 @@ class Source(Protocol):
     def describe(self) -> Mapping[str, Any]:
         """What was found and decided, for a person: plain values by name."""
 
-    def bounds(self, grid: Grid) -> tuple[float, float, float, float] | None:
+    def bounds(self, grid: Grid) -> Bounds | None:
         """Bounds ``(x0, y0, x1, y1)`` of all scenes in the CRS of ``grid``; None when there are none."""
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.formats.vector import Area, rasterize_area
 
 
@@ -27,7 +27,7 @@ class PolygonArea:
         return cls(shapely.box(*bounds))
 
     @property
-    def bounds(self) -> tuple[float, float, float, float]:
+    def bounds(self) -> Bounds:
         """``(x0, y0, x1, y1)``."""
         x0, y0, x1, y1 = (float(value) for value in self.geometry.bounds)
         return x0, y0, x1, y1

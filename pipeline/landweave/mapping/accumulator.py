@@ -12,12 +12,9 @@ from numpy.typing import NDArray
 
 from landweave.core.blending import Array, Blending, RowAccumulator, argmax_classes, coarsen, drop_untrained
 from landweave.core.lattice import Extent, Span
-from landweave.core.legend import NODATA, Legend
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import DateFallback
-
-CONFIDENCE_SCALE = 250
-"""Stored confidence of a probability of 1; 255 is nodata."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from landweave.core.errors import CardError
+from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
 from landweave.models._torchvision import smp, timm
 from landweave.models.cards.card import ModelCard
@@ -37,8 +38,6 @@ _LICENCES = {"Licence Ouverte 2.0": "etalab-2.0"}
 _SHA256_MULTIHASH = "1220"
 _ALWAYS = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 """STAC wants a time of everything; this is how the extension's own examples say that a model has none."""
-
-Bounds = tuple[float, float, float, float]
 
 
 def export_stac(card: ModelCard, *, weights: Path | None = None, bounds: Bounds | None = None) -> dict[str, Any]:

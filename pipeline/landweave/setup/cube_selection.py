@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from landweave.config.schema import Config, parse_config
 from landweave.core.errors import ConfigError
+from landweave.core.grid import Bounds
 from landweave.models.cards.registry import find_card
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.sources import CubeSeries
@@ -100,7 +101,7 @@ def _days_of(stored: CubeSeries, times: NDArray[Any]) -> dict[str, str]:
     return {"dates": f"{span[0]}/{span[1]}"}
 
 
-def _bounds_of(name: str, group: CubeGroup, here: xr.Dataset) -> tuple[float, float, float, float]:
+def _bounds_of(name: str, group: CubeGroup, here: xr.Dataset) -> Bounds:
     """Outer edges of the pixels that were selected."""
     side = float(group.grid.resolution)
     edges = []

@@ -20,7 +20,7 @@ from landweave.config.schema import (
     StacInput,
 )
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid, exact, metric_crs
+from landweave.core.grid import Bounds, Grid, exact, metric_crs
 from landweave.core.lattice import Extent
 from landweave.formats.area import PolygonArea
 from landweave.models.cards.inputs import InputSpec
@@ -128,7 +128,7 @@ class _Weaving:
         return metric_crs(self.config.grid.crs)
 
     @property
-    def _imagery(self) -> tuple[float, float, float, float]:
+    def _imagery(self) -> Bounds:
         if self.ground is None or not self.ground.images:
             raise ConfigError("There is no area and no imagery: say what to align, as area: {bounds: …}.")
         return self.ground.grid.bounds

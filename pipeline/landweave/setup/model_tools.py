@@ -11,14 +11,13 @@ from typing import Any
 
 from landweave.config.schema import load_config
 from landweave.core.errors import CardError, ConfigError
+from landweave.core.grid import Bounds
 from landweave.core.lattice import Extent
 from landweave.mapping.run import MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.card_file import card_content, write_card, write_new
 from landweave.models.cards.registry import card_path, find_card, list_cards
 from landweave.setup.map_setup import set_up_map
-
-Bounds = tuple[float, float, float, float]
 
 _JOINED = "\N{NO-BREAK SPACE}"
 """Stands for the spaces inside a class's name, so that no line ends there."""

@@ -11,6 +11,7 @@ import numpy as np
 from landweave.config.schema import CubeConfig, CubeInput, StacInput
 from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
+from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
 from landweave.core.protocols import SeriesSource
 from landweave.core.timeseries import MaxCloudFraction, MinClearFraction
 from landweave.models.cards.card import ModelCard
@@ -30,8 +31,8 @@ DIRECT_OPENS = 2000
 
 
 DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
-    "SENTINEL2": ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"),
-    "SENTINEL1": ("VV", "VH"),
+    "SENTINEL2": SENTINEL2_BANDS,
+    "SENTINEL1": SENTINEL1_BANDS,
 }
 """Bands of a series that neither a configuration nor a card names, by the first word of its modality."""
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from landweave.core.errors import CardError
+from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.models.flair_import.classes import legend_of
 from landweave.models.flair_import.schema import FlairHubConfig, refuse_slips
 from landweave.models.networks.flair_hub import MODALITIES
 
-_SENTINEL2 = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
 _BANDS: Mapping[str, tuple[str, ...]] = {
     "AERIAL_RGBI": ("R", "G", "B", "NIR"),
     "AERIAL-RLT_PAN": ("PAN",),
     "SPOT_RGBI": ("R", "G", "B", "NIR"),
-    "SENTINEL2_TS": _SENTINEL2,
+    "SENTINEL2_TS": SENTINEL2_BANDS,
     "SENTINEL1-ASC_TS": ("VV", "VH"),
     "SENTINEL1-DESC_TS": ("VV", "VH"),
 }

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.protocols import Raster, ReadCost, SourceFile
-from landweave.sources.mosaic.source import Bounds, MosaicSource
+from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
 BANDS = ("DSM", "DTM", "NDSM")

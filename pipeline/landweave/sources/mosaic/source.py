@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
 from landweave.core.errors import ReadError
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.alignment import Alignment, Frame, TileOffset, align, tile_offsets
@@ -22,8 +22,6 @@ from landweave.sources.mosaic.tile_reader import TileReader
 from landweave.sources.resampling.kernels import Filter
 from landweave.sources.resampling.pixel_coordinates import locate, pixels_per_pixel, window_of
 from landweave.sources.resampling.resample import Patch, resample
-
-Bounds = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,10 +28,9 @@ from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
 
 from landweave.core.errors import InputError
+from landweave.core.grid import Bounds
 from landweave.sources.mosaic.listing import is_url
 from landweave.sources.stac.items import Json, Unusable, item_bounds, item_time
-
-Bounds = tuple[float, float, float, float]
 
 PAGE = 100
 """Items asked of an API at a time: servers refuse, or fail at, much more."""

@@ -16,7 +16,7 @@ from rasterio import DatasetReader
 from rasterio.warp import transform_bounds
 
 from landweave.core.errors import InputError, ReadError
-from landweave.core.grid import Grid, canonical_crs
+from landweave.core.grid import Bounds, Grid, canonical_crs
 from landweave.core.lattice import Extent
 from landweave.sources.mosaic.alignment import Frame
 from landweave.sources.mosaic.spec import Kernel
@@ -139,14 +139,14 @@ def unite(extents: Iterable[Extent]) -> Extent:
 
 
 @lru_cache(maxsize=4096)
-def _box_ground(bounds: tuple[float, float, float, float], pixels: Grid) -> Extent:
+def _box_ground(bounds: Bounds, pixels: Grid) -> Extent:
     west, south, east, north = bounds
     east += 360 if east < west else 0  # across the 180th meridian
     box = (west - _BOX_MARGIN_DEG, south - _BOX_MARGIN_DEG, east + _BOX_MARGIN_DEG, north + _BOX_MARGIN_DEG)
     return _covering(pixels, "EPSG:4326", box)
 
 
-def _covering(pixels: Grid, crs: str, bounds: tuple[float, float, float, float]) -> Extent:
+def _covering(pixels: Grid, crs: str, bounds: Bounds) -> Extent:
     """Pixels of the grid that touch ``bounds`` in another CRS."""
     found = bounds if crs == pixels.crs else transform_bounds(crs, pixels.crs, *bounds, densify_pts=101)
     if not np.isfinite(found).all():

@@ -16,6 +16,7 @@ import numpy as np
 import shapely
 from affine import Affine
 
+from landweave.core.grid import Bounds
 from landweave.sources.stac.records import BandAsset
 
 Json = Mapping[str, Any]
@@ -89,7 +90,7 @@ def to_time(text: str | None) -> np.datetime64:
     return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "s")
 
 
-def item_bounds(item: Json) -> tuple[float, float, float, float]:
+def item_bounds(item: Json) -> Bounds:
     """Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian."""
     box = item.get("bbox")
     if not box and item.get("geometry"):
@@ -110,7 +111,7 @@ def solar_day(time: np.datetime64, longitude: float) -> np.datetime64:
     return cast("np.datetime64", (time + np.timedelta64(seconds, "s")).astype("datetime64[D]"))
 
 
-def middle_longitude(bounds: tuple[float, float, float, float]) -> float:
+def middle_longitude(bounds: Bounds) -> float:
     """Longitude halfway between west and east, the short way across the 180th meridian."""
     west, _, east, _ = bounds
     return (west + (east - west) % 360 / 2 + 180) % 360 - 180

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from affine import Affine
 
+from landweave.core.grid import Bounds
 from landweave.core.timeseries import Observation
 
 
@@ -78,7 +79,7 @@ class Scene:
     id: str
     collection: str
     time: np.datetime64
-    bounds: tuple[float, float, float, float]
+    bounds: Bounds
     assets: Mapping[str, BandAsset]
     datatake: str
     solar_day: np.datetime64

@@ -11,12 +11,14 @@ from typing import Literal
 import numpy as np
 
 from landweave.core.errors import ConfigError, InputError
-from landweave.sources.stac.catalogs import Bounds, Wanted, list_items
+from landweave.core.grid import Bounds
+from landweave.core.modalities import SENTINEL2_BANDS
+from landweave.sources.stac.catalogs import Wanted, list_items
 from landweave.sources.stac.items import Json, Unusable
 from landweave.sources.stac.observations import group_observations
 from landweave.sources.stac.records import Dropped, Found, Scene, group_reasons
 from landweave.sources.stac.sentinel1 import POLARISATIONS, read_sentinel1
-from landweave.sources.stac.sentinel2 import REFLECTANCE_BANDS, read_sentinel2
+from landweave.sources.stac.sentinel2 import read_sentinel2
 from landweave.sources.stac.signing import SIGNERS
 
 CloudSource = Literal["scl", "probability"]
@@ -70,7 +72,7 @@ class StacQuery:
             raise ConfigError(f"Dates {self.dates!r}: write the first and the last day, as 2021-01-01/2021-12-31.")
         if not self.modality.startswith(("SENTINEL1", "SENTINEL2")):
             raise ConfigError(f"{self.modality!r} has no series in STAC: SENTINEL1-… and SENTINEL2-… have.")
-        known = POLARISATIONS if self.is_radar else REFLECTANCE_BANDS
+        known = POLARISATIONS if self.is_radar else SENTINEL2_BANDS
         wrong = [band for band in self.bands if band not in known]
         if wrong or not self.bands:
             raise ConfigError(f"{self.modality} was asked for bands {wrong or 'none'}: it has {', '.join(known)}.")

@@ -14,6 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
+from landweave.core.grid import Bounds
+from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.sources.stac.items import (
     AssetBand,
     Json,
@@ -29,7 +31,6 @@ from landweave.sources.stac.items import (
 )
 from landweave.sources.stac.records import BandAsset, Scene
 
-REFLECTANCE_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
 CLASS_BANDS = ("SCL", "CLOUD", "SNOW")
 """Scene classes; probabilities of cloud and of snow, 0 to 100."""
 
@@ -179,7 +180,7 @@ def _files(item: Json, bands: Sequence[str], baseline: str) -> tuple[Mapping[str
     decisions: dict[str, None] = {}
     for name in bands:
         asset = choose(found[name], resolution=10 if name in _FINE else 20)
-        if name in REFLECTANCE_BANDS:
+        if name in SENTINEL2_BANDS:
             _refuse_bare_floats(asset)
             scale, offset, decision = decide(asset)
             nodata = 0.0 if asset.file.nodata is None else asset.file.nodata
@@ -250,7 +251,7 @@ def _tile(item: Json, names: Names) -> str:
     return told.removeprefix("MGRS-").removeprefix("T").zfill(5) if told else ""
 
 
-def _longitude(tile: str, bounds: tuple[float, float, float, float]) -> float:
+def _longitude(tile: str, bounds: Bounds) -> float:
     """Of the tile's UTM zone, the same for every version of it; without a tile, the middle of the bounds."""
     return int(tile[:2]) * 6 - 183 if tile[:2].isdigit() else middle_longitude(bounds)
 

@@ -18,7 +18,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from landweave.core.errors import ConfigError, InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
@@ -31,8 +31,6 @@ from landweave.sources.stac.lazy_stack import stack
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
 from landweave.sources.stac.records import Dropped, Found, ObservationScenes, Scene, group_reasons
 from landweave.sources.stac.scene_reader import Reading, planes_dtype
-
-Bounds = tuple[float, float, float, float]
 
 
 class Settings(TypedDict, total=False):

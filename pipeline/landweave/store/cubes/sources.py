@@ -11,7 +11,7 @@ import numpy as np
 import pyproj
 
 from landweave.core.errors import InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation
@@ -75,7 +75,7 @@ class _Stored:
         )
         return {**told, "notes": (note,)}
 
-    def bounds(self, grid: Grid) -> tuple[float, float, float, float] | None:
+    def bounds(self, grid: Grid) -> Bounds | None:
         """Bounds ``(x0, y0, x1, y1)`` of the tiles that hold anything, in the CRS of ``grid``; None without any."""
         found = {tile.index for tile in self.reader.stored(self.shards, self.group.grid.extent)}
         if not found:

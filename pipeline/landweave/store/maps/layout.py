@@ -13,12 +13,9 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.core.legend import NODATA, Legend
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.timeseries import DateFallback
 from landweave.store.maps.template import MapTemplate
-
-CONFIDENCE_SCALE = 250
-"""Stored value of a probability of 1."""
 
 CODEC = (ZstdCodec(level=5), Crc32cCodec())
 """Of pixels. Not Blosc: with more than one thread it orders its parts as they end, and the same block would not be
