@@ -31,7 +31,7 @@ from landweave.config.schema import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.models.factory import load
-from landweave.models.inference import Answering, class_probabilities, numerics
+from landweave.models.inference import InferenceSettings, class_probabilities, numerics
 from landweave.models.predictor import TorchModel
 from landweave.setup.map_setup import set_up_map
 
@@ -117,45 +117,45 @@ def _in_worker(client: Client, measured: Measured, model: TorchModel, windows: i
 
 def _bare_seconds(model: TorchModel, windows: int) -> float:
     """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
-    asked = model.asked
-    place: dict[str, Any] = {"device": asked.device, "memory_format": _layout(model)}
-    network = load(asked.card, asked.window, model.weights, batch_size=asked.batch_size).to(**place)
-    batch = {"AERIAL_RGBI": torch.randn(asked.batch_size, 4, asked.window, asked.window).to(**place)}
-    passes = -(-windows // (3 * asked.batch_size))
-    with numerics(asked):
+    settings = model.settings
+    place: dict[str, Any] = {"device": settings.device, "memory_format": _layout(model)}
+    network = load(settings.card, settings.window, model.weights, batch_size=settings.batch_size).to(**place)
+    batch = {"AERIAL_RGBI": torch.randn(settings.batch_size, 4, settings.window, settings.window).to(**place)}
+    passes = -(-windows // (3 * settings.batch_size))
+    with numerics(settings):
         network(batch)
-        looks = [_timed(lambda: network(batch), passes, asked) for _ in range(3)]
-    return min(looks) / passes / asked.batch_size * windows
+        looks = [_timed(lambda: network(batch), passes, settings) for _ in range(3)]
+    return min(looks) / passes / settings.batch_size * windows
 
 
 def _softmax_seconds(model: TorchModel, windows: int) -> float:
     """Seconds of ``windows`` windows from logits to probabilities: best of three."""
-    asked = model.asked
-    shape = (asked.batch_size, len(asked.card.legend(asked.task)), asked.window, asked.window)
-    logits = torch.randn(shape).to(device=asked.device, memory_format=_layout(model))
-    with numerics(asked):
+    settings = model.settings
+    shape = (settings.batch_size, len(settings.card.legend(settings.output)), settings.window, settings.window)
+    logits = torch.randn(shape).to(device=settings.device, memory_format=_layout(model))
+    with numerics(settings):
         class_probabilities(logits)
-        looks = [_timed(lambda: class_probabilities(logits), 3, asked) for _ in range(3)]
-    return min(looks) / 3 / asked.batch_size * windows
+        looks = [_timed(lambda: class_probabilities(logits), 3, settings) for _ in range(3)]
+    return min(looks) / 3 / settings.batch_size * windows
 
 
 def _layout(model: TorchModel) -> torch.memory_format:
-    return torch.channels_last if model.asked.card.numerics.channels_last else torch.contiguous_format
+    return torch.channels_last if model.settings.card.numerics.channels_last else torch.contiguous_format
 
 
-def _timed(call: Callable[[], object], times: int, asked: Answering) -> float:
-    _wait(asked)
+def _timed(call: Callable[[], object], times: int, settings: InferenceSettings) -> float:
+    _wait(settings)
     started = time.perf_counter()
     for _ in range(times):
         call()
-    _wait(asked)
+    _wait(settings)
     return time.perf_counter() - started
 
 
-def _wait(asked: Answering) -> None:
+def _wait(settings: InferenceSettings) -> None:
     """Until a GPU has done what it was given."""
-    if asked.on_gpu:
-        torch.cuda.synchronize(asked.device)
+    if settings.on_gpu:
+        torch.cuda.synchronize(settings.device)
 
 
 def report(turns: list[Turn]) -> str:

@@ -22,7 +22,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     **{feature: (*LIBRARY, *ADAPTERS, "jobs", feature) for feature in FEATURES},
     "setup": (*LIBRARY, *ADAPTERS, *FEATURES, "config", "jobs", "setup"),
     "api": (*LIBRARY, *ADAPTERS, *FEATURES, "config", "jobs", "setup"),
-    "cli": ("api", "cli", "config", "core.errors", "jobs.progress", "setup"),
+    "cli": ("api", "cli", "config", "core.errors", "jobs.progress", "models", "setup"),
     "__init__": ("api", "core.errors"),
     "__main__": ("cli", "core.errors"),
 }

@@ -24,7 +24,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from landweave.models.cards.legends import COSIA
+from landweave.models.cards.legends import find_legend
 from landweave_demo.scene import UNKNOWN, Scene
 
 LEFT_PX, TOP_PX = 2_800_195, 31_400_365
@@ -37,7 +37,7 @@ STRIDE_PX = 1020
 DTM_TILE_M = 500
 NODATA_M = -9999.0
 
-COLORS = {cls.code: cls.color.removeprefix("#") for cls in COSIA.classes} | {
+COLORS = {cls.code: cls.color.removeprefix("#") for cls in find_legend("cosia").classes} | {
     32: "d8a94f", 33: "fbd9a5", 34: "c3d21b", 35: "ff8552", 36: "d29ed0", 37: "009999",
 }  # fmt: skip
 """Colour of each class of the truth, as rrggbb: CoSIA's, and the crops'."""

@@ -152,7 +152,7 @@ def _learn_all(network: nn.Module, lessons: Sequence[Lesson], card: ModelCard, c
     weights = _class_weights(lessons)
 
     def loss_of(inputs: dict[str, Tensor], target: Tensor) -> Tensor:
-        logits = network(inputs)[card.task()]
+        logits = network(inputs)[card.output_name()]
         return functional.cross_entropy(logits, target, weight=weights, ignore_index=UNKNOWN)
 
     _fit([each for each in network.parameters() if each.requires_grad], loss_of, (lessons, card, cycle))
@@ -230,7 +230,7 @@ def confusion(network: nn.Module, card: ModelCard, lesson: Lesson, *, in_season:
             for left in _starts(width):
                 window = view_window(lesson, card, lesson.years[0], (top, left), rng)
                 inputs, _ = collate([window if in_season else shuffled(window, shuffles)], card)
-                answer = torch.softmax(network(inputs)[card.task()], dim=1)[0].numpy()
+                answer = torch.softmax(network(inputs)[card.output_name()], dim=1)[0].numpy()
                 scores[:, top : top + WINDOW, left : left + WINDOW] += answer * np.outer(ramp, ramp)
     known = lesson.target != UNKNOWN
     pairs = lesson.target[known].astype(np.int64) * len(CLASS_CODES) + scores.argmax(axis=0)[known]

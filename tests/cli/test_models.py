@@ -8,7 +8,9 @@ from typer.testing import CliRunner
 
 from landweave.cli.models import app
 from landweave.core.errors import CardError
+from landweave.models import export
 from landweave.models.cards.registry import list_cards
+from landweave.models.flair_import import card_from_config
 from landweave.setup import model_tools
 
 RUNNER = CliRunner()
@@ -19,16 +21,16 @@ def asked(monkeypatch):
     """What the functions behind the verbs were called with."""
     calls = SimpleNamespace(made={})
 
-    def answering(name, answer):
+    def answering(module, name, answer):
         def called(*args, **options):
             calls.made[name] = (args, options)
             return answer
 
-        monkeypatch.setattr(model_tools, name, called)
+        monkeypatch.setattr(module, name, called)
 
-    answering("inspect_model", "reach  3 px")
-    answering("export_model", [Path("a.json"), Path("b.pt2")])
-    answering("new_card", Path("mine.yaml"))
+    answering(model_tools, "inspect_model", "receptive field  3 px")
+    answering(export, "export_model", [Path("a.json"), Path("b.pt2")])
+    answering(card_from_config, "new_card", Path("mine.yaml"))
     return calls.made
 
 
@@ -51,7 +53,7 @@ def test_show_prints_a_card():
 def test_inspect_passes_its_options_on(asked):
     output = run("inspect", "LC-A", "--window", "1024", "--weights", "w.ckpt", "--imagery", "run.yaml")
 
-    assert output == "reach  3 px\n"
+    assert output == "receptive field  3 px\n"
     wanted = {"window": 1024, "weights": Path("w.ckpt"), "imagery": Path("run.yaml")}
     assert asked["inspect_model"] == (("LC-A",), wanted)
 

@@ -137,7 +137,7 @@ class Fusion:
         """A map in blocks of ``block`` px, of all the scene or of ``extent``; it is declared on disk."""
         blocks = Blocks.covering(extent or self.extent, block)
         grid = self.aerial.grid.with_extent(blocks.extent)
-        legend = self.model.asked.card.legend()
+        legend = self.model.settings.card.legend()
         template = MapTemplate(grid=grid, blocks=blocks, legend=legend, probability=True, date_fallback=True, chunk=64)
         return MapJob(
             key=name,

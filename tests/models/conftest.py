@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from landweave.models.cards.card import ModelCard
+from landweave.models.cards.inputs import days_input
 from landweave.models.factory import build, core
 from landweave.models.networks.flair_hub import FlairHubSpec
 from tests.helpers.networks import drawn
@@ -116,7 +117,7 @@ class Public:
         for each in spec.series:
             shape = (1, self.fill.DATES, each.channels, each.window, each.window)
             inputs[each.name] = self.values(each.name, *shape)
-            inputs[each.dates] = self.days(each.name, self.fill.DATES)
+            inputs[days_input(each.name)] = self.days(each.name, self.fill.DATES)
         return inputs
 
 

@@ -1,15 +1,18 @@
 """Programs of torch.export: written from a card, read through a card, the same answers."""
 
+import json
+
 import pytest
 import torch
+import yaml
 
-from landweave.core.errors import CardError
+from landweave.core.errors import CardError, ConfigError
 from landweave.models.cards.card_file import card_content, write_card
 from landweave.models.cards.registry import read_card
-from landweave.models.export import export_program
+from landweave.models.export import export_model, export_program
 from landweave.models.factory import load
 from landweave.models.inference import torch_threads
-from tests.models.conftest import SWIN
+from tests.models.conftest import SWIN, small_content
 
 IMAGE = {"pixel": 0.2, "bands": {"R": {}}}
 SERIES = {"pixel": 0.2, "bands": {"VV": {}}, "dates": {}}
@@ -70,3 +73,53 @@ def test_other_files_are_left_alone(small_card, tmp_path):
     with pytest.raises(CardError, match=r"ending in \.pt2"):
         export_program(small_card(), tmp_path / "w.safetensors", tmp_path / "program.onnx")
     assert there.read_text() == "mine"
+
+
+@pytest.fixture
+def small_file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(small_content(source="someone/small")))
+    return path
+
+
+@pytest.fixture
+def weights(small_file, weights_of):
+    return weights_of(read_card(small_file))
+
+
+def test_nothing_that_is_there_is_written_over_and_no_part_of_an_export_is_left(small_file, weights, tmp_path):
+    item, program = tmp_path / "item.json", tmp_path / "program.pt2"
+    item.write_text("mine")
+
+    with pytest.raises(CardError, match=r"item.json is there already: name another file, or remove it"):
+        export_model(str(small_file), stac=item, program=program, weights=weights)
+    assert item.read_text() == "mine"
+    item.unlink()
+    program.with_suffix(".yaml").write_text("mine")
+    with pytest.raises(CardError, match=r"program.yaml is there already"):
+        export_model(str(small_file), stac=item, program=program, weights=weights)
+    assert not item.exists()
+    assert not program.exists()
+
+
+def test_an_item_goes_to_a_folder_that_is_there(small_file, tmp_path):
+    with pytest.raises(CardError, match=r"none/item.json cannot be written: No such file"):
+        export_model(str(small_file), stac=tmp_path / "none" / "item.json")
+
+
+def test_an_item_and_a_program_are_written(small_file, weights, tmp_path):
+    written = export_model(
+        str(small_file), stac=tmp_path / "item.json", program=tmp_path / "program.pt2", weights=weights
+    )
+    item = json.loads((tmp_path / "item.json").read_text())
+
+    assert [path.name for path in written] == ["program.pt2", "program.yaml", "item.json"]
+    assert read_card(tmp_path / "program.yaml").weights.file == str(tmp_path / "program.pt2")
+    assert item["properties"]["mlm:name"] == "small"
+
+
+def test_an_export_of_nothing_is_refused(small_file, tmp_path):
+    with pytest.raises(ConfigError, match="Nothing to export"):
+        export_model(str(small_file))
+    with pytest.raises(ConfigError, match="give their file"):
+        export_model(str(small_file), program=tmp_path / "small.pt2")

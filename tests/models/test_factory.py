@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from landweave import models
 from landweave.core.errors import CardError
 from landweave.models.cards.registry import find_card
+from landweave.models.catalog import load_model
 from landweave.models.factory import build, core, load
 
 
@@ -55,7 +55,7 @@ def test_what_cannot_be_built_says_so(small_card, architecture, message):
 
 def test_the_public_door_builds_by_name():
     with torch.device("meta"):
-        network = models.build("flair1-unet-resnet34")
+        network = load_model("flair1-unet-resnet34")
         answers = network(
             {"AERIAL_RGBI": torch.empty(1, 4, 512, 512), "DEM_ELEV": torch.empty(1, 1, 512, 512)}, (512, 512)
         )

@@ -13,7 +13,7 @@ from torch import nn
 from landweave.core.errors import CardError, ConfigError, PredictError, WeightsError
 from landweave.core.protocols import InputBatch
 from landweave.models.factory import core, load
-from landweave.models.inference import Answering, TorchPredictor, class_probabilities, numerics
+from landweave.models.inference import InferenceSettings, TorchPredictor, class_probabilities, numerics
 from landweave.models.predictor import Compute, resolve_model
 from tests.models.conftest import SWIN, small_content
 
@@ -65,7 +65,7 @@ def by_hand(batch):
 
 def test_the_answer_is_that_of_the_network_on_numbers_normalised_by_hand(model):
     batch = batch_of(2)
-    network = core(load(model.asked.card, 64, model.weights, batch_size=2))
+    network = core(load(model.settings.card, 64, model.weights, batch_size=2))
 
     answer = model.open().predict(batch)
     with torch.inference_mode():
@@ -87,16 +87,16 @@ class Seen(nn.Module):
         return {"LABEL": torch.zeros(count, 4, *size)}
 
 
-def asked(card, **changes):
-    settings = {"task": "LABEL", "window": 64, "batch_size": 2, "torch_threads": 1, "device": "cpu"}
-    return Answering(card=card, **(settings | changes))
+def inference_settings(card, **changes):
+    settings = {"output": "LABEL", "window": 64, "batch_size": 2, "torch_threads": 1, "device": "cpu"}
+    return InferenceSettings(card=card, **(settings | changes))
 
 
 def test_what_is_masked_is_exactly_the_fill_and_the_rest_bit_for_bit_what_numpy_gives(small_card):
     batch, network = batch_of(2), Seen().eval()
     batch["DEM_ELEV"].values[~np.broadcast_to(batch["DEM_ELEV"].valid[:, None], (2, 1, 64, 64))] = np.nan
 
-    TorchPredictor(asked(small_card()), network).predict(batch)
+    TorchPredictor(inference_settings(small_card()), network).predict(batch)
 
     fed = torch.cat(list(network.inputs.values()), 1).numpy()
     assert np.array_equal(fed, by_hand(batch))
@@ -105,7 +105,7 @@ def test_what_is_masked_is_exactly_the_fill_and_the_rest_bit_for_bit_what_numpy_
 
 def test_an_optional_input_that_is_missing_is_fed_as_fill_and_a_required_one_refused(small_card):
     network = Seen().eval()
-    predictor = TorchPredictor(asked(small_card()), network)
+    predictor = TorchPredictor(inference_settings(small_card()), network)
     batch = batch_of(2)
 
     predictor.predict({"AERIAL_RGBI": batch["AERIAL_RGBI"]})
@@ -126,7 +126,7 @@ def test_a_series_goes_in_with_its_days_and_its_real_dates(small_card):
     )
     series.valid[:, :2] = True
 
-    TorchPredictor(asked(small_card(inputs=inputs)), network).predict({"SENTINEL2_TS": series})
+    TorchPredictor(inference_settings(small_card(inputs=inputs)), network).predict({"SENTINEL2_TS": series})
 
     fed = network.inputs["SENTINEL2_TS"].numpy()
     assert np.array_equal(fed[:, :2], series.values[:, :2])
@@ -151,7 +151,7 @@ def test_a_sample_does_not_know_its_neighbours_or_its_place(model):
 
 
 def test_a_thread_and_a_process_answer_as_the_caller_does(model):
-    model = replace(model, asked=replace(model.asked, torch_threads=2))
+    model = replace(model, settings=replace(model.settings, torch_threads=2))
     batch = batch_of(2)
     predictor = model.open()
     here = predictor.predict(batch)
@@ -213,7 +213,7 @@ class Failing(nn.Module):
     ],
 )
 def test_a_network_that_fails_is_a_block_that_fails(small_card, error, message):
-    predictor = TorchPredictor(asked(small_card()), Failing(error).eval())
+    predictor = TorchPredictor(inference_settings(small_card()), Failing(error).eval())
 
     with pytest.raises(PredictError, match=message):
         predictor.predict(batch_of(2))
@@ -228,11 +228,11 @@ def test_a_network_that_fails_is_a_block_that_fails(small_card, error, message):
 )
 def test_layers_that_look_at_the_batch_are_refused(small_card, network, message):
     with pytest.raises(CardError, match=message):
-        TorchPredictor(asked(small_card()), network)
+        TorchPredictor(inference_settings(small_card()), network)
 
 
 def test_instance_norms_look_at_their_own_window_and_are_let_through(small_card):
-    TorchPredictor(asked(small_card()), nn.Sequential(nn.InstanceNorm2d(3), nn.GroupNorm(1, 3)).eval())
+    TorchPredictor(inference_settings(small_card()), nn.Sequential(nn.InstanceNorm2d(3), nn.GroupNorm(1, 3)).eval())
 
 
 def test_a_model_travels_and_its_meaning_is_what_decides_bits(unet, small_card):
@@ -240,7 +240,7 @@ def test_a_model_travels_and_its_meaning_is_what_decides_bits(unet, small_card):
     assert pickle.loads(pickle.dumps(unet)) == unet
     turned = small_card(numerics={"channels_last": True})
     changes = ({}, {"torch_threads": 2}, {"batch_size": 1}, {"card": turned})
-    meanings = [replace(unet, asked=replace(unet.asked, **change)).fingerprint_fields for change in changes]
+    meanings = [replace(unet, settings=replace(unet.settings, **change)).fingerprint_fields for change in changes]
     assert len({str(meaning) for meaning in meanings}) == 4
 
 
@@ -303,7 +303,7 @@ def test_bfloat16_needs_a_card_that_allows_it(small_card, monkeypatch):
     allowing = small_card(numerics={"bfloat16": True})
 
     model = resolve_model(allowing, weights=__file__, compute=Compute(bfloat16=True))
-    assert (model.asked.device, model.fingerprint_fields["numerics"]["dtype"]) == ("cuda", "bfloat16")
+    assert (model.settings.device, model.fingerprint_fields["numerics"]["dtype"]) == ("cuda", "bfloat16")
     with pytest.raises(ConfigError, match="card of small does not"):
         resolve_model(small_card(), weights=__file__, compute=Compute(bfloat16=True))
 
@@ -323,7 +323,7 @@ def test_memory_grows_with_the_batch_and_holds_the_weights(small_card, weights_o
 @pytest.mark.filterwarnings("ignore:User provided device_type of 'cuda'")
 def test_a_gpu_convolves_by_cudnn_by_a_fixed_choice_in_full_precision(small_card):
     before = torch.backends.cudnn.deterministic
-    asked = resolve_model(small_card(), weights=__file__, compute=Compute(device="cuda", elsewhere=True)).asked
+    asked = resolve_model(small_card(), weights=__file__, compute=Compute(device="cuda", elsewhere=True)).settings
     with numerics(asked):
         cudnn = torch.backends.cudnn
         assert (cudnn.enabled, cudnn.deterministic, cudnn.benchmark, cudnn.allow_tf32) == (True, True, False, False)

@@ -380,7 +380,7 @@ def fusion(folder: Path) -> Path:
     optical = {name: {"mean": 3000, "std": 2000} for name in ("B4", "B8")}
     arguments = {"encoder_name": "tu-test_resnet", "encoder_depth": 3, "decoder_channels": [16, 16, 8]}
     architecture = {"name": "Unet", "arguments": arguments}
-    series = {"widths": [16, 16], "heads": 2, "model_width": 16, "answer": 8}
+    series = {"widths": [16, 16], "heads": 2, "model_width": 16, "map_width": 8}
     card = write_card(
         folder / "fusion.yaml",
         {"kind": "unet_utae", **architecture, "stages": [2, 3], "series": series},

@@ -1,6 +1,6 @@
-"""``landweave models``: each verb calls one public function and prints its answer.
+"""``landweave models``: each verb calls one public function and prints its result.
 
-What works with models is imported inside: it takes seconds to load.
+Functions that need torch are imported inside: it takes seconds to load.
 """
 
 from __future__ import annotations
@@ -12,68 +12,68 @@ import typer
 
 app = typer.Typer(help="The models: list, show, inspect, export them, or describe your own.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A card's name, or the path of one (.yaml).", show_default=False)]
-Weights = Annotated[Path | None, typer.Option(help="Weights' file; the card's by default.")]
+CardName = Annotated[str, typer.Argument(help="A card's name, or the path of one (.yaml).", show_default=False)]
+WeightsOption = Annotated[Path | None, typer.Option(help="Weights' file; the card's by default.")]
 
 
 @app.command("list")
 def list_() -> None:
     """List the cards that come with the package."""
-    from landweave.setup import model_tools
+    from landweave.models.catalog import list_models
 
-    typer.echo(str(model_tools.list_models()))
+    typer.echo(str(list_models()))
 
 
 @app.command()
-def show(name: Name) -> None:
+def show(name: CardName) -> None:
     """Print a card."""
-    from landweave.setup import model_tools
+    from landweave.models.catalog import show_model
 
-    typer.echo(model_tools.show_model(name))
+    typer.echo(show_model(name))
 
 
 @app.command()
 def inspect(
-    name: Name,
+    name: CardName,
     window: Annotated[int | None, typer.Option(help="Base pixels a side; the card's by default.")] = None,
-    weights: Weights = None,
+    weights: WeightsOption = None,
     imagery: Annotated[
-        Path | None, typer.Option(help="A run's configuration: compare windows laid twice over its imagery.")
+        Path | None, typer.Option(help="A run's configuration: compare two placements of windows over its imagery.")
     ] = None,
 ) -> None:
-    """Measure a model: parameters, operations, memory, strides, and how far it looks."""
-    from landweave.setup import model_tools
+    """Measure a model: parameters, operations, memory, strides, and receptive field."""
+    from landweave.setup.model_tools import inspect_model
 
-    typer.echo(str(model_tools.inspect_model(name, window=window, weights=weights, imagery=imagery)))
+    typer.echo(str(inspect_model(name, window=window, weights=weights, imagery=imagery)))
 
 
 @app.command()
 def export(
-    name: Name,
+    name: CardName,
     stac: Annotated[Path | None, typer.Option(help="Write a STAC item (.json).")] = None,
     program: Annotated[Path | None, typer.Option(help="Write a program of torch.export (.pt2), and its card.")] = None,
-    weights: Weights = None,
+    weights: WeightsOption = None,
     bounds: Annotated[
         tuple[float, float, float, float] | None,
         typer.Option(help="West, south, east, north in degrees, for the STAC item.", metavar="W S E N"),
     ] = None,
 ) -> None:
     """Write a model for others to find or to run."""
-    from landweave.setup import model_tools
+    from landweave.models.export import export_model
 
-    for path in model_tools.export_model(name, stac=stac, program=program, weights=weights, bounds=bounds):
+    for path in export_model(name, stac=stac, program=program, weights=weights, bounds=bounds):
         typer.echo(f"wrote {path}")
 
 
 @app.command()
 def new(
-    weights: Annotated[Path, typer.Argument(help="What the training gave.", show_default=False)],
+    weights: Annotated[Path, typer.Argument(help="The trained weights.", show_default=False)],
     from_flair_config: Annotated[
         Path, typer.Option(help="The training's configuration: a YAML file, or a folder of them.", show_default=False)
     ],
     output: Annotated[Path | None, typer.Option(help="The new card; beside the weights by default.")] = None,
 ) -> None:
     """Write the card of a model trained with the public FLAIR tools."""
-    from landweave.setup import model_tools
+    from landweave.models.flair_import.card_from_config import new_card
 
-    typer.echo(f"wrote {model_tools.new_card(from_flair_config, weights, output)}")
+    typer.echo(f"wrote {new_card(from_flair_config, weights, output)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from html import escape
 
 from landweave.core.errors import CardError
 
@@ -77,3 +78,10 @@ class Legend:
     def names(self) -> dict[int, str]:
         """English name of each code."""
         return {cls.code: cls.name for cls in self.classes}
+
+    def _repr_html_(self) -> str:
+        cell = "<td style='background:{0.color};width:2em'></td><td>{0.code}</td><td>{1}{2}</td>"
+        lines = (
+            cell.format(each, escape(each.name), "" if each.trained else " (not trained)") for each in self.classes
+        )
+        return f"<table>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"

@@ -19,11 +19,14 @@ def as_text(rows: Rows) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def as_html(rows: Rows) -> str:
-    """The same as Jupyter shows it.
+def as_html(rows: Sequence[Sequence[str]]) -> str:
+    """The same as Jupyter shows it; a row may have several values.
 
     >>> as_html([("read", "< 3 MB")])
     "<table><tr><th style='text-align:left'>read</th><td>&lt; 3 MB</td></tr></table>"
     """
-    lines = (f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in rows)
+    lines = (
+        f"<tr><th style='text-align:left'>{escape(name)}</th>{''.join(f'<td>{escape(v)}</td>' for v in values)}</tr>"
+        for name, *values in rows
+    )
     return f"<table>{''.join(lines)}</table>"

@@ -1,4 +1,4 @@
-"""The one door to timm and segmentation-models-pytorch, which need torchvision's Python side only.
+"""Imports of timm and segmentation-models-pytorch, which need torchvision's Python side only.
 
 Beside a torch without CUDA, torchvision's compiled extension does not load, its operators are unknown, and
 ``import torchvision`` fails with ``operator torchvision::nms does not exist``. Declaring those operators, by
@@ -7,9 +7,6 @@ name and types (nothing here calls them), is enough. Other modules import ``smp`
 
 import importlib.util
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +30,7 @@ def _load_extension() -> None:
 
 
 def _declare_missing() -> torch.library.Library:
-    """The declarations, alive as long as the value returned is."""
+    """Declare the operators that are still unknown, for as long as the returned library is referenced."""
     library = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         if not hasattr(torch.ops.torchvision, schema.split("(", 1)[0]):
@@ -41,49 +38,16 @@ def _declare_missing() -> torch.library.Library:
     return library
 
 
-@cache
-def _smp() -> Any:
-    with _ready():
+def _import_libraries() -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        # Raised in notebooks because of a bar for downloads, and nothing is downloaded here.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         import segmentation_models_pytorch
-
-        return segmentation_models_pytorch
-
-
-@cache
-def _timm() -> Any:
-    with _ready():
         import timm
 
-        return timm
+    return segmentation_models_pytorch, timm
 
 
-@contextmanager
-def _ready() -> Iterator[None]:
-    _declared()
-    with warnings.catch_warnings():
-        # Said in notebooks of a bar for downloads, and nothing is downloaded here.
-        warnings.filterwarnings("ignore", message="IProgress not found")
-        yield
-
-
-@cache
-def _declared() -> torch.library.Library:
-    _load_extension()
-    return _declare_missing()
-
-
-class _Opened:
-    """A library behind the door, imported when something of it is first asked for: that takes seconds."""
-
-    def __init__(self, library: Callable[[], Any]) -> None:
-        self._library = library
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._library(), name)
-
-    def __dir__(self) -> list[str]:
-        return dir(self._library())
-
-
-smp: Any = _Opened(_smp)
-timm: Any = _Opened(_timm)
+_load_extension()
+_DECLARED = _declare_missing()
+smp, timm = _import_libraries()

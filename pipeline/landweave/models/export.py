@@ -1,18 +1,77 @@
-"""A card's network as a program of `torch.export`: one file with its weights, that needs none of this code to run."""
+"""Export of models for other software: a STAC item, or a program of `torch.export` with its weights in one file."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from landweave.core.errors import CardError, WeightsError
-from landweave.models.cards.card import ModelCard, Weights, WindowRule
+from landweave.core.errors import CardError, ConfigError, WeightsError
+from landweave.core.grid import Bounds
+from landweave.models.cards.card import ModelCard, WeightsFile
+from landweave.models.cards.card_file import card_content, write_card, write_new
+from landweave.models.cards.registry import find_card
+from landweave.models.cards.windows import WindowRule
 from landweave.models.exported import load_exported
 from landweave.models.factory import load
 from landweave.models.networks.architectures import ExportedArchitecture
+from landweave.models.stac import export_stac
 from landweave.models.weights import file_sha256
+
+
+def export_model(
+    name: str | Path,
+    *,
+    stac: str | Path | None = None,
+    program: str | Path | None = None,
+    weights: str | Path | None = None,
+    bounds: Bounds | None = None,
+) -> list[Path]:
+    """Write a STAC item, a program of `torch.export` with a card beside it, or both, and return their paths.
+
+    Parameters
+    ----------
+    name
+        Of a card, or the path of one.
+    stac, program
+        New files: the item (``.json``), the program (``.pt2``).
+    weights
+        Their file; the card's by default. A program needs them.
+    bounds
+        West, south, east and north in degrees of the area that the model is meant for.
+
+    Returns
+    -------
+    list of pathlib.Path
+        The program, its card, the item.
+
+    Raises
+    ------
+    ConfigError
+        When neither file is named, or a program without weights.
+    CardError
+        When the model does not allow it, or a file exists already or cannot be written.
+    """
+    card = find_card(name)
+    file = weights or card.weights.file
+    if stac is None and program is None:
+        raise ConfigError("Nothing to export: name the file of a STAC item, of a program, or both.")
+    if program is not None and file is None:
+        raise ConfigError(f"A program holds the weights of {card.name}: give their file.")
+    programs = [Path(program), Path(program).with_suffix(".yaml")] if program is not None else []
+    items = [Path(stac)] if stac is not None else []
+    for path in (*programs[1:], *items):
+        if path.exists():
+            raise CardError(f"{path} is there already: name another file, or remove it.")
+    if programs and file is not None:
+        write_card(card_content(export_program(card, Path(file), programs[0])), programs[1])
+    for path in items:
+        item = export_stac(card, weights=Path(file) if file else None, bounds=bounds)
+        write_new(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
+    return programs + items
 
 
 def export_program(
@@ -20,14 +79,14 @@ def export_program(
     weights: Path,
     path: Path,
     *,
-    task: str | None = None,
+    output: str | None = None,
     window: int | None = None,
     batch_size: int | None = None,
 ) -> ModelCard:
-    """Write the network of ``card`` with its weights to ``path`` (``.pt2``), and give the card of that program.
+    """Write the network of ``card`` with its weights to ``path`` (``.pt2``), and return the card of that program.
 
-    The program takes one float32 tensor ``(batch, band, y, x)``, the inputs normalised and joined on bands in the
-    card's order, and gives logits ``(batch, class, y, x)``. Its sizes are fixed.
+    The program takes one float32 tensor ``(batch, band, y, x)``, the inputs normalised and concatenated on bands in the
+    card's order, and returns logits ``(batch, class, y, x)``. Its sizes are fixed.
 
     Parameters
     ----------
@@ -35,7 +94,7 @@ def export_program(
         The network.
     path
         A new file.
-    task
+    output
         Which output, where the card has several.
     window, batch_size
         Base pixels a side, and windows in every call; the card's by default.
@@ -43,15 +102,15 @@ def export_program(
     Raises
     ------
     CardError
-        When the model does not allow it: it reads time series, several pixel sizes or metadata, or holds an operation
+        When the model does not allow it: it reads time series, several pixel sizes or metadata, or has an operation
         that a program cannot.
     WeightsError
         When the weights do not fit.
     """
-    task, window, batch = card.task(task), window or card.window.size, batch_size or card.numerics.batch
-    _check(card, path)
-    network = _OneTensor(load(card, window, weights, batch_size=batch), card, task)
-    example = torch.zeros(batch, sum(network.bands), window, window)
+    output, window, batch = card.output_name(output), window or card.window.size, batch_size or card.numerics.batch
+    _check_exportable(card, path)
+    network = _SplitInputs(load(card, window, weights, batch_size=batch), card, output)
+    example = torch.zeros(batch, card.image_channels, window, window)
     try:
         with torch.no_grad():
             torch.export.save(torch.export.export(network.eval(), (example,)), path)
@@ -59,36 +118,35 @@ def export_program(
     except (WeightsError, RuntimeError, ValueError, TypeError, AssertionError) as error:
         path.unlink(missing_ok=True)
         raise CardError(f"Model {card.name} cannot be made a program of torch.export: {error}") from error
-    return _program_card(card, task, path, window, batch)
+    return _program_card(card, output, path, window, batch)
 
 
-class _OneTensor(nn.Module):
-    """A network called with one tensor: its inputs joined on bands, in the card's order."""
+class _SplitInputs(nn.Module):
+    """A network called with one tensor, which is split into its inputs in the card's order."""
 
-    def __init__(self, network: nn.Module, card: ModelCard, task: str) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, output: str) -> None:
         super().__init__()
         self.network = network
         self.names = tuple(card.inputs)
         self.bands = [len(spec.bands) for spec in card.inputs.values()]
-        self.task = task
+        self.output = output
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits ``(b, class, y, x)``, as high and wide as ``x (b, band, y, x)``."""
+        """Return logits ``(b, class, y, x)``, as high and wide as ``x (b, band, y, x)``."""
         parts = torch.split(x, self.bands, dim=1)
-        answers = self.network(dict(zip(self.names, parts, strict=True)), (x.shape[-2], x.shape[-1]))
-        logits: Tensor = answers[self.task]
-        return logits
+        outputs = self.network(dict(zip(self.names, parts, strict=True)), (x.shape[-2], x.shape[-1]))
+        return cast(Tensor, outputs[self.output])
 
 
-def _check(card: ModelCard, path: Path) -> None:
+def _check_exportable(card: ModelCard, path: Path) -> None:
     reasons = [
         *(["it is one already"] if isinstance(card.architecture, ExportedArchitecture) else ()),
-        *(["it reads metadata beside its images"] if getattr(card.architecture, "metadata", False) else ()),
-        *(f"{name} is a time series" for name, spec in card.inputs.items() if spec.dates is not None),
+        *(["it reads metadata beside its images"] if card.reads_metadata else ()),
+        *(f"{name} is a time series" for name in card.series),
         *(
             f"{name} has pixels of {float(spec.pixel):g} m, the output {float(card.base_pixel):g}"
-            for name, spec in card.inputs.items()
-            if spec.dates is None and (spec.pixel != card.base_pixel or spec.footprint.size is not None)
+            for name, spec in card.images.items()
+            if spec.pixel != card.base_pixel or spec.centred_size is not None
         ),
     ]
     if reasons:
@@ -102,20 +160,16 @@ def _check(card: ModelCard, path: Path) -> None:
         raise CardError(f"Program {path} is there already: name another file, or remove it.")
 
 
-def _program_card(card: ModelCard, task: str, path: Path, window: int, batch: int) -> ModelCard:
+def _program_card(card: ModelCard, output: str, path: Path, window: int, batch: int) -> ModelCard:
+    overlap = card.window.overlap * window // card.window.size // card.unit_px * card.unit_px
     return card.model_copy(
         update={
             "name": path.stem,
             "title": f"{card.title}, as a program",
             "architecture": ExportedArchitecture(kind="exported"),
-            "weights": Weights(file=path.name, sha256=file_sha256(path)),
-            "window": WindowRule(
-                size=window,
-                overlap=card.window.overlap * window // card.window.size // card.unit_px * card.unit_px,
-                blend=card.window.blend,
-                multiple=card.window.multiple,
-            ),
-            "outputs": {task: card.outputs[task]},
+            "weights": WeightsFile(file=path.name, sha256=file_sha256(path)),
+            "window": WindowRule(size=window, overlap=overlap, blend=card.window.blend, multiple=card.window.multiple),
+            "outputs": {output: card.outputs[output]},
             "numerics": card.numerics.model_copy(update={"batch": batch}),
         }
     )

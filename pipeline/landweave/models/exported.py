@@ -1,9 +1,9 @@
-"""A program of `torch.export` from its ``.pt2`` file, after a look into the archive: tensors and plain operators only.
+"""Loading of a `torch.export` program from its ``.pt2`` file, after checks of the archive.
 
-`torch.export.load` falls back on unrestricted pickles, resolves operators by attribute, and makes Python source of
-names, guards and symbolic sizes in the file. Each of those doors that is known is checked before it is called: a
-program has plain tensors, tensor operators, plain names and fixed sizes. Still, torch promises nothing for files of
-strangers, and a card should state the sha256 of its program.
+`torch.export.load` falls back on unrestricted pickles, resolves operators by attribute, and generates Python source
+from names, guards and symbolic sizes in the file. Each of these ways to run code is checked before it is called: only
+plain tensors, tensor operators, plain names and fixed sizes are accepted. Still, torch promises nothing for untrusted
+files, and a card should state the sha256 of its program.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from landweave.core.errors import WeightsError
 
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.\w+(\.\w+)?|_operator\.getitem")
-"""What a node of the graph may call."""
+"""Operators that a node of the graph may call."""
 
 _TRAINING_ARGUMENT = {"torch.ops.aten.batch_norm.default": "training", "torch.ops.aten.dropout.default": "train"}
-"""Operators that behave otherwise in training, and the argument that says so."""
+"""Operators that differ in training, and the argument that switches it."""
 
 
 class Program(nn.Module):
@@ -44,17 +44,37 @@ class Program(nn.Module):
         self.graph_module = program.module()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The program's answer."""
-        logits: Tensor = self.graph_module(x)
-        return logits
+        """Return logits ``(n, class, y, x)``."""
+        return cast(Tensor, self.graph_module(x))
 
     def train(self, mode: bool = True) -> Program:
-        """Itself: a program is what it was when exported, and has no modes."""
+        """Return itself: a program has no modes."""
         return self
+
+    def check_shape(self, wanted: tuple[int, int, int, int], path: Path) -> None:
+        """Refuse a program that was exported for another shape than a run's.
+
+        Parameters
+        ----------
+        wanted
+            Windows, bands, y and x of every call.
+        path
+            Of the program, for the message.
+
+        Raises
+        ------
+        WeightsError
+            With both shapes.
+        """
+        if self.shape_nchw != wanted:
+            raise WeightsError(
+                f"Program {path} was exported for a tensor of shape {self.shape_nchw}; the run's batch (windows, "
+                f"bands, y, x) is {wanted}: export it for that, or run it with its own batch_size and window."
+            )
 
 
 def load_exported(path: Path) -> Program:
-    """The program of ``path``.
+    """Return the program of ``path``.
 
     Raises
     ------
@@ -81,7 +101,7 @@ def _input_shape(program: torch.export.ExportedProgram) -> tuple[int, ...]:
 
 
 def _check(archive: zipfile.ZipFile, path: Path) -> None:
-    problems = list(dict.fromkeys((*_pickles(archive), *_strange_nodes(archive))))
+    problems = list(dict.fromkeys((*_pickles(archive), *_node_problems(archive))))
     if problems:
         raise WeightsError(
             f"Program {path} was not loaded, since loading it could run code that came with it, or since it is not "
@@ -90,7 +110,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
 
 
 def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Parts that would be unpickled without restriction."""
+    """Yield parts that would be unpickled without restriction."""
     for name in archive.namelist():
         if name.endswith(("_weights_config.json", "_constants_config.json")):
             config = json.loads(archive.read(name))["config"]
@@ -111,16 +131,16 @@ def _is_plain(content: bytes) -> bool:
     return True
 
 
-def _strange_nodes(archive: zipfile.ZipFile) -> Iterator[str]:
-    """Calls of anything but operators, names that are no names, sizes that are not fixed, layers still in training."""
+def _node_problems(archive: zipfile.ZipFile) -> Iterator[str]:
+    """Yield calls of anything but operators, invalid names, sizes that are not fixed, and layers in training mode."""
     for name in archive.namelist():
         if "/models/" in name and name.endswith(".json"):
             for entry in _entries(json.loads(archive.read(name))):
-                yield from _strange(entry)
+                yield from _entry_problems(entry)
 
 
 def _entries(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object of a JSON document."""
+    """Yield every object of a JSON document."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     if isinstance(value, dict):
         yield value
@@ -128,7 +148,7 @@ def _entries(value: Any) -> Iterator[dict[str, Any]]:
         yield from _entries(each)
 
 
-def _strange(entry: dict[str, Any]) -> Iterator[str]:
+def _entry_problems(entry: dict[str, Any]) -> Iterator[str]:
     target, name = entry.get("target"), entry.get("name")
     if isinstance(target, str) and not _OPERATOR.fullmatch(target):
         yield f"it calls {target}"

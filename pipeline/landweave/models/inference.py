@@ -1,4 +1,4 @@
-"""A card's network at work: raw pixels of a batch of windows in, class probabilities out."""
+"""Inference of a card's network: raw pixels of a batch of windows to class probabilities."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from landweave.core.blending import Array
 from landweave.core.errors import CardError, PredictError
 from landweave.core.protocols import InputBatch
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.inputs import HeightCoding, InputSpec
+from landweave.models.cards.inputs import HeightCoding, InputSpec, days_input, mask_input
 from landweave.models.exported import Program
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering:
-    """What is asked of a network, and how it computes: all of it decides the bits of a map.
+class InferenceSettings:
+    """Which output of which model is computed, and how: all of it decides the bits of a map.
 
     Attributes
     ----------
-    card, task
-        Which model, and which of its outputs.
+    card, output
+        The model, and the name of its output.
     window
         Base pixels a side.
     batch_size
@@ -39,11 +39,11 @@ class Answering:
     bfloat16
         Autocast, on a GPU.
     dates
-        Of the longest series, padding included; decides no bits, only the memory that is asked for.
+        Of the longest series, padding included; decides no bits, only the memory estimate.
     """
 
     card: ModelCard
-    task: str
+    output: str
     window: int
     batch_size: int
     torch_threads: int
@@ -58,88 +58,106 @@ class Answering:
 
 
 class TorchPredictor:
-    """A network that answers; one thread at a time calls it.
+    """A loaded network; one thread at a time calls it.
 
     Parameters
     ----------
-    asked
-        What it answers.
+    settings
+        Which output, and how it is computed.
     network
-        As `landweave.models.factory.load` gives it, on the device of ``asked``.
+        As `landweave.models.factory.load` returns it, on the device of ``settings``.
 
     Raises
     ------
     CardError
-        When some layer's answer for a window would depend on the other windows of its batch.
+        When the output of some layer for a window would depend on the other windows of its batch.
     """
 
-    def __init__(self, asked: Answering, network: nn.Module) -> None:
-        _check_evaluation(network, asked.card)
-        self._asked = asked
+    def __init__(self, settings: InferenceSettings, network: nn.Module) -> None:
+        _check_evaluation(network, settings.card)
+        self._settings = settings
         self._network = network
-        self._device = torch.device(asked.device)
-        self._preparations = {name: _Preparation.of(spec, self._device) for name, spec in asked.card.inputs.items()}
+        self._device = torch.device(settings.device)
+        inputs = settings.card.inputs
+        self._normalisations = {name: _Normalisation.of(spec, self._device) for name, spec in inputs.items()}
 
     def predict(self, batch: Mapping[str, InputBatch]) -> Array:
-        """Class probabilities, float32 ``(n, class, y, x)`` in base pixels, contiguous.
+        """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels, contiguous.
 
         A tensor on the network's device; of a CPU, the same memory as a numpy array: windows are then blended by the
-        calling thread alone, beside the network at work for another block.
+        calling thread alone, while the network runs for another block.
 
         Raises
         ------
         PredictError
-            When the batch is not as announced, the network fails, or an answer is not finite.
+            When the batch has another shape than the settings, the network fails, or a probability is not finite.
         """
-        _check_batch(batch, self._asked)
+        _check_batch(batch, self._settings)
         try:
-            with numerics(self._asked):
-                answer = self.probabilities(batch)
-                finite = bool(torch.isfinite(answer.sum()))
+            with numerics(self._settings):
+                probabilities = self.probabilities(batch)
+                finite = bool(torch.isfinite(probabilities.sum()))
         except RuntimeError as error:  # torch raises nothing narrower, out of memory included
-            raise PredictError(_explained(error, self._asked)) from error
+            raise PredictError(_failure_text(error, self._settings)) from error
         if not finite:
-            raise PredictError(f"Model {self._asked.card.name} gave values that are not finite. {_advice(batch)}")
-        return answer.numpy() if answer.device.type == "cpu" else answer
+            raise PredictError(f"Model {self._settings.card.name} gave values that are not finite. {_advice(batch)}")
+        return probabilities.numpy() if probabilities.device.type == "cpu" else probabilities
 
     def probabilities(self, batch: Mapping[str, InputBatch]) -> Tensor:
-        """What `predict` gives, unchecked, in whatever mode the caller set."""
-        window = self._asked.window
-        logits = self._network(self._inputs(batch), (window, window))[self._asked.task]
+        """Return the probabilities of `predict`, without its checks and in whatever mode the caller set."""
+        window = self._settings.window
+        logits = self._network(self._inputs(batch), (window, window))[self._settings.output]
         return class_probabilities(logits)
 
     def _inputs(self, batch: Mapping[str, InputBatch]) -> dict[str, Tensor]:
-        """What the network is called with: inputs by name, with the days and the real dates of a series beside it."""
+        """Return the tensors that the network is called with, by name; each series with its days and mask."""
         inputs: dict[str, Tensor] = {}
-        for name, prepare in self._preparations.items():
-            given = batch[name] if name in batch else absent(self._asked, name)
-            inputs[name] = prepare(self._tensor(given.values), self._tensor(given.valid))
+        for name, normalise in self._normalisations.items():
+            given = batch[name] if name in batch else absent(self._settings, name)
+            inputs[name] = normalise(self._tensor(given.values), self._tensor(given.valid))
             if given.days is not None and given.present is not None:
-                stem = name.removesuffix("TS")
-                inputs[f"{stem}DATES"] = self._tensor(given.days)
-                inputs[f"{stem}MASK"] = self._tensor(given.present)
-        if self._asked.card.numerics.channels_last:
+                inputs[days_input(name)] = self._tensor(given.days)
+                inputs[mask_input(name)] = self._tensor(given.present)
+        if self._settings.card.numerics.channels_last:
             return {name: _channels_last(tensor) for name, tensor in inputs.items()}
         return inputs
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         if self._device.type == "meta":
-            return torch.empty(array.shape, dtype=_dtype(array), device="meta")
+            return torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device="meta")
         # torch warns of arrays that it may not write to, even where it never does.
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
 
 
-def empty_batch(asked: Answering, steps: int = 1) -> dict[str, InputBatch]:
-    """A batch in which nothing was measured: every input of the card, series with ``steps`` dates."""
-    return {name: absent(asked, name, steps) for name in asked.card.inputs}
+def empty_batch(settings: InferenceSettings, dates: int = 1) -> dict[str, InputBatch]:
+    """Return a batch without measurements: every input of the card.
+
+    Parameters
+    ----------
+    settings
+        Give the card, the window and the batch size.
+    dates
+        Of each series.
+    """
+    return {name: absent(settings, name, dates) for name in settings.card.inputs}
 
 
-def absent(asked: Answering, name: str, steps: int = 1) -> InputBatch:
-    """One input in which nothing was measured; a series has ``steps`` dates on the reference day."""
-    spec = asked.card.inputs[name]
-    size = asked.card.input_size(name, asked.window)
+def absent(settings: InferenceSettings, name: str, dates: int = 1) -> InputBatch:
+    """Return one input without measurements; the dates of a series are all on the reference day.
+
+    Parameters
+    ----------
+    settings
+        Give the card, the window and the batch size.
+    name
+        Of the input.
+    dates
+        Of a series.
+    """
+    spec = settings.card.inputs[name]
+    size = settings.card.input_size(name, settings.window)
     series = spec.dates is not None
-    shape = (asked.batch_size, steps) if series else (asked.batch_size,)
+    shape = (settings.batch_size, dates) if series else (settings.batch_size,)
     return InputBatch(
         # One value seen at every pixel: nothing is allocated before the device needs it.
         values=np.broadcast_to(np.float32(0), (*shape, len(spec.bands), size, size)),
@@ -151,7 +169,7 @@ def absent(asked: Answering, name: str, steps: int = 1) -> InputBatch:
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """``count`` threads for torch in the calling thread, put back after.
+    """Give torch ``count`` threads in the calling thread, and restore its setting after.
 
     The setting is each thread's own: one made elsewhere in the process does not reach a thread that has computed.
     """
@@ -164,44 +182,44 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def numerics(asked: Answering) -> Iterator[None]:
-    """What decides the bits of a pass, set and put back after: cuDNN's part for the whole process, the rest a thread's.
+def numerics(settings: InferenceSettings) -> Iterator[None]:
+    """Set what decides the bits of a pass, and restore it after: cuDNN's flags for the process, the rest by thread.
 
     Matrix products of a GPU are in full float32 by torch's own default.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(torch_threads(asked.torch_threads))
-        if asked.on_gpu:
+        stack.enter_context(torch_threads(settings.torch_threads))
+        if settings.on_gpu:
             # Convolutions by a fixed choice of algorithm, in full float32: TF32 keeps three decimals only.
-            # `flags` switches cuDNN off unless it is told not to.
+            # `flags` switches cuDNN off unless ``enabled`` is given.
             flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             stack.enter_context(flags)
-            stack.enter_context(torch.autocast("cuda", torch.bfloat16, enabled=asked.bfloat16))
+            stack.enter_context(torch.autocast("cuda", torch.bfloat16, enabled=settings.bfloat16))
         yield
 
 
-_STRIP_ROWS = 16
-"""Of 512 pixels and 19 classes they take 0.6 MB a window."""
+_SOFTMAX_ROWS = 16
+"""Rows turned into planes at once: of 512 pixels and 19 classes they take 0.6 MB a window."""
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """Softmax over the classes of ``logits (n, class, y, x)``: float32, one plane a class, as blending is fast on.
+    """Return the softmax over the classes of ``logits (n, class, y, x)``: float32, planes by class, as blending needs.
 
-    A network that runs channels-last answers pixel by pixel. On a CPU that is turned into planes strip by strip: a
-    strip stays in a core's cache meanwhile, and the threads share it: two thirds of the time, half of the memory.
+    Logits of a channels-last network are interleaved by pixel. On a CPU they are turned into planes a few rows at a
+    time: these stay in a core's cache, and the threads share them: two thirds of the time, half of the memory.
     """
     if logits.is_contiguous() or logits.device.type == "cuda":
         return torch.softmax(logits.float().contiguous(), dim=1)
     planes = torch.empty(logits.shape, device=logits.device)
-    for strip, answer in zip(logits.split(_STRIP_ROWS, dim=2), planes.split(_STRIP_ROWS, dim=2), strict=True):
-        answer.copy_(torch.softmax(strip.float().contiguous(), dim=1))
+    for rows, target in zip(logits.split(_SOFTMAX_ROWS, dim=2), planes.split(_SOFTMAX_ROWS, dim=2), strict=True):
+        target.copy_(torch.softmax(rows.float().contiguous(), dim=1))
     return planes
 
 
 @dataclass(frozen=True)
-class _Preparation:
-    """Raw values of one input to what the network takes; its constants lie on the device."""
+class _Normalisation:
+    """From raw values of one input to what the network takes; its constants are on the device."""
 
     mean: Tensor
     std: Tensor
@@ -209,17 +227,14 @@ class _Preparation:
     codings: Mapping[int, HeightCoding]
 
     @classmethod
-    def of(cls, spec: InputSpec, device: torch.device) -> _Preparation:
+    def of(cls, spec: InputSpec, device: torch.device) -> _Normalisation:
         bands = spec.bands.values()
-        return cls(
-            torch.tensor([band.statistics[0] for band in bands], device=device)[:, None, None],
-            torch.tensor([band.statistics[1] for band in bands], device=device)[:, None, None],
-            spec.fill,
-            {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)},
-        )
+        statistics = torch.tensor([band.statistics for band in bands], device=device)[:, :, None, None]
+        codings = {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)}
+        return cls(statistics[:, 0], statistics[:, 1], spec.fill, codings)
 
     def __call__(self, values: Tensor, valid: Tensor) -> Tensor:
-        """Normalised float32 of ``values (…, band, y, x)``; exactly ``fill`` where ``valid (…, y, x)`` is False."""
+        """Return normalised float32 of ``values (…, band, y, x)``; ``fill`` where ``valid (…, y, x)`` is False."""
         x = values.to(torch.float32, copy=True)
         for band, coding in self.codings.items():
             x[..., band, :, :].mul_(coding.scale).add_(coding.offset).round_().clamp_(0, 255)
@@ -231,19 +246,15 @@ def _channels_last(tensor: Tensor) -> Tensor:
     return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
 
 
-def _dtype(array: NDArray[Any]) -> torch.dtype:
-    return torch.from_numpy(np.empty(0, array.dtype)).dtype
-
-
-def _check_batch(batch: Mapping[str, InputBatch], asked: Answering) -> None:
-    card = asked.card
+def _check_batch(batch: Mapping[str, InputBatch], settings: InferenceSettings) -> None:
+    card = settings.card
     for name, spec in card.inputs.items():
         if name not in batch and spec.required:
             raise PredictError(f"Input {name} of {card.name} is not in the batch, which has {', '.join(batch)}.")
         if name in batch:
             shape = batch[name].values.shape
-            size = card.input_size(name, asked.window)
-            wanted = (asked.batch_size, len(spec.bands), size, size)
+            size = card.input_size(name, settings.window)
+            wanted = (settings.batch_size, len(spec.bands), size, size)
             if (shape[0], *shape[-3:]) != wanted:
                 raise PredictError(f"Input {name} came as {shape}; windows, bands, y and x must be {wanted}.")
 
@@ -251,7 +262,7 @@ def _check_batch(batch: Mapping[str, InputBatch], asked: Answering) -> None:
 def _check_evaluation(network: nn.Module, card: ModelCard) -> None:
     programs = {id(inner) for each in network.modules() if isinstance(each, Program) for inner in each.modules()}
     for name, layer in network.named_modules():
-        if id(layer) in programs:  # looked at when it was loaded: it has no modes left to look at
+        if id(layer) in programs:  # checked when it was loaded: it has no modes left to look at
             continue
         # Instance norms keep no statistics either, but use the window's own alone.
         batch_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
@@ -263,11 +274,11 @@ def _check_evaluation(network: nn.Module, card: ModelCard) -> None:
             )
 
 
-def _explained(error: RuntimeError, asked: Answering) -> str:
+def _failure_text(error: RuntimeError, settings: InferenceSettings) -> str:
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first
-    advice = f" A batch has {asked.batch_size} windows of {asked.window} px: lower model.batch_size." if full else ""
-    return f"Model {asked.card.name} failed on {asked.device}: {first}{advice}"
+    size = f" A batch has {settings.batch_size} windows of {settings.window} px: lower model.batch_size."
+    return f"Model {settings.card.name} failed on {settings.device}: {first}{size if full else ''}"
 
 
 def _advice(batch: Mapping[str, InputBatch]) -> str:

@@ -1,4 +1,4 @@
-"""A model with everything decided: a small record that travels to workers and is loaded there."""
+"""A model with all settings resolved: a small record that is sent to workers and loaded there."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 from landweave.core.errors import ConfigError, WeightsError
 from landweave.models.cards.card import ModelCard
 from landweave.models.factory import build, load
-from landweave.models.inference import Answering, TorchPredictor, empty_batch
-from landweave.models.inspection.peak_memory import peak_bytes
+from landweave.models.inference import InferenceSettings, TorchPredictor, empty_batch
+from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
 from landweave.models.weights import check_sha256, file_sha256
@@ -23,7 +23,7 @@ from landweave.models.weights import check_sha256, file_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Compute:
-    """How a network is to be run, as settings.
+    """How a network is to be run, as a user sets it.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Compute:
     bfloat16
         Autocast on a GPU, where the card allows it.
     elsewhere
-        Whether other machines compute: what a named device is there is not looked for here.
+        Whether other machines compute: a named device is then not looked for here.
     """
 
     batch_size: int | None = None
@@ -48,75 +48,76 @@ class Compute:
 
 @dataclass(frozen=True, kw_only=True)
 class TorchModel:
-    """A network before it is loaded. `resolve_model` makes it from settings.
+    """A network before it is loaded, as `resolve_model` returns it.
 
     Attributes
     ----------
-    asked
-        What it answers, and how it computes.
+    settings
+        Which output of which card, and how it is computed.
     weights, weights_sha256
-        The file, and what its bytes must be.
+        The file, and the checksum that it must have.
     """
 
-    asked: Answering
+    settings: InferenceSettings
     weights: Path
     weights_sha256: str
 
     @property
     def batch_size(self) -> int:
         """Windows in every call."""
-        return self.asked.batch_size
+        return self.settings.batch_size
 
     @property
     def torch_threads(self) -> int:
         """Threads of a process."""
-        return self.asked.torch_threads
+        return self.settings.torch_threads
 
     @property
     def loading_bytes(self) -> int:
-        """What loading takes: the network, and beside it the tensors of the file."""
+        """Memory while loading: the network, and beside it the tensors of the file."""
         return 2 * self.weights.stat().st_size
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
-        """What the fingerprint holds of the model; plain JSON values."""
-        asked = self.asked
+        """Fields of the fingerprint; plain JSON values."""
+        settings = self.settings
         return {
-            "card": asked.card.sha256,
+            "card": settings.card.sha256,
             "weights": self.weights_sha256,
-            "task": asked.task,
+            "output": settings.output,
             "numerics": {
-                "device": torch.device(asked.device).type,
-                "batch_size": asked.batch_size,
-                "torch_threads": asked.torch_threads,
-                "dtype": "bfloat16" if asked.bfloat16 else "float32",
-                "channels_last": asked.card.numerics.channels_last,
+                "device": torch.device(settings.device).type,
+                "batch_size": settings.batch_size,
+                "torch_threads": settings.torch_threads,
+                "dtype": "bfloat16" if settings.bfloat16 else "float32",
+                "channels_last": settings.card.numerics.channels_last,
             },
         }
 
     def memory_bytes(self) -> int:
-        """Bytes of the weights and of one batch at its peak, by a pass without values.
+        """Return bytes of the weights and of one batch at its peak, by a pass without values.
 
         Raises
         ------
         CardError
             When the network cannot be built.
         """
-        asked = replace(self.asked, device="meta")
-        if isinstance(asked.card.architecture, ExportedArchitecture):
-            # A program cannot run without values: its file is its weights, its logits tell the scale of the rest.
-            logits = 4 * asked.batch_size * len(asked.card.legend(asked.task)) * asked.window**2
+        settings = replace(self.settings, device="meta")
+        card = settings.card
+        if isinstance(card.architecture, ExportedArchitecture):
+            # A program cannot run without values: its file is its weights, its logits give the scale of the rest.
+            logits = 4 * settings.batch_size * len(card.legend(settings.output)) * settings.window**2
             return self.loading_bytes + 4 * logits
         with torch.device("meta"):
             # Some encoders make their first layer anew, on the CPU, where the bands are not three.
-            network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)
-        predictor, batch = TorchPredictor(asked, network), empty_batch(asked, asked.dates)
-        held = _held_bytes(network)
-        # While it loads, the file's tensors stand beside the network's.
-        return held + max(held, peak_bytes(lambda: predictor.probabilities(batch)))
+            network = _with_memory_format(build(card, settings.window).to("meta"), card)
+        predictor, batch = TorchPredictor(settings, network), empty_batch(settings, settings.dates)
+        weights = tensor_bytes(network)
+        # While it loads, the file's tensors are in memory beside the network's.
+        return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))
 
     def open(self) -> TorchPredictor:
-        """The network, loaded and checked, on its device.
+        """Return the network, loaded and checked, on its device.
 
         Raises
         ------
@@ -126,19 +127,18 @@ class TorchModel:
             When the network cannot be built, or is not one for inference.
         """
         check_sha256(self.weights, self.weights_sha256)
-        return self._loaded()
+        return self._loaded(self.settings)
 
     def verify(self) -> None:
-        """Load the network on the CPU and let it go: what `open` would raise on a worker is raised here.
+        """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
 
-        The file's checksum was looked at when the model was resolved.
+        The file's checksum was checked when the model was resolved.
         """
-        replace(self, asked=replace(self.asked, device="cpu", bfloat16=False))._loaded()
+        self._loaded(replace(self.settings, device="cpu", bfloat16=False))
 
-    def _loaded(self) -> TorchPredictor:
-        asked = self.asked
-        network = load(asked.card, asked.window, self.weights, batch_size=asked.batch_size)
-        return TorchPredictor(asked, _laid_out(network, asked.card).to(asked.device))
+    def _loaded(self, settings: InferenceSettings) -> TorchPredictor:
+        network = load(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
+        return TorchPredictor(settings, _with_memory_format(network, settings.card).to(settings.device))
 
 
 def resolve_model(
@@ -146,12 +146,12 @@ def resolve_model(
     *,
     weights: str | Path | None = None,
     sha256: str | None = None,
-    task: str | None = None,
+    output: str | None = None,
     window: int | None = None,
     compute: Compute | None = None,
     dates: int = 1,
 ) -> TorchModel:
-    """The model that will run: settings where they are given, the card's elsewhere.
+    """Return the model that will run: settings where they are given, the card's elsewhere.
 
     Parameters
     ----------
@@ -159,14 +159,14 @@ def resolve_model(
         With every byte coding stated (`ModelCard.with_coding`).
     weights, sha256
         The file, and the checksum that it must have; the card's by default.
-    task
+    output
         Which output, where the card has several.
     window
         Base pixels a side.
-    dates
-        Of the longest series it will be given.
     compute
-        How to run it. The device is this machine's: where workers have another, name it.
+        Device, batch size, threads and precision.
+    dates
+        Of the longest series, padding included.
 
     Raises
     ------
@@ -175,13 +175,13 @@ def resolve_model(
     ConfigError
         When the device is unknown or not there, or bfloat16 is not allowed.
     WeightsError
-        When the file is missing or has another checksum. Whether it fits is seen when it is loaded.
+        When the file is missing or has another checksum. Whether it fits is checked when it is loaded.
     """
     card.check_stated()
     compute = compute or Compute()
-    asked = Answering(
+    settings = InferenceSettings(
         card=card,
-        task=card.task(task),
+        output=card.output_name(output),
         window=window or card.window.size,
         batch_size=compute.batch_size or card.numerics.batch,
         torch_threads=compute.torch_threads,
@@ -189,13 +189,13 @@ def resolve_model(
         bfloat16=compute.bfloat16,
         dates=dates,
     )
-    check_window(card, asked.window)
+    check_window(card, settings.window)
     path = _weights_path(card, weights)
     # A card's checksum is that of its own weights; somebody's own training comes with its own, or none.
     wanted = sha256 or (card.weights.sha256 if weights is None else None)
     if wanted is not None:
         check_sha256(path, wanted)
-    return TorchModel(asked=asked, weights=path, weights_sha256=(wanted or file_sha256(path)).lower())
+    return TorchModel(settings=settings, weights=path, weights_sha256=(wanted or file_sha256(path)).lower())
 
 
 def _device(compute: Compute, card: ModelCard) -> str:
@@ -221,12 +221,7 @@ def _weights_path(card: ModelCard, weights: str | Path | None) -> Path:
     return Path(os.path.abspath(named))  # noqa: PTH100  resolve() follows links, which workers may see otherwise
 
 
-def _laid_out(network: nn.Module, card: ModelCard) -> nn.Module:
+def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
     layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
-    laid_out: nn.Module = network.to(memory_format=layout)  # type: ignore[call-overload]
-    return laid_out
-
-
-def _held_bytes(network: nn.Module) -> int:
-    held = (*network.parameters(), *network.buffers())
-    return int(sum(tensor.nbytes for tensor in held))
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    return network

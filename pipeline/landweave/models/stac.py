@@ -10,21 +10,14 @@ from urllib.parse import quote
 
 import pystac
 import torch
-from torch import nn
 
 from landweave.core.errors import CardError
 from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
-from landweave.models._torchvision import smp, timm
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.inputs import BandSpec, HeightCoding, InputSpec
+from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.factory import build
-from landweave.models.networks.architectures import (
-    ExportedArchitecture,
-    FlairHubArchitecture,
-    SmpArchitecture,
-    UnetUtaeArchitecture,
-)
+from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.weights import file_sha256
 
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
@@ -37,21 +30,21 @@ _ARTIFACTS = {".safetensors": "safetensors.torch.save_file", ".pt2": "torch.expo
 _LICENCES = {"Licence Ouverte 2.0": "etalab-2.0"}
 _SHA256_MULTIHASH = "1220"
 _ALWAYS = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
-"""STAC wants a time of everything; this is how the extension's own examples say that a model has none."""
+"""STAC requires a time; the extension's own examples use these two for a model, which has none."""
 
 
 def export_stac(card: ModelCard, *, weights: Path | None = None, bounds: Bounds | None = None) -> dict[str, Any]:
-    """The STAC item of a model: JSON values.
+    """Return the STAC item of a model: JSON values.
 
     Parameters
     ----------
     card
         The model's.
     weights
-        Their file: its address, size and checksum go into the item. Without it the item says where they are
-        published.
+        Their file: its address, size and checksum go into the item. Without it the item has the place of
+        publication.
     bounds
-        West, south, east and north in degrees of where the model is meant to be used; not said by default.
+        West, south, east and north in degrees of the area that the model is meant for; none by default.
 
     Raises
     ------
@@ -65,10 +58,10 @@ def export_stac(card: ModelCard, *, weights: Path | None = None, bounds: Bounds 
         geometry=None if bounds is None else _polygon(bounds),
         bbox=None if bounds is None else list(bounds),
         datetime=None,
-        properties={**_ALWAYS, **_description(card), **_model(card)},
+        properties={**_ALWAYS, **_description(card), **_mlm_fields(card)},
         stac_extensions=[MLM_SCHEMA, RASTER_SCHEMA, CLASSIFICATION_SCHEMA, *([FILE_SCHEMA] if weights else ())],
     )
-    item.add_asset("weights", _weights(card, weights))
+    item.add_asset("weights", _weights_asset(card, weights))
     return item.to_dict(include_self_link=False)
 
 
@@ -89,11 +82,11 @@ def _description(card: ModelCard) -> dict[str, Any]:
     }
 
 
-def _model(card: ModelCard) -> dict[str, Any]:
+def _mlm_fields(card: ModelCard) -> dict[str, Any]:
     parameters = _parameters(card)
     return {
         "mlm:name": card.name,
-        "mlm:architecture": _architecture(card),
+        "mlm:architecture": card.architecture.summary + (" and U-TAE" if card.series else ""),
         "mlm:tasks": [TASK],
         "mlm:framework": "PyTorch",
         "mlm:framework_version": torch.__version__.split("+")[0],
@@ -106,7 +99,7 @@ def _model(card: ModelCard) -> dict[str, Any]:
             "window": card.window.size,
             "overlap": card.window.overlap,
             "pixel_m": float(card.base_pixel),
-            **{f"dates.{name}": spec.dates.model_dump() for name, spec in card.inputs.items() if spec.dates},
+            **{f"dates.{name}": spec.dates.model_dump() for name, spec in card.series.items() if spec.dates},
         },
     }
 
@@ -119,14 +112,17 @@ def _input(card: ModelCard, name: str, spec: InputSpec) -> dict[str, Any]:
         "name": name,
         "bands": [_band_name(name, band) for band in spec.bands],
         "input": _array(dims),
-        "value_scaling": [_scaling(band) for band in spec.bands.values()],
+        "value_scaling": [
+            {"type": "z-score", "mean": mean, "stddev": std}
+            for mean, std in (band.statistics for band in spec.bands.values())
+        ],
         "resize_type": None,
-        **({"description": " ".join(told)} if (told := list(_coded(spec))) else {}),
+        **({"description": " ".join(texts)} if (texts := list(_coding_texts(spec))) else {}),
     }
 
 
-def _coded(spec: InputSpec) -> Iterator[str]:
-    """What becomes of heights before they are scaled."""
+def _coding_texts(spec: InputSpec) -> Iterator[str]:
+    """Yield how heights are coded before they are scaled."""
     for name, band in spec.bands.items():
         if isinstance(band.coding, HeightCoding):
             yield f"{name}: clip(round(metres * {band.coding.scale:g} + {band.coding.offset:g}), 0, 255)."
@@ -141,8 +137,8 @@ def _output(card: ModelCard, name: str) -> dict[str, Any]:
         "name": name,
         "tasks": [TASK],
         "result": _array(dims),
-        "description": "Logits; channels in the order of the classes. Classes never trained leave the decision.",
-        "classification:classes": [_class(each) for each in legend.classes],
+        "description": "Logits; channels in the order of the classes. Untrained classes are dropped before the argmax.",
+        "classification:classes": [_class_fields(each) for each in legend.classes],
     }
 
 
@@ -151,51 +147,29 @@ def _array(dims: tuple[tuple[int, str], ...]) -> dict[str, Any]:
 
 
 def _band_name(modality: str, band: str) -> str:
-    """A name that is its own in the whole item: two inputs may both have a VV."""
+    """Return a name that is unique in the item: two inputs may both have a VV."""
     return f"{modality}/{band}"
 
 
-def _scaling(band: BandSpec) -> dict[str, Any]:
-    return {"type": "z-score", "mean": band.statistics[0], "stddev": band.statistics[1]}
-
-
-def _class(land_class: LandClass) -> dict[str, Any]:
-    told = land_class.name if land_class.trained else f"{land_class.name} (never trained)"
+def _class_fields(land_class: LandClass) -> dict[str, Any]:
     return {
         "value": land_class.code,
         "name": re.sub(r"[^0-9A-Za-z]+", "-", land_class.name),
         "title": land_class.name,
-        "description": told,
+        "description": land_class.name + ("" if land_class.trained else " (never trained)"),
         "color_hint": land_class.color.removeprefix("#").upper(),
     }
 
 
-def _architecture(card: ModelCard) -> str:
-    settings = card.architecture
-    series = " and U-TAE" if any(spec.dates for spec in card.inputs.values()) else ""
-    if isinstance(settings, SmpArchitecture | UnetUtaeArchitecture):
-        encoder = settings.arguments.get("encoder_name", "resnet34")
-        return f"{settings.name} with {encoder} (segmentation-models-pytorch {smp.__version__}){series}"
-    if isinstance(settings, FlairHubArchitecture):
-        return f"FLAIR-HUB: UPerNet with {settings.encoder} (timm {timm.__version__}){series}"
-    names = {"exported": "program of torch.export", "flair1": "U-Net with ResNet-34", "flair2": "U-T&T"}
-    return names[settings.kind]
-
-
 def _parameters(card: ModelCard) -> int:
-    """Parameters of the network; 0 for a program, which is nothing without its file."""
+    """Return the parameters of the network; 0 for a program, which has none without its file."""
     if isinstance(card.architecture, ExportedArchitecture):
         return 0
     with torch.device("meta"):
-        network = build(card, card.window.size)
-    return _count(network)
+        return sum(parameter.numel() for parameter in build(card, card.window.size).parameters())
 
 
-def _count(network: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def _weights(card: ModelCard, weights: Path | None) -> pystac.Asset:
+def _weights_asset(card: ModelCard, weights: Path | None) -> pystac.Asset:
     if weights is None and not card.source:
         raise CardError(f"Model {card.name} does not say where its weights are published: give their file.")
     suffix = Path(weights or card.weights.file or "").suffix
@@ -206,7 +180,9 @@ def _weights(card: ModelCard, weights: Path | None) -> pystac.Asset:
         for name, spec in card.inputs.items()
         for band in spec.bands
     ]
-    extra |= dict(_file_fields(weights))
+    if weights is not None:
+        extra["file:checksum"] = _SHA256_MULTIHASH + file_sha256(weights)
+        extra["file:size"] = weights.stat().st_size
     return pystac.Asset(
         href=quote(str(weights or card.source), safe="/:#?&=%@"),
         title="Weights" if weights else f"Weights, as published by {card.source}",
@@ -214,10 +190,3 @@ def _weights(card: ModelCard, weights: Path | None) -> pystac.Asset:
         roles=["mlm:model", "mlm:weights"],
         extra_fields=extra,
     )
-
-
-def _file_fields(weights: Path | None) -> Iterator[tuple[str, Any]]:
-    if weights is None:
-        return
-    yield "file:checksum", _SHA256_MULTIHASH + file_sha256(weights)
-    yield "file:size", weights.stat().st_size

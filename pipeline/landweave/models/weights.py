@@ -1,4 +1,4 @@
-"""Weights into a network: every tensor must be there, once, with its shape, or nothing is loaded."""
+"""Loading of weights: every tensor must be there, once, with its shape, or nothing is loaded."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import hashlib
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -20,21 +20,21 @@ from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
 
-_WRAPPERS = ("", "model.seg_model.", "model.", "seg_model.", "module.")
-"""What training tools put before the names of a network's tensors."""
+_PREFIXES = ("", "model.seg_model.", "model.", "seg_model.", "module.")
+"""Prefixes that training tools add to the names of a network's tensors."""
 
 _NESTED = ("state_dict", "model_state_dict", "model")
-"""Where a training checkpoint keeps the network's tensors among other things."""
+"""Keys of a training checkpoint that hold the network's tensors."""
 
 _TRAINING_ONLY = ("criterion.", "aux_decoders.")
-"""Tensors that serve training: accepted, and left out where the network has none of that name."""
+"""Tensors used in training alone: accepted, and left out where the network has none of that name."""
 
 _PATHS = ("pathlib", "pathlib._local")
 _NUMPY = ("numpy._core.multiarray", "numpy.core.multiarray")
-"""Where numpy's arrays say that they come from, new and old."""
+"""Modules that pickled numpy arrays name, new and old."""
 
 _multiarray: Any = import_module("numpy._core.multiarray")
-_INERT: list[Any] = [
+_PLAIN_GLOBALS: list[Any] = [
     *((PurePosixPath, f"{module}.PosixPath") for module in _PATHS),
     *((PureWindowsPath, f"{module}.WindowsPath") for module in _PATHS),  # the other one cannot be made on Linux
     *((_multiarray.scalar, f"{module}.scalar") for module in _NUMPY),
@@ -42,17 +42,17 @@ _INERT: list[Any] = [
     *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
     *(np.ndarray, np.dtype, argparse.Namespace),
 ]
-"""Plain values that training tools keep beside tensors: paths, numbers, settings. Making one runs no code of a file."""
+"""Plain values that training tools store beside tensors: paths, numbers, settings. Unpickling one runs no code."""
 
 Adapt = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
-"""Changes tensors to suit a network, both by the network's names."""
+"""Returns tensors changed to suit a network, by the network's names."""
 
 _SHOWN = 8
-"""Names of a long list that a message shows."""
+"""Longest list of names in a message."""
 
 
 def file_sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, as hexadecimal digits.
+    """Return the sha256 of a file's bytes, as hexadecimal digits.
 
     Raises
     ------
@@ -67,7 +67,14 @@ def file_sha256(path: Path) -> str:
 
 
 def check_sha256(path: Path, wanted: str) -> None:
-    """Refuse a file whose bytes are not those of ``wanted``.
+    """Refuse a file with another checksum.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    wanted
+        The sha256 that it must have, in either case.
 
     Raises
     ------
@@ -85,8 +92,17 @@ def check_sha256(path: Path, wanted: str) -> None:
 def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) -> None:
     """Fill ``network`` with the tensors of ``path``: a ``.safetensors`` file, or a ``.ckpt`` or ``.pth`` of torch.
 
-    Prefixes that training tools add are removed; tensors that serve training only are left out. Nothing else is
-    changed, unless ``adapt`` is asked to.
+    Prefixes that training tools add are removed; tensors used in training alone are left out. Nothing else is
+    changed, except by ``adapt``.
+
+    Parameters
+    ----------
+    network
+        On any device but meta.
+    path
+        Of the file.
+    adapt
+        Applied to the tensors of the file before they are checked.
 
     Raises
     ------
@@ -94,7 +110,7 @@ def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) 
         When a tensor is missing, unexpected, misshapen, of another kind of number or not finite (all are listed), when
         the file is broken, or when it holds more than plain tensors and values. The network is then as it was.
     """
-    found = _fitted(read_tensors(path), network, path)
+    found = _renamed(read_tensors(path), network, path)
     if adapt is not None:
         found = adapt(found, network)
     wanted = network.state_dict()
@@ -109,7 +125,7 @@ def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) 
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a weights file by name, on the CPU, as they are named there.
+    """Return the tensors of a weights file by the names in it, on the CPU.
 
     Raises
     ------
@@ -135,26 +151,27 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
     try:
         # Mapped, not read: a training checkpoint holds two or three times the network in optimiser state.
-        with torch.serialization.safe_globals(_INERT):
+        with torch.serialization.safe_globals(_PLAIN_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"Weights {path} hold more than plain tensors, or are broken, and were not loaded: loading them would run "
-            f"code that came with the file{_strange(error)}. Save the network's state_dict alone, where you trust it."
+            f"Weights {path} hold more than plain tensors, or are broken, and were not loaded: loading them would "
+            f"run code that came with the file{_refused_global(error)}. Save the network's state_dict alone, where you "
+            f"trust it."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"Weights {path} are broken ({_first_line(error)}): fetch them again.") from error
     return _tensors(content, path)
 
 
-def _strange(error: pickle.UnpicklingError) -> str:
-    """What the file asked for, where torch says it."""
+def _refused_global(error: pickle.UnpicklingError) -> str:
+    """Return the name that the file would import, where torch says it."""
     named = re.search(r"GLOBAL (\S+)", str(error))
     return f": {named[1]}" if named else ""
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """The dictionary of tensors in a checkpoint, however deep training tools put it."""
+    """Return the dictionary of tensors in a checkpoint, at any depth."""
     while isinstance(content, Mapping):
         inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -167,50 +184,44 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
     return {str(name): value for name, value in content.items()}
 
 
-def _fitted(tensors: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The tensors under the network's names: with the prefix removed that leaves most of them known."""
+def _renamed(tensors: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
+    """Return the tensors under the network's names: without the prefix that matches most of them."""
     wanted = set(network.state_dict())
-    wrapper = max(_WRAPPERS, key=lambda each: sum(name.removeprefix(each) in wanted for name in tensors))
-    if twice := [name for name in tensors if wrapper and wrapper + name in tensors]:
+    prefix = max(_PREFIXES, key=lambda each: sum(name.removeprefix(each) in wanted for name in tensors))
+    if twice := [name for name in tensors if prefix and prefix + name in tensors]:
         raise WeightsError(
-            f"Weights {path} hold {len(twice)} twice, with and without {wrapper!r}: {_listed(twice)}. Which of the two "
+            f"Weights {path} hold {len(twice)} twice, with and without {prefix!r}: {_listed(twice)}. Which of the two "
             f"is the network's cannot be told: save its state_dict alone."
         )
-    named = {name.removeprefix(wrapper): tensor for name, tensor in tensors.items()}
+    named = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return {name: tensor for name, tensor in named.items() if name in wanted or not _is_training_only(name)}
 
 
 def _is_training_only(name: str) -> bool:
-    return any(name.removeprefix(wrapper).startswith(_TRAINING_ONLY) for wrapper in _WRAPPERS)
+    return any(name.removeprefix(prefix).startswith(_TRAINING_ONLY) for prefix in _PREFIXES)
 
 
 def _differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:
-    both = [name for name in wanted if name in found]
-    misshapen = [
-        f"{name} is {tuple(found[name].shape)}, the network's {tuple(wanted[name].shape)}"
-        for name in both
-        if found[name].shape != wanted[name].shape
-    ]
+    both = {name: (found[name], wanted[name]) for name in wanted if name in found}
     kinds = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],
-        "of another shape": misshapen,
-        "of another kind": [
-            f"{name} is {_kind(found[name])}, the network's {_kind(wanted[name])}"
-            for name in both
-            if found[name].is_floating_point() != wanted[name].is_floating_point()
+        "of another shape": [
+            f"{name} is {tuple(own.shape)}, the network's {tuple(other.shape)}"
+            for name, (own, other) in both.items()
+            if own.shape != other.shape
         ],
-        "not finite": [name for name in both if not torch.isfinite(found[name]).all()],
+        "of another kind": [
+            f"{name} is {own.dtype}, the network's {other.dtype}".replace("torch.", "")
+            for name, (own, other) in both.items()
+            if own.is_floating_point() != other.is_floating_point()
+        ],
+        "not finite": [name for name, (own, _) in both.items() if not torch.isfinite(own).all()],
     }
     return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
 
 
-def _kind(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = list(names)
+def _listed(names: Sequence[str]) -> str:
     more = f", … and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
 

@@ -192,7 +192,7 @@ class SetupContext:
                 bands=self.card.inputs[name].names,
                 factor=self._factor(name),
                 required=self.card.inputs[name].required,
-                size=self.card.inputs[name].footprint.size,
+                size=self.card.inputs[name].centred_size,
             )
             for name, source in self.sources.items()
         }
@@ -240,7 +240,7 @@ class SetupContext:
             bands=spec.names,
             factor=self._factor(name),
             required=spec.required,
-            size=spec.footprint.size,
+            size=spec.centred_size,
             dates=spec.dates or DatesRule(),
             year=year,
         )

@@ -105,7 +105,7 @@ class _Assembly:
             self.ground.card,
             weights=self.config.path(section.weights) if section.weights else None,
             sha256=section.sha256,
-            task=section.output,
+            output=section.output,
             window=self.blending.lattice.window,
             dates=padded_length(max((len(item.indices) for item in self.ground.series.values()), default=1)),
             compute=Compute(
@@ -161,7 +161,7 @@ class _Assembly:
                 classes=len(legend),
                 batch=self.model.batch_size,
                 loading=self.model.loading_bytes,
-                on_gpu=self.model.asked.on_gpu,
+                on_gpu=self.model.settings.on_gpu,
             ),
             output_bytes=bytes_a_pixel / self.factor**2,
         )

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.models.cards.inputs import HeightCoding
-from landweave.models.cards.legends import COSIA
+from landweave.models.cards.legends import find_legend
 from landweave.models.cards.registry import find_card
 from tests.models.conftest import small_content
+
+COSIA = find_legend("cosia")
 
 S2 = {"pixel": 10.24, "bands": {"B2": {}}, "dates": {"filter": {"min_clear_fraction": 0.95}}}
 SPOT = {"pixel": 1.6, "bands": {"NIR": {}}}
@@ -34,7 +36,7 @@ def card_of(inputs, **changes):
         (
             {
                 "AERIAL_RGBI": AERIAL,
-                "SENTINEL2_TS": S2 | {"pixel": 10, "footprint": {"kind": "centred", "size": 40}},
+                "SENTINEL2_TS": S2 | {"pixel": 10, "centred_size": 40},
             },
             1,
             {"SENTINEL2_TS": 40},
@@ -101,7 +103,7 @@ def test_several_outputs_need_a_choice():
     output = small_content()["outputs"]["LABEL"]
     card = ModelCard.model_validate(small_content(outputs={"A": output, "B": output}))
 
-    assert card.task("B") == "B"
+    assert card.output_name("B") == "B"
     with pytest.raises(CardError, match=r"none named.*A, B"):
         card.legend()
 
@@ -114,7 +116,7 @@ def test_several_outputs_need_a_choice():
         ({"architecture": {"kind": "tensorflow"}}, "tensorflow"),
         ({"inputs": {"A": {"pixel": -1, "bands": {"R": {}}}}}, "not positive"),
         ({"inputs": {"A": {"pixel": 1, "bands": {"R": {"mean": 1, "scale": 2}}}}}, "either mean and std, or scale"),
-        ({"inputs": {"A": {"pixel": 1, "bands": {"R": {}}, "footprint": {"kind": "centred"}}}}, "has a size"),
+        ({"inputs": {"A": {"pixel": 1, "bands": {"R": {}}, "centred_size": 0}}}, "greater than 0"),
         ({"window": {"size": 60, "overlap": 16, "multiple": 8}}, "60 px is not a multiple of 8"),
     ],
 )

@@ -5,7 +5,11 @@ import re
 import pytest
 
 from landweave.core.errors import CardError
-from landweave.models.cards.legends import COSIA, LEGENDS, LPIS, find_legend
+from landweave.models.cards.legends import find_legend, named_legends
+
+COSIA = find_legend("cosia")
+LPIS = find_legend("lpis")
+LEGENDS = named_legends()
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from torch import nn
 
 from landweave.core.errors import CardError
 from landweave.core.protocols import InputBatch
-from landweave.models.cards.legends import COSIA, LPIS
+from landweave.models.cards.legends import find_legend
 from landweave.models.cards.registry import card_path, find_card, list_cards
 from landweave.models.factory import build, core
 from landweave.models.networks import flair_hub
-from landweave.models.networks.flair_hub import FLAIR_HUB_MODELS, FlairHub, tensor_shapes
+from landweave.models.networks.flair_hub import FlairHub
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.predictor import Compute, resolve_model
+from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS, tensor_shapes
 from tests.models.networks.test_references import EVERY, PART_OF_STD
 
 AERIAL, HISTORY, HEIGHT, SPOT = "AERIAL_RGBI", "AERIAL-RLT_PAN", "DEM_ELEV", "SPOT_RGBI"
@@ -141,10 +142,14 @@ def test_a_flair_hub_card_says_what_was_published(name):
         "overall_accuracy_percent": row.accuracy,
         "miou_percent": row.miou,
     }
-    wanted = {"AERIAL_LABEL-COSIA": COSIA} if name.startswith("LC") else {"ALL_LABEL-LPIS": LPIS}
+    wanted = (
+        {"AERIAL_LABEL-COSIA": find_legend("cosia")}
+        if name.startswith("LC")
+        else {"ALL_LABEL-LPIS": find_legend("lpis")}
+    )
     assert {task: output.legend for task, output in card.outputs.items()} == wanted
     assert card.licence == "Licence Ouverte 2.0"
-    assert all(spec.required and spec.footprint.kind == "nested" for spec in card.inputs.values())
+    assert all(spec.required and spec.centred_size is None for spec in card.inputs.values())
     assert bool(SPOT in row.inputs) == any("SPOT" in text for text in card.unverified)
 
 
@@ -230,7 +235,7 @@ def test_utt_cards_follow_flair2s_own_rules(name):
     assert [*card.inputs[AERIAL].bands, *card.inputs[HEIGHT].bands] == ["R", "G", "B", "NIR", "NDSM"]
     assert {band.statistics[1] for band in spec.bands.values()} == {65535}
     assert list(spec.bands) == list(HUB_BANDS[S2])
-    assert (spec.pixel, spec.footprint.kind, spec.footprint.size) == (10, "centred", 40)
+    assert (spec.pixel, spec.centred_size) == (10, 40)
     assert (spec.dates.position, spec.dates.composite) == ("before", "month")
     assert spec.dates.filter.model_dump() == {"max_cloud_fraction": 0.5, "cloud_min": 60, "snow_min": 60}
     assert card.legend().codes == tuple(range(1, 14))

@@ -12,13 +12,16 @@ from safetensors.torch import save_file
 from landweave.core.errors import CardError, WeightsError
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.card_file import write_card
-from landweave.models.cards.legends import COSIA, LPIS
+from landweave.models.cards.legends import find_legend
 from landweave.models.cards.registry import read_card
 from landweave.models.factory import build, core
-from landweave.models.flair_import.card_from_config import card_from_flair_config
+from landweave.models.flair_import.card_from_config import card_from_flair_config, new_card
 from landweave.models.flair_import.flair1_config import flair1_content
 from landweave.models.flair_import.flair_hub_config import flair_hub_content
 from landweave.models.inference import torch_threads
+
+COSIA = find_legend("cosia")
+LPIS = find_legend("lpis")
 
 
 def names(legend):
@@ -352,3 +355,32 @@ def test_other_files_are_told_apart(tmp_path):
         card_from_flair_config(path, tmp_path / "w.ckpt")
     with pytest.raises(CardError, match="cannot be read"):
         card_from_flair_config(tmp_path / "none.yaml", tmp_path / "w.ckpt")
+
+
+def test_a_card_of_ones_own_training_lies_beside_its_weights(tmp_path):
+    content = {
+        "modalities": {
+            "inputs": {"AERIAL_RGBI": True},
+            "inputs_channels": {"AERIAL_RGBI": [1, 2]},
+            "normalization": {"norm_type": "scaling"},
+        },
+        "models": {"monotemp_model": {"arch": "lcnet_035-upernet"}},
+        "labels": ["AERIAL_LABEL-COSIA"],
+        "labels_configs": {"AERIAL_LABEL-COSIA": {"value_name": {0: "building", 1: "water"}}},
+    }
+    classes = [{"code": code, "name": f"c{code}", "color": "#808080"} for code in range(2)]
+    like = hub_card({"AERIAL_RGBI": {"pixel": 0.2, "bands": {"R": {}, "G": {}}}}, {"name": "x", "classes": classes})
+    weights = tmp_path / "mine.ckpt"
+    torch.save({"state_dict": core(build(like, 512)).state_dict()}, weights)
+    config = tmp_path / "training.yaml"
+    config.write_text(yaml.safe_dump(content))
+
+    written = new_card(config, weights)
+
+    made = read_card(written)
+    assert written == tmp_path / "mine.yaml"
+    assert "file: mine.ckpt" in written.read_text()
+    assert made.weights.file == str(weights)
+    assert made.legend().classes[1].name_fr == "eau"
+    with pytest.raises(CardError, match="is there already"):
+        new_card(config, weights)

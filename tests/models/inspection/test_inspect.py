@@ -1,5 +1,7 @@
 """A model taken apart: parameters, operations and memory counted another way, and how they are told."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -9,8 +11,9 @@ from landweave.models.factory import build
 from landweave.models.inference import torch_threads
 from landweave.models.inspection.inspect import count_parameters, inspect
 from landweave.models.inspection.placement_consistency import PlacementConsistency
-from landweave.models.networks.dummy_inputs import blank_inputs
-from landweave.models.networks.flair_hub import FLAIR_HUB_MODELS, FlairHub
+from landweave.models.networks.dummy_inputs import dummy_inputs
+from landweave.models.networks.flair_hub import FlairHub
+from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS
 from tests.models.conftest import SWIN
 
 
@@ -43,20 +46,20 @@ def test_a_convolutional_network_is_counted_as_by_hand(small_card):
 
     found = inspect(card)
 
-    assert found.operations == multiplications_and_additions(network, blank_inputs(card, (64, 64)), (64, 64))
+    assert found.operations == multiplications_and_additions(network, dummy_inputs(card, (64, 64)), (64, 64))
     assert sum(found.parameters.values()) == sum(each.numel() for each in network.parameters())
     assert list(found.parameters) == ["encoder", "decoder", "segmentation_head"]
     assert found.weight_bytes == sum(each.nbytes for each in (*network.parameters(), *network.buffers()))
     assert found.activation_bytes >= 64 * 64 * 4 * 4  # no less than its logits
     assert found.strides == {"AERIAL_RGBI": 8, "DEM_ELEV": 8}
-    assert 8 < found.reach.pixels < 64
+    assert 8 < found.receptive_field.pixels < 64
     assert found.dates == found.training_parameters == 0
 
 
 def test_a_network_that_pools_its_window_is_global(small_card):
     found = inspect(small_card(architecture=SWIN))
 
-    assert found.reach.is_global
+    assert found.receptive_field.is_global
     assert found.strides["AERIAL_RGBI"] == 32
 
 
@@ -78,7 +81,7 @@ def test_parts_of_a_multi_sensor_network_are_named_by_input_and_task(small_card)
         "main_decoders.LABEL",
     ]
     assert found.training_parameters == 2 * found.parameters["main_decoders.LABEL"]
-    assert found.reach.is_global
+    assert found.receptive_field.is_global
     assert found.dates == 12
     assert "of 12 dates" in str(found)
     assert "in training" in str(found)
@@ -95,7 +98,7 @@ def test_published_parts_come_to_the_published_count():
 
 def test_it_is_told_in_rows_as_text_and_as_a_table(small_card):
     placements = PlacementConsistency(window=64, unit=1, distances=(0, 32), pixels=(900, 900), differing=(90, 0))
-    found = inspect(small_card(name="a<b")).with_placements(placements)
+    found = replace(inspect(small_card(name="a<b")), placement_consistency=placements)
 
     text, table = str(found), found._repr_html_()
 
@@ -117,6 +120,6 @@ def test_a_program_is_inspected_with_its_file(small_card, tmp_path):
 
     assert sum(found.parameters.values()) == 4 * 9 + 4
     assert found.operations == 2 * 9 * 4 * 16 * 16
-    assert found.reach.pixels == 1
+    assert found.receptive_field.pixels == 1
     with pytest.raises(CardError, match="give its"):
         inspect(card)

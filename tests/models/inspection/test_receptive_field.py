@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from landweave.models.inference import torch_threads
-from landweave.models.inspection.receptive_field import measure_reach
+from landweave.models.inspection.receptive_field import measure_receptive_field
 
 INPUTS = {"AERIAL_RGBI": {"pixel": 0.2, "bands": {"R": {}}}}
 WINDOW = 32
@@ -71,7 +71,7 @@ def test_reach_is_what_the_layers_come_to(small_card, name):
     layers, period, wanted = KNOWN[name]
     card = small_card(inputs=INPUTS, window={"size": WINDOW, "overlap": 0})
 
-    reach = measure_reach(card, Named(layers), WINDOW, period=period)
+    reach = measure_receptive_field(card, Named(layers), WINDOW, period=period)
 
     assert reach.pixels == wanted
     assert not reach.is_global
@@ -92,7 +92,7 @@ def test_reach_is_what_the_layers_come_to(small_card, name):
 def test_a_network_that_looks_at_all_of_its_window_is_global(small_card, layers):
     card = small_card(inputs=INPUTS, window={"size": WINDOW, "overlap": 0})
 
-    reach = measure_reach(card, Named(layers), WINDOW, period=1)
+    reach = measure_receptive_field(card, Named(layers), WINDOW, period=1)
 
     assert reach.is_global
     assert reach.seen == 8 * WINDOW
@@ -103,7 +103,7 @@ def test_a_network_that_looks_at_all_of_its_window_is_global(small_card, layers)
 def test_a_network_made_for_one_window_is_looked_at_in_it(small_card, layers, pixels):
     card = small_card(inputs=INPUTS, window={"size": WINDOW, "overlap": 0})
 
-    reach = measure_reach(card, Named(layers, width=WINDOW), WINDOW, period=1)
+    reach = measure_receptive_field(card, Named(layers, width=WINDOW), WINDOW, period=1)
 
     assert reach.pixels == pixels
     assert reach.seen == WINDOW
@@ -115,7 +115,7 @@ def test_reach_is_that_of_gradients(small_card):
     layers = nn.Sequential(*down, nn.Conv2d(2, 1, 3, padding=1), nn.Upsample(scale_factor=4), conv())
     card = small_card(inputs=INPUTS, window={"size": WINDOW, "overlap": 0})
 
-    reach = measure_reach(card, Named(layers), WINDOW, period=4)
+    reach = measure_receptive_field(card, Named(layers), WINDOW, period=4)
 
     # Without activations every gradient that can be is something: an oracle that knows no NaN.
     x = torch.randn(1, 1, 4, 128, requires_grad=True)
@@ -137,4 +137,4 @@ def test_columns_are_as_wide_as_the_cards_unit(small_card):
             spot = nn.functional.interpolate(inputs["SPOT_RGBI"], scale_factor=8)
             return {"LABEL": inputs["AERIAL_RGBI"] + nn.functional.max_pool2d(spot, 17, 1, 8)}
 
-    assert measure_reach(card, Both(), WINDOW, period=8).pixels == 8
+    assert measure_receptive_field(card, Both(), WINDOW, period=8).pixels == 8

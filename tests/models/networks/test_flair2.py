@@ -40,7 +40,7 @@ def without() -> Flair2:
 
 def answer(net: Flair2, given: dict[str, Tensor]) -> Tensor:
     with torch.inference_mode():
-        return net(given)[net.spec.task]
+        return net(given)[net.spec.output]
 
 
 def test_a_batch_answers_as_each_window_does_alone(without):

@@ -11,7 +11,8 @@ from torch import nn
 from landweave.models.networks import flair_hub
 from landweave.models.networks.flair1 import Flair1, Flair1Spec
 from landweave.models.networks.flair2 import Flair2, Flair2Spec
-from landweave.models.networks.flair_hub import FLAIR_HUB_MODELS, FlairHub, tensor_shapes
+from landweave.models.networks.flair_hub import FlairHub
+from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS, tensor_shapes, with_size
 
 PUBLISHED_MILLIONS = {
     "LC-A": 89.4,
@@ -95,10 +96,10 @@ def test_tensors_are_those_of_the_checkpoint(shared, name, aux):
 def test_swin_weights_fit_other_windows_from_384_pixels_up(size, fits):
     spec = FLAIR_HUB_MODELS["LC-A"]
 
-    assert (tensor_shapes(spec.with_size(size)) == tensor_shapes(spec)) is fits
+    assert (tensor_shapes(with_size(spec, size)) == tensor_shapes(spec)) is fits
 
 
 def test_spot_weights_fit_their_own_window_only():
     spec = FLAIR_HUB_MODELS["LPIS-K"]
 
-    assert tensor_shapes(spec.with_size(1024)) != tensor_shapes(spec)
+    assert tensor_shapes(with_size(spec, 1024)) != tensor_shapes(spec)

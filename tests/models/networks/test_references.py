@@ -11,16 +11,17 @@ from torch import Tensor, nn
 
 from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, Flair1Spec
 from landweave.models.networks.flair2 import DATES, SERIES, Flair2, Flair2Spec
-from landweave.models.networks.flair_hub import FLAIR_HUB_MODELS, FlairHub
+from landweave.models.networks.flair_hub import FlairHub
+from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS
 
 PART_OF_STD = 1e-3
 EVERY = 16
 """Rows and columns between the pixels on record."""
 
 
-def scores(net: nn.Module, inputs: dict[str, Tensor], task: str) -> NDArray[np.float32]:
+def scores(net: nn.Module, inputs: dict[str, Tensor], output: str) -> NDArray[np.float32]:
     with torch.inference_mode():
-        return net.eval()(inputs, (512, 512))[task][0].numpy()
+        return net.eval()(inputs, (512, 512))[output][0].numpy()
 
 
 def assert_reproduced(found: NDArray[np.float32], path: Path) -> None:
@@ -43,7 +44,7 @@ def test_flair_hub_answers_as_published(public, name):
     net = FlairHub(replace(spec, aux=True))
     net.load_state_dict(public.weights(name), strict=True)
 
-    found = scores(net, public.hub_inputs(spec), spec.tasks[0].name)
+    found = scores(net, public.hub_inputs(spec), next(iter(spec.classes)))
 
     assert_reproduced(found, public.folder / f"{name}.npz")
 
@@ -53,7 +54,7 @@ def test_flair1_answers_as_published(public):
     net = Flair1(Flair1Spec())
     net.load_state_dict(public.weights(name, prefix="model."), strict=True)
 
-    found = scores(net, {AERIAL: public.values("FLAIR1", 1, 5, 512, 512)}, net.spec.task)
+    found = scores(net, {AERIAL: public.values("FLAIR1", 1, 5, 512, 512)}, net.spec.output)
 
     assert_reproduced(found, public.folder / f"{name}.npz")
 
@@ -69,6 +70,6 @@ def test_flair2_answers_as_published(public):
         METADATA: public.values("FLAIR2:mtd", 1, 45),
     }
 
-    found = scores(net, inputs, net.spec.task)
+    found = scores(net, inputs, net.spec.output)
 
     assert_reproduced(found, public.folder / f"{name}.npz")

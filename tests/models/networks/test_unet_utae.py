@@ -9,7 +9,7 @@ from torch import Tensor
 from landweave.core.errors import CardError
 from landweave.models._torchvision import smp
 from landweave.models.cards.registry import find_card
-from landweave.models.factory import Joined, build
+from landweave.models.factory import StackedInputs, build
 from landweave.models.networks.unet_utae import UnetUtae, UnetUtaeSpec
 from landweave.models.networks.utae import UtaeSpec
 
@@ -25,7 +25,7 @@ def unet() -> torch.nn.Module:
 
 
 def fused(stages: tuple[int, ...] = (3, 5), series: bool = True) -> UnetUtae:
-    spec = UnetUtaeSpec(images=("RGB", "H"), series={SERIES: UTAE} if series else {}, stages=stages, task="LABEL")
+    spec = UnetUtaeSpec(images=("RGB", "H"), series={SERIES: UTAE} if series else {}, stages=stages, output="LABEL")
     torch.manual_seed(2)
     return UnetUtae(unet(), spec).eval()
 
@@ -43,7 +43,7 @@ def inputs(dates: int = 4) -> dict[str, Tensor]:
 @torch.inference_mode()
 def test_without_series_it_is_the_network_as_it_comes() -> None:
     given = inputs()
-    plain = Joined(unet(), ("RGB", "H"), "LABEL").eval()
+    plain = StackedInputs(unet(), ("RGB", "H"), "LABEL").eval()
     assert torch.equal(fused(series=False)(given)["LABEL"], plain(given)["LABEL"])
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.networks.utae import Utae, UtaeSpec, day_signal, gathered, normalised_over_dates
+from landweave.models.networks.utae import Utae, UtaeSpec, attended, day_signal, normalised_over_dates
 
 PART_OF_STD = 1e-5
 PART_OF_STD_BEFORE = 1e-4
@@ -149,7 +149,7 @@ def test_each_head_weighs_its_own_share_of_channels():
     stage = torch.stack([torch.full((4, 2, 2), 1.0), torch.full((4, 2, 2), 10.0)])[None]
     attention = torch.tensor([[0.25, 0.75], [1, 0]])[None, :, :, None, None].expand(1, 2, 2, 1, 1)
 
-    found = gathered(stage, attention)
+    found = attended(stage, attention)
 
     assert found[0, :, 0, 0].tolist() == [7.75, 7.75, 1, 1]
 

@@ -1,7 +1,7 @@
-"""What a model needs and gives, as a value: its inputs band by band, its window, its outputs with their legends.
+"""Model cards: inputs band by band, window, outputs with their legends, and the network's architecture.
 
-A card is a YAML file; `ModelCard` is what it says, checked. Nothing here loads a model: `landweave.models.factory`
-makes the network of a card and `landweave.models.predictor` runs it.
+A card is a YAML file; `ModelCard` is its validated content. Nothing here loads a model: `landweave.models.factory`
+builds the network of a card and `landweave.models.predictor` runs it.
 """
 
 from __future__ import annotations
@@ -11,90 +11,18 @@ import json
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import Field, model_validator
 
-from landweave.core.blending import Blend
 from landweave.core.errors import CardError
 from landweave.core.lattice import nearest_multiples
-from landweave.core.legend import LandClass, Legend
-from landweave.models.cards.inputs import CardPart, HeightCoding, InputSpec, Length
-from landweave.models.cards.legends import find_legend
-from landweave.models.networks.architectures import Architecture, Flair1Architecture, Flair2Architecture
-
-
-def _legend(value: Any) -> Any:
-    """The legend a card means: a name of `landweave.models.cards.legends`, or classes in channel order."""
-    if isinstance(value, str):
-        return find_legend(value)
-    if not isinstance(value, Mapping):
-        return value
-    if unknown := sorted(set(value) - {"name", "classes"}):
-        raise ValueError(f"a legend has a name and classes, not {', '.join(unknown)}")
-    try:
-        classes = tuple(LandClass(**each) for each in value["classes"])
-        return Legend(name=value["name"], classes=classes)
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"a legend needs a name, and classes of code, name and color: {error}") from error
-
-
-def _legend_meaning(legend: Legend) -> list[tuple[int, str, bool]]:
-    return [(each.code, each.name, each.trained) for each in legend.classes]
-
-
-CardLegend = Annotated[Legend, BeforeValidator(_legend), PlainSerializer(_legend_meaning)]
-
-
-class WindowRule(CardPart):
-    """Windows in base pixels.
-
-    Attributes
-    ----------
-    size, overlap, blend
-        Defaults of a run.
-    trained
-        Sizes that training saw; ``size`` alone when not given.
-    min_untrained_size
-        Smallest other size that the weights fit; none when not given.
-    multiple
-        Every size is a multiple of it (the network's total stride).
-    """
-
-    size: int = Field(gt=0)
-    overlap: int = Field(ge=0)
-    blend: Blend = Blend.COSINE
-    trained: tuple[int, ...] = ()
-    min_untrained_size: int | None = None
-    multiple: int = Field(default=1, gt=0)
-
-    @property
-    def trained_sizes(self) -> tuple[int, ...]:
-        """Sizes that training saw."""
-        return self.trained or (self.size,)
-
-    def check(self, window: int) -> None:
-        """Refuse a window that the network cannot take.
-
-        Raises
-        ------
-        CardError
-            When it is off the network's stride, or neither trained nor allowed otherwise.
-        """
-        if window <= 0 or window % self.multiple:
-            raise CardError(f"A window of {window} px is not a multiple of {self.multiple}, as this network needs.")
-        if window in self.trained_sizes or (self.min_untrained_size is not None and window >= self.min_untrained_size):
-            return
-        known = ", ".join(str(size) for size in self.trained_sizes)
-        others = f", or {self.min_untrained_size} and more" if self.min_untrained_size is not None else ""
-        raise CardError(f"A window of {window} px was asked for; the weights fit windows of {known}{others}.")
-
-
-class OutputSpec(CardPart):
-    """One answer of a model: its classes, channel by channel, and its pixel in metres."""
-
-    legend: CardLegend
-    pixel: Length
+from landweave.core.legend import Legend
+from landweave.core.tables import as_html
+from landweave.models.cards.inputs import CardPart, HeightCoding, InputSpec
+from landweave.models.cards.outputs import OutputSpec
+from landweave.models.cards.windows import WindowRule
+from landweave.models.networks.architectures import Architecture
 
 
 class Numerics(CardPart):
@@ -105,28 +33,28 @@ class Numerics(CardPart):
     batch: int = Field(default=4, gt=0)
 
 
-class Weights(CardPart):
-    """Where the weights lie by default (beside the card unless absolute), and their checksum."""
+class WeightsFile(CardPart):
+    """Default file of the weights (beside the card unless absolute), and its checksum."""
 
     file: str | None = None
     sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$")
 
 
-_NO_MEANING = {"name", "title", "licence", "source", "facts", "unverified", "weights", "window", "numerics"}
+_NOT_IN_CHECKSUM = {"name", "title", "licence", "source", "facts", "unverified", "weights", "window", "numerics"}
 """Fields that may change without changing a single pixel."""
 
 
 class ModelCard(CardPart):
-    """A model: what it needs, what it gives, how it is built.
+    """A model: its inputs, its outputs, and how its network is built.
 
     Attributes
     ----------
     name, title, licence, source
-        What people call it; where its weights are published (a model id, nothing is downloaded).
+        For people; ``source`` names where the weights are published (a model id, nothing is downloaded).
     facts
         Published figures.
     unverified
-        What the card says without proof, each in a sentence.
+        Statements of the card without proof, a sentence each.
     inputs
         By FLAIR-HUB's name of the modality.
     outputs
@@ -140,7 +68,7 @@ class ModelCard(CardPart):
     facts: dict[str, float | str] = Field(default_factory=dict)
     unverified: tuple[str, ...] = ()
     architecture: Architecture
-    weights: Weights = Weights()
+    weights: WeightsFile = WeightsFile()
     inputs: dict[str, InputSpec] = Field(min_length=1)
     window: WindowRule
     outputs: dict[str, OutputSpec] = Field(min_length=1)
@@ -155,27 +83,63 @@ class ModelCard(CardPart):
         return self
 
     @property
+    def rows(self) -> list[tuple[str, str]]:
+        """Name, title, figures, inputs, windows and outputs as lines of a table."""
+        inputs = [
+            (name, f"{', '.join(spec.names)} of {float(spec.pixel):g} m{'' if spec.required else ', optional'}")
+            for name, spec in self.inputs.items()
+        ]
+        outputs = [(name, f"{len(each.legend)} classes of {each.legend.name}") for name, each in self.outputs.items()]
+        window = f"{self.window.size} px of {float(self.base_pixel):g} m, overlap {self.window.overlap}"
+        facts = [(name.replace("_", " "), str(value)) for name, value in self.facts.items()]
+        weights = [("weights", self.weights.file or self.source)]
+        return [("model", f"{self.name}: {self.title}"), *facts, *inputs, ("window", window), *outputs, *weights]
+
+    def _repr_html_(self) -> str:
+        return as_html(self.rows) + "".join(output.legend._repr_html_() for output in self.outputs.values())
+
+    @property
+    def images(self) -> dict[str, InputSpec]:
+        """Inputs of a single date, by name."""
+        return {name: spec for name, spec in self.inputs.items() if spec.dates is None}
+
+    @property
+    def series(self) -> dict[str, InputSpec]:
+        """Time series, by name."""
+        return {name: spec for name, spec in self.inputs.items() if spec.dates is not None}
+
+    @property
+    def image_channels(self) -> int:
+        """Bands of all images together."""
+        return sum(len(spec.bands) for spec in self.images.values())
+
+    @property
+    def reads_metadata(self) -> bool:
+        """Whether values of the aerial acquisition are an input of the network."""
+        return bool(getattr(self.architecture, "metadata", False))
+
+    @property
     def base_pixel(self) -> Fraction:
         """Side of a base pixel in metres: the finest of the outputs and the nested inputs."""
-        return min(*self._nested_pixels, *(output.pixel for output in self.outputs.values()), Fraction(10**9))
+        return min(self._nested_pixels)
 
     @property
     def unit_px(self) -> int:
-        """Base pixels after which the pixels of all nested inputs and outputs meet again: 1 for aerial alone."""
-        pixels = (*self._nested_pixels, *(output.pixel for output in self.outputs.values()))
-        return math.lcm(*((pixel / self.base_pixel).numerator for pixel in pixels))
+        """Base pixels after which the pixels of all nested inputs and outputs coincide again: 1 for aerial alone."""
+        return math.lcm(*((pixel / self.base_pixel).numerator for pixel in self._nested_pixels))
 
     @property
     def _nested_pixels(self) -> tuple[Fraction, ...]:
-        return tuple(each.pixel for each in self.inputs.values() if each.footprint.kind == "nested")
+        nested = (spec.pixel for spec in self.inputs.values() if spec.centred_size is None)
+        return (*nested, *(output.pixel for output in self.outputs.values()))
 
     @property
     def input_pixel(self) -> Fraction:
-        """Side in metres of the finest pixel that any input has."""
+        """Side in metres of the finest pixel of any input."""
         return min(spec.pixel for spec in self.inputs.values())
 
     def on_input_pixels(self) -> ModelCard:
-        """The same model answering on its inputs' own pixels: no finer than what it is given, as of Sentinel alone.
+        """Return the same model with outputs on the pixels of its finest input, where its own are finer.
 
         Raises
         ------
@@ -203,10 +167,10 @@ class ModelCard(CardPart):
 
     @property
     def sha256(self) -> str:
-        """Of all that decides an answer but the weights: what titles, facts and colours say has no part in it."""
-        # Defaults are left out, so that a field added later leaves the meaning of old cards as it was.
-        meaning = self.model_dump(mode="json", exclude=_NO_MEANING, exclude_defaults=True)
-        return hashlib.sha256(json.dumps(meaning, separators=(",", ":")).encode()).hexdigest()
+        """Checksum of all fields that decide a prediction, without the weights, titles, facts and colours."""
+        # Defaults are left out, so that a field added later leaves the checksums of old cards as they were.
+        fields = self.model_dump(mode="json", exclude=_NOT_IN_CHECKSUM, exclude_defaults=True)
+        return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
 
     def check_window(self, window: int) -> None:
         """Refuse a window of ``window`` base pixels that the weights or an input's pixels do not allow.
@@ -224,22 +188,30 @@ class ModelCard(CardPart):
             )
 
     def input_size(self, modality: str, window: int) -> int:
-        """Pixels a side of that input for a window of ``window`` base pixels."""
-        spec = self.inputs[modality]
-        return spec.footprint.size or int(window * self.base_pixel / spec.pixel)
+        """Return the pixels a side of an input.
 
-    def legend(self, task: str | None = None) -> Legend:
-        """The legend of that output; of the only one by default.
+        Parameters
+        ----------
+        modality
+            Name of the input.
+        window
+            Base pixels a side of the window.
+        """
+        spec = self.inputs[modality]
+        return spec.centred_size or int(window * self.base_pixel / spec.pixel)
+
+    def legend(self, output: str | None = None) -> Legend:
+        """Return the legend of an output; of the only one by default.
 
         Raises
         ------
         CardError
             When there is no such output, or several and none was named.
         """
-        return self.outputs[self.task(task)].legend
+        return self.outputs[self.output_name(output)].legend
 
-    def task(self, task: str | None = None) -> str:
-        """The name of the output that is meant: ``task``, or the only one there is.
+    def output_name(self, output: str | None = None) -> str:
+        """Return ``output`` where the model has it; the only one by default.
 
         Raises
         ------
@@ -247,22 +219,22 @@ class ModelCard(CardPart):
             As `legend` does.
         """
         names = tuple(self.outputs)
-        if task is None and len(names) == 1:
+        if output is None and len(names) == 1:
             return names[0]
-        if task not in names:
-            raise CardError(f"Output {task or '(none named)'} of {self.name}: choose one of {', '.join(names)}.")
-        return task
+        if output not in names:
+            raise CardError(f"Output {output or '(none named)'} of {self.name}: choose one of {', '.join(names)}.")
+        return output
 
     def check_stated(self) -> None:
-        """Refuse a card that leaves a byte coding open, or that reads what no source of a map gives.
+        """Refuse a card that leaves a byte coding open, or that needs an input no source of a map has.
 
         Raises
         ------
         CardError
             Naming every band and what to do.
         """
-        problems = [text for name, spec in self.inputs.items() for text in _uncoded(name, spec)]
-        if isinstance(self.architecture, Flair1Architecture | Flair2Architecture) and self.architecture.metadata:
+        problems = [text for name, spec in self.inputs.items() for text in _unstated_codings(name, spec)]
+        if self.reads_metadata:
             problems.append(
                 "it reads values of the aerial acquisition (AERIAL_METADATA), which no input of a map gives, and they "
                 "are never made up: use a model without metadata"
@@ -271,7 +243,7 @@ class ModelCard(CardPart):
             raise CardError(f"Model {self.name} cannot run yet:\n" + "\n".join(f"  - {each}" for each in problems))
 
     def with_coding(self, coding: HeightCoding | Literal["delivered"]) -> ModelCard:
-        """The card with the byte coding stated that it leaves open.
+        """Return the card with the byte coding stated that it leaves open.
 
         Raises
         ------
@@ -285,19 +257,19 @@ class ModelCard(CardPart):
 
 
 def check_inputs(card: ModelCard, offers: Mapping[str, tuple[str, ...]]) -> None:
-    """Refuse inputs that do not give what ``card`` needs.
+    """Refuse inputs that lack what ``card`` needs.
 
     Parameters
     ----------
     card
-        The model's.
+        Of the model.
     offers
-        Names of the bands that each input can give, by modality. More than the card needs is fine.
+        Names of the bands that each input has, by modality. More than the card needs is fine.
 
     Raises
     ------
     CardError
-        With every mismatch: modalities, bands, and byte codings that nobody stated.
+        With every mismatch: modalities, bands, and unstated byte codings.
     """
     problems = [text for modality, spec in card.inputs.items() for text in _mismatches(modality, spec, offers)]
     if problems:
@@ -318,10 +290,10 @@ def _mismatches(modality: str, spec: InputSpec, offers: Mapping[str, tuple[str, 
         problems.append(
             f"{modality} lacks {', '.join(missing)} of {needed}: it has {', '.join(offers[modality]) or 'no band'}"
         )
-    return problems + _uncoded(modality, spec)
+    return problems + _unstated_codings(modality, spec)
 
 
-def _uncoded(modality: str, spec: InputSpec) -> list[str]:
+def _unstated_codings(modality: str, spec: InputSpec) -> list[str]:
     return [
         f"{modality} {name}: training saw this height as bytes, coded in a way that was not published. State it "
         f"(model: {{coding: {{scale: ..., offset: ...}}}}; byte = metres * scale + offset)"

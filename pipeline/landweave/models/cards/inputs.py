@@ -1,4 +1,4 @@
-"""What a model needs of one input: its bands with their normalisation, its pixel, its ground around a window."""
+"""Inputs of a model: bands with their normalisation, pixel size, and pixels around a window."""
 
 from __future__ import annotations
 
@@ -23,28 +23,35 @@ def _positive(value: Fraction) -> Fraction:
     return value
 
 
-Rational = Annotated[Fraction, BeforeValidator(_rational), PlainSerializer(str)]
-"""An exact number: 0.2 is 1/5, and ``1/255`` may be written."""
+Length = Annotated[Fraction, BeforeValidator(_rational), PlainSerializer(str), AfterValidator(_positive)]
+"""Metres, or a factor: positive and exact. 0.2 is 1/5, and ``1/255`` may be written."""
 
-Length = Annotated[Rational, AfterValidator(_positive)]
-"""Metres, exact, positive."""
+
+def days_input(series: str) -> str:
+    """Return the name of the input with the day offsets of a series: ``SENTINEL2_DATES`` of ``SENTINEL2_TS``."""
+    return series.removesuffix("TS") + "DATES"
+
+
+def mask_input(series: str) -> str:
+    """Return the name of the optional input with the mask of real dates: ``SENTINEL2_MASK`` of ``SENTINEL2_TS``."""
+    return series.removesuffix("TS") + "MASK"
 
 
 class CardPart(BaseModel):
-    """A part of a card: cannot be changed, and knows no other keys than its own."""
+    """A part of a card: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
 
 class HeightCoding(CardPart):
-    """How metres became a byte: ``clip(round(metres * scale + offset), 0, 255)``, ties to even."""
+    """Coding of a height in metres as a byte: ``clip(round(metres * scale + offset), 0, 255)``, ties to even."""
 
     scale: float
     offset: float = 0.0
 
 
 class BandSpec(CardPart):
-    """What becomes of one band: coded if the model saw bytes, then ``(value - mean) / std``.
+    """Normalisation of one band: coded if the model was trained on bytes, then ``(value - mean) / std``.
 
     Attributes
     ----------
@@ -53,8 +60,8 @@ class BandSpec(CardPart):
     scale
         Instead of the two: the value is multiplied by it (``1/255``).
     coding
-        For a height that training read as bytes: how they were made. ``unstated`` where that was never published,
-        which is refused until somebody states it; ``delivered`` where the source already gives such bytes.
+        For a height that the model was trained on as bytes. ``unstated`` where the coding was never published, which is
+        refused until a run states it; ``delivered`` where the source already holds such bytes.
     """
 
     mean: float = 0.0
@@ -74,23 +81,6 @@ class BandSpec(CardPart):
         return (self.mean, self.std) if self.scale is None else (0.0, float(1 / self.scale))
 
 
-class FootprintRule(CardPart):
-    """The ground of an input around a window.
-
-    ``nested``: the window's own. ``centred``: ``size`` pixels of the input's own grid a side, cut at the pixel
-    nearest the window's centre.
-    """
-
-    kind: Literal["nested", "centred"] = "nested"
-    size: int | None = Field(default=None, gt=0)
-
-    @model_validator(mode="after")
-    def _sized(self) -> FootprintRule:
-        if (self.kind == "centred") != (self.size is not None):
-            raise ValueError("a centred footprint has a size in pixels of the input, a nested one has none")
-        return self
-
-
 class InputSpec(CardPart):
     """One input of a model.
 
@@ -101,20 +91,23 @@ class InputSpec(CardPart):
     pixel
         Metres, exact.
     required
-        Whether a pixel without it has no answer; otherwise it is fed as ``fill`` and flagged.
+        Whether output pixels without it are nodata; otherwise it is fed as ``fill`` and flagged.
     fill
-        What a pixel without measurement becomes, after normalisation: 0 is the mean.
+        Value of a pixel without measurement, after normalisation: 0 is the mean.
+    centred_size
+        Pixels a side of an input on a grid of its own, cut at the pixel nearest the window's centre. None for a nested
+        input, which covers exactly the window.
     dates
-        For a time series: which dates count and how they are told to the model.
+        For a time series: which dates are used and how their days are encoded.
     quantity
-        For radar: what it measures.
+        For radar: the physical quantity.
     """
 
     bands: dict[str, BandSpec] = Field(min_length=1)
     pixel: Length
     required: bool = True
     fill: float = 0.0
-    footprint: FootprintRule = FootprintRule()
+    centred_size: int | None = Field(default=None, gt=0)
     dates: DatesRule | None = None
     quantity: Literal["sigma0", "gamma0_rtc"] | None = None
 
@@ -129,9 +122,6 @@ class InputSpec(CardPart):
         return tuple(name for name, band in self.bands.items() if band.coding == "unstated")
 
     def with_coding(self, coding: HeightCoding | Literal["delivered"]) -> InputSpec:
-        """The input with ``coding`` for the bands that leave theirs open."""
-        bands = {
-            name: band.model_copy(update={"coding": coding}) if name in self.unstated else band
-            for name, band in self.bands.items()
-        }
-        return self.model_copy(update={"bands": bands})
+        """Return the input with ``coding`` for the bands of `unstated`."""
+        stated = {name: self.bands[name].model_copy(update={"coding": coding}) for name in self.unstated}
+        return self.model_copy(update={"bands": self.bands | stated})

@@ -1,4 +1,4 @@
-"""Where cards are found: by name among those that come with the package, or by the path of a file."""
+"""Cards by name, among those that come with the package, or by the path of a file."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ _FOLDERS = (
 
 
 def list_cards() -> tuple[str, ...]:
-    """Names of the cards that come with the package, sorted."""
+    """Return the names of the cards that come with the package, sorted."""
     return tuple(sorted(_known()))
 
 
 def find_card(name_or_path: str | Path) -> ModelCard:
-    """The card of that name, or of the file at that path (anything with a folder or ``.yaml`` in it).
+    """Return the card of that name, or of the file at that path (anything with a folder or ``.yaml`` in it).
 
     Raises
     ------
     CardError
-        When there is none (near names are told), or when it says something wrong (everything wrong is listed).
+        When there is none (the message has near names), or when it is not valid (the message lists every problem).
     """
     return read_card(card_path(name_or_path))
 
 
 def card_path(name_or_path: str | Path) -> Path:
-    """The file of the card that `find_card` gives.
+    """Return the file of the card that `find_card` returns.
 
     Raises
     ------
     CardError
-        When no card has that name; near names are told.
+        When no card has that name; the message has near names.
     """
     path = Path(name_or_path)
     if path.suffix in (".yaml", ".yml") or path.name != str(name_or_path):
@@ -57,39 +57,71 @@ def card_path(name_or_path: str | Path) -> Path:
 
 
 def read_card(path: Path) -> ModelCard:
-    """The card in the YAML file ``path``; its weights, when it names a file, are taken from beside it.
+    """Return the card in the YAML file ``path``; a weights file that it names is taken from beside it.
 
     Raises
     ------
     CardError
-        When the file cannot be read as a card; everything wrong is listed.
+        When the file cannot be read as a card; the message lists every problem.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CardError(f"Model card {path} cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CardError(f"Model card {path} is not YAML: {error}") from error
-    if not isinstance(content, Mapping):
-        raise CardError(f"Model card {path} holds {type(content).__name__}, not keys and values.")
-    return _card(content, path)
-
-
-def _known() -> dict[str, Path]:
-    """File of every card, by name; the first folder that has a name gives it."""
-    files = (file for folder in reversed(_FOLDERS) for file in folder.glob("*.yaml"))
-    return {file.stem: file for file in files}
-
-
-def _card(content: Mapping[str, Any], path: Path) -> ModelCard:
-    try:
-        card = ModelCard.model_validate(content)
-    except ValidationError as error:
-        wrong = [f"  - {'.'.join(map(str, each['loc'])) or 'the card'}: {each['msg']}" for each in error.errors()]
-        raise CardError(f"Model card {path} is wrong in {len(wrong)} places:\n" + "\n".join(wrong)) from error
-    except CardError as error:
-        raise CardError(f"Model card {path}: {error}") from error
+    card = parse_card(read_yaml(path, "Model card"), f"Model card {path}")
     if card.weights.file is None:
         return card
     beside = str(path.parent / card.weights.file)  # an absolute path stays what it is
     return card.model_copy(update={"weights": card.weights.model_copy(update={"file": beside})})
+
+
+def parse_card(content: Mapping[str, Any], origin: str) -> ModelCard:
+    """Return the card of that content.
+
+    Parameters
+    ----------
+    content
+        Keys and plain values, as in a card's file.
+    origin
+        What messages call it.
+
+    Raises
+    ------
+    CardError
+        When it is not valid; the message lists every problem.
+    """
+    try:
+        return ModelCard.model_validate(content)
+    except ValidationError as error:
+        wrong = [f"  - {'.'.join(map(str, each['loc'])) or 'the card'}: {each['msg']}" for each in error.errors()]
+        raise CardError(f"{origin} is wrong in {len(wrong)} places:\n" + "\n".join(wrong)) from error
+    except CardError as error:
+        raise CardError(f"{origin}: {error}") from error
+
+
+def read_yaml(path: Path, kind: str) -> Mapping[str, Any]:
+    """Return the keys and values of a YAML file.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    kind
+        What messages call it.
+
+    Raises
+    ------
+    CardError
+        When it cannot be read, is not YAML, or holds anything but keys and values.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CardError(f"{kind} {path} cannot be read: {error.strerror or error}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CardError(f"{kind} {path} is not YAML: {error}") from error
+    if not isinstance(content, Mapping):
+        raise CardError(f"{kind} {path} holds {type(content).__name__}, not keys and values.")
+    return content
+
+
+def _known() -> dict[str, Path]:
+    """Return the file of every card, by name; the first folder that has a name wins."""
+    files = (file for folder in reversed(_FOLDERS) for file in folder.glob("*.yaml"))
+    return {file.stem: file for file in files}

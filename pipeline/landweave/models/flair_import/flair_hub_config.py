@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from landweave.core.errors import CardError
-from landweave.core.modalities import SENTINEL2_BANDS
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
+
+from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
 from landweave.models.flair_import.classes import legend_of
-from landweave.models.flair_import.schema import FlairHubConfig, refuse_slips
-from landweave.models.networks.flair_hub import MODALITIES
+from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NoneIsEmpty, NormType, Section, Text, parse, refuse
+from landweave.models.networks.flair_hub import MODALITY_ORDER
 
 _BANDS: Mapping[str, tuple[str, ...]] = {
     "AERIAL_RGBI": ("R", "G", "B", "NIR"),
     "AERIAL-RLT_PAN": ("PAN",),
     "SPOT_RGBI": ("R", "G", "B", "NIR"),
     "SENTINEL2_TS": SENTINEL2_BANDS,
-    "SENTINEL1-ASC_TS": ("VV", "VH"),
-    "SENTINEL1-DESC_TS": ("VV", "VH"),
+    "SENTINEL1-ASC_TS": SENTINEL1_BANDS,
+    "SENTINEL1-DESC_TS": SENTINEL1_BANDS,
 }
 """Bands of the dataset's files, from the first."""
 
-_PIXELS = {"AERIAL-RLT_PAN": 0.4, "SPOT_RGBI": 1.6}
-_SERIES_PIXEL = 10.24
 _PIXEL = 0.2
-_WHITE = {"AERIAL_RGBI": "1/255", "AERIAL-RLT_PAN": "1/255", "SPOT_RGBI": "1/65535"}
-"""What ``scaling`` multiplies by: the largest value of the files' type becomes 1."""
+_PIXELS = {
+    "AERIAL-RLT_PAN": 0.4,
+    "SPOT_RGBI": 1.6,
+    **dict.fromkeys(("SENTINEL2_TS", "SENTINEL1-ASC_TS", "SENTINEL1-DESC_TS"), 10.24),
+}
+_SCALES = {"AERIAL_RGBI": "1/255", "AERIAL-RLT_PAN": "1/255", "SPOT_RGBI": "1/65535"}
+"""Factors of ``scaling``: the largest value of the files' type becomes 1."""
 
 _COMPOSITES = {"monthly": "month", "semi-monthly": "half-month"}
 _FIXED = {
@@ -42,201 +45,238 @@ _FIXED = {
     "d_k": 4,
     "padding_mode": "reflect",
 }
-"""The one shape of a U-TAE that the networks here have."""
+"""Settings of the only U-TAE that the networks here have."""
 
-WINDOW, OVERLAP, OVERLAP_WITH_SERIES = 512, 128, 256
+OVERLAP_WITH_SERIES = 256
 
 
 def flair_hub_content(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Content of a card, but for its name and its weights.
+    """Return the content of a card, without its name and its weights.
 
     Raises
     ------
     CardError
-        With everything that no network of ours is.
+        With everything that no network here has.
     """
-    refuse_slips(FlairHubConfig, config)
-    read = _Configuration(config)
-    if problems := list(read.problems()):
-        raise CardError(
-            "The training configuration describes a network that cannot be built here:\n"
-            + "\n".join(f"  - {each}" for each in problems)
-        )
-    overlap = OVERLAP_WITH_SERIES if read.series else OVERLAP
-    return {
-        "unverified": list(read.unverified()),
-        "architecture": {"kind": "flair_hub", "encoder": read.encoder},
-        "inputs": {name: read.input(name) for name in read.inputs},
-        "window": {"size": WINDOW, "overlap": overlap, "blend": "cosine", "trained": [WINDOW], "multiple": 32},
-        "outputs": {name: {"legend": read.legend(name), "pixel": _PIXEL} for name in read.tasks},
-        "numerics": {"bfloat16": True, "batch": 4},
-    }
+    return parse(FlairHubConfig, config).content()
 
 
-@dataclass(frozen=True)
-class _Configuration:
-    """What the tool's configuration says, by question."""
+class _HubNormalization(Section):
+    """Statistics are under ``NAME_means`` and ``NAME_stds``."""
 
-    config: Mapping[str, Any]
+    model_config = ConfigDict(extra="allow")
+    norm_type: NormType | None = None
 
-    def at(self, *keys: str) -> Any:
-        """The value under nested ``keys``; None where it is not."""
-        found: Any = self.config
-        for key in keys:
-            found = found.get(key) if isinstance(found, Mapping) else None
-        return found
+    @model_validator(mode="before")
+    @classmethod
+    def _lists_of_numbers(cls, section: Any) -> Any:
+        for key, listed in section.items() if isinstance(section, Mapping) else ():
+            wanted = str(key).endswith(("_means", "_stds")) and listed is not None
+            if wanted and not (isinstance(listed, list) and all(type(each) in (int, float) for each in listed)):
+                raise ValueError(f"{key} is {listed!r}, not a list of numbers")
+        return section
+
+    def statistics(self, name: str, kind: str) -> list[float]:
+        """Return the ``means`` or ``stds`` of a modality, as listed."""
+        return (self.model_extra or {}).get(f"{name}_{kind}") or []
+
+
+class _HubPreProcessings(Section):
+    filter_sentinel2: StrictBool | None = None
+    filter_sentinel2_max_cloud: StrictFloat = 1
+    filter_sentinel2_max_snow: StrictFloat = 1
+    filter_sentinel2_max_frac_cover: StrictFloat = 0.05
+    temporal_average_sentinel2: Literal["monthly", "semi-monthly", False] | None = None
+    temporal_average_sentinel1: Literal["monthly", "semi-monthly", False] | None = None
+    calc_elevation: StrictBool | None = None
+    calc_elevation_stack_dsm: StrictBool | None = None
+    use_metadata: StrictBool | None = None
+
+
+class _HubModalities(Section):
+    inputs: dict[str, StrictBool | None]
+    inputs_channels: Annotated[dict[str, list[StrictInt] | None], NoneIsEmpty] = Field(default_factory=dict)
+    pre_processings: Annotated[_HubPreProcessings, NoneIsEmpty] = _HubPreProcessings()
+    normalization: Annotated[_HubNormalization, NoneIsEmpty] = _HubNormalization()
+
+
+class _HubImageModel(Section):
+    arch: str | None = None
+
+
+class _HubSeriesModel(Section):
+    model_config = ConfigDict(extra="allow")
+    ref_date: str | None = None
+    out_conv: list[StrictInt] | None = None
+
+
+class _HubModels(Section):
+    monotemp_model: Annotated[_HubImageModel, NoneIsEmpty] = _HubImageModel()
+    multitemp_model: Annotated[_HubSeriesModel, NoneIsEmpty] = _HubSeriesModel()
+
+
+class _HubClassWeights(Section):
+    default: StrictFloat = 1
+    default_exceptions: Annotated[dict[int, StrictFloat], NoneIsEmpty] = Field(default_factory=dict)
+
+
+class _HubLabel(Section):
+    value_name: Annotated[dict[int, Text], NoneIsEmpty] = Field(default_factory=dict)
+    value_weights: Annotated[_HubClassWeights, NoneIsEmpty] = _HubClassWeights()
+
+    def legend(self, name: str) -> str | dict[str, Any]:
+        """Return the card's legend; classes without weight in the loss were not trained."""
+        weights = self.value_weights
+        weight_of = {code: weights.default_exceptions.get(code, weights.default) for code in self.value_name}
+        return legend_of(name, self.value_name, {code for code, weight in weight_of.items() if not weight})
+
+
+class FlairHubConfig(Section):
+    """Training configuration of FLAIR-HUB's tool."""
+
+    modalities: _HubModalities
+    models: Annotated[_HubModels, NoneIsEmpty] = _HubModels()
+    labels: list[str] | None = None
+    labels_configs: Annotated[dict[str, Annotated[_HubLabel, NoneIsEmpty]], NoneIsEmpty] = Field(default_factory=dict)
+
+    def content(self) -> dict[str, Any]:
+        """As `flair_hub_content`."""
+        refuse(self._problems())
+        return {
+            "unverified": list(self._unverified()),
+            "architecture": {"kind": "flair_hub", "encoder": self._architecture[0]},
+            "inputs": {name: self._input(name) for name in self._inputs},
+            "window": WINDOWS | ({"overlap": OVERLAP_WITH_SERIES} if self._series else {}),
+            "outputs": {
+                name: {"legend": label.legend(name.lower()), "pixel": _PIXEL} for name, label in self._outputs.items()
+            },
+            "numerics": NUMERICS,
+        }
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Modalities that are on, in the order in which a network joins them."""
-        switched = self.at("modalities", "inputs") or {}
-        return tuple(name for name in MODALITIES if switched.get(name))
+    def _inputs(self) -> tuple[str, ...]:
+        """Modalities that are on, in the order in which a network concatenates them."""
+        return tuple(name for name in MODALITY_ORDER if self.modalities.inputs.get(name))
 
     @property
-    def series(self) -> tuple[str, ...]:
-        """Those that have dates."""
-        return tuple(name for name in self.inputs if MODALITIES[name].is_series)
+    def _series(self) -> tuple[str, ...]:
+        return tuple(name for name in self._inputs if name.endswith("_TS"))
 
     @property
-    def images(self) -> tuple[str, ...]:
-        """Those of a single date."""
-        return tuple(name for name in self.inputs if not MODALITIES[name].is_series)
+    def _images(self) -> tuple[str, ...]:
+        return tuple(name for name in self._inputs if not name.endswith("_TS"))
 
     @property
-    def tasks(self) -> tuple[str, ...]:
-        """Labels that are learnt."""
-        return tuple(self.at("labels") or ())
+    def _outputs(self) -> dict[str, _HubLabel]:
+        return {name: self.labels_configs.get(name, _HubLabel()) for name in self.labels or ()}
 
     @property
-    def architecture(self) -> tuple[str, str]:
+    def _architecture(self) -> tuple[str, str]:
         """Encoder and decoder of images: the two words of ``swin_base_patch4_window12_384-upernet``."""
-        encoder, _, decoder = str(self.at("models", "monotemp_model", "arch") or "").rpartition("-")
+        encoder, _, decoder = (self.models.monotemp_model.arch or "").rpartition("-")
         return encoder, decoder
 
     @property
-    def encoder(self) -> str:
-        """Of images."""
-        return self.architecture[0]
+    def _norm_type(self) -> NormType | None:
+        return self.modalities.normalization.norm_type
 
-    def problems(self) -> Iterator[str]:
-        """What no network of ours is."""
-        unknown = sorted(set(self.at("modalities", "inputs") or {}) - set(MODALITIES))
-        switched = [name for name in unknown if self.at("modalities", "inputs", name)]
-        yield from (f"modality {name} is not known" for name in switched)
-        if not self.inputs:
+    def _problems(self) -> Iterator[str]:
+        """Yield what no network here has."""
+        switched = self.modalities.inputs
+        yield from (
+            f"modality {name} is not known" for name in sorted(set(switched) - {*MODALITY_ORDER}) if switched[name]
+        )
+        if not self._inputs:
             yield "no modality is on (modalities.inputs)"
-        yield from (f"labels_configs.{name}.value_name names no classes" for name in self.tasks if not self.names(name))
-        if not self.tasks:
+        unnamed = [name for name, label in self._outputs.items() if not label.value_name]
+        yield from (f"labels_configs.{name}.value_name names no classes" for name in unnamed)
+        if not self._outputs:
             yield "no label is learnt (labels)"
-        if self.images and (self.architecture[1] != "upernet" or not self.encoder):
-            yield f"models.monotemp_model.arch is {self.at('models', 'monotemp_model', 'arch')!r}, not ENCODER-upernet"
-        if self.images and self.scaling is None:
+        if self._images and (self._architecture[1] != "upernet" or not self._architecture[0]):
+            yield f"models.monotemp_model.arch is {self.models.monotemp_model.arch!r}, not ENCODER-upernet"
+        if self._images and self._norm_type is None:
             yield "modalities.normalization.norm_type is not said: custom, scaling or without"
-        if self.series:
+        if self._series:
             yield from self._series_problems()
-        yield from (problem for name in self.inputs for problem in self._band_problems(name))
-        if self.at("modalities", "pre_processings", "use_metadata"):
+        yield from (problem for name in self._inputs for problem in self._band_problems(name))
+        if self.modalities.pre_processings.use_metadata:
             yield "modalities.pre_processings.use_metadata is on"
 
     def _series_problems(self) -> Iterator[str]:
+        model = self.models.multitemp_model
         for key, wanted in _FIXED.items():
-            found = self.at("models", "multitemp_model", key)
+            found = (model.model_extra or {}).get(key)
             if found is not None and found != wanted:
                 yield f"models.multitemp_model.{key} is {found}, not {wanted}"
-        classes = sum(len(self.names(name)) for name in self.tasks)
-        widths = list(self.at("models", "multitemp_model", "out_conv") or [32, 19])
+        classes = sum(len(label.value_name) for label in self._outputs.values())
+        widths = model.out_conv or [32, 19]
         # The tool adds the classes where the last width is another: 32, 19 becomes 32, 19, 23.
         built = widths if widths[-1] == classes else [*widths, classes]
         if built != ([32, 19] if classes == 19 else [32, 19, classes]):
             yield f"models.multitemp_model.out_conv is {widths}, not [32, 19]"
 
     def _band_problems(self, name: str) -> Iterator[str]:
-        there = _BANDS.get(name)
-        chosen = self.channels(name)
-        if there and not (chosen and all(1 <= each <= len(there) for each in chosen)):
-            yield f"modalities.inputs_channels.{name} is {chosen}; files have bands 1 to {len(there)}"
-        elif name in self.images and self.scaling == "custom":
-            means, stds = (self.statistics(name, kind) for kind in ("means", "stds"))
-            if min(len(means), len(stds)) < len(self.bands(name)):
-                yield f"modalities.normalization.{name}_means and _stds are too few for {len(self.bands(name))} bands"
+        there, numbers = _BANDS.get(name), self._channels(name)
+        if there and not (numbers and all(1 <= each <= len(there) for each in numbers)):
+            yield f"modalities.inputs_channels.{name} is {numbers}; files have bands 1 to {len(there)}"
+        elif name in self._images and self._norm_type == "custom":
+            means, stds = (self.modalities.normalization.statistics(name, kind) for kind in ("means", "stds"))
+            if min(len(means), len(stds)) < len(self._bands(name)):
+                yield f"modalities.normalization.{name}_means and _stds are too few for {len(self._bands(name))} bands"
 
-    def channels(self, name: str) -> list[int]:
-        """Numbers of the bands, from 1, as the tool reads them."""
-        stated = self.at("modalities", "inputs_channels", name)
-        return list(stated) if stated else list(range(1, len(_BANDS.get(name, ())) + 1))
+    def _channels(self, name: str) -> list[int]:
+        """Return the numbers of the bands, from 1, as the tool reads them."""
+        return self.modalities.inputs_channels.get(name) or list(range(1, len(_BANDS.get(name, ())) + 1))
 
-    def bands(self, name: str) -> tuple[str, ...]:
-        """Names of the bands, in the order in which the network takes them."""
+    def _bands(self, name: str) -> tuple[str, ...]:
+        """Return the names of the bands, in the order in which the network takes them."""
         if name != "DEM_ELEV":
-            return tuple(_BANDS[name][number - 1] for number in self.channels(name))
-        if not self.at("modalities", "pre_processings", "calc_elevation"):
+            return tuple(_BANDS[name][number - 1] for number in self._channels(name))
+        steps = self.modalities.pre_processings
+        if not steps.calc_elevation:
             return "DSM", "DTM"
-        stacked = self.at("modalities", "pre_processings", "calc_elevation_stack_dsm")
-        return ("DSM", "NDSM") if stacked else ("NDSM",)
+        return ("DSM", "NDSM") if steps.calc_elevation_stack_dsm else ("NDSM",)
 
-    @property
-    def scaling(self) -> str | None:
-        """How values are normalised: ``custom``, ``scaling`` or ``without``; None where it is not said."""
-        stated = self.at("modalities", "normalization", "norm_type")
-        return None if stated is None else str(stated)
-
-    def statistics(self, name: str, kind: str) -> Sequence[float]:
-        """Means or standard deviations, as listed."""
-        return self.at("modalities", "normalization", f"{name}_{kind}") or ()
-
-    def input(self, name: str) -> dict[str, Any]:
-        """What the card says of one input."""
+    def _input(self, name: str) -> dict[str, Any]:
         content: dict[str, Any] = {
-            "pixel": _SERIES_PIXEL if name in self.series else _PIXELS.get(name, _PIXEL),
-            "bands": {band: self._band(name, place) for place, band in enumerate(self.bands(name))},
+            "pixel": _PIXELS.get(name, _PIXEL),
+            "bands": {band: self._band(name, index) for index, band in enumerate(self._bands(name))},
         }
-        if name in self.series:
+        if name in self._series:
             content["dates"] = self._dates(name)
         if name.startswith("SENTINEL1"):
             content["quantity"] = "sigma0"
         return content
 
-    def _band(self, name: str, place: int) -> dict[str, Any]:
-        if name in self.series or self.scaling == "without":
+    def _band(self, name: str, index: int) -> dict[str, Any]:
+        if name in self._series or self._norm_type == "without":
             return {}
-        if self.scaling == "scaling":
-            return {"scale": _WHITE[name]} if name in _WHITE else {}
-        means, stds = self.statistics(name, "means"), self.statistics(name, "stds")
-        return {"mean": means[place], "std": stds[place]}
+        if self._norm_type == "scaling":
+            return {"scale": _SCALES[name]} if name in _SCALES else {}
+        normalization = self.modalities.normalization
+        return {kind[:-1]: normalization.statistics(name, kind)[index] for kind in ("means", "stds")}
 
     def _dates(self, name: str) -> dict[str, Any]:
-        pre = self.at("modalities", "pre_processings") or {}
-        content: dict[str, Any] = {"reference": str(self.at("models", "multitemp_model", "ref_date") or "05-15")}
+        steps = self.modalities.pre_processings
+        content: dict[str, Any] = {"reference": self.models.multitemp_model.ref_date or "05-15"}
         optical = name == "SENTINEL2_TS"
-        if optical and pre.get("filter_sentinel2"):
+        if optical and steps.filter_sentinel2:
             content["filter"] = {
-                "min_clear_fraction": round(1 - float(pre.get("filter_sentinel2_max_frac_cover", 0.05)), 6),
-                "cloud_max": pre.get("filter_sentinel2_max_cloud", 1),
-                "snow_max": pre.get("filter_sentinel2_max_snow", 1),
+                "min_clear_fraction": round(1 - steps.filter_sentinel2_max_frac_cover, 6),
+                "cloud_max": steps.filter_sentinel2_max_cloud,
+                "snow_max": steps.filter_sentinel2_max_snow,
             }
-        average = pre.get("temporal_average_sentinel2" if optical else "temporal_average_sentinel1")
+        average = steps.temporal_average_sentinel2 if optical else steps.temporal_average_sentinel1
         return content | ({"composite": _COMPOSITES[average]} if average else {})
 
-    def names(self, task: str) -> dict[int, str]:
-        """Names of a label's classes, by code."""
-        stated = self.at("labels_configs", task, "value_name") or {}
-        return {int(code): str(name) for code, name in stated.items()}
-
-    def legend(self, task: str) -> str | dict[str, Any]:
-        """What the card says of a label's classes; those without weight in the loss were not trained."""
-        weights = self.at("labels_configs", task, "value_weights") or {}
-        default, exceptions = weights.get("default", 1), weights.get("default_exceptions") or {}
-        untrained = {code for code in self.names(task) if not exceptions.get(code, default)}
-        return legend_of(task.lower(), self.names(task), frozenset(untrained))
-
-    def unverified(self) -> Iterator[str]:
-        """What the card takes on trust, each in a sentence."""
-        for name in self.images:
-            listed = len(self.statistics(name, "means"))
-            if self.scaling == "custom" and listed > len(self.bands(name)):
+    def _unverified(self) -> Iterator[str]:
+        """Yield what the card takes on trust, each in a sentence."""
+        for name in self._images:
+            listed = len(self.modalities.normalization.statistics(name, "means"))
+            if self._norm_type == "custom" and listed > len(self._bands(name)):
                 yield (
-                    f"{name}: {listed} means are listed for the bands {', '.join(self.bands(name))}; as the training "
+                    f"{name}: {listed} means are listed for the bands {', '.join(self._bands(name))}; as the training "
                     f"tool does, the first ones were taken in order."
                 )
-        if self.scaling == "scaling" and "DEM_ELEV" in self.images:
+        if self._norm_type == "scaling" and "DEM_ELEV" in self._images:
             yield "DEM_ELEV: metres are fed as they are; the training tool's scaling leaves float values alone."

@@ -1,20 +1,21 @@
-"""How far a network looks: which answers a single pixel can change, found with values that nothing can hide.
+"""Receptive field of a network, measured by setting pixels of its inputs to NaN.
 
-A column of an input is set to NaN. No weight, activation or pooling turns a NaN into a number, so the answers that
-are NaN afterwards are those that the column has a part in, whatever the weights::
+A column of an input is set to NaN. No weight, activation or pooling turns a NaN into a number, so the output columns
+that are NaN afterwards are those that depend on it, whatever the weights::
 
-    input   . . . . . N . . . . .
-    answer  . . N N N N N N N . .       reach 3
+    input    . . . . . N . . . . .
+    output   . . N N N N N N N . .       receptive field: 3 px to each side
 
-Strips a few rows high are enough, and wide ones are cheap. A network whose answers are NaN over the whole of the
-widest strip looks at everything: it pools, or normalises, over its window.
+Inputs a few rows high are enough, and wide ones are cheap. A network whose outputs are NaN over the whole of the
+widest input has a global receptive field: it pools, or normalises, over its window.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import torch
@@ -23,22 +24,22 @@ from torch import nn
 
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard
-from landweave.models.networks.dummy_inputs import blank_inputs
+from landweave.models.networks.dummy_inputs import dummy_inputs
 
 WIDEST = 8
-"""Windows side by side in the widest strip that is tried."""
+"""Windows side by side in the widest input that is tried."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReceptiveField:
-    """How far from a pixel lies what its answer depends on.
+    """Distance from a pixel within which inputs change its prediction.
 
     Attributes
     ----------
     pixels
-        Base pixels to each side; None where it is all there is (global): no margin makes two windows agree.
+        Base pixels to each side; None where it is global: no margin makes two windows agree.
     seen
-        Base pixels over which it was looked for.
+        Base pixels over which it was measured.
     """
 
     pixels: int | None
@@ -46,7 +47,7 @@ class ReceptiveField:
 
     @property
     def is_global(self) -> bool:
-        """Whether an answer depends on the whole window, however large."""
+        """Whether a prediction depends on the whole window, however large."""
         return self.pixels is None
 
     def __str__(self) -> str:
@@ -55,8 +56,10 @@ class ReceptiveField:
         return f"{self.pixels:,} px to each side"
 
 
-def measure_reach(card: ModelCard, network: nn.Module, window: int, *, period: int, batch: int = 1) -> ReceptiveField:
-    """The reach of ``network`` over all its inputs and outputs.
+def measure_receptive_field(
+    card: ModelCard, network: nn.Module, window: int, *, period: int, batch: int = 1
+) -> ReceptiveField:
+    """Return the receptive field of a network over all its inputs and outputs.
 
     It is exact where the card's unit is one pixel, and a lower bound within that unit elsewhere (a column is then as
     wide as the unit).
@@ -64,13 +67,13 @@ def measure_reach(card: ModelCard, network: nn.Module, window: int, *, period: i
     Parameters
     ----------
     card
-        What the network is called with.
+        Of the network.
     network
-        As `landweave.models.factory.build` gives it for ``window``, with values, on a CPU; any weights.
+        As `landweave.models.factory.build` returns it for ``window``, with values, on a CPU; any weights.
     window
         Base pixels a side.
     period
-        Base pixels after which the network meets its input in the same place again.
+        Base pixels by which the input can be moved without changing its alignment with the network's strides.
     batch
         Windows in a call, where the network takes no other number.
     """
@@ -79,66 +82,58 @@ def measure_reach(card: ModelCard, network: nn.Module, window: int, *, period: i
     for windows in (2, 4, WIDEST):
         width = windows * window
         try:
-            reach = probe.strip(width, period)
+            pixels = probe.wide(width, period)
         except (RuntimeError, AssertionError, ValueError, CardError):
-            return probe.square(window, period)  # made for its own window only
-        if reach is not None:
-            return ReceptiveField(pixels=reach, seen=width)
+            return ReceptiveField(pixels=probe.square(window, period), seen=window)  # built for its own window only
+        if pixels is not None:
+            return ReceptiveField(pixels=pixels, seen=width)
     return ReceptiveField(pixels=None, seen=WIDEST * window)
 
 
+@dataclass(frozen=True)
 class _Probe:
-    """Columns of NaN, and the answers that they spoil."""
+    """Calls of a network with a column, or a row, of NaN in every input."""
 
-    def __init__(self, card: ModelCard, network: nn.Module, batch: int) -> None:
-        self._batch = batch
-        self._card = card
-        self._network = network
+    card: ModelCard
+    network: nn.Module
+    batch: int
 
-    def strip(self, width: int, period: int) -> int | None:
-        """Receptive field along rows and along columns of a strip; None where it is wider than the strip."""
-        height = math.lcm(period, self._card.window.multiple)
+    def wide(self, width: int, period: int) -> int | None:
+        """Return the distance along rows and along columns; None where it is more than half of ``width``."""
+        height = math.lcm(period, self.card.window.multiple)
         middle = width // 2 // period * period
-        reach = 0
-        for flip in (False, True):
-            for column in range(middle, middle + period, self._card.unit_px):
-                size_yx = (width, height) if flip else (height, width)
-                spoilt = self._spoilt(size_yx, column, flip)
-                if spoilt.size and (spoilt[0] == 0 or spoilt[-1] == width - 1):
-                    return None
-                reach = max(reach, *self._distances(spoilt, column))
-        return reach
+        sizes = {-1: (height, width), -2: (width, height)}
+        return self._farthest(sizes, range(middle, middle + period, self.card.unit_px), edges=[0, width - 1])
 
-    def square(self, window: int, period: int) -> ReceptiveField:
-        """Receptive field from the columns at the left edge of the one window that the network takes."""
-        reach = 0
-        for column in range(0, period, self._card.unit_px):
-            spoilt = self._spoilt((window, window), column, False)
-            if spoilt.size and spoilt[-1] == window - 1:
-                return ReceptiveField(pixels=None, seen=window)
-            reach = max(reach, *self._distances(spoilt, column))
-        return ReceptiveField(pixels=reach, seen=window)
+    def square(self, window: int, period: int) -> int | None:
+        """Return the distance from the left edge of a single window; None where it is the whole window."""
+        return self._farthest({-1: (window, window)}, range(0, period, self.card.unit_px), edges=[window - 1])
 
-    def _distances(self, spoilt: NDArray[np.intp], column: int) -> Iterator[int]:
-        yield 0
-        if spoilt.size:
-            yield column - int(spoilt[0])
-            yield int(spoilt[-1]) - column - self._card.unit_px + 1
+    def _farthest(self, sizes: Mapping[int, tuple[int, int]], columns: range, edges: list[int]) -> int | None:
+        """Return the distance to the farthest output that depends on a column; None where one of ``edges`` does."""
+        farthest = 0
+        for (axis, size_yx), column in product(sizes.items(), columns):
+            dependent = self._dependent(size_yx, column, axis)
+            if dependent[edges].any():
+                return None
+            if dependent.any():
+                found = np.flatnonzero(dependent)
+                farthest = max(farthest, column - int(found[0]), int(found[-1]) - column - self.card.unit_px + 1)
+        return farthest
 
-    def _spoilt(self, size_yx: tuple[int, int], column: int, flip: bool) -> NDArray[np.intp]:
-        """Columns (rows, when flipped) of the answers that one column of NaN in every image and series reaches."""
-        inputs = blank_inputs(self._card, size_yx, batch=self._batch, dates=1)
-        axis = -2 if flip else -1
-        for name, spec in self._card.inputs.items():
-            if spec.footprint.size is not None:
-                inputs[name].fill_(math.nan)  # it is cut anew for each window, and lies anywhere in it
+    def _dependent(self, size_yx: tuple[int, int], column: int, axis: int) -> NDArray[np.bool_]:
+        """Return which columns (rows, for axis -2) of the outputs depend on one column of all images and series."""
+        inputs = dummy_inputs(self.card, size_yx, batch=self.batch, dates=1)
+        for name, spec in self.card.inputs.items():
+            if spec.centred_size is not None:
+                inputs[name].fill_(math.nan)  # it is cut anew for each window: the column may be anywhere in it
                 continue
-            factor = spec.pixel / self._card.base_pixel
-            first, last = int(column / factor), math.ceil((column + self._card.unit_px) / factor)
+            factor = spec.pixel / self.card.base_pixel
+            first, last = int(column / factor), math.ceil((column + self.card.unit_px) / factor)
             inputs[name].narrow(axis, first, last - first).fill_(math.nan)
         with torch.no_grad():
-            answers = self._network(inputs, size_yx).values()
-        touched = np.zeros(size_yx[axis], np.bool_)
-        for answer in answers:
-            touched |= answer.isnan().any(0).any(0).any(0 if axis == -1 else 1).numpy()
-        return np.flatnonzero(touched)
+            outputs = self.network(inputs, size_yx).values()
+        dependent = np.zeros(size_yx[axis], np.bool_)
+        for output in outputs:
+            dependent |= output.isnan().any(0).any(0).any(0 if axis == -1 else 1).numpy()
+        return dependent

@@ -1,9 +1,9 @@
-"""By how much a network shrinks each of its inputs, measured on a pass without values."""
+"""Strides of a network: by how much it shrinks each of its inputs, measured on a pass without values."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks import flair2
-from landweave.models.networks.dummy_inputs import blank_inputs
+from landweave.models.networks.dummy_inputs import dummy_inputs
 
 _SHRINKING = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.MaxPool2d, nn.AvgPool2d, nn.LPPool2d)
 _BRANCHES = {"arch_hr": flair2.SERIES}
@@ -20,69 +20,68 @@ _BRANCHES = {"arch_hr": flair2.SERIES}
 
 
 def measure_strides(card: ModelCard, network: nn.Module, window: int) -> dict[str, int]:
-    """Pixels of each input for one of its network's deepest pixels, by modality.
+    """Return the pixels of each input for one of its network's deepest pixels, by modality.
 
     Parameters
     ----------
     card
-        What the network is called with.
+        Of the network.
     network
-        As `landweave.models.factory.build` gives it, on the meta device or a CPU.
+        As `landweave.models.factory.build` returns it, on the meta device or a CPU.
     window
         Base pixels a side.
     """
-    inputs = blank_inputs(card, (window, window), on=next(network.parameters()).device)
-    seen: dict[str, _Seen] = {name: _Seen() for name in card.inputs}
-    watched = [
-        module.register_forward_hook(_watching([seen[name] for name in _inputs_of(path, card)]))
+    inputs = dummy_inputs(card, (window, window), on=next(network.parameters()).device)
+    widths: dict[str, _Widths] = {name: _Widths() for name in card.inputs}
+    hooks = [
+        module.register_forward_hook(_recording([widths[name] for name in _inputs_of(path, card)]))
         for path, module in network.named_modules()
     ]
     try:
         with torch.no_grad():
             network(inputs, (window, window))
     finally:
-        for hook in watched:
+        for hook in hooks:
             hook.remove()
-    widths = {name: inputs[name].shape[-1] for name in card.inputs}
-    return {name: -(-width // min([width, *seen[name].deepest])) for name, width in widths.items()}
+    own = {name: inputs[name].shape[-1] for name in card.inputs}
+    return {name: -(-width // min([width, *widths[name].deepest])) for name, width in own.items()}
 
 
 @dataclass
-class _Seen:
-    """Widths of an encoder's stages, and of what layers with a stride gave."""
+class _Widths:
+    """Widths of an encoder's stages, and of the outputs of layers with a stride."""
 
     stages: list[int] = field(default_factory=list)
     layers: list[int] = field(default_factory=list)
 
     @property
     def deepest(self) -> list[int]:
-        """What counts: an encoder may have layers beyond the stages that it gives."""
+        """Widths that count: an encoder may have layers beyond the stages that it returns."""
         return self.stages or self.layers
 
 
 def _inputs_of(path: str, card: ModelCard) -> list[str]:
-    """The inputs that the layer at ``path`` works for: the one it is named after, else all images."""
-    parts = path.split(".")
-    named = [each for part in parts if (each := _BRANCHES.get(part, part)) in card.inputs]
-    return named[:1] or [name for name, spec in card.inputs.items() if spec.dates is None]
+    """Return the inputs that the layer at ``path`` works on: the one it is named after, else all images."""
+    named = [each for part in path.split(".") if (each := _BRANCHES.get(part, part)) in card.inputs]
+    return named[:1] or list(card.images)
 
 
-def _watching(seen: list[_Seen]) -> Any:
-    def note(module: nn.Module, _: Any, answer: Any) -> None:
-        for each in seen:
-            if isinstance(answer, list | tuple):
-                each.stages += _stages(answer)
+def _recording(widths: list[_Widths]) -> Any:
+    def record(module: nn.Module, _: Any, output: Any) -> None:
+        for each in widths:
+            if isinstance(output, list | tuple):
+                each.stages += _stage_widths(output)
             elif isinstance(module, _SHRINKING) and _stride(module) > 1:
-                # Not any layer's width: pooling to a fixed size, and what follows it, tell nothing of a stride.
-                each.layers.append(answer.shape[-1])
+                # Not any layer's width: pooling to a fixed size, and what follows it, show nothing of a stride.
+                each.layers.append(output.shape[-1])
 
-    return note
+    return record
 
 
-def _stages(answer: Sequence[Any]) -> list[int]:
-    """Widths of the stages that an encoder gives, the image first; nothing where a layer gives something else."""
-    stages = [each.shape[-1] for each in answer if isinstance(each, Tensor) and each.ndim == 4]
-    return stages if len(stages) == len(answer) > 1 and stages[0] > stages[-1] else []
+def _stage_widths(output: list[Any] | tuple[Any, ...]) -> list[int]:
+    """Return the widths of an encoder's stages, the image first; empty where a layer returns something else."""
+    stages = [each.shape[-1] for each in output if isinstance(each, Tensor) and each.ndim == 4]
+    return stages if len(stages) == len(output) > 1 and stages[0] > stages[-1] else []
 
 
 def _stride(module: nn.Module) -> int:
@@ -91,6 +90,14 @@ def _stride(module: nn.Module) -> int:
 
 
 def period_px(card: ModelCard, strides: Mapping[str, int]) -> int:
-    """Base pixels after which a network meets its nested images in the same place again."""
-    steps = (stride * card.inputs[name].pixel / card.base_pixel for name, stride in strides.items())
-    return math.lcm(card.unit_px, *(int(step) for step in steps if step.denominator == 1))
+    """Return the base pixels by which nested images can be moved without changing their alignment with the strides.
+
+    Parameters
+    ----------
+    card
+        Of the network.
+    strides
+        As `measure_strides` returns them.
+    """
+    periods = (stride * card.inputs[name].pixel / card.base_pixel for name, stride in strides.items())
+    return math.lcm(card.unit_px, *(int(period) for period in periods if period.denominator == 1))

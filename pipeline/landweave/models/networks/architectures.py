@@ -1,43 +1,103 @@
-"""Kinds of network that a card may ask for, each with its settings; `landweave.models.factory` makes them."""
+"""Kinds of network that a card may name, each with its settings and how it is built from a card.
+
+Networks are imported inside the methods: cards are read without torch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator
 
+from landweave.core.errors import CardError
 from landweave.models.cards.inputs import CardPart
 
+if TYPE_CHECKING:
+    from torch import nn
 
-def _refuse_taken(arguments: Mapping[str, Any]) -> None:
-    if taken := {"in_channels", "classes", "encoder_weights"} & set(arguments):
-        raise ValueError(f"{', '.join(sorted(taken))}: follows from the inputs, the legend and the weights")
+    from landweave.models.cards.card import ModelCard
 
 
-class SmpArchitecture(CardPart):
-    """A network of segmentation-models-pytorch; inputs are joined on channels, in the card's order.
+class NetworkArchitecture(CardPart):
+    """Settings of one kind of network; `build` makes it."""
 
-    ``arguments`` go to its class; ``in_channels``, ``classes`` and ``encoder_weights`` follow from the card.
+    @property
+    def summary(self) -> str:
+        """Architecture and encoder, with the version of the library that has them."""
+        raise NotImplementedError
+
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """Return the network of ``card`` for windows of ``window`` base pixels, with random weights.
+
+        Parameters
+        ----------
+        card
+            Gives the inputs and outputs.
+        window
+            Base pixels a side, already checked.
+
+        Raises
+        ------
+        CardError
+            When the libraries have no such network.
+        """
+        raise NotImplementedError
+
+
+class SmpSettings(NetworkArchitecture):
+    """An architecture of segmentation-models-pytorch and the arguments of its class.
+
+    ``in_channels``, ``classes`` and ``encoder_weights`` follow from the card and cannot be given.
     """
 
-    kind: Literal["smp"]
-    name: str
+    name: str = "Unet"
     arguments: dict[str, Any] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _free(self) -> SmpArchitecture:
-        _refuse_taken(self.arguments)
-        return self
+    @field_validator("arguments")
+    @classmethod
+    def _refuse_derived(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        if derived := {"in_channels", "classes", "encoder_weights"} & set(arguments):
+            raise ValueError(f"{', '.join(sorted(derived))}: follows from the inputs, the legend and the weights")
+        return arguments
+
+    @property
+    def summary(self) -> str:
+        """As `NetworkArchitecture.summary`."""
+        encoder = self.arguments.get("encoder_name", "resnet34")
+        library = "segmentation-models-pytorch"
+        return f"{self.name} with {encoder} ({library} {version(library)})"
 
 
-class ExportedArchitecture(CardPart):
-    """A program of `torch.export` (``.pt2``, weights inside): joined inputs ``(n, channel, y, x)`` to logits."""
+class SmpArchitecture(SmpSettings):
+    """A network of segmentation-models-pytorch; inputs are concatenated on channels, in the card's order."""
+
+    kind: Literal["smp"]
+
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """As `NetworkArchitecture.build`."""
+        from landweave.models.networks._layers import StackedInputs
+        from landweave.models.networks.smp_network import build_smp
+
+        return StackedInputs(build_smp(card, self), tuple(card.inputs), card.output_name())
+
+
+class ExportedArchitecture(NetworkArchitecture):
+    """A program of `torch.export` (``.pt2``, weights inside): stacked inputs ``(n, channel, y, x)`` to logits."""
 
     kind: Literal["exported"]
 
+    @property
+    def summary(self) -> str:
+        """As `NetworkArchitecture.summary`."""
+        return "program of torch.export"
 
-class FlairHubArchitecture(CardPart):
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """Raise `CardError`: `landweave.models.factory.load` reads the network from its file."""
+        raise CardError(f"Model {card.name} is a program of torch.export: it is loaded from its .pt2 file, not built.")
+
+
+class FlairHubArchitecture(NetworkArchitecture):
     """A network of FLAIR-HUB over the card's inputs and outputs.
 
     With ``resize_tables``, weights of another window are interpolated where they depend on it: another model than the
@@ -48,23 +108,82 @@ class FlairHubArchitecture(CardPart):
     encoder: str = "swin_base_patch4_window12_384"
     resize_tables: bool = False
 
+    @property
+    def summary(self) -> str:
+        """As `NetworkArchitecture.summary`."""
+        return f"FLAIR-HUB: UPerNet with {self.encoder} (timm {version('timm')})"
 
-class Flair1Architecture(CardPart):
-    """The U-Net of FLAIR#1, with or without the network for its acquisition metadata."""
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """As `NetworkArchitecture.build`."""
+        from landweave.models.networks.flair_hub import FlairHub, FlairHubSpec, Modality
+
+        modalities = tuple(
+            Modality(
+                name=name,
+                channels=len(spec.bands),
+                window=card.input_size(name, window),
+                scale=spec.pixel / card.base_pixel,
+            )
+            for name, spec in card.inputs.items()
+        )
+        classes = {name: len(output.legend) for name, output in card.outputs.items()}
+        return FlairHub(FlairHubSpec(modalities=modalities, classes=classes, encoder=self.encoder))
+
+
+class Flair1Architecture(NetworkArchitecture):
+    """The U-Net of FLAIR#1, with or without the branch for its acquisition metadata."""
 
     kind: Literal["flair1"]
     metadata: bool = False
 
+    @property
+    def summary(self) -> str:
+        """As `NetworkArchitecture.summary`."""
+        return "U-Net with ResNet-34"
 
-class Flair2Architecture(CardPart):
-    """U-T&T of FLAIR#2, with or without the network for its acquisition metadata."""
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """As `NetworkArchitecture.build`."""
+        from landweave.models.networks.flair1 import Flair1, Flair1Spec
+
+        return Flair1(
+            Flair1Spec(
+                images=tuple(card.images),
+                channels=card.image_channels,
+                classes=len(card.legend()),
+                metadata=self.metadata,
+                output=card.output_name(),
+            )
+        )
+
+
+class Flair2Architecture(NetworkArchitecture):
+    """U-T&T of FLAIR#2, with or without the branch for its acquisition metadata."""
 
     kind: Literal["flair2"]
     metadata: bool = True
 
+    @property
+    def summary(self) -> str:
+        """As `NetworkArchitecture.summary`."""
+        return "U-T&T"
 
-class SeriesShape(CardPart):
-    """The U-TAE of every series of a fused network.
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """As `NetworkArchitecture.build`."""
+        from landweave.models.networks.flair2 import Flair2, Flair2Spec
+
+        return Flair2(
+            Flair2Spec(
+                images=tuple(card.images),
+                channels=card.image_channels,
+                classes=len(card.legend()),
+                metadata=self.metadata,
+                output=card.output_name(),
+            )
+        )
+
+
+class SeriesBranch(CardPart):
+    """The U-TAE of every series of a U-Net with series.
 
     Attributes
     ----------
@@ -72,32 +191,46 @@ class SeriesShape(CardPart):
         Channels of its stages, from the finest to the deepest.
     heads, model_width
         Of the attention over dates.
-    answer
-        Channels of the map that joins the encoder.
+    map_width
+        Channels of the map that is added to the encoder.
     """
 
     widths: tuple[int, ...] = (32, 32)
     heads: int = 4
     model_width: int = 64
-    answer: int = Field(default=32, gt=0)
+    map_width: int = Field(default=32, gt=0)
 
 
-class UnetUtaeArchitecture(CardPart):
-    """A network of segmentation-models-pytorch whose encoder ``stages`` are joined with a U-TAE for each series.
+class UnetUtaeArchitecture(SmpSettings):
+    """A network of segmentation-models-pytorch whose encoder ``stages`` are summed with a U-TAE for each series.
 
-    ``name`` and ``arguments`` as for ``smp``; inputs without dates are joined on channels, in the card's order.
+    ``name`` and ``arguments`` as for ``smp``; inputs without dates are concatenated on channels, in the card's order.
     """
 
     kind: Literal["unet_utae"]
-    name: str = "Unet"
-    arguments: dict[str, Any] = Field(default_factory=dict)
     stages: tuple[int, ...] = (3, 4, 5)
-    series: SeriesShape = SeriesShape()
+    series: SeriesBranch = SeriesBranch()
 
-    @model_validator(mode="after")
-    def _free(self) -> UnetUtaeArchitecture:
-        _refuse_taken(self.arguments)
-        return self
+    def build(self, card: ModelCard, window: int) -> nn.Module:
+        """As `NetworkArchitecture.build`."""
+        from landweave.models.networks.smp_network import build_smp
+        from landweave.models.networks.unet_utae import UnetUtae, UnetUtaeSpec
+        from landweave.models.networks.utae import UtaeSpec
+
+        branch = self.series
+        series = {
+            name: UtaeSpec(
+                channels=len(spec.bands),
+                encoder_widths=branch.widths,
+                decoder_widths=branch.widths,
+                score_widths=(branch.map_width,),
+                heads=branch.heads,
+                model_width=branch.model_width,
+            )
+            for name, spec in card.series.items()
+        }
+        spec = UnetUtaeSpec(images=tuple(card.images), series=series, stages=self.stages, output=card.output_name())
+        return UnetUtae(build_smp(card, self), spec)
 
 
 Architecture = Annotated[

@@ -1,4 +1,8 @@
-"""FLAIR#1 network: a U-Net over the aerial image, with or without the metadata of its acquisition."""
+"""FLAIR#1 network: a U-Net over the aerial image, with or without the metadata of its acquisition.
+
+Source: Garioud et al. 2022, "FLAIR #1: semantic segmentation and domain adaptation dataset", arXiv 2211.12979. The
+U-Net is that of segmentation-models-pytorch (Ronneberger et al. 2015, arXiv 1505.04597).
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
 from landweave.models._torchvision import smp
-from landweave.models.networks._layers import dense, resized
+from landweave.models.networks._layers import dense, named, resized, size_of
 
 AERIAL = "AERIAL_RGBIE"
-"""Name of the input that holds R, G, B, NIR and elevation above ground."""
+"""Default name of the input that holds R, G, B, NIR and elevation above ground."""
 METADATA = "AERIAL_METADATA"
 """Name of the input that holds the values of the aerial acquisition, in metres, days and one-hot codes."""
 METADATA_VALUES = 45
@@ -24,25 +29,28 @@ METADATA_ROWS = METADATA_WINDOW // 32
 
 @dataclass(frozen=True, kw_only=True)
 class Flair1Spec:
-    """What a FLAIR#1 network reads and answers.
+    """Inputs and outputs of a FLAIR#1 network.
 
     Attributes
     ----------
+    images
+        Names of the inputs that are concatenated on channels, in their order.
     channels, classes
-        Bands of the aerial image, and number of scores.
+        Bands of all images together, and number of classes.
     encoder
         Encoder of the U-Net, by its name in segmentation-models-pytorch.
     metadata
         Whether it reads the metadata of the acquisition.
-    task
-        Name of the answer.
+    output
+        Name of the output.
     """
 
+    images: tuple[str, ...] = (AERIAL,)
     channels: int = 5
     classes: int = 19
     encoder: str = "resnet34"
     metadata: bool = False
-    task: str = "AERIAL_LABEL"
+    output: str = "AERIAL_LABEL"
 
 
 class Flair1(nn.Module):
@@ -51,7 +59,7 @@ class Flair1(nn.Module):
     Parameters
     ----------
     spec
-        What the network reads and answers.
+        Inputs and outputs.
     """
 
     def __init__(self, spec: Flair1Spec) -> None:
@@ -59,50 +67,82 @@ class Flair1(nn.Module):
         self.spec = spec
         self.seg_model = unet(spec.encoder, spec.channels, spec.classes)
         if spec.metadata:
-            self.enc = _Metadata()
+            self.enc = metadata_branch(0.4, close=True)
 
     def forward(self, inputs: Mapping[str, Tensor], size: tuple[int, int] | None = None) -> dict[str, Tensor]:
-        """Logits ``(b, classes, H, W)`` under the name of the task.
+        """Return logits ``(b, classes, H, W)`` by output.
 
         Parameters
         ----------
         inputs
-            `AERIAL` ``(b, channels, h, w)``, normalised; with metadata, `METADATA` ``(b, 45)`` too, and
-            a window of 512 pixels only.
+            Images ``(b, band, h, w)`` by name, normalised; with metadata, `METADATA` ``(b, 45)`` too, and a window of
+            512 pixels only.
         size
-            Height and width of the answer; by default the image's own.
+            Height and width of the logits; by default the images' own.
+
+        Raises
+        ------
+        CardError
+            When metadata is read and the window is not of 512 pixels.
         """
-        stages: list[Tensor] = self.seg_model.encoder(inputs[AERIAL])
+        image = torch.cat([inputs[name] for name in self.spec.images], dim=1)
+        stages: list[Tensor] = self.seg_model.encoder(image)
         if self.spec.metadata:
             stages[-1] = with_metadata(stages[-1], self.enc(inputs[METADATA]))
-        return {self.spec.task: unet_scores(self.seg_model, stages, size)}
+        return {self.spec.output: unet_scores(self.seg_model, stages, size)}
 
 
-class _Metadata(nn.Module):
-    """The metadata branch, under the name that checkpoints give it."""
+def metadata_branch(dropout: float, *, close: bool = False) -> nn.Sequential:
+    """Return the layers over the metadata: ``(b, 45)`` to one value ``(b, 16)`` for each row of the deepest stage.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.enc_mlp = dense((METADATA_VALUES, 64, 32, METADATA_ROWS), 0.4, close=True)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.enc_mlp(x)
-        return out
+    Parameters
+    ----------
+    dropout
+        Share of values dropped in training.
+    close
+        Whether the last layer too has dropout and ReLU.
+    """
+    return named(enc_mlp=dense((METADATA_VALUES, 64, 32, METADATA_ROWS), dropout, close=close))
 
 
 def unet(encoder: str, channels: int, classes: int) -> Any:
-    """The U-Net of segmentation-models-pytorch as it is, without weights."""
+    """Return the U-Net of segmentation-models-pytorch with random weights.
+
+    Parameters
+    ----------
+    encoder
+        Its name in that library.
+    channels, classes
+        Bands of the image, and number of classes.
+    """
     return smp.Unet(encoder, encoder_weights=None, in_channels=channels, classes=classes)
 
 
 def unet_scores(net: Any, stages: list[Tensor], size: tuple[int, int] | None) -> Tensor:
-    """Scores ``(b, classes, H, W)`` of encoder stages: the image first, then halving sizes."""
+    """Return scores ``(b, classes, H, W)`` of encoder stages.
+
+    Parameters
+    ----------
+    net
+        With a decoder and a segmentation head.
+    stages
+        The image first, then halving sizes.
+    size
+        Height and width of the scores; by default the image's.
+    """
     scores: Tensor = net.segmentation_head(net.decoder(stages))
-    return resized(scores, size or (stages[0].shape[-2], stages[0].shape[-1]))
+    return resized(scores, size or size_of(stages[0]))
 
 
 def with_metadata(deepest: Tensor, rows: Tensor) -> Tensor:
-    """``deepest (b, c, h, w)`` plus one value a row, ``rows (b, h)``, the same for every channel and column.
+    """Return the deepest stage plus one value a row, the same for every channel and column.
+
+    Parameters
+    ----------
+    deepest
+        ``(b, c, h, w)``.
+    rows
+        ``(b, h)``.
 
     Raises
     ------

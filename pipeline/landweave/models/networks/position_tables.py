@@ -1,8 +1,9 @@
 """Position tables of attention windows: which windows they fit, and cards whose tables may be resized.
 
-A Swin encoder learns one value a head for every offset inside its attention window. Where a stage is smaller than
-that window, the window shrinks with it, and weights trained at another size no longer fit. They can be interpolated,
-which is another model than the published one: it is done only when asked for, and is part of a run's meaning.
+A Swin encoder (Liu et al. 2021, arXiv 2103.14030) learns one value a head for every offset inside its attention
+window. Where a stage is smaller than that window, the window shrinks with it, and weights trained at another size no
+longer fit. They can be interpolated, which is another model than the published one: it is done only when configured,
+and is part of a run's fingerprint.
 """
 
 from __future__ import annotations
@@ -14,32 +15,80 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.factory import build, core
 from landweave.models.networks.architectures import FlairHubArchitecture
 
-Shape = tuple[int, ...]
+TableShape = tuple[int, ...]
 
 
-def changed_tensors(card: ModelCard, window: int) -> dict[str, tuple[Shape, Shape]]:
-    """Tensors whose shape in windows of ``window`` base pixels is another than the card's own: both, by name.
+def changed_tensors(card: ModelCard, window: int) -> dict[str, tuple[TableShape, TableShape]]:
+    """Return tensors whose shape depends on the window: in the card's own and in ``window``, by name.
 
-    Nothing is allocated. The weights fit ``window`` as they are exactly when there are none.
+    Nothing is allocated. The weights fit ``window`` as they are exactly when the result is empty.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    window
+        Base pixels a side.
 
     Raises
     ------
     CardError
-        When ``window`` is off the network's stride or the inputs' pixels.
+        When ``window`` is not a multiple of the network's stride and of the inputs' pixels.
     """
     own, other = _shapes(card, card.window.size), _shapes(card, window)
     return {name: (own[name], other[name]) for name in own if own[name] != other[name]}
 
 
-def any_window(card: ModelCard) -> ModelCard:
-    """The card with every window allowed that its network's stride and its inputs' pixels allow."""
-    return card.model_copy(
-        update={"window": card.window.model_copy(update={"min_untrained_size": card.window.multiple})}
-    )
+def check_window(card: ModelCard, window: int) -> None:
+    """Refuse a window that the card does not allow; where the weights do not fit it, the message has the tables.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    window
+        Base pixels a side.
+
+    Raises
+    ------
+    CardError
+        As `landweave.models.cards.card.ModelCard.check_window`, or with the shapes of every table that changes.
+    """
+    try:
+        card.check_window(window)
+    except CardError:
+        is_hub = isinstance(card.architecture, FlairHubArchitecture)
+        if is_hub and window % card.window.multiple == window % card.unit_px == 0:
+            refuse_changed(card, window)
+        raise
+
+
+def with_resized_tables(card: ModelCard) -> ModelCard:
+    """Return the card with every window allowed, position tables resized where they must be.
+
+    Raises
+    ------
+    CardError
+        When its network has no such tables.
+    """
+    if not isinstance(card.architecture, FlairHubArchitecture):
+        raise CardError(
+            f"Position tables were asked to be resized, but {card.name} ({card.architecture.kind}) is no network of "
+            f"FLAIR-HUB: leave model.resize_tables out."
+        )
+    architecture = card.architecture.model_copy(update={"resize_tables": True})
+    return any_window(card).model_copy(update={"architecture": architecture})
 
 
 def refuse_changed(card: ModelCard, window: int) -> None:
     """Refuse a window that the weights do not fit as they are.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    window
+        Base pixels a side.
 
     Raises
     ------
@@ -56,44 +105,13 @@ def refuse_changed(card: ModelCard, window: int) -> None:
         )
 
 
-def check_window(card: ModelCard, window: int) -> None:
-    """Refuse a window that ``card`` does not allow, as it does itself; where its weights do not fit, with the tables.
-
-    Raises
-    ------
-    CardError
-        As `landweave.models.cards.card.ModelCard.check_window` and `refuse_changed` do.
-    """
-    try:
-        card.check_window(window)
-    except CardError:
-        if (
-            isinstance(card.architecture, FlairHubArchitecture)
-            and window % card.window.multiple == window % card.unit_px == 0
-        ):
-            refuse_changed(card, window)
-        raise
+def any_window(card: ModelCard) -> ModelCard:
+    """Return the card with every multiple of the network's stride and of the inputs' pixels allowed."""
+    window = card.window.model_copy(update={"min_untrained_size": card.window.multiple})
+    return card.model_copy(update={"window": window})
 
 
-def with_resized_tables(card: ModelCard) -> ModelCard:
-    """The card of the same network with every window allowed, its position tables resized where they must be.
-
-    Raises
-    ------
-    CardError
-        When its network has no such tables to resize.
-    """
-    if not isinstance(card.architecture, FlairHubArchitecture):
-        raise CardError(
-            f"Position tables were asked to be resized, but {card.name} ({card.architecture.kind}) is no network of "
-            f"FLAIR-HUB: leave model.resize_tables out."
-        )
-    return any_window(card).model_copy(
-        update={"architecture": card.architecture.model_copy(update={"resize_tables": True})}
-    )
-
-
-def _shapes(card: ModelCard, window: int) -> dict[str, Shape]:
+def _shapes(card: ModelCard, window: int) -> dict[str, TableShape]:
     with torch.device("meta"):
         network = core(build(any_window(card), window))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

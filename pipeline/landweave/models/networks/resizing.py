@@ -1,4 +1,4 @@
-"""Position tables of attention windows, interpolated from the size of the training to that of a network."""
+"""Interpolation of position tables from the window of the training to that of a network."""
 
 from __future__ import annotations
 
@@ -13,9 +13,16 @@ TABLE = ".relative_position_bias_table"
 
 
 def resized_tables(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
-    """``tensors`` with position tables of another size interpolated to those of ``network``, by the same names.
+    """Return tensors by the same names, position tables of another size interpolated to those of ``network``.
 
-    Everything else is given back as it is, for `landweave.models.weights` to judge.
+    Everything else is returned unchanged, for `landweave.models.weights` to check.
+
+    Parameters
+    ----------
+    tensors
+        Of a weights file, by the network's names.
+    network
+        For another window.
     """
     wanted = network.state_dict()
     return {
@@ -32,6 +39,6 @@ def _resized(name: str, table: Tensor, network: nn.Module) -> Tensor:
     if table.ndim != len(shape) or table.shape[-1] != shape[-1]:
         return table  # another number of heads: not a matter of size
     layers: Any = timm.layers
-    # Bicubic, as Swin's own authors do it; timm's other rule leans on indexing that torch gives up.
+    # Bicubic, as Swin's own authors do it; timm's other rule uses indexing that torch deprecates.
     resized = layers.resize_rel_pos_bias_table_simple(table, attention.window_size, shape)
     return cast(Tensor, resized)

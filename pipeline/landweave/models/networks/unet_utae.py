@@ -1,4 +1,4 @@
-"""A network of segmentation-models-pytorch whose encoder stages are told what a U-TAE saw in each time series.
+"""A network of segmentation-models-pytorch whose encoder stages are summed with the map of a U-TAE over each series.
 
 ::
 
@@ -6,7 +6,7 @@
     series ─ U-TAE ─ one map ─┐     │
     series ─ U-TAE ─ one map ─┴ 1x1 ┘   resized to each joined stage
 
-Without series it is the network as it comes.
+Without series it is the network as the library has it. U-TAE: Sainte Fare Garnot and Landrieu 2021, arXiv 2107.07933.
 """
 
 from __future__ import annotations
@@ -19,34 +19,35 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.networks._layers import resized
+from landweave.models.cards.inputs import days_input, mask_input
+from landweave.models.networks._layers import resized, size_of
 from landweave.models.networks.utae import Utae, UtaeSpec
 
 
 @dataclass(frozen=True, kw_only=True)
 class UnetUtaeSpec:
-    """What a fused network reads and answers.
+    """Inputs and outputs of a U-Net with series.
 
     Attributes
     ----------
     images
-        Names of the inputs joined on channels, in their order.
+        Names of the inputs that are concatenated on channels, in their order.
     series
-        The U-TAE of each time series, by name (which ends in ``_TS``); its scores are the map that is joined.
+        The U-TAE of each time series, by name (which ends in ``_TS``); its scores are the map that is added.
     stages
-        Encoder stages that are joined: 0 is the image itself, each following one half the size.
-    task
-        Name of the answer.
+        Encoder stages that the maps are added to: 0 is the image itself, each following one half the size.
+    output
+        Name of the output.
     """
 
     images: tuple[str, ...]
     series: Mapping[str, UtaeSpec] = field(default_factory=dict)
     stages: tuple[int, ...] = ()
-    task: str
+    output: str
 
 
-class _Parts(Protocol):
-    """What networks of segmentation-models-pytorch are made of; the library states no types."""
+class _SmpParts(Protocol):
+    """Parts of a network of segmentation-models-pytorch; the library has no types."""
 
     encoder: Any
     decoder: Any
@@ -61,19 +62,19 @@ class UnetUtae(nn.Module):
     network
         Of segmentation-models-pytorch: with encoder, decoder and segmentation head.
     spec
-        How series join it.
+        Inputs and outputs.
 
     Raises
     ------
     CardError
-        When the encoder has not the stages that are to be joined.
+        When the encoder lacks a stage of ``spec``.
     """
 
     def __init__(self, network: nn.Module, spec: UnetUtaeSpec) -> None:
         super().__init__()
         self.spec = spec
         self.network = network
-        channels = tuple(cast(_Parts, network).encoder.out_channels)
+        channels = tuple(cast(_SmpParts, network).encoder.out_channels)
         if absent := [stage for stage in spec.stages if not 0 <= stage < len(channels)]:
             raise CardError(f"Stages {absent} cannot be joined: the encoder has stages 0 to {len(channels) - 1}.")
         self.series = nn.ModuleDict({name: Utae(utae) for name, utae in spec.series.items()})
@@ -83,7 +84,7 @@ class UnetUtae(nn.Module):
         )
 
     def forward(self, inputs: Mapping[str, Tensor], size: tuple[int, int] | None = None) -> dict[str, Tensor]:
-        """Logits ``(b, class, Y, X)``, resized to ``size`` where they are not of that size.
+        """Return logits ``(b, class, Y, X)`` by output, resized to ``size`` where they are not of that size.
 
         Parameters
         ----------
@@ -92,23 +93,22 @@ class UnetUtae(nn.Module):
             ``…_TS`` its day offsets ``…_DATES (b, time)`` and, where some dates are padding, ``…_MASK``, True for
             the real ones.
         size
-            Height and width of the answer.
+            Height and width of the logits; by default those of the network.
         """
-        network = cast(_Parts, self.network)
+        network = cast(_SmpParts, self.network)
         stages = list(network.encoder(torch.cat([inputs[name] for name in self.spec.images], dim=1)))
         if self.joins:
-            seen = torch.cat(self.maps(inputs), dim=1)
+            maps = torch.cat(self.maps(inputs), dim=1)
             for stage, join in self.joins.items():
-                here = stages[int(stage)]
-                stages[int(stage)] = here + resized(join(seen), (here.shape[-2], here.shape[-1]))
+                image = stages[int(stage)]
+                stages[int(stage)] = image + resized(join(maps), size_of(image))
         logits: Tensor = network.segmentation_head(network.decoder(stages))
-        return {self.spec.task: resized(logits, size) if size else logits}
+        return {self.spec.output: resized(logits, size) if size else logits}
 
     def maps(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """One map ``(b, width, h, w)`` of each series, all at the size of the first."""
+        """Return one map ``(b, width, h, w)`` of each series, all at the size of the first; inputs as `forward`."""
         maps: list[Tensor] = []
         for name, utae in self.series.items():
-            stem = name.removesuffix("TS")
-            seen = utae(inputs[name], inputs[f"{stem}DATES"], inputs.get(f"{stem}MASK"))
-            maps.append(resized(seen, (maps[0].shape[-2], maps[0].shape[-1])) if maps else seen)
+            own = utae(inputs[name], inputs[days_input(name)], inputs.get(mask_input(name)))
+            maps.append(resized(own, size_of(maps[0])) if maps else own)
         return maps

@@ -1,26 +1,31 @@
 """UPerNet decoder: pyramid pooling at the deepest stage, then a feature pyramid up to a quarter of the size.
 
+Source: Xiao et al. 2018, "Unified Perceptual Parsing for Scene Understanding", arXiv 1807.10221.
 Layers and names are those of segmentation-models-pytorch 0.4.0, with which FLAIR-HUB weights were made; later
 releases of that library changed the decoder and cannot hold them.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.networks._layers import resized
+from landweave.models.networks._layers import resized, size_of
 
 POOLED_SIZES = (1, 2, 3, 6)
 _SHORTEST = 4
 _HEAD_SCALE = 4
 
 
-class UPerNet(nn.Module):
-    """Class scores from the stages of an encoder.
+class UPerNet(nn.Sequential):
+    """Class scores ``(b, classes, h, w)`` from the stages of an encoder.
+
+    They have the size of the first stage, rounded down to a multiple of 4.
 
     Parameters
     ----------
@@ -28,29 +33,32 @@ class UPerNet(nn.Module):
         Channels of the encoder's stages as segmentation-models-pytorch counts them: the image first, then
         halving sizes; 0 for a stage that the encoder does not have.
     classes
-        Number of scores.
+        Number of classes.
     pyramid, bottleneck
-        Channels of the pyramid and of the features under the last convolution.
+        Channels of the pyramid and of the features before the last convolution.
     """
 
     def __init__(self, channels: Sequence[int], classes: int, *, pyramid: int = 256, bottleneck: int = 64) -> None:
-        super().__init__()
-        self.decoder = UPerNetDecoder(channels, pyramid=pyramid, bottleneck=bottleneck)
-        self.segmentation_head = nn.Sequential(
-            nn.Conv2d(bottleneck, classes, 1),
-            nn.Upsample(scale_factor=_HEAD_SCALE, mode="bilinear", align_corners=True),
-        )
-
-    def forward(self, stages: Sequence[Tensor]) -> Tensor:
-        """Scores ``(b, classes, h, w)`` at the size of the first stage, rounded down to a multiple of 4."""
-        scores: Tensor = self.segmentation_head(self.decoder(stages))
-        return scores
+        head = nn.Conv2d(bottleneck, classes, 1)
+        resize = nn.Upsample(scale_factor=_HEAD_SCALE, mode="bilinear", align_corners=True)
+        decoder = UPerNetDecoder(channels, pyramid=pyramid, bottleneck=bottleneck)
+        super().__init__(OrderedDict(decoder=decoder, segmentation_head=nn.Sequential(head, resize)))
 
 
 class UPerNetDecoder(nn.Module):
     """Features at a quarter of the image's size.
 
-    Checkpoints carry a pyramid stage for the image itself, which has never been used; it is held, not run.
+    Checkpoints have a pyramid stage for the image itself; it exists for them and never runs.
+
+    Parameters
+    ----------
+    channels, pyramid, bottleneck
+        As for `UPerNet`.
+
+    Raises
+    ------
+    CardError
+        For fewer than four stages.
     """
 
     def __init__(self, channels: Sequence[int], *, pyramid: int = 256, bottleneck: int = 64) -> None:
@@ -63,15 +71,14 @@ class UPerNetDecoder(nn.Module):
         self.fpn_bottleneck = _conv_norm_relu((len(channels) - 1) * pyramid, bottleneck, kernel=3)
 
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
-        """Features ``(b, bottleneck, h // 4, w // 4)`` of ``stages``; the first lends its size only."""
+        """Return features ``(b, bottleneck, h // 4, w // 4)`` of ``stages``; only the size of the first is used."""
         image, *others = stages
         quarter = (image.shape[-2] // 4, image.shape[-1] // 4)
         deepest, *finer = reversed(others)
         pyramid: list[Tensor] = [self.psp(deepest)]
         for stage, block in zip(finer, self.fpn_stages, strict=False):
             pyramid.append(block(pyramid[-1], stage))
-        out: Tensor = self.fpn_bottleneck(torch.cat([resized(level, quarter) for level in pyramid], dim=1))
-        return out
+        return cast(Tensor, self.fpn_bottleneck(torch.cat([resized(level, quarter) for level in pyramid], dim=1)))
 
 
 class _PyramidPooling(nn.Module):
@@ -86,21 +93,19 @@ class _PyramidPooling(nn.Module):
         self.out_conv = _conv_norm_relu(channels + share * len(POOLED_SIZES), pyramid)
 
     def forward(self, x: Tensor) -> Tensor:
-        size_yx = (x.shape[-2], x.shape[-1])
-        pooled = [resized(block(x), size_yx) for block in self.blocks]
-        out: Tensor = self.out_conv(torch.cat([x, *pooled], dim=1))
-        return out
+        pooled = [resized(block(x), size_of(x)) for block in self.blocks]
+        return cast(Tensor, self.out_conv(torch.cat([x, *pooled], dim=1)))
 
 
 class _PyramidStage(nn.Module):
-    """The pyramid one stage finer; an encoder stage without channels lends its size only."""
+    """The pyramid one stage finer; only the size of a stage without channels is used."""
 
     def __init__(self, channels: int, pyramid: int) -> None:
         super().__init__()
         self.skip_conv = _conv_norm_relu(channels, pyramid) if channels else nn.Identity()
 
     def forward(self, x: Tensor, stage: Tensor) -> Tensor:
-        x = resized(x, (stage.shape[-2], stage.shape[-1]))
+        x = resized(x, size_of(stage))
         return x + self.skip_conv(stage) if stage.shape[1] else x
 
 

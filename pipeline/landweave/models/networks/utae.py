@@ -1,14 +1,15 @@
-"""U-TAE: a U-Net over every date of a series, whose dates are then gathered by attention.
+"""U-TAE: a U-Net over every date of a series, whose dates are then averaged by attention.
 
-Written from the paper (Sainte Fare Garnot and Landrieu, arXiv 2107.07933), with one difference: which dates
-are real is said by a mask and never guessed from the pixels, and no statistic looks at the others. A series
-therefore answers as it does alone, whatever it is padded with and whoever stands beside it in a batch.
+Source: Sainte Fare Garnot and Landrieu 2021, "Panoptic Segmentation of Satellite Image Time Series with Convolutional
+Temporal Attention Networks", arXiv 2107.07933; the attention is L-TAE (Sainte Fare Garnot and Landrieu 2020, arXiv
+2007.00586). One difference: a mask gives the real dates, which are never guessed from the pixels, and padding enters
+no statistic. The scores of a series therefore do not depend on its padding or on the other series of its batch.
 
 ::
 
-    dates      in_conv ─────────────── gathered ──── up ── scores      widths[0]
-               down ────────────── gathered ──── up                    widths[1]
-               down ──────────── gathered ─ up                         widths[2]
+    dates      in_conv ─────────────── averaged ──── up ── scores      widths[0]
+               down ────────────── averaged ──── up                    widths[1]
+               down ──────────── averaged ─ up                         widths[2]
                down ─ attention ─┘                                     widths[3]
 """
 
@@ -17,13 +18,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.networks._layers import resized
+from landweave.models.networks._layers import named, resized, size_of
 
 PERIOD_DAYS = 1000.0
 """Base of the wavelengths that code the day of a date."""
@@ -43,7 +44,7 @@ class UtaeSpec:
     encoder_widths, decoder_widths
         Channels from the finest stage to the deepest; the deepest is the same in both.
     score_widths
-        Channels of the last convolutions; the last is the number of scores.
+        Channels of the last convolutions; the last is the number of classes.
     kernel, stride, padding
         Of the convolutions that go from one stage to the next; a stride of 1 keeps every stage at full size.
     heads, model_width, key_width
@@ -85,32 +86,37 @@ class Utae(nn.Module):
         super().__init__()
         self.spec = spec
         down, up = spec.encoder_widths, spec.decoder_widths
-        self.in_conv = _Nested((spec.channels, down[0], down[0]), "group")
+        self.in_conv = named(conv=_convolutions((spec.channels, down[0], down[0]), "group"))
         self.down_blocks = nn.ModuleList(_Down(spec, *widths) for widths in pairwise(down))
         self.up_blocks = nn.ModuleList(
             _Up(spec, up[stage], up[stage - 1], down[stage - 1]) for stage in range(len(up) - 1, 0, -1)
         )
         self.temporal_encoder = _TemporalEncoder(spec)
-        self.out_conv = _Nested((up[0], *spec.score_widths), "batch")
+        self.out_conv = named(conv=_convolutions((up[0], *spec.score_widths), "batch"))
 
     def forward(self, x: Tensor, days: Tensor, real: Tensor | None = None) -> Tensor:
-        """Class scores ``(b, classes, h, w)``, never negative (the last layer is a ReLU).
+        """Return class scores ``(b, classes, h, w)``, never negative (the last layer is a ReLU).
 
         Parameters
         ----------
         x
-            Series ``(b, t, channels, h, w)``. What stands at dates that are not real does not matter.
+            Series ``(b, t, channels, h, w)``. Values of dates that are not real are ignored.
         days
             Position of each date in days, ``(b, t)``; any order.
         real
             ``(b, t)``, True where a date is real; all of them when left out. A series without any real date
-            gives finite scores that mean nothing.
+            gives finite, meaningless scores.
         """
-        scores: Tensor = self.out_conv(self.maps(x, days, real)[-1])
-        return scores
+        return cast(Tensor, self.out_conv(self.maps(x, days, real)[-1]))
 
     def maps(self, x: Tensor, days: Tensor, real: Tensor | None = None) -> list[Tensor]:
-        """Feature maps ``(b, width, h, w)`` of the decoder, from the deepest stage to the finest."""
+        """Return feature maps ``(b, width, h, w)`` of the decoder, from the deepest stage to the finest.
+
+        Parameters
+        ----------
+        x, days, real
+            As for `forward`.
+        """
         if real is None:
             real = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
         x = torch.where(real[:, :, None, None, None], x, torch.zeros_like(x))
@@ -122,24 +128,37 @@ class Utae(nn.Module):
         maps: list[Tensor] = [deepest]
         attention = attention * real[:, None, :, None, None]
         for block in self.up_blocks:
-            maps.append(block(maps[-1], gathered(stages.pop(), attention)))
+            maps.append(block(maps[-1], attended(stages.pop(), attention)))
         return maps
 
 
-def gathered(stage: Tensor, attention: Tensor) -> Tensor:
-    """One map ``(b, c, h, w)`` of ``stage (b, t, c, h, w)``: each head weighs the dates of its channels.
+def attended(stage: Tensor, attention: Tensor) -> Tensor:
+    """Return the mean over dates ``(b, c, h, w)`` of a stage, in which each head weights its own share of channels.
 
-    ``attention (b, heads, t, h', w')`` sums to one over the dates and is resized to the stage.
+    Parameters
+    ----------
+    stage
+        ``(b, t, c, h, w)``.
+    attention
+        ``(b, heads, t, h', w')``; sums to one over the dates, and is resized to the stage.
     """
     heads = attention.shape[1]
-    flat = resized(attention.flatten(0, 1), (stage.shape[-2], stage.shape[-1]))
+    flat = resized(attention.flatten(0, 1), size_of(stage))
     weights = torch.unflatten(flat, 0, (-1, heads))
     shares = torch.unflatten(stage, 2, (heads, -1))
     return torch.einsum("bnthw,btnchw->bnchw", weights, shares).flatten(1, 2)
 
 
 def day_signal(days: Tensor, width: int) -> Tensor:
-    """Sines and cosines ``(b, t, width)`` of ``days (b, t)``, their periods growing towards `PERIOD_DAYS`."""
+    """Return the positional encoding ``(b, t, width)``: sines and cosines whose periods grow towards `PERIOD_DAYS`.
+
+    Parameters
+    ----------
+    days
+        ``(b, t)``.
+    width
+        Number of values a date.
+    """
     pair = torch.arange(width, device=days.device, dtype=torch.float32) // 2
     angle = days.float()[..., None] / PERIOD_DAYS ** (2 * pair / width)
     even = torch.arange(width, device=days.device) % 2 == 0
@@ -147,9 +166,18 @@ def day_signal(days: Tensor, width: int) -> Tensor:
 
 
 def normalised_over_dates(series: Tensor, real: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """``series (b, pixels, c, t)`` normalised over the real dates ``(b, t)`` of each pixel, group by group.
+    """Return a series after a group norm over the real dates of each pixel.
 
-    With every date real this is ``norm`` itself; the others change neither mean nor variance.
+    With every date real this is ``norm`` itself; padding changes neither mean nor variance.
+
+    Parameters
+    ----------
+    series
+        ``(b, pixels, c, t)``.
+    real
+        ``(b, t)``, True where a date is real.
+    norm
+        Gives groups, weight and bias.
     """
     groups = torch.unflatten(series.float(), 2, (norm.num_groups, -1))
     weights = real[:, None, None, None, :].to(groups.dtype)
@@ -162,41 +190,24 @@ def normalised_over_dates(series: Tensor, real: Tensor, norm: nn.GroupNorm) -> T
 
 
 def _by_date(block: nn.Module, x: Tensor) -> Tensor:
-    """``block`` applied to every date of ``x (b, t, c, h, w)`` alike."""
+    """Return ``x (b, t, c, h, w)`` after ``block``, date by date."""
     out: Tensor = block(x.flatten(0, 1))
     return torch.unflatten(out, 0, x.shape[:2])
 
 
-class _Convolutions(nn.Module):
-    """Convolutions with a reflected border, each followed by a norm and ReLU."""
-
-    def __init__(self, widths: tuple[int, ...], norm: Norm, kernel: int = 3, stride: int = 1, padding: int = 1) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for width, following in pairwise(widths):
-            conv = nn.Conv2d(width, following, kernel, stride, padding, padding_mode="reflect")
-            layers += [conv, _norm(norm, following), nn.ReLU()]
-        self.conv = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(x)
-        return out
+def _convolutions(
+    widths: tuple[int, ...], norm: Norm, kernel: int = 3, stride: int = 1, padding: int = 1
+) -> nn.Sequential:
+    """Return convolutions with a reflected border, each followed by a norm and ReLU."""
+    layers: list[nn.Module] = []
+    for width, following in pairwise(widths):
+        conv = nn.Conv2d(width, following, kernel, stride, padding, padding_mode="reflect")
+        layers += [conv, _norm(norm, following), nn.ReLU()]
+    return named(conv=nn.Sequential(*layers))
 
 
 def _norm(kind: Norm, width: int) -> nn.Module:
     return nn.GroupNorm(_NORM_GROUPS, width) if kind == "group" else nn.BatchNorm2d(width)
-
-
-class _Nested(nn.Module):
-    """`_Convolutions` one name deeper, where checkpoints keep the first and the last of a U-TAE."""
-
-    def __init__(self, widths: tuple[int, ...], norm: Norm) -> None:
-        super().__init__()
-        self.conv = _Convolutions(widths, norm)
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.conv(x)
-        return out
 
 
 class _Down(nn.Module):
@@ -204,9 +215,9 @@ class _Down(nn.Module):
 
     def __init__(self, spec: UtaeSpec, width: int, following: int) -> None:
         super().__init__()
-        self.down = _Convolutions((width, width), "group", spec.kernel, spec.stride, spec.padding)
-        self.conv1 = _Convolutions((width, following), "group")
-        self.conv2 = _Convolutions((following, following), "group")
+        self.down = _convolutions((width, width), "group", spec.kernel, spec.stride, spec.padding)
+        self.conv1 = _convolutions((width, following), "group")
+        self.conv2 = _convolutions((following, following), "group")
 
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.conv1(self.down(x))
@@ -215,7 +226,7 @@ class _Down(nn.Module):
 
 
 class _Up(nn.Module):
-    """One stage finer, joined with the gathered dates of that stage."""
+    """One stage finer, joined with the averaged dates of that stage."""
 
     def __init__(self, spec: UtaeSpec, width: int, following: int, skip: int) -> None:
         super().__init__()
@@ -225,8 +236,8 @@ class _Up(nn.Module):
             nn.BatchNorm2d(following),
             nn.ReLU(),
         )
-        self.conv1 = _Convolutions((following + skip, following), "batch")
-        self.conv2 = _Convolutions((following, following), "batch")
+        self.conv1 = _convolutions((following + skip, following), "batch")
+        self.conv2 = _convolutions((following, following), "batch")
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         out: Tensor = self.conv1(torch.cat([self.up(x), self.skip_conv(skip)], dim=1))
@@ -235,7 +246,7 @@ class _Up(nn.Module):
 
 
 class _TemporalEncoder(nn.Module):
-    """Lightweight attention over the dates of each pixel: one learned query a head, for all series alike."""
+    """Lightweight attention over the dates of each pixel: one learned query a head, the same for all series."""
 
     def __init__(self, spec: UtaeSpec) -> None:
         super().__init__()
@@ -249,7 +260,7 @@ class _TemporalEncoder(nn.Module):
         self.dropout = nn.Dropout(0.2)
 
     def forward(self, x: Tensor, days: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """One map ``(b, c, h, w)`` of ``x (b, t, c, h, w)``, and the attention ``(b, heads, t, h, w)``."""
+        """Return one map ``(b, c, h, w)`` of ``x (b, t, c, h, w)``, and the attention ``(b, heads, t, h, w)``."""
         rows, columns = x.shape[-2:]
         series = x.permute(0, 3, 4, 2, 1).flatten(1, 2)
         series = normalised_over_dates(series, real, self.in_norm)
@@ -274,7 +285,7 @@ class _Attention(nn.Module):
             nn.init.normal_(weight, std=math.sqrt(2 / spec.key_width))
 
     def forward(self, series: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:
-        """``(b, pixels, width)`` of ``series (b, pixels, width, t)``; attention ``(b, pixels, heads, t)``."""
+        """Return ``(b, pixels, width)`` of ``series (b, pixels, width, t)``; attention ``(b, pixels, heads, t)``."""
         heads, key_width = self.Q.shape
         keys = torch.unflatten(self.fc1_k(series.transpose(2, 3)), -1, (heads, key_width))
         match = torch.einsum("bpthk,hk->bpht", keys, self.Q) / math.sqrt(key_width)

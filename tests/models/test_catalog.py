@@ -1,4 +1,4 @@
-"""The package's own door: networks by the name of their card, called with what the field calls its inputs."""
+"""Models by name: the list, a card's text, and networks called with the names of the field's inputs."""
 
 import re
 import subprocess
@@ -6,25 +6,34 @@ import sys
 
 import pytest
 import torch
+import yaml
 from torch import zeros
 
-import landweave.models
 from landweave.core.errors import CardError
 from landweave.models import factory
-from landweave.models.cards.registry import find_card, list_cards
+from landweave.models.cards.registry import find_card, list_cards, read_card
+from landweave.models.catalog import list_models, load_model, show_model
 from landweave.models.factory import core
-from landweave.models.networks.dummy_inputs import blank_inputs
+from landweave.models.networks.dummy_inputs import dummy_inputs
 from tests.helpers.networks import drawn
+from tests.models.conftest import small_content
 
 PUBLISHED = sorted({"LC-A", "LC-D", "LPIS-F", "LPIS-H", "flair1-unet-resnet34"} & set(list_cards()))
+
+
+@pytest.fixture
+def small_file(tmp_path):
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(small_content()))
+    return path
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_published_network_is_built_by_name_and_answers_by_task(name):
     card = find_card(name)
     with torch.device("meta"):
-        network = landweave.models.build(name, window=512).to("meta")
-    inputs = blank_inputs(card, (512, 512), batch=2, dates=3, on="meta")
+        network = load_model(name, window=512).to("meta")
+    inputs = dummy_inputs(card, (512, 512), batch=2, dates=3, on="meta")
 
     with torch.inference_mode():
         answers = network(inputs, (512, 512))
@@ -40,8 +49,8 @@ def test_masks_of_dates_are_optional():
     if "LPIS-H" not in PUBLISHED:
         pytest.skip("the card is not there")
     with torch.device("meta"):
-        network = landweave.models.build("LPIS-H", window=512).to("meta")
-    inputs = blank_inputs(find_card("LPIS-H"), (512, 512), dates=3, on="meta")
+        network = load_model("LPIS-H", window=512).to("meta")
+    inputs = dummy_inputs(find_card("LPIS-H"), (512, 512), dates=3, on="meta")
 
     without = {name: tensor for name, tensor in inputs.items() if not name.endswith("MASK")}
 
@@ -50,11 +59,11 @@ def test_masks_of_dates_are_optional():
 
 @pytest.fixture(scope="module")
 def crops():
-    return landweave.models.build("LPIS-H")
+    return load_model("LPIS-H")
 
 
 def given(batch=2, dates=3):
-    return blank_inputs(find_card("LPIS-H"), (512, 512), batch=batch, dates=dates)
+    return dummy_inputs(find_card("LPIS-H"), (512, 512), batch=batch, dates=dates)
 
 
 WRONG = {
@@ -94,18 +103,18 @@ def test_a_call_says_everything_that_is_wrong_at_once(crops):
 
 def test_images_have_the_size_that_the_network_was_built_for():
     with torch.device("meta"):
-        network = landweave.models.build("LC-D", 768).to("meta")
-    inputs = blank_inputs(find_card("LC-D"), (512, 512), dates=2, on="meta")
+        network = load_model("LC-D", 768).to("meta")
+    inputs = dummy_inputs(find_card("LC-D"), (512, 512), dates=2, on="meta")
 
     with pytest.raises(CardError, match=r"AERIAL_RGBI is 512 x 512 pixels, not 768 x 768: build the network for"):
         network(inputs)
-    assert list(network(blank_inputs(find_card("LC-D"), (768, 768), dates=2, on="meta"))) == ["AERIAL_LABEL-COSIA"]
+    assert list(network(dummy_inputs(find_card("LC-D"), (768, 768), dates=2, on="meta"))) == ["AERIAL_LABEL-COSIA"]
 
 
 def test_metadata_is_an_input_of_its_own():
     with torch.device("meta"):
-        network = landweave.models.build("flair2-utt").to("meta")
-    inputs = blank_inputs(find_card("flair2-utt"), (512, 512), batch=2, on="meta")
+        network = load_model("flair2-utt").to("meta")
+    inputs = dummy_inputs(find_card("flair2-utt"), (512, 512), batch=2, on="meta")
     assert list(network(inputs)) == ["AERIAL_LABEL"]
     with pytest.raises(CardError, match=r"AERIAL_METADATA \(b, 45\) is missing"):
         network({name: each for name, each in inputs.items() if name != "AERIAL_METADATA"})
@@ -119,7 +128,7 @@ def test_weights_are_taken_as_they_are_published(name, tmp_path):
     tensors = drawn(core(factory.build(card, 512)))
     torch.save({"state_dict": {f"model.seg_model.{key}": each for key, each in tensors.items()}}, tmp_path / "w.ckpt")
 
-    network = landweave.models.build(name, weights=str(tmp_path / "w.ckpt"))
+    network = load_model(name, weights=str(tmp_path / "w.ckpt"))
 
     found = core(network).state_dict()
     assert all(torch.equal(found[key], each) for key, each in tensors.items())
@@ -127,19 +136,61 @@ def test_weights_are_taken_as_they_are_published(name, tmp_path):
 
 def test_position_tables_are_resized_only_when_asked_for():
     with torch.device("meta"), pytest.raises(CardError, match="position tables to be resized"):
-        landweave.models.build("LC-A", 256)
+        load_model("LC-A", 256)
     with torch.device("meta"):
-        network = landweave.models.build("LC-A", 256, resize_tables=True)
+        network = load_model("LC-A", 256, resize_tables=True)
     assert not network.training
 
 
 @pytest.mark.parametrize("window", [0, -512])
 def test_no_window_is_not_the_default_one(window):
     with torch.device("meta"), pytest.raises(CardError, match=f"window of {window} px"):
-        landweave.models.build("LPIS-F", window)
+        load_model("LPIS-F", window)
 
 
 def test_the_package_is_quick_to_import():
-    code = "import landweave.models, sys; print([n for n in ('torch', 'timm') if n in sys.modules])"
+    code = "import landweave.models.catalog, sys; print([n for n in ('torch', 'timm') if n in sys.modules])"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_every_card_is_listed_once():
+    listing = list_models()
+
+    assert tuple(listing) == list_cards()
+    assert listing["LC-A"] == find_card("LC-A")
+    head, *lines = str(listing).splitlines()
+    assert [line.split()[0] for line in lines] == list(list_cards())
+    assert head.split() == ["name", "Mparam", "mIoU", "what", "it", "is"]
+
+
+def test_lists_and_cards_show_themselves_in_a_notebook():
+    listing = list_models()
+
+    table = listing._repr_html_()
+    assert table.count("<tr>") == len(listing) + 1
+    assert "<td>89.4</td>" in table
+    shown = listing["LC-A"]._repr_html_()
+    assert "AERIAL_RGBI" in shown
+    assert "background:#db0e9a" in shown
+    assert "clear cut (not trained)" in shown
+
+
+def test_a_card_is_shown_as_its_file_says_it_under_what_follows_from_it(small_file, tmp_path):
+    small_file.write_text("# Mine.\n" + small_file.read_text())
+
+    shown = show_model(str(small_file))
+
+    again = tmp_path / "again.yaml"
+    again.write_text(shown)
+    assert shown.endswith(small_file.read_text())
+    assert f"# {small_file}" in shown
+    assert "# LABEL: 0 class 0, 1 class 1, 2 class 2, 3 class 3\n" in shown
+    assert read_card(again) == read_card(small_file)
+
+
+def test_classes_never_trained_are_marked():
+    text = " ".join(show_model("LC-A").replace("#", "").split())
+
+    assert "14 brushwood, 15 clear cut*, 16 ligneous*" in text
+    assert "(* never trained, dropped before the argmax)" in text
