@@ -43,9 +43,8 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     shapes = frame.geometry.make_valid().explode()
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
-        raise InputError(
-            f"{path}: none of the {len(frame)} features that match is a polygon, but {', '.join(sorted(set(frame.geom_type)))}."
-        )
+        kinds = ", ".join(sorted(set(frame.geom_type)))
+        raise InputError(f"{path}: none of the {len(frame)} features that match is a polygon, but {kinds}.")
     area = shapes.union_all()
     if not isinstance(area, shapely.Polygon | shapely.MultiPolygon) or not np.isfinite(area.bounds).all():
         raise InputError(f"{path}: its polygons cannot be expressed in {crs[:60]} (bounds {area.bounds}).")
