@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,7 @@ class TorchModel:
             # A program cannot run without values: its file is its weights, its logits tell the scale of the rest.
             logits = 4 * asked.batch_size * len(asked.card.legend(asked.task)) * asked.window**2
             return self.loading_bytes + 4 * logits
-        with torch.device("meta"):
-            # Some encoders make their first layer anew, on the CPU, where the bands are not three.
-            network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)
-        predictor, batch = TorchPredictor(asked, network), empty_batch(asked, asked.dates)
-        held = _held_bytes(network)
-        # While it loads, the file's tensors stand beside the network's.
-        return held + max(held, peak_bytes(lambda: predictor.probabilities(batch)))
+        return _network_bytes(asked)
 
     def open(self) -> TorchPredictor:
         """The network, loaded and checked, on its device.
@@ -225,6 +220,18 @@ def _laid_out(network: nn.Module, card: ModelCard) -> nn.Module:
     layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
     laid_out: nn.Module = network.to(memory_format=layout)  # type: ignore[call-overload]
     return laid_out
+
+
+@lru_cache(maxsize=32)
+def _network_bytes(asked: Answering) -> int:
+    """Bytes of a network and of one batch at its peak; a second or two, so once a process for the same settings."""
+    with torch.device("meta"):
+        # Some encoders make their first layer anew, on the CPU, where the bands are not three.
+        network = _laid_out(build(asked.card, asked.window).to("meta"), asked.card)
+    predictor, batch = TorchPredictor(asked, network), empty_batch(asked, asked.dates)
+    weights = _held_bytes(network)
+    # While it loads, the file's tensors stand beside the network's.
+    return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))
 
 
 def _held_bytes(network: nn.Module) -> int:
