@@ -1,4 +1,4 @@
-"""What every test may ask for: the real data beside the project, a free port, the command, and a valley seen twice."""
+"""Fixtures of all tests: the real data beside the project, a free port, the command, and a small area with series."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:  # torch comes along: tests that need none of it do not wait for it
     from tests.helpers.commands import Command
@@ -16,6 +17,14 @@ if TYPE_CHECKING:  # torch comes along: tests that need none of it do not wait f
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+
+# Before torch is imported. Its threads wait for each other in a busy loop: with one thread instead of two, the tests of
+# small networks take a sixth of the time on two cores that others use too. Runs set their own `torch_threads`.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("landweave", deadline=None)
+settings.load_profile("landweave")
 
 
 @pytest.fixture(scope="session")

@@ -91,8 +91,16 @@ def test_commands_and_their_options_exist(path: Path) -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_functions_and_modules_exist(path: Path) -> None:
-    text = path.read_text()
-    for name in re.findall(
-        r"\blandweave(?:\.\w+)+", "\n".join([*fenced(path, "python"), *re.findall("`(.+?)`", text)])
-    ):
+    for name in names_of_the_package("\n".join([*fenced(path, "python"), *re.findall("`(.+?)`", path.read_text())])):
         resolve_name(name)
+
+
+def names_of_the_package(text: str) -> list[str]:
+    """Dotted names under ``landweave``, or ``lw`` as it is imported; not those of the accessor of the same name."""
+    found = re.findall(r"(?<![\w.])(?:landweave|lw)((?:\.[A-Za-z_]\w*)+)", text)
+    return [f"landweave{name}" for name in found]
+
+
+def test_names_are_found() -> None:
+    text = "import landweave as lw\nlw.run(c); m.landweave.plot(); landweave.errors.InputError; gard.yaml; `lw`"
+    assert names_of_the_package(text) == ["landweave.run", "landweave.errors.InputError"]

@@ -20,7 +20,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.protocols import MapReader
-from landweave.formats.picture import Panel, write_panels
+from landweave.formats.panels import Panel, write_panels
 from landweave.jobs.progress import Progress
 from landweave.jobs.runner import Summary
 from landweave_demo.files import SceneFiles, write_scene

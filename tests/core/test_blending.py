@@ -120,8 +120,8 @@ def test_whole_tensors_as_a_device_adds_them_have_the_bits_of_planes(
     lattice: Lattice, blend: Blend, y: Span, x: Span
 ) -> None:
     blending, extent = Blending(lattice, blend), Extent(y, x)
-    larger = patch.multiple(blending_module, _is_host=lambda array: False, DEVICE_STRIP_PIXELS=300)
-    with patch.object(blending_module, "STRIP_PIXELS", 70):
+    larger = patch.multiple(blending_module, _is_host=lambda array: False, DEVICE_PART_PIXELS=300)
+    with patch.object(blending_module, "PART_PIXELS", 70):
         planes = _banded(blending, extent)
         with larger:
             np.testing.assert_array_equal(_banded(blending, extent, make=torch.from_numpy), planes)

@@ -44,9 +44,9 @@ def test_a_block_reads_its_halo_and_holds_a_band_of_sums() -> None:
     read = memory(1024, inputs=[InputMemory(factor=1, bands=3, itemsize=1)])
     assert read.inputs == (1024 + 2 * 511) ** 2 * 4
     assert read.model == 7
-    # The sums of a band are far below those of a whole block of 8192 px, 5.7 GB.
-    assert 0.3 * GIB < memory(8192).band < 0.5 * GIB
-    assert memory(8192).band - memory(4096).band == 19 * 4 * 512 * 4096
+    # The sums of one row of windows are far below those of a whole block of 8192 px, 5.7 GB.
+    assert 0.3 * GIB < memory(8192).blending < 0.5 * GIB
+    assert memory(8192).blending - memory(4096).blending == 19 * 4 * 512 * 4096
 
 
 def test_memory_grows_with_everything_it_is_made_of() -> None:
@@ -58,16 +58,16 @@ def test_memory_grows_with_everything_it_is_made_of() -> None:
 
 def test_a_block_is_encoded_when_its_inputs_and_sums_are_gone() -> None:
     few, many = memory(2048), memory(2048, output_bytes=100.0)
-    assert few.thread == few.inputs + few.band + few.outputs
-    assert many.thread == int(ENCODE_FACTOR * many.outputs) > many.band + many.outputs
+    assert few.thread == few.inputs + few.blending + few.outputs
+    assert many.thread == int(ENCODE_FACTOR * many.outputs) > many.blending + many.outputs
 
 
 def test_sums_and_model_of_a_gpu_are_asked_of_its_own_memory() -> None:
     sizes = {"inputs": [InputMemory(factor=1, bands=3, itemsize=1)], "bytes": 3 * GIB, "loading": 70}
     here, there = memory(2048, **sizes), memory(2048, **sizes, on_gpu=True)
     assert here.gpu == 0
-    assert there.gpu > 3 * GIB + 2 * here.band
-    assert (there.band, there.model) == (0, 70)
+    assert there.gpu > 3 * GIB + 2 * here.blending
+    assert (there.blending, there.model) == (0, 70)
     assert there.inputs == here.inputs + 4 * 512**2 * 4
     # What CUDA holds of the machine's memory is more than the sums of a block, less than this model.
     assert memory(2048).worker < there.worker < here.worker

@@ -6,8 +6,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from landweave.core.errors import InputError
-from landweave.formats.figure import draw_classes
-from landweave.formats.picture import colored
+from landweave.formats.figure import colored, draw_classes
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
 from tests.store.samples import LEGEND, pixels, template, written

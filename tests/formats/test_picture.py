@@ -1,10 +1,15 @@
+from itertools import combinations
+
 import matplotlib.image
 import numpy as np
 import pytest
 
 from landweave.core.errors import InputError, OutputError
+from landweave.core.legend import NODATA
 from landweave.formats import picture
-from landweave.formats.picture import Panel, bar_length_m, colored, write_panels, write_picture
+from landweave.formats.figure import bar_length_m, colored
+from landweave.formats.picture import write_picture
+from landweave.store.maps.store import create_map
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
 from tests.store.samples import LEGEND, pixels, template, written
@@ -54,47 +59,19 @@ def test_a_level_that_fits_is_drawn(mapped, tmp_path, monkeypatch):
         write_picture(mapped, tmp_path / "map.png", max_size=10)
 
 
-def test_the_legend_holds_the_classes_present(mapped, tmp_path):
-    words = []
-    real = picture._Sheet.text
-
-    def heard(self, x, y, text, **style):
-        words.append(text)
-        real(self, x, y, text, **style)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(picture._Sheet, "text", heard)
-        classes = np.where(pixels(template())["landcover"] == 6, 0, pixels(template())["landcover"])
-        write_panels(
-            tmp_path / "p.png", [Panel(title="Map", image=classes)], LEGEND, resolution_m=0.2, credit="A licence"
-        )
-    assert {"building", "impervious surface", "no data", "A licence", "N"} <= set(words)
-    assert "water" not in words
-
-
-def test_panels_stand_side_by_side(tmp_path):
-    classes = pixels(template())["landcover"]
-    aerial = np.random.default_rng(0).integers(0, 256, (*classes.shape, 3)).astype(np.uint8)
-    panels = [
-        Panel(title=name, image=image) for name, image in (("Aerial", aerial), ("Map", classes), ("Truth", classes))
-    ]
-    image = image_of(write_panels(tmp_path / "p.png", panels, LEGEND, resolution_m=0.2, title="Demo"))
-    assert image.shape[1] > 1.5 * image.shape[0]
-    with pytest.raises(InputError, match="one height and width"):
-        write_panels(tmp_path / "p.png", [panels[0], Panel(title="x", image=classes[1:])], LEGEND, resolution_m=0.2)
-
-
-def test_large_panels_are_thinned_by_the_rules():
-    classes = np.array([[0, 0, 3], [0, 6, 3], [3, 3, 3]], np.uint8).repeat(2, 0).repeat(2, 1)
-    np.testing.assert_array_equal(picture._thinned(classes, 2), classes[::2, ::2])
-    colors = np.zeros((2, 2, 3), np.uint8)
-    colors[0, 0] = 100
-    assert picture._thinned(colors, 2).tolist() == [[[25, 25, 25]]]
+def test_the_legend_holds_the_classes_present_and_their_shares(mapped, tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(picture, "save_figure", lambda figure, path: figures.append(figure))
+    write_picture(mapped, tmp_path / "map.png")
+    classes = pixels(template(down=3, across=2))["landcover"][:, :-7]
+    shares = {cls.name: (classes == cls.code).sum() / (classes != NODATA).sum() for cls in LEGEND.classes}
+    words = [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()]
+    assert words == [*(f"{name}  {share:.1%}" for name, share in shares.items()), "no data"]
 
 
 def test_an_empty_map_has_a_picture(tmp_path):
-    empty = Panel(title="nothing", image=np.full((40, 60), 255, np.uint8))
-    assert write_panels(tmp_path / "p.png", [empty], LEGEND, resolution_m=0.2).exists()
+    store = create_map(Target.parse(tmp_path / "m"), template(down=1, across=1))
+    assert write_picture(open_map(store.target), tmp_path / "map.png").exists()
 
 
 @pytest.mark.parametrize("width_m", [0.4, 3, 50, 102.4, 819.2, 999, 60_000, 314_159])
@@ -115,23 +92,16 @@ def test_it_leaves_nothing_else(mapped, tmp_path):
     assert [found.name for found in tmp_path.iterdir()] == ["map.png"]
 
 
-def test_no_words_leave_the_paper(tmp_path, monkeypatch):
-    sheets = []
-    monkeypatch.setattr(picture, "_save", lambda figure, path, dpi: sheets.append(figure))
-    classes = pixels(template())["landcover"]
+@pytest.mark.parametrize(("down", "across"), [(1, 6), (3, 2), (6, 1)])
+def test_no_words_leave_the_paper_or_cover_others(tmp_path, monkeypatch, down, across):
+    written(Target.parse(tmp_path / "m"), template(down=down, across=across))
+    figures = []
+    real = picture.save_figure
+    monkeypatch.setattr(picture, "save_figure", lambda figure, path: figures.append(figure) or real(figure, path))
     long = "Land cover by a model whose title names every one of the seven sensors it was trained on, and then some"
-    write_panels(
-        tmp_path / "p.png",
-        [Panel(title="Map", image=classes)],
-        LEGEND,
-        resolution_m=0.2,
-        title=long,
-        subtitle=2 * long,
-        credit=3 * long,
-    )
-    (figure,) = sheets
-    width, height = figure.canvas.get_width_height()
-    for text in figure.texts:
-        box = text.get_window_extent()
-        assert 0 <= box.x0 <= box.x1 <= width, text.get_text()
-        assert 0 <= box.y0 <= box.y1 <= height, text.get_text()
+    path = write_picture(open_map(Target.parse(tmp_path / "m")), tmp_path / "p.png", title=long, credit=3 * long)
+    image = image_of(path)
+    edge = [image[:5], image[-5:], image[:, :5], image[:, -5:]]
+    assert all((part == 255).all() for part in edge)
+    boxes = [text.get_window_extent() for text in figures[0].axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))

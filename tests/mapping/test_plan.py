@@ -21,7 +21,7 @@ from landweave.mapping.plan import NAMED, MapPlan, plan_map
 from tests.helpers.memory import ArraySeries, ArraySource, ArrayStore, ConstantModel, gray_legend
 
 GRID = Grid.from_bounds((700000, 6600000, 700060, 6600044), crs="EPSG:2154", resolution=0.2)
-MEMORY = BlockMemory(inputs=GIB, band=0, outputs=0, model=GIB)
+MEMORY = BlockMemory(inputs=GIB, blending=0, outputs=0, model=GIB)
 WINDOW, STRIDE = 32, 24
 
 

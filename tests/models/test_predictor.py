@@ -150,7 +150,13 @@ def test_a_sample_does_not_know_its_neighbours_or_its_place(model):
     assert np.array_equal(predictor.predict(mixed)[1], first)
 
 
-def test_a_thread_and_a_process_answer_as_the_caller_does(model):
+@pytest.fixture(scope="module")
+def another_process():
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+def test_a_thread_and_a_process_answer_as_the_caller_does(model, another_process):
     model = replace(model, settings=replace(model.settings, torch_threads=2))
     batch = batch_of(2)
     predictor = model.open()
@@ -160,8 +166,7 @@ def test_a_thread_and_a_process_answer_as_the_caller_does(model):
         pool.submit(torch.set_num_threads, 1).result()
         assert np.array_equal(pool.submit(predictor.predict, batch).result(), here)
         assert pool.submit(torch.get_num_threads).result() == 1
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        assert np.array_equal(pool.submit(_answer_elsewhere, pickle.dumps(model), batch).result(), here)
+    assert np.array_equal(another_process.submit(_answer_elsewhere, pickle.dumps(model), batch).result(), here)
 
 
 def _answer_elsewhere(model, batch):
@@ -306,6 +311,12 @@ def test_bfloat16_needs_a_card_that_allows_it(small_card, monkeypatch):
     assert (model.settings.device, model.fingerprint_fields["numerics"]["dtype"]) == ("cuda", "bfloat16")
     with pytest.raises(ConfigError, match="card of small does not"):
         resolve_model(small_card(), weights=__file__, compute=Compute(bfloat16=True))
+
+
+def test_memory_is_computed_once_for_the_same_settings(unet, monkeypatch):
+    found = unet.memory_bytes()
+    monkeypatch.setattr("landweave.models.predictor.peak_bytes", lambda call: pytest.fail("computed again"))
+    assert replace(unet, weights=unet.weights.with_name("moved")).memory_bytes() == found
 
 
 def test_memory_grows_with_the_batch_and_holds_the_weights(small_card, weights_of):

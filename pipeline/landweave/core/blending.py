@@ -1,8 +1,11 @@
-"""How the answers of overlapping windows become one: a weight profile an axis, sums a band of rows, one decision.
+"""Weighted blending of the probabilities of overlapping windows, and the argmax that gives classes.
 
-The rules work on arrays of any library of the Python array API (numpy here, a device's tensors in a predictor).
-Only additions, multiplications and divisions of float32 happen, pixel by pixel and window by window in lattice
-order, so the bits of a pixel do not depend on the block it was computed in.
+A pixel with probabilities ``p_i`` and weights ``w_i`` from its windows gets ``sum(w_i * p_i) / sum(w_i)``. The weight
+is the product of a profile along y and the same profile along x.
+
+The functions work on arrays of any library of the Python array API (numpy, or torch tensors of a device). They only
+add, multiply and divide float32, pixel by pixel and window by window in lattice order, so the bits of a pixel do not
+depend on the block in which it is computed.
 """
 
 from __future__ import annotations
@@ -21,11 +24,11 @@ from landweave.core.errors import ConfigError
 from landweave.core.lattice import Extent, Lattice, Span
 
 Array = Any
-"""An array of any array-API library; shape, dims and dtype are told where it is used."""
+"""An array of any array-API library; shape, dims and dtype are documented where it is used."""
 
 
 class Blend(StrEnum):
-    """The weight of a pixel by its place in the window."""
+    """Weight profiles of a window, from its edges to its centre: see `profile`."""
 
     CROP = "crop"
     LINEAR = "linear"
@@ -40,18 +43,25 @@ GAUSSIAN_SIGMA = 1 / 8
 def profile(blend: Blend, window: int, overlap: int) -> NDArray[np.float32]:
     """Weights along one axis of a window, float32 in [0, 1], shape ``(window,)``.
 
-    ``crop`` keeps the middle ``window - overlap`` pixels, ``linear`` and ``cosine`` rise over the overlap,
-    ``gaussian`` is a bell over the whole window. Laid at every ``window - overlap`` pixels their sum is positive
-    everywhere.
+    Profiles that start every ``window - overlap`` pixels have a positive sum everywhere.
+
+    Parameters
+    ----------
+    blend
+        ``crop`` is 1 in the middle ``window - overlap`` pixels and 0 elsewhere, ``linear`` and ``cosine``
+        (``sin(pi / 2 * ramp) ** 2``, a Hann ramp) rise over the overlap, ``gaussian`` is a normal density whose
+        standard deviation is `GAUSSIAN_SIGMA` windows.
+    window, overlap
+        In pixels.
     """
-    place = np.arange(window, dtype=np.float64)
+    position = np.arange(window, dtype=np.float64)
     if blend is Blend.CROP:
         margin = overlap // 2
-        return ((place >= margin) & (place < margin + window - overlap)).astype(np.float32)
+        return ((position >= margin) & (position < margin + window - overlap)).astype(np.float32)
     if blend is Blend.GAUSSIAN:
-        offset = (place + 0.5 - window / 2) / (window * GAUSSIAN_SIGMA)
+        offset = (position + 0.5 - window / 2) / (window * GAUSSIAN_SIGMA)
         return np.exp(-(offset**2) / 2).astype(np.float32)
-    ramp = np.clip((np.minimum(place, window - 1 - place) + 0.5) / max(overlap, 1), 0, 1)
+    ramp = np.clip((np.minimum(position, window - 1 - position) + 0.5) / max(overlap, 1), 0, 1)
     if blend is Blend.COSINE:
         ramp = np.sin(ramp * np.pi / 2) ** 2
     return ramp.astype(np.float32) if overlap else np.ones(window, np.float32)
@@ -59,12 +69,19 @@ def profile(blend: Blend, window: int, overlap: int) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Blending:
-    """A profile laid on a lattice.
+    """A weight profile applied to every window of a lattice.
+
+    Attributes
+    ----------
+    lattice
+        Starts and size of the windows.
+    blend
+        Profile of the weights.
 
     Raises
     ------
     ConfigError
-        When some pixel would get no weight.
+        When the summed weight of some pixel is 0.
     """
 
     lattice: Lattice
@@ -81,13 +98,13 @@ class Blending:
 
     @cached_property
     def support(self) -> Span:
-        """Pixels of a window with a positive weight; windows that touch a block only outside it are not run."""
+        """Pixels of a window with a positive weight; windows that meet a block only outside it are not computed."""
         positive = np.flatnonzero(self.weights)
         return Span(int(positive[0]), int(positive[-1]) + 1)
 
     @cached_property
     def _period(self) -> NDArray[np.float32]:
-        # The summed weights repeat with the stride: one table, whatever the block.
+        # The summed weights repeat with the stride: one table serves every block.
         sums = np.zeros(self.lattice.stride, np.float64)
         np.add.at(sums, np.arange(self.lattice.window) % self.lattice.stride, self.weights.astype(np.float64))
         return sums.astype(np.float32)
@@ -97,18 +114,18 @@ class Blending:
         return self._period[np.arange(span.start, span.stop) % self.lattice.stride]
 
 
-STRIP_PIXELS = 2**16
-"""Pixels that are divided and decided together: of all classes they stay in a core's cache."""
+PART_PIXELS = 2**16
+"""Pixels that are divided and classified together on a CPU: those of all classes fit into a core's cache."""
 
-DEVICE_STRIP_PIXELS = 2**20
-"""The same on a device, where each of some hundred steps is a launch: fewer, larger strips."""
+DEVICE_PART_PIXELS = 2**20
+"""The same on a GPU, where each of some hundred operations is a kernel launch: fewer, larger parts."""
 
 
 class RowAccumulator:
-    """Weighted sums of class probabilities over the rows that coming windows can still touch.
+    """Weighted sums of class probabilities over the rows of a block that later windows still overlap.
 
-    Windows arrive in lattice order; `finish` gives the rows that are done and forgets them, so that a block
-    of 8192 pixels needs the memory of one row of windows, not of the block.
+    Windows are added in lattice order; `finish` yields the rows that are complete and reuses their memory, so that a
+    block of 8192 pixels takes the memory of one row of windows (0.6 GB), not of the whole block (5.7 GB).
 
     Parameters
     ----------
@@ -117,7 +134,7 @@ class RowAccumulator:
     extent
         The block, in base pixels.
     cell
-        Rows are finished in multiples of it: base pixels a side of an output pixel.
+        Base pixels a side of an output pixel: rows are finished in multiples of it.
     """
 
     def __init__(self, blending: Blending, extent: Extent, cell: int = 1) -> None:
@@ -129,48 +146,55 @@ class RowAccumulator:
         self._top = extent.y.start
 
     def add(self, window: Extent, probabilities: Array) -> None:
-        """Add one window's ``probabilities``, float32 ``(class, y, x)`` over the whole window."""
+        """Add the weighted probabilities of one window.
+
+        Parameters
+        ----------
+        window
+            In base pixels.
+        probabilities
+            float32 ``(class, y, x)`` over the whole window.
+        """
         if self._sums is None:
             self._allocate(probabilities)
-        held = Extent(Span(self._top, self._top + self._rows), self._extent.x)
-        part = window.intersect(held)
-        inside, here = part.slices_in(window), part.slices_in(held)
+        summed = Extent(Span(self._top, self._top + self._rows), self._extent.x)
+        part = window.intersect(summed)
+        inside, (rows, columns) = part.slices_in(window), part.slices_in(summed)
         # Two roundings, never a fused multiply-add: its use would depend on where a vector of pixels ends.
         weights, sums = self._weights[inside], self._sums  # type: ignore[index]
-        step = 1 if _is_host(probabilities) else probabilities.shape[0]  # one plane at a time stays in a core's cache
-        for first in range(0, probabilities.shape[0], step):
-            planes = sums[first : first + step, here[0], here[1]]  # type: ignore[index]
-            planes += probabilities[first : first + step, inside[0], inside[1]] * weights
+        count = 1 if _is_host(probabilities) else probabilities.shape[0]  # one class at a time fits a core's cache
+        for first in range(0, probabilities.shape[0], count):
+            classes = sums[first : first + count, rows, columns]  # type: ignore[index]
+            classes += probabilities[first : first + count, inside[0], inside[1]] * weights
 
     def finish(self, stop: int) -> Iterator[tuple[Span, Array]]:
-        """Blended probabilities of the rows up to ``stop``, strip by strip, which are then forgotten.
+        """Blended probabilities of the rows before ``stop`` (counted from the anchor) that were not yielded before.
 
-        ``stop`` counts from the anchor; rows finished before are not given again, and rows before any window never.
+        Rows before the first window are never yielded. The sums of yielded rows are discarded.
 
         Yields
         ------
         rows
-            Whole cells.
+            A multiple of ``cell`` rows, at most about `PART_PIXELS` pixels.
         probabilities
-            float32 ``(class, rows, width)``: on a CPU a strip stays in a core's cache until it is decided.
+            float32 ``(class, y, x)`` of these rows over the width of the block.
         """
         if self._sums is None:
             self._top = stop
             return
-        held = self._rows // self._cell * self._cell
-        while self._top < stop:  # where rows of windows were left out, ``stop`` is far below what is held
-            rows = Span(self._top, min(self._top + held, stop))
-            yield from self._strips(rows)
+        whole_cells = self._rows // self._cell * self._cell
+        while self._top < stop:  # where rows of windows are skipped, ``stop`` is far below the rows in memory
+            rows = Span(self._top, min(self._top + whole_cells, stop))
+            for part in self._parts(rows):
+                yield part, self._sums[:, part.slice_in(rows), :] / self._summed_weights(part)
             self._advance(self._sums, rows.size)
 
-    def _strips(self, rows: Span) -> Iterator[tuple[Span, Array]]:
-        pixels = STRIP_PIXELS if _is_host(self._sums) else DEVICE_STRIP_PIXELS
-        step = max(1, pixels // self._extent.x.size // self._cell) * self._cell
-        for top in range(rows.start, rows.stop, step):
-            strip = Span(top, min(top + step, rows.stop))
-            yield strip, self._sums[:, strip.slice_in(rows), :] / self._weight_of(strip)  # type: ignore[index]
+    def _parts(self, rows: Span) -> Iterator[Span]:
+        pixels = PART_PIXELS if _is_host(self._sums) else DEVICE_PART_PIXELS
+        size = max(1, pixels // self._extent.x.size // self._cell) * self._cell
+        return (Span(top, min(top + size, rows.stop)) for top in range(rows.start, rows.stop, size))
 
-    def _weight_of(self, rows: Span) -> Array:
+    def _summed_weights(self, rows: Span) -> Array:
         xp, where = array_namespace(self._sums), device(self._sums)
         down = xp.asarray(self._blending.summed(rows), device=where)
         across = xp.asarray(self._blending.summed(self._extent.x), device=where)
@@ -182,7 +206,7 @@ class RowAccumulator:
 
     def _allocate(self, like: Array) -> None:
         xp = array_namespace(like)
-        # Of a cell that is not whole yet up to ``cell - 1`` rows wait above a window's own.
+        # Up to ``cell - 1`` rows of a cell that is not complete yet stay above the rows of a window.
         rows = min(self._blending.lattice.window + self._cell - 1, self._extent.y.stop - self._top)
         shape = (like.shape[0], rows, self._extent.x.size)
         self._sums = xp.zeros(shape, dtype=xp.float32, device=device(like))
@@ -190,11 +214,11 @@ class RowAccumulator:
         self._weights = xp.asarray(np.outer(weights, weights), device=device(like))
 
     def _advance(self, sums: Array, rows: int) -> None:
-        kept = self._rows - rows
-        for start in range(0, kept, max(rows, 1)):  # moved in steps that never overlap themselves
-            stop = min(start + rows, kept)
+        remaining = self._rows - rows
+        for start in range(0, remaining, max(rows, 1)):  # in pieces whose source and target do not overlap
+            stop = min(start + rows, remaining)
             sums[:, start:stop] = sums[:, start + rows : stop + rows]
-        sums[:, kept:] = 0
+        sums[:, remaining:] = 0
         self._top += rows
 
 
@@ -203,7 +227,20 @@ def _is_host(array: Array) -> bool:
 
 
 def coarsen(probabilities: Array, factor: int) -> Array:
-    """Means over cells of ``factor`` x ``factor`` pixels: ``(class, y, x)`` to ``(class, y / f, x / f)``."""
+    """Means over cells of ``factor`` x ``factor`` pixels.
+
+    Parameters
+    ----------
+    probabilities
+        float32 ``(class, y, x)``; y and x are multiples of ``factor``.
+    factor
+        Pixels a side of a cell.
+
+    Returns
+    -------
+    array
+        float32 ``(class, y / factor, x / factor)``.
+    """
     if factor == 1:
         return probabilities
     classes, height, width = probabilities.shape
@@ -211,36 +248,54 @@ def coarsen(probabilities: Array, factor: int) -> Array:
         probabilities, (classes, height // factor, factor, width // factor, factor)
     )
     total = cells[:, :, 0, :, 0]
-    for step in range(1, factor * factor):  # in a fixed order: a library's own mean may sum in any
-        total = total + cells[:, :, step // factor, :, step % factor]
+    for pixel in range(1, factor * factor):  # in a fixed order: a library's own mean may sum in any
+        total = total + cells[:, :, pixel // factor, :, pixel % factor]
     return total / (factor * factor)
 
 
 def drop_untrained(probabilities: Array, trained: tuple[bool, ...]) -> Array:
-    """Probabilities of the trained classes, renormalised to sum to one; the others become 0."""
+    """Probabilities of the trained classes, renormalised to sum to one; those of the others become 0.
+
+    Parameters
+    ----------
+    probabilities
+        float32 ``(class, y, x)``.
+    trained
+        For each class, whether the model was trained on it.
+
+    Returns
+    -------
+    array
+        float32 ``(class, y, x)``; all 0 where only untrained classes have a probability.
+    """
     if all(trained):
         return probabilities
-    xp = array_namespace(probabilities)
     total = 0
-    for channel, keep in enumerate(trained):
-        total = total + probabilities[channel] if keep else total
-    total = xp.where(total > 0, total, 1)  # a pixel wholly given to untrained classes: all zeros, lowest code
-    kept = probabilities / total
-    for channel, keep in enumerate(trained):
-        if not keep:
-            kept[channel] = 0
-    return kept
+    for channel, is_trained in enumerate(trained):
+        total = total + probabilities[channel] if is_trained else total
+    renormalised = probabilities / array_namespace(probabilities).where(total > 0, total, 1)
+    for channel, is_trained in enumerate(trained):
+        if not is_trained:
+            renormalised[channel] = 0
+    return renormalised
 
 
 def argmax_classes(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Array, Array]:
-    """The most probable trained channel and its probability, each ``(y, x)``; ties go to the lowest channel.
+    """The most probable trained class of each pixel and its probability; ties go to the lowest index.
+
+    Parameters
+    ----------
+    probabilities
+        float32 ``(class, y, x)``.
+    trained
+        For each class, whether the model was trained on it.
 
     Returns
     -------
     channel
-        uint8, index on the class axis.
+        uint8 ``(y, x)``, index on the class axis.
     probability
-        float32 in [0, 1].
+        float32 ``(y, x)`` in [0, 1].
     """
     xp = array_namespace(probabilities)
     first = trained.index(True)
@@ -248,7 +303,7 @@ def argmax_classes(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Arr
     channel = xp.full(best.shape, first, dtype=xp.uint8, device=device(probabilities))
     for candidate in range(first + 1, len(trained)):
         if trained[candidate]:
-            # By maxima, not by `where`, in an eighth of the time: the last one that was better has the highest number.
+            # By maxima, not by `where`, in an eighth of the time: the last class that is better has the highest index.
             better = xp.astype(probabilities[candidate] > best, xp.uint8)
             best = xp.maximum(best, probabilities[candidate])
             channel = xp.maximum(channel, better * candidate)

@@ -1,4 +1,4 @@
-"""What a block costs in memory, and the block size that suits an area: pure arithmetic."""
+"""Memory of a block, decode time, and the block size for an area: arithmetic on sizes, without pixels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
-from landweave.core.blending import DEVICE_STRIP_PIXELS, STRIP_PIXELS
+from landweave.core.blending import DEVICE_PART_PIXELS, PART_PIXELS
 from landweave.core.errors import BudgetError, LatticeError
 from landweave.core.lattice import nearest_multiples
 
@@ -17,40 +17,40 @@ THREADS_A_WORKER = 2
 """While one block computes, another reads or writes."""
 
 PROCESS_BYTES = 600 << 20
-"""A worker that has nothing in hand: interpreter, Dask, GDAL, torch with the kernels it has compiled. Measured after
-a first block, once what it no longer needed was given back to the system."""
+"""An idle worker: interpreter, Dask, GDAL, torch with the kernels it has compiled. Measured after a first block, once
+freed memory was returned to the system."""
 
 GPU_PROCESS_BYTES = 1700 << 20
-"""The same of a worker that computes on a GPU, with what CUDA and cuDNN hold of the machine's memory: on an H200, with
+"""The same of a worker that computes on a GPU, with the host memory of CUDA and cuDNN: measured on an H200, with
 torch 2.11 for CUDA 13."""
 
-HEAP_SLACK = 1.25
-"""Memory that a process holds over what is at work in it: freed pieces that wait for the next batch. Measured in
+ALLOCATOR_SLACK = 1.25
+"""Resident memory of a process over its live arrays: freed pieces that wait for the next batch. Measured in
 batches of four: 1.26 for U-Net ResNet-34 in windows of 512 pixels over 16 blocks; 1.16 to 1.28 for ResNet-18 in windows
 of 256 over 256."""
 
-STRIP_COPIES = 3
-"""A strip divided, without its untrained classes, and coarsened."""
+PART_COPIES = 3
+"""Of the pixels that are classified together: divided, renormalised over trained classes, coarsened."""
 
 ENCODE_FACTOR = 2.2
-"""Bytes at work while a shard is encoded, over its decoded bytes: compressed chunks, and the shard they join.
+"""Bytes in memory while a shard is encoded, over its decoded bytes: compressed chunks, and the shard made of them.
 Measured on land cover and confidence of the demo scene."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputMemory:
-    """One input of a block.
+    """Sizes of one input of a block.
 
     Attributes
     ----------
     factor
-        Base pixels a side of one pixel of it; not whole where it lies on a grid of its own.
+        Base pixels a side of one of its pixels; a fraction where the input has a grid of its own.
     bands, itemsize
-        How many, and the bytes of a value.
+        Number of bands, and bytes of a value.
     dates
-        Of a series; 1 otherwise.
+        Number of dates of a series; 1 for a raster.
     around
-        Base pixels that its footprint reaches beyond a window, on every side.
+        Base pixels that its window footprint extends beyond a window, on every side.
     """
 
     factor: Fraction | int
@@ -60,29 +60,29 @@ class InputMemory:
     around: int = 0
 
     def bytes(self, side: int) -> float:
-        """Values and validity over ground of ``side`` base pixels a side."""
+        """Bytes of values and validity over ``side`` by ``side`` base pixels."""
         pixels = (float(side + 2 * self.around) / float(self.factor)) ** 2
         return pixels * self.dates * (self.bands * self.itemsize + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelMemory:
-    """A model at work.
+    """Sizes of a model and of its predictions.
 
     Attributes
     ----------
     bytes
         `landweave.core.protocols.Model.memory_bytes`.
     loading
-        Bytes of the machine's memory that loading takes before a GPU has it; counted where one runs it.
+        Bytes of host memory while the model is loaded onto a GPU; counted only where one runs it.
     window
         Base pixels a side.
     classes
-        Channels of its answer, float32.
+        Channels of a prediction, float32.
     batch
-        Windows that are answered together: the answers are held until the last of them is added.
+        Windows of one call: their predictions stay in memory until the last of them is added.
     on_gpu
-        Whether a GPU runs it: the sums of its answers lie there too.
+        Whether a GPU runs it: the sums of probabilities are in its memory too.
     """
 
     bytes: int
@@ -92,40 +92,40 @@ class ModelMemory:
     loading: int = 0
     on_gpu: bool = False
 
-    def band(self, block: int) -> int:
-        """Weighted sums of the rows that windows can still touch, answers, and the strip being decided; in bytes."""
+    def blending_bytes(self, block: int) -> int:
+        """Bytes of sums of probabilities, of predictions, and of the pixels being classified, for a block side."""
         sums = min(self.window, block) * block
-        answers = self.batch + self.on_gpu  # added plane by plane, or, on a GPU, a weighted window at a time
-        strip = DEVICE_STRIP_PIXELS if self.on_gpu else STRIP_PIXELS
-        return 4 * self.classes * (sums + answers * self.window**2 + STRIP_COPIES * strip)
+        windows = self.batch + self.on_gpu  # added class by class, or, on a GPU, a weighted window at a time
+        part = DEVICE_PART_PIXELS if self.on_gpu else PART_PIXELS
+        return 4 * self.classes * (sums + windows * self.window**2 + PART_COPIES * part)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockMemory:
-    """Bytes of one block at work, of the machine's memory but for `gpu`.
+    """Bytes of host memory (`gpu`: of a GPU's) while a block is computed.
 
     Attributes
     ----------
     inputs
         Every input over the block and its halo; for a GPU also a batch of windows cut from it.
-    band
-        Weighted sums of the rows that windows can still touch, the answers being added, and the strip being decided.
+    blending
+        Sums of probabilities, predictions, and the pixels being classified; 0 where a GPU holds them.
     outputs
-        The block's arrays.
+        Arrays of the block.
     model
-        The model and one batch, or what loading takes before a GPU has it; once a worker.
+        The model and one batch, or what loading onto a GPU takes; once a worker.
     files
-        What is kept of open files; once a worker.
+        Caches of open files; once a worker.
     process
-        A worker that has nothing in hand.
+        An idle worker.
     gpu
-        What a worker takes of its GPU's memory; 0 without one. An estimate that is told, never checked. Measured for
+        Memory of its GPU that a worker takes; 0 without one. An estimate that is shown, never checked. Measured for
         U-Net ResNet-34 in bfloat16, batches of 16 and blocks of 3840 pixels: 4.2 GiB with the context, where this says
         4.5. In float32 cuDNN's working space is larger: a batch took a third more than is counted.
     """
 
     inputs: int
-    band: int
+    blending: int
     outputs: int
     model: int
     files: int = 0
@@ -134,61 +134,82 @@ class BlockMemory:
 
     @property
     def thread(self) -> int:
-        """What a thread holds: inputs, sums and arrays, or, once these are let go, the arrays being encoded."""
-        return max(self.inputs + self.band + self.outputs, int(ENCODE_FACTOR * self.outputs))
+        """Peak of one thread: inputs, sums and outputs, or, once these are freed, the outputs being encoded."""
+        return max(self.inputs + self.blending + self.outputs, int(ENCODE_FACTOR * self.outputs))
 
     @property
     def work(self) -> int:
-        """What two threads take beyond the process itself."""
-        return int(HEAP_SLACK * (THREADS_A_WORKER * self.thread + self.model + self.files))
+        """Peak of a worker's two threads beyond the process itself."""
+        return int(ALLOCATOR_SLACK * (THREADS_A_WORKER * self.thread + self.model + self.files))
 
     @property
     def worker(self) -> int:
-        """What a worker with two threads needs, its interpreter and libraries included."""
+        """Peak of a worker with two threads, its interpreter and libraries included."""
         return self.process + self.work
 
 
 def block_memory(*, block: int, inputs: Sequence[InputMemory], model: ModelMemory, output_bytes: float) -> BlockMemory:
-    """Memory of one block of ``block`` base pixels a side, but for what is kept of files.
+    """Memory of one block, without caches of files.
 
     Parameters
     ----------
     block
-        In base pixels.
+        Base pixels a side.
     inputs
-        What is read.
+        Every input that is read.
     model
-        What answers.
+        The model that is run.
     output_bytes
-        Bytes a base pixel of all output arrays together.
+        Bytes of all output arrays together for one base pixel.
     """
     halo = model.window - 1
     read = sum(item.bytes(block + 2 * halo) for item in inputs)
-    band, outputs = model.band(block), int(block**2 * output_bytes)
+    blending, outputs = model.blending_bytes(block), int(block**2 * output_bytes)
     if not model.on_gpu:
-        return BlockMemory(inputs=int(read), band=band, outputs=outputs, model=model.bytes)
+        return BlockMemory(inputs=int(read), blending=blending, outputs=outputs, model=model.bytes)
     cut = model.batch * sum(item.bytes(model.window) for item in inputs)
     return BlockMemory(
         inputs=int(read + cut),
-        band=0,
+        blending=0,
         outputs=outputs,
         model=model.loading,
         process=GPU_PROCESS_BYTES,
-        gpu=int(HEAP_SLACK * (THREADS_A_WORKER * band + model.bytes)),
+        gpu=int(ALLOCATOR_SLACK * (THREADS_A_WORKER * blending + model.bytes)),
     )
 
 
 def block_step(*, unit: int, chunk: int, factor: int) -> int:
-    """Base pixels that a block must be a multiple of: whole inner chunks of output, whole units of the card."""
+    """Base pixels of which the side of a block is a multiple: whole chunks of output and whole units of the card.
+
+    Parameters
+    ----------
+    unit
+        Base pixels after which the pixels of all nested inputs coincide.
+    chunk
+        Output pixels a side of a chunk.
+    factor
+        Base pixels a side of an output pixel.
+    """
     return lcm(chunk * factor, unit)
 
 
 def default_block(extent_px: int, *, step: int, stride: int, largest: int) -> int:
-    """A block size, in base pixels, for an area of ``extent_px`` base pixels on its longer side.
+    """Side of a block in base pixels.
 
-    A block of ``n`` strides computes ``(n + 1) ** 2`` windows for the ground of ``n ** 2``, and one that is no whole
-    number of strides cuts windows besides: so whole strides, as large as ``largest`` for a big area; about three
-    blocks a side for a small one, so that several threads have work; one block's worth of steps for a tiny one.
+    A block of ``n`` strides computes ``(n + 1) ** 2`` windows for the area of ``n ** 2``, and one that is no whole
+    number of strides cuts windows besides: so whole strides, as large as ``largest`` for a large area; about three
+    blocks a side for a small one, so that several threads have work; one block for a tiny one.
+
+    Parameters
+    ----------
+    extent_px
+        Longer side of the area.
+    step
+        The block is a multiple of it (`block_step`).
+    stride
+        Of the windows.
+    largest
+        Upper limit.
 
     >>> [default_block(px, step=512, stride=384, largest=8192) for px in (300, 1200, 4700, 400_000)]
     [512, 1536, 1536, 7680]
@@ -202,12 +223,19 @@ def default_block(extent_px: int, *, step: int, stride: int, largest: int) -> in
 
 
 def check_block(block: int, step: int) -> None:
-    """Refuse a block that cuts a chunk or a unit, naming the valid neighbours.
+    """Refuse a block that cuts a chunk of output or a unit of the card.
+
+    Parameters
+    ----------
+    block
+        Base pixels a side.
+    step
+        As `block_step` gives it.
 
     Raises
     ------
     LatticeError
-        When ``block`` is not a positive multiple of ``step``.
+        When ``block`` is not a positive multiple of ``step``; the nearest valid sizes are named.
     """
     if block <= 0 or block % step:
         raise LatticeError(
@@ -217,12 +245,19 @@ def check_block(block: int, step: int) -> None:
 
 
 def check_memory(needed: int, available: int, block: int) -> None:
-    """Refuse a plan whose worker needs more than it has.
+    """Refuse a plan that does not fit into the memory of a worker.
+
+    Parameters
+    ----------
+    needed, available
+        Bytes.
+    block
+        Base pixels a side, for the message.
 
     Raises
     ------
     BudgetError
-        With both numbers, and what to change.
+        When ``needed`` is more than ``available``.
     """
     if needed > available:
         raise BudgetError(
@@ -236,7 +271,7 @@ DECODED_MPX_PER_SECOND = {"JP2OpenJPEG": 7.0, "GTiff": 109.0}
 
 
 def decode_seconds(decoded_pixels: Mapping[str, int]) -> float:
-    """Core seconds of decoding, from pixels x bands by format; formats not measured count as deflate TIFF."""
+    """Seconds of one core to decode, from pixels x bands by GDAL driver; others count as deflate TIFF."""
     return sum(
         pixels / 1e6 / DECODED_MPX_PER_SECOND.get(name, DECODED_MPX_PER_SECOND["GTiff"])
         for name, pixels in decoded_pixels.items()

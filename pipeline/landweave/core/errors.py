@@ -1,10 +1,11 @@
-"""What can go wrong, by who can mend it: every error is a `LandweaveError` and a builtin one.
+"""Errors, by who can correct them: each is a `LandweaveError` and a builtin exception.
 
-A message says what was asked, which thing (file, band, block), the two numbers that disagree, and what to do.
+A message names what was requested, the thing concerned (key, file, band, block), the two numbers that disagree, and
+what to do.
 """
 
 INTERRUPTED = 130
-"""What the command ends with after Ctrl-C."""
+"""Exit code of the command after Ctrl-C."""
 
 
 class LandweaveError(Exception):
@@ -13,7 +14,7 @@ class LandweaveError(Exception):
     Attributes
     ----------
     exit_code
-        What the command ends with: 2 where nothing was written, 3 where a run had begun and goes on from there.
+        Of the command: 2 where nothing was written, 3 where a run had begun and can be continued.
     """
 
     exit_code = 2
@@ -36,7 +37,7 @@ class WeightsError(LandweaveError, ValueError):
 
 
 class InputError(LandweaveError, ValueError):
-    """Scenes that cannot be used as configured, found before anything runs."""
+    """Files that cannot be used as configured, found before anything runs."""
 
 
 class BudgetError(LandweaveError, MemoryError):
@@ -56,4 +57,4 @@ class PredictError(LandweaveError, RuntimeError):
 
 
 class EngineError(LandweaveError, RuntimeError):
-    """Workers or a scheduler that did not appear or went away: what is done is kept, and `run` goes on from it."""
+    """Workers or a scheduler that did not appear or were lost: finished blocks are kept, `run` continues from them."""

@@ -1,4 +1,4 @@
-"""Where pixels lie on the ground: a CRS, an exact resolution, and an integer extent counted from an anchor."""
+"""Grids: a CRS, an exact resolution, and an integer extent of pixels counted from an anchor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Bounds = tuple[float, float, float, float]
 
 
 def exact(value: Number) -> Fraction:
-    """The rational number a person meant: ``0.2`` is 1/5, not the binary float nearest to it.
+    """The rational number as it is written: ``0.2`` is 1/5, not the binary float nearest to it.
 
     >>> exact(0.2), exact("1/3"), exact(10.24)
     (Fraction(1, 5), Fraction(1, 3), Fraction(256, 25))
@@ -48,12 +48,12 @@ def canonical_crs(crs: Any) -> str:
 
 
 def metric_crs(crs: Any) -> str:
-    """`canonical_crs`, of a CRS that counts in metres on both axes.
+    """`canonical_crs` of a CRS whose axes are both in metres.
 
     Raises
     ------
     ConfigError
-        When it cannot be read, or counts in degrees or feet: every resolution here is in metres.
+        When it cannot be read, or is in degrees or feet: all resolutions are in metres.
     """
     known = canonical_crs(crs)
     units = {axis.unit_name for axis in CRS(known).proj.axis_info[:2]}
@@ -107,7 +107,24 @@ class Grid:
         resolution: Number,
         anchor_xy: tuple[Number, Number] = (0, 0),
     ) -> Grid:
-        """The grid whose pixels touch ``bounds`` (``x0, y0, x1, y1`` in CRS units), snapped outwards."""
+        """The smallest grid of whole pixels that covers some bounds.
+
+        Parameters
+        ----------
+        bounds
+            ``(x0, y0, x1, y1)`` in CRS units.
+        crs
+            Anything `odc.geo.crs.CRS` reads.
+        resolution
+            Side of a pixel in CRS units.
+        anchor_xy
+            CRS coordinates of a pixel corner.
+
+        Raises
+        ------
+        ConfigError
+            When the bounds are empty or the CRS cannot be read.
+        """
         step = exact(resolution)
         anchor_x, anchor_y = exact(anchor_xy[0]), exact(anchor_xy[1])
         x0, y0, x1, y1 = (exact(value) for value in bounds)
@@ -134,12 +151,7 @@ class Grid:
     def bounds(self) -> Bounds:
         """``(x0, y0, x1, y1)`` of the pixels' outer edges, in CRS units."""
         x, y = self.extent.x, self.extent.y
-        return (
-            self._corner_x(x.start),
-            self._corner_y(y.stop),
-            self._corner_x(x.stop),
-            self._corner_y(y.start),
-        )
+        return self._corner_x(x.start), self._corner_y(y.stop), self._corner_x(x.stop), self._corner_y(y.start)
 
     @property
     def geobox(self) -> GeoBox:
@@ -157,19 +169,19 @@ class Grid:
         return self._centres(self.anchor_xy[1], -self.resolution, self.extent.y)
 
     def with_extent(self, extent: Extent) -> Grid:
-        """The same pixels over another extent."""
+        """The grid with the same CRS, resolution and anchor over another extent."""
         return replace(self, extent=extent)
 
     def coarsen(self, factor: int) -> Grid:
-        """The grid of pixels ``factor`` times as long from the same anchor, snapped outwards to whole ones."""
+        """The grid of ``factor`` times larger pixels from the same anchor, extended outwards to whole ones."""
         return replace(self, resolution=self.resolution * factor, extent=self.extent.coarsen(factor))
 
     def refine(self, factor: int) -> Grid:
-        """The grid of pixels ``factor`` times as short over the same ground."""
+        """The grid of ``factor`` times smaller pixels over the same extent."""
         return replace(self, resolution=self.resolution / factor, extent=self.extent.refine(factor))
 
     def covering(self, bounds: Sequence[Number]) -> Extent:
-        """Pixels of this grid (beyond its extent too) that touch ``bounds`` in its CRS."""
+        """The smallest extent of pixels of this grid (beyond its own extent too) that covers ``bounds`` in its CRS."""
         return Grid.from_bounds(bounds, crs=self.crs, resolution=self.resolution, anchor_xy=self.anchor_xy).extent
 
     def _corner_x(self, column: int) -> float:

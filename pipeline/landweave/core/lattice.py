@@ -1,7 +1,7 @@
-"""Where windows and blocks lie: integer pixels counted from an anchor. All offset arithmetic is here.
+"""Windows and blocks in integer pixels counted from an anchor, and all arithmetic of pixel offsets.
 
-One axis is solved and used twice. Everything is half-open and counted in pixels from the anchor, so the same
-ground has the same place in its window whatever area or block is asked for::
+One axis is solved and used twice. Everything is half-open and counted in pixels from the anchor, so a pixel has the
+same position in its windows whatever area or block is computed::
 
       anchor                    block
         |------------------|wwwwwwwwwwwwww|------
@@ -24,7 +24,7 @@ from landweave.core.errors import LatticeError
 
 @dataclass(frozen=True, slots=True, order=True)
 class Span:
-    """A run of pixels ``[start, stop)`` on one axis, counted from the anchor.
+    """Pixels ``[start, stop)`` of one axis, counted from the anchor.
 
     >>> Span(5, 9).snap(4)
     Span(start=4, stop=12)
@@ -41,20 +41,20 @@ class Span:
         return max(0, self.stop - self.start)
 
     def grow(self, before: int, after: int | None = None) -> Span:
-        """The span with ``before`` pixels more in front and ``after`` (as many by default) behind."""
+        """The span extended by ``before`` pixels at its start and ``after`` (by default as many) at its end."""
         return Span(self.start - before, self.stop + (before if after is None else after))
 
     def snap(self, step: int) -> Span:
-        """The smallest span of whole multiples of ``step`` that holds this one."""
+        """The smallest span between multiples of ``step`` that contains this one."""
         return Span(self.start // step * step, -(-self.stop // step) * step)
 
     def intersect(self, other: Span) -> Span:
-        """Pixels of both; empty (``size`` 0) when they do not meet."""
+        """Pixels of both; empty (``size`` 0) when they are disjoint."""
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.stop, other.stop)))
 
     def unite(self, other: Span) -> Span:
-        """The smallest span that holds both."""
+        """The smallest span that contains both."""
         return Span(min(self.start, other.start), max(self.stop, other.stop))
 
     def contains(self, other: Span) -> bool:
@@ -62,7 +62,7 @@ class Span:
         return self.unite(other) == self
 
     def slice_in(self, outer: Span) -> slice:
-        """Index of this span inside an array that holds ``outer``."""
+        """Index of this span in an array over ``outer``."""
         return slice(self.start - outer.start, self.stop - outer.start)
 
     def part(self, inner: Span) -> Span:
@@ -70,13 +70,13 @@ class Span:
         return Span(self.start + inner.start, self.start + inner.stop)
 
     def coarsen(self, factor: int | Fraction) -> Span:
-        """The same ground in pixels ``factor`` times as long, snapped outwards to whole ones."""
+        """The same extent in ``factor`` times larger pixels, extended outwards to whole ones."""
         return Span(self.start // factor, -(-self.stop // factor))
 
     def centred(self, factor: int | Fraction, size: int) -> Span:
-        """``size`` pixels, ``factor`` times as long, around the one that is nearest the middle of this span.
+        """``size`` pixels, ``factor`` times larger, around the one nearest to the middle of this span.
 
-        Of an even ``size`` half of them lie before that pixel; of two pixels as near, it is the later one.
+        With an even ``size``, half of them precede that pixel; of two pixels as near, it is the later one.
 
         >>> Span(0, 512).centred(50, 40)
         Span(start=-15, stop=25)
@@ -85,7 +85,7 @@ class Span:
         return Span(start, start + size)
 
     def holders(self, factor: int | Fraction) -> list[int]:
-        """For each pixel, the one ``factor`` times as long in which its centre lies.
+        """For each pixel, the ``factor`` times larger one that contains its centre.
 
         >>> Span(-1, 3).holders(Fraction(3, 2))
         [-1, 0, 1, 1]
@@ -94,7 +94,7 @@ class Span:
         return [(2 * pixel + 1) * short // (2 * long) for pixel in range(self.start, self.stop)]
 
     def refine(self, factor: int) -> Span:
-        """The same ground in pixels ``factor`` times as short."""
+        """The same extent in ``factor`` times smaller pixels."""
         return Span(self.start * factor, self.stop * factor)
 
 
@@ -121,19 +121,19 @@ class Extent:
         return self.y.size * self.x.size
 
     def grow(self, pixels: int) -> Extent:
-        """The rectangle with ``pixels`` more on every side."""
+        """The rectangle extended by ``pixels`` on every side."""
         return Extent(self.y.grow(pixels), self.x.grow(pixels))
 
     def snap(self, step: int) -> Extent:
-        """The smallest rectangle of whole multiples of ``step`` that holds this one."""
+        """The smallest rectangle between multiples of ``step`` that contains this one."""
         return Extent(self.y.snap(step), self.x.snap(step))
 
     def intersect(self, other: Extent) -> Extent:
-        """Pixels of both; empty (``size`` 0) when they do not meet."""
+        """Pixels of both; empty (``size`` 0) when they are disjoint."""
         return Extent(self.y.intersect(other.y), self.x.intersect(other.x))
 
     def unite(self, other: Extent) -> Extent:
-        """The smallest rectangle that holds both."""
+        """The smallest rectangle that contains both."""
         return Extent(self.y.unite(other.y), self.x.unite(other.x))
 
     def contains(self, other: Extent) -> bool:
@@ -141,7 +141,7 @@ class Extent:
         return self.unite(other) == self
 
     def slices_in(self, outer: Extent) -> tuple[slice, slice]:
-        """Index ``[y, x]`` of this rectangle inside an array that holds ``outer``."""
+        """Index ``[y, x]`` of this rectangle in an array over ``outer``."""
         return self.y.slice_in(outer.y), self.x.slice_in(outer.x)
 
     def part(self, inner: Span) -> Extent:
@@ -149,11 +149,11 @@ class Extent:
         return Extent(self.y.part(inner), self.x.part(inner))
 
     def coarsen(self, factor: int | Fraction) -> Extent:
-        """The same ground in pixels ``factor`` times as long, snapped outwards to whole ones."""
+        """The same extent in ``factor`` times larger pixels, extended outwards to whole ones."""
         return Extent(self.y.coarsen(factor), self.x.coarsen(factor))
 
     def refine(self, factor: int) -> Extent:
-        """The same ground in pixels ``factor`` times as short."""
+        """The same extent in ``factor`` times smaller pixels."""
         return Extent(self.y.refine(factor), self.x.refine(factor))
 
 
@@ -169,26 +169,27 @@ def nearest_multiples(value: int, unit: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowFootprint:
-    """The ground of one input around a window, in pixels of that input.
+    """The extent that one input covers around a window, in pixels of that input.
 
     Attributes
     ----------
     pixel
-        Base pixels a side of one of them; 51.2 is ``Fraction(256, 5)``.
+        Base pixels a side of one pixel of the input; 51.2 is ``Fraction(256, 5)``.
     size
-        Of a centred footprint: pixels a side, cut at the one nearest the window's centre. None for a nested one: the
-        window's own ground, which is a whole number of them wherever windows lie on their card's unit.
+        Pixels a side of a centred footprint, around the pixel nearest to the window's centre. None for a nested one:
+        the extent of the window itself, which is a whole number of pixels where windows are multiples of the card's
+        unit.
     """
 
     pixel: int | Fraction = 1
     size: int | None = None
 
     def span(self, window: Span) -> Span:
-        """Pixels for one axis of a window."""
+        """Pixels of the input for one axis of a window."""
         return window.coarsen(self.pixel) if self.size is None else window.centred(self.pixel, self.size)
 
     def cut(self, window: Extent) -> Extent:
-        """Pixels for a window."""
+        """Pixels of the input for a window."""
         return Extent(self.span(window.y), self.span(window.x))
 
     def reach(self, windows: Extent, window: int) -> Extent:
@@ -255,19 +256,19 @@ class Lattice:
 
     @property
     def model_pixels_per_map_pixel(self) -> float:
-        """How often each pixel of the map is computed: ``(window / stride) ** 2``."""
+        """Windows that cover a pixel of the map: ``(window / stride) ** 2``."""
         return (self.window / self.stride) ** 2
 
     def starts(self, span: Span, support: Span | None = None) -> range:
-        """Starts of the windows that touch ``span``, ascending.
+        """Starts of the windows that intersect ``span``, ascending.
 
         Parameters
         ----------
         span
             Pixels of one axis.
         support
-            Pixels of a window that count, ``[0, window)`` by default; a blending profile with zero weights at
-            its ends has less, and windows that touch only with those are left out.
+            Pixels of a window with a positive weight, ``[0, window)`` by default; windows that meet ``span`` only
+            with others are left out.
 
         >>> list(Lattice(window=4, stride=3).starts(Span(4, 9)))
         [3, 6]
@@ -280,13 +281,13 @@ class Lattice:
         return range(first, last + 1, self.stride)
 
     def windows(self, extent: Extent, support: Span | None = None) -> Iterator[Extent]:
-        """Windows that touch ``extent``, in lattice order: north to south, then west to east."""
+        """Windows that intersect ``extent``, in lattice order: north to south, then west to east."""
         for top in self.starts(extent.y, support):
             for left in self.starts(extent.x, support):
                 yield Extent.of((top, top + self.window), (left, left + self.window))
 
     def count(self, extent: Extent, support: Span | None = None) -> int:
-        """Number of windows that touch ``extent``."""
+        """Number of windows that intersect ``extent``."""
         return len(self.starts(extent.y, support)) * len(self.starts(extent.x, support))
 
     def reach(self, extent: Extent, support: Span | None = None) -> Extent:
@@ -323,7 +324,7 @@ class Blocks:
 
     @classmethod
     def covering(cls, extent: Extent, size: int) -> Blocks:
-        """Blocks that hold all of ``extent``."""
+        """Blocks that cover ``extent``, snapped outwards to multiples of ``size``."""
         return cls(extent=extent.snap(size), size=size)
 
     @property

@@ -1,4 +1,4 @@
-"""What the values of a class raster mean: code, name, colour, and whether the model was trained on it."""
+"""Legends of class rasters: code, name, colour of each class, and whether the model was trained on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from html import escape
 from landweave.core.errors import CardError
 
 NODATA = 255
-"""Value of a class or confidence pixel that has no answer. Never a class: class 0 is a building."""
+"""Nodata value of class and confidence layers. Not 0, which is the code of buildings."""
 
 
 CONFIDENCE_SCALE = 250
@@ -66,7 +66,7 @@ class Legend:
 
     @property
     def trained(self) -> tuple[bool, ...]:
-        """For each channel, whether the model was trained on it (others are dropped before the decision)."""
+        """For each channel, whether the model was trained on it (others are dropped before the argmax)."""
         return tuple(cls.trained for cls in self.classes)
 
     @property

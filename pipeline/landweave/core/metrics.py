@@ -1,4 +1,4 @@
-"""Scores of a map against a truth, and of its seams against itself: pure functions on class arrays."""
+"""Accuracy of a map against reference classes, and visibility of its seams: functions of class arrays."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from landweave.core.legend import NODATA
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Scores from one confusion matrix over all pixels (the rules of FLAIR-HUB, arXiv 2506.07080).
+    """Accuracy from one confusion matrix over all pixels, as FLAIR-HUB computes it (arXiv 2506.07080).
 
     Attributes
     ----------
     codes
-        Classes that are scored.
+        Codes of the classes that are scored.
     confusion
         int64 ``(truth, prediction)``, rows and columns in the order of ``codes``.
     """
@@ -45,12 +45,12 @@ class Scores:
         return float(self.iou.mean())
 
     def __add__(self, other: Scores) -> Scores:
-        """Scores over the pixels of both."""
+        """Scores over the pixels of both; ``codes`` have to be the same."""
         return Scores(codes=self.codes, confusion=self.confusion + other.confusion)
 
 
 def score(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], codes: Collection[int]) -> Scores:
-    """Scores of a map.
+    """Scores of predicted classes against reference classes.
 
     Parameters
     ----------
@@ -61,9 +61,9 @@ def score(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], codes: Collec
         Classes to be scored.
     """
     listed = tuple(sorted(codes))
-    place = np.full(NODATA + 1, -1, np.int64)
-    place[list(listed)] = np.arange(len(listed))
-    rows, columns = place[truth], place[prediction]
+    channel = np.full(NODATA + 1, -1, np.int64)
+    channel[list(listed)] = np.arange(len(listed))
+    rows, columns = channel[truth], channel[prediction]
     known = (rows >= 0) & (columns >= 0)
     counts = np.bincount(rows[known] * len(listed) + columns[known], minlength=len(listed) ** 2)
     return Scores(codes=listed, confusion=counts.reshape(len(listed), -1))
@@ -71,16 +71,16 @@ def score(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], codes: Collec
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """How often neighbouring pixels differ in class across borders, beside how often they would if there were none.
+    """Class changes between neighbouring pixels across borders of windows and blocks.
 
     Attributes
     ----------
     pairs
-        Neighbours with a window's or block's border between them.
+        Pairs of neighbours with a border of a window or block between them.
     changes
-        How many of them differ.
+        Pairs of these whose classes differ.
     expected
-        How many would at the rates of the pairs elsewhere.
+        Changes expected at the rates of pairs that have no border between them.
     """
 
     pairs: int
@@ -89,11 +89,11 @@ class Seams:
 
     @property
     def score(self) -> float:
-        """Changes over those expected: 1 for a map without seams, more with them."""
+        """``changes / expected``: 1 for a map without seams, more with visible seams."""
         return self.changes / max(self.expected, 1e-12)
 
     def __add__(self, other: Seams) -> Seams:
-        """Both together."""
+        """Sums of both."""
         return Seams(
             pairs=self.pairs + other.pairs,
             changes=self.changes + other.changes,
@@ -109,11 +109,11 @@ def seams(
     *,
     truth: NDArray[np.uint8] | None = None,
 ) -> Seams:
-    """How visible the borders of windows and blocks are.
+    """Visibility of the borders of windows and blocks.
 
-    Field edges that happen to run along a border are no seams, and in a scene of a few kilometres they are most of
-    what changes there. Where the truth is known, a pair is therefore held against pairs elsewhere that are as far
-    from an edge of the truth.
+    Edges of fields that happen to follow a border are no seams, and in an area of a few kilometres they are most of
+    the changes there. With reference classes, a pair is therefore compared with pairs elsewhere that are as far from
+    an edge of the reference.
 
     Parameters
     ----------
@@ -122,9 +122,9 @@ def seams(
     extent
         Pixels of ``classes``, in base pixels.
     lattice, blocks
-        Whose borders are looked at, in base pixels.
+        Windows and blocks of the map, in base pixels.
     truth
-        True classes of the same pixels, where there are any.
+        uint8 ``(y, x)`` reference classes of the same pixels.
     """
     flat = np.zeros_like(classes) if truth is None else truth
     return _seams(classes, flat, borders(extent.y, lattice, blocks.size)) + _seams(
@@ -133,14 +133,24 @@ def seams(
 
 
 def borders(span: Span, lattice: Lattice, block: int) -> NDArray[np.bool_]:
-    """Whether a border lies between pixel ``i`` and ``i + 1`` of ``span``; bool ``(span.size - 1,)``."""
+    """Whether a border of a window or block separates pixels ``i`` and ``i + 1``; bool ``(span.size - 1,)``.
+
+    Parameters
+    ----------
+    span
+        One axis, in base pixels.
+    lattice
+        Windows.
+    block
+        Base pixels a side of a block.
+    """
     after = np.arange(span.start + 1, span.stop)
     starts, ends = after % lattice.stride == 0, (after - lattice.window) % lattice.stride == 0
     return np.asarray(starts | ends | (after % block == 0))
 
 
-_EDGE_REACH = 12
-"""Pixels to an edge of the truth beyond which it no longer matters how far it is."""
+_EDGE_PIXELS = 12
+"""Largest distance to an edge of the reference that is told apart, in pixels."""
 
 
 def _seams(classes: NDArray[np.uint8], truth: NDArray[np.uint8], border: NDArray[np.bool_]) -> Seams:
@@ -155,18 +165,18 @@ def _seams(classes: NDArray[np.uint8], truth: NDArray[np.uint8], border: NDArray
 def _count(
     near: NDArray[np.int8], which: NDArray[np.bool_], border: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs by their distance to an edge: across borders, and elsewhere."""
+    """Number of pairs by their distance to an edge: across borders, and elsewhere."""
     across, elsewhere = (
-        np.bincount(near[lines][which[lines]], minlength=_EDGE_REACH + 2) for lines in (border, ~border)
+        np.bincount(near[lines][which[lines]], minlength=_EDGE_PIXELS + 2) for lines in (border, ~border)
     )
     return across, elsewhere
 
 
 def _lines_to_edge(truth: NDArray[np.uint8]) -> NDArray[np.int8]:
-    """Lines from each pair to the nearest change of the truth in its column; 0 is the pair itself."""
+    """Rows from each pair to the nearest change of the reference in its column; 0 is the pair itself."""
     change = truth[1:] != truth[:-1]
-    near = np.full(change.shape, _EDGE_REACH + 1, np.int8)
-    for lines in range(_EDGE_REACH, 0, -1):
+    near = np.full(change.shape, _EDGE_PIXELS + 1, np.int8)
+    for lines in range(_EDGE_PIXELS, 0, -1):
         near[lines:][change[:-lines]] = lines
         near[:-lines][change[lines:]] = lines
     near[change] = 0

@@ -1,6 +1,7 @@
-"""The seams: what a source, a predictor, a store, a block job and an engine promise each other.
+"""Protocols and records between the parts: sources, models, block jobs, ledgers, stores, engines, maps.
 
-Everything above (`work`, `observations`) is written against these; adapters below implement them.
+Features are written against these; adapters implement them. What is said here of threads, pickling, dtypes, shapes,
+nodata and errors holds for every implementation, whose docstrings point here.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from landweave.core.timeseries import Observation
 
 @dataclass(frozen=True, kw_only=True)
 class Raster:
-    """Pixels of one input on a grid.
+    """Pixels of one input without dates, on a grid.
 
     Attributes
     ----------
     values
-        ``(band, y, x)`` in the input's own dtype and units; anything where ``valid`` is False.
+        ``(band, y, x)`` in the input's own dtype and units; arbitrary where ``valid`` is False.
     valid
-        bool ``(y, x)``; True where every band holds a measurement.
+        bool ``(y, x)``; True where every band has a measurement.
     """
 
     values: NDArray[Any]
@@ -38,12 +39,12 @@ class Raster:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceFile:
-    """One acquisition or tile as delivered: its id in the run's meaning, and what its bytes were.
+    """One file of a source as delivered: a tile, an asset of a scene, an object of a cube.
 
     Attributes
     ----------
     id
-        What the configuration's meaning rests on: stable when the file is repaired (its path under the source).
+        Name in the fingerprint: the same when the file is repaired (its path under the source).
     location
         Path or URL to open.
     size
@@ -51,7 +52,7 @@ class SourceFile:
     version
         Changes whenever the bytes do: modification time in nanoseconds, or an etag.
     format
-        GDAL driver name, for pricing (``GTiff``, ``JP2OpenJPEG``, …).
+        GDAL driver name, for the decode time (``GTiff``, ``JP2OpenJPEG``, …).
     """
 
     id: str
@@ -63,17 +64,26 @@ class SourceFile:
 
 @dataclass(frozen=True, kw_only=True)
 class ReadCost:
-    """What reading a grid will cost, from headers: file bytes touched, and pixels x bands decoded by format."""
+    """Cost of reading a grid, computed without reading pixels.
+
+    Attributes
+    ----------
+    bytes
+        Of the files that are read, whole or in part.
+    decoded_pixels
+        Pixels x bands to decode, by GDAL driver name.
+    """
 
     bytes: int
     decoded_pixels: Mapping[str, int]
 
 
 class Source(Protocol):
-    """Where one modality's pixels come from, with dates or without.
+    """The pixels of one modality, with or without dates.
 
-    Opened from headers only. Picklable (handles are opened in the worker, one a tile and thread). `read` may be
-    called from several threads and gives the same bits for the same ground whatever the extent asked for.
+    Opening a source reads metadata of its files, no pixels. It is picklable; files are opened in the process that
+    reads them, one dataset a file and thread. `read` may be called from several threads at once, and a pixel has the
+    same bits whatever extent is read with it.
     """
 
     @property
@@ -82,45 +92,55 @@ class Source(Protocol):
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """Bands it can give, by name, such as ``NIR``, ``DSM`` or ``VV``."""
+        """Names of the bands that can be read, such as ``NIR``, ``DSM`` or ``VV``."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values that `read` gives."""
+        """Data type of the values that `read` returns."""
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
-        """What the fingerprint holds: scene ids or step keys in order, rules, kernel; plain JSON values."""
+        """All that decides the values but the bytes of the files, as plain JSON values.
+
+        Ids of files or observations in reading order, nodata and masks, resampling kernel, offsets.
+        """
 
     def describe(self) -> Mapping[str, Any]:
-        """What was found and decided, for a person: plain values by name."""
+        """Facts found in the files and how their pixels are read, as plain values by name, for `check`."""
 
     def bounds(self, grid: Grid) -> Bounds | None:
-        """Bounds ``(x0, y0, x1, y1)`` of all scenes in the CRS of ``grid``; None when there are none."""
+        """Bounds ``(x0, y0, x1, y1)`` of all files in the CRS of ``grid``; None when there are no files."""
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
-        """Scenes (of a cube: objects) that touch ``grid``, in reading order. No pixel is read."""
+        """Files (of a cube: objects) that intersect ``grid``, in reading order. No pixel is read."""
 
     def cost(self, grid: Grid) -> ReadCost:
-        """What `read` of this grid, and of every date, would cost. No pixel is read."""
+        """Cost of reading ``grid``, on every date. No pixel is read."""
 
 
 class RasterSource(Source, Protocol):
-    """Where the pixels of a modality without dates come from: tiles, or a cube."""
+    """The pixels of a modality without dates: a mosaic, elevation models, or a raster of a cube."""
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
-        """Pixels of ``bands`` on exactly ``grid``; invalid beyond the scenes.
+        """Pixels of ``bands`` on exactly ``grid``; not valid where no file covers them.
+
+        Parameters
+        ----------
+        grid
+            CRS, resolution and extent of the result.
+        bands
+            Names among `bands`, in the order of the result.
 
         Raises
         ------
         ReadError
-            When a scene cannot be read: a failed read is never nodata.
+            When a file cannot be read: a failed read never becomes nodata.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Dates of one input on a grid.
+    """Pixels of one input with dates, on a grid.
 
     Attributes
     ----------
@@ -135,33 +155,42 @@ class Series:
 
 
 class SeriesSource(Source, Protocol):
-    """Where the dates of a modality come from: scenes of a catalog, or a cube.
+    """The observations of a modality: scenes of a STAC catalog, or a series of a cube.
 
-    `read` gives the same bits for the same ground and date whatever the extent and the dates asked for.
+    A pixel of an observation has the same bits whatever extent and dates are read with it.
     """
 
     @property
     def observations(self) -> tuple[Observation, ...]:
-        """Its dates, ascending in time; passes of one instant in the order of their keys."""
+        """All observations, ascending in time; of one instant in the order of their datatake ids."""
 
     @property
     def quantity(self) -> str:
-        """What is measured: ``reflectance`` (x 10000), ``sigma0``, ``gamma0_rtc``; with ``_db`` in decibels."""
+        """The measured quantity: ``reflectance`` (x 10000), ``sigma0``, ``gamma0_rtc``; with ``_db`` in decibels."""
 
     @property
     def cloud_mask(self) -> Mapping[str, Any]:
-        """How pixel classes were told: from ``scl``, or from ``probability``; empty for radar.
+        """``source`` of the pixel classes, ``scl`` or ``probability``; empty for radar.
 
         With the latter also ``cloud_max`` and ``snow_max``, the largest probabilities (0 to 100) of a clear pixel.
         """
 
     def read(self, grid: Grid, bands: Sequence[str], indices: Sequence[int]) -> Series:
-        """Pixels of ``bands`` at ``observations`` (indices in `observations`, in that order) on exactly ``grid``.
+        """Pixels of ``bands`` of some observations on exactly ``grid``.
+
+        Parameters
+        ----------
+        grid
+            CRS, resolution and extent of the result.
+        bands
+            Names among `bands`, in the order of the result.
+        indices
+            In `observations`, in the order of the result.
 
         Raises
         ------
         ReadError
-            When a scene cannot be read: a failed read is never nodata.
+            When a file cannot be read: a failed read never becomes nodata.
         """
 
 
@@ -191,14 +220,14 @@ class Predictor(Protocol):
     """A model in one process. Not thread-safe: callers hold one lock around it."""
 
     def predict(self, batch: Mapping[str, InputBatch]) -> Array:
-        """Class probabilities, float32 ``(n, class, y, x)`` in base pixels of the window, on its own device.
+        """Class probabilities, float32 ``(n, class, y, x)`` in base pixels of the window, on the predictor's device.
 
-        ``n`` is always the run's batch size. A sample's answer does not depend on its neighbours.
+        ``n`` is always the batch size of the run. The prediction of a window does not depend on the others.
 
         Raises
         ------
         PredictError
-            When the model fails or answers something that is not finite.
+            When the model fails or returns a value that is not finite.
         """
 
 
@@ -207,24 +236,24 @@ class Model(Protocol):
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
-        """What the fingerprint holds: the card's and the weights' sha256, numerics; plain JSON values."""
+        """All that decides the predictions: the card's and the weights' sha256, numerics; plain JSON values."""
 
     @property
     def batch_size(self) -> int:
-        """Windows in every call of `Predictor.predict`; the last batch of a block is filled up."""
+        """Windows in every call of `Predictor.predict`; the last batch of a block is padded."""
 
     @property
     def torch_threads(self) -> int | None:
-        """Threads the numeric library uses in a process; None where there is none."""
+        """Threads of the numeric library in a process; None where there is none."""
 
     def memory_bytes(self) -> int:
-        """What the open predictor holds at its peak, one batch in flight."""
+        """Peak memory of the open predictor with one batch."""
 
     def verify(self) -> None:
         """Raise what `open` would raise on a worker, on a machine that need not have the worker's devices."""
 
     def open(self) -> Predictor:
-        """Load it in this process.
+        """The model loaded in this process.
 
         Raises
         ------
@@ -234,7 +263,7 @@ class Model(Protocol):
 
 
 class BlockState(IntEnum):
-    """What became of a block. The values are stored: never renumber."""
+    """State of a block in the ledger. The values are stored: never renumber."""
 
     PENDING = 0
     DONE = 1
@@ -247,17 +276,17 @@ class BlockState(IntEnum):
 
     @property
     def words(self) -> str:
-        """Its name as a person reads it."""
+        """The name in plain text, such as ``read failed``."""
         return self.name.lower().replace("_", " ")
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to do for the block."""
+        """Whether the block needs no further run."""
         return self in (BlockState.DONE, BlockState.OUTSIDE, BlockState.NO_INPUT)
 
     @property
     def failed(self) -> bool:
-        """Whether the block was tried and gave nothing."""
+        """Whether the block was tried and nothing was written."""
         return self in (BlockState.READ_FAILED, BlockState.MODEL_FAILED, BlockState.FAILED, BlockState.SUSPECT)
 
 
@@ -272,20 +301,20 @@ class WrittenObject:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockResult:
-    """What a worker tells the driver about one block; a few hundred bytes.
+    """Result of one block, sent from a worker to the driver; a few hundred bytes.
 
     Attributes
     ----------
     state, reason
-        What became of it, and why when it failed (which file, what happened).
+        State of the block, and why it failed (which file, what happened).
     objects
-        What was written.
+        Objects that were written.
     inputs
-        Digest of the versions of every scene used (`landweave.jobs.fingerprint.digest64`).
+        Digest of the versions of every file used (`landweave.jobs.fingerprint.digest64`).
     seconds
         Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
     counts
-        Other sums worth keeping: ``windows``, ``pixels``, ``peak_bytes``, …
+        Sums such as ``windows``, ``pixels``, ``peak_bytes``.
     """
 
     state: BlockState
@@ -300,7 +329,7 @@ LEDGER_CHUNK = 64
 """Blocks a side of one stored ledger chunk: one cell a chunk would take minutes to open at 40,000 blocks."""
 
 REASON_BYTES = 256
-"""Room for a block's reason, UTF-8, zero-padded."""
+"""Length of a stored reason: UTF-8, cut and zero-padded."""
 
 LEDGER_FIELDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "state": ("uint8", ()),
@@ -317,82 +346,105 @@ the arrays a job writes, ``reason_byte`` over `REASON_BYTES`."""
 
 
 class LedgerStore(Protocol):
-    """Where the driver keeps a ledger. One writer."""
+    """Storage of a ledger. Only the driver writes it."""
 
     def load(self) -> dict[str, NDArray[Any]]:
-        """Every field of `LEDGER_FIELDS`, whole; zeros where nothing was saved."""
+        """Every field of `LEDGER_FIELDS`, ``(block_y, block_x, …)``; zeros where nothing was saved."""
 
     def save(self, chunk: tuple[int, int], fields: Mapping[str, NDArray[Any]]) -> None:
-        """Write one ledger chunk (`LEDGER_CHUNK` blocks a side, less at the end) of every field, each atomically."""
+        """Write one chunk of every field, each atomically.
+
+        Parameters
+        ----------
+        chunk
+            ``(row, column)``, counted in chunks of `LEDGER_CHUNK` blocks a side.
+        fields
+            Arrays ``(block_y, block_x, …)`` of that chunk, smaller at the south and east edges.
+        """
 
 
 BlockFunction = Callable[[BlockIndex], BlockResult]
-"""Does one block, whole, and may be called from two threads at once."""
+"""Computes and writes one whole block; may be called from two threads at once."""
 
 
 class BlockJob(Protocol):
-    """Any work cut into independent blocks: aligning, mapping, publishing, evaluating.
+    """Any work divided into independent blocks, such as aligning or mapping.
 
-    Picklable. The engine carries it to each worker process once and calls `open` there once.
+    Picklable. The engine sends it to each worker process once and calls `open` there once.
     """
 
     @property
     def key(self) -> str:
-        """Names the job on its workers: the fingerprint's sha256 and the run's id."""
+        """Name of the job on its workers: the fingerprint's sha256 and the run's id."""
 
     @property
     def torch_threads(self) -> int | None:
-        """Threads of numeric libraries a process; None where no model runs."""
+        """Threads of numeric libraries in a process; None where no model runs."""
 
     def open(self) -> BlockFunction:
-        """Load what blocks share (a model, indexes) in this process."""
+        """Load what all blocks share (a model, indexes) in this process."""
 
 
 BlockResults = Generator[tuple[BlockIndex, BlockResult], None, None]
-"""What an engine gives back, block by block."""
+"""Results of an engine, block by block."""
 
 
 class Store(Protocol):
-    """Where the arrays of a run go. Picklable; `write` is called from several threads and processes."""
+    """Storage of the arrays of a run. Picklable; `write` is called from several threads and processes."""
 
     def write(self, index: BlockIndex, arrays: Mapping[str, NDArray[Any]]) -> tuple[WrittenObject, ...]:
-        """Write one block of every array, each as one whole object, atomically."""
+        """Write one block of every array, each as one whole object, atomically.
+
+        Parameters
+        ----------
+        index
+            Of the block.
+        arrays
+            Arrays ``(…, y, x)`` over the whole block, by name.
+        """
 
 
 class Area(Protocol):
-    """Ground to be mapped. Picklable."""
+    """The area that is mapped. Picklable."""
 
     def touches(self, grid: Grid) -> bool:
-        """Whether any of the grid's ground may lie in the area (quick; used in planning)."""
+        """Whether the area may intersect the extent of ``grid`` (quick; used in planning)."""
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
-        """Pixels of ``grid`` whose centre is inside, bool ``(y, x)``; the same answer for any extent."""
+        """Pixels of ``grid`` whose centre is inside, bool ``(y, x)``; a pixel has one value for any extent."""
 
 
 class Engine(Protocol):
-    """Who runs blocks. The inline engine (a plain loop) is the reference; results never depend on the engine."""
+    """Executes blocks. The inline engine (a plain loop) is the reference; results never depend on the engine."""
 
     @property
     def name(self) -> str:
-        """``inline`` or ``dask``, with what a person wants to know: workers, dashboard link."""
+        """``inline`` or ``dask``, with the number of workers and the dashboard link."""
 
     def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> BlockResults:
-        """Results as blocks end, in any order, each block once. A bounded number is in flight.
+        """Results in the order in which blocks end, each block once.
 
-        ``blocks`` is drawn from as room appears. Closing the generator cancels what has not begun.
+        Closing the generator cancels blocks that have not begun.
+
+        Parameters
+        ----------
+        job
+            Opened once a process.
+        blocks
+            Taken one by one, so that a bounded number is in flight.
         """
 
 
 class MapReader(Protocol):
-    """A finished or growing map as those who publish it see it: pixels by level, and what they mean."""
+    """A complete or partial map as the writers of COG and pictures read it."""
 
     @property
     def legend(self) -> Legend:
-        """What the codes mean."""
+        """Names and colours of the codes."""
 
     @property
     def grids(self) -> tuple[Grid, ...]:
-        """Pixels of each level, the full resolution first."""
+        """Grid of each level, the full resolution first."""
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -400,11 +452,26 @@ class MapReader(Protocol):
 
     @property
     def block_size(self) -> int:
-        """Pixels a side of a stored object: reads along whole blocks are the cheap ones."""
+        """Pixels a side of a stored object: reading whole blocks is the fastest."""
 
     @property
     def attrs(self) -> Mapping[str, Any]:
         """Provenance, plain JSON values."""
 
     def read(self, array: str, extent: Extent, level: int = 0) -> NDArray[np.uint8]:
-        """Pixels of ``extent``, counted as ``grids[level]`` counts; 255 where there is no answer."""
+        """Pixels of one array.
+
+        Parameters
+        ----------
+        array
+            Name among `arrays`.
+        extent
+            In pixels of ``grids[level]``.
+        level
+            0 is the full resolution, each further level twice as coarse.
+
+        Returns
+        -------
+        ndarray
+            uint8 ``(y, x)``, or ``(class, y, x)`` of ``probability``; 255 = nodata.
+        """

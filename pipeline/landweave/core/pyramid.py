@@ -1,17 +1,16 @@
-"""How coarser views of a map are made: what a coarse pixel says of the fine ones it covers.
+"""Overviews of a map: the mode of classes, the mean of confidences.
 
 Level 0 is the map; a pixel of level ``k`` covers ``2**k`` by ``2**k`` of its pixels, counted from the map's
-north-west corner; at the south and east edges it covers what there is.
+north-west corner; at the south and east edges it covers as many as there are.
 
-Taking the mode of modes, level after level, is not taking the mode: of two equally frequent classes the lower
-code would win more ground at each step, and buildings (code 0) would spread. So a level is counted from the
-nearest of levels 0, 3, 6, … below it: levels 1 to 3 are exact, each pixel of level 4 asks 2 by 2 pixels of level
-3, each of level 5 asks 4 by 4, each of level 6 asks 8 by 8, and so on.
+The mode of modes, level after level, is not the mode: of two equally frequent classes the lower code would gain
+pixels at each level, and buildings (code 0) would spread. So a level is computed from the nearest of levels 0, 3, 6, …
+below it: levels 1 to 3 are exact, a pixel of level 4 is the mode of 2 by 2 pixels of level 3, one of level 5 of 4 by 4,
+one of level 6 of 8 by 8, and so on.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,14 +21,21 @@ from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA
 
 LEVELS_A_STEP = 3
-"""Levels counted from one base: up to 8 by 8 = 64 votes a pixel."""
+"""Levels computed from one base: up to 8 by 8 = 64 pixels each."""
 
 MOST_VOTES = 15
-"""Largest factor: votes are counted in uint8."""
+"""Largest factor: pixels of a class are counted in uint8."""
 
 
 def depth(shape: tuple[int, int], most: int) -> int:
     """Number of levels above level 0 until the map is at most ``most`` pixels a side.
+
+    Parameters
+    ----------
+    shape
+        ``(height, width)`` of level 0.
+    most
+        Pixels a side of the coarsest level.
 
     >>> depth((3072, 1024), 512), depth((512, 512), 512)
     (3, 0)
@@ -41,7 +47,7 @@ def depth(shape: tuple[int, int], most: int) -> int:
 
 
 def base_of(level: int) -> tuple[int, int]:
-    """The level that ``level`` is counted from, and the pixels a side of that one in a pixel of this one.
+    """The level that ``level`` is computed from, and how many of its pixels a side make one of ``level``.
 
     >>> [base_of(level) for level in (1, 2, 3, 4, 6, 7)]
     [(0, 2), (0, 4), (0, 8), (3, 2), (3, 8), (6, 2)]
@@ -51,22 +57,27 @@ def base_of(level: int) -> tuple[int, int]:
 
 
 def level_grid(grid: Grid, level: int) -> Grid:
-    """The pixels of a level over a map on ``grid``, anchored at the map's north-west corner.
+    """Grid of a level of a map, anchored at the map's north-west corner.
 
-    The last row and column may reach beyond the map, by less than a pixel.
+    The last row and column may extend beyond the map, by less than a pixel.
+
+    Parameters
+    ----------
+    grid
+        Of level 0.
+    level
+        0 or more.
     """
     if not level:
         return grid
-    corner_xy: tuple[Fraction, Fraction] = (
-        grid.anchor_xy[0] + grid.extent.x.start * grid.resolution,
-        grid.anchor_xy[1] - grid.extent.y.start * grid.resolution,
-    )
+    corner_x = grid.anchor_xy[0] + grid.extent.x.start * grid.resolution
+    corner_y = grid.anchor_xy[1] - grid.extent.y.start * grid.resolution
     height, width = (-(-size // (1 << level)) for size in grid.shape)
     return Grid(
         crs=grid.crs,
         resolution=grid.resolution * (1 << level),
         extent=Extent.of((0, height), (0, width)),
-        anchor_xy=corner_xy,
+        anchor_xy=(corner_x, corner_y),
     )
 
 
@@ -82,8 +93,8 @@ def mode(classes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 ``(ceil(y / factor), ceil(x / factor))``. Ties go to the lowest code; nodata counts only where there is
-    nothing else.
+    ndarray
+        uint8 ``(ceil(y / factor), ceil(x / factor))``. Ties go to the lowest code; 255 only where all are nodata.
 
     >>> mode(np.array([[7, 3, 255], [3, 7, 255], [255, 9, 4]], dtype=np.uint8), 2)
     array([[  3, 255],
@@ -111,7 +122,8 @@ def average(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 ``(ceil(y / factor), ceil(x / factor))``, rounded to the nearest (halves up); 255 where no pixel is valid.
+    ndarray
+        uint8 ``(ceil(y / factor), ceil(x / factor))``, rounded to the nearest (halves up); 255 where all are nodata.
 
     >>> average(np.array([[10, 13, 255], [255, 255, 255]], dtype=np.uint8), 2)
     array([[ 12, 255]], dtype=uint8)
@@ -125,7 +137,7 @@ def average(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
 
 
 def _codes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Classes that are there, rising; counting them all would take twice as long."""
+    """Codes that occur, ascending; counting all codes would take twice as long."""
     found = np.zeros(NODATA + 1, dtype=np.bool_)
     found[classes] = True
     return np.flatnonzero(found[:NODATA]).astype(np.uint8)
@@ -141,7 +153,7 @@ def _coarse(values: NDArray[Any], factor: int) -> tuple[int, int]:
 
 
 def _sums(values: NDArray[Any], factor: int, dtype: type[np.generic]) -> NDArray[Any]:
-    """Sum of each square; rows first, which are whole contiguous lines, then columns."""
+    """Sum of each square; over rows first, which are contiguous in memory, then over columns."""
     height, width = _coarse(values, factor)
     rows = values.reshape(height, factor, -1).sum(axis=1, dtype=dtype)
     total: NDArray[Any] = rows[:, ::factor].copy()

@@ -1,4 +1,4 @@
-"""Tries a request again after errors that pass: one rule for files on the web and for object stores."""
+"""Retries of requests after transient errors, for files on the web and for object stores."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Retry:
-    """How often, after which pauses and after which errors a request is tried again.
+    """Number, pauses and occasions of retries.
 
     Attributes
     ----------
     pauses_s
-        Seconds before the second try, the third, …; after the last of them the error stands.
+        Seconds before the second attempt, the third, …; an error of the last attempt is raised.
     is_transient
-        Whether an error may pass: dropped connections, time-outs, answers of 5xx.
+        Whether a request may succeed after an error: dropped connections, time-outs, HTTP status 5xx.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Seconds spent by stage of a block."""
+"""Wall time by stage of a block."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 
 class Stopwatch:
-    """Seconds spent by stage."""
+    """Seconds by stage, summed over all uses."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
-        """Add the time of a ``with`` block to ``stage``."""
+        """Add the wall time of a ``with`` block to ``stage``."""
         start = time.perf_counter()
         try:
             yield

@@ -1,1 +1,1 @@
-"""How a map leaves: COG, pictures, and other files that anyone's tools open."""
+"""Files that other tools read and write: COG, PNG, vector files."""

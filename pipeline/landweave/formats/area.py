@@ -1,23 +1,22 @@
-"""A polygon as the ground to be mapped: which blocks it touches, which pixels it holds."""
+"""The polygon that limits what is mapped."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
 from landweave.core.grid import Bounds, Grid
-from landweave.formats.vector import Area, rasterize_area
+from landweave.formats.vector import Area, geometry_digest, rasterize_area
 
 
 @dataclass(frozen=True)
 class PolygonArea:
-    """Ground inside ``geometry``, in the CRS of the grids it is asked about. Picklable."""
+    """A polygon in the CRS of the grids it is compared with: `landweave.core.protocols.Area`."""
 
     geometry: Area
 
@@ -34,8 +33,8 @@ class PolygonArea:
 
     @property
     def fingerprint_fields(self) -> str:
-        """Digest of the polygon, for the fingerprint."""
-        return sha256(shapely.to_wkb(shapely.normalize(self.geometry))).hexdigest()
+        """Digest of the polygon."""
+        return geometry_digest(self.geometry)
 
     @cached_property
     def _prepared(self) -> Area:
@@ -43,9 +42,9 @@ class PolygonArea:
         return self.geometry
 
     def touches(self, grid: Grid) -> bool:
-        """Whether any ground of ``grid`` lies in the area."""
+        """Whether ``grid`` and the polygon intersect."""
         return bool(shapely.intersects(self._prepared, shapely.box(*grid.bounds)))
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
-        """Pixels whose centre is inside, bool ``(y, x)``; the same answer for a pixel whatever the extent."""
+        """Pixels whose centre is inside: `landweave.formats.vector.rasterize_area`."""
         return rasterize_area(self.geometry, grid)

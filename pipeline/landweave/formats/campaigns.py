@@ -1,51 +1,46 @@
-"""When the aerial images were taken: the mosaic graph that comes with them, as a year for any ground."""
+"""Years in which the aerial images were acquired, from the mosaic graph that is delivered with them."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
-import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, FieldError
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.formats.vector import layer_of
+from landweave.formats.vector import geometry_digest, read_features
 
 
 @dataclass(frozen=True)
 class Campaigns:
-    """Ground by the civil year in which it was flown over. Picklable.
+    """Areas by the civil year of their aerial images. Picklable.
 
     Attributes
     ----------
-    ground
-        Year to geometry, in the CRS of the grids that are asked about.
+    areas
+        Polygons by year, in the CRS of the grids they are compared with.
     """
 
-    ground: Mapping[int, shapely.Geometry]
+    areas: Mapping[int, shapely.Geometry]
 
     @property
     def years(self) -> tuple[int, ...]:
         """All years, ascending."""
-        return tuple(sorted(self.ground))
+        return tuple(sorted(self.areas))
 
     @property
     def fingerprint_fields(self) -> dict[str, str]:
-        """Digest of each year's ground, for the fingerprint."""
-        return {
-            str(year): sha256(shapely.to_wkb(shapely.normalize(self.ground[year]))).hexdigest() for year in self.years
-        }
+        """Digest of each year's area."""
+        return {str(year): geometry_digest(self.areas[year]) for year in self.years}
 
     def year_of(self, grid: Grid) -> int:
-        """The year at the centre of ``grid``; of the nearest ground where none holds it, of two the earlier."""
+        """The year whose area is nearest to the centre of ``grid``; the earlier of two that are as near."""
         x0, y0, x1, y1 = grid.bounds
         centre = shapely.Point((x0 + x1) / 2, (y0 + y1) / 2)
-        return min(self.years, key=lambda year: self.ground[year].distance(centre))
+        return min(self.years, key=lambda year: self.areas[year].distance(centre))
 
 
 def read_campaigns(path: str, *, column: str, layer: str | None = None, crs: str) -> Campaigns:
@@ -60,25 +55,16 @@ def read_campaigns(path: str, *, column: str, layer: str | None = None, crs: str
     layer
         Needed where the file has several.
     crs
-        Of the answer: the grid's.
+        CRS of the areas, such as that of the grid.
 
     Raises
     ------
     InputError
         When the file or the column is missing, or a value in it does not begin with a year.
     """
-    name = layer_of(path, layer)
-    try:
-        frame = pyogrio.read_dataframe(path, layer=name, columns=[column])
-    except (ValueError, DataLayerError, FieldError) as error:
-        raise InputError(f"{path}, layer {name!r}, cannot be read: {error}.") from error
-    if column not in frame:
-        fields = [str(field) for field in pyogrio.read_info(path, layer=name)["fields"]]
-        raise InputError(f"{path} has no column {column!r}; its columns are {fields}.")
-    if frame.crs is None:
-        raise InputError(f"{path}, layer {name!r}, has no CRS: write one into the file.")
+    frame = read_features(path, layer=layer, columns=[column], crs=crs)
     years = frame[column].map(lambda value: _year(value, path, column))
-    shapes = frame.geometry.to_crs(crs).make_valid()
+    shapes = frame.geometry.make_valid()
     return Campaigns({int(year): shapes[years == year].union_all() for year in years.unique()})
 
 

@@ -1,11 +1,10 @@
-"""A map as one Cloud-Optimised GeoTIFF: colours, class names, and our own overviews."""
+"""A map as one Cloud-Optimised GeoTIFF with its colours, class names and own overviews."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -19,14 +18,17 @@ from rasterio.windows import Window
 from landweave.core.errors import InputError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.legend import NODATA, Legend
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA
 from landweave.core.protocols import MapReader
 
 TILE = 512
 """Pixels a side of the tiles of the file."""
 
-_SCRATCH: dict[str, Any] = {
+_LEVEL: dict[str, Any] = {
     "driver": "GTiff",
+    "count": 1,
+    "dtype": "uint8",
+    "nodata": NODATA,
     "tiled": True,
     "blockxsize": TILE,
     "blockysize": TILE,
@@ -34,7 +36,9 @@ _SCRATCH: dict[str, Any] = {
     "zlevel": 1,
     "bigtiff": "if_safer",
 }
-_FINAL = {
+"""Of the file of one level, which lives until the COG is made of it."""
+
+_COG = {
     "driver": "COG",
     "OVERVIEWS": "FORCE_USE_EXISTING",
     "COMPRESS": "DEFLATE",
@@ -48,24 +52,20 @@ _FINAL = {
 
 
 def write_cog(reader: MapReader, path: str | os.PathLike[str], array: str = "landcover") -> Path:
-    """Write one array of a map as a COG, atomically; memory stays at one block.
+    """Write one array of a map as a COG, atomically, and return its path; memory stays at one block.
 
-    The file is DEFLATE, 512 px tiles, BigTIFF where it may need to be, nodata 255. Its overviews are the map's own
-    levels. ``landcover`` has a colour table; names of classes lie beside it in ``<path>.aux.xml``, where GDAL and
-    QGIS look for them, and as tags inside.
+    The file is uint8 with nodata 255, DEFLATE, tiles of 512 px, BigTIFF where it may need to be. Its overviews are
+    the map's own levels. ``landcover`` has a colour table; names of classes are in ``<path>.aux.xml`` beside it, where
+    GDAL and QGIS look for them, and in its tags.
 
     Parameters
     ----------
     reader
         The map, with its overviews.
     path
-        File to write, over an older one. As much room again is needed in its folder while it is written.
+        File to write; an older one is replaced. Its folder needs twice the room of the file meanwhile.
     array
         ``landcover`` or ``confidence``.
-
-    Returns
-    -------
-    The path.
 
     Raises
     ------
@@ -79,38 +79,32 @@ def write_cog(reader: MapReader, path: str | os.PathLike[str], array: str = "lan
         raise InputError(f"A COG of {array!r} was asked for; this map has {', '.join(wanted)}.")
     if len(reader.grids) == 1 and max(reader.grids[0].shape) > 2 * TILE:
         raise InputError(f"The map of {reader.grids[0].shape} pixels has no overviews: make them first.")
-    goal = Path(path).absolute()
+    target = Path(path).absolute()
     try:
-        goal.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{goal.name}-", dir=goal.parent) as folder:
-            scratch = Path(folder)
-            levels = [_write_level(reader, array, level, scratch) for level in range(len(reader.grids))]
-            vrt = _bind(levels, reader, array, scratch / "map.vrt")
-            made = scratch / "out" / goal.name
-            made.parent.mkdir()
-            rasterio.shutil.copy(str(vrt), str(made), strict=False, **_FINAL)
-            _move(made, goal)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
+            levels = [_write_level(reader, array, level, Path(folder)) for level in range(len(reader.grids))]
+            names = reader.legend.names if array == "landcover" else {}
+            written = Path(folder) / "out" / target.name
+            written.parent.mkdir()
+            rasterio.shutil.copy(str(_join_levels(levels, names)), str(written), strict=False, **_COG)
+            _move(written, target)
     except (OSError, RasterioError) as error:
-        raise OutputError(f"Cannot write {goal}: {error}. Check the place and its free room.") from error
-    return goal
+        raise OutputError(f"Cannot write {target}: {error}. Check the folder and its free space.") from error
+    return target
 
 
 def _write_level(reader: MapReader, array: str, level: int, folder: Path) -> Path:
+    """A GeoTIFF of one level; that of the full resolution has the tags and, for classes, the colours."""
     grid = reader.grids[level]
     path = folder / f"{level}.tif"
     height, width = grid.shape
-    with rasterio.open(
-        path,
-        "w",
-        height=height,
-        width=width,
-        count=1,
-        dtype="uint8",
-        nodata=NODATA,
-        crs=CRS(grid.crs).to_wkt(),
-        transform=grid.transform,
-        **_SCRATCH,
-    ) as file:
+    crs = CRS(grid.crs).to_wkt()
+    with rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **_LEVEL) as file:
+        if level == 0:
+            file.update_tags(**_tags(reader, array))
+        if level == 0 and array == "landcover":
+            file.write_colormap(1, {code: reader.legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
         for extent in _pieces(grid, reader.block_size):
             rows, columns = extent.slices_in(grid.extent)
             file.write(reader.read(array, extent, level), 1, window=Window.from_slices(rows, columns))
@@ -118,65 +112,46 @@ def _write_level(reader: MapReader, array: str, level: int, folder: Path) -> Pat
 
 
 def _pieces(grid: Grid, block_size: int) -> Iterator[Extent]:
-    """Squares of about a block that end where tiles of the file end, so that none is written twice."""
+    """Squares of about a block whose edges are edges of the file's tiles, so that no tile is written twice."""
     side = max(TILE, block_size // TILE * TILE)
     for top in range(grid.extent.y.start, grid.extent.y.stop, side):
         for left in range(grid.extent.x.start, grid.extent.x.stop, side):
             yield Extent.of((top, top + side), (left, left + side)).intersect(grid.extent)
 
 
-def _bind(levels: list[Path], reader: MapReader, array: str, path: Path) -> Path:
-    """A VRT in which the first file is the image and the others are its overviews."""
-    grid = reader.grids[0]
-    height, width = grid.shape
-    root = Xml.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    Xml.SubElement(root, "SRS").text = CRS(grid.crs).to_wkt()
-    Xml.SubElement(root, "GeoTransform").text = ", ".join(repr(number) for number in grid.transform.to_gdal())
-    tags = Xml.SubElement(root, "Metadata")
-    for name, text in _tags(reader, array).items():
-        Xml.SubElement(tags, "MDI", key=name).text = text
-    band = Xml.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
-    Xml.SubElement(band, "NoDataValue").text = str(NODATA)
-    if array == "landcover":
-        _describe_classes(band, reader.legend)
-    source = Xml.SubElement(band, "SimpleSource")
-    Xml.SubElement(source, "SourceFilename", relativeToVRT="0").text = str(levels[0])
-    Xml.SubElement(source, "SourceBand").text = "1"
+def _join_levels(levels: Sequence[Path], names: Mapping[int, str]) -> Path:
+    """A VRT of the first file with the others as its overviews, and the names of classes, which rasterio cannot set."""
+    path = levels[0].with_name("map.vrt")
+    rasterio.shutil.copy(str(levels[0]), str(path), driver="VRT")
+    document = Xml.parse(path)
+    (band,) = document.iter("VRTRasterBand")
+    if names:
+        categories = Xml.SubElement(band, "CategoryNames")
+        for code in range(max(names) + 1):
+            Xml.SubElement(categories, "Category").text = names.get(code, "")
     for level in levels[1:]:
         overview = Xml.SubElement(band, "Overview")
         Xml.SubElement(overview, "SourceFilename", relativeToVRT="0").text = str(level)
         Xml.SubElement(overview, "SourceBand").text = "1"
-    Xml.ElementTree(root).write(path, encoding="utf-8")
+    document.write(path, encoding="utf-8")
     return path
 
 
-def _describe_classes(band: Xml.Element, legend: Legend) -> None:
-    Xml.SubElement(band, "ColorInterp").text = "Palette"
-    table = Xml.SubElement(band, "ColorTable")
-    colors, names = legend.colors, legend.names
-    for code in range(NODATA + 1):
-        red, green, blue = colors.get(code, (0, 0, 0))
-        alpha = 255 if code in colors else 0
-        Xml.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=str(alpha))
-    categories = Xml.SubElement(band, "CategoryNames")
-    for code in range(max(names) + 1):
-        Xml.SubElement(categories, "Category").text = names.get(code, "")
-
-
 def _tags(reader: MapReader, array: str) -> dict[str, str]:
-    """What a person wants to know of the file, as TIFF tags."""
-    told = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
-    tags = {tag: str(reader.attrs[name]) for name, tag in told.items() if name in reader.attrs}
+    """Title, licence, source and the meaning of the values, as TIFF tags."""
+    tags = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
+    found = {tag: str(reader.attrs[name]) for name, tag in tags.items() if name in reader.attrs}
     if array == "landcover":
-        return tags | {f"CLASS_{code}": name for code, name in reader.legend.names.items()}
-    return tags | {"UNITS": "probability of the class shown x 250, 255 = nodata"}
+        return found | {f"CLASS_{code}": name for code, name in reader.legend.names.items()}
+    return found | {"UNITS": f"probability of the class shown x {CONFIDENCE_SCALE}, {NODATA} = nodata"}
 
 
-def _move(made: Path, goal: Path) -> None:
-    """Put the file and what GDAL wrote beside it in place: the names first, so that no file is without them."""
-    beside = made.with_name(made.name + ".aux.xml")
-    if beside.exists():
-        beside.replace(goal.with_name(goal.name + ".aux.xml"))
+def _move(written: Path, target: Path) -> None:
+    """Put the file and its ``.aux.xml`` in place: the names first, so that no file is without them."""
+    names = target.with_name(target.name + ".aux.xml")
+    new_names = written.with_name(names.name)
+    if new_names.exists():
+        new_names.replace(names)
     else:
-        goal.with_name(goal.name + ".aux.xml").unlink(missing_ok=True)
-    shutil.move(made, goal)
+        names.unlink(missing_ok=True)
+    written.replace(target)

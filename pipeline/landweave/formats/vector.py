@@ -1,7 +1,9 @@
-"""Areas from vector files: read, filtered, brought to the grid's CRS, and told pixel by pixel."""
+"""Polygons from vector files in the grid's CRS, and the pixels inside them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,7 +31,7 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     layer
         Needed where the file has several.
     crs
-        Of the answer: the grid's.
+        CRS of the result, such as that of the grid.
 
     Raises
     ------
@@ -37,47 +39,32 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
         When the file is missing or unreadable, has several layers or no CRS, the filter is wrong or matches nothing
         (the columns and the number of features are named), or nothing that matches is a polygon.
     """
-    name = layer_of(path, layer)
-    info = pyogrio.read_info(path, layer=name)
-    if not info["crs"]:
-        raise InputError(f"{path}, layer {name!r}, has no CRS: write one into the file.")
-    try:
-        frame = pyogrio.read_dataframe(path, layer=name, where=where, columns=[])
-    except (ValueError, DataLayerError, FieldError) as error:
-        raise InputError(f"{path}: the filter {where!r} is not understood ({error}). {_contents(info)}") from error
-    if frame.empty:
-        raise InputError(f"{path}: 0 of {info['features']} features match {where!r}. {_contents(info)}")
-    shapes = frame.geometry.to_crs(crs).make_valid().explode()
+    frame = read_features(path, layer=layer, where=where, crs=crs)
+    shapes = frame.geometry.make_valid().explode()
     shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
     if shapes.empty:
-        raise InputError(
-            f"{path}: none of the {len(frame)} features that match is a polygon ({info['geometry_type']})."
-        )
+        kinds = ", ".join(sorted(set(frame.geom_type)))
+        raise InputError(f"{path}: none of the {len(frame)} features that match is a polygon, but {kinds}.")
     area = shapes.union_all()
     if not isinstance(area, shapely.Polygon | shapely.MultiPolygon) or not np.isfinite(area.bounds).all():
-        raise InputError(f"{path}: its polygons do not lie within the reach of {crs[:60]} (bounds {area.bounds}).")
+        raise InputError(f"{path}: its polygons cannot be expressed in {crs[:60]} (bounds {area.bounds}).")
     return area
 
 
 def rasterize_area(geometry: Area, grid: Grid) -> NDArray[np.bool_]:
-    """Which pixels have their centre inside an area.
+    """Pixels of ``grid`` whose centre is inside ``geometry``, bool ``(y, x)``.
 
-    Each row of centres is crossed with the outline, and a centre is inside when it has an odd number of crossings at
-    or before it. A crossing is computed from the edge and the row alone, so the answer for a pixel is the same for any
-    extent, and two areas that share a border share out its pixels, each to one of them. Edges of rows that are not
-    asked for cost nothing but a comparison.
+    The even-odd rule along each row: a centre is inside when the outline crosses its row an odd number of times at or
+    before it. A crossing is computed from the edge and the row alone, so a pixel has one value whatever the extent of
+    ``grid``, and of two areas that share a border each pixel on it belongs to exactly one. (GDAL's rasterization
+    depends on the extent.) Edges beyond the rows of ``grid`` cost one comparison.
 
     Parameters
     ----------
     geometry
         In the CRS of ``grid``.
     grid
-        Pixels to tell.
-
-    Returns
-    -------
-    ndarray
-        bool ``(y, x)``, True inside.
+        CRS, rows and columns of the result.
     """
     x, y = grid.x, grid.y
     parity = np.zeros((len(y), len(x) + 1), bool)
@@ -97,7 +84,7 @@ def rasterize_area(geometry: Area, grid: Grid) -> NDArray[np.bool_]:
 
 
 def _edges(geometry: Area) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper ends ``(edge, xy)`` of all edges that are not level."""
+    """Lower and upper ends, float64 ``(edge, 2)`` of x and y, of all edges that are not horizontal."""
     rings = [np.asarray(ring.coords)[:, :2] for ring in _rings(geometry)]
     starts = np.concatenate([ring[:-1] for ring in rings])
     stops = np.concatenate([ring[1:] for ring in rings])
@@ -112,16 +99,51 @@ def _rings(geometry: Area) -> list[shapely.LinearRing]:
     return [ring for part in parts for ring in (part.exterior, *part.interiors)]
 
 
-def layer_of(path: str, layer: str | None) -> str:
-    """The layer that is meant: ``layer``, or the only one there is.
+def read_features(
+    path: str, *, crs: str, layer: str | None = None, where: str | None = None, columns: Sequence[str] = ()
+) -> Any:
+    """Features of a vector file in ``crs``, as a GeoDataFrame.
+
+    Parameters
+    ----------
+    path
+        Anything GDAL reads.
+    crs
+        CRS of the geometries returned.
+    layer
+        Needed where the file has several.
+    where
+        SQL filter on the columns of the file.
+    columns
+        Columns that are kept beside the geometry.
 
     Raises
     ------
     InputError
-        When the file is missing or no vector file, or the layer is not there or has to be named.
+        When the file is missing or no vector file, the layer is not there or has to be named, it has no CRS or lacks
+        a column, or the filter is wrong or matches nothing (columns and number of features are named).
     """
+    name = _layer_of(path, layer)
+    info = pyogrio.read_info(path, layer=name)
+    fields = [str(field) for field in info["fields"]]
+    contents = f"The layer has {info['features']} features with the columns {fields}."
+    if not info["crs"]:
+        raise InputError(f"{path}, layer {name!r}, has no CRS: write one into the file.")
+    if missing := [column for column in columns if column not in fields]:
+        raise InputError(f"{path} has no column {missing[0]!r}; its columns are {fields}.")
+    try:
+        frame = pyogrio.read_dataframe(path, layer=name, where=where, columns=list(columns))
+    except (ValueError, DataLayerError, FieldError) as error:
+        raise InputError(f"{path}: the filter {where!r} is not understood ({error}). {contents}") from error
+    if frame.empty:
+        raise InputError(f"{path}: 0 of {info['features']} features match {where!r}. {contents}")
+    return frame.to_crs(crs)
+
+
+def _layer_of(path: str, layer: str | None) -> str:
+    """Return ``layer``, or the only one there is."""
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
-        raise InputError(f"Area file {path} does not exist.")
+        raise InputError(f"Vector file {path} does not exist.")
     try:
         layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
     except DataSourceError as error:
@@ -133,5 +155,6 @@ def layer_of(path: str, layer: str | None) -> str:
     return layer
 
 
-def _contents(info: dict[str, Any]) -> str:
-    return f"The layer has {info['features']} features with the columns {[str(name) for name in info['fields']]}."
+def geometry_digest(geometry: shapely.Geometry) -> str:
+    """SHA-256 of a geometry in its normal form, for the fingerprint."""
+    return sha256(shapely.to_wkb(shapely.normalize(geometry))).hexdigest()

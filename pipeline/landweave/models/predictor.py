@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,7 @@ class TorchModel:
             # A program cannot run without values: its file is its weights, its logits give the scale of the rest.
             logits = 4 * settings.batch_size * len(card.legend(settings.output)) * settings.window**2
             return self.loading_bytes + 4 * logits
-        with torch.device("meta"):
-            # Some encoders make their first layer anew, on the CPU, where the bands are not three.
-            network = _with_memory_format(build(card, settings.window).to("meta"), card)
-        predictor, batch = TorchPredictor(settings, network), empty_batch(settings, settings.dates)
-        weights = tensor_bytes(network)
-        # While it loads, the file's tensors are in memory beside the network's.
-        return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))
+        return _network_bytes(settings)
 
     def open(self) -> TorchPredictor:
         """Return the network, loaded and checked, on its device.
@@ -225,3 +220,15 @@ def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
     layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
     network.to(memory_format=layout)  # type: ignore[call-overload]
     return network
+
+
+@lru_cache(maxsize=32)
+def _network_bytes(settings: InferenceSettings) -> int:
+    """Bytes of a network and of one batch at its peak; takes a second or two, so once a process for equal settings."""
+    with torch.device("meta"):
+        # Some encoders make their first layer anew, on the CPU, where the bands are not three.
+        network = _with_memory_format(build(settings.card, settings.window).to("meta"), settings.card)
+    predictor, batch = TorchPredictor(settings, network), empty_batch(settings, settings.dates)
+    weights = tensor_bytes(network)
+    # While it loads, the file's tensors are in memory beside the network's.
+    return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))
