@@ -10,9 +10,9 @@ import rasterio
 from landweave.core.errors import InputError
 from landweave.models.cards.registry import find_card
 from landweave.store.cubes.views import open_cube
-from landweave_demo.files import COLORS
-from landweave_demo.scene import CLASS_CODES
-from landweave_demo.show import CONFIG, PICTURE, run_demo
+from landweave_demo.files.aerial_files import COLORS
+from landweave_demo.landscape.landscape import CLASS_CODES
+from landweave_demo.demo import CONFIG, PICTURE, run_demo
 
 
 @pytest.mark.parametrize("name", ["demo-fusion", "demo-unet"])

@@ -1,9 +1,9 @@
-"""A scene on disk as the mapping agency delivers it: two image products, two of heights, each in tiles.
+"""A landscape on disk as the mapping agency delivers it: two image products, two of heights, each in tiles.
 
 ::
 
     +----+----+----+--      tiles lie on one lattice from the upper left and overlap by 4 pixels;
-    |    |    |    |0       beyond the scene and the department's border they are black, and no tag says so
+    |    |    |    |0       beyond the landscape and the department's border they are black, and no tag says so
     +----+----+----+--
     |    |   _|000000
     +----+--/0+000+--
@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from landweave.models.cards.legends import COSIA
-from landweave_demo.scene import UNKNOWN, Scene
+from landweave_demo.landscape.landscape import UNKNOWN, Landscape
 
 LEFT_PX, TOP_PX = 2_800_195, 31_400_365
-"""Upper left corner of the scene, in pixels of 0.2 m from the origin of EPSG:2154: on no whole metre, and little past
+"""Upper left corner of the landscape, in pixels of 0.2 m from the origin of EPSG:2154: on no whole metre, and little past
 a corner of the lattice that maps are cut on, so that the demo's blocks are full ones."""
 
 PIXELS_PER_M = 5
@@ -44,7 +44,7 @@ COLORS = {cls.code: cls.color.removeprefix("#") for cls in COSIA.classes} | {
 
 _CRS = "EPSG:2154"
 _PREFIX = "31-2022"
-_DTM_BEYOND_M = 20
+_DTM_MARGIN_M = 20
 _RVB: dict[str, Any] = {
     "driver": "GTiff", "compress": "jpeg", "jpeg_quality": 90, "photometric": "ycbcr",
     "tiled": True, "blockxsize": 256, "blockysize": 256,
@@ -61,7 +61,7 @@ _METRES: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class SceneFiles:
+class LandscapeFiles:
     """What was written: the tiles of each product, in order of their names, and the truth, one file."""
 
     rvb: tuple[Path, ...]
@@ -72,7 +72,7 @@ class SceneFiles:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Tile:
+class _TileFile:
     """One file to write: values (band, y, x) and where its upper left corner lies, in metres."""
 
     path: Path
@@ -82,28 +82,28 @@ class _Tile:
     pixel_m: float
 
 
-def write_scene(scene: Scene, folder: Path) -> SceneFiles:
-    """Return the files of a scene, written under ``folder``: folders RVB, IRC, DSM, DTM and ``truth.tif``.
+def write_landscape(landscape: Landscape, folder: Path) -> LandscapeFiles:
+    """Return the files of a landscape, written under ``folder``: folders RVB, IRC, DSM, DTM and ``truth.tif``.
 
     RVB is a JPEG-compressed GeoTIFF (near 0 in the collar), IRC lossless JPEG 2000 (exactly 0); DSM (0.2 m) and
     DTM (1 m, on whole metres) are float32 with nodata -9999. Outside the department the truth is 255.
     """
-    mask = department(*scene.truth.shape)
-    irc = scene.rgbi[[3, 0, 1]] * mask
-    dsm = np.where(mask, np.round(scene.dsm, 2), np.float32(NODATA_M))[None]
+    mask = department(*landscape.truth.shape)
+    irc = landscape.rgbi[[3, 0, 1]] * mask
+    dsm = np.where(mask, np.round(landscape.dsm, 2), np.float32(NODATA_M))[None]
     written = [
-        _write(_image_tiles(scene.rgbi[:3] * mask, folder / "RVB", "E080.tif", 0), _RVB),
+        _write(_image_tiles(landscape.rgbi[:3] * mask, folder / "RVB", "E080.tif", 0), _RVB),
         _write(_image_tiles(irc, folder / "IRC", "IRC-E080.jp2", 0), _IRC),
         _write(_image_tiles(dsm, folder / "DSM", "MNS.tif", NODATA_M), _METRES),
-        _write(_dtm_tiles(scene.dtm, mask, folder / "DTM"), _METRES),
+        _write(_dtm_tiles(landscape.dtm, mask, folder / "DTM"), _METRES),
     ]
     truth = folder / "truth.tif"
-    _write_truth(np.where(mask, scene.truth, UNKNOWN).astype(np.uint8), truth)
-    return SceneFiles(rvb=written[0], irc=written[1], dsm=written[2], dtm=written[3], truth=truth)
+    _write_truth(np.where(mask, landscape.truth, UNKNOWN).astype(np.uint8), truth)
+    return LandscapeFiles(rvb=written[0], irc=written[1], dsm=written[2], dtm=written[3], truth=truth)
 
 
-def scene_transform() -> Affine:
-    """Return the place of the scene's pixels in EPSG:2154, in metres."""
+def landscape_transform() -> Affine:
+    """Return the transform of the landscape's pixels in EPSG:2154, in metres."""
     return _transform(LEFT_PX / PIXELS_PER_M, TOP_PX / PIXELS_PER_M, 1 / PIXELS_PER_M)
 
 
@@ -120,8 +120,8 @@ def _transform(left_m: float, top_m: float, pixel_m: float) -> Affine:
     return Affine(pixel_m, 0.0, left_m, 0.0, -pixel_m, top_m)
 
 
-def _image_tiles(values: NDArray[Any], folder: Path, ending: str, outside: float) -> Iterator[_Tile]:
-    """Yield the tiles of a (band, y, x) raster on the scene's pixels, but those that would hold nothing."""
+def _image_tiles(values: NDArray[Any], folder: Path, ending: str, outside: float) -> Iterator[_TileFile]:
+    """Yield the tiles of a (band, y, x) raster on the landscape's pixels, but those that would hold nothing."""
     _, height, width = values.shape
     for top in range(0, height, STRIDE_PX):
         for left in range(0, width, STRIDE_PX):
@@ -132,10 +132,10 @@ def _image_tiles(values: NDArray[Any], folder: Path, ending: str, outside: float
             tile[:, : part.shape[1], : part.shape[2]] = part
             left_m, top_m = (LEFT_PX + left) / PIXELS_PER_M, (TOP_PX - top) / PIXELS_PER_M
             name = f"{_PREFIX}-{math.floor(left_m / 10):06d}-{math.ceil(top_m / 10):06d}-LA93-0M20-{ending}"
-            yield _Tile(path=folder / name, values=tile, left_m=left_m, top_m=top_m, pixel_m=1 / PIXELS_PER_M)
+            yield _TileFile(path=folder / name, values=tile, left_m=left_m, top_m=top_m, pixel_m=1 / PIXELS_PER_M)
 
 
-def _dtm_tiles(dtm: NDArray[np.float32], mask: NDArray[np.bool_], folder: Path) -> Iterator[_Tile]:
+def _dtm_tiles(dtm: NDArray[np.float32], mask: NDArray[np.bool_], folder: Path) -> Iterator[_TileFile]:
     """Yield the ground model on whole metres, a little further than the images go, in tiles of 500 m."""
     height, width = mask.shape
     low_x, high_x = _whole_tiles(LEFT_PX, LEFT_PX + width)
@@ -145,7 +145,7 @@ def _dtm_tiles(dtm: NDArray[np.float32], mask: NDArray[np.bool_], folder: Path) 
     places = np.meshgrid(rows, cols, indexing="ij")
     ground = ndimage.map_coordinates(dtm, places, order=1, mode="nearest")
     covered = ndimage.map_coordinates(mask.astype(np.uint8), places, order=0, mode="constant", cval=0)
-    near = ndimage.distance_transform_edt(covered == 0) <= _DTM_BEYOND_M
+    near = ndimage.distance_transform_edt(covered == 0) <= _DTM_MARGIN_M
     values = np.where(near, np.round(ground, 2), NODATA_M).astype(np.float32)
     for top in range(high_y, low_y, -DTM_TILE_M):
         for left in range(low_x, high_x, DTM_TILE_M):
@@ -153,7 +153,7 @@ def _dtm_tiles(dtm: NDArray[np.float32], mask: NDArray[np.bool_], folder: Path) 
             tile = values[None, row : row + DTM_TILE_M, col : col + DTM_TILE_M]
             if (tile != NODATA_M).any():
                 name = f"{_PREFIX}-{left // 10:06d}-{top // 10:06d}-LA93-1M00-MNT.tif"
-                yield _Tile(path=folder / name, values=tile, left_m=left, top_m=top, pixel_m=1.0)
+                yield _TileFile(path=folder / name, values=tile, left_m=left, top_m=top, pixel_m=1.0)
 
 
 def _whole_tiles(low_px: int, high_px: int) -> tuple[int, int]:
@@ -161,13 +161,13 @@ def _whole_tiles(low_px: int, high_px: int) -> tuple[int, int]:
     return low_px // tile_px * DTM_TILE_M, -(-high_px // tile_px) * DTM_TILE_M
 
 
-def _write(tiles: Iterator[_Tile], options: dict[str, Any]) -> tuple[Path, ...]:
-    def write_one(tile: _Tile) -> Path:
+def _write(tiles: Iterator[_TileFile], options: dict[str, Any]) -> tuple[Path, ...]:
+    def write_one(tile: _TileFile) -> Path:
         bands, height, width = tile.values.shape
-        place = _transform(tile.left_m, tile.top_m, tile.pixel_m)
+        transform = _transform(tile.left_m, tile.top_m, tile.pixel_m)
         shape = {"count": bands, "height": height, "width": width, "dtype": tile.values.dtype.name}
         tile.path.parent.mkdir(parents=True, exist_ok=True)
-        with rasterio.open(tile.path, "w", crs=_CRS, transform=place, **shape, **options) as file:
+        with rasterio.open(tile.path, "w", crs=_CRS, transform=transform, **shape, **options) as file:
             file.write(tile.values)
         return tile.path
 
@@ -180,7 +180,7 @@ def _write_truth(truth: NDArray[np.uint8], path: Path) -> None:
     colors = {code: tuple(bytes.fromhex(color)) for code, color in COLORS.items()}
     with rasterio.open(
         path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width, nodata=UNKNOWN, crs=_CRS,
-        transform=scene_transform(), compress="deflate", tiled=True, blockxsize=512, blockysize=512,
+        transform=landscape_transform(), compress="deflate", tiled=True, blockxsize=512, blockysize=512,
     ) as file:  # fmt: skip
         file.write(truth, 1)
         file.write_colormap(1, colors)

@@ -1,4 +1,4 @@
-"""The demo from start to end: make a scene, align and map it as anyone would theirs, and compare with the truth."""
+"""The demo from start to end: make a landscape, align and map it as anyone would theirs, and compare with the truth."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from landweave.core.protocols import MapReader
 from landweave.formats.picture import Panel, write_panels
 from landweave.jobs.progress import Progress
 from landweave.jobs.runner import Summary
-from landweave_demo.files import SceneFiles, write_scene
-from landweave_demo.landuse import CROP_CODES, SEASONAL
-from landweave_demo.scene import DEMO_SEED, DEMO_SHAPE, Scene, make_scene
-from landweave_demo.season import make_season
-from landweave_demo.sentinel import write_sentinel
+from landweave_demo.files.aerial_files import LandscapeFiles, write_landscape
+from landweave_demo.landscape.land_use import CROP_CODES, SEASONAL
+from landweave_demo.landscape.landscape import DEMO_SEED, DEMO_SHAPE, Landscape, make_landscape
+from landweave_demo.satellites.satellite_year import make_satellite_year
+from landweave_demo.files.sentinel_files import write_sentinel
 
 CONFIG = "demo.yaml"
 PICTURE = "demo.png"
@@ -44,16 +44,16 @@ _CROP = {
 
 @dataclass(frozen=True, kw_only=True)
 class DemoReport:
-    """What the demo made and how good it is; the scene is synthetic, so are its scores.
+    """What the demo made and how good it is; the landscape is synthetic, so are its scores.
 
     Attributes
     ----------
     folder
-        Holds the scene, the configuration, the cube, the map (Zarr, COG, PNG) and ``demo.png``.
+        Holds the landscape, the configuration, the cube, the map (Zarr, COG, PNG) and ``demo.png``.
     summary
         Of the run of the blended map.
-    scene_seconds
-        What making and writing the scene took.
+    landscape_seconds
+        What making and writing the landscape took.
     scores
         Against the truth, over all pixels that have both.
     blended, cropped
@@ -64,7 +64,7 @@ class DemoReport:
 
     folder: Path
     summary: Summary
-    scene_seconds: float
+    landscape_seconds: float
     scores: Scores
     blended: Seams
     cropped: Seams
@@ -72,7 +72,7 @@ class DemoReport:
 
     @property
     def seasonal_iou(self) -> float:
-        """Mean IoU of the crops that only their season tells."""
+        """Mean IoU of the crops that only their year tells."""
         ious = dict(zip(self.scores.codes, self.scores.iou, strict=True))
         return float(np.mean([ious.get(CROP_CODES[crop], 0.0) for crop in SEASONAL]))
 
@@ -80,11 +80,11 @@ class DemoReport:
         ious = zip(self.scores.codes, self.scores.iou, strict=True)
         return "\n".join(
             [
-                f"scene         made in {self.scene_seconds:.0f} s (synthetic, seed {DEMO_SEED}, not seen in training)",
+                f"landscape         made in {self.landscape_seconds:.0f} s (synthetic, seed {DEMO_SEED}, not seen in training)",
                 f"map           {self.summary}",
                 f"accuracy      {self.scores.accuracy:.3f} against the synthetic truth",
                 f"mIoU          {self.scores.mean_iou:.3f} over {len(self.scores.codes)} classes",
-                f"of season     {self.seasonal_iou:.3f} mean IoU of {', '.join(SEASONAL)}, which look alike in pairs",
+                f"of year     {self.seasonal_iou:.3f} mean IoU of {', '.join(SEASONAL)}, which look alike in pairs",
                 *(f"  {self.names[code]:<24} {iou:.3f}" for code, iou in ious),
                 f"seam score    {self.blended.score:.3f} blended (cosine)",
                 f"              {self.cropped.score:.3f} cropped (overlap 0)",
@@ -96,7 +96,7 @@ class DemoReport:
 def run_demo(
     folder: Path, *, progress: Progress | None = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
 ) -> DemoReport:
-    """Make the demo's scene in ``folder``, map it, score it and draw it; an earlier demo there is replaced.
+    """Make the demo's landscape in ``folder``, map it, score it and draw it; an earlier demo there is replaced.
 
     Raises
     ------
@@ -105,19 +105,21 @@ def run_demo(
     """
     _clear(folder)
     started = time.perf_counter()
-    scene = make_scene(seed, height=shape[0], width=shape[1])
+    landscape = make_landscape(seed, height=shape[0], width=shape[1])
     with ThreadPoolExecutor(max_workers=1) as beside:
-        series = beside.submit(lambda: write_sentinel(make_season(scene, seed), folder / "scene" / "sentinel"))
-        files = write_scene(scene, folder / "scene")
+        series = beside.submit(
+            lambda: write_sentinel(make_satellite_year(landscape, seed), folder / "landscape" / "sentinel")
+        )
+        files = write_landscape(landscape, folder / "landscape")
         series.result()
-    scene_seconds = time.perf_counter() - started
+    landscape_seconds = time.perf_counter() - started
     config = api.load_config(folder / CONFIG)
     cropping = api.load_config(folder / CONFIG, overrides=_CROP)
     with api.open_engine(config) as engine:
         api.align(config, engine=engine, progress=progress)
         summary = api.run(config, engine=engine, progress=progress)
         api.run(cropping, engine=engine, progress=progress)
-    return _report(folder, scene, files, (config, cropping), (summary, scene_seconds))
+    return _report(folder, landscape, files, (config, cropping), (summary, landscape_seconds))
 
 
 def _clear(folder: Path) -> None:
@@ -129,12 +131,16 @@ def _clear(folder: Path) -> None:
 
 
 def _report(
-    folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[Summary, float]
+    folder: Path,
+    landscape: Landscape,
+    files: LandscapeFiles,
+    configs: tuple[Config, Config],
+    run: tuple[Summary, float],
 ) -> DemoReport:
     blended, cropped = (api.open_map(config.path(config.output.store)) for config in configs)
     truth, extent = _truth(files, blended.grid)
     classes = blended.read("landcover", extent)
-    summary, scene_seconds = run
+    summary, landscape_seconds = run
     with ThreadPoolExecutor() as beside:
         judged = beside.map(lambda reader, config: _seams(reader, extent, truth, config), (blended, cropped), configs)
         scores = score(truth, classes, sorted(set(np.unique(truth).tolist()) & set(blended.legend.codes)))
@@ -142,7 +148,7 @@ def _report(
     report = DemoReport(
         folder=folder,
         summary=summary,
-        scene_seconds=scene_seconds,
+        landscape_seconds=landscape_seconds,
         scores=scores,
         blended=of_blended,
         cropped=of_cropped,
@@ -151,21 +157,21 @@ def _report(
     write_panels(
         folder / PICTURE,
         [
-            Panel(title="aerial image (R, G, B)", image=np.moveaxis(scene.rgbi[:3], 0, -1)),
-            Panel(title="land cover, mapped", image=classes),
-            Panel(title="land cover, truth", image=truth),
+            Panel(title="aerial image (R, G, B)", image=np.moveaxis(landscape.rgbi[:3], 0, -1)),
+            Panel(title="layout cover, mapped", image=classes),
+            Panel(title="layout cover, truth", image=truth),
         ],
         blended.legend,
         resolution_m=float(blended.grid.resolution),
         title="A made-up piece of country, mapped from aerial images, heights and a year of Sentinel-2 and Sentinel-1",
         subtitle=f"accuracy {report.scores.accuracy:.1%}, mIoU {report.scores.mean_iou:.1%} against a synthetic truth; "
-        f"crops that only their season tells {report.seasonal_iou:.1%}; seam score {report.blended.score:.2f}",
-        credit="Synthetic scene: nothing here is real.",
+        f"crops that only their year tells {report.seasonal_iou:.1%}; seam score {report.blended.score:.2f}",
+        credit="Synthetic landscape: nothing here is real.",
     )
     return report
 
 
-def _truth(files: SceneFiles, grid: Grid) -> tuple[NDArray[np.uint8], Extent]:
+def _truth(files: LandscapeFiles, grid: Grid) -> tuple[NDArray[np.uint8], Extent]:
     with rasterio.open(files.truth) as dataset:
         truth: NDArray[np.uint8] = dataset.read(1)
         bounds = dataset.bounds

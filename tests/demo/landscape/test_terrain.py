@@ -1,4 +1,4 @@
-"""The land is cut without gaps, noise is what it says, and shadows fall away from the sun."""
+"""The layout is cut without gaps, noise is what it says, and shadows fall away from the sun."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ import math
 import numpy as np
 import pytest
 
-from landweave_demo.frame import PIXEL_M, Frame, generator, spline_noise, spread
-from landweave_demo.palette import MEADOW, TILES, Palette
-from landweave_demo.parcels import Border, cut_land, lay_out
-from landweave_demo.relief import SUN_ELEVATION, cast_shadow, dig, shade, sun_direction
+from landweave_demo.landscape.grid import PIXEL_M, LandscapeGrid, generator, spline_noise, spread
+from landweave_demo.landscape.materials import MEADOW, TILES, Palette
+from landweave_demo.landscape.parcels import Border, divide_land, rasterize_parcels
+from landweave_demo.landscape.terrain import SUN_ELEVATION, cast_shadow, dig, shade, sun_direction
 
-FRAME = Frame(height=700, width=900)
+GRID = LandscapeGrid(height=700, width=900)
 
 
 def test_cells_cover_the_land_once() -> None:
-    land = cut_land(FRAME, generator(4, 1))
-    width, height = FRAME.size_m
-    assert sum(cell.area_m2 for cell in land.cells) == pytest.approx((width + 60) * (height + 60))
+    layout = divide_land(GRID, generator(4, 1))
+    width, height = GRID.size_m
+    assert sum(cell.area_m2 for cell in layout.polygons) == pytest.approx((width + 60) * (height + 60))
 
 
 def test_every_pixel_has_its_cell() -> None:
-    fabric = lay_out(FRAME, cut_land(FRAME, generator(4, 1)), generator(4, 2))
-    assert fabric.cell.min() >= 0
-    on_way = fabric.way >= Border.STREET
+    raster = rasterize_parcels(GRID, divide_land(GRID, generator(4, 1)), generator(4, 2))
+    assert raster.parcel_index.min() >= 0
+    on_way = raster.border >= Border.STREET
     assert on_way.any()
-    assert fabric.edge_m[on_way].max() <= 0
+    assert raster.edge_m[on_way].max() <= 0
 
 
 def test_a_place_is_found_back_on_the_ground() -> None:
-    fabric = lay_out(FRAME, cut_land(FRAME, generator(4, 1)), generator(4, 2))
-    x, y = fabric.place(80.0, 60.0)
-    row, col = FRAME.pixel(np.array([x], np.float32), np.array([y], np.float32))
-    assert x + fabric.warp[0][row[0], col[0]] == pytest.approx(80.0, abs=0.2)
-    assert y + fabric.warp[1][row[0], col[0]] == pytest.approx(60.0, abs=0.2)
+    raster = rasterize_parcels(GRID, divide_land(GRID, generator(4, 1)), generator(4, 2))
+    x, y = raster.to_ground(80.0, 60.0)
+    row, col = GRID.pixel(np.array([x], np.float32), np.array([y], np.float32))
+    assert x + raster.displacement[0][row[0], col[0]] == pytest.approx(80.0, abs=0.2)
+    assert y + raster.displacement[1][row[0], col[0]] == pytest.approx(60.0, abs=0.2)
 
 
 def test_a_constant_spreads_to_a_constant() -> None:

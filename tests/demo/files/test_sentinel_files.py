@@ -1,4 +1,4 @@
-"""The catalog is one that tools of the field read, and its pixels, brought back to the scene, are the season's."""
+"""The catalog is one that tools of the field read, and its pixels, brought back to the landscape, are the year's."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from landweave.core.timeseries import PixelClass
 from landweave.sources.stac.records import Found
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from landweave_demo.files import LEFT_PX, TOP_PX
-from landweave_demo.phenology import OPTICAL_BANDS, RADAR_BANDS
-from landweave_demo.scene import Scene, make_scene
-from landweave_demo.season import Place, Season, make_season
-from landweave_demo.sentinel import (
-    BEYOND_M,
+from landweave_demo.files.aerial_files import LEFT_PX, TOP_PX
+from landweave_demo.satellites.phenology import OPTICAL_BANDS, RADAR_BANDS
+from landweave_demo.landscape.landscape import Landscape, make_landscape
+from landweave_demo.satellites.satellite_year import PixelCentres, SatelliteYear, make_satellite_year
+from landweave_demo.files.sentinel_files import (
+    MARGIN_M,
     CATALOG,
     OFFSET,
-    OFFSET_FROM,
+    OFFSET_SINCE,
     SENTINEL1,
     SENTINEL2,
-    ground_of,
-    scene_classes,
+    utm_bounds,
+    scene_classification,
     write_sentinel,
 )
 
@@ -39,19 +39,19 @@ ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.js
 
 
 @pytest.fixture(scope="module")
-def scene() -> Scene:
-    return make_scene(9, height=SIDE, width=SIDE)
+def landscape() -> Landscape:
+    return make_landscape(9, height=SIDE, width=SIDE)
 
 
 @pytest.fixture(scope="module")
-def season(scene: Scene) -> Season:
-    return make_season(scene, 4)
+def year(landscape: Landscape) -> SatelliteYear:
+    return make_satellite_year(landscape, 4)
 
 
 @pytest.fixture(scope="module")
-def folder(season: Season, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(year: SatelliteYear, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sentinel")
-    assert write_sentinel(season, folder) == folder / CATALOG
+    assert write_sentinel(year, folder) == folder / CATALOG
     return folder
 
 
@@ -70,18 +70,18 @@ def found(folder: Path, modality: str) -> Found:
         bands=RADAR_BANDS if radar else OPTICAL_BANDS,
         quantity="sigma0" if radar else None,
     )
-    return search(query, ground_of((SIDE, SIDE)).lonlat())
+    return search(query, utm_bounds((SIDE, SIDE)).lonlat())
 
 
-def read(folder: Path, modality: str) -> tuple[Series, Place]:
-    """Every date on pixels of 10.24 m over the scene, and where those lie."""
+def read(folder: Path, modality: str) -> tuple[Series, PixelCentres]:
+    """Every date on pixels of 10.24 m over the landscape, and where those lie."""
     left, top = LEFT_PX / 5, TOP_PX / 5
     grid = Grid.from_bounds((left + 11, top - 111, left + 111, top - 11), crs="EPSG:2154", resolution=10.24)
     dates = found(folder, modality)
     bands = RADAR_BANDS if modality.startswith("SENTINEL1") else OPTICAL_BANDS
     series = StacSeries.open(dates, modality=modality, bands=bands, grid=grid)
     y, x = np.meshgrid(top - grid.y, grid.x - left, indexing="ij")
-    return series.read(grid, bands, range(len(series.observations))), Place(x=x, y=y, pixel_m=10.24)
+    return series.read(grid, bands, range(len(series.observations))), PixelCentres(x=x, y=y, pixel_m=10.24)
 
 
 def test_items_are_valid_stac(items: list[pystac.Item]) -> None:
@@ -102,11 +102,11 @@ def test_every_file_is_where_its_item_says(items: list[pystac.Item]) -> None:
                 assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
-def test_every_date_and_pass_is_found(folder: Path, season: Season) -> None:
+def test_every_date_and_pass_is_found(folder: Path, year: SatelliteYear) -> None:
     for modality, days in (
-        ("SENTINEL2_TS", season.days),
-        ("SENTINEL1-ASC_TS", season.passes["ascending"]),
-        ("SENTINEL1-DESC_TS", season.passes["descending"]),
+        ("SENTINEL2_TS", year.days),
+        ("SENTINEL1-ASC_TS", year.passes["ascending"]),
+        ("SENTINEL1-DESC_TS", year.passes["descending"]),
     ):
         strips = found(folder, modality).strips
         assert [strip.observation.time.astype("datetime64[D]") for strip in strips] == list(days)
@@ -114,10 +114,10 @@ def test_every_date_and_pass_is_found(folder: Path, season: Season) -> None:
 
 def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, items: list[pystac.Item]) -> None:
     strip = found(folder, "SENTINEL2_TS").strips[-1]
-    assert [scene.tile for scene in strip.scenes] == ["31TCJ", "31TDJ"]
+    assert [landscape.tile for landscape in strip.landscapes] == ["31TCJ", "31TDJ"]
     with (
-        rasterio.open(strip.scenes[0].assets["B8"].href) as west,
-        rasterio.open(strip.scenes[1].assets["B8"].href) as east,
+        rasterio.open(strip.landscapes[0].assets["B8"].href) as west,
+        rasterio.open(strip.landscapes[1].assets["B8"].href) as east,
     ):
         shared = round((west.bounds.right - east.bounds.left) / 10)
         assert 10 < shared < west.width
@@ -126,16 +126,16 @@ def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, it
 
 def test_the_offset_begins_within_the_year(folder: Path) -> None:
     decided = {
-        strip.observation.time >= OFFSET_FROM: strip.scenes[0].offset_decision
+        strip.observation.time >= OFFSET_SINCE: strip.landscapes[0].offset_decision
         for strip in found(folder, "SENTINEL2_TS").strips
     }
     assert decided == {False: "none in 03.01", True: f"raw: -{OFFSET} applied here"}
 
 
-def test_reflectance_comes_back_as_the_season_has_it(folder: Path, season: Season) -> None:
-    """Read through the catalog and UTM, against the season drawn straight on the map's pixels."""
+def test_reflectance_comes_back_as_the_season_has_it(folder: Path, year: SatelliteYear) -> None:
+    """Read through the catalog and UTM, against the year drawn straight on the map's pixels."""
     series, place = read(folder, "SENTINEL2_TS")
-    drawn = season.optical(place, np.random.default_rng(0))
+    drawn = year.optical(place, np.random.default_rng(0))
     assert (series.pixel_class == drawn.state).mean() > 0.95
     clear = (series.pixel_class == PixelClass.CLEAR) & (drawn.state == PixelClass.CLEAR)
     for band in range(len(OPTICAL_BANDS)):
@@ -147,16 +147,16 @@ def test_reflectance_comes_back_as_the_season_has_it(folder: Path, season: Seaso
         assert got == pytest.approx(float(wanted), abs=400)
 
 
-def test_backscatter_comes_back_in_linear_power(folder: Path, season: Season) -> None:
+def test_backscatter_comes_back_in_linear_power(folder: Path, year: SatelliteYear) -> None:
     series, place = read(folder, "SENTINEL1-DESC_TS")
-    drawn = season.radar("descending", place, np.random.default_rng(0))
+    drawn = year.radar("descending", place, np.random.default_rng(0))
     assert (series.pixel_class == PixelClass.CLEAR).all()
     assert series.values.mean((0, 2, 3)) == pytest.approx(drawn.mean((0, 2, 3)), rel=0.06)
 
 
 def test_files_reach_beyond_the_scene_for_windows_at_its_edge() -> None:
-    ground = ground_of((SIDE, SIDE))
-    assert (ground.right - ground.left, ground.top - ground.bottom) >= (SIDE / 5 + 2 * BEYOND_M,) * 2
+    ground = utm_bounds((SIDE, SIDE))
+    assert (ground.right - ground.left, ground.top - ground.bottom) >= (SIDE / 5 + 2 * MARGIN_M,) * 2
     assert not {side % 60 for side in (ground.left, ground.top, ground.right, ground.bottom)} - {0}
 
 
@@ -166,4 +166,4 @@ def test_scene_classes_tell_the_states_back() -> None:
     state = np.array(
         [[PixelClass.CLOUD, PixelClass.SNOW, PixelClass.SHADOW, PixelClass.CLEAR, PixelClass.CLEAR]], np.uint8
     )
-    assert scene_classes(values, state).tolist() == [[9, 11, 3, 4, 5]]
+    assert scene_classification(values, state).tolist() == [[9, 11, 3, 4, 5]]

@@ -1,4 +1,4 @@
-"""Trees: where they stand, how their crowns look from above, and how they are stamped onto the canvas."""
+"""Trees: positions, shapes of crowns seen from above, and their drawing onto the layers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave_demo.canvas import Canvas
-from landweave_demo.frame import PIXEL_M, Floats, Frame, spline_noise
+from landweave_demo.landscape.grid import PIXEL_M, Floats, LandscapeGrid
+from landweave_demo.landscape.layers import LandscapeLayers
+from landweave_demo.landscape.noise import spline_noise
 
 _SHAPES = 12
 _RADII_PX = range(4, 34)
@@ -17,7 +18,17 @@ _RADII_PX = range(4, 34)
 
 @dataclass(frozen=True, kw_only=True)
 class Trees:
-    """Trees as arrays of one length: place, crown radius and height in metres, needle-leaved or not."""
+    """Trees as arrays of one length.
+
+    Attributes
+    ----------
+    x, y
+        Positions in metres, float32.
+    radius_m, height_m
+        Radius of the crown and height of the tree in metres, float32.
+    needles
+        bool, True for needle-leaved trees.
+    """
 
     x: Floats
     y: Floats
@@ -29,7 +40,7 @@ class Trees:
         return len(self.x)
 
     def where(self, keep: NDArray[np.bool_]) -> Trees:
-        """Return the trees that are to be kept."""
+        """Return the trees where ``keep`` (tree,) is True."""
         return Trees(**{name: values[keep] for name, values in vars(self).items()})
 
 
@@ -38,9 +49,23 @@ def join(groups: list[Trees]) -> Trees:
     return Trees(**{name: np.concatenate([vars(group)[name] for group in groups]) for name in vars(groups[0])})
 
 
-def scatter(frame: Frame, spacing_m: float, rng: np.random.Generator, *, jitter: float = 0.42) -> tuple[Floats, Floats]:
-    """Return places about ``spacing_m`` apart over the whole frame, as x and y in metres."""
-    width, height = frame.size_m
+def scatter(
+    grid: LandscapeGrid, spacing_m: float, rng: np.random.Generator, *, jitter: float = 0.42
+) -> tuple[Floats, Floats]:
+    """Return positions on a jittered, turned lattice over the whole grid: x and y in metres, float32 (n,) each.
+
+    Parameters
+    ----------
+    grid
+        Pixels of the landscape.
+    spacing_m
+        Spacing of the lattice in metres.
+    rng
+        Random stream.
+    jitter
+        Largest displacement along each axis of the lattice, as a share of the spacing.
+    """
+    width, height = grid.size_m
     turn = rng.uniform(0.1, 1.4)
     reach = math.hypot(width, height) / 2 + spacing_m
     ticks = np.arange(-reach, reach, spacing_m, dtype=np.float32)
@@ -56,14 +81,36 @@ def scatter(frame: Frame, spacing_m: float, rng: np.random.Generator, *, jitter:
 def broadleaves(
     x: Floats, y: Floats, rng: np.random.Generator, *, radius_m: tuple[float, float], slender: float = 1.6
 ) -> Trees:
-    """Return broad-leaved trees at the places given, ``slender`` times as high as wide or so."""
+    """Return broad-leaved trees.
+
+    Parameters
+    ----------
+    x, y
+        Positions in metres.
+    rng
+        Random stream.
+    radius_m
+        Smallest and largest radius of a crown in metres.
+    slender
+        Typical ratio of height and width.
+    """
     radius = rng.uniform(*radius_m, len(x)).astype(np.float32)
     height = (2 * radius * slender * rng.uniform(0.8, 1.15, len(x)) + 2).astype(np.float32)
     return Trees(x=x, y=y, radius_m=radius, height_m=height, needles=np.zeros(len(x), np.bool_))
 
 
 def conifers(x: Floats, y: Floats, rng: np.random.Generator, *, radius_m: tuple[float, float]) -> Trees:
-    """Return needle-leaved trees at the places given."""
+    """Return needle-leaved trees.
+
+    Parameters
+    ----------
+    x, y
+        Positions in metres.
+    rng
+        Random stream.
+    radius_m
+        Smallest and largest radius of a crown in metres.
+    """
     radius = rng.uniform(*radius_m, len(x)).astype(np.float32)
     height = (radius * rng.uniform(5.0, 6.4, len(x)) + 4).astype(np.float32)
     return Trees(x=x, y=y, radius_m=radius, height_m=height, needles=np.ones(len(x), np.bool_))
@@ -71,15 +118,32 @@ def conifers(x: Floats, y: Floats, rng: np.random.Generator, *, radius_m: tuple[
 
 @dataclass(frozen=True, kw_only=True)
 class Foliage:
-    """Crown shapes, by (needles, shape, radius in pixels): how far below the top, in radii, infinite outside."""
+    """Crowns to draw trees with.
+
+    Attributes
+    ----------
+    crowns
+        Depth below the top of the tree, float32 (h, w), in radii, infinite outside the crown; by needles or not, number
+        of the shape, and radius in pixels.
+    leaves, needles
+        Indices of the materials of broad-leaved and needle-leaved crowns.
+    """
 
     crowns: dict[tuple[bool, int, int], Floats]
     leaves: list[int]
     needles: list[int]
 
 
-def grow_foliage(leaves: list[int], needles: list[int], rng: np.random.Generator) -> Foliage:
-    """Return the crown shapes and the paints they are drawn with."""
+def make_foliage(leaves: list[int], needles: list[int], rng: np.random.Generator) -> Foliage:
+    """Return crowns of random shapes.
+
+    Parameters
+    ----------
+    leaves, needles
+        Indices of the materials of broad-leaved and needle-leaved crowns.
+    rng
+        Random stream.
+    """
     crowns: dict[tuple[bool, int, int], Floats] = {}
     for shape in range(_SHAPES):
         lumps = 0.5 * spline_noise(rng, (96, 96), 6.0) + 0.35 * spline_noise(rng, (96, 96), 2.6)
@@ -92,18 +156,18 @@ def grow_foliage(leaves: list[int], needles: list[int], rng: np.random.Generator
 
 def _broad_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Floats) -> Floats:
     away, _ = _outline(radius, waves)
-    drop = 0.72 * away**2.4 - 0.13 * _fit(lumps, away.shape[0])
+    drop = 0.72 * away**2.4 - 0.13 * _middle(lumps, away.shape[0])
     return np.where(away < 1, drop, np.inf).astype(np.float32)
 
 
 def _pointed_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Floats) -> Floats:
     away, around = _outline(radius, waves)
-    whorls = 0.10 * np.sin(7 * around + waves[0][1]) * away - 0.08 * _fit(lumps, away.shape[0])
+    whorls = 0.10 * np.sin(7 * around + waves[0][1]) * away - 0.08 * _middle(lumps, away.shape[0])
     return np.where(away < 1, 1.35 * away + whorls, np.inf).astype(np.float32)
 
 
 def _outline(radius: int, waves: list[tuple[int, float, float]]) -> tuple[Floats, Floats]:
-    """Return distance from the stem, 1 on the crown's uneven outline, and direction in radians."""
+    """Return the distance from the stem, 1 on the uneven outline of the crown, and the direction in radians."""
     ticks = (np.arange(2 * radius + 3, dtype=np.float32) - radius - 1) / radius
     y, x = ticks[:, None], ticks[None, :]
     around = np.arctan2(y, x)
@@ -111,35 +175,47 @@ def _outline(radius: int, waves: list[tuple[int, float, float]]) -> tuple[Floats
     return np.asarray(np.hypot(x, y) / outline, np.float32), around
 
 
-def _fit(lumps: Floats, size: int) -> Floats:
-    """Return the middle of a noise field: its grain stays the same on the ground whatever the crown's size."""
+def _middle(lumps: Floats, size: int) -> Floats:
+    """Return the middle of a noise field: its grain has one size in metres, whatever the size of the crown."""
     start = (lumps.shape[0] - size) // 2
     return lumps[start : start + size, start : start + size]
 
 
-def plant(canvas: Canvas, trees: Trees, foliage: Foliage, rng: np.random.Generator) -> None:
-    """Stamp crowns onto the canvas; where two overlap the higher one is seen."""
+def draw_trees(layers: LandscapeLayers, trees: Trees, foliage: Foliage, rng: np.random.Generator) -> None:
+    """Draw trees onto the layers; where two crowns overlap the higher one is seen.
+
+    Parameters
+    ----------
+    layers
+        Changed in place.
+    trees
+        To draw.
+    foliage
+        Crowns they are drawn with.
+    rng
+        Random stream.
+    """
     shapes = rng.integers(0, _SHAPES, len(trees))
     hues = rng.integers(0, 1 << 16, len(trees))
     radii = np.clip(np.round(trees.radius_m / PIXEL_M), _RADII_PX[0], _RADII_PX[-1]).astype(int)
-    rows, cols = canvas.frame.pixel(trees.x, trees.y)
+    rows, cols = layers.grid.pixel(trees.x, trees.y)
     for i in range(len(trees)):
         needles = bool(trees.needles[i])
         crown = foliage.crowns[needles, int(shapes[i]), int(radii[i])]
-        paints = foliage.needles if needles else foliage.leaves
+        materials = foliage.needles if needles else foliage.leaves
         top = (int(rows[i]) - radii[i] - 1, int(cols[i]) - radii[i] - 1)
         top_m = trees.height_m[i]
         tall = np.where(np.isfinite(crown), np.maximum(top_m - trees.radius_m[i] * crown, 0.3 * top_m), 0)
-        _stamp(canvas, tall, paints[int(hues[i]) % len(paints)], top)
+        _stamp(layers, tall, materials[int(hues[i]) % len(materials)], top)
 
 
-def _stamp(canvas: Canvas, crown: Floats, paint: int, top: tuple[int, int]) -> None:
+def _stamp(layers: LandscapeLayers, crown: Floats, material: int, top: tuple[int, int]) -> None:
     size = crown.shape[0]
     first_y, first_x = max(0, -top[0]), max(0, -top[1])
-    last_y, last_x = min(size, canvas.frame.height - top[0]), min(size, canvas.frame.width - top[1])
+    last_y, last_x = min(size, layers.grid.height - top[0]), min(size, layers.grid.width - top[1])
     window = slice(top[0] + first_y, top[0] + last_y), slice(top[1] + first_x, top[1] + last_x)
     seen = crown[first_y:last_y, first_x:last_x]
-    canopy = canvas.canopy[window]
-    higher = seen > canopy
-    canopy[higher] = seen[higher]
-    canvas.crown[window][higher] = paint
+    canopy_m = layers.canopy_m[window]
+    higher = seen > canopy_m
+    canopy_m[higher] = seen[higher]
+    layers.crown_material[window][higher] = material

@@ -1,4 +1,4 @@
-"""Windows of made-up scenes for the demo's training: drawn, turned, lit anew, with the dates that a map would use."""
+"""Windows of made-up landscapes for the demo's training: drawn, turned, lit anew, with the dates that a map would use."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from numpy.typing import NDArray
 from landweave.core.timeseries import choose, day_offset
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
-from landweave_demo.frame import PIXEL_M, Floats
-from landweave_demo.phenology import FINE_BANDS, OPTICAL_BANDS
-from landweave_demo.scene import CLASS_CODES, UNKNOWN, Scene
-from landweave_demo.season import Place, Season, make_season
+from landweave_demo.landscape.grid import PIXEL_M, Floats
+from landweave_demo.satellites.phenology import FINE_BANDS, OPTICAL_BANDS
+from landweave_demo.landscape.landscape import CLASS_CODES, UNKNOWN, Landscape
+from landweave_demo.satellites.satellite_year import PixelCentres, SatelliteYear, make_satellite_year
 
 WINDOW = 512
 """Pixels a side."""
 
 _OPTICAL = "SENTINEL2_TS"
 _ORBITS = {"SENTINEL1-ASC_TS": "ascending", "SENTINEL1-DESC_TS": "descending"}
-_DATES_KEPT = 0.8
+_DATES_SHARE = 0.8
 _BALANCED_SHARE = 0.6
 _PIXELS_LOOKS = 15.0
 """Looks of radar pixels of 10.24 m: resampling evens speckle out."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lesson:
-    """One scene made ready: ``images`` float16 (band, y, x): NIR, R, G, B, metres; ``target`` uint8 channels."""
+class TrainingLandscape:
+    """One landscape made ready: ``images`` float16 (band, y, x): NIR, R, G, B, metres; ``target`` uint8 channels."""
 
     images: NDArray[np.float16]
     target: NDArray[np.uint8]
-    years: tuple[Season, ...]
+    years: tuple[SatelliteYear, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dates:
+class WindowSeries:
     """A window of one series: ``values`` (t, band, y, x), raw, and day offsets (t,)."""
 
     values: Floats
@@ -46,36 +46,38 @@ class Dates:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Window:
-    """One window of a lesson: raw ``images`` (band, y, x), ``target`` (y, x) and ``series`` by name."""
+class TrainingWindow:
+    """One window of a landscape: raw ``images`` (band, y, x), ``target`` (y, x) and ``series`` by name."""
 
     images: Floats
     target: NDArray[np.uint8]
-    series: Mapping[str, Dates]
+    series: Mapping[str, WindowSeries]
 
 
-def prepare(scene: Scene, *, years: int) -> Lesson:
-    """Return a scene as the models see it, not yet normalised; 255 stays 255 in the target."""
-    height = (scene.dsm - scene.dtm)[None]
+def prepare_landscape(landscape: Landscape, *, years: int) -> TrainingLandscape:
+    """Return a landscape as the models see it, not yet normalised; 255 stays 255 in the target."""
+    height = (landscape.dsm - landscape.dtm)[None]
     channel = np.full(256, UNKNOWN, np.uint8)
     channel[list(CLASS_CODES)] = np.arange(len(CLASS_CODES))
-    return Lesson(
-        images=np.concatenate([scene.rgbi[[3, 0, 1, 2]], height]).astype(np.float16),
-        target=channel[scene.truth],
-        years=tuple(make_season(scene, scene.seed + 1000 * year) for year in range(years)),
+    return TrainingLandscape(
+        images=np.concatenate([landscape.rgbi[[3, 0, 1, 2]], height]).astype(np.float16),
+        target=channel[landscape.truth],
+        years=tuple(make_satellite_year(landscape, landscape.seed + 1000 * year) for year in range(years)),
     )
 
 
-def class_places(lesson: Lesson) -> list[NDArray[np.intp]]:
-    """Return, for each class the lesson holds, some of its pixels as flat places: rare classes are sought out."""
-    flat = lesson.target.ravel()[::7]
+def class_pixels(landscape: TrainingLandscape) -> list[NDArray[np.intp]]:
+    """Return, for each class the landscape holds, some of its pixels as flat places: rare classes are sought out."""
+    flat = landscape.target.ravel()[::7]
     found = [np.flatnonzero(flat == channel) * 7 for channel in range(len(CLASS_CODES))]
     return [places for places in found if places.size]
 
 
-def pick_corner(lesson: Lesson, places: list[NDArray[np.intp]], rng: np.random.Generator) -> tuple[int, int]:
+def pick_corner(
+    landscape: TrainingLandscape, places: list[NDArray[np.intp]], rng: np.random.Generator
+) -> tuple[int, int]:
     """Return the upper left pixel (row, column) of a window: anywhere, or around a pixel of a class chosen evenly."""
-    height, width = lesson.target.shape
+    height, width = landscape.target.shape
     row, col = int(rng.integers(height)), int(rng.integers(width))
     if rng.random() < _BALANCED_SHARE:
         own = places[int(rng.integers(len(places)))]
@@ -85,32 +87,40 @@ def pick_corner(lesson: Lesson, places: list[NDArray[np.intp]], rng: np.random.G
     return top, left
 
 
-def view_window(
-    lesson: Lesson, card: ModelCard, year: Season, corner: tuple[int, int], rng: np.random.Generator
-) -> Window:
+def cut_window(
+    landscape: TrainingLandscape,
+    card: ModelCard,
+    year: SatelliteYear,
+    corner: tuple[int, int],
+    rng: np.random.Generator,
+) -> TrainingWindow:
     """Return the window of `WINDOW` pixels whose upper left one is ``corner`` (row, column)."""
     top, left = corner
     window = slice(top, top + WINDOW), slice(left, left + WINDOW)
-    series = {name: _dates(year, name, spec, corner, rng) for name, spec in card.inputs.items() if spec.dates}
-    return Window(images=lesson.images[:, *window].astype(np.float32), target=lesson.target[window], series=series)
+    series = {name: _series(year, name, spec, corner, rng) for name, spec in card.inputs.items() if spec.dates}
+    return TrainingWindow(
+        images=landscape.images[:, *window].astype(np.float32), target=landscape.target[window], series=series
+    )
 
 
-def _dates(year: Season, name: str, spec: InputSpec, corner: tuple[int, int], rng: np.random.Generator) -> Dates:
+def _series(
+    year: SatelliteYear, name: str, spec: InputSpec, corner: tuple[int, int], rng: np.random.Generator
+) -> WindowSeries:
     pixel_m = float(spec.pixel)
     top_m, left_m = (at * PIXEL_M - pixel_m for at in corner)  # a pixel more on each side, for what is coarser
-    place = Place.of_window(left_m, top_m, size=round(WINDOW * PIXEL_M / pixel_m) + 2, pixel_m=pixel_m)
+    centres = PixelCentres.of_window(left_m, top_m, size=round(WINDOW * PIXEL_M / pixel_m) + 2, pixel_m=pixel_m)
     assert spec.dates is not None
     if name == _OPTICAL:
-        seen = year.optical(place, rng)
-        kept = list(choose(seen.state[:, 1:-1, 1:-1], spec.dates).indices)
-        values, days = _as_delivered(seen.values[kept]), [year.days[date] for date in kept]
+        seen = year.optical(centres, rng)
+        kept = list(choose(seen.pixel_class[:, 1:-1, 1:-1], spec.dates).indices)
+        values, days = _resampled(seen.values[kept]), [year.days[date] for date in kept]
     else:
-        values = year.radar(_ORBITS[name], place, rng, looks=_PIXELS_LOOKS)[:, :, 1:-1, 1:-1]
-        days = list(year.passes[_ORBITS[name]])
-    return Dates(values=values, days=np.array([day_offset(day, spec.dates) for day in days], np.float32))
+        values = year.radar(_ORBITS[name], centres, rng, looks=_PIXELS_LOOKS)[:, :, 1:-1, 1:-1]
+        days = list(year.radar_days[_ORBITS[name]])
+    return WindowSeries(values=values, days=np.array([day_offset(day, spec.dates) for day in days], np.float32))
 
 
-def _as_delivered(seen: Floats) -> Floats:
+def _resampled(seen: Floats) -> Floats:
     """Return Sentinel-2 without its outer pixels, as smooth as it comes: resampled, some bands from pixels of 20 m."""
     middle = np.where(np.isin(OPTICAL_BANDS, FINE_BANDS), 6, 2).astype(np.float32)[:, None, None]
     rows = (seen[:, :, :-2] + middle * seen[:, :, 1:-1] + seen[:, :, 2:]) / (2 + middle)
@@ -118,7 +128,7 @@ def _as_delivered(seen: Floats) -> Floats:
     return np.asarray(columns / (2 + middle), np.float32)
 
 
-def varied(window: Window, rng: np.random.Generator) -> Window:
+def augmented(window: TrainingWindow, rng: np.random.Generator) -> TrainingWindow:
     """Return a window turned, mirrored, in another light, and without some of its dates."""
     turns, mirrored = int(rng.integers(4)), rng.random() < 0.5
 
@@ -132,20 +142,20 @@ def varied(window: Window, rng: np.random.Generator) -> Window:
     images[:4] += np.float32(rng.uniform(0, 3)) * rng.standard_normal(images[:4].shape, dtype=np.float32)
     images[4] = images[4] * np.float32(rng.uniform(0.92, 1.08)) + np.float32(rng.normal(0, 0.08))
     own = np.random.default_rng(rng.integers(2**32))
-    thinned = {name: _thinned(dates, own) for name, dates in window.series.items()}
+    thinned = {name: _with_fewer_dates(dates, own) for name, dates in window.series.items()}
     series = {name: replace(dates, values=turned(dates.values)) for name, dates in thinned.items()}
-    return Window(images=images, target=turned(window.target), series=series)
+    return TrainingWindow(images=images, target=turned(window.target), series=series)
 
 
-def _thinned(dates: Dates, rng: np.random.Generator) -> Dates:
+def _with_fewer_dates(dates: WindowSeries, rng: np.random.Generator) -> WindowSeries:
     """Return about four dates of five, one at least."""
-    kept = rng.random(len(dates.days)) < _DATES_KEPT
+    kept = rng.random(len(dates.days)) < _DATES_SHARE
     kept[rng.integers(len(kept))] = True
-    return Dates(values=dates.values[kept], days=dates.days[kept])
+    return WindowSeries(values=dates.values[kept], days=dates.days[kept])
 
 
-def shuffled(window: Window, rng: np.random.Generator) -> Window:
-    """Return a window whose images stand at the days of others: everything is there but the season."""
+def with_shuffled_days(window: TrainingWindow, rng: np.random.Generator) -> TrainingWindow:
+    """Return a window whose images stand at the days of others: everything is there but the year."""
     series = {name: replace(dates, days=rng.permutation(dates.days)) for name, dates in window.series.items()}
     return replace(window, series=series)
 

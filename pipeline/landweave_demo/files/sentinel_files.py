@@ -1,4 +1,4 @@
-"""A season on disk as a catalog serves it: Sentinel-1 and Sentinel-2 files in UTM behind static STAC.
+"""A year on disk as a catalog serves it: Sentinel-1 and Sentinel-2 files in UTM behind static STAC.
 
 ::
 
@@ -27,19 +27,20 @@ from pyproj import Transformer
 from rasterio.warp import transform_bounds
 
 from landweave.core.timeseries import PixelClass
-from landweave_demo.files import LEFT_PX, PIXELS_PER_M, TOP_PX
-from landweave_demo.frame import Floats, generator
-from landweave_demo.phenology import FINE_BANDS, OPTICAL_BANDS, RADAR_BANDS
-from landweave_demo.season import Place, Season
+from landweave_demo.files.aerial_files import LEFT_PX, PIXELS_PER_M, TOP_PX
+from landweave_demo.landscape.grid import Floats
+from landweave_demo.landscape.noise import generator
+from landweave_demo.satellites.phenology import FINE_BANDS, OPTICAL_BANDS, RADAR_BANDS
+from landweave_demo.satellites.satellite_year import PixelCentres, SatelliteYear
 
 CATALOG = "catalog.json"
 SENTINEL2, SENTINEL1 = "sentinel-2-l2a", "sentinel-1-sigma0-ortho"
 CRS = "EPSG:32631"
 
-BEYOND_M = 300
-"""How much further than the scene the files go: a window at its edge wants to be seen whole."""
+MARGIN_M = 300
+"""How much further than the landscape the files go: a window at its edge wants to be seen whole."""
 
-OFFSET_FROM = np.datetime64("2022-01-25")
+OFFSET_SINCE = np.datetime64("2022-01-25")
 """First day of baseline 04.00."""
 
 OFFSET = 1000
@@ -65,7 +66,7 @@ _LICENCE = "Apache-2.0"
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowFootprint:
+class UtmBounds:
     """Ground of a file in metres of UTM, its sides on whole 60 m."""
 
     left: int
@@ -78,10 +79,10 @@ class WindowFootprint:
         return (self.top - self.bottom) // pixel_m, (self.right - self.left) // pixel_m
 
     def transform(self, pixel_m: int) -> Affine:
-        """Place of its pixels."""
+        """PixelCentres of its pixels."""
         return Affine(pixel_m, 0.0, self.left, 0.0, -pixel_m, self.top)
 
-    def within(self, whole: WindowFootprint, pixel_m: int) -> tuple[slice, slice]:
+    def within(self, whole: UtmBounds, pixel_m: int) -> tuple[slice, slice]:
         """Its pixels among those of ``whole``."""
         row, col = (whole.top - self.top) // pixel_m, (self.left - whole.left) // pixel_m
         height, width = self.shape(pixel_m)
@@ -94,39 +95,39 @@ class WindowFootprint:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _File:
-    """One file of an item: its asset's key, name and words, and what it holds (y, x)."""
+class _AssetFile:
+    """One file of an item: its asset's key, name and metadata, and what it holds (y, x)."""
 
     key: str
     name: str
     values: NDArray[Any]
     pixel_m: int
-    words: Mapping[str, Any]
+    metadata: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Product:
+class _SceneItem:
     """One item: where and when, what it says, and its files."""
 
     id: str
     collection: str
     time: str
-    footprint: WindowFootprint
+    bounds: UtmBounds
     properties: Mapping[str, Any]
-    files: tuple[_File, ...]
+    files: tuple[_AssetFile, ...]
 
 
-def write_sentinel(season: Season, folder: Path) -> Path:
-    """Return the catalog of a season, written under ``folder``."""
-    whole = ground_of(season.truth.shape)
-    catalog = pystac.Catalog(id="made-up-season", description="Sentinel-1 and Sentinel-2 over a made-up scene.")
+def write_sentinel(year: SatelliteYear, folder: Path) -> Path:
+    """Return the catalog of a year, written under ``folder``."""
+    whole = utm_bounds(year.truth.shape)
+    catalog = pystac.Catalog(id="made-up-year", description="Sentinel-1 and Sentinel-2 over a made-up landscape.")
     titles = {
         SENTINEL2: "Sentinel-2 level 2A, surface reflectance (synthetic)",
         SENTINEL1: "Sentinel-1 sigma0, calibrated and orthorectified, linear power (synthetic)",
     }
-    products = (*optical_products(season, whole), *radar_products(season, whole))
+    scenes = (*optical_scenes(year, whole), *radar_scenes(year, whole))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        items = list(pool.map(lambda product: _write(product, folder), products))
+        items = list(pool.map(lambda scene: _write(scene, folder), scenes))
     for name, title in titles.items():
         collection = pystac.Collection(id=name, description=title, extent=_extent(whole), license=_LICENCE)
         catalog.add_child(collection)
@@ -135,66 +136,66 @@ def write_sentinel(season: Season, folder: Path) -> Path:
     return folder / CATALOG
 
 
-def ground_of(shape: tuple[int, ...]) -> WindowFootprint:
-    """Return what files over a scene of ``shape`` (y, x) pixels cover."""
+def utm_bounds(shape: tuple[int, ...]) -> UtmBounds:
+    """Return what files over a landscape of ``shape`` (y, x) pixels cover."""
     left, top = LEFT_PX / PIXELS_PER_M, TOP_PX / PIXELS_PER_M
     bounds = (left, top - shape[0] / PIXELS_PER_M, left + shape[1] / PIXELS_PER_M, top)
     x0, y0, x1, y1 = transform_bounds("EPSG:2154", CRS, *bounds)
-    low_x, low_y = (int((low - BEYOND_M) // _SNAP_M) * _SNAP_M for low in (x0, y0))
-    high_x, high_y = (-int(-(high + BEYOND_M) // _SNAP_M) * _SNAP_M for high in (x1, y1))
-    return WindowFootprint(left=low_x, top=high_y, right=high_x, bottom=low_y)
+    low_x, low_y = (int((low - MARGIN_M) // _SNAP_M) * _SNAP_M for low in (x0, y0))
+    high_x, high_y = (-int(-(high + MARGIN_M) // _SNAP_M) * _SNAP_M for high in (x1, y1))
+    return UtmBounds(left=low_x, top=high_y, right=high_x, bottom=low_y)
 
 
-def place_of(footprint: WindowFootprint, pixel_m: int) -> Place:
-    """Return pixels of UTM as places of the scene."""
-    height, width = footprint.shape(pixel_m)
+def pixel_centres(bounds: UtmBounds, pixel_m: int) -> PixelCentres:
+    """Return pixels of UTM as places of the landscape."""
+    height, width = bounds.shape(pixel_m)
     x, y = np.meshgrid(
-        footprint.left + (np.arange(width) + 0.5) * pixel_m, footprint.top - (np.arange(height) + 0.5) * pixel_m
+        bounds.left + (np.arange(width) + 0.5) * pixel_m, bounds.top - (np.arange(height) + 0.5) * pixel_m
     )
     east, north = Transformer.from_crs(CRS, "EPSG:2154", always_xy=True).transform(x, y)
-    return Place(x=east - LEFT_PX / PIXELS_PER_M, y=TOP_PX / PIXELS_PER_M - north, pixel_m=pixel_m)
+    return PixelCentres(x=east - LEFT_PX / PIXELS_PER_M, y=TOP_PX / PIXELS_PER_M - north, pixel_m=pixel_m)
 
 
-def optical_products(season: Season, whole: WindowFootprint) -> Iterator[_Product]:
+def optical_scenes(year: SatelliteYear, whole: UtmBounds) -> Iterator[_SceneItem]:
     """Yield the tiles of every date: both show the same ground where they overlap."""
     tiles = {name: _part(whole, *reach) for name, reach in _TILES.items()}
     # The same stream for both pixel sizes: one date has one haze.
-    seen = {pixel_m: season.optical(place_of(whole, pixel_m), generator(0, 50)) for pixel_m in (10, 20)}
-    for date, day in enumerate(season.days):
-        classes = scene_classes(seen[20].values[date], seen[20].state[date])
-        for tile, footprint in tiles.items():
-            cut = {pixel_m: view.values[date][:, *footprint.within(whole, pixel_m)] for pixel_m, view in seen.items()}
-            yield _optical(tile, footprint, day, cut, classes[footprint.within(whole, 20)])
+    seen = {pixel_m: year.optical(pixel_centres(whole, pixel_m), generator(0, 50)) for pixel_m in (10, 20)}
+    for date, day in enumerate(year.days):
+        classes = scene_classification(seen[20].values[date], seen[20].pixel_class[date])
+        for tile, bounds in tiles.items():
+            cut = {pixel_m: view.values[date][:, *bounds.within(whole, pixel_m)] for pixel_m, view in seen.items()}
+            yield _optical(tile, bounds, day, cut, classes[bounds.within(whole, 20)])
 
 
-def scene_classes(values: Floats, state: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return Sentinel-2's scene classes (y, x) of reflectance (band, y, x) whose pixel states are known."""
+def scene_classification(values: Floats, pixel_class: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return Sentinel-2's landscape classes (y, x) of reflectance (band, y, x) whose pixel states are known."""
     red, infrared, far = (values[OPTICAL_BANDS.index(band)] for band in ("B4", "B8", "B11"))
     green = (infrared - red) / (infrared + red)
     clear = np.where(far < 300, 6, np.where(green > 0.4, 4, 5))
     codes = {PixelClass.CLOUD: 9, PixelClass.SNOW: 11, PixelClass.SHADOW: 3}
-    return np.select([state == each for each in codes], list(codes.values()), clear).astype(np.uint8)
+    return np.select([pixel_class == each for each in codes], list(codes.values()), clear).astype(np.uint8)
 
 
-def radar_products(season: Season, whole: WindowFootprint) -> Iterator[_Product]:
+def radar_scenes(year: SatelliteYear, whole: UtmBounds) -> Iterator[_SceneItem]:
     """Yield every pass of both orbits."""
     for orbit, (clock, relative, absolute) in _RADAR_PASSES.items():
-        power = season.radar(orbit, place_of(whole, 10), generator(0, 51, relative))
-        for values, day in zip(power, season.passes[orbit], strict=True):
+        power = year.radar(orbit, pixel_centres(whole, 10), generator(0, 51, relative))
+        for values, day in zip(power, year.radar_days[orbit], strict=True):
             days = int((day - np.datetime64("2022-01-01")).astype(int))
             orbits = {"relative": relative, "absolute": absolute + round(days * 175 / 12)}
             yield _radar(values, whole, (day, clock), orbit, orbits)
 
 
-def _part(whole: WindowFootprint, low: float, high: float) -> WindowFootprint:
+def _part(whole: UtmBounds, low: float, high: float) -> UtmBounds:
     left, right = (whole.left + round(at * (whole.right - whole.left) / _SNAP_M) * _SNAP_M for at in (low, high))
     return replace(whole, left=left, right=right)
 
 
 def _optical(
-    tile: str, footprint: WindowFootprint, day: np.datetime64, values: Mapping[int, Floats], classes: NDArray[np.uint8]
-) -> _Product:
-    added = OFFSET if day >= OFFSET_FROM else 0
+    tile: str, bounds: UtmBounds, day: np.datetime64, values: Mapping[int, Floats], classes: NDArray[np.uint8]
+) -> _SceneItem:
+    added = OFFSET if day >= OFFSET_SINCE else 0
     baseline = "04.00" if added else "03.01"
     start = f"{day}T{_OPTICAL_TIME}".replace("-", "").replace(":", "")
     made = start.replace("T1050", "T1824")
@@ -204,13 +205,13 @@ def _optical(
         _reflectance(band, values[10 if band in FINE_BANDS else 20][index] + added, f"T{tile}_{start}")
         for index, band in enumerate(OPTICAL_BANDS)
     ]
-    scl = {"title": "Scene classification map (SCL)", "raster:bands": [{"nodata": NODATA, "data_type": "uint8"}]}
-    files.append(_File(key="SCL", name=f"T{tile}_{start}_SCL_20m.tif", values=classes, pixel_m=20, words=scl))
-    return _Product(
+    scl = {"title": "Landscape classification map (SCL)", "raster:bands": [{"nodata": NODATA, "data_type": "uint8"}]}
+    files.append(_AssetFile(key="SCL", name=f"T{tile}_{start}_SCL_20m.tif", values=classes, pixel_m=20, metadata=scl))
+    return _SceneItem(
         id=name,
         collection=SENTINEL2,
         time=f"{day}T{_OPTICAL_TIME}Z",
-        footprint=footprint,
+        bounds=bounds,
         properties={
             "platform": "sentinel-2a",
             "constellation": "sentinel-2",
@@ -229,30 +230,30 @@ def _optical(
     )
 
 
-def _reflectance(band: str, values: Floats, stem: str) -> _File:
+def _reflectance(band: str, values: Floats, stem: str) -> _AssetFile:
     pixel_m = 10 if band in FINE_BANDS else 20
     key = f"B{band[1:]:0>2}"
-    words = {
+    metadata = {
         "title": f"Band {band[1:]} - {pixel_m} m",
         "eo:bands": [{"name": key, "common_name": _COMMON[band]}],
         "raster:bands": [{"nodata": NODATA, "data_type": "uint16", "spatial_resolution": pixel_m}],
     }
     numbers = np.clip(np.rint(values), 1, 65_535).astype(np.uint16)
-    return _File(key=key, name=f"{stem}_{key}_{pixel_m}m.tif", values=numbers, pixel_m=pixel_m, words=words)
+    return _AssetFile(key=key, name=f"{stem}_{key}_{pixel_m}m.tif", values=numbers, pixel_m=pixel_m, metadata=metadata)
 
 
 def _radar(
-    power: Floats, footprint: WindowFootprint, moment: tuple[np.datetime64, str], orbit: str, orbits: Mapping[str, int]
-) -> _Product:
+    power: Floats, bounds: UtmBounds, moment: tuple[np.datetime64, str], orbit: str, orbits: Mapping[str, int]
+) -> _SceneItem:
     day, clock = moment
     start = f"{day}T{clock}".replace("-", "").replace(":", "")
     end = f"{start[:-2]}{int(start[-2:]) + 25:02d}"
     name = f"S1A_IW_GRDH_1SDV_{start}_{end}_{orbits['absolute']:06d}_0{orbits['absolute']:05X}"
-    return _Product(
+    return _SceneItem(
         id=f"{name}_sigma0",
         collection=SENTINEL1,
         time=f"{day}T{clock}Z",
-        footprint=footprint,
+        bounds=bounds,
         properties={
             "platform": "sentinel-1a",
             "constellation": "sentinel-1",
@@ -269,59 +270,59 @@ def _radar(
     )
 
 
-def _polarisation(band: str, values: Floats) -> _File:
-    words = {
+def _polarisation(band: str, values: Floats) -> _AssetFile:
+    metadata = {
         "title": f"{band}: sigma0, calibrated and orthorectified",
         "description": "Sigma naught of the ellipsoid as linear power, orthorectified with an elevation model.",
         "raster:bands": [{"nodata": NODATA, "data_type": "float32", "spatial_resolution": 10}],
     }
-    return _File(key=band.lower(), name=f"{band.lower()}.tif", values=values, pixel_m=10, words=words)
+    return _AssetFile(key=band.lower(), name=f"{band.lower()}.tif", values=values, pixel_m=10, metadata=metadata)
 
 
-def _write(product: _Product, folder: Path) -> pystac.Item:
-    """Return the item of a product whose files were written."""
-    home = folder / product.collection / product.id
+def _write(scene: _SceneItem, folder: Path) -> pystac.Item:
+    """Return the item of a scene whose files were written."""
+    home = folder / scene.collection / scene.id
     home.mkdir(parents=True, exist_ok=True)
-    for file in product.files:
-        _write_file(file, product.footprint, home / file.name)
-    west, south, east, north = product.footprint.lonlat()
+    for file in scene.files:
+        _write_file(file, scene.bounds, home / file.name)
+    west, south, east, north = scene.bounds.lonlat()
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
-    used = {key.partition(":")[0] for key in product.properties}
+    used = {key.partition(":")[0] for key in scene.properties}
     item = pystac.Item(
-        id=product.id,
+        id=scene.id,
         geometry={"type": "Polygon", "coordinates": [ring]},
         bbox=[west, south, east, north],
-        datetime=pystac.utils.str_to_datetime(product.time),
-        properties={**product.properties, "proj:code": CRS},
+        datetime=pystac.utils.str_to_datetime(scene.time),
+        properties={**scene.properties, "proj:code": CRS},
         stac_extensions=[url for name, url in _EXTENSIONS.items() if name in {"projection", "raster", *used}],
-        collection=product.collection,
+        collection=scene.collection,
     )
-    for file in product.files:
-        item.add_asset(file.key, _asset(file, product.footprint))
+    for file in scene.files:
+        item.add_asset(file.key, _asset(file, scene.bounds))
     return item
 
 
-def _asset(file: _File, footprint: WindowFootprint) -> pystac.Asset:
-    where = {"proj:shape": list(file.values.shape), "proj:transform": list(footprint.transform(file.pixel_m))[:6]}
+def _asset(file: _AssetFile, bounds: UtmBounds) -> pystac.Asset:
+    where = {"proj:shape": list(file.values.shape), "proj:transform": list(bounds.transform(file.pixel_m))[:6]}
     return pystac.Asset(
         href=f"./{file.name}",
-        title=str(file.words["title"]),
-        description=file.words.get("description"),
+        title=str(file.metadata["title"]),
+        description=file.metadata.get("description"),
         media_type=pystac.MediaType.COG,
         roles=["data"],
-        extra_fields={**{key: value for key, value in file.words.items() if ":" in key}, **where},
+        extra_fields={**{key: value for key, value in file.metadata.items() if ":" in key}, **where},
     )
 
 
-def _write_file(file: _File, footprint: WindowFootprint, path: Path) -> None:
+def _write_file(file: _AssetFile, bounds: UtmBounds, path: Path) -> None:
     height, width = file.values.shape
     with rasterio.open(
         path, "w", count=1, height=height, width=width, dtype=file.values.dtype.name, nodata=NODATA, crs=CRS,
-        transform=footprint.transform(file.pixel_m), **_COG,
+        transform=bounds.transform(file.pixel_m), **_COG,
     ) as dataset:  # fmt: skip
         dataset.write(file.values, 1)
 
 
-def _extent(whole: WindowFootprint) -> pystac.Extent:
+def _extent(whole: UtmBounds) -> pystac.Extent:
     first, last = (pystac.utils.str_to_datetime(f"2022-{day}T00:00:00Z") for day in ("01-01", "12-31"))
     return pystac.Extent(pystac.SpatialExtent([list(whole.lonlat())]), pystac.TemporalExtent([[first, last]]))

@@ -1,4 +1,4 @@
-"""What the ground can be made of: colour in four bands, texture, and the land-cover class it stands for."""
+"""Materials of the ground: colour in four bands, texture, and the land-cover class they count as."""
 
 from __future__ import annotations
 
@@ -19,16 +19,38 @@ _EVEN: Color = (0.06, 0.06, 0.06, 0.06)
 
 @dataclass(frozen=True, kw_only=True)
 class Material:
-    """One look: colour, fine ``grain``, and how each band follows broad ``mottle`` and the field's ``rows``."""
+    """Appearance of one material.
+
+    Attributes
+    ----------
+    code
+        Land-cover class.
+    color
+        Red, green, blue and near infrared in full sun, on the scale of the 8-bit image.
+    grain
+        Standard deviation of the noise from pixel to pixel, relative to the colour.
+    mottle
+        Relative change of each band with noise of some metres.
+    texture
+        Relative change of each band with the texture of `LandscapeLayers`.
+    """
 
     code: int
     color: Color
     grain: float = 0.05
     mottle: Color = _EVEN
-    rows: Color = (1.0, 1.0, 1.0, 1.0)
+    texture: Color = (1.0, 1.0, 1.0, 1.0)
 
     def tinted(self, rng: np.random.Generator, amount: float) -> Material:
-        """Return the same material a little brighter or darker, redder or bluer: no two fields are alike."""
+        """Return the same material a little brighter or darker, redder or bluer: no two fields are alike.
+
+        Parameters
+        ----------
+        rng
+            Random stream.
+        amount
+            Standard deviation of the brightness, relative.
+        """
         gain = 1 + amount * rng.standard_normal() + 0.22 * amount * rng.standard_normal(4)
         red, green, blue, infrared = (float(c * g) for c, g in zip(self.color, gain, strict=True))
         return replace(self, color=(red, green, blue, infrared))
@@ -40,7 +62,7 @@ MEADOW = Material(code=HERBACEOUS, color=(120, 130, 90, 162), grain=0.045, mottl
 WHEAT = Material(code=CROPLAND, color=(192, 174, 124, 152), grain=0.035, mottle=(0.05, 0.05, 0.06, 0.04))
 KHAKI = Material(code=CROPLAND, color=(150, 147, 102, 152), grain=0.05, mottle=(0.08, 0.05, 0.06, 0.02))
 GREEN_ROWS = Material(
-    code=CROPLAND, color=(118, 128, 86, 158), mottle=(0.1, 0.05, 0.08, -0.06), rows=(1.2, 0.7, 0.9, -0.8)
+    code=CROPLAND, color=(118, 128, 86, 158), mottle=(0.1, 0.05, 0.08, -0.06), texture=(1.2, 0.7, 0.9, -0.8)
 )
 LUCERNE = Material(code=CROPLAND, color=(102, 124, 78, 186), grain=0.04, mottle=(0.06, 0.03, 0.05, -0.03))
 FURROWS = Material(code=PLOWED, color=(150, 126, 98, 118), grain=0.07, mottle=(0.08, 0.08, 0.07, 0.08))
@@ -59,7 +81,7 @@ POOL_WATER = Material(code=POOL, color=(92, 182, 204, 34), grain=0.02, mottle=(0
 RIVER = Material(code=WATER, color=(62, 76, 68, 26), grain=0.02, mottle=(0.10, 0.08, 0.06, 0.10))
 POND = Material(code=WATER, color=(70, 88, 84, 22), grain=0.015, mottle=(0.06, 0.06, 0.06, 0.10))
 TUNNEL = Material(code=GREENHOUSE, color=(196, 204, 206, 190), grain=0.02, mottle=(0.02, 0.02, 0.02, 0.04))
-BED = Material(code=CROPLAND, color=(112, 124, 84, 162), grain=0.06, mottle=_DRY, rows=(1.2, 0.7, 0.9, -0.8))
+BED = Material(code=CROPLAND, color=(112, 124, 84, 162), grain=0.06, mottle=_DRY, texture=(1.2, 0.7, 0.9, -0.8))
 SCRUB = Material(code=BRUSHWOOD, color=(84, 94, 62, 134), grain=0.10, mottle=(0.16, 0.11, 0.10, 0.06))
 SCRUB_FLOOR = Material(code=BRUSHWOOD, color=(134, 130, 98, 140), grain=0.08, mottle=_DRY)
 BRAMBLE = Material(code=BRUSHWOOD, color=(86, 104, 62, 160), grain=0.10, mottle=(0.10, 0.06, 0.06, 0.04))
@@ -85,26 +107,38 @@ CAR_COLORS: tuple[Color, ...] = (
 
 @dataclass(kw_only=True)
 class Palette:
-    """Materials in use, in the order they were added; the value of a ``paint`` pixel is a place in it."""
+    """The materials in use, in the order in which they are added; a pixel's material is an index into them."""
 
     materials: list[Material] = field(default_factory=list)
 
     def add(self, material: Material) -> int:
-        """Return the paint value of a material, adding it when it is new."""
+        """Return the index of a material, which is added when it is new."""
         if material in self.materials:
             return self.materials.index(material)
         self.materials.append(material)
         return len(self.materials) - 1
 
     def variants(self, material: Material, rng: np.random.Generator, *, count: int, amount: float) -> list[int]:
-        """Return the paint values of ``count`` tinted versions of one material."""
+        """Return the indices of tinted versions of a material.
+
+        Parameters
+        ----------
+        material
+            Of which versions are added.
+        rng
+            Random stream.
+        count
+            Number of versions.
+        amount
+            As in `Material.tinted`.
+        """
         return [self.add(material.tinted(rng, amount)) for _ in range(count)]
 
     def codes(self) -> NDArray[np.uint8]:
-        """Class code of every paint value."""
+        """Return the class code of every material, uint8 (material,)."""
         return np.array([material.code for material in self.materials], np.uint8)
 
     def table(self) -> NDArray[np.float32]:
-        """Return (paint, 13): four colours, grain, four mottle and four row weights."""
-        rows = [(*m.color, m.grain, *m.mottle, *m.rows) for m in self.materials]
+        """Return colours (4 columns), grain, mottle (4) and texture (4) of every material, float32 (material, 13)."""
+        rows = [(*m.color, m.grain, *m.mottle, *m.texture) for m in self.materials]
         return np.array(rows, np.float32)
