@@ -1,8 +1,8 @@
-"""A landscape on disk as the mapping agency delivers it: two image products, two of heights, each in tiles.
+"""Aerial tiles as a mapping agency delivers them: two image products and two of heights.
 
 ::
 
-    +----+----+----+--      tiles lie on one lattice from the upper left and overlap by 4 pixels;
+    +----+----+----+--      tiles lie on one lattice from the upper left corner and overlap by 4 pixels;
     |    |    |    |0       beyond the landscape and the department's border they are black, and no tag says so
     +----+----+----+--
     |    |   _|000000
@@ -20,29 +20,19 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from landweave.models.cards.legends import COSIA
-from landweave_demo.landscape.landscape import UNKNOWN, Landscape
+from landweave_demo._pending import lw
+from landweave_demo.files.georeference import CRS, LEFT_PX, PIXELS_PER_M, TOP_PX, landscape_transform, north_up
+from landweave_demo.landscape.land_cover import UNKNOWN
+from landweave_demo.landscape.landscape import Landscape
 
-LEFT_PX, TOP_PX = 2_800_195, 31_400_365
-"""Upper left corner of the landscape, in pixels of 0.2 m from the origin of EPSG:2154: on no whole metre, and little past
-a corner of the lattice that maps are cut on, so that the demo's blocks are full ones."""
-
-PIXELS_PER_M = 5
 TILE_PX = 1024
 STRIDE_PX = 1020
 DTM_TILE_M = 500
 NODATA_M = -9999.0
 
-COLORS = {cls.code: cls.color.removeprefix("#") for cls in COSIA.classes} | {
-    32: "d8a94f", 33: "fbd9a5", 34: "c3d21b", 35: "ff8552", 36: "d29ed0", 37: "009999",
-}  # fmt: skip
-"""Colour of each class of the truth, as rrggbb: CoSIA's, and the crops'."""
-
-_CRS = "EPSG:2154"
 _PREFIX = "31-2022"
 _DTM_MARGIN_M = 20
 _RVB: dict[str, Any] = {
@@ -62,7 +52,15 @@ _METRES: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LandscapeFiles:
-    """What was written: the tiles of each product, in order of their names, and the truth, one file."""
+    """Paths of a landscape's files.
+
+    Attributes
+    ----------
+    rvb, irc, dsm, dtm
+        Tiles of each product, in order of their names.
+    truth
+        Land cover, one file.
+    """
 
     rvb: tuple[Path, ...]
     irc: tuple[Path, ...]
@@ -73,7 +71,7 @@ class LandscapeFiles:
 
 @dataclass(frozen=True, kw_only=True)
 class _TileFile:
-    """One file to write: values (band, y, x) and where its upper left corner lies, in metres."""
+    """One file to write: pixels (band, y, x), and the upper left corner and side of a pixel in metres."""
 
     path: Path
     values: NDArray[Any]
@@ -83,32 +81,46 @@ class _TileFile:
 
 
 def write_landscape(landscape: Landscape, folder: Path) -> LandscapeFiles:
-    """Return the files of a landscape, written under ``folder``: folders RVB, IRC, DSM, DTM and ``truth.tif``.
+    """Write the tiles of a landscape and return their paths.
 
-    RVB is a JPEG-compressed GeoTIFF (near 0 in the collar), IRC lossless JPEG 2000 (exactly 0); DSM (0.2 m) and
-    DTM (1 m, on whole metres) are float32 with nodata -9999. Outside the department the truth is 255.
+    RVB is a JPEG-compressed GeoTIFF (near 0 in the nodata border), IRC lossless JPEG 2000 (exactly 0 there); DSM (0.2 m)
+    and DTM (1 m, on whole metres) are float32 with nodata -9999. Outside the department the truth is 255.
+
+    Parameters
+    ----------
+    landscape
+        From `make_landscape`.
+    folder
+        Gets the folders RVB, IRC, DSM and DTM, and ``truth.tif``.
     """
-    mask = department(*landscape.truth.shape)
-    irc = landscape.rgbi[[3, 0, 1]] * mask
-    dsm = np.where(mask, np.round(landscape.dsm, 2), np.float32(NODATA_M))[None]
+    inside = department(*landscape.truth.shape)
+    irc = landscape.rgbi[[3, 0, 1]] * inside
+    dsm = np.where(inside, np.round(landscape.dsm, 2), np.float32(NODATA_M))[None]
     written = [
-        _write(_image_tiles(landscape.rgbi[:3] * mask, folder / "RVB", "E080.tif", 0), _RVB),
+        _write(_image_tiles(landscape.rgbi[:3] * inside, folder / "RVB", "E080.tif", 0), _RVB),
         _write(_image_tiles(irc, folder / "IRC", "IRC-E080.jp2", 0), _IRC),
         _write(_image_tiles(dsm, folder / "DSM", "MNS.tif", NODATA_M), _METRES),
-        _write(_dtm_tiles(landscape.dtm, mask, folder / "DTM"), _METRES),
+        _write(_dtm_tiles(landscape.dtm, inside, folder / "DTM"), _METRES),
     ]
     truth = folder / "truth.tif"
-    _write_truth(np.where(mask, landscape.truth, UNKNOWN).astype(np.uint8), truth)
+    _write_truth(np.where(inside, landscape.truth, UNKNOWN).astype(np.uint8), truth)
     return LandscapeFiles(rvb=written[0], irc=written[1], dsm=written[2], dtm=written[3], truth=truth)
 
 
-def landscape_transform() -> Affine:
-    """Return the transform of the landscape's pixels in EPSG:2154, in metres."""
-    return _transform(LEFT_PX / PIXELS_PER_M, TOP_PX / PIXELS_PER_M, 1 / PIXELS_PER_M)
+def truth_colors() -> dict[int, tuple[int, int, int]]:
+    """Return red, green and blue of each class code: CoSIA's, and the crops' of the demo's models."""
+    models = lw.list_models()
+    return {**models["LC-A"].legend().colors, **models["demo-fusion"].legend().colors}
 
 
 def department(height: int, width: int) -> NDArray[np.bool_]:
-    """Return where the mosaic has data, (y, x): all but a corner that a winding border cuts off."""
+    """Return where the mosaic has data, bool (y, x): all but a corner beyond a winding border.
+
+    Parameters
+    ----------
+    height, width
+        Of the landscape in pixels.
+    """
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
     x = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / width
     along = x - y
@@ -116,12 +128,8 @@ def department(height: int, width: int) -> NDArray[np.bool_]:
     return np.asarray(x + y < 1.66 + winding)
 
 
-def _transform(left_m: float, top_m: float, pixel_m: float) -> Affine:
-    return Affine(pixel_m, 0.0, left_m, 0.0, -pixel_m, top_m)
-
-
 def _image_tiles(values: NDArray[Any], folder: Path, ending: str, outside: float) -> Iterator[_TileFile]:
-    """Yield the tiles of a (band, y, x) raster on the landscape's pixels, but those that would hold nothing."""
+    """Yield the tiles of a raster (band, y, x) on the landscape's pixels that hold anything but ``outside``."""
     _, height, width = values.shape
     for top in range(0, height, STRIDE_PX):
         for left in range(0, width, STRIDE_PX):
@@ -135,16 +143,16 @@ def _image_tiles(values: NDArray[Any], folder: Path, ending: str, outside: float
             yield _TileFile(path=folder / name, values=tile, left_m=left_m, top_m=top_m, pixel_m=1 / PIXELS_PER_M)
 
 
-def _dtm_tiles(dtm: NDArray[np.float32], mask: NDArray[np.bool_], folder: Path) -> Iterator[_TileFile]:
-    """Yield the ground model on whole metres, a little further than the images go, in tiles of 500 m."""
-    height, width = mask.shape
+def _dtm_tiles(dtm: NDArray[np.float32], inside: NDArray[np.bool_], folder: Path) -> Iterator[_TileFile]:
+    """Yield the terrain on whole metres, 20 m beyond the images, in tiles of 500 m."""
+    height, width = inside.shape
     low_x, high_x = _whole_tiles(LEFT_PX, LEFT_PX + width)
     low_y, high_y = _whole_tiles(TOP_PX - height, TOP_PX)
     rows = TOP_PX - (np.arange(high_y, low_y, -1) - 0.5) * PIXELS_PER_M - 0.5
     cols = (np.arange(low_x, high_x) + 0.5) * PIXELS_PER_M - LEFT_PX - 0.5
-    places = np.meshgrid(rows, cols, indexing="ij")
-    ground = ndimage.map_coordinates(dtm, places, order=1, mode="nearest")
-    covered = ndimage.map_coordinates(mask.astype(np.uint8), places, order=0, mode="constant", cval=0)
+    positions = np.meshgrid(rows, cols, indexing="ij")
+    ground = ndimage.map_coordinates(dtm, positions, order=1, mode="nearest")
+    covered = ndimage.map_coordinates(inside.astype(np.uint8), positions, order=0, mode="constant", cval=0)
     near = ndimage.distance_transform_edt(covered == 0) <= _DTM_MARGIN_M
     values = np.where(near, np.round(ground, 2), NODATA_M).astype(np.float32)
     for top in range(high_y, low_y, -DTM_TILE_M):
@@ -164,10 +172,10 @@ def _whole_tiles(low_px: int, high_px: int) -> tuple[int, int]:
 def _write(tiles: Iterator[_TileFile], options: dict[str, Any]) -> tuple[Path, ...]:
     def write_one(tile: _TileFile) -> Path:
         bands, height, width = tile.values.shape
-        transform = _transform(tile.left_m, tile.top_m, tile.pixel_m)
+        transform = north_up(tile.left_m, tile.top_m, tile.pixel_m)
         shape = {"count": bands, "height": height, "width": width, "dtype": tile.values.dtype.name}
         tile.path.parent.mkdir(parents=True, exist_ok=True)
-        with rasterio.open(tile.path, "w", crs=_CRS, transform=transform, **shape, **options) as file:
+        with rasterio.open(tile.path, "w", crs=CRS, transform=transform, **shape, **options) as file:
             file.write(tile.values)
         return tile.path
 
@@ -177,10 +185,9 @@ def _write(tiles: Iterator[_TileFile], options: dict[str, Any]) -> tuple[Path, .
 
 def _write_truth(truth: NDArray[np.uint8], path: Path) -> None:
     height, width = truth.shape
-    colors = {code: tuple(bytes.fromhex(color)) for code, color in COLORS.items()}
     with rasterio.open(
-        path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width, nodata=UNKNOWN, crs=_CRS,
+        path, "w", driver="GTiff", dtype="uint8", count=1, height=height, width=width, nodata=UNKNOWN, crs=CRS,
         transform=landscape_transform(), compress="deflate", tiled=True, blockxsize=512, blockysize=512,
     ) as file:  # fmt: skip
         file.write(truth, 1)
-        file.write_colormap(1, colors)
+        file.write_colormap(1, truth_colors())
