@@ -5,10 +5,14 @@ With it gone, ``from landweave_demo._pending import lw`` reads ``import landweav
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 import landweave
 from landweave.config.package_data import configs_folder
@@ -56,7 +60,13 @@ class _Public:
 lw: Any = _Public()
 
 if not hasattr(DatesRule, "select"):
-    DatesRule.select = lambda self, pixel_class: timeseries.choose(pixel_class, self)  # type: ignore[attr-defined]
+
+    def _select(rule: Any, pixel_class: NDArray[np.uint8], times: Sequence[np.datetime64]) -> SimpleNamespace:
+        indices = timeseries.choose(pixel_class, rule).indices
+        offsets = tuple(timeseries.day_offset(times[index], rule) for index in indices)
+        return SimpleNamespace(dates=tuple((index,) for index in indices), day_offsets=offsets)
+
+    DatesRule.select = _select  # type: ignore[attr-defined]
     DatesRule.day_offset = lambda self, time: timeseries.day_offset(time, self)  # type: ignore[attr-defined]
 
 
@@ -98,5 +108,5 @@ class _ArrayAccessor:
 
 
 if not hasattr(xr.Dataset, "landweave"):
-    xr.register_dataset_accessor("landweave")(_Accessor)
-    xr.register_dataarray_accessor("landweave")(_ArrayAccessor)
+    xr.register_dataset_accessor("landweave")(_Accessor)  # type: ignore[no-untyped-call]
+    xr.register_dataarray_accessor("landweave")(_ArrayAccessor)  # type: ignore[no-untyped-call]

@@ -1,38 +1,23 @@
-"""The demo from start to end: make a landscape, align and map it as anyone would theirs, and compare with the truth."""
+"""The demo from start to end: make data, align and map them as anyone would theirs, and compare with the truth."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import rasterio
-from numpy.typing import NDArray
+import rioxarray
+import xarray as xr
 
-from landweave import api
-from landweave.config.package_data import configs_folder
-from landweave.config.schema import Config
-from landweave.core.errors import InputError
-from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, Extent, Lattice
-from landweave.core.metrics import Scores, Seams, score, seams
-from landweave.core.protocols import MapReader
-from landweave.formats.picture import Panel, write_panels
-from landweave.jobs.progress import Progress
-from landweave.jobs.runner import Summary
-from landweave_demo.files.aerial_files import LandscapeFiles, write_landscape
-from landweave_demo.landscape.land_use import CROP_CODES, SEASONAL
-from landweave_demo.landscape.landscape import DEMO_SEED, DEMO_SHAPE, Landscape, make_landscape
-from landweave_demo.satellites.satellite_year import make_satellite_year
-from landweave_demo.files.sentinel_files import write_sentinel
+from landweave_demo._pending import lw
+from landweave_demo.data import CONFIG, DemoData, make_demo_data
+from landweave_demo.landscape.landscape import DEMO_SEED, DEMO_SHAPE
+from landweave_demo.picture import write_panels
+from landweave_demo.report import DemoReport
 
-CONFIG = "demo.yaml"
-PICTURE = "demo.png"
-
-_CROP = {
+_WITHOUT_OVERLAP = {
     "windows.overlap": 0,
     "windows.blend": "crop",
     "output.store": "crop.zarr",
@@ -42,148 +27,87 @@ _CROP = {
 """The same map without overlap: what most tools do, for comparison."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DemoReport:
-    """What the demo made and how good it is; the landscape is synthetic, so are its scores.
+def run_demo(
+    folder: Path, *, progress: Any = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
+) -> DemoReport:
+    """Make the demo's data in ``folder``, map them, score the map and draw it; an earlier demo there is replaced.
 
-    Attributes
+    Parameters
     ----------
     folder
-        Holds the landscape, the configuration, the cube, the map (Zarr, COG, PNG) and ``demo.png``.
-    summary
-        Of the run of the blended map.
-    landscape_seconds
-        What making and writing the landscape took.
-    scores
-        Against the truth, over all pixels that have both.
-    blended, cropped
-        Seams of the map, and of the same map from windows without overlap.
-    names
-        Of the classes, by code.
-    """
-
-    folder: Path
-    summary: Summary
-    landscape_seconds: float
-    scores: Scores
-    blended: Seams
-    cropped: Seams
-    names: dict[int, str]
-
-    @property
-    def seasonal_iou(self) -> float:
-        """Mean IoU of the crops that only their year tells."""
-        ious = dict(zip(self.scores.codes, self.scores.iou, strict=True))
-        return float(np.mean([ious.get(CROP_CODES[crop], 0.0) for crop in SEASONAL]))
-
-    def __str__(self) -> str:
-        ious = zip(self.scores.codes, self.scores.iou, strict=True)
-        return "\n".join(
-            [
-                f"landscape         made in {self.landscape_seconds:.0f} s (synthetic, seed {DEMO_SEED}, not seen in training)",
-                f"map           {self.summary}",
-                f"accuracy      {self.scores.accuracy:.3f} against the synthetic truth",
-                f"mIoU          {self.scores.mean_iou:.3f} over {len(self.scores.codes)} classes",
-                f"of year     {self.seasonal_iou:.3f} mean IoU of {', '.join(SEASONAL)}, which look alike in pairs",
-                *(f"  {self.names[code]:<24} {iou:.3f}" for code, iou in ious),
-                f"seam score    {self.blended.score:.3f} blended (cosine)",
-                f"              {self.cropped.score:.3f} cropped (overlap 0)",
-                f"look at       {self.folder / PICTURE}",
-            ]
-        )
-
-
-def run_demo(
-    folder: Path, *, progress: Progress | None = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
-) -> DemoReport:
-    """Make the demo's landscape in ``folder``, map it, score it and draw it; an earlier demo there is replaced.
+        Empty, missing, or an earlier demo.
+    progress
+        As `landweave.run` takes it.
+    shape
+        Height and width of the landscape in pixels of 0.2 m.
+    seed
+        Of the landscape.
 
     Raises
     ------
-    InputError
+    landweave.errors.InputError
         When ``folder`` holds something that is not an earlier demo.
     """
     _clear(folder)
     started = time.perf_counter()
-    landscape = make_landscape(seed, height=shape[0], width=shape[1])
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        series = beside.submit(
-            lambda: write_sentinel(make_satellite_year(landscape, seed), folder / "landscape" / "sentinel")
-        )
-        files = write_landscape(landscape, folder / "landscape")
-        series.result()
-    landscape_seconds = time.perf_counter() - started
-    config = api.load_config(folder / CONFIG)
-    cropping = api.load_config(folder / CONFIG, overrides=_CROP)
-    with api.open_engine(config) as engine:
-        api.align(config, engine=engine, progress=progress)
-        summary = api.run(config, engine=engine, progress=progress)
-        api.run(cropping, engine=engine, progress=progress)
-    return _report(folder, landscape, files, (config, cropping), (summary, landscape_seconds))
+    data = make_demo_data(folder, seed=seed, shape=shape)
+    data_seconds = time.perf_counter() - started
+    config = lw.load_config(data.config)
+    without_overlap = lw.load_config(data.config, overrides=_WITHOUT_OVERLAP)
+    with lw.open_engine(config) as engine:
+        lw.align(config, engine=engine, progress=progress)
+        result = lw.run(config, engine=engine, progress=progress)
+        lw.run(without_overlap, engine=engine, progress=progress)
+    truth = _open_truth(data.files.truth)
+    blended, cropped = (_map_over(truth, config.path(config.output.store)) for config in (config, without_overlap))
+    truth = truth.assign_coords(x=blended.x, y=blended.y)  # the same pixels; a float may differ in its last bit
+    scores = blended.landweave.scores(truth)
+    report = DemoReport(
+        folder=folder,
+        run=str(result),
+        exit_code=result.exit_code,
+        data_seconds=data_seconds,
+        accuracy=scores.accuracy,
+        ious=dict(zip(scores.codes, scores.iou.tolist(), strict=True)),
+        blended_seams=blended.landweave.seams(truth).score,
+        cropped_seams=cropped.landweave.seams(truth).score,
+        names=blended.landweave.legend.names,
+    )
+    _draw(report, data, blended, truth)
+    return report
 
 
 def _clear(folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise InputError(f"{folder} holds something that is not a demo: choose another folder.")
+        raise lw.errors.InputError(f"{folder} holds something that is not a demo: choose another folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copy(configs_folder() / CONFIG, folder / CONFIG)
 
 
-def _report(
-    folder: Path,
-    landscape: Landscape,
-    files: LandscapeFiles,
-    configs: tuple[Config, Config],
-    run: tuple[Summary, float],
-) -> DemoReport:
-    blended, cropped = (api.open_map(config.path(config.output.store)) for config in configs)
-    truth, extent = _truth(files, blended.grid)
-    classes = blended.read("landcover", extent)
-    summary, landscape_seconds = run
-    with ThreadPoolExecutor() as beside:
-        judged = beside.map(lambda reader, config: _seams(reader, extent, truth, config), (blended, cropped), configs)
-        scores = score(truth, classes, sorted(set(np.unique(truth).tolist()) & set(blended.legend.codes)))
-    of_blended, of_cropped = judged
-    report = DemoReport(
-        folder=folder,
-        summary=summary,
-        landscape_seconds=landscape_seconds,
-        scores=scores,
-        blended=of_blended,
-        cropped=of_cropped,
-        names=blended.legend.names,
-    )
+def _open_truth(path: Path) -> xr.DataArray:
+    bands = rioxarray.open_rasterio(path)
+    assert isinstance(bands, xr.DataArray)
+    return bands[0]
+
+
+def _map_over(truth: xr.DataArray, store: str) -> xr.Dataset:
+    """Return the part of a map that lies on the pixels of ``truth``."""
+    left, bottom, right, top = truth.rio.bounds()
+    part: xr.Dataset = lw.open_map(store).sel(x=slice(left, right), y=slice(top, bottom))
+    return part
+
+
+def _draw(report: DemoReport, data: DemoData, blended: xr.Dataset, truth: xr.DataArray) -> None:
     write_panels(
-        folder / PICTURE,
-        [
-            Panel(title="aerial image (R, G, B)", image=np.moveaxis(landscape.rgbi[:3], 0, -1)),
-            Panel(title="layout cover, mapped", image=classes),
-            Panel(title="layout cover, truth", image=truth),
-        ],
-        blended.legend,
-        resolution_m=float(blended.grid.resolution),
-        title="A made-up piece of country, mapped from aerial images, heights and a year of Sentinel-2 and Sentinel-1",
-        subtitle=f"accuracy {report.scores.accuracy:.1%}, mIoU {report.scores.mean_iou:.1%} against a synthetic truth; "
-        f"crops that only their year tells {report.seasonal_iou:.1%}; seam score {report.blended.score:.2f}",
-        credit="Synthetic landscape: nothing here is real.",
+        report.picture,
+        {
+            "aerial image (R, G, B)": np.moveaxis(data.landscape.rgbi[:3], 0, -1),
+            "land cover, mapped": blended.landcover.values,
+            "land cover, truth": truth.values,
+        },
+        blended.landweave.legend,
+        resolution_m=float(truth.x[1] - truth.x[0]),
+        title="A synthetic landscape, mapped from aerial images, heights and a year of Sentinel-2 and Sentinel-1",
+        subtitle=f"accuracy {report.accuracy:.1%}, mIoU {report.mean_iou:.1%} against a synthetic truth; crops that "
+        f"only a series tells apart {report.seasonal_iou:.1%}; seam score {report.blended_seams:.2f}",
     )
-    return report
-
-
-def _truth(files: LandscapeFiles, grid: Grid) -> tuple[NDArray[np.uint8], Extent]:
-    with rasterio.open(files.truth) as dataset:
-        truth: NDArray[np.uint8] = dataset.read(1)
-        bounds = dataset.bounds
-        half = float(grid.resolution) / 2  # half a pixel in: floats of a bound may lie a hair outside
-    inner = (bounds.left + half, bounds.bottom + half, bounds.right - half, bounds.top - half)
-    return truth, grid.covering(inner)
-
-
-def _seams(reader: MapReader, extent: Extent, truth: NDArray[np.uint8], config: Config) -> Seams:
-    windows = config.windows
-    assert windows.size is not None
-    assert windows.overlap is not None
-    lattice = Lattice(window=windows.size, stride=windows.size - windows.overlap)
-    blocks = Blocks.covering(extent, reader.block_size)
-    return seams(reader.read("landcover", extent), extent, lattice, blocks, truth=truth)

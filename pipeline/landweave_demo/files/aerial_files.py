@@ -83,8 +83,8 @@ class _TileFile:
 def write_landscape(landscape: Landscape, folder: Path) -> LandscapeFiles:
     """Write the tiles of a landscape and return their paths.
 
-    RVB is a JPEG-compressed GeoTIFF (near 0 in the nodata border), IRC lossless JPEG 2000 (exactly 0 there); DSM (0.2 m)
-    and DTM (1 m, on whole metres) are float32 with nodata -9999. Outside the department the truth is 255.
+    RVB is a JPEG-compressed GeoTIFF (near 0 in the nodata border), IRC lossless JPEG 2000 (exactly 0 there); DSM
+    (0.2 m) and DTM (1 m, on whole metres) are float32 with nodata -9999. Outside the department the truth is 255.
 
     Parameters
     ----------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -71,8 +73,9 @@ def _without_slivers(truth: NDArray[np.uint8]) -> NDArray[np.uint8]:
         more = share > best
         best[more], winner[more] = share[more], code
     thin = (own < _SLIVER_SHARE) & np.isin(coarse, _PLANTS)
-    return np.where(_doubled(thin, truth.shape) & np.isin(truth, _PLANTS), _doubled(winner, truth.shape), truth)
+    replaced = _doubled(thin, truth.shape) & np.isin(truth, _PLANTS)
+    return np.where(replaced, _doubled(winner, truth.shape), truth)
 
 
-def _doubled(coarse: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def _doubled(coarse: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return coarse.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
