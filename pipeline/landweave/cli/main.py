@@ -85,9 +85,9 @@ def status(store: Annotated[str, typer.Argument(help="A map's or cube's path or 
 
 @app.command()
 def demo(
-    folder: Annotated[
-        Path, typer.Argument(help="Where data and map go; an earlier demo is replaced.")
-    ] = Path("out/demo"),
+    folder: Annotated[Path, typer.Argument(help="Where data and map go; an earlier demo is replaced.")] = Path(
+        "out/demo"
+    ),
 ) -> None:
     """Make a synthetic landscape, map it, and compare the map with the truth."""
     from landweave_demo import run_demo  # here alone: nothing else needs the demo

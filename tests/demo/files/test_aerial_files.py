@@ -1,4 +1,4 @@
-"""What is written is what is read: values, places, collars, nodata."""
+"""What is written is what is read: values, places, nodata_borders, nodata."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ import pytest
 import rasterio
 from affine import Affine
 
-from landweave_demo.files.aerial_files import (
-    COLORS,
-    LEFT_PX,
-    STRIDE_PX,
-    TOP_PX,
-    LandscapeFiles,
-    department,
-    landscape_transform,
-    write_landscape,
-)
+from landweave_demo._pending import lw
+from landweave_demo.files.aerial_files import STRIDE_PX, LandscapeFiles, department, write_landscape
+from landweave_demo.files.georeference import LEFT_PX, TOP_PX, landscape_transform
+from landweave_demo.landscape.land_cover import CLASS_CODES
 from landweave_demo.landscape.landscape import Landscape, make_landscape
 
 HEIGHT, WIDTH = 1100, 1240
@@ -54,7 +48,7 @@ def test_tiles_overlap_and_cover_the_scene(files: LandscapeFiles) -> None:
     ]
 
 
-def test_infrared_is_lossless_and_its_collar_exactly_0(landscape: Landscape, files: LandscapeFiles) -> None:
+def test_infrared_is_lossless_and_its_nodata_border_exactly_0(landscape: Landscape, files: LandscapeFiles) -> None:
     mask = department(HEIGHT, WIDTH)
     for path in files.irc:
         with rasterio.open(path) as file:
@@ -66,7 +60,7 @@ def test_infrared_is_lossless_and_its_collar_exactly_0(landscape: Landscape, fil
         assert values.sum() == inside.sum(dtype=np.int64)
 
 
-def test_the_jpeg_stays_close_and_its_collar_near_0(landscape: Landscape, files: LandscapeFiles) -> None:
+def test_the_jpeg_stays_close_and_its_nodata_border_near_0(landscape: Landscape, files: LandscapeFiles) -> None:
     mask = department(HEIGHT, WIDTH)
     nodata_border = []
     for path in files.rvb:
@@ -119,7 +113,10 @@ def test_the_truth_has_its_place_colours_and_nodata(landscape: Landscape, files:
     mask = department(HEIGHT, WIDTH)
     assert (values[mask] == landscape.truth[mask]).all()
     assert (values[~mask] == 255).all()
-    assert colors[0][:3] == tuple(bytes.fromhex(COLORS[0]))
+    for name in ("demo-fusion", "demo-unet"):
+        legend = lw.list_models()[name].legend()
+        assert legend.codes == CLASS_CODES
+        assert {code: colors[code][:3] for code in legend.codes} == legend.colors
 
 
 def test_the_border_is_no_rectangle() -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from landweave_demo.landscape.land_cover import CLASS_CODES, UNKNOWN
 from landweave_demo.landscape.land_use import LandUse
-from landweave_demo.landscape.landscape import CLASS_CODES, UNKNOWN, Landscape, make_landscape
+from landweave_demo.landscape.landscape import Landscape, make_landscape
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def test_another_seed_gives_another_place() -> None:
     assert (first.truth != second.truth).mean() > 0.3
 
 
-def test_a_scene_too_small_is_refused() -> None:
+def test_a_landscape_too_small_is_refused() -> None:
     with pytest.raises(ValueError, match=r"511 x 600 .* 512"):
         make_landscape(5, height=511, width=600)
 
@@ -46,7 +47,7 @@ def test_layers_share_their_pixels(landscape: Landscape) -> None:
     assert np.isfinite(landscape.dsm).all()
 
 
-def test_no_pixel_looks_like_the_collar(landscape: Landscape) -> None:
+def test_no_pixel_looks_like_the_nodata_border(landscape: Landscape) -> None:
     assert landscape.rgbi.min() >= 8
 
 
@@ -98,14 +99,15 @@ def test_parcels_are_in_the_table(landscape: Landscape) -> None:
     shares = [
         float((landscape.truth[landscape.parcel == parcel.id] == parcel.code).mean())
         for parcel in landscape.parcels
-        if parcel.use in (LandUse.CROP, LandUse.PLOWED, LandUse.VINEYARD, LandUse.BARE) and (landscape.parcel == parcel.id).any()
+        if parcel.use in (LandUse.CROP, LandUse.PLOWED, LandUse.VINEYARD, LandUse.BARE)
+        and (landscape.parcel == parcel.id).any()
     ]
     assert np.median(shares) > 0.95
 
 
 def test_wheat_and_barley_look_alike_on_the_day_of_the_flight(landscape: Landscape) -> None:
-    colors = {
-        crop: np.median(landscape.rgbi[:, np.isin(landscape.parcel, [p.id for p in landscape.parcels if p.crop == crop])], axis=1)
-        for crop in ("wheat", "barley")
-    }
+    colors = {}
+    for crop in ("wheat", "barley"):
+        ids = [parcel.id for parcel in landscape.parcels if parcel.crop == crop]
+        colors[crop] = np.median(landscape.rgbi[:, np.isin(landscape.parcel, ids)], axis=1)
     assert np.abs(colors["wheat"] - colors["barley"]).max() < 45

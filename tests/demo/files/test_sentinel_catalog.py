@@ -18,21 +18,21 @@ from landweave.core.timeseries import PixelClass
 from landweave.sources.stac.records import Found
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from landweave_demo.files.aerial_files import LEFT_PX, TOP_PX
-from landweave_demo.satellites.phenology import OPTICAL_BANDS, RADAR_BANDS
-from landweave_demo.landscape.landscape import Landscape, make_landscape
-from landweave_demo.satellites.satellite_year import PixelCentres, SatelliteYear, make_satellite_year
-from landweave_demo.files.sentinel_files import (
+from landweave_demo.files.georeference import LEFT_PX, TOP_PX
+from landweave_demo.files.sentinel_catalog import CATALOG, write_sentinel
+from landweave_demo.files.sentinel_scenes import (
     MARGIN_M,
-    CATALOG,
     OFFSET,
     OFFSET_SINCE,
     SENTINEL1,
     SENTINEL2,
-    utm_bounds,
     scene_classification,
-    write_sentinel,
+    utm_bounds,
 )
+from landweave_demo.landscape.landscape import Landscape, make_landscape
+from landweave_demo.satellites.phenology import OPTICAL_BANDS, RADAR_BANDS
+from landweave_demo.satellites.pixel_centres import PixelCentres
+from landweave_demo.satellites.satellite_year import SatelliteYear, make_satellite_year
 
 SIDE = 640
 ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -102,11 +102,11 @@ def test_every_file_is_where_its_item_says(items: list[pystac.Item]) -> None:
                 assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
 
 
-def test_every_date_and_pass_is_found(folder: Path, year: SatelliteYear) -> None:
+def test_every_date_is_found(folder: Path, year: SatelliteYear) -> None:
     for modality, days in (
-        ("SENTINEL2_TS", year.days),
-        ("SENTINEL1-ASC_TS", year.passes["ascending"]),
-        ("SENTINEL1-DESC_TS", year.passes["descending"]),
+        ("SENTINEL2_TS", year.optical_days),
+        ("SENTINEL1-ASC_TS", year.radar_days["ascending"]),
+        ("SENTINEL1-DESC_TS", year.radar_days["descending"]),
     ):
         strips = found(folder, modality).strips
         assert [strip.observation.time.astype("datetime64[D]") for strip in strips] == list(days)
@@ -114,10 +114,10 @@ def test_every_date_and_pass_is_found(folder: Path, year: SatelliteYear) -> None
 
 def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, items: list[pystac.Item]) -> None:
     strip = found(folder, "SENTINEL2_TS").strips[-1]
-    assert [landscape.tile for landscape in strip.landscapes] == ["31TCJ", "31TDJ"]
+    assert [scene.tile for scene in strip.scenes] == ["31TCJ", "31TDJ"]
     with (
-        rasterio.open(strip.landscapes[0].assets["B8"].href) as west,
-        rasterio.open(strip.landscapes[1].assets["B8"].href) as east,
+        rasterio.open(strip.scenes[0].assets["B8"].href) as west,
+        rasterio.open(strip.scenes[1].assets["B8"].href) as east,
     ):
         shared = round((west.bounds.right - east.bounds.left) / 10)
         assert 10 < shared < west.width
@@ -126,18 +126,18 @@ def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, it
 
 def test_the_offset_begins_within_the_year(folder: Path) -> None:
     decided = {
-        strip.observation.time >= OFFSET_SINCE: strip.landscapes[0].offset_decision
+        strip.observation.time >= OFFSET_SINCE: strip.scenes[0].offset_decision
         for strip in found(folder, "SENTINEL2_TS").strips
     }
     assert decided == {False: "none in 03.01", True: f"raw: -{OFFSET} applied here"}
 
 
-def test_reflectance_comes_back_as_the_season_has_it(folder: Path, year: SatelliteYear) -> None:
+def test_reflectance_comes_back_as_the_year_has_it(folder: Path, year: SatelliteYear) -> None:
     """Read through the catalog and UTM, against the year drawn straight on the map's pixels."""
-    series, place = read(folder, "SENTINEL2_TS")
-    drawn = year.optical(place, np.random.default_rng(0))
-    assert (series.pixel_class == drawn.state).mean() > 0.95
-    clear = (series.pixel_class == PixelClass.CLEAR) & (drawn.state == PixelClass.CLEAR)
+    series, centres = read(folder, "SENTINEL2_TS")
+    drawn = year.optical(centres, np.random.default_rng(0))
+    assert (series.pixel_class == drawn.pixel_class).mean() > 0.95
+    clear = (series.pixel_class == PixelClass.CLEAR) & (drawn.pixel_class == PixelClass.CLEAR)
     for band in range(len(OPTICAL_BANDS)):
         got, wanted = series.values[:, band][clear].astype(float), drawn.values[:, band][clear]
         assert got.mean() == pytest.approx(float(wanted.mean()), rel=0.04, abs=10)
@@ -148,22 +148,22 @@ def test_reflectance_comes_back_as_the_season_has_it(folder: Path, year: Satelli
 
 
 def test_backscatter_comes_back_in_linear_power(folder: Path, year: SatelliteYear) -> None:
-    series, place = read(folder, "SENTINEL1-DESC_TS")
-    drawn = year.radar("descending", place, np.random.default_rng(0))
+    series, centres = read(folder, "SENTINEL1-DESC_TS")
+    drawn = year.radar("descending", centres, np.random.default_rng(0))
     assert (series.pixel_class == PixelClass.CLEAR).all()
     assert series.values.mean((0, 2, 3)) == pytest.approx(drawn.mean((0, 2, 3)), rel=0.06)
 
 
-def test_files_reach_beyond_the_scene_for_windows_at_its_edge() -> None:
-    ground = utm_bounds((SIDE, SIDE))
-    assert (ground.right - ground.left, ground.top - ground.bottom) >= (SIDE / 5 + 2 * MARGIN_M,) * 2
-    assert not {side % 60 for side in (ground.left, ground.top, ground.right, ground.bottom)} - {0}
+def test_files_extend_beyond_the_landscape_for_windows_at_its_edge() -> None:
+    bounds = utm_bounds((SIDE, SIDE))
+    assert (bounds.right - bounds.left, bounds.top - bounds.bottom) >= (SIDE / 5 + 2 * MARGIN_M,) * 2
+    assert not {side % 60 for side in (bounds.left, bounds.top, bounds.right, bounds.bottom)} - {0}
 
 
-def test_scene_classes_tell_the_states_back() -> None:
+def test_the_scene_classification_has_the_pixel_classes() -> None:
     values = np.full((10, 1, 5), 500, np.float32)
     values[6, 0, 3] = 3000
-    state = np.array(
+    pixel_class = np.array(
         [[PixelClass.CLOUD, PixelClass.SNOW, PixelClass.SHADOW, PixelClass.CLEAR, PixelClass.CLEAR]], np.uint8
     )
-    assert scene_classification(values, state).tolist() == [[9, 11, 3, 4, 5]]
+    assert scene_classification(values, pixel_class).tolist() == [[9, 11, 3, 4, 5]]
