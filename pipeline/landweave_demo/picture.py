@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 _SIDE_PX = 900
 _NODATA_COLOR = "#efefef"
+_LETTERS_PER_INCH = 11
 _SCALE_BAR_M = (10, 20, 50, 100, 200, 500)
 
 
@@ -44,8 +46,10 @@ def write_panels(
     height, width = next(iter(panels.values())).shape[:2]
     thinning = max(1, round(max(height, width) / _SIDE_PX))
     images = {name: _thinned(image, thinning) for name, image in panels.items()}
-    figure = Figure(figsize=(5.2 * len(panels) + 2.2, 5.2 * height / width + 1.0), layout="constrained")
-    figure.suptitle(f"{title}\n{subtitle}", x=0.01, ha="left", fontsize=11)
+    width_in = 5.2 * len(panels) + 2.2
+    lines = "\n".join(textwrap.fill(text, int(_LETTERS_PER_INCH * width_in)) for text in (title, subtitle))
+    figure = Figure(figsize=(width_in, 5.2 * height / width + 1.0), layout="constrained")
+    figure.suptitle(lines, x=0.01, ha="left", fontsize=11)
     for axes, (name, image) in zip(figure.subplots(1, len(panels), squeeze=False)[0], images.items(), strict=True):
         axes.imshow(image if image.ndim == 3 else _colored(image, legend), interpolation="nearest")
         axes.set(xticks=[], yticks=[])
