@@ -84,8 +84,7 @@ class _Accessor:
 
     def scores(self, truth: xr.DataArray) -> Scores:
         """Return the scores against a truth on the same pixels."""
-        codes = set(map(int, set(truth.values.ravel().tolist()))) & set(self.legend.codes)
-        return score(truth.values, self.dataset.landcover.values, sorted(codes))
+        return score(truth.values, self.dataset.landcover.values, self.legend.codes)
 
     def seams(self, truth: xr.DataArray) -> Seams:
         """Return the seams, against edges of a truth on the same pixels."""

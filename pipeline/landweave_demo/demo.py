@@ -62,13 +62,14 @@ def run_demo(
     blended, cropped = (_map_over(truth, config.path(config.output.store)) for config in (config, without_overlap))
     truth = truth.assign_coords(x=blended.x, y=blended.y)  # the same pixels; a float may differ in its last bit
     scores = blended.landweave.scores(truth)
+    by_class = zip(scores.codes, scores.iou.tolist(), scores.confusion.sum(axis=1), strict=True)
     report = DemoReport(
         folder=folder,
         run=str(result),
         exit_code=result.exit_code,
         data_seconds=data_seconds,
         accuracy=scores.accuracy,
-        ious=dict(zip(scores.codes, scores.iou.tolist(), strict=True)),
+        ious={code: iou for code, iou, pixels in by_class if pixels},
         blended_seams=blended.landweave.seams(truth).score,
         cropped_seams=cropped.landweave.seams(truth).score,
         names=blended.landweave.legend.names,
