@@ -179,14 +179,14 @@ def build_village(
     plots = [polygon for polygon in layout.polygons if polygon.residential]
     plots.sort(key=lambda polygon: float(np.hypot(*(polygon.centre - layout.village_xy))))
     for rank, polygon in enumerate(plots):
-        away = float(np.hypot(*(polygon.centre - layout.village_xy))) / layout.village_m
+        distance = float(np.hypot(*(polygon.centre - layout.village_xy))) / layout.village_m
         if rank == 0 and len(plots) > 6:
             _build_church(layers, raster, polygon, materials)
         elif rank == 1 and len(plots) > 6:
             layers.material[(raster.parcel_index == layout.polygons.index(polygon)) & (raster.edge_m > 0)] = (
                 materials.gravel
             )
-        elif away < 0.42:
+        elif distance < 0.42:
             _build_terrace(layers, raster, polygon, materials, rng)
         else:
             _build_villa(layers, raster, polygon, materials, rng)
@@ -256,15 +256,15 @@ def _draw_villa(
 ) -> None:
     middle, _, normal, *_ = _street_side(polygon)
     depth = float(np.max((box.outline() - middle) @ normal))
-    ground = rng.choice([*materials.paving, materials.gravel, materials.gravel])
+    paving = rng.choice([*materials.paving, materials.gravel, materials.gravel])
     side = rng.choice([-1, 1])
     drive = box.moved(side * (box.length / 2 - 1.9), -depth / 2, length=3.4, width=depth)
-    _draw_flat(layers, _displaced(drive, raster), ground, height=0.03)
+    _draw_flat(layers, _displaced(drive, raster), paving, height=0.03)
     terrace = box.moved(-side * 1.5, box.width / 2 + 1.8, length=0.55 * box.length, width=3.8)
     if _fits(terrace, polygon, 0.4):
         _draw_flat(layers, _displaced(terrace, raster), materials.paving[0], height=0.15)
-    for along, away_m in _POOL_SPOTS if rng.random() < 0.75 else ():
-        pool = box.moved(side * along * box.length, box.width / 2 + away_m, length=8.6, width=4.4)
+    for along, behind_m in _POOL_SPOTS if rng.random() < 0.75 else ():
+        pool = box.moved(side * along * box.length, box.width / 2 + behind_m, length=8.6, width=4.4)
         if _fits(pool, polygon, 1.5):
             _draw_pool(layers, _displaced(pool, raster), materials, round_=bool(rng.random() < 0.3))
             break
@@ -428,10 +428,10 @@ def park_cars(layers: LandscapeLayers, raster: ParcelRaster, layout: ParcelLayou
     materials = [layers.palette.add(m.Material(code=m.IMPERVIOUS, color=color, grain=0.02)) for color in m.CAR_COLORS]
     x, y = scatter(layers.grid, 5.0, rng)
     row, col = layers.grid.pixel(x, y)
-    away = np.hypot(x - layout.village_xy[0], y - layout.village_xy[1])
+    distance = np.hypot(x - layout.village_xy[0], y - layout.village_xy[1])
     lane = (raster.border[row, col] >= Border.STREET) & (np.abs(raster.border_m[row, col] - 1.6) < 0.3)
     inner = (row > 4) & (col > 4) & (row < layers.grid.height - 5) & (col < layers.grid.width - 5)
-    parked = lane & inner & (rng.random(len(x)) < np.where(away < layout.village_m, 0.45, 0.06))
+    parked = lane & inner & (rng.random(len(x)) < np.where(distance < layout.village_m, 0.45, 0.06))
     for i in np.flatnonzero(parked):
         angle = _lane_angle(raster.border_m, int(row[i]), int(col[i]))
         box = Box(x=float(x[i]), y=float(y[i]), angle=angle, length=rng.uniform(3.8, 4.6), width=1.8)

@@ -127,11 +127,11 @@ def pond_distance(layers: LandscapeLayers, raster: ParcelRaster, index: int, rng
     y, x = layers.grid.axes()
     y0, x0 = (row * 4 + 0.5) * PIXEL_M, (col * 4 + 0.5) * PIXEL_M
     stretch = np.float32(rng.uniform(1.1, 1.35))
-    away = np.hypot((x - np.float32(x0)) / stretch, (y - np.float32(y0)) * stretch)
+    distance_m = np.hypot((x - np.float32(x0)) / stretch, (y - np.float32(y0)) * stretch)
     window = layers.grid.around(x0, y0, 2 * radius)
-    wobble = 0.13 * radius * spline_noise(rng, away[window].shape, 11 / PIXEL_M)
-    away[window] += wobble * np.clip(2 - away[window] / np.float32(radius), 0, 1)
-    return np.asarray(away - np.float32(radius), np.float32)
+    wobble = 0.13 * radius * spline_noise(rng, distance_m[window].shape, 11 / PIXEL_M)
+    distance_m[window] += wobble * np.clip(2 - distance_m[window] / np.float32(radius), 0, 1)
+    return np.asarray(distance_m - np.float32(radius), np.float32)
 
 
 def draw_pond(layers: LandscapeLayers, water_m: Floats, rng: np.random.Generator) -> None:

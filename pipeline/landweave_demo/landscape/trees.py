@@ -67,8 +67,8 @@ def scatter(
     """
     width, height = grid.size_m
     turn = rng.uniform(0.1, 1.4)
-    reach = math.hypot(width, height) / 2 + spacing_m
-    ticks = np.arange(-reach, reach, spacing_m, dtype=np.float32)
+    half_m = math.hypot(width, height) / 2 + spacing_m
+    ticks = np.arange(-half_m, half_m, spacing_m, dtype=np.float32)
     a, b = np.meshgrid(ticks, ticks)
     u = (a + spacing_m * jitter * rng.uniform(-1, 1, a.shape)).ravel()
     v = (b + spacing_m * jitter * rng.uniform(-1, 1, b.shape)).ravel()
@@ -155,15 +155,15 @@ def make_foliage(leaves: list[int], needles: list[int], rng: np.random.Generator
 
 
 def _broad_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Floats) -> Floats:
-    away, _ = _outline(radius, waves)
-    drop = 0.72 * away**2.4 - 0.13 * _middle(lumps, away.shape[0])
-    return np.where(away < 1, drop, np.inf).astype(np.float32)
+    distance, _ = _outline(radius, waves)
+    drop = 0.72 * distance**2.4 - 0.13 * _middle(lumps, distance.shape[0])
+    return np.where(distance < 1, drop, np.inf).astype(np.float32)
 
 
 def _pointed_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Floats) -> Floats:
-    away, around = _outline(radius, waves)
-    whorls = 0.10 * np.sin(7 * around + waves[0][1]) * away - 0.08 * _middle(lumps, away.shape[0])
-    return np.where(away < 1, 1.35 * away + whorls, np.inf).astype(np.float32)
+    distance, around = _outline(radius, waves)
+    whorls = 0.10 * np.sin(7 * around + waves[0][1]) * distance - 0.08 * _middle(lumps, distance.shape[0])
+    return np.where(distance < 1, 1.35 * distance + whorls, np.inf).astype(np.float32)
 
 
 def _outline(radius: int, waves: list[tuple[int, float, float]]) -> tuple[Floats, Floats]:
@@ -214,8 +214,8 @@ def _stamp(layers: LandscapeLayers, crown: Floats, material: int, top: tuple[int
     first_y, first_x = max(0, -top[0]), max(0, -top[1])
     last_y, last_x = min(size, layers.grid.height - top[0]), min(size, layers.grid.width - top[1])
     window = slice(top[0] + first_y, top[0] + last_y), slice(top[1] + first_x, top[1] + last_x)
-    seen = crown[first_y:last_y, first_x:last_x]
+    part = crown[first_y:last_y, first_x:last_x]
     canopy_m = layers.canopy_m[window]
-    higher = seen > canopy_m
-    canopy_m[higher] = seen[higher]
+    higher = part > canopy_m
+    canopy_m[higher] = part[higher]
     layers.crown_material[window][higher] = material
