@@ -28,7 +28,7 @@ from landweave_demo._pending import lw
 from landweave_demo.landscape.landscape import make_landscape
 from landweave_demo.training.networks import NETWORK_CYCLE, SERIES_CYCLE, load_trained, save_half_precision, train
 from landweave_demo.training.scores import confusion, log_scores
-from landweave_demo.training.windows import TrainingLandscape, prepare_landscape
+from landweave_demo.training.windows import ModelCard, TrainingLandscape, prepare_landscape
 
 MODELS: Mapping[str, str] = {"all": "demo-fusion", "aerial": "demo-unet"}
 """Name of the model by the sensors that it sees."""
@@ -94,7 +94,7 @@ def main() -> None:
         for name, matrix in score_unseen().items():
             log_scores(name, matrix)
         return
-    card = lw.list_models()[MODELS[options.sensors]]
+    card: ModelCard = lw.list_models()[MODELS[options.sensors]]
     landscapes = make_training_landscapes(TRAIN_SEEDS, years=YEARS)
     network = train(landscapes, card, series_cycle=SERIES_CYCLE, cycle=NETWORK_CYCLE)
     path = options.out or Path(card.weights.file)

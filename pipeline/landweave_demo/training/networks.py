@@ -68,7 +68,7 @@ def train(
         Of everything else.
     """
     torch.manual_seed(SEED)
-    network = lw.load_model(card.name, WINDOW).train()
+    network: Any = lw.load_model(card.name, WINDOW).train()
     network.to(memory_format=torch.channels_last)
     if hasattr(network, "series"):
         _train_series(network, _batches(landscapes, card, series_cycle), series_cycle)
@@ -140,7 +140,7 @@ def _class_weights(landscapes: Sequence[TrainingLandscape]) -> Tensor:
 
 def load_trained(name: str) -> tuple[ModelCard, nn.Module]:
     """Return one of the demo's model cards and its network with the weights of the package."""
-    card = lw.list_models()[name]
+    card: ModelCard = lw.list_models()[name]
     return card, lw.load_model(name, WINDOW, weights=card.weights.file)
 
 
