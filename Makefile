@@ -1,4 +1,4 @@
-# make demo   maps a made-up scene and shows the map
+# make demo   maps a synthetic landscape and draws the map
 # make test   linters, types, and the tests that take seconds
 # Both do all set-up themselves: they need Python 3.11 or 3.12, git and make.
 
@@ -10,7 +10,7 @@ READY := .venv/.installed
 .PHONY: help setup demo test test-slow lint types fast notebooks format bench clean
 
 help:
-	@echo "make demo       map a made-up scene on Dask and draw the map"
+	@echo "make demo       map a synthetic landscape on Dask and draw the map"
 	@echo "make test       lint, types, fast tests (under 10 minutes on two cores, with the install)"
 	@echo "make test-slow  notebooks, and the tests that take longer"
 	@echo "make format     let ruff format and mend what it can"
@@ -46,7 +46,7 @@ types: setup
 	$(BIN)/mypy
 
 fast: setup
-	$(BIN)/pytest -n 2 --dist loadfile --durations 10
+	$(BIN)/pytest --durations 10
 
 notebooks: setup
 	$(BIN)/pytest --nbmake notebooks --timeout 900

@@ -1,19 +1,19 @@
-"""What the tests of training start from: one small scene, and the card of all sensors."""
+"""Fixtures of the tests of training: one small landscape, and the card with all sensors."""
 
 from __future__ import annotations
 
 import pytest
 
-from landweave.models.cards.card import ModelCard
-from landweave_demo import lessons, train
-from landweave_demo.scene import make_scene
+from landweave_demo._pending import lw
+from landweave_demo.landscape.landscape import make_landscape
+from landweave_demo.training.windows import ModelCard, TrainingLandscape, prepare_landscape
 
 
 @pytest.fixture(scope="session")
-def lesson() -> lessons.Lesson:
-    return lessons.prepare(make_scene(12, height=560, width=600), years=2)
+def training_landscape() -> TrainingLandscape:
+    return prepare_landscape(make_landscape(12, height=560, width=600), years=2)
 
 
 @pytest.fixture(scope="session")
 def card() -> ModelCard:
-    return train.read_card(train.CARDS["all"])
+    return lw.list_models()["demo-fusion"]

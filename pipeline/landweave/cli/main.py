@@ -85,16 +85,16 @@ def status(store: Annotated[str, typer.Argument(help="A map's or cube's path or 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the scene and its map go; replaced if an earlier demo.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="Where data and map go; an earlier demo is replaced.")] = Path(
         "out/demo"
     ),
 ) -> None:
-    """Make a scene, map it, and compare the map with the truth."""
-    from landweave_demo.show import run_demo  # only here is a scene made
+    """Make a synthetic landscape, map it, and compare the map with the truth."""
+    from landweave_demo import run_demo  # here alone: nothing else needs the demo
 
     report = run_demo(folder, progress=progress_on(err))
     say(report)
-    raise typer.Exit(report.summary.exit_code)
+    raise typer.Exit(report.exit_code)
 
 
 def load(path: Path, overrides: list[str] | None) -> Config:

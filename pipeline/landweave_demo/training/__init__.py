@@ -1,0 +1,1 @@
+"""Training of the demo's models on synthetic landscapes, and their scores on landscapes that training does not see."""
