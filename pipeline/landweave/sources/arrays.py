@@ -302,12 +302,15 @@ def _centres(pixels: xr.Dataset | xr.DataArray, axis: str, name: str) -> NDArray
             f".sortby({axis!r}{'' if axis == 'x' else ', ascending=False'})."
         )
     if steps.size and steps.max() - steps.min() > 2 * _LARGEST_SHIFT * steps.min():
-        raise InputError(f"{name} has steps of {steps.min():g} m and of {steps.max():g} m along {axis}: select a box.")
+        raise InputError(
+            f"{name} has steps of {steps.min():g} m and of {steps.max():g} m along {axis}: select a box, "
+            "and give coordinates in float64."
+        )
     return centres
 
 
 def _side(pixels: xr.Dataset | xr.DataArray, y: NDArray[Any], x: NDArray[Any], name: str) -> Fraction:
-    """Side of a pixel, the simplest fraction that the longer axis allows; of a single pixel as its CRS variable says."""
+    """Side of a pixel, the simplest fraction that the longer axis allows; a single pixel's from its transform."""
     if max(y.size, x.size) == 1:
         transform = pixels.rio.transform()
         if transform.is_identity:
@@ -363,8 +366,8 @@ def _pixel_class(group: xr.Dataset, name: str) -> xr.DataArray | None:
     mask = _mask(group, "pixel_class", "iu", name)
     if mask is None and not name.startswith("SENTINEL1"):
         raise InputError(
-            f"{name} has no variable 'pixel_class' (time, y, x): a model is given dates by what is clear on them. Where "
-            "all is clear, give xr.full_like(band_data.isel(band=0, drop=True), landweave.PixelClass.CLEAR, 'uint8')."
+            f"{name} has no variable 'pixel_class' (time, y, x): which pixels are clear decides the dates. Where all "
+            "are, give xr.full_like(band_data.isel(band=0, drop=True), landweave.PixelClass.CLEAR, 'uint8')."
         )
     return mask
 
