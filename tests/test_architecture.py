@@ -21,9 +21,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "jobs": (*LIBRARY, "jobs"),
     **{feature: (*LIBRARY, *ADAPTERS, "jobs", feature) for feature in FEATURES},
     "setup": (*LIBRARY, *ADAPTERS, *FEATURES, "config", "jobs", "setup"),
-    "api": (*LIBRARY, *ADAPTERS, *FEATURES, "config", "jobs", "setup"),
+    "surface": (*LIBRARY, *ADAPTERS, *FEATURES, "config", "setup", "surface"),
+    "api": (*LIBRARY, *ADAPTERS, *FEATURES, "config", "jobs", "setup", "surface"),
     "cli": ("api", "cli", "config", "core.errors", "jobs.progress", "setup"),
-    "__init__": ("api", "core.errors"),
+    "__init__": ("api", "core.errors", "models"),
     "__main__": ("cli", "core.errors"),
 }
 """Folders that each folder may import, by dotted path under ``landweave``: those below it."""

@@ -10,13 +10,18 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
+import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
 from landweave.aligning import AlignResult, CubeStatus, align_cube, cube_status, plan_align
 from landweave.aligning.plan import AlignPlan
+from landweave.config.package_data import configs_folder
 from landweave.config.schema import Config, CubeConfig, load_config, load_cube_config, parse_config
+from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import BudgetError, ConfigError, OutputError
+from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.tables import as_html, as_text
+from landweave.core.timeseries import PixelClass
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
@@ -42,19 +47,28 @@ from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.store import read_attributes
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
+from landweave.surface.imagery import open_mosaic, open_series
 from landweave.surface.predict import predict_arrays
 
 __all__ = [
     "Check",
+    "Config",
+    "Grid",
+    "PixelClass",
     "Status",
     "align",
     "align_plan",
     "check",
+    "errors",
+    "example_config",
     "load_config",
     "load_cube_config",
     "open_cube",
     "open_engine",
+    "open_ledger",
     "open_map",
+    "open_mosaic",
+    "open_series",
     "parse_config",
     "plan",
     "predict",
@@ -385,6 +399,24 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     found = open_map(target)
     ledger = Ledger.load(ZarrLedger(target=found.store.target), found.store.template.arrays)
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
+
+
+def example_config(name: str) -> Config:
+    """A configuration that comes with the package, such as ``demo``; its paths count from the working directory."""
+    return load_config(configs_folder() / f"{name}.yaml").model_copy(update={"root": Path.cwd()})
+
+
+def open_ledger(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """What became of each block of a map, over ``(block_y, block_x)``.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map.
+    storage_options
+        Of the object store.
+    """
+    return open_map(where, storage_options=storage_options).ledger
 
 
 def _blocks(made: MapSetup, ledger: Ledger, stale: bool) -> BlockActionGrid:

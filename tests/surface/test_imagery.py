@@ -1,4 +1,4 @@
-"""Mosaics and series as xarray objects, without a configuration: the pixels that blocks read, loaded where looked at."""
+"""Mosaics and series opened without a configuration have the pixels that blocks read, loaded where looked at."""
 
 import json
 import pickle

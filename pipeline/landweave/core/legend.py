@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from landweave.core.errors import CardError
+from landweave.core.tables import swatches
 
 NODATA = 255
 """Value of a class or confidence pixel that has no answer. Never a class: class 0 is a building."""
@@ -57,6 +58,9 @@ class Legend:
 
     def __len__(self) -> int:
         return len(self.classes)
+
+    def _repr_html_(self) -> str:
+        return swatches((cls.color, f"{cls.code} {cls.name}") for cls in self.classes)
 
     @property
     def codes(self) -> tuple[int, ...]:
