@@ -260,8 +260,8 @@ def predict(
         When more than a gigapixel is loaded at once.
     """
     if isinstance(what, Config):
-        if model is not None:
-            raise ConfigError("A configuration names its own model: leave out model, or change model.card in it.")
+        if model or weights or year:
+            raise ConfigError("A configuration names its own model: leave out model, weights and year.")
         setup = set_up_map(what)
         return lazy_map(setup.job, setup.template)
     if model is None:

@@ -97,6 +97,17 @@ def test_the_values_that_are_written_are_those_of_the_object(mapped, tmp_path):
         np.testing.assert_array_equal(file.read(1), edited.landcover.values)
 
 
+def test_a_map_that_xarray_masked_is_the_same_map(mapped, tmp_path):
+    masked = mapped.where(mapped.landcover != 255).isel(PART)
+    masked["landcover"].attrs = mapped.landcover.attrs
+    assert masked.landcover.dtype.kind == "f"
+    assert masked.landweave.scores(mapped.landcover).accuracy == 1
+    assert masked.landweave.plot().get_legend() is not None
+    plt.close("all")
+    with rasterio.open(masked.landweave.to_cog(tmp_path / "masked.tif")) as file:
+        np.testing.assert_array_equal(file.read(1), mapped.landcover.isel(PART).values)
+
+
 def test_a_picture(mapped, tmp_path):
     path = mapped.isel(PART).landweave.to_picture(tmp_path / "part.png")
     assert path.stat().st_size > 10_000

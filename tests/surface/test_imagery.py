@@ -20,6 +20,7 @@ from landweave.surface.imagery import open_mosaic, open_series
 from landweave.surface.predict import predict_arrays
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS, SmallSeries
+from tests.helpers.tiles import write_tile
 
 BANDS = {"R": 1, "G": 2, "B": 3}
 
@@ -94,6 +95,16 @@ def test_ground_without_tiles_is_zero_and_not_valid(small):
     wide = open_mosaic(small.folder / "rgb", BANDS, bounds=(x0 - 2, y0, x1, y1))
     assert (wide[..., :10] == 0).all()
     np.testing.assert_array_equal(wide.valid.sum("x"), 430)
+
+
+def test_of_floats_what_is_not_measured_is_nan(tmp_path):
+    values = np.arange(12, dtype=np.float32).reshape(1, 3, 4)
+    values[0, 1, 2] = -9999
+    write_tile(tmp_path / "dsm.tif", values, corner_xy=(700000, 6600000), nodata=-9999)
+    surface = open_mosaic(tmp_path / "dsm.tif", {"DSM": 1})
+    assert np.isnan(surface.rio.nodata)
+    assert "valid" not in surface.coords
+    np.testing.assert_array_equal(surface - surface, np.where(values < 0, np.nan, 0))
 
 
 def test_its_map_is_that_of_a_run(small):

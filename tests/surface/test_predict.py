@@ -225,3 +225,69 @@ def test_pixel_classes_that_there_are_not_are_refused_when_read(tree, predicted)
     found = predicted({SERIES: series.assign(pixel_class=series.pixel_class + 9)})
     with pytest.raises(InputError, match=r"pixel_class of SENTINEL2_TS has values from 0 to 10"):
         found.landcover.load()
+
+
+def images(resolution: str, *, x0=704000.0, crs="EPSG:2154", bands=("R", "G", "B", "NIR"), times=()):
+    """Pixels of one modality over 1 km2, zeros."""
+    grid = Grid.from_bounds((x0, 6604000, x0 + 1000, 6605000), crs="EPSG:2154", resolution=resolution)
+    dims = (*(("time",) if times else ()), "band", "y", "x")
+    shape = (*((len(times),) if times else ()), len(bands), *grid.shape)
+    coords = {"band": list(bands), "y": grid.y, "x": grid.x, **({"time": np.array(times, "M8[ns]")} if times else {})}
+    dataset = xr.Dataset({"band_data": (dims, np.broadcast_to(np.uint8(0), shape))}, coords=coords)
+    if times:
+        dataset["pixel_class"] = ((dims[0], *dims[2:]), np.zeros((len(times), *grid.shape), np.uint8))
+    return dataset.rio.write_crs(crs)
+
+
+def fused(**changes):
+    """What the fusion of the demo reads."""
+    days = ["2022-06-01"]
+    radar = images("10.24", bands=("VV", "VH"), times=days)
+    radar["band_data"].attrs["quantity"] = "sigma0"
+    return {
+        "AERIAL_RGBI": images("0.2"),
+        "DEM_ELEV": images("0.2", bands=("NDSM",)),
+        "SENTINEL2_TS": images("10.24", bands=BANDS, times=days),
+        "SENTINEL1-ASC_TS": radar,
+        "SENTINEL1-DESC_TS": radar,
+        **changes,
+    }
+
+
+def test_inputs_of_several_pixels_are_mapped_on_the_finest():
+    found = predict(fused(), "demo-fusion")
+    assert found.sizes == {"y": 5000, "x": 5000}
+    part = fused()
+    part["AERIAL_RGBI"] = part["AERIAL_RGBI"].isel(x=slice(7, 1030), y=slice(2, 1000))
+    found = predict(part, "demo-fusion")
+    np.testing.assert_array_equal(found.x, part["AERIAL_RGBI"].x)
+    assert found.landweave.grid.extent.x.start == 704000 * 5 + 7
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"DEM_ELEV": images("0.4", bands=("NDSM",))},
+            InputError,
+            r"DEM_ELEV has pixels of 0\.4 m and is to have 0\.2",
+        ),
+        ({"DEM_ELEV": images("0.2", bands=("NDSM",), crs="EPSG:32631")}, InputError, r"DEM_ELEV is in EPSG:32631"),
+        (
+            {"DEM_ELEV": images("0.2", bands=("NDSM",)).assign_coords(x=images("0.2").x + 0.05)},
+            InputError,
+            r"DEM_ELEV lies 0\.00 pixels along y and 0\.25 along x off the pixels of SENTINEL2_TS",
+        ),
+        ({"DEM_ELEV": images("0.2", x0=714000.0, bands=("NDSM",))}, InputError, r"share no ground: AERIAL_RGBI covers"),
+        ({"SENTINEL2_TS": images("10.24", bands=BANDS)}, CardError, r"SENTINEL2_TS has no time, and demo-fusion reads"),
+        ({"AERIAL_RGBI": images("0.2", times=["2022-06-01"])}, CardError, r"AERIAL_RGBI has dates, and the card wants"),
+        (
+            {"SENTINEL2_TS": images("10.24", bands=BANDS, times=["2021-06-01", "2022-06-01"])},
+            ConfigError,
+            r"SENTINEL2_TS has dates of 2 years",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit_each_other_are_refused(change, error, message):
+    with pytest.raises(error, match=message):
+        predict(fused(**change), "demo-fusion")

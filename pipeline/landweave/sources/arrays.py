@@ -11,7 +11,6 @@ Nothing is loaded before it is read; what is behind an array (numpy, dask, a fil
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -389,20 +388,12 @@ def _observations(pixels: xr.DataArray, name: str) -> tuple[tuple[Observation, .
         raise InputError(f"time of {name} is {wrong}: the start of each acquisition is wanted, UTC, datetime64.")
     times = times.astype("datetime64[s]")
     grouped: dict[str, list[int]] = {}
-    for place, datatake in enumerate(_datatake_ids(pixels, times)):
+    if "datatake_id" in pixels.coords:
+        ids = [str(each) for each in np.atleast_1d(pixels["datatake_id"].values)]
+    else:
+        ids = [f"{time} #{place}" for place, time in enumerate(times)]  # two of one time are two dates
+    for place, datatake in enumerate(ids):
         grouped.setdefault(datatake, []).append(place)
     order = sorted(grouped, key=lambda datatake: (times[grouped[datatake]].min(), datatake))
     observations = tuple(Observation(datatake_id=each, time=times[grouped[each]].min()) for each in order)
     return observations, tuple(tuple(grouped[each]) for each in order)
-
-
-def _datatake_ids(pixels: xr.DataArray, times: NDArray[Any]) -> list[str]:
-    """The ids of the acquisitions; where there are none, their times, numbered where two are the same."""
-    if "datatake_id" in pixels.coords:
-        return [str(each) for each in np.atleast_1d(pixels["datatake_id"].values)]
-    seen = Counter[str]()
-    ids = []
-    for time in map(str, times):
-        seen[time] += 1
-        ids.append(time if seen[time] == 1 else f"{time} #{seen[time]}")
-    return ids

@@ -78,7 +78,7 @@ class MapAccessor:
         axes = plt.gca() if ax is None else ax
         layer = self._layer
         if "flag_values" in layer.attrs:
-            draw_classes(layer, axes)
+            draw_classes(_codes(layer), axes)
             return axes
         x0, y0, x1, y1 = self.grid.bounds
         probability = layer.where(layer != NODATA) / CONFIDENCE_SCALE
@@ -163,7 +163,7 @@ class MapAccessor:
 
     @property
     def _classes(self) -> NDArray[np.uint8]:
-        return np.asarray(self._layer.transpose("y", "x").values, np.uint8)
+        return _codes(self._layer.transpose("y", "x")).values
 
     @property
     def _provenance(self) -> Mapping[str, Any]:
@@ -232,9 +232,15 @@ class _LoadedMap:
                 coarsen = average if array == "confidence" else mode
                 found = coarsen(self._level(array, base), factor)
             else:
-                found = np.asarray(self.dataset[array].transpose("y", "x").values, np.uint8)
+                found = _codes(self.dataset[array].transpose("y", "x")).values
             self._levels[array, level] = found
         return self._levels[array, level]
+
+
+def _codes(layer: xr.DataArray) -> xr.DataArray:
+    """A layer as uint8 with 255 where there is nothing: xarray opens a map that it masks itself as floats with NaN."""
+    whole = layer.fillna(NODATA) if layer.dtype.kind == "f" else layer
+    return whole.astype(np.uint8).assign_attrs(layer.attrs)
 
 
 xr.register_dataset_accessor("landweave")(MapAccessor)  # type: ignore[no-untyped-call]

@@ -77,8 +77,8 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     Returns
     -------
     xarray.DataArray
-        In the tiles' own dtype, 0 where nothing is measured (nodata); the coordinate ``valid (y, x)`` is exact about
-        that. With CRS, transform, names of bands and pixel-centre coordinates.
+        In the tiles' own dtype; where nothing is measured NaN, or of integers 0, beside which the coordinate ``valid
+        (y, x)`` tells a measured 0 apart. With CRS, transform, names of bands and pixel-centre coordinates.
 
     Raises
     ------
@@ -92,12 +92,12 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     grid = _stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
     mosaic = _LazyMosaic(source)
-    variables = {
-        spec.modality: lazy_variable(("band", "y", "x"), mosaic.pixels, {"nodata": 0}),
-        "valid": lazy_variable(("y", "x"), mosaic.valid, {"long_name": "whether every band holds a measurement"}),
-    }
+    variables = {spec.modality: lazy_variable(("band", "y", "x"), mosaic.pixels, {"nodata": mosaic.nodata})}
+    if mosaic.nodata == 0:
+        valid = {"long_name": "whether every band holds a measurement"}
+        variables["valid"] = lazy_variable(("y", "x"), mosaic.valid, valid)
     dataset = xr.Dataset(variables, coords={"band": list(source.bands), "y": grid.y, "x": grid.x})
-    dataset = chunked(dataset, chunks, {"y": _CHUNK, "x": _CHUNK}).set_coords("valid")
+    dataset = chunked(dataset, chunks, {"y": _CHUNK, "x": _CHUNK}).set_coords([*variables][1:])
     return _placed(dataset[spec.modality], grid)
 
 
@@ -256,6 +256,11 @@ class _LazyMosaic:
         return {"_source": self._source, "_last": None}
 
     @property
+    def nodata(self) -> float:
+        """Value of pixels without measurement."""
+        return float("nan") if self._source.dtype.kind == "f" else 0
+
+    @property
     def pixels(self) -> LazyArray:
         """``(band, y, x)``."""
         shape = (len(self._source.bands), *self._source.grid.shape)
@@ -268,7 +273,7 @@ class _LazyMosaic:
 
     def _read_pixels(self, key: tuple[Any, ...]) -> NDArray[Any]:
         raster, inner = self._raster(key[1:])
-        return _picked(np.where(raster.valid, raster.values, raster.values.dtype.type(0)), (key[0], *inner))
+        return _picked(np.where(raster.valid, raster.values, raster.values.dtype.type(self.nodata)), (key[0], *inner))
 
     def _read_valid(self, key: tuple[Any, ...]) -> NDArray[Any]:
         raster, inner = self._raster(key)
