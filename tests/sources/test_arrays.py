@@ -136,9 +136,8 @@ def test_dates_ascend_and_scenes_of_one_acquisition_are_one_date():
     found = source.read(on, ("B4",), (2, 0))
     np.testing.assert_array_equal(found.values[:, 0, 0], [[1, 5, 0], [7, 8, 9]])
     np.testing.assert_array_equal(found.pixel_class[:, 0], [[clear, clear, nodata], [clear] * 3])
-    alone = open_arrays(
-        "SENTINEL2_TS", dataset.drop_vars("datatake_id").assign_coords(time=dataset.time.values[[0, 0, 2, 3]])
-    )
+    unnamed = dataset.drop_vars("datatake_id").assign_coords(time=dataset.time.values[[0, 0, 2, 3]])
+    alone = open_arrays("SENTINEL2_TS", unnamed)
     assert len({each.datatake_id for each in alone.observations}) == 4
 
 

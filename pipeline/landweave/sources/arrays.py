@@ -342,8 +342,9 @@ def _stated_grid(pixels: xr.Dataset | xr.DataArray) -> Grid | None:
 
 
 def _stated(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
-    """An attribute of the object, or of the layout that a group of a cube keeps in its attributes."""
-    return pixels.attrs.get(name) or _mapping(pixels.attrs.get("layout")).get(name)
+    """An attribute of the object or of its pixels, or of the layout that a group of a cube keeps in its attributes."""
+    own = pixels[PIXELS].attrs if isinstance(pixels, xr.Dataset) and PIXELS in pixels else {}
+    return own.get(name) or pixels.attrs.get(name) or _mapping(pixels.attrs.get("layout")).get(name)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -372,7 +373,7 @@ def _pixel_class(group: xr.Dataset, name: str) -> xr.DataArray | None:
 
 
 def _quantity(group: xr.Dataset, name: str) -> str:
-    quantity = group[PIXELS].attrs.get("quantity") or _stated(group, "quantity")
+    quantity = _stated(group, "quantity")
     if not quantity and name.startswith("SENTINEL1"):
         raise InputError(
             f"{name} does not say what it measures: set the attribute 'quantity' of {PIXELS} to sigma0 or gamma0_rtc."

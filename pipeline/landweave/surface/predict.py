@@ -81,7 +81,7 @@ def _children(groups: Mapping[str, Any]) -> Mapping[str, Any]:
 def _dataset(group: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.Dataset:
     """A group as a dataset whose CRS rioxarray finds: as NetCDF has it, that is a variable among others."""
     if isinstance(group, xr.DataArray):
-        return group.to_dataset(name=PIXELS).assign_attrs(group.attrs)
+        return group.to_dataset(name=PIXELS)
     dataset = group.to_dataset() if isinstance(group, xr.DataTree) else group
     return dataset.set_coords([name for name in dataset.data_vars if name == dataset.rio.grid_mapping])
 
