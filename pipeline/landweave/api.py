@@ -47,8 +47,9 @@ from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.store import read_attributes
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.surface.imagery import open_mosaic, open_series
+from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
+from landweave.surface.series import open_series
 
 __all__ = [
     "Check",

@@ -16,8 +16,9 @@ from landweave.core.timeseries import PixelClass
 from landweave.setup.map_setup import set_up_map
 from landweave.sources.arrays import grid_of, open_arrays
 from landweave.sources.mosaic.source import MosaicSource
-from landweave.surface.imagery import open_mosaic, open_series
+from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
+from landweave.surface.series import open_series
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS, SmallSeries
 from tests.helpers.tiles import write_tile

@@ -182,7 +182,7 @@ def test_arrays_alone_do_too(tree, predicted, whole):
         (lambda group: group.assign_coords(time=["2021-03-01", "2021-06-01"]), "time of SENTINEL2_TS is <U10"),
         (
             lambda group: group.assign_coords(time=np.array(["2021-03-01", "NaT"], "M8[ns]")),
-            "time of SENTINEL2_TS is NaT in 1 of 2 places",
+            "time of SENTINEL2_TS is NaT at 1 of 2 positions",
         ),
         (
             lambda group: group.assign(pixel_class=group.pixel_class.astype(float)),

@@ -121,11 +121,11 @@ def open_arrays(name: str, group: xr.Dataset) -> XarrayRaster | XarraySeries:
         if "time" in pixels.dims or "pixel_class" in group:
             raise InputError(f"{name} has no coordinate 'time': give the start of each acquisition, UTC.")
         return XarrayRaster(mask=_mask(group, "valid", "b", name), **common)
-    observations, places = _observations(pixels, name)
+    observations, scenes = _observations(pixels, name)
     return XarraySeries(
         mask=_pixel_class(group, name),
         observations=observations,
-        places=places,
+        scenes=scenes,
         quantity=_quantity(group, name),
         cloud_mask=_mapping(_stated(group, "cloud_mask")),
         **common,
@@ -183,14 +183,14 @@ class _XarrayPixels:
         """Not known."""
         return ReadCost(bytes=0, decoded_pixels={})
 
-    def _read(self, array: xr.DataArray, dims: tuple[str, ...], grid: Grid, **places: Sequence[int]) -> NDArray[Any]:
-        """``array`` over ``dims`` on ``grid``, at ``places`` of the other axes; 0 beyond the object's pixels."""
+    def _read(self, array: xr.DataArray, dims: tuple[str, ...], grid: Grid, **positions: Sequence[int]) -> NDArray[Any]:
+        """``array`` over ``dims`` on ``grid``, at ``positions`` of the other axes; 0 beyond the object's pixels."""
         part = grid.extent.intersect(self.grid.extent)
-        sizes = {name: len(listed) for name, listed in places.items()}
+        sizes = {name: len(listed) for name, listed in positions.items()}
         found = np.zeros([*(sizes[name] for name in dims[:-2]), *grid.shape], array.dtype)
         if part.size:
             rows, columns = part.slices_in(self.grid.extent)
-            picked: dict[str, Any] = {"y": rows, "x": columns, **{name: list(each) for name, each in places.items()}}
+            picked: dict[str, Any] = {"y": rows, "x": columns, **{name: list(each) for name, each in positions.items()}}
             loaded = array.isel({name: picked[name] for name in dims if name in array.dims}).compute()
             lacking = [name for name in dims if name not in array.dims]
             found[..., *part.slices_in(grid.extent)] = loaded.expand_dims(lacking).transpose(*dims).values
@@ -235,21 +235,21 @@ class XarraySeries(_XarrayPixels):
     ----------
     observations
         Ascending in time.
-    places
-        Of each, where its scenes stand on the time axis, in reading order.
+    scenes
+        Of each, the positions of its scenes on the time axis, in reading order.
     quantity, cloud_mask
         As in the protocol.
     """
 
     observations: tuple[Observation, ...]
-    places: tuple[tuple[int, ...], ...]
+    scenes: tuple[tuple[int, ...], ...]
     quantity: str
     cloud_mask: Mapping[str, Any]
 
     def read(self, grid: Grid, bands: Sequence[str], indices: Sequence[int]) -> Series:
         """Pixels of ``bands`` at ``indices`` on exactly ``grid``; not acquired beyond the object."""
-        scenes = [self.places[index] for index in indices]
-        times = [place for each in scenes for place in each]
+        scenes = [self.scenes[index] for index in indices]
+        times = [position for each in scenes for position in each]
         channels = self._channels(grid, bands)
         values = self._read(self.pixels, ("time", "band", "y", "x"), grid, time=times, band=channels)
         pixel_class = self._classes(values, grid, times)
@@ -382,19 +382,19 @@ def _quantity(group: xr.Dataset, name: str) -> str:
 
 
 def _observations(pixels: xr.DataArray, name: str) -> tuple[tuple[Observation, ...], tuple[tuple[int, ...], ...]]:
-    """Dates ascending in time, and the places of their scenes on the time axis."""
+    """Dates ascending in time, and the positions of their scenes on the time axis."""
     times = np.atleast_1d(pixels["time"].values)
     if times.dtype.kind != "M" or np.isnat(times).any():
-        wrong = times.dtype if times.dtype.kind != "M" else f"NaT in {np.isnat(times).sum()} of {times.size} places"
+        wrong = times.dtype if times.dtype.kind != "M" else f"NaT at {np.isnat(times).sum()} of {times.size} positions"
         raise InputError(f"time of {name} is {wrong}: the start of each acquisition is wanted, UTC, datetime64.")
     times = times.astype("datetime64[s]")
     grouped: dict[str, list[int]] = {}
     if "datatake_id" in pixels.coords:
         ids = [str(each) for each in np.atleast_1d(pixels["datatake_id"].values)]
     else:
-        ids = [f"{time} #{place}" for place, time in enumerate(times)]  # two of one time are two dates
-    for place, datatake in enumerate(ids):
-        grouped.setdefault(datatake, []).append(place)
+        ids = [f"{time} #{number}" for number, time in enumerate(times)]  # two of one time are two dates
+    for position, datatake in enumerate(ids):
+        grouped.setdefault(datatake, []).append(position)
     order = sorted(grouped, key=lambda datatake: (times[grouped[datatake]].min(), datatake))
     observations = tuple(Observation(datatake_id=each, time=times[grouped[each]].min()) for each in order)
     return observations, tuple(tuple(grouped[each]) for each in order)
