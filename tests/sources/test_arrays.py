@@ -114,7 +114,7 @@ def test_valid_wins_over_nodata_and_nan_is_never_valid():
     found = open_arrays("A", masked).read(on, ("R", "G"))
     np.testing.assert_array_equal(found.valid, [[True, False], [True, False]])
     assert not np.isnan(found.values).any()
-    with pytest.raises(InputError, match="valid of A is float32: bool"):
+    with pytest.raises(InputError, match="valid of A is float32: it has to be bool"):
         open_arrays("A", tagged.assign(valid=whole.band_data[0]))
 
 

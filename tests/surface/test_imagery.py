@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pystac
@@ -155,7 +156,8 @@ def test_items_in_memory_do_too(series):
     dicts = content["features"] if isinstance(content, dict) else content
     items = [pystac.Item.from_dict(item) for item in dicts]
     wanted = open_series(series.folder / "summer.json", "SENTINEL2_TS", bands=["B4"], **GROUND)
-    for given in (dicts, items, pystac.ItemCollection(items)):
+    searched = SimpleNamespace(items_as_dicts=lambda: iter(dicts))  # as pystac_client.ItemSearch
+    for given in (dicts, items, pystac.ItemCollection(items), searched):
         found = open_series(given, "SENTINEL2_TS", bands=["B4"], like=wanted)
         xr.testing.assert_identical(found.load(), wanted.load())
     with pytest.raises(InputError, match="None of 3 items can be used for SENTINEL1-ASC_TS"):

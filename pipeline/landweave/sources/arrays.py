@@ -1,4 +1,4 @@
-"""Xarray objects as sources: pixels that a person opened, made or edited, read as tiles and catalogs are.
+"""Xarray objects as sources: pixels of any origin, edited or not, behind the protocols of tiles and catalogs.
 
 ::
 
@@ -33,7 +33,7 @@ PIXELS = "band_data"
 """Variable with the pixels, as in cubes and in what rioxarray opens."""
 
 _LARGEST_SHIFT = 1 / 100
-"""Of a pixel: how far a coordinate may lie from the centre of its pixel."""
+"""Of a pixel: largest distance of a coordinate from the centre of its pixel."""
 
 _SAME_STEP = 1e-6
 """Of a pixel, over a whole axis: float64 coordinates, however they were computed, agree much better."""
@@ -289,7 +289,7 @@ def _merged(values: NDArray[Any], pixel_class: NDArray[np.uint8], counts: Sequen
 
 def _centres(pixels: xr.Dataset | xr.DataArray, axis: str, name: str) -> NDArray[np.float64]:
     if axis not in pixels.coords:
-        raise InputError(f"{name} has no coordinate {axis!r}: pixel centres in metres are wanted.")
+        raise InputError(f"{name} has no coordinate {axis!r}: give the pixel centres in metres.")
     centres = np.atleast_1d(pixels[axis].values).astype(np.float64)
     if not centres.size:
         raise InputError(f"{name} has no pixel along {axis}.")
@@ -357,8 +357,8 @@ def _mask(group: xr.Dataset, variable: str, kinds: str, name: str) -> xr.DataArr
         return None
     mask = group[variable]
     if mask.dtype.kind not in kinds:
-        wanted = {"b": "bool", "iu": "an integer, landweave.PixelClass"}[kinds]
-        raise InputError(f"{variable} of {name} is {mask.dtype}: {wanted} is wanted.")
+        expected = {"b": "bool", "iu": "an integer, landweave.PixelClass"}[kinds]
+        raise InputError(f"{variable} of {name} is {mask.dtype}: it has to be {expected}.")
     return mask
 
 
@@ -386,7 +386,7 @@ def _observations(pixels: xr.DataArray, name: str) -> tuple[tuple[Observation, .
     times = np.atleast_1d(pixels["time"].values)
     if times.dtype.kind != "M" or np.isnat(times).any():
         wrong = times.dtype if times.dtype.kind != "M" else f"NaT at {np.isnat(times).sum()} of {times.size} positions"
-        raise InputError(f"time of {name} is {wrong}: the start of each acquisition is wanted, UTC, datetime64.")
+        raise InputError(f"time of {name} is {wrong}: give the start of each acquisition, UTC, as datetime64.")
     times = times.astype("datetime64[s]")
     grouped: dict[str, list[int]] = {}
     if "datatake_id" in pixels.coords:

@@ -138,12 +138,14 @@ class MapAccessor:
         Raises
         ------
         InputError
-            When the map does not say how its windows lie, or is coarser than the model's pixels.
+            When the provenance does not state the windows, or pixels are coarser than the model's.
         """
         fields = self._provenance.get("fingerprint_fields", {})
         windows, output = fields.get("windows"), fields.get("output", {})
         if not windows or output.get("factor", 1) != 1:
-            raise InputError("The map does not say how its windows lie (provenance), or has coarser pixels than they.")
+            raise InputError(
+                "Seams need the windows (provenance) and the pixels of the model: these are missing or coarser."
+            )
         extent = self.grid.extent
         size, block = windows["size"], output.get("block", windows["size"] - windows["overlap"])
         lattice = Lattice(window=size, stride=size - windows["overlap"])

@@ -41,7 +41,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     chunks: Chunks = None,
     modality: str | None = None,
 ) -> xr.DataArray:
-    """Tiles as one array ``(band, y, x)`` on one grid, lazily: pasted where they lie on it, resampled elsewhere.
+    """Tiles as one lazy array ``(band, y, x)`` on one grid; resampled where their pixels are not those of the grid.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     like
         An xarray object whose grid is used instead.
     resampling
-        ``nearest``, ``bilinear`` or ``cubic``; used where the tiles do not lie on the grid.
+        ``nearest``, ``bilinear`` or ``cubic``; used where pixels are not those of the grid.
     nodata
         Value without measurement, instead of the files' own tags.
     nodata_border
@@ -70,7 +70,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     -------
     xarray.DataArray
         In the tiles' own dtype; where nothing is measured NaN, or of integers 0, beside which the coordinate ``valid
-        (y, x)`` tells a measured 0 apart. With CRS, transform, names of bands and pixel-centre coordinates.
+        (y, x)`` marks what is measured. With CRS, transform, names of bands and pixel-centre coordinates.
 
     Raises
     ------
@@ -127,16 +127,16 @@ def _band_names(path: str) -> dict[int, str]:
 def _tiles_grid(index: TileIndex, crs: Any, resolution: Number | None, bounds: Bounds | None) -> Grid:
     """The grid of the tiles themselves, but for what is given."""
     native = native_grid(index)
-    if native.grid is None and (crs is None or resolution is None):
-        raise InputError(f"{native.reason}: there is no one grid of their own, so give crs and resolution, or like.")
-    own_crs, own_resolution = (native.grid.crs, native.grid.resolution) if native.grid else (None, None)
-    wanted = metric_crs(crs or own_crs), exact(resolution if resolution is not None else cast("Number", own_resolution))
-    if native.grid and wanted == (own_crs, own_resolution):
-        grid = native.grid
+    grid = native.grid
+    if grid is not None:
+        pixels = metric_crs(crs or grid.crs), exact(resolution or grid.resolution)
+    elif crs is not None and resolution is not None:
+        pixels = metric_crs(crs), exact(resolution)
     else:
-        grid = Grid(crs=wanted[0], resolution=wanted[1], extent=Extent.of((0, 1), (0, 1)))
-        around = MosaicSource.of(index, grid).bounds(grid)
-        grid = grid.with_extent(grid.covering(cast("Bounds", around)))
+        raise InputError(f"{native.reason}: there is no one grid of their own, so give crs and resolution, or like.")
+    if grid is None or pixels != (grid.crs, grid.resolution):
+        grid = Grid(crs=pixels[0], resolution=pixels[1], extent=Extent.of((0, 1), (0, 1)))
+        grid = grid.with_extent(grid.covering(cast("Bounds", MosaicSource.of(index, grid).bounds(grid))))
     return grid.with_extent(grid.covering(bounds)) if bounds else grid
 
 

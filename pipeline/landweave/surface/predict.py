@@ -43,7 +43,7 @@ _LARGEST_SHIFT = Fraction(1, 100)
 def predict_arrays(
     groups: Mapping[str, Any], model: str | Path | ModelCard, *, weights: str | Path | None, year: int | None
 ) -> xr.Dataset:
-    """The map of the pixels in ``groups``, as a lazy dataset over the ground of those that the model requires.
+    """The map of the pixels in ``groups``: a lazy dataset over the ground of the inputs that the model requires.
 
     Parameters
     ----------
@@ -69,6 +69,8 @@ def predict_arrays(
     sources = {name: open_arrays(name, group) for name, group in named.items()}
     check_inputs(card, {name: source.bands for name, source in sources.items()})
     check_series(card, {name: source for name, source in sources.items() if isinstance(source, XarraySeries)})
+    if not sources:
+        raise InputError(f"None of {', '.join(_children(groups)) or 'no group'} is read by {card.name}.")
     sources, base = _on_one_grid(card, sources)
     inputs = {name: _input(card, name, sources[name], year) for name in card.inputs if name in sources}
     return lazy_map(*_job(card, _covered(card, base, sources), inputs, weights))
@@ -79,7 +81,7 @@ def _children(groups: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _dataset(group: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.Dataset:
-    """A group as a dataset whose CRS rioxarray finds: as NetCDF has it, that is a variable among others."""
+    """A group as a dataset with its CRS variable among the coordinates: NetCDF returns it as a data variable."""
     if isinstance(group, xr.DataArray):
         return group.to_dataset(name=PIXELS)
     dataset = group.to_dataset() if isinstance(group, xr.DataTree) else group
@@ -108,7 +110,7 @@ def _input(card: ModelCard, name: str, source: AnyArrays, year: int | None) -> A
 def _job(
     card: ModelCard, grid: Grid, inputs: Mapping[str, AnyInput], weights: str | Path | None
 ) -> tuple[MapJob, MapTemplate]:
-    """What to compute, and what it holds; block by block nothing is computed, so that a block is a pixel."""
+    """The job and the template of the map; nothing is computed block by block, so a block is one pixel."""
     blending = _blending(card)
     model = _model(card, weights, blending.lattice.window, inputs.values())
     legend, is_filtered = card.legend(), bool(filtered_series(inputs))
@@ -161,7 +163,7 @@ def _recounted(name: str, grid: Grid, other: str, base: Grid) -> Grid:
     if any(abs(shift - round(shift)) > _LARGEST_SHIFT for shift in (down, across)):
         off_yx = tuple(float(abs(shift - round(shift))) for shift in (down, across))
         raise InputError(
-            f"{name} lies {off_yx[0]:.2f} pixels along y and {off_yx[1]:.2f} along x off the pixels of {other}: "
+            f"{name} is {off_yx[0]:.2f} pixels along y and {off_yx[1]:.2f} along x off the pixels of {other}: "
             f"bring it onto them, as with like= when it is opened."
         )
     rows, columns = grid.extent.y, grid.extent.x

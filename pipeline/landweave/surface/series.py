@@ -132,7 +132,7 @@ def _item_dicts(items: Any) -> Iterable[dict[str, Any]]:
 
 
 def _absolute(item: Any) -> dict[str, Any]:
-    """A `pystac.Item` as JSON, the addresses of its files made absolute."""
+    """A `pystac.Item` as JSON, with absolute addresses of its files."""
     content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
     for key, asset in item.assets.items():
         content["assets"][key]["href"] = asset.get_absolute_href() or asset.href
