@@ -45,8 +45,13 @@ class Heard(SilentProgress):
 
 
 def test_the_package_gives_what_a_notebook_calls() -> None:
-    for name in ("load_config", "check", "plan", "run", "predict", "open_map"):
+    for name in landweave.__all__:
+        assert getattr(landweave, name) is not None
+    for name in ("load_config", "check", "run", "predict", "open_map"):
         assert getattr(landweave, name) is getattr(api, name)
+    assert landweave.errors.InputError is InputError
+    with pytest.raises(AttributeError, match="no attribute 'weave'"):
+        _ = landweave.weave
 
 
 def test_check_says_how_the_inputs_lie_and_writes_nothing(small: Small) -> None:

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "surface": (*BELOW_SETUP, "setup", "surface"),
     "api": (*BELOW_SETUP, "setup", "surface"),
     "cli": ("api", "cli", "config", "core.errors", "jobs.progress", "models", "setup"),
-    "__init__": ("api", "core.errors"),
+    "__init__": ("api", "core.errors", "models"),
     "__main__": ("cli", "core.errors"),
 }
 """Folders that each folder may import, by dotted path under ``landweave``: those below it, and itself."""

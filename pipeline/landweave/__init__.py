@@ -1,39 +1,67 @@
-"""Weaves aerial mosaics and satellite series into aligned cubes, and models over them into land-cover maps.
+"""Land-cover maps from aerial mosaics and satellite series: torch models over xarray objects, into Zarr, on Dask.
 
-The story in order: `sources` give pixels on a `grid`; a `lattice` lays windows and blocks on it; `models` answer
-window by window; `blending` makes one map of the answers; a `store` keeps it; an `engine` runs the blocks.
+::
+
+    open_mosaic, open_series, open_cube          pixels, as xarray objects
+    load_config, check, plan_align, align        a configuration, and its series brought onto one grid
+    plan_map, run, status, open_map              the map, block by block
+    predict                                      the map where it is looked at
+    list_models, load_model                      the models
+
+Maps have an accessor of their own: ``open_map(...).landweave.plot()``.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landweave.api import (
+        Config,
+        Grid,
+        PixelClass,
         align,
-        align_plan,
         check,
+        errors,
+        example_config,
         load_config,
         load_cube_config,
         open_cube,
         open_engine,
+        open_ledger,
         open_map,
-        plan,
+        open_mosaic,
+        open_series,
         predict,
         run,
         stack,
         status,
     )
+    from landweave.api import align_plan as plan_align
+    from landweave.api import plan as plan_map
+    from landweave.models import build as load_model
+    from landweave.models import list_cards as list_models
 
 __version__ = "0.1.0"
 __all__ = [
+    "Config",
+    "Grid",
+    "PixelClass",
     "align",
-    "align_plan",
     "check",
+    "errors",
+    "example_config",
+    "list_models",
     "load_config",
     "load_cube_config",
+    "load_model",
     "open_cube",
     "open_engine",
+    "open_ledger",
     "open_map",
-    "plan",
+    "open_mosaic",
+    "open_series",
+    "plan_align",
+    "plan_map",
     "predict",
     "run",
     "stack",
@@ -41,13 +69,21 @@ __all__ = [
 ]
 
 
+_TODAY = {
+    "plan_map": ("landweave.api", "plan"),
+    "plan_align": ("landweave.api", "align_plan"),
+    "list_models": ("landweave.models", "list_cards"),
+    "load_model": ("landweave.models", "build"),
+}
+"""Public names of functions that have another name in their module."""
+
+
 def __getattr__(name: str) -> Any:
-    """Load the public functions on first use, so that ``import landweave`` stays quick and light."""
+    """Load the public names on first use, so that ``import landweave`` stays quick and light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from landweave import api
-
-    return getattr(api, name)
+    module, attribute = _TODAY.get(name, ("landweave.api", name))
+    return getattr(import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

@@ -10,13 +10,18 @@ from typing import Any, TypeVar
 
 import xarray as xr
 
+import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
 from landweave.aligning import AlignResult, CubeStatus, align_cube, cube_status, plan_align
 from landweave.aligning.plan import AlignPlan
+from landweave.config.package_data import configs_folder
 from landweave.config.schema import Config, CubeConfig, load_config, load_cube_config, parse_config
+from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import BudgetError, ConfigError, OutputError
+from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.tables import as_html, as_text
+from landweave.core.timeseries import PixelClass
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
@@ -31,7 +36,7 @@ from landweave.jobs.runner import Summary, begun
 from landweave.mapping.lazy import lazy_map
 from landweave.mapping.plan import MapPlan, plan_map
 from landweave.mapping.run import MapSetup, fill_map, find_ledger, is_whole
-from landweave.setup.cube_selection import config_of_cube
+from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
 from landweave.setup.series_inputs import DIRECT_OPENS
@@ -42,18 +47,29 @@ from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.store import read_attributes
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
+from landweave.surface.mosaic import open_mosaic
+from landweave.surface.predict import predict_arrays
+from landweave.surface.series import open_series
 
 __all__ = [
     "Check",
+    "Config",
+    "Grid",
+    "PixelClass",
     "Status",
     "align",
     "align_plan",
     "check",
+    "errors",
+    "example_config",
     "load_config",
     "load_cube_config",
     "open_cube",
     "open_engine",
+    "open_ledger",
     "open_map",
+    "open_mosaic",
+    "open_series",
     "parse_config",
     "plan",
     "predict",
@@ -199,30 +215,33 @@ def run(
 
 
 def predict(
-    what: Config | xr.DataTree | str | Path,
-    card: str | None = None,
+    what: Config | xr.DataTree | Mapping[str, xr.Dataset | xr.DataArray] | str | Path,
+    model: str | Path | ModelCard | None = None,
     *,
     weights: str | Path | None = None,
     year: int | None = None,
 ) -> xr.Dataset:
-    """The map of a configuration, or of a cube by a model, as a lazy dataset; nothing runs yet.
+    """The map of a configuration, or of xarray objects by a model, as a lazy dataset; nothing runs yet.
 
-    The values are those that `landweave.run` writes.
+    Of a configuration the values are those that `landweave.run` writes. Of xarray objects it is their own values that
+    are mapped, edited or not, and their own ground and dates: what was selected away is not there.
 
-    Slicing and then loading computes the windows that touch the slice, in this process. A few answers are kept.
+    Slicing and then loading computes the windows that touch the slice, in this process. A few slices are kept.
 
     Parameters
     ----------
     what
-        A configuration from `landweave.load_config` (its output need not be writable, its engine is not used), or a
-        cube: from `landweave.open_cube`, a path or a URL. Of a tree the modalities, the days and the ground that it
-        still has are mapped, with what windows reach beyond that ground.
-    card
-        Of the model, for a cube: a name of ``landweave models list``, or a card's file.
+        A configuration from `landweave.load_config` (its output need not be writable, its engine is not used). Or
+        pixels by modality: a tree from `landweave.open_cube`, from NetCDF or made in memory, a mapping of datasets or
+        of arrays, or the path or URL of a cube. Each has ``band_data (band, y, x)``, with ``valid (y, x)``, NaN or a
+        nodata value where nothing is measured, or ``band_data (time, band, y, x)`` with ``pixel_class (time, y, x)``
+        (`landweave.PixelClass`; of radar it may be missing), and a CRS as rioxarray writes it.
+    model
+        Of pixels, the model: a name of `landweave.list_models`, a card's file, or a card.
     weights
         Of the model, where its card does not name them.
     year
-        Civil year of the cube's dates that the model is given.
+        Civil year of the dates that the model is given; needed where they are of several years.
 
     Returns
     -------
@@ -232,12 +251,24 @@ def predict(
 
     Raises
     ------
+    InputError
+        When pixels lack a variable, a CRS, a time or pixel classes, or do not fit each other; the group is named.
+    CardError
+        When they lack a group or a band that the model reads.
+    ConfigError
+        When no model is named, or one beside a configuration.
     BudgetError
         When more than a gigapixel is loaded at once.
     """
-    if not isinstance(what, Config):
-        what = config_of_cube(what, card, weights=weights, year=year)
-    return lazy_map(set_up_map(what))
+    if isinstance(what, Config):
+        if model or weights or year:
+            raise ConfigError("A configuration names its own model: leave out model, weights and year.")
+        setup = set_up_map(what)
+        return lazy_map(setup.job, setup.template)
+    if model is None:
+        raise ConfigError("Pixels alone make no map: name the model, as predict(tree, model='LC-D', weights=…).")
+    groups = open_cube(what) if isinstance(what, str | Path) else what
+    return predict_arrays(groups, model, weights=weights, year=year)
 
 
 def stack(config: CubeConfig, modality: str) -> xr.DataArray:
@@ -369,6 +400,24 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     found = open_map(target)
     ledger = Ledger.load(ZarrLedger(target=found.store.target), found.store.template.arrays)
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
+
+
+def example_config(name: str) -> Config:
+    """A configuration that comes with the package, such as ``demo``; its paths count from the working directory."""
+    return load_config(configs_folder() / f"{name}.yaml").model_copy(update={"root": Path.cwd()})
+
+
+def open_ledger(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """What became of each block of a map, over ``(block_y, block_x)``.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map.
+    storage_options
+        Of the object store.
+    """
+    return open_map(where, storage_options=storage_options).ledger
 
 
 def _blocks(made: MapSetup, ledger: Ledger, stale: bool) -> BlockActionGrid:

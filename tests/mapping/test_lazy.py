@@ -4,23 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 import xarray as xr
-from safetensors.torch import save_file
 
 from landweave import api
-from landweave.aligning import AlignGroup, align_cube
 from landweave.api import predict
-from landweave.core.errors import BudgetError, ConfigError
-from landweave.core.grid import Grid
-from landweave.core.timeseries import DateFallback, Observation
-from landweave.engine.inline import InlineEngine
-from landweave.models.cards.registry import find_card
-from landweave.models.factory import build, core
+from landweave.core.errors import BudgetError
 from landweave.models.inference import TorchPredictor
-from landweave.store.objects import Target
 from tests.helpers.commands import ARRAYS
-from tests.helpers.memory import ArraySeries
 from tests.helpers.small import Small
 
 BATCH = 2
@@ -169,102 +159,3 @@ def test_a_notebook_may_give_paths_that_cannot_be_written(small: Small, ran: xr.
     lazy = predict(small.loaded(output={"store": str(blocked / "out.zarr")}))
     part = {"y": slice(100, 104), "x": slice(200, 206)}
     np.testing.assert_array_equal(lazy["landcover"].isel(part), ran["landcover"].isel(part))
-
-
-@pytest.fixture(scope="module")
-def cube(tmp_path_factory):
-    """Sentinel-2 of 2021 over 24 x 40 pixels of 10.24 m, in a cube of 16 px tiles, and weights for LC-G."""
-    folder = tmp_path_factory.mktemp("cube")
-    bands = tuple(find_card("LC-G").inputs["SENTINEL2_TS"].bands)
-    grid = Grid.from_bounds((704000, 6604000, 704400, 6604240), crs="EPSG:2154", resolution=10.24)
-    random = np.random.default_rng(5)
-    observations = tuple(
-        Observation(datatake_id=day, time=np.datetime64(f"{day}T10:50:31")) for day in ("2021-03-01", "2021-06-01")
-    )
-    values = random.integers(1, 4000, (2, 10, *grid.shape), np.uint16)
-    source = ArraySeries(bands=bands, grid=grid, values=values, observations=observations)
-    part = AlignGroup(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
-    align_cube(Target.parse(folder / "cube.zarr"), [part], engine=InlineEngine())
-    torch.manual_seed(11)
-    save_file(core(build(find_card("LC-G"), 512)).state_dict(), folder / "weights.safetensors")
-    return folder
-
-
-def test_a_cube_and_a_card_are_enough(cube):
-    lazy = predict(api.open_cube(cube / "cube.zarr"), "LC-G", weights=cube / "weights.safetensors")
-    assert lazy.landcover.rio.crs.to_epsg() == 2154
-    assert float(lazy.x[1] - lazy.x[0]) == pytest.approx(10.24)
-    content = {
-        "grid": {"crs": "EPSG:2154"},
-        "inputs": {"SENTINEL2_TS": {"kind": "cube", "store": "cube.zarr"}},
-        "model": {"card": "LC-G", "weights": "weights.safetensors", "torch_threads": 1},
-        "output": {"store": "map.zarr", "chunk": 16},
-        "engine": {"kind": "inline"},
-    }
-    api.run(api.parse_config(content, root=cube))
-    written = api.open_map(cube / "map.zarr").dataset
-    box = {"y": slice(6604200, 6604060), "x": slice(704080, 704300)}
-    for name in ("landcover", "date_fallback", "confidence"):
-        place = lazy[name].sel(box)
-        same = written[name].sel(x=place.x, y=place.y, method="nearest", tolerance=0.01)
-        np.testing.assert_array_equal(place.values, same.values)
-    assert len(np.unique(place.values)) > 1
-    # Windows across the cube's edge have no date with 95 % of them acquired.
-    assert set(np.unique(lazy.date_fallback.sel(box))) == {DateFallback.PASSED, DateFallback.CLEAREST}
-
-
-def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cube):
-    """As a notebook selects them; what cannot be told by days and bounds is refused, not ignored."""
-    tree, weights = api.open_cube(cube / "cube.zarr"), cube / "weights.safetensors"
-    content = {
-        "area": {"bounds": [704102.4, 6604083.2, 704204.8, 6604185.6]},
-        "grid": {"crs": "EPSG:2154"},
-        "inputs": {
-            "SENTINEL2_TS": {"kind": "cube", "store": str(cube / "cube.zarr"), "dates": "2021-05-01/2021-12-31"}
-        },
-        "model": {"card": "LC-G", "weights": str(weights)},
-        "output": {"store": "map.zarr", "chunk": 64},
-    }
-    wanted = predict(api.parse_config(content, root=cube))
-    part = tree.sel(time="2021-06", x=slice(704102.4, 704204.8), y=slice(6604185.6, 6604083.2))
-    found = predict(part, "LC-G", weights=weights)
-    assert found.attrs["fingerprint_fields"]["inputs"] == wanted.attrs["fingerprint_fields"]["inputs"]
-    box = {"x": slice(704100, 704204), "y": slice(6604185, 6604085)}
-    xr.testing.assert_equal(found.sel(box).load(), wanted.sel(box).load())
-    assert (found.landcover.sel(box) != 255).any()
-    assert (found.landcover.sel(x=slice(704220, 704260)) == 255).all()
-    whole = predict(tree, "LC-G", weights=weights)
-    assert (whole.landcover.sel(x=slice(704220, 704260), y=box["y"]) != 255).any()
-    one, same = (predict(tree.isel(time=first), "LC-G", weights=weights) for first in (0, [0]))
-    assert one.attrs["fingerprint_fields"]["inputs"] == same.attrs["fingerprint_fields"]["inputs"]
-    assert predict(tree.isel(y=3), "LC-G", weights=weights).sizes["y"] < whole.sizes["y"]
-    with pytest.raises(ConfigError, match=r"every 10\.24 m .* spacing of 20\.48 m"):
-        predict(tree.isel(x=slice(None, None, 2)), "LC-G", weights=weights)
-    with pytest.raises(ConfigError, match=r"open it with landweave\.open_cube"):
-        predict(xr.DataTree.from_dict({"SENTINEL2_TS": tree["SENTINEL2_TS"].to_dataset()}), "LC-G", weights=weights)
-
-
-def test_dates_of_a_cube_with_gaps_between_them_are_refused(tmp_path):
-    observations = tuple(
-        Observation(datatake_id=day, time=np.datetime64(f"{day}T10"))
-        for day in ("2021-03-01", "2021-04-01", "2021-06-01")
-    )
-    grid = Grid.from_bounds((704000, 6604000, 704160, 6604160), crs="EPSG:2154", resolution=10.24)
-    bands = tuple(find_card("LC-G").inputs["SENTINEL2_TS"].bands)
-    source = ArraySeries(
-        bands=bands, grid=grid, values=np.ones((3, 10, *grid.shape), np.uint16), observations=observations
-    )
-    part = AlignGroup(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
-    align_cube(Target.parse(tmp_path / "cube.zarr"), [part], engine=InlineEngine())
-    tree = api.open_cube(tmp_path / "cube.zarr")
-    with pytest.raises(ConfigError, match=r"2 of 3 dates .* from 2021-03-01 to 2021-06-01, where the cube has 3"):
-        predict(tree.isel(time=[0, 2]), "LC-G")
-    with pytest.raises(ConfigError, match="0 of 3 dates"):
-        predict(tree.sel(time=slice("2022", None)), "LC-G")
-
-
-def test_a_cube_that_the_model_cannot_read_is_refused(cube):
-    with pytest.raises(ConfigError, match=r"name the model's card"):
-        predict(cube / "cube.zarr")
-    with pytest.raises(ConfigError, match=r"has SENTINEL2_TS; LC-I reads SPOT_RGBI: nothing of it"):
-        predict(cube / "cube.zarr", "LC-I")

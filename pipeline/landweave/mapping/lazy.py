@@ -17,9 +17,9 @@ from landweave.core.errors import BudgetError
 from landweave.core.lattice import Extent, Span
 from landweave.core.legend import NODATA
 from landweave.core.stopwatch import Stopwatch
-from landweave.mapping.job import MapFunction
-from landweave.mapping.run import MapSetup
+from landweave.mapping.job import MapFunction, MapJob
 from landweave.store.maps.layout import date_fallback_attributes, flag_attributes
+from landweave.store.maps.template import MapTemplate
 
 LARGEST_LOAD = 10**9
 """Pixels that may be asked for at once; more is a run's work."""
@@ -28,8 +28,15 @@ CACHED_EXTENTS = 8
 """Answers kept: a plot asks for land cover, then for confidence, of the same ground."""
 
 
-def lazy_map(made: MapSetup) -> xr.Dataset:
-    """The map of ``made`` as a lazy dataset: slicing and then loading computes the windows that touch the slice.
+def lazy_map(job: MapJob, template: MapTemplate) -> xr.Dataset:
+    """The map of ``job`` as a lazy dataset: slicing and then loading computes the windows that touch the slice.
+
+    Parameters
+    ----------
+    job
+        What is computed; nothing is written.
+    template
+        What the map would hold.
 
     Returns
     -------
@@ -37,26 +44,26 @@ def lazy_map(made: MapSetup) -> xr.Dataset:
         The arrays of the map's template, uint8, 255 = nodata, dims ``(y, x)`` or ``(class, y, x)``, with pixel-centre
         coordinates, CRS and transform.
     """
-    answers = _Answers(made)
-    dataset = xr.Dataset(coords={"y": made.template.grid.y, "x": made.template.grid.x})
-    for name in made.template.arrays:
+    answers = _Answers(job, template)
+    dataset = xr.Dataset(coords={"y": template.grid.y, "x": template.grid.x})
+    for name in template.arrays:
         dims = ("class", "y", "x") if name == "probability" else ("y", "x")
         lazy = indexing.LazilyIndexedArray(_LazyArray(answers, name))
-        flags = {"landcover": flag_attributes(made.template.legend), "date_fallback": date_fallback_attributes()}
+        flags = {"landcover": flag_attributes(template.legend), "date_fallback": date_fallback_attributes()}
         attributes = flags.get(name, {})
         dataset[name] = xr.Variable(dims, lazy, {"nodata": NODATA, **attributes})
     if "probability" in dataset:
-        dataset = dataset.assign_coords({"class": list(made.template.legend.codes)})
-    dataset.attrs = dict(made.template.attributes)
-    placed: xr.Dataset = dataset.rio.write_crs(made.template.grid.crs)
-    return cast("xr.Dataset", placed.rio.write_transform(made.template.grid.transform))
+        dataset = dataset.assign_coords({"class": list(template.legend.codes)})
+    dataset.attrs = template.to_attributes()
+    placed: xr.Dataset = dataset.rio.write_crs(template.grid.crs)
+    return cast("xr.Dataset", placed.rio.write_transform(template.grid.transform))
 
 
 class _Answers:
     """Blocks of any extent, computed when asked for; the model is loaded with the first."""
 
-    def __init__(self, made: MapSetup) -> None:
-        self.made = made
+    def __init__(self, job: MapJob, template: MapTemplate) -> None:
+        self.job, self.template = job, template
         self._function: MapFunction | None = None
         self._kept: OrderedDict[Extent, dict[str, NDArray[Any]] | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -81,15 +88,15 @@ class _Answers:
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of array ``name``."""
-        template = self.made.template
-        return (*((len(template.legend),) if name == "probability" else ()), *template.grid.shape)
+        classes = (len(self.template.legend),) if name == "probability" else ()
+        return (*classes, *self.template.grid.shape)
 
     def _compute(self, extent: Extent) -> dict[str, NDArray[Any]] | None:
         if self._function is None:
-            opened = self.made.job.open()
+            opened = self.job.open()
             assert isinstance(opened, MapFunction)
             self._function = opened
-        arrays, _ = self._function.answer(extent.refine(self.made.job.factor), Stopwatch())
+        arrays, _ = self._function.answer(extent.refine(self.job.factor), Stopwatch())
         return arrays
 
     def _empty(self, name: str, extent: Extent) -> NDArray[np.uint8]:
@@ -113,7 +120,7 @@ class _LazyArray(BackendArray):
 
     def _basic(self, key: tuple[int | slice, ...]) -> NDArray[np.uint8]:
         *channels, rows, columns = key
-        outer = self._answers.made.template.grid.extent
+        outer = self._answers.template.grid.extent
         y, row_pick = _hull(rows, outer.y)
         x, column_pick = _hull(columns, outer.x)
         if not (y.size and x.size):

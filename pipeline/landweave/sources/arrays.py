@@ -1,0 +1,400 @@
+"""Xarray objects as sources: pixels of any origin, edited or not, behind the protocols of tiles and catalogs.
+
+::
+
+    (band, y, x)        + valid (y, x), or NaN, or a nodata value      ──> XarrayRaster
+    (time, band, y, x)  + pixel_class (time, y, x)                     ──> XarraySeries
+
+Nothing is loaded before it is read; what is behind an array (numpy, dask, a file) does not matter.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import rioxarray  # noqa: F401  registers the accessor that CRS and nodata are read from
+import xarray as xr
+from numpy.typing import NDArray
+from rasterio.warp import transform_bounds
+
+from landweave.core.errors import InputError
+from landweave.core.grid import Bounds, Grid, metric_crs
+from landweave.core.lattice import Extent
+from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
+from landweave.core.timeseries import Observation, PixelClass, measured
+from landweave.sources.mosaic.spec import check_request
+
+PIXELS = "band_data"
+"""Variable with the pixels, as in cubes and in what rioxarray opens."""
+
+_LARGEST_SHIFT = 1 / 100
+"""Of a pixel: largest distance of a coordinate from the centre of its pixel."""
+
+_SAME_STEP = 1e-6
+"""Of a pixel, over a whole axis: float64 coordinates, however they were computed, agree much better."""
+
+
+def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
+    """The exact grid of an xarray object, from its CRS and its coordinates ``x`` and ``y`` of pixel centres.
+
+    Where the object states the grid that it was cut from (attribute ``grid``), pixels count from the same anchor.
+
+    Parameters
+    ----------
+    pixels
+        With ``x`` ascending and ``y`` descending, float64, in metres, and a CRS that rioxarray finds.
+    name
+        Of the object, for messages.
+
+    Raises
+    ------
+    InputError
+        When the CRS or a coordinate is missing, or the axes are no regular square pixels; both numbers are named.
+    ConfigError
+        When the CRS is not in metres.
+    """
+    if pixels.rio.crs is None:
+        raise InputError(f"{name} has no CRS: give it one, as .rio.write_crs('EPSG:2154').")
+    crs = metric_crs(pixels.rio.crs)
+    y, x = _centres(pixels, "y", name), _centres(pixels, "x", name)
+    side = _side(pixels, y, x, name)
+    stated = _stated_grid(pixels)
+    if stated and (stated.crs, stated.resolution) == (crs, side) and not _misfit(found := _over(stated, y, x), y, x):
+        return found
+    corners = Fraction(x[0]) - side / 2, Fraction(y[0]) + side / 2
+    anchor_x, anchor_y = (_simplest(float(each % side), _SAME_STEP * float(side)) % side for each in corners)
+    unit = Extent.of((0, 1), (0, 1))
+    grid = _over(Grid(crs=crs, resolution=side, extent=unit, anchor_xy=(anchor_x, anchor_y)), y, x)
+    if misfit := _misfit(grid, y, x):
+        raise InputError(f"{name}: {misfit}: give coordinates in float64, of regular pixels.")
+    return grid
+
+
+def _over(grid: Grid, y: NDArray[np.float64], x: NDArray[np.float64]) -> Grid:
+    """Pixels of ``grid`` over these centres, by the first of each axis."""
+    row = round((grid.anchor_xy[1] - Fraction(y[0])) / grid.resolution - Fraction(1, 2))
+    column = round((Fraction(x[0]) - grid.anchor_xy[0]) / grid.resolution - Fraction(1, 2))
+    return grid.with_extent(Extent.of((row, row + y.size), (column, column + x.size)))
+
+
+def _misfit(grid: Grid, y: NDArray[np.float64], x: NDArray[np.float64]) -> str:
+    """Where centres are not those of ``grid``, in words with both numbers; empty where all are."""
+    side = float(grid.resolution)
+    for axis, centres, exact in (("y", y, grid.y), ("x", x, grid.x)):
+        worst = int(np.abs(centres - exact).argmax())
+        if abs(centres[worst] - exact[worst]) > _LARGEST_SHIFT * side:
+            return f"{axis}[{worst}] is {centres[worst]}, the centre of that pixel of {side:g} m is {exact[worst]}"
+    return ""
+
+
+def open_arrays(name: str, group: xr.Dataset) -> XarrayRaster | XarraySeries:
+    """The pixels of one modality as a source: a series where they have times, a raster otherwise.
+
+    Parameters
+    ----------
+    name
+        Of the modality, such as ``AERIAL_RGBI``.
+    group
+        With ``band_data (band, y, x)`` and, where not every pixel is measured, ``valid (y, x)``, NaN or a nodata
+        value; or with ``band_data (time, band, y, x)`` and ``pixel_class (time, y, x)``.
+
+    Raises
+    ------
+    InputError
+        Naming the group and what is missing: a variable, bands, CRS, coordinate, times, pixel classes or the quantity.
+    """
+    if PIXELS not in group:
+        raise InputError(f"{name} has no variable {PIXELS!r}: it has {', '.join(map(str, group.data_vars)) or 'none'}.")
+    pixels = group[PIXELS]
+    if "band" not in pixels.coords:
+        raise InputError(f"{name} has no coordinate 'band': name its bands, as assign_coords(band=['R', 'G', 'B']).")
+    if foreign := set(pixels.dims) - {"time", "band", "y", "x"}:
+        raise InputError(f"{name} has the dimension {', '.join(map(str, foreign))}: time, band, y and x are read.")
+    bands = tuple(map(str, np.atleast_1d(pixels["band"].values)))
+    common: dict[str, Any] = {"modality": name, "grid": grid_of(group, name), "bands": bands, "pixels": pixels}
+    if "time" not in pixels.coords:
+        if "time" in pixels.dims or "pixel_class" in group:
+            raise InputError(f"{name} has no coordinate 'time': give the start of each acquisition, UTC.")
+        return XarrayRaster(mask=_mask(group, "valid", "b", name), **common)
+    observations, scenes = _observations(pixels, name)
+    return XarraySeries(
+        mask=_pixel_class(group, name),
+        observations=observations,
+        scenes=scenes,
+        quantity=_quantity(group, name),
+        cloud_mask=_mapping(_stated(group, "cloud_mask")),
+        **common,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _XarrayPixels:
+    """What sources over xarray objects share.
+
+    Attributes
+    ----------
+    modality, bands
+        By FLAIR-HUB's name and the object's own.
+    grid
+        The object's pixels; reads are on these, over any extent.
+    pixels
+        Over ``band``, ``y``, ``x`` and, of a series, ``time``, in any order; an axis of one may be missing.
+    mask
+        ``valid`` of a raster, ``pixel_class`` of a series.
+    """
+
+    modality: str
+    bands: tuple[str, ...]
+    grid: Grid
+    pixels: xr.DataArray = field(repr=False)
+    mask: xr.DataArray | None = field(repr=False)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the pixels."""
+        return self.pixels.dtype
+
+    @property
+    def fingerprint_fields(self) -> Mapping[str, Any]:
+        """Name, bands and type: values in memory have no other name."""
+        return {"modality": self.modality, "bands": list(self.bands), "dtype": self.dtype.name}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Its shape."""
+        return {"array": dict(self.pixels.sizes), "dtype": self.dtype.name}
+
+    def bounds(self, grid: Grid) -> Bounds | None:
+        """Bounds of the pixels in the CRS of ``grid``."""
+        if self.grid.crs == grid.crs:
+            return self.grid.bounds
+        found: Bounds = transform_bounds(self.grid.crs, grid.crs, *self.grid.bounds, densify_pts=101)
+        return found
+
+    def files(self, grid: Grid) -> tuple[SourceFile, ...]:
+        """No file is known."""
+        return ()
+
+    def cost(self, grid: Grid) -> ReadCost:
+        """Not known."""
+        return ReadCost(bytes=0, decoded_pixels={})
+
+    def _read(self, array: xr.DataArray, dims: tuple[str, ...], grid: Grid, **positions: Sequence[int]) -> NDArray[Any]:
+        """``array`` over ``dims`` on ``grid``, at ``positions`` of the other axes; 0 beyond the object's pixels."""
+        part = grid.extent.intersect(self.grid.extent)
+        sizes = {name: len(listed) for name, listed in positions.items()}
+        found = np.zeros([*(sizes[name] for name in dims[:-2]), *grid.shape], array.dtype)
+        if part.size:
+            rows, columns = part.slices_in(self.grid.extent)
+            picked: dict[str, Any] = {"y": rows, "x": columns, **{name: list(each) for name, each in positions.items()}}
+            loaded = array.isel({name: picked[name] for name in dims if name in array.dims}).compute()
+            lacking = [name for name in dims if name not in array.dims]
+            found[..., *part.slices_in(grid.extent)] = loaded.expand_dims(lacking).transpose(*dims).values
+        return found
+
+    def _channels(self, grid: Grid, bands: Sequence[str]) -> list[int]:
+        check_request(self, grid, bands)
+        return [self.bands.index(band) for band in bands]
+
+
+@dataclass(frozen=True, kw_only=True)
+class XarrayRaster(_XarrayPixels):
+    """Pixels without dates: `landweave.core.protocols.RasterSource`.
+
+    A pixel is valid where ``valid`` is True; where there is no such mask, if any of its bands differs from the nodata
+    value. NaN in a band is never valid.
+    """
+
+    def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
+        """Pixels of ``bands`` on exactly ``grid``; 0 and invalid beyond the object and where nothing is measured."""
+        values = self._read(self.pixels, ("band", "y", "x"), grid, band=self._channels(grid, bands))
+        inside = self.grid.extent.intersect(grid.extent)
+        valid = np.zeros(grid.shape, np.bool_)
+        if inside.size:
+            valid[inside.slices_in(grid.extent)] = True
+        if self.mask is not None:
+            valid &= self._read(self.mask, ("y", "x"), grid).astype(np.bool_)
+        elif (nodata := self.pixels.rio.nodata) is not None and not np.isnan(nodata):
+            valid &= (values != nodata).any(0)
+        valid &= ~np.isnan(values).any(0)
+        np.copyto(values, 0, where=~valid)
+        return Raster(values=values, valid=valid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class XarraySeries(_XarrayPixels):
+    """Pixels with dates: `landweave.core.protocols.SeriesSource`.
+
+    Times that share a ``datatake_id`` are one date, the first measured pixel is kept.
+
+    Attributes
+    ----------
+    observations
+        Ascending in time.
+    scenes
+        Of each, the positions of its scenes on the time axis, in reading order.
+    quantity, cloud_mask
+        As in the protocol.
+    """
+
+    observations: tuple[Observation, ...]
+    scenes: tuple[tuple[int, ...], ...]
+    quantity: str
+    cloud_mask: Mapping[str, Any]
+
+    def read(self, grid: Grid, bands: Sequence[str], indices: Sequence[int]) -> Series:
+        """Pixels of ``bands`` at ``indices`` on exactly ``grid``; not acquired beyond the object."""
+        scenes = [self.scenes[index] for index in indices]
+        times = [position for each in scenes for position in each]
+        channels = self._channels(grid, bands)
+        values = self._read(self.pixels, ("time", "band", "y", "x"), grid, time=times, band=channels)
+        pixel_class = self._classes(values, grid, times)
+        np.copyto(values, 0, where=~measured(pixel_class)[:, None])
+        if len(times) == len(scenes):
+            return Series(values=values, pixel_class=pixel_class)
+        return _merged(values, pixel_class, [len(each) for each in scenes])
+
+    def _classes(self, values: NDArray[Any], grid: Grid, times: Sequence[int]) -> NDArray[np.uint8]:
+        there = ~np.isnan(values).any(1)
+        if self.mask is None:  # radar
+            return np.where(there & (values != 0).all(1), PixelClass.CLEAR, PixelClass.NOT_ACQUIRED).astype(np.uint8)
+        pixel_class = self._read(self.mask, ("time", "y", "x"), grid, time=times)
+        if pixel_class.size and not 0 <= pixel_class.min() <= pixel_class.max() <= max(PixelClass):
+            raise InputError(
+                f"pixel_class of {self.modality} has values from {pixel_class.min()} to {pixel_class.max()}: those of "
+                f"landweave.PixelClass run from 0 to {max(PixelClass):d}."
+            )
+        pixel_class = pixel_class.astype(np.uint8)
+        pixel_class[~there & measured(pixel_class)] = PixelClass.NODATA
+        return pixel_class
+
+
+def _merged(values: NDArray[Any], pixel_class: NDArray[np.uint8], counts: Sequence[int]) -> Series:
+    """Scenes laid under each other, the first on top; ``counts`` of them make each date."""
+    starts = np.cumsum([0, *counts[:-1]])
+    merged = Series(values=values[starts], pixel_class=pixel_class[starts])
+    for date, (start, count) in enumerate(zip(starts.tolist(), counts, strict=True)):
+        below = merged.pixel_class[date]
+        for scene in range(start + 1, start + count):
+            take = measured(pixel_class[scene]) & ~measured(below)
+            take |= (below == PixelClass.NOT_ACQUIRED) & (pixel_class[scene] != PixelClass.NOT_ACQUIRED)
+            np.copyto(merged.values[date], values[scene], where=take)
+            np.copyto(below, pixel_class[scene], where=take)
+    return merged
+
+
+def _centres(pixels: xr.Dataset | xr.DataArray, axis: str, name: str) -> NDArray[np.float64]:
+    if axis not in pixels.coords:
+        raise InputError(f"{name} has no coordinate {axis!r}: give the pixel centres in metres.")
+    centres = np.atleast_1d(pixels[axis].values).astype(np.float64)
+    if not centres.size:
+        raise InputError(f"{name} has no pixel along {axis}.")
+    steps = np.diff(centres) * (1 if axis == "x" else -1)
+    if steps.size and steps.min() <= 0:
+        direction = "ascends" if axis == "x" else "descends"
+        raise InputError(
+            f"{name}: {axis} runs from {centres[0]:g} to {centres[-1]:g}; {axis} {direction} in a raster: sort it, as "
+            f".sortby({axis!r}{'' if axis == 'x' else ', ascending=False'})."
+        )
+    if steps.size and steps.max() - steps.min() > 2 * _LARGEST_SHIFT * steps.min():
+        raise InputError(
+            f"{name} has steps of {steps.min():g} m and of {steps.max():g} m along {axis}: select a box, "
+            "and give coordinates in float64."
+        )
+    return centres
+
+
+def _side(pixels: xr.Dataset | xr.DataArray, y: NDArray[Any], x: NDArray[Any], name: str) -> Fraction:
+    """Side of a pixel, the simplest fraction that the longer axis allows; a single pixel's from its transform."""
+    if max(y.size, x.size) == 1:
+        transform = pixels.rio.transform()
+        if transform.is_identity:
+            raise InputError(f"{name} is a single pixel of unknown size: select two pixels or more.")
+        return _simplest(transform.a, _SAME_STEP * transform.a)
+    sides = [abs(each[-1] - each[0]) / (each.size - 1) for each in (y, x) if each.size > 1]
+    if abs(sides[0] - sides[-1]) > _LARGEST_SHIFT * sides[0] / max(y.size, x.size):
+        raise InputError(
+            f"{name} has pixels of {sides[0]:g} m along y and {sides[1]:g} m along x: square ones are read."
+        )
+    side = float(sides[0] if y.size > x.size else sides[-1])
+    return _simplest(side, _SAME_STEP * side / (max(y.size, x.size) - 1))
+
+
+def _simplest(value: float, tolerance: float) -> Fraction:
+    """The fraction with the shortest denominator within ``tolerance``: 0.2 is 1/5, 0.333333333 is 1/3."""
+    tries = (Fraction(value).limit_denominator(10**digits) for digits in range(13))
+    return next((each for each in tries if abs(float(each) - value) <= tolerance), Fraction(value))
+
+
+def _stated_grid(pixels: xr.Dataset | xr.DataArray) -> Grid | None:
+    """The grid in the attributes, of a map or of a group of a cube."""
+    stated = _mapping(_stated(pixels, "grid"))
+    if not stated:
+        return None
+    anchor_x, anchor_y = map(Fraction, stated["anchor_xy"])
+    resolution = Fraction(stated["resolution"])
+    unit = Extent.of((0, 1), (0, 1))
+    return Grid(crs=stated["crs"], resolution=resolution, extent=unit, anchor_xy=(anchor_x, anchor_y))
+
+
+def _stated(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
+    """An attribute of the object or of its pixels, or of the layout that a group of a cube keeps in its attributes."""
+    own = pixels[PIXELS].attrs if isinstance(pixels, xr.Dataset) and PIXELS in pixels else {}
+    return own.get(name) or pixels.attrs.get(name) or _mapping(pixels.attrs.get("layout")).get(name)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """A nested attribute; NetCDF keeps such as JSON text."""
+    return json.loads(value) if isinstance(value, str) else value or {}
+
+
+def _mask(group: xr.Dataset, variable: str, kinds: str, name: str) -> xr.DataArray | None:
+    if variable not in group:
+        return None
+    mask = group[variable]
+    if mask.dtype.kind not in kinds:
+        expected = {"b": "bool", "iu": "an integer, landweave.PixelClass"}[kinds]
+        raise InputError(f"{variable} of {name} is {mask.dtype}: it has to be {expected}.")
+    return mask
+
+
+def _pixel_class(group: xr.Dataset, name: str) -> xr.DataArray | None:
+    mask = _mask(group, "pixel_class", "iu", name)
+    if mask is None and not name.startswith("SENTINEL1"):
+        raise InputError(
+            f"{name} has no variable 'pixel_class' (time, y, x): which pixels are clear decides the dates. Where all "
+            "are, give xr.full_like(band_data.isel(band=0, drop=True), landweave.PixelClass.CLEAR, 'uint8')."
+        )
+    return mask
+
+
+def _quantity(group: xr.Dataset, name: str) -> str:
+    quantity = _stated(group, "quantity")
+    if not quantity and name.startswith("SENTINEL1"):
+        raise InputError(
+            f"{name} does not say what it measures: set the attribute 'quantity' of {PIXELS} to sigma0 or gamma0_rtc."
+        )
+    return str(quantity or "reflectance")
+
+
+def _observations(pixels: xr.DataArray, name: str) -> tuple[tuple[Observation, ...], tuple[tuple[int, ...], ...]]:
+    """Dates ascending in time, and the positions of their scenes on the time axis."""
+    times = np.atleast_1d(pixels["time"].values)
+    if times.dtype.kind != "M" or np.isnat(times).any():
+        wrong = times.dtype if times.dtype.kind != "M" else f"NaT at {np.isnat(times).sum()} of {times.size} positions"
+        raise InputError(f"time of {name} is {wrong}: give the start of each acquisition, UTC, as datetime64.")
+    times = times.astype("datetime64[s]")
+    grouped: dict[str, list[int]] = {}
+    if "datatake_id" in pixels.coords:
+        ids = [str(each) for each in np.atleast_1d(pixels["datatake_id"].values)]
+    else:
+        ids = [f"{time} #{number}" for number, time in enumerate(times)]  # two of one time are two dates
+    for position, datatake in enumerate(ids):
+        grouped.setdefault(datatake, []).append(position)
+    order = sorted(grouped, key=lambda datatake: (times[grouped[datatake]].min(), datatake))
+    observations = tuple(Observation(datatake_id=each, time=times[grouped[each]].min()) for each in order)
+    return observations, tuple(tuple(grouped[each]) for each in order)

@@ -1,0 +1,249 @@
+"""``.landweave`` of xarray objects: what a map, a layer of it, or a part of either can do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from landweave.core.errors import InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
+from landweave.core.metrics import Scores, Seams, score, seams
+from landweave.core.pyramid import average, base_of, depth, level_grid, mode
+from landweave.formats.cog import TILE, write_cog
+from landweave.formats.figure import draw_classes
+from landweave.formats.picture import write_picture
+from landweave.sources.arrays import grid_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Truth = xr.DataArray | NDArray[np.uint8]
+
+
+class MapAccessor:
+    """What an xarray object of a map can do beyond xarray, of a slice as of the whole."""
+
+    def __init__(self, mapped: xr.Dataset | xr.DataArray) -> None:
+        self._mapped = mapped
+
+    @property
+    def legend(self) -> Legend:
+        """What the codes of the classes mean.
+
+        Raises
+        ------
+        InputError
+            When the object does not say it.
+        """
+        if stated := self._mapped.attrs.get("legend"):
+            classes = stated["classes"] if isinstance(stated, Mapping) else stated
+            name = stated["name"] if isinstance(stated, Mapping) else "legend"
+            return Legend(name=name, classes=tuple(LandClass(**each) for each in classes))
+        attrs = self._layer.attrs
+        if not {"flag_values", "flag_meanings", "flag_colors"} <= attrs.keys():
+            raise InputError(f"{self._layer.name!r} has no legend: no attributes flag_values and flag_meanings.")
+        rows = zip(attrs["flag_values"], attrs["flag_meanings"].split(), attrs["flag_colors"].split(), strict=True)
+        entries = (LandClass(code=int(code), name=name.replace("_", " "), color=color) for code, name, color in rows)
+        return Legend(name=str(self._layer.name), classes=tuple(entries))
+
+    @property
+    def grid(self) -> Grid:
+        """The exact pixels of the object."""
+        return grid_of(self._mapped, "The map")
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw classes with their colours and a legend, confidence with a colour bar.
+
+        Parameters
+        ----------
+        ax
+            Axes of matplotlib; the current ones by default.
+
+        Returns
+        -------
+        The axes.
+        """
+        from matplotlib import pyplot as plt
+
+        axes = plt.gca() if ax is None else ax
+        layer = self._layer
+        if "flag_values" in layer.attrs:
+            draw_classes(_codes(layer), axes)
+            return axes
+        x0, y0, x1, y1 = self.grid.bounds
+        probability = layer.where(layer != NODATA) / CONFIDENCE_SCALE
+        image = axes.imshow(probability.values, extent=(x0, x1, y0, y1), vmin=0, vmax=1)
+        axes.figure.colorbar(image, ax=axes, label="probability")
+        return axes
+
+    def to_cog(self, path: str | os.PathLike[str], array: str | None = None) -> Path:
+        """Write a Cloud-Optimised GeoTIFF with colours, names of classes and overviews; the pixels are loaded.
+
+        Parameters
+        ----------
+        path
+            File to write, over an older one.
+        array
+            Of a dataset, ``landcover`` (by default) or ``confidence``.
+
+        Raises
+        ------
+        InputError
+            When there is no such array.
+        OutputError
+            When the file cannot be written.
+        """
+        reader = self._reader
+        return write_cog(reader, path, array or reader.arrays[0])
+
+    def to_picture(self, path: str | os.PathLike[str], *, max_size: int = 2048) -> Path:
+        """Write land cover as a PNG with legend and scale bar; the pixels are loaded.
+
+        Parameters
+        ----------
+        path
+            File to write.
+        max_size
+            Pixels a side, at most.
+        """
+        return write_picture(self._reader, path, max_size=max_size)
+
+    def scores(self, truth: Truth) -> Scores:
+        """Scores of the classes against ``truth``: codes by coordinates, or of the same shape; 255 is left out.
+
+        Raises
+        ------
+        InputError
+            When they share no pixel, or shapes differ.
+        """
+        codes = [entry.code for entry in self.legend.classes if entry.trained]
+        found = score(self._like(truth), self._classes, codes)
+        if not found.confusion.sum():
+            raise InputError("The truth shares no pixel with the map: both have to be known there, in one CRS.")
+        return found
+
+    def seams(self, truth: Truth | None = None) -> Seams:
+        """How visible the borders of windows and blocks are, held against ``truth`` where there is one.
+
+        Raises
+        ------
+        InputError
+            When the provenance does not state the windows, or pixels are coarser than the model's.
+        """
+        fields = self._provenance.get("fingerprint_fields", {})
+        windows, output = fields.get("windows"), fields.get("output", {})
+        if not windows or output.get("factor", 1) != 1:
+            raise InputError(
+                "Seams need the windows (provenance) and the pixels of the model: these are missing or coarser."
+            )
+        extent = self.grid.extent
+        size, block = windows["size"], output.get("block", windows["size"] - windows["overlap"])
+        lattice = Lattice(window=size, stride=size - windows["overlap"])
+        known = None if truth is None else self._like(truth)
+        return seams(self._classes, extent, lattice, Blocks.covering(extent, block), truth=known)
+
+    @property
+    def _layer(self) -> xr.DataArray:
+        """The array itself; of a map its land cover, of a ledger its states."""
+        if isinstance(self._mapped, xr.DataArray):
+            return self._mapped
+        for name in ("landcover", "state"):
+            if name in self._mapped:
+                return self._mapped[name]
+        names = ", ".join(map(str, self._mapped.data_vars)) or "nothing"
+        raise InputError(f"This is no map: it has {names}, neither landcover nor a legend.")
+
+    @property
+    def _classes(self) -> NDArray[np.uint8]:
+        return _codes(self._layer.transpose("y", "x")).values
+
+    @property
+    def _provenance(self) -> Mapping[str, Any]:
+        return self._mapped.attrs.get("provenance") or self._mapped.attrs
+
+    @property
+    def _reader(self) -> _LoadedMap:
+        mapped = self._mapped
+        dataset = mapped if isinstance(mapped, xr.Dataset) else mapped.to_dataset(name=mapped.name or "landcover")
+        names = [str(name) for name, layer in dataset.data_vars.items() if set(layer.dims) == {"y", "x"}]
+        return _LoadedMap(
+            dataset=dataset,
+            arrays=tuple(sorted(names, key=lambda name: name != "landcover")),
+            accessor=self,
+        )
+
+    def _like(self, truth: Truth) -> NDArray[np.uint8]:
+        """``truth`` on the pixels of the map, 255 where it has none."""
+        layer = self._layer
+        if isinstance(truth, xr.DataArray):
+            near = float(self.grid.resolution) / 100
+            pixels = truth.squeeze(drop=True)
+            truth = pixels.reindex(y=layer.y, x=layer.x, method="nearest", tolerance=near, fill_value=NODATA).values
+        if truth.shape != layer.shape:
+            raise InputError(f"The map has {layer.shape} pixels, the truth {truth.shape}: give it with coordinates.")
+        return np.asarray(truth, np.uint8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LoadedMap:
+    """A part of a map in memory: `landweave.core.protocols.MapReader`, its overviews counted as those of a store."""
+
+    dataset: xr.Dataset
+    arrays: tuple[str, ...]
+    accessor: MapAccessor
+    block_size: int = 8 * TILE
+
+    @property
+    def legend(self) -> Legend:
+        """What the codes mean."""
+        return self.accessor.legend
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Title, licence and source, where the object has them."""
+        return {**self.accessor._provenance, **self.dataset.attrs}
+
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """Pixels of each level, the full resolution first."""
+        grid = self.accessor.grid
+        return tuple(level_grid(grid, level) for level in range(1 + depth(grid.shape, TILE)))
+
+    def read(self, array: str, extent: Extent, level: int = 0) -> NDArray[np.uint8]:
+        """Pixels of ``extent``, counted as ``grids[level]`` counts; 255 is nodata."""
+        return self._level(array, level)[extent.slices_in(self.grids[level].extent)]
+
+    @cached_property
+    def _levels(self) -> dict[tuple[str, int], NDArray[np.uint8]]:
+        return {}
+
+    def _level(self, array: str, level: int) -> NDArray[np.uint8]:
+        if (array, level) not in self._levels:
+            if level:
+                base, factor = base_of(level)
+                coarsen = average if array == "confidence" else mode
+                found = coarsen(self._level(array, base), factor)
+            else:
+                found = _codes(self.dataset[array].transpose("y", "x")).values
+            self._levels[array, level] = found
+        return self._levels[array, level]
+
+
+def _codes(layer: xr.DataArray) -> xr.DataArray:
+    """A layer as uint8 with 255 where there is nothing: xarray opens a map that it masks itself as floats with NaN."""
+    whole = layer.fillna(NODATA) if layer.dtype.kind == "f" else layer
+    return whole.astype(np.uint8).assign_attrs(layer.attrs)
+
+
+xr.register_dataset_accessor("landweave")(MapAccessor)  # type: ignore[no-untyped-call]
+xr.register_dataarray_accessor("landweave")(MapAccessor)  # type: ignore[no-untyped-call]

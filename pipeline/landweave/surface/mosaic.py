@@ -1,0 +1,202 @@
+"""Tiles of a mosaic as one lazy xarray object, opened without a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import rioxarray
+import xarray as xr
+from numpy.typing import NDArray
+
+from landweave.core.errors import InputError
+from landweave.core.grid import Bounds, Grid, Number, exact, metric_crs
+from landweave.core.lattice import Extent
+from landweave.core.protocols import Raster
+from landweave.sources.mosaic.alignment import native_grid
+from landweave.sources.mosaic.listing import list_products
+from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.mosaic.spec import BandFiles, Kernel, MosaicSpec
+from landweave.sources.mosaic.tile_index import TileIndex, index_tiles
+from landweave.sources.raster_facts import read_raster_facts
+from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
+from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
+
+Files = str | Path | Iterable[str | Path]
+
+
+def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users expect
+    files: Files,
+    bands: Mapping[str, int | tuple[Files, int]] | None = None,
+    *,
+    crs: Any = None,
+    resolution: Number | None = None,
+    bounds: Bounds | None = None,
+    like: Spatial | None = None,
+    resampling: Kernel = "bilinear",
+    nodata: float | None = None,
+    nodata_border: bool = False,
+    chunks: Chunks = None,
+    modality: str | None = None,
+) -> xr.DataArray:
+    """Tiles as one lazy array ``(band, y, x)`` on one grid; resampled where their pixels are not those of the grid.
+
+    Parameters
+    ----------
+    files
+        A file, folder, glob, VRT mosaic or URL, or several.
+    bands
+        Number in the files, from 1, by name; with files of its own for a band that comes from others, as
+        ``{"R": 1, "NIR": ("irc/*.jp2", 1)}``. All bands of the first file, by their own names or numbers, by default.
+    crs, resolution, bounds
+        Of the grid: a CRS in metres, the side of a pixel in metres, and ``(x0, y0, x1, y1)`` in that CRS. Those of the
+        tiles where they are not given.
+    like
+        An xarray object whose grid is used instead.
+    resampling
+        ``nearest``, ``bilinear`` or ``cubic``; used where pixels are not those of the grid.
+    nodata
+        Value without measurement, instead of the files' own tags.
+    nodata_border
+        Whether black pixels that reach a tile's edge are without measurement.
+    chunks
+        None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
+    modality
+        Name of the array, such as ``AERIAL_RGBI``.
+
+    Returns
+    -------
+    xarray.DataArray
+        In the tiles' own dtype; where nothing is measured NaN, or of integers 0, beside which the coordinate ``valid
+        (y, x)`` marks what is measured. With CRS, transform, names of bands and pixel-centre coordinates.
+
+    Raises
+    ------
+    InputError
+        When files cannot be used, or share no grid and none is given.
+    ConfigError
+        When the CRS is not in metres, or ``like`` comes with another grid.
+    """
+    spec = MosaicSpec(
+        modality=modality or "mosaic",
+        bands=_band_files(files, bands),
+        root=str(Path.cwd()),
+        resampling=resampling,
+        nodata=nodata,
+        nodata_border=nodata_border,
+    )
+    index = index_tiles(spec)
+    grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
+    source = MosaicSource.of(index, grid)
+    mosaic = _LazyMosaic(source)
+    variables = {spec.modality: lazy_variable(("band", "y", "x"), mosaic.pixels, {"nodata": mosaic.nodata})}
+    if mosaic.nodata == 0:
+        valid = {"long_name": "whether every band holds a measurement"}
+        variables["valid"] = lazy_variable(("y", "x"), mosaic.valid, valid)
+    dataset = xr.Dataset(variables, coords={"band": list(source.bands), "y": grid.y, "x": grid.x})
+    dataset = chunked(dataset, chunks, {"y": CHUNK, "x": CHUNK}).set_coords([*variables][1:])
+    return with_georeference(dataset[spec.modality], grid)
+
+
+def _band_files(files: Files, bands: Mapping[str, int | tuple[Files, int]] | None) -> dict[str, BandFiles]:
+    paths = _paths(files)
+    if bands is None:
+        listed = MosaicSpec(modality="mosaic", bands={"1": BandFiles(files=paths)}, root=str(Path.cwd()))
+        names = _band_names(list_products(listed)[0].paths[0])
+        return {name: BandFiles(files=paths, band=number) for number, name in names.items()}
+    own = {name: band if isinstance(band, tuple) else (paths, band) for name, band in bands.items()}
+    return {name: BandFiles(files=_paths(named), band=number) for name, (named, number) in own.items()}
+
+
+def _paths(files: Files) -> tuple[str, ...]:
+    return (str(files),) if isinstance(files, str | Path) else tuple(map(str, files))
+
+
+def _band_names(path: str) -> dict[int, str]:
+    """Names of the bands of a file by number, where they have any of their own; its alpha is no band."""
+    alpha = read_raster_facts([path])[path].alpha
+    with cast("xr.DataArray", rioxarray.open_rasterio(path)) as opened:
+        numbers, names = opened["band"].values.tolist(), opened.attrs.get("long_name", ())
+    names = (names,) if isinstance(names, str) else names
+    known = names if len(set(names)) == len(numbers) else map(str, numbers)
+    return {number: name for number, name in zip(numbers, known, strict=True) if number != alpha}
+
+
+def _tiles_grid(index: TileIndex, crs: Any, resolution: Number | None, bounds: Bounds | None) -> Grid:
+    """The grid of the tiles themselves, but for what is given."""
+    native = native_grid(index)
+    grid = native.grid
+    if grid is not None:
+        pixels = metric_crs(crs or grid.crs), exact(resolution or grid.resolution)
+    elif crs is not None and resolution is not None:
+        pixels = metric_crs(crs), exact(resolution)
+    else:
+        raise InputError(f"{native.reason}: there is no one grid of their own, so give crs and resolution, or like.")
+    if grid is None or pixels != (grid.crs, grid.resolution):
+        grid = Grid(crs=pixels[0], resolution=pixels[1], extent=Extent.of((0, 1), (0, 1)))
+        grid = grid.with_extent(grid.covering(cast("Bounds", MosaicSource.of(index, grid).bounds(grid))))
+    return grid.with_extent(grid.covering(bounds)) if bounds else grid
+
+
+class _LazyMosaic:
+    """Pixels and validity of a mosaic as lazy arrays; they are read together, and the last ones are kept."""
+
+    def __init__(self, source: MosaicSource) -> None:
+        self._source = source
+        self._last: tuple[Extent, Raster] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_source": self._source, "_last": None}
+
+    @property
+    def nodata(self) -> float:
+        """Value of pixels without measurement."""
+        return float("nan") if self._source.dtype.kind == "f" else 0
+
+    @property
+    def pixels(self) -> LazyArray:
+        """``(band, y, x)``."""
+        shape = (len(self._source.bands), *self._source.grid.shape)
+        return LazyArray(shape, self._source.dtype, self._read_pixels)
+
+    @property
+    def valid(self) -> LazyArray:
+        """Bool ``(y, x)``."""
+        return LazyArray(self._source.grid.shape, np.bool_, self._read_valid)
+
+    def _read_pixels(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        raster, inner = self._raster(key[1:])
+        return _outer_index(
+            np.where(raster.valid, raster.values, raster.values.dtype.type(self.nodata)), (key[0], *inner)
+        )
+
+    def _read_valid(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        raster, inner = self._raster(key)
+        return _outer_index(raster.valid, inner)
+
+    def _raster(self, key: tuple[Any, ...]) -> tuple[Raster, tuple[Any, ...]]:
+        """The pixels that hold those of ``key``, and ``key`` counted from the first of them."""
+        grid, last = self._source.grid, self._last
+        positions = [np.arange(size)[part] for size, part in zip(grid.shape, key, strict=True)]
+        spans = [(int(np.min(each)), int(np.max(each)) + 1) if np.size(each) else (0, 0) for each in positions]
+        (top, bottom), (left, right) = spans
+        y, x = grid.extent.y.start, grid.extent.x.start
+        extent = Extent.of((y + top, y + bottom), (x + left, x + right))
+        inner = positions[0] - top, positions[1] - left
+        if last is not None and last[0] == extent:
+            return last[1], inner
+        if not extent.size:
+            values = np.zeros((len(self._source.bands), *extent.shape), self._source.dtype)
+            return Raster(values=values, valid=np.zeros(extent.shape, np.bool_)), inner
+        raster = self._source.read(grid.with_extent(extent), self._source.bands)
+        self._last = extent, raster
+        return raster, inner
+
+
+def _outer_index(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any]:
+    """Outer indexing: each axis by its own part of ``key``, from the last, as an integer takes its axis away."""
+    for axis in reversed(range(values.ndim)):
+        values = values[(slice(None),) * axis + (key[axis],)]
+    return values

@@ -1,0 +1,158 @@
+"""Scenes of a satellite series as one lazy xarray object, opened without a configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Bounds, Number
+from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
+from landweave.sources.mosaic.spec import Kernel
+from landweave.sources.stac.observations import group_observations
+from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
+from landweave.sources.stac.records import ObservationScenes, Scene
+from landweave.sources.stac.search import StacQuery, read_item, search
+from landweave.sources.stac.series import StacSeries
+from landweave.store.lazy_array import Chunks
+from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
+
+
+def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users expect
+    items: Any,
+    modality: str,
+    *,
+    like: Spatial | None = None,
+    crs: Any = None,
+    resolution: Number | None = None,
+    bounds: Bounds | None = None,
+    bands: Iterable[str] | None = None,
+    dates: str | None = None,
+    collections: Iterable[str] = (),
+    quantity: str | None = None,
+    cloud_mask: Mapping[str, Any] | None = None,
+    resampling: Kernel = "bilinear",
+    chunks: Chunks = None,
+    sign: str | None = None,
+) -> xr.DataArray:
+    """Satellite scenes as one dask array ``(time, band, y, x)`` on one grid, lazily, through stackstac.
+
+    Every scene has a time of its own; those of one acquisition share a ``datatake_id``, and `landweave.predict` takes
+    them for one date.
+
+    Parameters
+    ----------
+    items
+        STAC items: a list of `pystac.Item` or of dicts, an item collection, a `pystac_client.ItemSearch`, or the path
+        or URL of a catalog, a collection, an API or a file of items.
+    modality
+        ``SENTINEL2_TS``, ``SENTINEL1-ASC_TS`` or ``SENTINEL1-DESC_TS``.
+    like
+        An xarray object whose CRS, ground and pixels are used, but for ``resolution``.
+    crs, resolution, bounds
+        Of the grid: a CRS in metres, the side of a pixel in metres, and ``(x0, y0, x1, y1)`` in that CRS.
+    bands
+        By our names, such as ``B4`` or ``VV``; all of the satellite by default.
+    dates
+        Of a catalog, the first and the last day, both taken: ``2021-01-01/2021-12-31``.
+    collections
+        Of a catalog, ids; all by default.
+    quantity
+        Of radar, ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, by default.
+    cloud_mask
+        What pixel classes are read from: ``{"source": "scl"}`` by default, or ``{"source": "probability",
+        "cloud_max": 1, "snow_max": 1}``.
+    resampling
+        Kernel of measurements: ``nearest``, ``bilinear`` or ``cubic``.
+    chunks
+        As `xarray.DataArray.chunk` takes them; one scene and 1024 pixels a side by default.
+    sign
+        ``planetary-computer`` signs addresses when they are read.
+
+    Returns
+    -------
+    xarray.DataArray
+        Reflectance x 10000 (uint16) or linear power (float32), 0 where nothing is measured; with ``datatake_id
+        (time)`` and, lazily, ``pixel_class (time, y, x)`` (`landweave.PixelClass`) as coordinates.
+
+    Raises
+    ------
+    InputError
+        When the catalog cannot be read, or nothing there can be used.
+    ConfigError
+        When the grid is not given, or a band, a date or a quantity is not known.
+    """
+    grid = stated_grid(like, crs, resolution, bounds)
+    if grid is None:
+        raise ConfigError(f"{modality} needs a grid: give like, or crs, resolution and bounds.")
+    radar = modality.startswith("SENTINEL1")
+    mask = {} if radar else dict(cloud_mask or {"source": "scl"})
+    query = StacQuery(
+        catalog=str(items) if isinstance(items, str | Path) else "the items",
+        collections=tuple(collections),
+        dates=dates or "1970-01-01/2099-12-31",
+        modality=modality,
+        bands=tuple(bands or (SENTINEL1_BANDS if radar else SENTINEL2_BANDS)),
+        quantity=quantity,
+        cloud_source=mask.get("source", "scl"),
+        sign=sign,
+    )
+    found = (
+        search(query, grid.geobox.geographic_extent.boundingbox.bbox)
+        if isinstance(items, str | Path)
+        else _observations(items, query)
+    )
+    series = StacSeries.open(
+        found, modality=modality, bands=query.bands, grid=grid, resampling=resampling, cloud_mask=mask, sign=sign
+    )
+    return with_georeference(_with_pixel_classes(series, chunks), grid)
+
+
+def _observations(items: Any, query: StacQuery) -> tuple[ObservationScenes, ...]:
+    """Dates of items that were found before."""
+    read = [read_item(item, query) for item in _item_dicts(items)]
+    observations, _ = group_observations(each for each in read if isinstance(each, Scene))
+    if not observations:
+        reasons = sorted({each.reason for each in read if not isinstance(each, Scene)})
+        raise InputError(f"None of {len(read)} items can be used for {query.modality}: {'; '.join(reasons) or 'none'}.")
+    return observations
+
+
+def _item_dicts(items: Any) -> Iterable[dict[str, Any]]:
+    if hasattr(items, "items_as_dicts"):  # a search
+        return cast("Iterable[dict[str, Any]]", items.items_as_dicts())
+    listed = items.get_items(recursive=True) if hasattr(items, "get_items") else items
+    return [item if isinstance(item, dict) else _absolute(item) for item in listed]
+
+
+def _absolute(item: Any) -> dict[str, Any]:
+    """A `pystac.Item` as JSON, with absolute addresses of its files."""
+    content: dict[str, Any] = item.to_dict(include_self_link=False, transform_hrefs=False)
+    for key, asset in item.assets.items():
+        content["assets"][key]["href"] = asset.get_absolute_href() or asset.href
+    return content
+
+
+def _with_pixel_classes(series: StacSeries, chunks: Chunks) -> xr.DataArray:
+    """The stack of a series, its pixel classes as a coordinate."""
+    bands, mask = series.bands, series.cloud_mask
+    planes = series.stack(bands=(*bands, *class_bands(mask)), chunk=CHUNK)
+    planes = planes if chunks in (None, {}, "auto") else planes.chunk({**chunks, "band": -1})  # type: ignore[dict-item]
+    names = planes["band"].values.tolist()
+
+    def classify(block: NDArray[Any]) -> NDArray[np.uint8]:
+        valid = (block[..., : len(bands)] != 0).all(-1)
+        return classify_pixels({name: block[..., number] for number, name in enumerate(names)}, mask, valid)
+
+    pixel_class = xr.apply_ufunc(
+        classify, planes, input_core_dims=[["band"]], dask="parallelized", output_dtypes=[np.uint8]
+    )
+    measured = planes.sel(band=list(bands)).astype(series.dtype).assign_coords(pixel_class=pixel_class)
+    measured.attrs = {"nodata": 0, "quantity": series.quantity, **({"cloud_mask": json.dumps(mask)} if mask else {})}
+    return measured

@@ -1,0 +1,155 @@
+"""Xarray objects as sources: exact grids from coordinates, and pixels that mean what tiles and catalogs mean."""
+
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.timeseries import PixelClass
+from landweave.sources.arrays import XarrayRaster, XarraySeries, grid_of, open_arrays
+
+
+def grid(resolution="1/5", anchor=(0, 0), shape=(6, 9), start=(-33_000_007, 3_500_011)) -> Grid:
+    extent = Extent.of((start[0], start[0] + shape[0]), (start[1], start[1] + shape[1]))
+    anchor_xy = (Fraction(anchor[0]), Fraction(anchor[1]))
+    return Grid(crs="EPSG:2154", resolution=Fraction(resolution), extent=extent, anchor_xy=anchor_xy)
+
+
+def raster(on: Grid, values=None, **variables) -> xr.Dataset:
+    values = np.arange(1, 1 + 2 * on.extent.size, dtype=np.uint16).reshape(2, *on.shape) if values is None else values
+    dataset = xr.Dataset(
+        {"band_data": (("band", "y", "x"), values), **variables},
+        coords={"band": ["R", "G"], "y": on.y, "x": on.x},
+    )
+    return dataset.rio.write_crs(on.crs)
+
+
+def series(on: Grid, values, times, **variables) -> xr.Dataset:
+    dataset = xr.Dataset(
+        {"band_data": (("time", "band", "y", "x"), values), **variables},
+        coords={"time": np.array(times, "M8[ns]"), "band": ["B4"], "y": on.y, "x": on.x},
+    )
+    return dataset.rio.write_crs(on.crs)
+
+
+@pytest.mark.parametrize("resolution", ["1/5", "256/25", "1/3", "5/2", "1", "0.15"])
+@pytest.mark.parametrize("shape", [(6, 9), (2, 1), (1, 2), (3000, 2)])
+def test_the_grid_is_exact(resolution, shape):
+    on = grid(resolution, shape=shape, start=(-650_007, 70_011))
+    dataset = xr.Dataset(coords={"y": on.y, "x": on.x}).rio.write_crs(on.crs)
+    assert grid_of(dataset) == on
+
+
+@pytest.mark.parametrize("anchor", [("0.1", "0.05"), ("1/8", "3/16")])
+def test_an_anchor_is_found_within_a_pixel_of_the_origin(anchor):
+    on = grid(anchor=anchor)
+    assert grid_of(raster(on)) == on
+
+
+def test_a_far_anchor_is_kept_where_it_is_stated():
+    on = grid(anchor=("700000.1", "6600000.05"), start=(4, 5))
+    derived = grid_of(raster(on))
+    assert derived.bounds == pytest.approx(on.bounds)
+    assert derived != on
+    stated = {"crs": on.crs, "resolution": "1/5", "anchor_xy": ["700000.1", "6600000.05"]}
+    assert grid_of(raster(on).assign_attrs(grid=stated)) == on
+    part = raster(on).assign_attrs(layout={"grid": stated}).isel(x=slice(3, 6), y=2)
+    assert grid_of(part) == on.with_extent(Extent.of((6, 7), (8, 11)))
+    moved = raster(on).assign_attrs(grid=stated).assign_coords(x=on.x + 0.1)
+    assert grid_of(moved).bounds[0] == pytest.approx(on.bounds[0] + 0.1)
+
+
+def test_a_single_pixel_has_the_size_of_its_transform():
+    on = grid()
+    dataset = raster(on).rio.write_transform(on.transform)
+    assert grid_of(dataset.isel(x=4, y=2)).resolution == Fraction(1, 5)
+    with pytest.raises(InputError, match="single pixel of unknown size"):
+        grid_of(raster(on).isel(x=4, y=2))
+
+
+def test_degrees_and_two_sides_are_refused():
+    on = grid()
+    with pytest.raises(ConfigError, match="degree"):
+        grid_of(raster(on).rio.write_crs("EPSG:4326"))
+    with pytest.raises(InputError, match=r"0\.2 m along y and 0\.4 m along x"):
+        grid_of(raster(on).isel(x=slice(None, None, 2)))
+
+
+def test_pixels_are_read_over_any_extent_and_band():
+    on = grid()
+    dataset = raster(on)
+    source = open_arrays("AERIAL_RGBI", dataset)
+    assert isinstance(source, XarrayRaster)
+    assert (source.bands, source.dtype, source.bounds(on)) == (("R", "G"), np.uint16, on.bounds)
+    wide = on.with_extent(on.extent.grow(2))
+    found = pickle.loads(pickle.dumps(source)).read(wide, ("G", "R"))
+    np.testing.assert_array_equal(found.values[:, 2:-2, 2:-2], dataset.band_data.values[::-1])
+    assert found.valid[2:-2, 2:-2].all()
+    assert found.valid.sum() == on.extent.size
+    assert not found.values[:, :2].any()
+    away = on.with_extent(Extent.of((0, 3), (0, 4)))
+    assert not source.read(away, ("R",)).valid.any()
+    with pytest.raises(ConfigError, match="has no band"):
+        source.read(on, ("B",))
+    turned = dataset.transpose("x", "band", "y")
+    np.testing.assert_array_equal(open_arrays("A", turned).read(on, ("R",)).values, dataset.band_data.values[:1])
+    one = open_arrays("A", dataset.isel(band=1, y=3).chunk())
+    np.testing.assert_array_equal(one.read(on, ("G",)).values[0, 3], dataset.band_data.values[1, 3])
+
+
+def test_valid_wins_over_nodata_and_nan_is_never_valid():
+    on = grid(shape=(2, 2))
+    values = np.array([[[0, 0], [5, np.nan]], [[0, 7], [5, 5]]], np.float32)
+    whole = raster(on, values)
+    np.testing.assert_array_equal(open_arrays("A", whole).read(on, ("R", "G")).valid, [[True, True], [True, False]])
+    tagged = whole.copy()
+    tagged.band_data.attrs["nodata"] = 0
+    np.testing.assert_array_equal(open_arrays("A", tagged).read(on, ("R", "G")).valid, [[False, True], [True, False]])
+    masked = tagged.assign(valid=(("y", "x"), np.array([[True, False], [True, True]])))
+    found = open_arrays("A", masked).read(on, ("R", "G"))
+    np.testing.assert_array_equal(found.valid, [[True, False], [True, False]])
+    assert not np.isnan(found.values).any()
+    with pytest.raises(InputError, match="valid of A is float32: it has to be bool"):
+        open_arrays("A", tagged.assign(valid=whole.band_data[0]))
+
+
+def test_dates_ascend_and_scenes_of_one_acquisition_are_one_date():
+    on = grid(shape=(1, 3))
+    values = np.arange(1, 13, dtype=np.uint16).reshape(4, 1, 1, 3)
+    clear, cloud, none, nodata = PixelClass.CLEAR, PixelClass.CLOUD, PixelClass.NOT_ACQUIRED, PixelClass.NODATA
+    states = np.array([[[clear, none, none]], [[cloud, clear, nodata]], [[clear] * 3], [[clear] * 3]], np.uint8)
+    dataset = series(
+        on,
+        values,
+        ["2021-06-01T10", "2021-06-01T10:00:10", "2021-03-01", "2021-05-01"],
+        pixel_class=(("time", "y", "x"), states),
+    ).assign_coords(datatake_id=("time", ["june", "june", "march", "may"]))
+    source = open_arrays("SENTINEL2_TS", dataset)
+    assert isinstance(source, XarraySeries)
+    assert [each.datatake_id for each in source.observations] == ["march", "may", "june"]
+    assert str(source.observations[2].time) == "2021-06-01T10:00:00"
+    found = source.read(on, ("B4",), (2, 0))
+    np.testing.assert_array_equal(found.values[:, 0, 0], [[1, 5, 0], [7, 8, 9]])
+    np.testing.assert_array_equal(found.pixel_class[:, 0], [[clear, clear, nodata], [clear] * 3])
+    unnamed = dataset.drop_vars("datatake_id").assign_coords(time=dataset.time.values[[0, 0, 2, 3]])
+    alone = open_arrays("SENTINEL2_TS", unnamed)
+    assert len({each.datatake_id for each in alone.observations}) == 4
+
+
+def test_radar_without_classes_is_clear_where_it_measured():
+    on = grid(shape=(1, 3))
+    values = np.array([0.5, 0, np.nan], np.float32).reshape(1, 1, 1, 3)
+    dataset = series(on, values, ["2021-06-01"])
+    with pytest.raises(InputError, match=r"SENTINEL1-ASC_TS does not say what it measures: .*sigma0"):
+        open_arrays("SENTINEL1-ASC_TS", dataset)
+    dataset.band_data.attrs["quantity"] = "sigma0"
+    source = open_arrays("SENTINEL1-ASC_TS", dataset)
+    assert (source.quantity, source.cloud_mask) == ("sigma0", {})
+    found = source.read(on, ("B4",), (0,))
+    np.testing.assert_array_equal(found.values.ravel(), [0.5, 0, 0])
+    np.testing.assert_array_equal(found.pixel_class.ravel(), [PixelClass.CLEAR, 0, 0])
