@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from landweave.core.errors import InputError
-from landweave.sources.stac.catalogs import Wanted, is_wanted, list_items, tell_kind
+from landweave.sources.stac.catalogs import CatalogQuery, is_wanted, list_items, tell_kind
 from tests.helpers.stac_items import made_item, optical, real_items, with_properties, write_items
 from tests.helpers.web import served
 
@@ -16,7 +16,7 @@ WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 
 def wanted(first="2000-01-01", last="2099-12-31", bounds=WORLD, collections=()):
-    return Wanted(first=np.datetime64(first), last=np.datetime64(last), bounds=bounds, collections=collections)
+    return CatalogQuery(first=np.datetime64(first), last=np.datetime64(last), bounds=bounds, collections=collections)
 
 
 def names(listing):

@@ -3,7 +3,7 @@ import pytest
 from affine import Affine
 
 from landweave.sources.stac.items import (
-    Unusable,
+    UnusableItem,
     choose,
     item_bounds,
     item_time,
@@ -46,7 +46,7 @@ def test_an_interval_counts_by_its_start_and_no_time_is_no_use():
     assert item_time(made_item("a", collection="c", start_datetime="2021-06-14T10:00:00Z")) == np.datetime64(
         "2021-06-14T10:00:00"
     )
-    with pytest.raises(Unusable, match="neither datetime nor start_datetime"):
+    with pytest.raises(UnusableItem, match="neither datetime nor start_datetime"):
         item_time(made_item("a", collection="c"))
 
 
@@ -59,7 +59,7 @@ def test_bounds_are_flat_and_come_from_the_outline_where_there_is_no_box(box, ex
 
 
 def test_no_place_is_no_use():
-    with pytest.raises(Unusable, match="neither bbox nor geometry"):
+    with pytest.raises(UnusableItem, match="neither bbox nor geometry"):
         item_bounds({"geometry": None})
 
 

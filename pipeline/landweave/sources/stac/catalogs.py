@@ -29,8 +29,8 @@ from pystac_client.stac_api_io import StacApiIO
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
-from landweave.sources.mosaic.listing import is_url
-from landweave.sources.stac.items import Json, Unusable, item_bounds, item_time
+from landweave.sources.files import is_url
+from landweave.sources.stac.items import Json, UnusableItem, item_bounds, item_time
 
 PAGE = 100
 """Items asked of an API at a time: servers refuse, or fail at, much more."""
@@ -40,7 +40,7 @@ _TRIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class CatalogQuery:
     """What is looked for in a catalog.
 
     Attributes
@@ -65,14 +65,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
+class CatalogItems:
     """Items of a catalog within an area and dates, and in words what the catalog covers where there are none."""
 
     items: tuple[Json, ...]
     covers: str = ""
 
 
-def list_items(catalog: str, wanted: Wanted) -> Listing:
+def list_items(catalog: str, wanted: CatalogQuery) -> CatalogItems:
     """Items of ``catalog`` that touch the bounds, of the dates and collections wanted, ordered by collection and id.
 
     Raises
@@ -93,7 +93,7 @@ def list_items(catalog: str, wanted: Wanted) -> Listing:
         ) from error
     except (ValueError, pystac.STACError) as error:
         raise InputError(f"{catalog} cannot be read as STAC: {error}.") from error
-    return Listing(items=tuple(items[name] for name in sorted(items)), covers=covers)
+    return CatalogItems(items=tuple(items[name] for name in sorted(items)), covers=covers)
 
 
 def tell_kind(document: Any) -> str:
@@ -124,7 +124,7 @@ def _why(error: Exception) -> str:
     return f"it answered {status}" if status else str(error)
 
 
-def is_wanted(item: Json, wanted: Wanted) -> bool:
+def is_wanted(item: Json, wanted: CatalogQuery) -> bool:
     """Whether an item is of the collections and dates, and its outline touches the bounds.
 
     One that does not say when or where it is counts: whoever reads it names what it lacks.
@@ -133,7 +133,7 @@ def is_wanted(item: Json, wanted: Wanted) -> bool:
         return False
     try:
         day, bounds = item_time(item).astype("datetime64[D]"), item_bounds(item)
-    except Unusable:
+    except UnusableItem:
         return True
     shape = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else _boxes(bounds)
     return bool(wanted.first <= day <= wanted.last and shape.intersects(_boxes(wanted.bounds)))
@@ -146,7 +146,7 @@ def _boxes(bounds: Bounds) -> shapely.Geometry:
     return shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
 
 
-def _found(document: Any, place: str, wanted: Wanted) -> list[Json]:
+def _found(document: Any, place: str, wanted: CatalogQuery) -> list[Json]:
     """Every item of files; of an API, what it answers."""
     kind = tell_kind(document)
     if not kind:
@@ -176,7 +176,7 @@ def _walk(document: Json, place: str, seen: set[str]) -> Iterator[Json]:
                 yield from [_with_absolute_assets(below, href)] if link["rel"] == "item" else _walk(below, href, seen)
 
 
-def _search(landing: Json, place: str, wanted: Wanted, collections: Sequence[str]) -> list[Json]:
+def _search(landing: Json, place: str, wanted: CatalogQuery, collections: Sequence[str]) -> list[Json]:
     methods = {link.get("method", "GET") for link in landing.get("links", ()) if link.get("rel") == "search"}
     search = ItemSearch(
         url=_link(landing, "search", place) or f"{place.rstrip('/')}/search",
@@ -217,7 +217,7 @@ def _extent_of(items: Sequence[Json]) -> str:
         try:
             times.append(item_time(item))
             boxes.append(item_bounds(item))
-        except Unusable:
+        except UnusableItem:
             continue
     if not boxes:
         return "no item"

@@ -29,7 +29,7 @@ _ENTRY = ("scale", "offset", "nodata", "data_type", "unit", "spatial_resolution"
 _RASTER = re.compile(r"^image/(tiff|vnd\.stac\.geotiff|jp2)")
 
 
-class Unusable(Exception):  # noqa: N818  it is no error: the item is dropped for this reason, and the search goes on
+class UnusableItem(Exception):  # noqa: N818  it is no error: the item is dropped for this reason, and the search goes on
     """An item that cannot be used; the text says why."""
 
 
@@ -76,7 +76,7 @@ def item_time(item: Json) -> np.datetime64:
     properties = item.get("properties", {})
     text = properties.get("datetime") or properties.get("start_datetime")
     if not text:
-        raise Unusable("has neither datetime nor start_datetime")
+        raise UnusableItem("has neither datetime nor start_datetime")
     return to_time(text)
 
 
@@ -96,7 +96,7 @@ def item_bounds(item: Json) -> Bounds:
     if not box and item.get("geometry"):
         box = shapely.bounds(shapely.geometry.shape(item["geometry"])).tolist()
     if not box or len(box) not in (4, 6):
-        raise Unusable("has neither bbox nor geometry")
+        raise UnusableItem("has neither bbox nor geometry")
     half = len(box) // 2
     return float(box[0]), float(box[1]), float(box[half]), float(box[half + 1])
 
@@ -202,9 +202,9 @@ def require(found: Mapping[str, Any], wanted: Sequence[str], item: Json) -> None
 
     Raises
     ------
-    Unusable
+    UnusableItem
         When a wanted band has no file: with what the item has.
     """
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise Unusable(f"has no asset for {', '.join(missing)}; it has {', '.join(sorted(item.get('assets', {})))}")
+        raise UnusableItem(f"has no asset for {', '.join(missing)}; it has {', '.join(sorted(item.get('assets', {})))}")

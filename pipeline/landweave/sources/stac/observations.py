@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from landweave.core.timeseries import Observation
-from landweave.sources.stac.records import Dropped, ObservationScenes, Scene
+from landweave.sources.stac.records import DroppedItem, ObservationScenes, Scene
 
 _RELATIVE = re.compile(r"_R\d{3}$")
 
 
-def group_observations(scenes: Iterable[Scene]) -> tuple[tuple[ObservationScenes, ...], tuple[Dropped, ...]]:
+def group_observations(scenes: Iterable[Scene]) -> tuple[tuple[ObservationScenes, ...], tuple[DroppedItem, ...]]:
     """Dates ascending in (time, key), and the scenes that a newer version replaces.
 
     The answer depends on the scenes alone, not on their order. A scene given twice counts once.
@@ -57,7 +57,7 @@ def datatake_id(scene: Scene) -> str:
     return f"{scene.datatake}{half}{day}"
 
 
-def keep_newest(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Dropped]]:
+def keep_newest(scenes: Sequence[Scene]) -> tuple[list[Scene], list[DroppedItem]]:
     """Scenes of one pass without the older versions of any tile; those, with the reason.
 
     Two parts of a pass that were received apart may share a tile: both are kept when they are of one baseline.
@@ -72,7 +72,7 @@ def keep_newest(scenes: Sequence[Scene]) -> tuple[list[Scene], list[Dropped]]:
             latest[part] = scene
     kept = list(latest.values())
     older = [scene for scene in scenes if scene not in kept]
-    return kept, [Dropped(id=scene.id, reason=_why_older(scene, best[_place(scene)])) for scene in older]
+    return kept, [DroppedItem(id=scene.id, reason=_why_older(scene, best[_place(scene)])) for scene in older]
 
 
 def provenance_of(scenes: Sequence[Scene]) -> dict[str, Any]:

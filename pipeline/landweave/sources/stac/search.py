@@ -13,13 +13,13 @@ import numpy as np
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds
 from landweave.core.modalities import SENTINEL2_BANDS
-from landweave.sources.stac.catalogs import Wanted, list_items
-from landweave.sources.stac.items import Json, Unusable
+from landweave.sources.signing import SIGNERS
+from landweave.sources.stac.catalogs import CatalogQuery, list_items
+from landweave.sources.stac.items import Json, UnusableItem
 from landweave.sources.stac.observations import group_observations
-from landweave.sources.stac.records import Dropped, Found, Scene, group_reasons
+from landweave.sources.stac.records import DroppedItem, Scene, SearchResult, group_reasons
 from landweave.sources.stac.sentinel1 import POLARISATIONS, read_sentinel1
 from landweave.sources.stac.sentinel2 import read_sentinel2
-from landweave.sources.stac.signing import SIGNERS
 
 CloudSource = Literal["scl", "probability"]
 
@@ -51,7 +51,7 @@ class StacQuery:
         How pixel states of Sentinel-2 are told: from scene classes (``scl``), or from probabilities (0 to 100) with
         the largest ones of a clear pixel.
     sign
-        Who signs addresses when they are read (`landweave.sources.stac.signing`).
+        Who signs addresses when they are read (`landweave.sources.signing`).
     """
 
     catalog: str
@@ -115,13 +115,15 @@ class StacQuery:
         """Bands, and what tells the states of their pixels."""
         return self.bands if self.is_radar else (*self.bands, *_STATES[self.cloud_source])
 
-    def wanted(self, bounds: Bounds) -> Wanted:
+    def wanted(self, bounds: Bounds) -> CatalogQuery:
         """What to look for within ``bounds``, longitudes and latitudes."""
         first, last = self.dates.split("/")
-        return Wanted(collections=self.collections, first=np.datetime64(first), last=np.datetime64(last), bounds=bounds)
+        return CatalogQuery(
+            collections=self.collections, first=np.datetime64(first), last=np.datetime64(last), bounds=bounds
+        )
 
 
-def search(query: StacQuery, bounds_lonlat: Bounds) -> Found:
+def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     """Dates of ``query`` that touch ``bounds_lonlat`` ``(west, south, east, north)``. No pixel is read.
 
     Raises
@@ -130,34 +132,34 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> Found:
         When the catalog cannot be read, has nothing there and then, or nothing that can be used.
     """
     listing = list_items(query.catalog, query.wanted(bounds_lonlat))
-    asked = _asked(query, bounds_lonlat)
+    words = _query_words(query, bounds_lonlat)
     if not listing.items:
         raise InputError(
-            f"{query.catalog} has no item{_of(query)} within {asked['bounds']} from {query.dates}. It covers "
+            f"{query.catalog} has no item{_of(query)} within {words['bounds']} from {query.dates}. It covers "
             f"{listing.covers}. Ask for other dates, another area or another collection."
         )
     read = [read_item(item, query) for item in listing.items]
-    dropped = [each for each in read if isinstance(each, Dropped)]
-    strips, older = group_observations(each for each in read if isinstance(each, Scene))
-    if not strips:
+    dropped = [each for each in read if isinstance(each, DroppedItem)]
+    observations, older = group_observations(each for each in read if isinstance(each, Scene))
+    if not observations:
         raise InputError(
             f"None of {len(read)} items of {query.catalog}{_of(query)} can be used for {query.modality}:\n"
             + "\n".join(f"- {line}" for line in group_reasons(dropped))
         )
-    _refuse_mixture({scene.quantity for strip in strips for scene in strip.scenes}, query)
-    return Found(asked=asked, items=len(read), strips=strips, dropped=(*dropped, *older))
+    _refuse_mixture({scene.quantity for each in observations for scene in each.scenes}, query)
+    return SearchResult(query=words, items=len(read), observation_scenes=observations, dropped=(*dropped, *older))
 
 
-def read_item(item: Json, query: StacQuery) -> Scene | Dropped:
+def read_item(item: Json, query: StacQuery) -> Scene | DroppedItem:
     """An item in the one form, or why it is not used."""
     optical: Callable[..., Scene] = read_sentinel2
     reader = partial(read_sentinel1, quantity=query.quantity) if query.is_radar else optical
     try:
         scene = reader(item, query.assets)
         if query.orbit and scene.orbit_state != query.orbit:
-            raise Unusable(f"is {scene.orbit_state or 'of an untold orbit'}, {query.orbit} was asked")
-    except Unusable as reason:
-        return Dropped(id=str(item.get("id")), reason=str(reason))
+            raise UnusableItem(f"is {scene.orbit_state or 'of an untold orbit'}, {query.orbit} was asked")
+    except UnusableItem as reason:
+        return DroppedItem(id=str(item.get("id")), reason=str(reason))
     return scene
 
 
@@ -169,7 +171,7 @@ def _refuse_mixture(quantities: set[str], query: StacQuery) -> None:
         )
 
 
-def _asked(query: StacQuery, bounds: Bounds) -> dict[str, str]:
+def _query_words(query: StacQuery, bounds: Bounds) -> dict[str, str]:
     return {
         "modality": query.modality,
         "bands": " ".join(query.assets),

@@ -13,14 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
-from landweave.sources.mosaic.listing import is_url
+from landweave.core.errors import ReadError
+from landweave.sources.files import RasterFile, is_url
+from landweave.sources.raster_facts import facts_at_first_open
 from landweave.sources.stac.items import (
     AssetBand,
     Json,
-    Unusable,
+    UnusableItem,
     choose,
     item_bounds,
     item_time,
@@ -47,7 +48,7 @@ def read_sentinel1(item: Json, bands: Sequence[str], *, quantity: str | None = N
 
     Raises
     ------
-    Unusable
+    UnusableItem
         When it is raw, is not on the map, measures something else, or lacks a band.
     """
     measured, found = _measured(item, quantity)
@@ -100,11 +101,11 @@ def _measured(item: Json, wanted: str | None) -> tuple[str, Mapping[str, list[As
             found.setdefault(kind, {}).setdefault(band, []).append(asset)
     usable = [kind for kind in ("sigma0", "gamma0_rtc") if kind in found]
     if found and not usable:
-        raise Unusable(_why_not(collection, found))
+        raise UnusableItem(_why_not(collection, found))
     if wanted and usable and wanted not in usable:
-        raise Unusable(f"measures {' and '.join(usable)}, {wanted} was asked")
+        raise UnusableItem(f"measures {' and '.join(usable)}, {wanted} was asked")
     if not wanted and len(usable) > 1:
-        raise Unusable(f"measures {' and '.join(usable)}: name one as quantity")
+        raise UnusableItem(f"measures {' and '.join(usable)}: name one as quantity")
     kind = wanted or (usable[0] if usable else "")
     return kind, found.get(kind, {})
 
@@ -126,11 +127,11 @@ def _refuse_radar_geometry(chosen: Mapping[str, AssetBand], quantity: str, item:
     for name, asset in chosen.items():
         points = _control_points(asset.file)
         if points:
-            raise Unusable(f"is in radar geometry: {name} has {points} ground control points and lies on no map")
+            raise UnusableItem(f"is in radar geometry: {name} has {points} ground control points and lies on no map")
         if _DECIBELS.search(f"{asset.key} {asset.unit} {asset.text}"):
-            raise Unusable(f"stores {name} in decibels, where linear power is wanted")
+            raise UnusableItem(f"stores {name} in decibels, where linear power is wanted")
         if points is None and not _ON_THE_MAP.search(told.lower()):
-            raise Unusable(f"measures {quantity}, and nothing says that it is orthorectified")
+            raise UnusableItem(f"measures {quantity}, and nothing says that it is orthorectified")
 
 
 def _control_points(file: BandAsset) -> int | None:
@@ -138,14 +139,11 @@ def _control_points(file: BandAsset) -> int | None:
     if is_url(file.href) or not Path(file.href).is_file():
         return None
     try:
-        with (
-            warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning),
-            rasterio.open(file.href) as dataset,
-        ):
-            points, _ = dataset.gcps
-            return len(points) if points else 0 if dataset.crs else None
-    except RasterioError:
-        return None  # whoever reads its pixels says what is wrong with it
+        with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):
+            facts = facts_at_first_open(RasterFile(href=file.href))
+    except ReadError:
+        return None  # the read of its pixels says what is wrong with it
+    return facts.control_points or (0 if facts.crs else None)
 
 
 def _file(asset: AssetBand) -> BandAsset:
@@ -166,7 +164,7 @@ def _pass(item: Json) -> str:
     absolute = properties.get("sat:absolute_orbit", found["pass"] if found else None)
     relative = properties.get("sat:relative_orbit")
     if absolute is None and relative is None:
-        raise Unusable("tells neither its absolute nor its relative orbit")
+        raise UnusableItem("tells neither its absolute nor its relative orbit")
     return f"{platform}_A{int(absolute):06d}" if absolute is not None else f"{platform}_R{int(relative):03d}"
 
 

@@ -19,7 +19,7 @@ from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.sources.stac.items import (
     AssetBand,
     Json,
-    Unusable,
+    UnusableItem,
     choose,
     item_bounds,
     item_time,
@@ -76,12 +76,12 @@ def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
 
     Raises
     ------
-    Unusable
+    UnusableItem
         When it is not level 2A, lacks a band, or does not tell where its offset stands.
     """
     names = read_names(item)
     if names.get("level") == "1C" or str(_first(item, "s2:product_type")).endswith("1C"):
-        raise Unusable("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
+        raise UnusableItem("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
     time, bounds = item_time(item), item_bounds(item)
     baseline = _baseline(item, names)
     files, decision = _files(item, bands, baseline)
@@ -137,7 +137,7 @@ def decide_offset(
 
     Raises
     ------
-    Unusable
+    UnusableItem
         When nothing tells, or two things contradict each other.
     """
     scale = _unit_scale(stated[0])
@@ -151,7 +151,7 @@ def decide_offset(
         return scale, *_stated_offset(stated[1], baseline, added=added)
     # 3. Neither: the numbers are as ESA made them.
     if added is None:
-        raise Unusable("tells neither its processing baseline nor its offset: reflectance would be a guess by 0.1")
+        raise UnusableItem("tells neither its processing baseline nor its offset: reflectance would be a guess by 0.1")
     flag = "raw" if applied is None else "not applied by the provider, by its flag"
     return (scale, -float(ADDED), f"{flag}: -1000 applied here") if added else (scale, 0.0, f"none in {baseline}")
 
@@ -163,9 +163,9 @@ def _unit_scale(stated: float | None) -> float:
 def _stated_offset(stated: float, baseline: str, *, added: bool | None) -> tuple[float, str]:
     offset = round(stated * _UNIT, 6)
     if offset not in (0, -ADDED):
-        raise Unusable(f"states an offset of {offset:g} where 0 or {-ADDED} is known (reflectance x 10000)")
+        raise UnusableItem(f"states an offset of {offset:g} where 0 or {-ADDED} is known (reflectance x 10000)")
     if offset and added is False:
-        raise Unusable(f"states an offset of {offset:g}, and its baseline {baseline} has none")
+        raise UnusableItem(f"states an offset of {offset:g}, and its baseline {baseline} has none")
     return offset, f"stated as scale and offset: {offset:g} applied here" if offset else "stated as scale and offset: 0"
 
 
@@ -183,18 +183,16 @@ def _files(item: Json, bands: Sequence[str], baseline: str) -> tuple[Mapping[str
         if name in SENTINEL2_BANDS:
             _refuse_bare_floats(asset)
             scale, offset, decision = decide(asset)
-            nodata = 0.0 if asset.file.nodata is None else asset.file.nodata
-            files[name] = replace(asset.file, scale=scale, offset=offset, nodata=nodata)
+            files[name] = replace(asset.file, scale=scale, offset=offset)
             decisions[decision] = None
         else:
-            # A probability of 0 is a measurement, whatever the item calls nodata; class 0 is none.
-            files[name] = replace(asset.file, nodata=0.0 if name == "SCL" else None)
+            files[name] = asset.file
     return files, "; ".join(decisions)
 
 
 def _refuse_bare_floats(asset: AssetBand) -> None:
     if asset.dtype.startswith("float") and asset.stated[0] in (None, 1):
-        raise Unusable(f"stores {asset.dtype} without a scale in {asset.key!r}: 0.05 or 500 for a dark pixel?")
+        raise UnusableItem(f"stores {asset.dtype} without a scale in {asset.key!r}: 0.05 or 500 for a dark pixel?")
 
 
 def _decider(item: Json, baseline: str) -> Callable[[AssetBand], tuple[float, float, str]]:
@@ -237,7 +235,7 @@ def _datatake(item: Json, names: Names) -> str:
     if "pass" in names:
         return f"{platform}_A{names['pass']}"
     if orbit is None:
-        raise Unusable("names no pass: no product, datatake, granule or relative orbit")
+        raise UnusableItem("names no pass: no product, datatake, granule or relative orbit")
     return f"{platform}_R{orbit:03d}"
 
 

@@ -3,7 +3,7 @@
 Older products end in a fringe of very small numbers between the swath and the void around it. A pixel belongs to it
 when its power is under `FLOOR`, far below what the instrument can tell from silence, and the void is near. The void
 is where nothing is measured for `SOLID` pixels around: still water whose noise was taken off until nothing was left
-has holes too, but small ones, and stays. Everything rests on the pixels within `REACH`, so that a pixel is judged
+has holes too, but small ones, and stays. Everything rests on the pixels within `REACH_PX`, so that a pixel is judged
 alike whatever is read with it.
 """
 
@@ -24,7 +24,7 @@ SOLID = 2
 NEAR = 32
 """Pixels, on either axis, within which the void is near."""
 
-REACH = NEAR + SOLID
+REACH_PX = NEAR + SOLID
 """Pixels around that the answer for one rests on."""
 
 Mask = NDArray[np.bool_]
