@@ -62,7 +62,9 @@ def test_a_year_comes_page_by_page_and_is_what_the_same_items_in_a_file_give(api
     found, expected = search(query(api.address), HERE), search(query(on_disk), HERE)
     assert found.items > PAGE
     assert api.asked("/search") - before >= 2
-    assert [entry.observation.datatake_id for entry in found.observation_scenes] == [f"S2A_{day}T105031" for day in DAYS]
+    assert [entry.observation.datatake_id for entry in found.observation_scenes] == [
+        f"S2A_{day}T105031" for day in DAYS
+    ]
     assert [[scene.tile for scene in entry.scenes] for entry in found.observation_scenes] == [["31TDJ", "31TEJ"]] * len(
         DAYS
     )

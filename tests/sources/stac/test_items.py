@@ -4,10 +4,10 @@ from affine import Affine
 
 from landweave.sources.stac.items import (
     UnusableItem,
-    choose,
     item_bounds,
     item_time,
     middle_longitude,
+    pick_file,
     read_assets,
     solar_day,
     to_time,
@@ -172,5 +172,5 @@ def test_of_several_files_of_a_band_the_one_of_its_native_pixel_is_read():
     for key, pixel in (("red_60m", 60), ("red_20m", 20), ("red", 10), ("red-jp2", 10)):
         item["assets"][key] = {"href": key, "gsd": pixel}
     bands = read_assets(item)
-    assert [choose(bands, resolution=pixel).file.href for pixel in (10, 20, 60)] == ["red", "red_20m", "red_60m"]
-    assert choose(bands[::-1], resolution=10).file.href == "red"
+    assert [pick_file(bands, resolution=pixel).file.href for pixel in (10, 20, 60)] == ["red", "red_20m", "red_60m"]
+    assert pick_file(bands[::-1], resolution=10).file.href == "red"

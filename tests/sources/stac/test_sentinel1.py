@@ -5,7 +5,7 @@ from affine import Affine
 from rasterio.control import GroundControlPoint
 
 from landweave.sources.stac.items import UnusableItem
-from landweave.sources.stac.sentinel1 import read_sentinel1, tell_quantity
+from landweave.sources.stac.sentinel1 import quantity_of, read_sentinel1
 from tests.helpers.stac_items import radar, real_items, with_properties
 
 BOTH = ("VV", "VH")
@@ -101,7 +101,7 @@ def test_raw_products_are_refused_whatever_else_they_say(shared, name):
     ],
 )
 def test_the_quantity_is_told_by_words_the_assets_before_the_collections(collection, text, quantity):
-    assert tell_quantity(collection, text) == quantity
+    assert quantity_of(collection, text) == quantity
 
 
 def test_sigma0_must_be_said_to_lie_on_the_map():

@@ -353,6 +353,6 @@ def test_a_missing_band_is_named_with_what_there_is():
 def test_a_pass_without_a_name_is_known_by_its_orbit_or_not_at_all():
     item = with_properties(optical(), s2__product_uri=None, s2__processing_baseline="05.00", platform="Sentinel-2A")
     item = json.loads(json.dumps(item).replace(item["id"], "scene"))
-    with pytest.raises(UnusableItem, match="names no pass"):
+    with pytest.raises(UnusableItem, match="gives no datatake"):
         read_sentinel2(item, ("B2",))
     assert read_sentinel2(with_properties(item, sat__relative_orbit=51), ("B2",)).datatake == "S2A_R051"

@@ -22,10 +22,10 @@ from landweave.sources.resampling.kernels import KernelName, Plane
 from landweave.sources.resampling.pixel_coordinates import pixel_coordinates, source_window
 from landweave.sources.resampling.resample import Patch, resample
 from landweave.sources.stac.georeference import check_georef, frame_of, georef_of, kernel_of
+from landweave.sources.stac.pixel_classes import BANDS_BY_SOURCE
 from landweave.sources.stac.records import BandAsset, Scene
 
-PROBABILITIES = ("CLOUD", "SNOW")
-CLASSES = ("SCL",)
+CLASSES, PROBABILITIES = BANDS_BY_SOURCE["scl"], BANDS_BY_SOURCE["probability"]
 CLASS_BANDS = (*CLASSES, *PROBABILITIES)
 """Bands that pixel classes come from; all others are measurements."""
 
