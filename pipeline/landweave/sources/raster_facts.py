@@ -14,14 +14,12 @@ import pyproj
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.errors import NotGeoreferencedWarning
 
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import canonical_crs
 from landweave.core.lattice import Extent
-from landweave.sources.dataset_pool import GDAL_OPTIONS
-from landweave.sources.files import RasterFile, file_version, is_url, query_file
-from landweave.sources.integrity import find_damage
+from landweave.sources.files import RasterFile, file_version, query_file
 
 _OPENED_AT_ONCE = 8
 LISTED = 20
@@ -177,7 +175,7 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
     unique = list(dict.fromkeys(paths))
     with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of ours follows
-        found = list(pool.map(_inspect, unique))
+        found = list(pool.map(_facts_or_problem, unique))
     refuse([text for text in found if isinstance(text, str)], what=f"of {len(unique)} files cannot be used")
     return {facts.path: facts for facts in found if isinstance(facts, RasterFacts)}
 
@@ -218,15 +216,11 @@ def _cached_facts(file: RasterFile, version: Any) -> RasterFacts:
     return query_file(file, lambda dataset: describe_dataset(dataset, file.href))
 
 
-def _inspect(path: str) -> RasterFacts | str:
-    damage = "" if is_url(path) else find_damage(path)
-    if damage:
-        return f"{path} {damage}. Fetch it again, or leave it out."
+def _facts_or_problem(path: str) -> RasterFacts | str:
     try:
-        with rasterio.Env(**GDAL_OPTIONS), rasterio.open(path) as dataset:
-            facts = describe_dataset(dataset, path)
-    except (RasterioError, OSError) as error:
-        return f"{path} is not a raster that GDAL can open: {error}. Leave it out of the pattern."
+        facts = facts_at_first_open(RasterFile(href=path))
+    except ReadError as error:
+        return f"{error} Leave it out of the pattern, or fetch it again."
     if facts.georeferenced:
         return facts
     return f"{path} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."

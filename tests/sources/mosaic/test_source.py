@@ -16,6 +16,7 @@ from landweave.core.errors import ConfigError, InputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.sources import band_reading, files
+from landweave.sources.mosaic import tile_reader
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
@@ -380,7 +381,8 @@ def test_opening_and_pricing_read_no_pixel(write_tile, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a pixel was read")
 
-    monkeypatch.setattr(files, "open_dataset", refuse)
+    for reader in (band_reading, tile_reader):
+        monkeypatch.setattr(reader, "read_window", refuse)
     source = open_mosaic(tmp_path, "in", names="RGB", nodata_border=True)
     part = GRID.with_extent(Extent(GRID.extent.y, GRID.extent.x.grow(0, -150)))
     assert [scene.id for scene in source.files(part)] == [
@@ -396,12 +398,12 @@ def test_opening_and_pricing_read_no_pixel(write_tile, tmp_path, monkeypatch):
 
 def test_only_tiles_that_touch_are_opened(write_tile, tmp_path, monkeypatch):
     cut(coded((200, 300)), write_tile, "in", (100, 100))
+    source = open_mosaic(tmp_path, "in")
     opened = []
     original = files.open_dataset
     monkeypatch.setattr(
         files, "open_dataset", lambda path, version: opened.append(path[-13:-4]) or original(path, version)
     )
-    source = open_mosaic(tmp_path, "in")
     source.read(
         GRID.with_extent(
             Extent.of(

@@ -14,6 +14,7 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.requests import check_bands
 
 BANDS = ("DSM", "DTM", "NDSM")
 """Surface, terrain, and surface minus terrain; all in metres."""
@@ -122,9 +123,7 @@ class ElevationSource:
         ConfigError
             When a band is not one of `BANDS`.
         """
-        unknown = [band for band in bands if band not in BANDS]
-        if unknown or not bands:
-            raise ConfigError(f"{self.modality} has no band {unknown or 'named'}: it has {list(BANDS)}.")
+        check_bands(self.modality, BANDS, bands)
         needed = {model for band in bands for model in _NEEDS[band]}
         rasters = {name: model.read(grid, (name,)) for name, model in self.models.items() if name in needed}
         planes = {name: raster.values[0] for name, raster in rasters.items()}

@@ -1,7 +1,7 @@
 """Nodata borders: black pixels between a tile's edge and its first pixel that is not black.
 
-A pixel belongs to the border when it is dark and all pixels from the tile's edge to it, along its row or its column, are
-dark too, at least `SHORTEST` of them. So a border is four profiles, one run length a row or column and side::
+A pixel belongs to the border when all pixels from the tile's edge to it, along its row or its column, are dark, and
+there are at least `SHORTEST` of them. So a border is four profiles, one run length a row or column and side::
 
     #######.......     rows 0-1: west runs of 7 and 4      a dark roof inside the tile is not part of it,
     ####..........     column 0: a north run of 3          nor a shadow at the edge that is shorter than

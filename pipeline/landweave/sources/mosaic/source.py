@@ -16,7 +16,7 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.band_reading import BandReading, NodataValue, decide_bands
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
-from landweave.sources.mosaic.spec import MosaicSpec, check_request
+from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.mosaic.tile_index import (
     Tile,
     TileIndex,
@@ -26,6 +26,7 @@ from landweave.sources.mosaic.tile_index import (
     transforms_of,
 )
 from landweave.sources.mosaic.tile_reader import read_tile
+from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
 from landweave.sources.resampling.resample import Patch, resample
 
@@ -153,7 +154,8 @@ class MosaicSource:
         ConfigError
             When the grid is of other pixels than the source was opened on, or a band is not one of `bands`.
         """
-        check_request(self, grid, bands)
+        check_pixels(self.modality, self.grid, grid)
+        check_bands(self.modality, self.bands, bands)
         best = self._empty(len(bands), grid.extent, self.dtype)
         for frame, part in self._frames_under(grid):
             if self.alignment.pasted:

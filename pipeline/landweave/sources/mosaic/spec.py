@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid
 from landweave.sources.resampling.kernels import KernelName
 
 
@@ -82,42 +81,3 @@ class MosaicSpec:
     def __post_init__(self) -> None:
         if not self.bands:
             raise ConfigError(f"{self.modality} has no bands: name at least one.")
-
-
-class _OpenedSource(Protocol):
-    """A source, and the grid it was opened on."""
-
-    @property
-    def modality(self) -> str: ...
-
-    @property
-    def bands(self) -> tuple[str, ...]: ...
-
-    @property
-    def grid(self) -> Grid: ...
-
-
-def check_request(source: _OpenedSource, grid: Grid, bands: Sequence[str]) -> None:
-    """Refuse pixels that ``source`` was not opened on, and bands that it does not have.
-
-    Parameters
-    ----------
-    source
-        The source.
-    grid, bands
-        What is to be read.
-
-    Raises
-    ------
-    ConfigError
-        With both grids, or the bands.
-    """
-    own = source.grid
-    if (own.crs, own.resolution, own.anchor_xy) != (grid.crs, grid.resolution, grid.anchor_xy):
-        raise ConfigError(
-            f"{source.modality} was opened on pixels of {float(own.resolution)} in {own.crs[:40]} from "
-            f"{own.anchor_xy}, read on {float(grid.resolution)} in {grid.crs[:40]} from {grid.anchor_xy}."
-        )
-    missing = [band for band in bands if band not in source.bands]
-    if missing or not bands:
-        raise ConfigError(f"{source.modality} has no band {missing or 'named'}: it has {list(source.bands)}.")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 from math import ceil
 from operator import iadd, iand
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,27 +65,6 @@ class ResamplingKernel:
     def margin(self) -> int:
         """Source pixels that it touches beyond a pixel's centre, rounded up, and one more."""
         return ceil(_SUPPORT[self.name] * max(self.widths_yx)) + 1
-
-
-class Sampler(Protocol):
-    """Where some rows of target pixels take their values from. Planes are ``(y, x)``, already cut to `window`."""
-
-    @property
-    def window(self) -> tuple[slice, slice]:
-        """Rows and columns of the source that are needed."""
-
-    @property
-    def candidates(self) -> int:
-        """1, or 4 where a centre is so close to a pixel's edge that its neighbours may stand in."""
-
-    def pick(self, plane: Plane, candidate: int) -> Plane:
-        """The plane at the nearest pixels (candidate 0), or at those that may stand in for them."""
-
-    def blend(self, plane: Plane) -> Plane:
-        """The weighted sum of the plane under the kernel."""
-
-    def every(self, mask: Plane) -> Plane:
-        """Whether all pixels under the kernel are True."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +142,10 @@ def _weight(distance: NDArray[np.float64], name: KernelName) -> NDArray[np.float
 
 @dataclass(frozen=True)
 class SeparableSampler:
-    """Samples where rows and columns of the grid are rows and columns of the source: one axis after the other."""
+    """Samples where rows and columns of the grid are rows and columns of the source: one axis after the other.
+
+    Planes are ``(y, x)``, already cut to `window`, the rows and columns of the source that are needed.
+    """
 
     down: KernelWeights
     across: KernelWeights
@@ -183,23 +165,23 @@ class SeparableSampler:
 
     @property
     def candidates(self) -> int:
-        """See `Sampler`."""
+        """1, or 4 where a centre is so close to a pixel's edge that its neighbours may stand in."""
         return 4 if self.down.has_stand_ins or self.across.has_stand_ins else 1
 
     def pick(self, plane: Plane, candidate: int) -> Plane:
-        """See `Sampler`."""
+        """The plane at the nearest pixels (candidate 0), or at those that may stand in for them."""
         rows = plane.take(self.down.nearest[candidate // 2], 0)
         picked: Plane = rows.take(self.across.nearest[candidate % 2], 1)
         return picked
 
     def blend(self, plane: Plane) -> Plane:
-        """See `Sampler`."""
+        """The weighted sum of the plane under the kernel."""
         down, across = self.down.weights.astype(plane.dtype), self.across.weights.astype(plane.dtype)
         rows = _total([plane.take(i, 1) * weight for i, weight in zip(self.across.indices, across, strict=True)])
         return _total([rows.take(i, 0) * weight[:, None] for i, weight in zip(self.down.indices, down, strict=True)])
 
     def every(self, mask: Plane) -> Plane:
-        """See `Sampler`."""
+        """Whether all pixels under the kernel are True."""
         rows = reduce(iand, (mask.take(index, 1) for index in self.across.indices))
         return reduce(iand, (rows.take(index, 0) for index in self.down.indices))
 
@@ -251,23 +233,26 @@ class PointSampler:
 
     @property
     def candidates(self) -> int:
-        """See `Sampler`."""
+        """See `SeparableSampler`."""
         return len(self.nearest)
 
     def pick(self, plane: Plane, candidate: int) -> Plane:
-        """See `Sampler`."""
+        """See `SeparableSampler`."""
         picked: Plane = plane.ravel().take(self.nearest[candidate])
         return picked
 
     def blend(self, plane: Plane) -> Plane:
-        """See `Sampler`."""
+        """See `SeparableSampler`."""
         flat, weights = plane.ravel(), self.weights.astype(plane.dtype)
         return _total([flat.take(index) * weight for index, weight in zip(self.indices, weights, strict=True)])
 
     def every(self, mask: Plane) -> Plane:
-        """See `Sampler`."""
+        """See `SeparableSampler`."""
         flat = mask.ravel()
         return reduce(iand, (flat.take(index) for index in self.indices))
+
+
+Sampler = SeparableSampler | PointSampler
 
 
 def _total(terms: list[Plane]) -> Plane:

@@ -152,6 +152,23 @@ def first_property(item: Json, *names: str) -> Any:
     return next((properties[name] for name in names if properties.get(name)), None)
 
 
+def scene_fields(item: Json) -> dict[str, Any]:
+    """Fields of a `landweave.sources.stac.records.Scene` that stand in every item alike.
+
+    Raises
+    ------
+    UnusableItem
+        When the item lacks a time or a place.
+    """
+    return {
+        "id": item["id"],
+        "collection": item.get("collection") or "",
+        "time": item_time(item),
+        "bounds": item_bounds(item),
+        "orbit_state": str(first_property(item, "sat:orbit_state") or "").lower(),
+    }
+
+
 def mgrs_tile(item: Json, prefix: str = "mgrs") -> str:
     """MGRS tile such as ``31TCJ`` from its three properties; empty where an item lacks one.
 

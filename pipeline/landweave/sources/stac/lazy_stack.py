@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import stackstac
@@ -16,7 +14,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, Span
 from landweave.sources.resampling.kernels import Plane
-from landweave.sources.stac.records import BandAsset, Scene
+from landweave.sources.stac.records import Scene
 from landweave.sources.stac.scene_reader import SceneReading, read_scene
 
 _NO_CODE = 0
@@ -31,19 +29,13 @@ class SceneStack:
     scenes: tuple[Scene, ...] = field(repr=False)
     reading: SceneReading
 
-    @cached_property
-    def addresses(self) -> Mapping[str, tuple[Scene, str]]:
-        """Scene and band of each address that stackstac is given."""
-        bands = self.reading.bands
-        return {_address(scene.assets[band]): (scene, band) for scene in self.scenes for band in bands}
-
     def open_band(self, *, url: str, spec: Any, **_: Any) -> BandReader:
         """The reader of one band of one scene, as stackstac makes them.
 
         Parameters
         ----------
         url
-            One of `addresses`.
+            The place of the scene and the name of the band, such as ``3/B2``: what `stack_scenes` gives as address.
         spec
             Stackstac's raster specification, which has to be that of the grid.
 
@@ -58,8 +50,8 @@ class SceneStack:
                 f"A stack of {shape} pixels over {bounds} needs a reader for them, this one is for {self.grid.shape} "
                 f"over {self.grid.bounds}: open another one."
             )
-        scene, band = self.addresses[url]
-        return BandReader(stack=self, scene=scene, band=band)
+        place, band = url.split("/")
+        return BandReader(stack=self, scene=self.scenes[int(place)], band=band)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +115,7 @@ def stack_scenes(stack: SceneStack, *, chunk: int | None = None) -> xr.DataArray
     """
     grid, reading = stack.grid, stack.reading
     array: xr.DataArray = stackstac.stack(
-        [_stackstac_item(scene, stack) for scene in stack.scenes],
+        [_stackstac_item(place, stack) for place in range(len(stack.scenes))],
         assets=list(reading.bands),
         epsg=_epsg(grid),
         resolution=float(grid.resolution),
@@ -146,19 +138,15 @@ def stack_scenes(stack: SceneStack, *, chunk: int | None = None) -> xr.DataArray
     return exact
 
 
-def _stackstac_item(scene: Scene, stack: SceneStack) -> dict[str, Any]:
+def _stackstac_item(place: int, stack: SceneStack) -> dict[str, Any]:
     """A scene as an item for stackstac, placed on the grid: our reader knows its real georeference."""
+    scene = stack.scenes[place]
     georef = {"proj:epsg": _epsg(stack.grid), "proj:bbox": stack.grid.bounds}
     return {
         "id": scene.id,
         "properties": {"datetime": f"{scene.time}Z", **georef},
-        "assets": {band: {"href": _address(scene.assets[band])} for band in stack.reading.bands},
+        "assets": {band: {"href": f"{place}/{band}"} for band in stack.reading.bands},
     }
-
-
-def _address(asset: BandAsset) -> str:
-    """One band of a file in one text."""
-    return asset.href if asset.band == 1 else f"{asset.href}#band={asset.band}"
 
 
 def _epsg(grid: Grid) -> int:

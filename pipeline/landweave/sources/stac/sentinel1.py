@@ -23,13 +23,12 @@ from landweave.sources.stac.items import (
     Json,
     UnusableItem,
     first_property,
-    item_bounds,
-    item_time,
     mgrs_tile,
     middle_longitude,
     pick_file,
     read_assets,
     require_bands,
+    scene_fields,
     solar_day,
     to_time,
 )
@@ -66,19 +65,15 @@ def read_sentinel1(item: Json, bands: Sequence[str], *, quantity: str | None = N
     require_bands(found, bands, item)
     files = {name: pick_file(found[name], resolution=10) for name in bands}
     _refuse_radar_geometry(files, measured, item)
-    time, bounds = item_time(item), item_bounds(item)
+    common = scene_fields(item)
     orbit = item.get("properties", {}).get("sat:relative_orbit")
     return Scene(
-        id=item["id"],
-        collection=item.get("collection") or "",
-        time=time,
-        bounds=bounds,
+        **common,
         assets={name: _scaled(asset) for name, asset in files.items()},
         datatake=_datatake(item),
-        solar_day=solar_day(time, middle_longitude(bounds)),
+        solar_day=solar_day(common["time"], middle_longitude(common["bounds"])),
         tile=mgrs_tile(item),
         processed=to_time(first_property(item, "s1:processing_datetime", "processing:datetime")),
-        orbit_state=str(first_property(item, "sat:orbit_state") or "").lower(),
         relative_orbit=None if orbit is None else int(orbit),
         quantity=measured,
     )

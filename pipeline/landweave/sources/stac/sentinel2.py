@@ -21,13 +21,12 @@ from landweave.sources.stac.items import (
     Json,
     UnusableItem,
     first_property,
-    item_bounds,
-    item_time,
     mgrs_tile,
     middle_longitude,
     pick_file,
     read_assets,
     require_bands,
+    scene_fields,
     solar_day,
     to_time,
 )
@@ -88,24 +87,20 @@ def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
     names = read_names(item)
     if names.get("level") == "1C" or str(first_property(item, "s2:product_type")).endswith("1C"):
         raise UnusableItem("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
-    time, bounds = item_time(item), item_bounds(item)
+    common = scene_fields(item)
     baseline = _baseline(item, names)
     files, decision = _files(item, bands, baseline)
     tile = _tile(item, names)
     return Scene(
-        id=item["id"],
-        collection=item.get("collection") or "",
-        time=time,
-        bounds=bounds,
+        **common,
         assets=files,
         datatake=_datatake(item, names),
-        solar_day=solar_day(time, _longitude(tile, bounds)),
+        solar_day=solar_day(common["time"], _longitude(tile, common["bounds"])),
         tile=tile,
         baseline=baseline,
         processed=_processed(item, names),
         datastrip=_datastrip(item),
         offset_decision=decision,
-        orbit_state=str(first_property(item, "sat:orbit_state") or "").lower(),
         relative_orbit=_orbit(item, names),
     )
 

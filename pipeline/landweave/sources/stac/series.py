@@ -24,7 +24,7 @@ from landweave.core.protocols import ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
 from landweave.sources.border_noise import FLOOR, NEAR, SOLID
 from landweave.sources.files import file_format, file_versions
-from landweave.sources.mosaic.spec import check_request
+from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.costs import read_cost
 from landweave.sources.stac.georeference import covered_pixels, georef_of, grid_extent_of, unite
@@ -264,7 +264,8 @@ class StacSeries:
         ConfigError
             When the grid is of other pixels than the series was opened on, or a band is not one of `bands`.
         """
-        check_request(self, grid, bands)
+        check_pixels(self.modality, self.grid, grid)
+        check_bands(self.modality, self.bands, bands)
         channels = [self.bands.index(band) for band in bands]
         values = np.zeros((len(indices), len(bands), *grid.shape), self.dtype)
         pixel_class = np.full((len(indices), *grid.shape), PixelClass.NOT_ACQUIRED, np.uint8)
@@ -299,7 +300,8 @@ class StacSeries:
             As `read`.
         """
         grid, names = grid or self.grid, tuple(bands or self.bands)
-        check_request(self, grid, [band for band in names if band not in class_bands(self.cloud_mask)] or self.bands)
+        check_pixels(self.modality, self.grid, grid)
+        check_bands(self.modality, self._reading.bands, names)
         scenes = [
             (scene, each.observation.datatake_id)
             for index, each in enumerate(self.observation_scenes)
