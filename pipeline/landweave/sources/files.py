@@ -163,7 +163,15 @@ def read_window(
 
 
 def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
-    """Version of each file by its address; ``(0, "")`` where a server does not say. Servers are queried in parallel."""
+    """Version of each file by its address; ``(0, "")`` where a server does not say. Servers are queried in parallel.
+
+    Parameters
+    ----------
+    hrefs
+        Paths or URLs; each is looked up once.
+    sign
+        Who signs URLs.
+    """
     unique = list(dict.fromkeys(hrefs))
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         return dict(zip(unique, pool.map(lambda href: _version_anywhere(href, sign), unique), strict=True))

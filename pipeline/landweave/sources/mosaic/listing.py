@@ -36,7 +36,15 @@ class Product:
 
 
 def tile_id(path: str, root: str) -> str:
-    """``path`` as seen from ``root``, with forward slashes; the path itself where it lies elsewhere."""
+    """Path relative to ``root``, with forward slashes; ``path`` itself where it is not below it.
+
+    Parameters
+    ----------
+    path
+        Path or URL of a file.
+    root
+        Folder of the mosaic.
+    """
     if is_url(path):
         return path
     absolute = Path(path).absolute()
@@ -99,6 +107,13 @@ def _matches(pattern: str, root: str) -> list[str]:
 
 def expand_vrt(path: str, band: int) -> tuple[tuple[str, ...], int]:
     """Files that make up one band of a VRT, topmost first, and the number of that band in them.
+
+    Parameters
+    ----------
+    path
+        Of the VRT.
+    band
+        Number of its band, from 1.
 
     Raises
     ------

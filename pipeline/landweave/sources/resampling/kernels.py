@@ -169,7 +169,15 @@ class SeparableSampler:
         return 4 if self.down.has_stand_ins or self.across.has_stand_ins else 1
 
     def pick(self, plane: Plane, candidate: int) -> Plane:
-        """The plane at the nearest pixels (candidate 0), or at those that may stand in for them."""
+        """The plane at the nearest pixels, or at those that may stand in for them.
+
+        Parameters
+        ----------
+        plane
+            Pixels of the source ``(y, x)``.
+        candidate
+            0 for the nearest pixels, else below `candidates`.
+        """
         rows = plane.take(self.down.nearest[candidate // 2], 0)
         picked: Plane = rows.take(self.across.nearest[candidate % 2], 1)
         return picked
