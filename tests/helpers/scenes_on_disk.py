@@ -92,10 +92,10 @@ def radar_item(files: Mapping[str, SceneFile], day: str = "20210614", **settings
     return item
 
 
-def strips_of(items: Sequence[Item], bands: Sequence[str]) -> tuple[ObservationScenes, ...]:
+def observations_of(items: Sequence[Item], bands: Sequence[str]) -> tuple[ObservationScenes, ...]:
     """Dates of ``items``, as a search makes them."""
-    strips, _ = group_observations(_read(item, bands) for item in items)
-    return strips
+    observations, _ = group_observations(_read(item, bands) for item in items)
+    return observations
 
 
 def as_pystac(items: Sequence[Item]) -> list[pystac.Item]:

@@ -59,6 +59,7 @@ def test_every_bad_file_is_named_at_once(write_tile, tmp_path):
         read_raster_facts([good, str(cut), str(text), bare])
     message = str(caught.value)
     assert "cut.tif is truncated" in message
-    assert "text.tif is not a raster" in message
+    assert "text.tif cannot be read: " in message
+    assert "not recognized as being in a supported file format" in message
     assert "bare.tif is not georeferenced" in message
     assert "good.tif" not in message

@@ -16,9 +16,9 @@ from landweave.core.protocols import SeriesSource
 from landweave.core.timeseries import MaxCloudFraction, MinClearFraction
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
+from landweave.sources.signing import signer
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from landweave.sources.stac.signing import signer
 from landweave.store.cubes.sources import CubeRaster, CubeSeries, source_of
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.maps.store import read_attributes

@@ -1,1 +1,1 @@
-"""Where pixels come from: each kind of delivery, opened from its headers, read on any grid."""
+"""Sources of pixels: mosaics, elevation models and satellite series, opened from headers, read on any grid."""

@@ -1,4 +1,4 @@
-"""Open files, one a thread: GDAL handles are not for two threads."""
+"""Open datasets, one a file and thread: a GDAL dataset must not be used by two threads."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ReadError
 
 DATASETS_PER_THREAD = 32
-"""Files a thread keeps open, the least recently used closed first."""
+"""Datasets a thread keeps open, the least recently used closed first."""
 
 GDAL_CACHE_BYTES = 64 * 2**20
 """Decoded blocks that GDAL keeps in a process, all threads together. GDAL's own default is 5 % of the machine."""
 
 DATASET_BYTES = 350_000
-"""Of an open file: its decoder and the block at hand. Measured on tiled deflate GeoTIFF."""
+"""Memory of an open dataset: its decoder and the block at hand. Measured on tiled deflate GeoTIFF."""
 
 KEPT_BYTES = GDAL_CACHE_BYTES + THREADS_A_WORKER * DATASETS_PER_THREAD * DATASET_BYTES
-"""Memory of files in a worker, once it has opened more than it keeps."""
+"""Memory of open datasets in a worker, once it has opened more than it keeps."""
 
 GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_NUM_THREADS": "1",  # a worker's cores are counted by its threads
@@ -32,42 +32,48 @@ GDAL_OPTIONS: dict[str, str | int] = {
 
 
 def _options(path: str) -> dict[str, str | int]:
-    """GDAL's options for a file: on the web, masks and world files beside it are not asked for one by one."""
+    """GDAL's options for a file; on the web, masks and world files beside it are not looked up one by one."""
     is_remote = "://" in path or path.startswith("/vsi")
     return {**GDAL_OPTIONS, **({"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_remote else {})}
 
 
-class _Handles(threading.local):
+class _OpenDatasets(threading.local):
+    """Open datasets of the calling thread by path and version, the least recently used first."""
+
     def __init__(self) -> None:
-        self.opened: OrderedDict[tuple[str, str], rasterio.DatasetReader] = OrderedDict()
+        self.datasets: OrderedDict[tuple[str, str], rasterio.DatasetReader] = OrderedDict()
 
 
-_HANDLES = _Handles()
+_OPEN = _OpenDatasets()
 
 
 @contextmanager
 def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
-    """The calling thread's handle of a file, for one read.
+    """The calling thread's open dataset of a file, for one read.
 
-    A file of another ``version`` gets a handle of its own, and a handle that failed is closed.
+    Parameters
+    ----------
+    path
+        Path or URL that GDAL opens.
+    version
+        Another version of a file gets a dataset of its own.
 
     Raises
     ------
     ReadError
-        When the file cannot be opened, or the read inside fails.
+        When the file cannot be opened, or the read inside fails; the dataset is closed then.
     """
-    opened, key = _HANDLES.opened, (path, version)
+    datasets, key = _OPEN.datasets, (path, version)
     with rasterio.Env(**_options(path)):
         try:
-            if key not in opened:
-                opened[key] = rasterio.open(path)
-            opened.move_to_end(key)
-            yield opened[key]
+            if key not in datasets:
+                datasets[key] = rasterio.open(path)
+            datasets.move_to_end(key)
+            yield datasets[key]
         except (rasterio.errors.RasterioError, OSError) as error:
-            failed = opened.pop(key, None)
+            failed = datasets.pop(key, None)
             if failed is not None:
                 failed.close()
-            cause = error.__cause__ or error
-            raise ReadError(f"{path} cannot be read: {cause}") from error
-        while len(opened) > DATASETS_PER_THREAD:
-            opened.popitem(last=False)[1].close()
+            raise ReadError(f"{path} cannot be read: {error.__cause__ or error}") from error
+        while len(datasets) > DATASETS_PER_THREAD:
+            datasets.popitem(last=False)[1].close()

@@ -15,7 +15,7 @@ from referencing import Registry, Resource
 from landweave.core.grid import Grid
 from landweave.core.protocols import Series
 from landweave.core.timeseries import PixelClass
-from landweave.sources.stac.records import Found
+from landweave.sources.stac.records import SearchResult
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
 from landweave_demo.files.georeference import LEFT_PX, TOP_PX
@@ -60,7 +60,7 @@ def items(folder: Path) -> list[pystac.Item]:
     return list(pystac.Catalog.from_file(str(folder / CATALOG)).get_items(recursive=True))
 
 
-def found(folder: Path, modality: str) -> Found:
+def found(folder: Path, modality: str) -> SearchResult:
     radar = modality.startswith("SENTINEL1")
     query = StacQuery(
         catalog=str(folder / CATALOG),
@@ -108,16 +108,16 @@ def test_every_date_is_found(folder: Path, year: SatelliteYear) -> None:
         ("SENTINEL1-ASC_TS", year.radar_days["ascending"]),
         ("SENTINEL1-DESC_TS", year.radar_days["descending"]),
     ):
-        strips = found(folder, modality).strips
-        assert [strip.observation.time.astype("datetime64[D]") for strip in strips] == list(days)
+        observations = found(folder, modality).observation_scenes
+        assert [entry.observation.time.astype("datetime64[D]") for entry in observations] == list(days)
 
 
 def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, items: list[pystac.Item]) -> None:
-    strip = found(folder, "SENTINEL2_TS").strips[-1]
-    assert [scene.tile for scene in strip.scenes] == ["31TCJ", "31TDJ"]
+    entry = found(folder, "SENTINEL2_TS").observation_scenes[-1]
+    assert [scene.tile for scene in entry.scenes] == ["31TCJ", "31TDJ"]
     with (
-        rasterio.open(strip.scenes[0].assets["B8"].href) as west,
-        rasterio.open(strip.scenes[1].assets["B8"].href) as east,
+        rasterio.open(entry.scenes[0].assets["B8"].href) as west,
+        rasterio.open(entry.scenes[1].assets["B8"].href) as east,
     ):
         shared = round((west.bounds.right - east.bounds.left) / 10)
         assert 10 < shared < west.width
@@ -126,8 +126,8 @@ def test_a_date_has_two_tiles_that_share_ground_and_agree_there(folder: Path, it
 
 def test_the_offset_begins_within_the_year(folder: Path) -> None:
     decided = {
-        strip.observation.time >= OFFSET_SINCE: strip.scenes[0].offset_decision
-        for strip in found(folder, "SENTINEL2_TS").strips
+        entry.observation.time >= OFFSET_SINCE: entry.scenes[0].offset_decision
+        for entry in found(folder, "SENTINEL2_TS").observation_scenes
     }
     assert decided == {False: "none in 03.01", True: f"raw: -{OFFSET} applied here"}
 

@@ -4,8 +4,8 @@ import rasterio
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
-from landweave.sources.mosaic.elevation import ElevationSource, elevation_spec
-from landweave.sources.mosaic.spec import BandFiles
+from landweave.sources.mosaic.elevation import ElevationSource
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
 X, Y = 700000, 6600000
 GRID = Grid.from_bounds((X, Y - 40, X + 60, Y), crs="EPSG:2154", resolution=0.2)
@@ -13,7 +13,7 @@ GRID = Grid.from_bounds((X, Y - 40, X + 60, Y), crs="EPSG:2154", resolution=0.2)
 
 def open_elevation(dsm, dtm, grid=GRID, **settings):
     models = (
-        elevation_spec(BandFiles(files=(str(path),)), band=band, **settings)
+        MosaicSpec(modality=f"DEM_ELEV.{band}", bands={band: BandFiles(files=(str(path),))}, **settings)
         for band, path in (("DSM", dsm), ("DTM", dtm))
     )
     return ElevationSource.open(*models, grid)

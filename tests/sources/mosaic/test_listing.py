@@ -1,7 +1,7 @@
 import pytest
 
 from landweave.core.errors import InputError
-from landweave.sources.mosaic.listing import expand_vrt, list_products, scene_id
+from landweave.sources.mosaic.listing import expand_vrt, list_products, tile_id
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
 
@@ -94,6 +94,6 @@ def test_a_band_beyond_the_vrt_is_refused(tmp_path):
 
 
 def test_ids_stay_when_everything_moves(tmp_path):
-    assert scene_id(f"{tmp_path}/in/a.tif", str(tmp_path)) == "in/a.tif"
-    assert scene_id("/elsewhere/a.tif", str(tmp_path)) == "/elsewhere/a.tif"
-    assert scene_id("s3://bucket/a.tif", str(tmp_path)) == "s3://bucket/a.tif"
+    assert tile_id(f"{tmp_path}/in/a.tif", str(tmp_path)) == "in/a.tif"
+    assert tile_id("/elsewhere/a.tif", str(tmp_path)) == "/elsewhere/a.tif"
+    assert tile_id("s3://bucket/a.tif", str(tmp_path)) == "s3://bucket/a.tif"

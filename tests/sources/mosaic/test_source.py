@@ -15,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 from landweave.core.errors import ConfigError, InputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
+from landweave.sources import band_reading, files
 from landweave.sources.mosaic import tile_reader
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
@@ -116,8 +117,8 @@ def test_bands_come_from_their_own_files_in_the_order_asked(write_tile, tmp_path
 def test_files_of_one_tile_are_read_in_one_call(write_tile, tmp_path, monkeypatch):
     cut(coded((200, 300), bands=3), write_tile, "in", (200, 300))
     calls = []
-    original = tile_reader._read_file
-    monkeypatch.setattr(tile_reader, "_read_file", lambda *args, **kw: calls.append(args[2]) or original(*args, **kw))
+    original = files.read_window
+    monkeypatch.setattr(band_reading, "read_window", lambda *what: calls.append(what[1]) or original(*what))
     open_mosaic(tmp_path, "in", names="RGB").read(GRID, ["B", "R"])
     assert calls == [[1, 3]]
 
@@ -380,7 +381,8 @@ def test_opening_and_pricing_read_no_pixel(write_tile, tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("a pixel was read")
 
-    monkeypatch.setattr(tile_reader, "open_dataset", refuse)
+    for reader in (band_reading, tile_reader):
+        monkeypatch.setattr(reader, "read_window", refuse)
     source = open_mosaic(tmp_path, "in", names="RGB", nodata_border=True)
     part = GRID.with_extent(Extent(GRID.extent.y, GRID.extent.x.grow(0, -150)))
     assert [scene.id for scene in source.files(part)] == [
@@ -396,12 +398,12 @@ def test_opening_and_pricing_read_no_pixel(write_tile, tmp_path, monkeypatch):
 
 def test_only_tiles_that_touch_are_opened(write_tile, tmp_path, monkeypatch):
     cut(coded((200, 300)), write_tile, "in", (100, 100))
-    opened = []
-    original = tile_reader.open_dataset
-    monkeypatch.setattr(
-        tile_reader, "open_dataset", lambda path, version: opened.append(path[-13:-4]) or original(path, version)
-    )
     source = open_mosaic(tmp_path, "in")
+    opened = []
+    original = files.open_dataset
+    monkeypatch.setattr(
+        files, "open_dataset", lambda path, version: opened.append(path[-13:-4]) or original(path, version)
+    )
     source.read(
         GRID.with_extent(
             Extent.of(

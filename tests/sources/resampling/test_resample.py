@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from landweave.core.lattice import Extent
-from landweave.sources.resampling.kernels import EDGE_PX, Filter
-from landweave.sources.resampling.pixel_coordinates import NODE, Axes, Nodes
+from landweave.sources.resampling.kernels import EDGE_PX, ResamplingKernel
+from landweave.sources.resampling.pixel_coordinates import NODE, AxisCoordinates, InterpolatedCoordinates
 from landweave.sources.resampling.resample import Patch, resample
 
 NOTHING = 255
@@ -52,7 +52,9 @@ def written_out(values, measured, y, x, kernel, widths=(1, 1)):
 
 
 def axes(height, width, step=1.0006, shift=0.37):
-    return Axes(y=shift + (np.arange(height) + 0.5) * step - 1, x=shift + (np.arange(width) + 0.5) * step - 1)
+    return AxisCoordinates(
+        y=shift + (np.arange(height) + 0.5) * step - 1, x=shift + (np.arange(width) + 0.5) * step - 1
+    )
 
 
 @pytest.mark.parametrize("holes", [0, 0.2])
@@ -62,10 +64,10 @@ def test_axes_agree_with_sums_written_out(rng, kernel, step, holes):
     size = (9, 12) if step < 1 else (40, 50)
     values = rng.normal(500, 100, (1, *size)).astype(np.float32)
     measured = rng.random(size) >= holes
-    using = Filter.of(kernel, (step, step))
+    using = ResamplingKernel.of(kernel, (step, step))
     extent = Extent.of((0, int((size[0] + 5) / step)), (0, int((size[1] + 4) / step)))
     places = axes(*extent.shape, step=step)
-    answer = resample(patch(values, measured), places, extent, using=using, dtype=np.dtype(np.float32))
+    answer = resample(patch(values, measured), places, extent, kernel=using, dtype=np.dtype(np.float32))
     found = np.where(answer.rank == NOTHING, np.nan, answer.values[0])
     expected = np.array(
         [[written_out(values[0], measured, y, x, kernel, using.widths_yx) for x in places.x] for y in places.y]
@@ -86,11 +88,11 @@ def test_points_agree_with_axes_on_the_same_places(rng, kernel):
     extent = Extent.of((NODE * 3, NODE * 5), (-NODE, NODE))
     y, x = (0.3 + 0.97 * np.arange(n) for n in extent.shape)
     rows, columns = 0.3 + 0.97 * NODE * np.arange(3), 0.3 + 0.97 * NODE * np.arange(3)
-    nodes = Nodes(yx=np.stack(np.meshgrid(rows, columns, indexing="ij")), extent=extent)
+    nodes = InterpolatedCoordinates(yx=np.stack(np.meshgrid(rows, columns, indexing="ij")), extent=extent)
     np.testing.assert_allclose(nodes.rows(slice(0, 32)), np.stack(np.meshgrid(y, x, indexing="ij")), atol=1e-12)
-    using, dtype = Filter.of(kernel, (1, 1)), values.dtype
-    one = resample(patch(values, measured), Axes(y=y, x=x), extent, using=using, dtype=dtype)
-    other = resample(patch(values, measured), nodes, extent, using=using, dtype=dtype)
+    using, dtype = ResamplingKernel.of(kernel, (1, 1)), values.dtype
+    one = resample(patch(values, measured), AxisCoordinates(y=y, x=x), extent, kernel=using, dtype=dtype)
+    other = resample(patch(values, measured), nodes, extent, kernel=using, dtype=dtype)
     np.testing.assert_array_equal(one.rank, other.rank)
     valid = one.rank != NOTHING
     assert np.abs(one.values[:, valid].astype(int) - other.values[:, valid].astype(int)).max() <= 1
@@ -103,7 +105,7 @@ def test_what_is_not_data_never_enters(rng, kernel, dtype):
     values = np.where(measured, 100, 255).astype(dtype)[None]
     extent = Extent.of((0, 58), (0, 58))
     answer = resample(
-        patch(values, measured), axes(58, 58), extent, using=Filter.of(kernel, (1, 1)), dtype=np.dtype(dtype)
+        patch(values, measured), axes(58, 58), extent, kernel=ResamplingKernel.of(kernel, (1, 1)), dtype=np.dtype(dtype)
     )
     np.testing.assert_allclose(answer.values[0][answer.rank != NOTHING], 100, rtol=1e-6)
 
@@ -114,9 +116,9 @@ def test_nan_under_a_mask_never_enters():
     extent = Extent.of((0, 3), (0, 3))
     answer = resample(
         patch(values, ~np.isnan(values[0])),
-        Axes(y=np.array([0.9, 1.9, 2.9]), x=np.array([0.9, 1.9, 2.9])),
+        AxisCoordinates(y=np.array([0.9, 1.9, 2.9]), x=np.array([0.9, 1.9, 2.9])),
         extent,
-        using=Filter.of("bilinear", (1, 1)),
+        kernel=ResamplingKernel.of("bilinear", (1, 1)),
         dtype=np.dtype(np.float32),
     )
     assert (answer.rank == NOTHING).tolist() == [[False, False, False], [False, True, False], [False, False, False]]
@@ -126,13 +128,13 @@ def test_nan_under_a_mask_never_enters():
 def test_values_are_rounded_once_and_clipped():
     steps = np.array([[[0, 255, 0, 255, 255]]], np.uint8)
     measured = np.ones((1, 5), bool)
-    places = Axes(y=np.array([0.5]), x=np.array([0.5, 1, 1.5, 3.9, 4.1]))
+    places = AxisCoordinates(y=np.array([0.5]), x=np.array([0.5, 1, 1.5, 3.9, 4.1]))
     linear, cubic_ = (
         resample(
             patch(steps, measured),
             places,
             Extent.of((0, 1), (0, 5)),
-            using=Filter.of(kernel, (1, 1)),
+            kernel=ResamplingKernel.of(kernel, (1, 1)),
             dtype=steps.dtype,
         ).values[0, 0]
         for kernel in ("bilinear", "cubic")
@@ -147,9 +149,9 @@ def test_a_hairline_between_two_tiles_is_closed():
     for kernel in ("nearest", "bilinear"):
         answer = resample(
             patch(values, measured),
-            Axes(y=np.array([2.5]), x=4 + beyond),
+            AxisCoordinates(y=np.array([2.5]), x=4 + beyond),
             Extent.of((0, 1), (0, 5)),
-            using=Filter.of(kernel, (1, 1)),
+            kernel=ResamplingKernel.of(kernel, (1, 1)),
             dtype=values.dtype,
         )
         assert (answer.rank != NOTHING).tolist() == [[True, True, True, True, False]]
@@ -163,9 +165,9 @@ def test_a_place_out_of_reach_is_invalid():
     extent = Extent.of((0, NODE), (0, NODE))
     answer = resample(
         patch(values, measured),
-        Nodes(yx=yx, extent=extent),
+        InterpolatedCoordinates(yx=yx, extent=extent),
         extent,
-        using=Filter.of("bilinear", (1, 1)),
+        kernel=ResamplingKernel.of("bilinear", (1, 1)),
         dtype=values.dtype,
     )
     assert (answer.rank[:, 1:] == NOTHING).all()

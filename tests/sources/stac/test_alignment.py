@@ -23,9 +23,9 @@ from landweave.sources.stac.series import StacSeries
 from tests.helpers.scenes_on_disk import (
     as_pystac,
     coded,
+    observations_of,
     optical_item,
     radar_item,
-    strips_of,
     write_scene,
 )
 
@@ -118,8 +118,8 @@ def write(
 def open_series(
     *items: dict[str, Any], grid: Grid, bands: tuple[str, ...] = ("B2", "B5"), **settings: Any
 ) -> StacSeries:
-    strips = strips_of(items, (*bands, "SCL"))
-    return StacSeries.open(strips, modality="SENTINEL2_TS", bands=bands, grid=grid, **settings)
+    observations = observations_of(items, (*bands, "SCL"))
+    return StacSeries.open(observations, modality="SENTINEL2_TS", bands=bands, grid=grid, **settings)
 
 
 def assert_reflectance(values: np.ndarray, oracle: Oracle, grid: Grid, kernel: str, offset: int = -ADDED) -> None:
@@ -242,7 +242,7 @@ def test_two_tiles_of_one_pass_in_two_zones(tmp_path: Path) -> None:
             planes["B2"][:, 20:40] = 0  # a hole where the first one holds
         scenes[crs] = write(tmp_path / tile, planes, corners[crs], crs, tile=tile)
     series = open_series(scenes[UTM31].item, scenes[UTM30].item, grid=grid, bands=("B2",))
-    assert [len(strip.scenes) for strip in series.strips] == [2]
+    assert [len(entry.scenes) for entry in series.observation_scenes] == [2]
     read = series.read(grid, ("B2",), (0,))
     values = read.values[0, 0]
     first, second = (scenes[crs].oracles["B2"] for crs in (UTM30, UTM31))
@@ -293,10 +293,10 @@ def test_radar_is_masked_before_it_is_resampled(tmp_path: Path) -> None:
     for where, value in holes:
         power[where], clean[where] = value, 0
     written = write(tmp_path, {"VV": power, "VH": power * np.float32(0.2)}, corner)
-    strips = strips_of([written.item], ("VV", "VH"))
+    observations = observations_of([written.item], ("VV", "VH"))
     oracle = Oracle(clean, written.oracles["VV"].transform)
     expected, sure = oracle.bilinear(GRID), oracle.nearest(GRID)[1]
-    series = StacSeries.open(strips, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID)
+    series = StacSeries.open(observations, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID)
     read = series.read(GRID, ("VV",), (0,))
     assert (series.quantity, read.values.dtype, dict(series.cloud_mask)) == ("gamma0_rtc", np.float32, {})
     seen = read.values[0, 0]
@@ -304,7 +304,7 @@ def test_radar_is_masked_before_it_is_resampled(tmp_path: Path) -> None:
     assert ((seen > 0) == (expected > 0))[sure].all()
     np.testing.assert_allclose(seen[sure], expected[sure], atol=2e-4 * clean.max())
     np.testing.assert_array_equal(read.pixel_class[0], np.where(seen > 0, PixelClass.CLEAR, PixelClass.NODATA))
-    loud = StacSeries.open(strips, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID, decibels=True)
+    loud = StacSeries.open(observations, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID, decibels=True)
     decibels = loud.read(GRID, ("VV",), (0,))
     assert loud.quantity == "gamma0_rtc_db"
     np.testing.assert_array_equal(decibels.pixel_class, read.pixel_class)
@@ -318,10 +318,15 @@ def test_a_bright_target_makes_no_power_of_nothing(tmp_path: Path) -> None:
     power = np.full((200, 220), 0.001, np.float32)
     power[100, 110] = 50
     written = write(tmp_path, {"VV": power, "VH": power}, corner_for(GRID, UTM31))
-    strips = strips_of([written.item], ("VV", "VH"))
+    observations = observations_of([written.item], ("VV", "VH"))
     for decibels, lowest in ((False, 1e-6), (True, -60)):
         series = StacSeries.open(
-            strips, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"), grid=GRID, resampling="cubic", decibels=decibels
+            observations,
+            modality="SENTINEL1-ASC_TS",
+            bands=("VV", "VH"),
+            grid=GRID,
+            resampling="cubic",
+            decibels=decibels,
         )
         read = series.read(GRID, ("VV",), (0,))
         assert (read.pixel_class == PixelClass.CLEAR).all()

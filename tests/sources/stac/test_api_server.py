@@ -62,33 +62,43 @@ def test_a_year_comes_page_by_page_and_is_what_the_same_items_in_a_file_give(api
     found, expected = search(query(api.address), HERE), search(query(on_disk), HERE)
     assert found.items > PAGE
     assert api.asked("/search") - before >= 2
-    assert [strip.step.datatake_id for strip in found.strips] == [f"S2A_{day}T105031" for day in DAYS]
-    assert [[scene.tile for scene in strip.scenes] for strip in found.strips] == [["31TDJ", "31TEJ"]] * len(DAYS)
+    assert [entry.observation.datatake_id for entry in found.observation_scenes] == [
+        f"S2A_{day}T105031" for day in DAYS
+    ]
+    assert [[scene.tile for scene in entry.scenes] for entry in found.observation_scenes] == [["31TDJ", "31TEJ"]] * len(
+        DAYS
+    )
     radar_too = 2  # listed, for no collection was named, and not used
     assert (found.items, len(found.dropped)) == (2 * len(DAYS) + 7 + radar_too, 7 + radar_too)
-    assert (found.strips, found.dropped) == (expected.strips, expected.dropped)
+    assert (found.observation_scenes, found.dropped) == (expected.observation_scenes, expected.dropped)
 
 
 def test_a_collection_of_the_api_is_a_catalog_too(api):
     address = f"{api.address}/collections/sentinel-2-l2a"
     found = search(query(address, dates="2021-06-01/2021-06-30"), HERE)
-    assert Counter(str(strip.step.time)[:7] for strip in found.strips) == {"2021-06": 5}
+    assert Counter(str(entry.observation.time)[:7] for entry in found.observation_scenes) == {"2021-06": 5}
     assert found.dropped == ()
 
 
 def test_a_real_series_comes_back_from_the_api_as_from_its_file(api, shared):
     asked = {"dates": "2020-06-01/2020-07-31", "collections": ("sentinel-2-l2a",)}
     here = (27.2, -8.0, 27.3, -7.9)
-    strips = search(query(api.address, **asked), here).strips
-    assert len(strips) == 13
-    assert strips == search(query(str(shared("data/stac/site2-2020_jun_jul-35MNM.geojson")), **asked), here).strips
+    observations = search(query(api.address, **asked), here).observation_scenes
+    assert len(observations) == 13
+    assert (
+        observations
+        == search(query(str(shared("data/stac/site2-2020_jun_jul-35MNM.geojson")), **asked), here).observation_scenes
+    )
 
 
 def test_radar_is_found_in_its_own_collection(api):
     asked = StacQuery(
         catalog=api.address, collections=("sentinel-1-rtc",), modality="SENTINEL1-ASC_TS", bands=("VV", "VH")
     )
-    assert [strip.step.datatake_id for strip in search(asked, HERE).strips] == ["S1A_A038014_ASC", "S1A_A038026_ASC"]
+    assert [entry.observation.datatake_id for entry in search(asked, HERE).observation_scenes] == [
+        "S1A_A038014_ASC",
+        "S1A_A038026_ASC",
+    ]
 
 
 def test_where_the_api_has_nothing_its_collections_are_told(api):

@@ -8,7 +8,7 @@ import pytest
 import shapely
 
 from landweave.core.errors import InputError
-from landweave.sources.stac.catalogs import Wanted, is_wanted, list_items, tell_kind
+from landweave.sources.stac.catalogs import CatalogQuery, kind_of, list_items
 from tests.helpers.stac_items import made_item, optical, real_items, with_properties, write_items
 from tests.helpers.web import served
 
@@ -16,7 +16,7 @@ WORLD = (-180.0, -90.0, 180.0, 90.0)
 
 
 def wanted(first="2000-01-01", last="2099-12-31", bounds=WORLD, collections=()):
-    return Wanted(first=np.datetime64(first), last=np.datetime64(last), bounds=bounds, collections=collections)
+    return CatalogQuery(first=np.datetime64(first), last=np.datetime64(last), bounds=bounds, collections=collections)
 
 
 def names(listing):
@@ -151,24 +151,24 @@ def test_the_first_and_the_last_day_are_included(tmp_path, first, last, days):
 )
 def test_an_item_is_wanted_where_its_outline_touches(bounds, touches):
     item = optical()
-    assert is_wanted(item, wanted(bounds=bounds)) == touches
-    assert is_wanted({**item, "geometry": None}, wanted(bounds=bounds)) == touches
+    assert wanted(bounds=bounds).matches(item) == touches
+    assert wanted(bounds=bounds).matches({**item, "geometry": None}) == touches
 
 
 def test_the_outline_counts_not_the_box_around_it():
     item = optical()
     item["geometry"] = {"type": "Polygon", "coordinates": [[[2.9, 43.2], [4.2, 43.2], [2.9, 44.2], [2.9, 43.2]]]}
-    assert not is_wanted(item, wanted(bounds=(4.1, 44.1, 4.15, 44.15)))
+    assert not wanted(bounds=(4.1, 44.1, 4.15, 44.15)).matches(item)
 
 
 @pytest.mark.parametrize(("bounds", "touches"), [((179, 60, 179.5, 61), True), ((0, 60, 1, 61), False)])
 def test_an_item_across_the_180th_meridian_is_not_everywhere(bounds, touches):
     item = {**optical(), "geometry": None, "bbox": [178.5, 60, -178.9, 61]}
-    assert is_wanted(item, wanted(bounds=bounds)) == touches
+    assert wanted(bounds=bounds).matches(item) == touches
 
 
 def test_an_item_that_does_not_say_when_is_left_for_its_reader_to_refuse():
-    assert is_wanted(made_item("a", collection="c"), wanted())
+    assert wanted().matches(made_item("a", collection="c"))
 
 
 def test_where_nothing_is_found_what_there_is_is_told(tmp_path, written):
@@ -236,4 +236,4 @@ def test_json_that_is_no_stac_is_named(tmp_path, document):
     ],
 )
 def test_kinds_of_catalogs_are_told_by_what_they_say_of_themselves(document, kind):
-    assert tell_kind(document) == kind
+    assert kind_of(document) == kind

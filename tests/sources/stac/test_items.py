@@ -3,11 +3,11 @@ import pytest
 from affine import Affine
 
 from landweave.sources.stac.items import (
-    Unusable,
-    choose,
+    UnusableItem,
     item_bounds,
     item_time,
     middle_longitude,
+    pick_file,
     read_assets,
     solar_day,
     to_time,
@@ -46,7 +46,7 @@ def test_an_interval_counts_by_its_start_and_no_time_is_no_use():
     assert item_time(made_item("a", collection="c", start_datetime="2021-06-14T10:00:00Z")) == np.datetime64(
         "2021-06-14T10:00:00"
     )
-    with pytest.raises(Unusable, match="neither datetime nor start_datetime"):
+    with pytest.raises(UnusableItem, match="neither datetime nor start_datetime"):
         item_time(made_item("a", collection="c"))
 
 
@@ -59,7 +59,7 @@ def test_bounds_are_flat_and_come_from_the_outline_where_there_is_no_box(box, ex
 
 
 def test_no_place_is_no_use():
-    with pytest.raises(Unusable, match="neither bbox nor geometry"):
+    with pytest.raises(UnusableItem, match="neither bbox nor geometry"):
         item_bounds({"geometry": None})
 
 
@@ -172,5 +172,5 @@ def test_of_several_files_of_a_band_the_one_of_its_native_pixel_is_read():
     for key, pixel in (("red_60m", 60), ("red_20m", 20), ("red", 10), ("red-jp2", 10)):
         item["assets"][key] = {"href": key, "gsd": pixel}
     bands = read_assets(item)
-    assert [choose(bands, resolution=pixel).file.href for pixel in (10, 20, 60)] == ["red", "red_20m", "red_60m"]
-    assert choose(bands[::-1], resolution=10).file.href == "red"
+    assert [pick_file(bands, resolution=pixel).file.href for pixel in (10, 20, 60)] == ["red", "red_20m", "red_60m"]
+    assert pick_file(bands[::-1], resolution=10).file.href == "red"

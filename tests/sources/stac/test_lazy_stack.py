@@ -11,7 +11,7 @@ from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.sources.stac.series import StacSeries
-from tests.helpers.scenes_on_disk import coded, optical_item, strips_of, write_scene
+from tests.helpers.scenes_on_disk import coded, observations_of, optical_item, write_scene
 
 UTM = "EPSG:32631"
 BANDS = ("B2", "B5", "SCL")
@@ -28,7 +28,7 @@ def series(tmp_path: Path) -> StacSeries:
         }
         items.append(optical_item(write_scene(tmp_path / day, planes, corner_xy=(500000, 4900000)), day))
     grid = Grid.from_bounds((500100, 4899000, 500800, 4899900), crs=UTM, resolution="10.24")
-    return StacSeries.open(strips_of(items, BANDS), modality="SENTINEL2_TS", bands=("B2", "B5"), grid=grid)
+    return StacSeries.open(observations_of(items, BANDS), modality="SENTINEL2_TS", bands=("B2", "B5"), grid=grid)
 
 
 def test_nothing_is_opened_before_it_is_computed(series: StacSeries, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +85,7 @@ def test_a_grid_without_a_code_is_stacked_too(series: StacSeries) -> None:
     bounds = transform_bounds(UTM, crs, *series.grid.bounds)
     grid = Grid.from_bounds(bounds, crs=crs, resolution=10)
     assert not grid.crs.startswith("EPSG")
-    other = StacSeries.open(series.strips, modality=series.modality, bands=("B2",), grid=grid)
+    other = StacSeries.open(series.observation_scenes, modality=series.modality, bands=("B2",), grid=grid)
     lazy = other.stack()
     assert lazy.attrs["crs"] == grid.crs
     assert lazy.shape == (2, 1, *grid.shape)

@@ -19,12 +19,13 @@ from rasterio.windows import Window
 
 from landweave.core.errors import ConfigError, ReadError
 from landweave.core.grid import Grid
-from landweave.sources.stac import files, signing
-from landweave.sources.stac.border_noise import FLOOR, NEAR, SOLID, border_noise
+from landweave.sources import band_reading, files, signing
+from landweave.sources.border_noise import FLOOR, NEAR, SOLID, border_noise
+from landweave.sources.stac.lazy_stack import SceneStack
 from landweave.sources.stac.records import BandAsset, Scene
-from landweave.sources.stac.scene_reader import Reading, read_fellows
+from landweave.sources.stac.scene_reader import SceneReading, read_scene
 from tests.helpers.cog_server import CogServer, serving
-from tests.helpers.scenes_on_disk import SceneFile, coded, optical_item, strips_of, write_scene
+from tests.helpers.scenes_on_disk import SceneFile, coded, observations_of, optical_item, write_scene
 
 UTM = "EPSG:32631"
 GRID = Grid.from_bounds((500100, 4899000, 500700, 4899900), crs=UTM, resolution=10)
@@ -40,17 +41,24 @@ def scene(tmp_path: Path) -> dict[str, SceneFile]:
 
 def acquired(written: dict[str, SceneFile], **changes: Any) -> Scene:
     """The scene in the one form; ``changes`` to the asset of B2."""
-    (strip,) = strips_of([optical_item(written)], BANDS)
-    (found,) = strip.scenes
+    (entry,) = observations_of([optical_item(written)], BANDS)
+    (found,) = entry.scenes
     return replace(found, assets={**found.assets, "B2": replace(found.assets["B2"], **changes)})
 
 
-def reading(*scenes: Scene, **settings: Any) -> Reading:
-    return Reading(grid=GRID, scenes=scenes, bands=BANDS, **settings)
+def planes_of(
+    found: Scene, bands: tuple[str, ...] = BANDS, grid: Grid = GRID, **settings: Any
+) -> dict[str, np.ndarray]:
+    reading = SceneReading(bands=bands, quantity=found.quantity, **settings)
+    return dict(zip(bands, read_scene(found, grid, reading), strict=True))
 
 
 def read(found: Scene, band: str = "B2", **settings: Any) -> np.ndarray:
-    return read_fellows(found, band, GRID, reading(found, **settings))[band]
+    return planes_of(found, **settings)[band]
+
+
+def stack_of(found: Scene, bands: tuple[str, ...] = BANDS) -> SceneStack:
+    return SceneStack(grid=GRID, scenes=(found,), reading=SceneReading(bands=bands, quantity=found.quantity))
 
 
 SPEC = SimpleNamespace(shape=GRID.shape, bounds=GRID.bounds)
@@ -164,13 +172,13 @@ def test_an_address_is_signed_when_it_is_read(
 def test_versions_come_from_servers_and_files(scene: dict[str, SceneFile], server: CogServer) -> None:
     here, there, gone = str(scene["B2"].path), f"{server.address}/B2.tif", f"{server.address}/moved.tif"
     closed = "http://127.0.0.1:9/B2.tif"
-    facts = files.file_facts([here, there, gone, closed, "/none.tif"], None)
+    facts = files.file_versions([here, there, gone, closed, "/none.tif"], None)
     size = scene["B2"].path.stat().st_size
     assert facts[here] == (size, str(scene["B2"].path.stat().st_mtime_ns))
     assert facts[there] == (size, '"made-1"')
     assert facts[gone] == facts[closed] == facts["/none.tif"] == (0, "")
     count = len(server.asked)
-    files.file_facts([there], None)
+    files.file_versions([there], None)
     assert len(server.asked) == count
 
 
@@ -242,22 +250,19 @@ def test_bands_of_one_file_are_read_in_one_call(tmp_path: Path, monkeypatch: pyt
     )
     calls = []
     whole = files.read_window
-    monkeypatch.setattr(
-        "landweave.sources.stac.scene_reader.read_window", lambda *what: calls.append(what[1]) or whole(*what)
-    )
-    asked = Reading(grid=GRID, scenes=(found,), bands=("VH", "VV"))
-    planes = read_fellows(found, "VH", GRID, asked)
+    monkeypatch.setattr(band_reading, "read_window", lambda *what: calls.append(what[1]) or whole(*what))
+    planes = planes_of(found, ("VH", "VV"))
     assert calls == [[2, 1]]
     np.testing.assert_array_equal(planes["VV"], 2 * values[0, 10:100, 10:70])
     np.testing.assert_array_equal(planes["VH"], 2 * values[1, 10:100, 10:70])
 
 
 def test_scale_and_offset_are_signed_and_rounded_once(scene: dict[str, SceneFile]) -> None:
-    plane = read(acquired(scene, scale=1.0, offset=0.0), kernel="nearest").astype(float)
-    moved = read(acquired(scene, scale=0.5, offset=-1000.25), kernel="nearest")
+    plane = read(acquired(scene, scale=1.0, offset=0.0), resampling="nearest").astype(float)
+    moved = read(acquired(scene, scale=0.5, offset=-1000.25), resampling="nearest")
     np.testing.assert_array_equal(moved, np.clip(np.floor(plane * 0.5 - 1000.25 + 0.5), 1, 65535))
     assert (moved == 1).any()
-    assert (read(acquired(scene, scale=20.0), kernel="nearest") == 65535).any()
+    assert (read(acquired(scene, scale=20.0), resampling="nearest") == 65535).any()
 
 
 @pytest.mark.parametrize("nodata", [None, 0, 4711, float("nan")])
@@ -271,10 +276,40 @@ def test_neither_nodata_nor_zero_enters_the_kernel(tmp_path: Path, nodata: float
     written = write_scene(tmp_path, {"B2": plane, "B5": classes * np.uint16(500), "SCL": classes}, corner_xy=CORNER)
     found = acquired(written, nodata=nodata, offset=0.0)
     finer = Grid.from_bounds(GRID.bounds, crs=UTM, resolution=7)
-    seen = read_fellows(found, "B2", finer, replace(reading(found), grid=finer))["B2"]
+    seen = planes_of(found, grid=finer)["B2"]
     assert set(np.unique(seen)) == {0, 2000}
     holes = 600 * (2 if nodata == 4711 else 1)
     assert (seen == 0).sum() == pytest.approx(holes * (10 / 7) ** 2, rel=0.1)
+
+
+@pytest.mark.parametrize(("item", "hole"), [(None, 4711), (0, 0), (5822, 5822)])
+def test_a_file_s_own_nodata_tag_counts_where_its_item_states_none(
+    tmp_path: Path, item: float | None, hole: int
+) -> None:
+    plane = np.full((120, 100), 2000, np.uint16)
+    plane[30:50, 30:60], plane[60:80, 30:60] = 4711, 5822
+    classes = np.full((60, 50), 4, np.uint8)
+    planes = {"B2": plane, "B5": classes * np.uint16(500), "SCL": classes}
+    found = acquired(write_scene(tmp_path, planes, corner_xy=CORNER, nodata=4711), nodata=item, offset=0.0)
+    np.testing.assert_array_equal(read(found) == 0, (plane == hole)[10:100, 10:70])
+
+
+def test_a_file_s_own_mask_counts(tmp_path: Path) -> None:
+    plane = coded((120, 100))
+    classes = np.full((60, 50), 4, np.uint8)
+    planes = {"B2": plane, "B5": classes * np.uint16(500), "SCL": classes}
+    written = write_scene(tmp_path, planes, corner_xy=CORNER, nodata=None)
+    measured = np.ones(plane.shape, bool)
+    measured[30:50, 30:60] = False
+    profile = {"driver": "GTiff", "width": 100, "height": 120, "count": 1, "dtype": "uint16", "crs": UTM}
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(tmp_path / "masked.tif", "w", transform=written["B2"].transform, **profile) as dataset,
+    ):
+        dataset.write(plane, 1)
+        dataset.write_mask(measured)
+    found = acquired(written, href=str(tmp_path / "masked.tif"))
+    np.testing.assert_array_equal(read(found) != 0, measured[10:100, 10:70])
 
 
 def test_only_the_void_around_a_swath_makes_noise_of_small_numbers() -> None:
@@ -302,14 +337,14 @@ def test_noise_is_judged_alike_whatever_is_read_with_it(tmp_path: Path) -> None:
     written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER)
     path = str(written["VV"].path)
     found, asked = radar_of(path, written["VV"])
-    whole = read_fellows(found, "VV", GRID, asked)["VV"]
+    whole = planes_of(found, ("VV",))["VV"]
     assert (whole[(whole > 0)] > FLOOR).all()
     for window in (Window(0, 0, 30, 40), Window(17, 23, 9, 31), Window(35, 60, 25, 30), Window(29, 0, 1, 90)):
-        part = asked.open_band(url=path, spec=SPEC).read(window)
+        part = asked.open_band(url="0/VV", spec=SPEC).read(window)
         np.testing.assert_array_equal(part, whole[window.toslices()])
 
 
-def radar_of(path: str, written: SceneFile) -> tuple[Scene, Reading]:
+def radar_of(path: str, written: SceneFile) -> tuple[Scene, SceneStack]:
     """One band of power, and how it is read."""
     asset = BandAsset(href=path, crs=UTM, transform=written.transform, shape=written.shape)
     time = np.datetime64("2021-06-14T17:39:53", "s")
@@ -323,7 +358,7 @@ def radar_of(path: str, written: SceneFile) -> tuple[Scene, Reading]:
         solar_day=time.astype("datetime64[D]"),
         quantity="sigma0",
     )
-    return found, Reading(grid=GRID, scenes=(found,), bands=("VV",))
+    return found, stack_of(found, ("VV",))
 
 
 @pytest.mark.parametrize("far", [SOLID + 1, NEAR - 1, NEAR, NEAR + 1])
@@ -334,11 +369,11 @@ def test_the_void_is_seen_as_far_as_it_counts_from_wherever_is_read(tmp_path: Pa
     power[:, 19 - SOLID + far] = FLOOR / 5
     written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER)["VV"]
     found, asked = radar_of(str(written.path), written)
-    whole = read_fellows(found, "VV", GRID, asked)["VV"]
+    whole = planes_of(found, ("VV",))["VV"]
     column = 19 - SOLID + far - 10
     np.testing.assert_array_equal(whole[:, column] == 0, far <= NEAR)
     for left in (column, column - 3):
-        part = asked.open_band(url=str(written.path), spec=SPEC).read(Window(left, 40, column - left + 1, 10))
+        part = asked.open_band(url="0/VV", spec=SPEC).read(Window(left, 40, column - left + 1, 10))
         np.testing.assert_array_equal(part, whole[40:50, left : column + 1])
 
 
@@ -347,8 +382,8 @@ def test_a_power_of_0_is_no_measurement_though_no_void_is_near(tmp_path: Path) -
     power = np.full((120, 100), 0.05, np.float32)
     power[50, 40], power[60, 44] = 0, -1e-3
     written = write_scene(tmp_path, {"VV": power}, corner_xy=CORNER, nodata=None)["VV"]
-    found, asked = radar_of(str(written.path), written)
-    seen = read_fellows(found, "VV", GRID, asked)["VV"]
+    found, _ = radar_of(str(written.path), written)
+    seen = planes_of(found, ("VV",))["VV"]
     assert [tuple(place) for place in np.argwhere(seen == 0)] == [(40, 30), (50, 34)]
     assert set(np.unique(seen)) == {np.float32(0), np.float32(0.05)}
 
@@ -356,14 +391,14 @@ def test_a_power_of_0_is_no_measurement_though_no_void_is_near(tmp_path: Path) -
 def test_readers_travel_and_serve_any_thread(scene: dict[str, SceneFile]) -> None:
     found = acquired(scene)
     expected = {band: read(found, band) for band in BANDS}
-    sent = pickle.loads(pickle.dumps(reading(found)))
+    sent = pickle.loads(pickle.dumps(stack_of(found)))
     window = Window(0, 0, GRID.shape[1], GRID.shape[0])
     failures = []
 
     def work() -> None:
         for _ in range(5):
             for band in BANDS:
-                made = sent.open_band(url=str(scene[band].path), spec=SPEC)
+                made = sent.open_band(url=f"0/{band}", spec=SPEC)
                 if not np.array_equal(made.read(window), expected[band]):
                     failures.append(band)
 
@@ -378,7 +413,7 @@ def test_readers_travel_and_serve_any_thread(scene: dict[str, SceneFile]) -> Non
 def test_a_reader_serves_its_own_grid_alone(scene: dict[str, SceneFile]) -> None:
     shifted = SimpleNamespace(shape=GRID.shape, bounds=tuple(side + 1e-6 for side in GRID.bounds))
     with pytest.raises(ConfigError, match=r"500100\.000001"):
-        reading(acquired(scene)).open_band(url=str(scene["B2"].path), spec=shifted)
+        stack_of(acquired(scene)).open_band(url="0/B2", spec=shifted)
 
 
 def test_an_item_is_json(scene: dict[str, SceneFile]) -> None:

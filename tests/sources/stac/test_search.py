@@ -21,14 +21,14 @@ def radar_query(catalog, **settings):
 
 def test_a_real_series_comes_as_its_dates(shared):
     found = search(optical_query(shared(SITE2), dates="2020-06-10/2020-07-20"), HERE)
-    days = [str(strip.observation.time)[:10] for strip in found.strips]
+    days = [str(entry.observation.time)[:10] for entry in found.observation_scenes]
     # Typed from the product names: every five days, two satellites in turn.
     assert days == [
         *("2020-06-11", "2020-06-16", "2020-06-21", "2020-06-26"),
         *("2020-07-01", "2020-07-06", "2020-07-11", "2020-07-16"),
     ]
     assert (found.items, found.dropped) == (8, ())
-    assert {tuple(strip.scenes[0].assets) for strip in found.strips} == {(*BANDS, "SCL")}
+    assert {tuple(entry.scenes[0].assets) for entry in found.observation_scenes} == {(*BANDS, "SCL")}
     assert pickle.loads(pickle.dumps(found)) == found
 
 
@@ -77,14 +77,16 @@ def test_an_asset_that_no_item_has_is_an_error_with_what_they_have(shared):
 def test_probabilities_are_searched_for_where_they_are_asked_for(shared):
     path = shared("data/stac") / "S2A_OPER_MSI_L2A_TL_2APS_20240108T121951_A044635_T34VEL.json"
     query = optical_query(path, dates="2024-01-01/2024-12-31", cloud_source="probability", cloud_max=40, snow_max=40)
-    (strip,) = search(query, (20, 58, 22, 60)).strips
-    assert [name for name in strip.scenes[0].assets if name not in BANDS] == ["CLOUD", "SNOW"]
+    (entry,) = search(query, (20, 58, 22, 60)).observation_scenes
+    assert [name for name in entry.scenes[0].assets if name not in BANDS] == ["CLOUD", "SNOW"]
 
 
 def test_radar_is_of_the_orbit_that_its_modality_names(shared):
     path = shared("data/stac") / "sentinel-1-rtc-pc.json"
     whole = {"dates": "2024-01-01/2024-12-31"}
-    assert len(search(radar_query(path, modality="SENTINEL1-DESC_TS", **whole), (14, 30, 15, 35)).strips) == 1
+    assert (
+        len(search(radar_query(path, modality="SENTINEL1-DESC_TS", **whole), (14, 30, 15, 35)).observation_scenes) == 1
+    )
     with pytest.raises(InputError, match="4 is descending, ascending was asked"):
         search(radar_query(path, **whole), (14, 30, 15, 35))
     with pytest.raises(InputError, match="4 measures gamma0_rtc, sigma0 was asked"):
@@ -100,7 +102,7 @@ def test_raw_radar_is_listed_and_refused(shared):
 def test_raw_radar_among_others_is_left_out(tmp_path):
     path = write_items(tmp_path / "items.json", radar("20210614"), radar("20210626", collection="sentinel-1-grd"))
     found = search(radar_query(path), BOX)
-    assert [len(found.strips), len(found.dropped)] == [1, 1]
+    assert [len(found.observation_scenes), len(found.dropped)] == [1, 1]
 
 
 def test_two_quantities_are_no_series_until_one_is_named(tmp_path):
@@ -109,9 +111,9 @@ def test_two_quantities_are_no_series_until_one_is_named(tmp_path):
     )
     with pytest.raises(InputError, match="gives gamma0_rtc and sigma0 for SENTINEL1-ASC_TS"):
         search(radar_query(path), BOX)
-    assert [strip.observation.datatake_id for strip in search(radar_query(path, quantity="sigma0"), BOX).strips] == [
-        "S1A_A038026_ASC"
-    ]
+    assert [
+        entry.observation.datatake_id for entry in search(radar_query(path, quantity="sigma0"), BOX).observation_scenes
+    ] == ["S1A_A038026_ASC"]
 
 
 def test_an_item_that_does_not_say_when_is_dropped_with_the_reason(tmp_path):

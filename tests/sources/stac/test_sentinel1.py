@@ -4,8 +4,8 @@ import rasterio
 from affine import Affine
 from rasterio.control import GroundControlPoint
 
-from landweave.sources.stac.items import Unusable
-from landweave.sources.stac.sentinel1 import read_sentinel1, tell_quantity
+from landweave.sources.stac.items import UnusableItem
+from landweave.sources.stac.sentinel1 import quantity_of, read_sentinel1
 from tests.helpers.stac_items import radar, real_items, with_properties
 
 BOTH = ("VV", "VH")
@@ -75,13 +75,13 @@ def test_an_item_of_the_open_rtc_tiles_is_read(shared):
 )
 def test_raw_products_are_refused_whatever_else_they_say(shared, name):
     (item,) = real_items(shared("data/stac") / name)
-    with pytest.raises(Unusable, match=r"is raw: .*neither its collection 'sentinel-?1-grd'.*in radar geometry"):
+    with pytest.raises(UnusableItem, match=r"is raw: .*neither its collection 'sentinel-?1-grd'.*in radar geometry"):
         read_sentinel1(item, BOTH)
     # Neither a product type nor a transform makes it anything else.
     dressed = with_properties(
         item, sar__product_type="RTC", proj__transform=[10, 0, 5e5, 0, -10, 4.8e6], proj__epsg=32631
     )
-    with pytest.raises(Unusable, match="is raw"):
+    with pytest.raises(UnusableItem, match="is raw"):
         read_sentinel1(dressed, BOTH)
 
 
@@ -101,32 +101,32 @@ def test_raw_products_are_refused_whatever_else_they_say(shared, name):
     ],
 )
 def test_the_quantity_is_told_by_words_the_assets_before_the_collections(collection, text, quantity):
-    assert tell_quantity(collection, text) == quantity
+    assert quantity_of(collection, text) == quantity
 
 
 def test_sigma0_must_be_said_to_lie_on_the_map():
     read = read_sentinel1(radar(collection="sigma0", text="orthorectified"), BOTH)
     assert (read.quantity, sorted(read.assets)) == ("sigma0", ["VH", "VV"])
-    with pytest.raises(Unusable, match="nothing says that it is orthorectified"):
+    with pytest.raises(UnusableItem, match="nothing says that it is orthorectified"):
         read_sentinel1(radar(collection="sigma0"), BOTH)
 
 
 def test_gamma0_must_be_said_to_be_terrain_corrected():
-    with pytest.raises(Unusable, match="gamma0 without a word of terrain correction"):
+    with pytest.raises(UnusableItem, match="gamma0 without a word of terrain correction"):
         read_sentinel1(radar(collection="backscatter", text="gamma0"), BOTH)
 
 
 def test_ground_control_points_in_the_file_count_more_than_words(write_vv):
     item = radar(collection="sigma0", text=ORTHO)
     item["assets"]["vv"]["href"] = write_vv(gcps=6)
-    with pytest.raises(Unusable, match="radar geometry: VV has 6 ground control points"):
+    with pytest.raises(UnusableItem, match="radar geometry: VV has 6 ground control points"):
         read_sentinel1(item, ("VV",))
 
 
 def test_a_raw_item_names_the_control_points_that_its_file_has(write_vv):
     item = radar(collection="sentinel-1-grd")
     item["assets"]["vv"]["href"] = write_vv(gcps=4)
-    with pytest.raises(Unusable, match="4 ground control points in its file"):
+    with pytest.raises(UnusableItem, match="4 ground control points in its file"):
         read_sentinel1(item, ("VV",))
 
 
@@ -136,7 +136,7 @@ def test_a_file_on_the_map_needs_no_words_and_one_on_none_does(write_vv):
     assert read_sentinel1(item, ("VV",)).quantity == "sigma0"
     with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
         item["assets"]["vv"]["href"] = write_vv()
-    with pytest.raises(Unusable, match="nothing says"):
+    with pytest.raises(UnusableItem, match="nothing says"):
         read_sentinel1(item, ("VV",))
 
 
@@ -148,9 +148,9 @@ def test_the_quantity_asked_for_is_the_one_that_is_read():
         scene = read_sentinel1(item, BOTH, quantity=quantity)
         assert scene.quantity == quantity
         assert all(quantity[:6] in scene.assets[name].href for name in BOTH)
-    with pytest.raises(Unusable, match="measures sigma0 and gamma0_rtc: name one"):
+    with pytest.raises(UnusableItem, match="measures sigma0 and gamma0_rtc: name one"):
         read_sentinel1(item, BOTH)
-    with pytest.raises(Unusable, match="measures gamma0_rtc, sigma0 was asked"):
+    with pytest.raises(UnusableItem, match="measures gamma0_rtc, sigma0 was asked"):
         read_sentinel1(radar(), BOTH, quantity="sigma0")
 
 
@@ -158,7 +158,7 @@ def test_the_quantity_asked_for_is_the_one_that_is_read():
 def test_decibels_are_no_linear_power(how):
     item = radar()
     item["assets"]["vv"] |= how
-    with pytest.raises(Unusable, match="stores VV in decibels"):
+    with pytest.raises(UnusableItem, match="stores VV in decibels"):
         read_sentinel1(item, BOTH)
 
 
@@ -173,7 +173,7 @@ def test_a_pass_is_named_by_its_orbit(shared):
     assert read_sentinel1(radar("20210614"), BOTH).datatake == "S1A_A038014"
     assert read_sentinel1(with_properties(radar(), sat__absolute_orbit=None), BOTH).datatake == "S1A_R059"
     bare = with_properties(radar(), sat__absolute_orbit=None, sat__relative_orbit=None)
-    with pytest.raises(Unusable, match="neither its absolute nor its relative orbit"):
+    with pytest.raises(UnusableItem, match="neither its absolute nor its relative orbit"):
         read_sentinel1(bare, BOTH)
     items = real_items(shared("data/stac") / "sentinel-1-rtc-pc.json")
     named = with_properties(items[0], sat__absolute_orbit=None, platform=None)
@@ -183,5 +183,5 @@ def test_a_pass_is_named_by_its_orbit(shared):
 def test_a_missing_polarisation_is_named_with_what_there_is():
     item = radar()
     del item["assets"]["vh"]
-    with pytest.raises(Unusable, match="no asset for VH; it has vv"):
+    with pytest.raises(UnusableItem, match="no asset for VH; it has vv"):
         read_sentinel1(item, BOTH)

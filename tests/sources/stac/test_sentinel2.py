@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 
-from landweave.sources.stac.items import Unusable
+from landweave.sources.stac.items import UnusableItem
+from landweave.sources.stac.scene_reader import SceneReading
 from landweave.sources.stac.sentinel2 import decide_offset, read_sentinel2
 from tests.helpers.stac_items import BANDS, optical, real_items, with_properties
 
@@ -141,14 +142,16 @@ def test_no_optical_item_file_is_left_out(shared):
 @pytest.mark.parametrize("name", sorted({row[0] for row in EXPECTED}))
 def test_every_band_is_its_own_file_at_its_native_pixel(shared, name):
     for item in real_items(shared("data/stac") / name):
-        assets = read_sentinel2(item, ALL).assets
+        scene = read_sentinel2(item, ALL)
+        assets = scene.assets
         for band, esa in {**ESA_NAMES, "SCL": "SCL"}.items():
             asset = assets[band]
             pixel = 10 if band in FINE else 20
             assert f"{esa}" in asset.href.rsplit("/", 1)[1]
             assert (asset.transform.a, asset.transform.e) == (pixel, -pixel)
             assert asset.shape == (109_800 // pixel, 109_800 // pixel)
-            assert (asset.scale, asset.nodata, asset.band) == (1, 0, 1)
+            reading = SceneReading(bands=ALL).band(scene, band)
+            assert (reading.scale, {each.value for each in reading.nodata}, reading.number) == (1, {0}, 1)
         assert len({asset.href for asset in assets.values()}) == len(ALL)
 
 
@@ -165,9 +168,11 @@ def test_orbits_times_and_versions_of_real_items(shared):
 
 def test_probabilities_are_read_where_an_item_has_them_and_0_is_one(shared):
     (item,) = real_items(shared("data/stac") / "S2A_OPER_MSI_L2A_TL_2APS_20240108T121951_A044635_T34VEL.json")
-    assets = read_sentinel2(item, ("CLOUD", "SNOW")).assets
+    scene = read_sentinel2(item, ("CLOUD", "SNOW"))
+    assets = scene.assets
     assert [assets[name].href[-14:] for name in ("CLOUD", "SNOW")] == ["qi/CLD_20m.jp2", "qi/SNW_20m.jp2"]
-    assert [assets[name].nodata for name in ("CLOUD", "SNOW")] == [None, None]
+    readings = [SceneReading(bands=("CLOUD", "SNOW")).band(scene, name) for name in ("CLOUD", "SNOW")]
+    assert [(reading.nodata, reading.file_tag) for reading in readings] == [((), False), ((), False)]
 
 
 # The offset, on the numbers.
@@ -262,7 +267,7 @@ def test_law_the_ground_comes_back_whatever_the_provider_did_and_however_it_says
     ],
 )
 def test_what_contradicts_itself_or_says_nothing_is_not_guessed(baseline, stated, why):
-    with pytest.raises(Unusable, match=why):
+    with pytest.raises(UnusableItem, match=why):
         decide_offset(baseline=baseline, applied=None, stated=stated)
 
 
@@ -273,7 +278,7 @@ def test_a_scale_of_one_states_nothing():
 def test_floats_without_a_scale_are_not_guessed():
     item = optical()
     item["assets"]["B02"]["raster:bands"] = [{"data_type": "float32"}]
-    with pytest.raises(Unusable, match="stores float32 without a scale in 'b02'"):
+    with pytest.raises(UnusableItem, match="stores float32 without a scale in 'b02'"):
         read_sentinel2(item, ("B2",))
 
 
@@ -334,20 +339,20 @@ def test_versions_of_one_datatake_share_its_name_in_every_catalog(shared):
 
 def test_level_1c_is_refused():
     item = json.loads(json.dumps(optical()).replace("MSIL2A", "MSIL1C"))
-    with pytest.raises(Unusable, match="level 1C"):
+    with pytest.raises(UnusableItem, match="level 1C"):
         read_sentinel2(item, ("B2",))
 
 
 def test_a_missing_band_is_named_with_what_there_is():
     item = optical()
     del item["assets"]["B05"]
-    with pytest.raises(Unusable, match=r"no asset for B5, CLOUD; it has B02, B03, B04, B06, .*SCL"):
+    with pytest.raises(UnusableItem, match=r"no asset for B5, CLOUD; it has B02, B03, B04, B06, .*SCL"):
         read_sentinel2(item, ("B2", "B5", "CLOUD"))
 
 
 def test_a_pass_without_a_name_is_known_by_its_orbit_or_not_at_all():
     item = with_properties(optical(), s2__product_uri=None, s2__processing_baseline="05.00", platform="Sentinel-2A")
     item = json.loads(json.dumps(item).replace(item["id"], "scene"))
-    with pytest.raises(Unusable, match="names no pass"):
+    with pytest.raises(UnusableItem, match="gives no datatake"):
         read_sentinel2(item, ("B2",))
     assert read_sentinel2(with_properties(item, sat__relative_orbit=51), ("B2",)).datatake == "S2A_R051"

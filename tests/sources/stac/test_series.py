@@ -16,10 +16,10 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import SeriesSource
 from landweave.core.timeseries import PixelClass
 from landweave.sources.stac.pixel_classes import classify_pixels
-from landweave.sources.stac.records import Found, ObservationScenes
+from landweave.sources.stac.records import ObservationScenes, SearchResult
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from tests.helpers.scenes_on_disk import SceneFile, coded, optical_item, radar_item, strips_of, write_scene
+from tests.helpers.scenes_on_disk import SceneFile, coded, observations_of, optical_item, radar_item, write_scene
 from tests.helpers.stac_items import write_items
 
 UTM = "EPSG:32631"
@@ -39,8 +39,8 @@ def write(folder: Path, corner: tuple[float, float] = (500000, 4900000), **setti
 def open_series(
     *items: dict[str, Any], bands: tuple[str, ...] = BANDS, grid: Grid = GRID, **settings: Any
 ) -> StacSeries:
-    strips = strips_of(items, (*bands, "SCL"))
-    return StacSeries.open(strips, modality="SENTINEL2_TS", bands=bands, grid=grid, **settings)
+    observations = observations_of(items, (*bands, "SCL"))
+    return StacSeries.open(observations, modality="SENTINEL2_TS", bands=bands, grid=grid, **settings)
 
 
 @pytest.fixture
@@ -54,11 +54,13 @@ def series(tmp_path: Path) -> StacSeries:
 
 def test_it_is_a_series_source(series: StacSeries) -> None:
     source: SeriesSource = series
-    assert [len(strip.scenes) for strip in series.strips] == [1, 2]
+    assert [len(entry.scenes) for entry in series.observation_scenes] == [1, 2]
     assert (source.quantity, source.dtype, source.bands) == ("reflectance", np.dtype(np.uint16), BANDS)
     assert source.cloud_mask == {"source": "scl"}
     assert [str(observation.time)[:10] for observation in source.observations] == ["2021-06-14", "2021-06-19"]
-    assert list(source.observations[1].provenance["scenes"]) == [scene.id for scene in series.strips[1].scenes]
+    assert list(source.observations[1].provenance["scenes"]) == [
+        scene.id for scene in series.observation_scenes[1].scenes
+    ]
 
 
 def test_the_first_valid_pixel_is_kept(series: StacSeries) -> None:
@@ -70,7 +72,7 @@ def test_the_first_valid_pixel_is_kept(series: StacSeries) -> None:
 
 def test_a_scene_that_is_not_needed_is_not_read(series: StacSeries) -> None:
     part = GRID.with_extent(Extent(GRID.extent.y, replace(GRID.extent.x, stop=GRID.extent.x.start + 40)))
-    hidden = series.strips[1].scenes[1]
+    hidden = series.observation_scenes[1].scenes[1]
     expected = series.read(part, BANDS, (1,))
     for asset in hidden.assets.values():
         Path(asset.href).unlink()
@@ -161,8 +163,8 @@ def test_states_from_probabilities(tmp_path: Path) -> None:
     cloud[10:20], cloud[20:30], snow[25:35] = 1, 2, 2
     written = write_scene(tmp_path, {**planes(), "CLOUD": cloud, "SNOW": snow}, corner_xy=(500000, 4900000))
     clouds = {"source": "probability", "cloud_max": 1, "snow_max": 1}
-    strips = strips_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
-    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, cloud_mask=clouds)
+    observations = observations_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
+    series = StacSeries.open(observations, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, cloud_mask=clouds)
     state = series.read(GRID, BANDS, (0,)).pixel_class[0]
     rows = np.repeat([1] * 20 + [2] * 5 + [3] * 10 + [1] * 25, 2)[10:100]
     np.testing.assert_array_equal(state, np.broadcast_to(rows[:, None], state.shape))
@@ -173,9 +175,9 @@ def test_a_probability_is_compared_as_it_is_stored(tmp_path: Path, maximum: floa
     """None is made a whole number on its way to the threshold, neither a clear pixel nor a cloudy one."""
     stored = np.random.default_rng(3).choice(np.array([0, 0.4, 1, 1.4, 1.6, 40, 40.02], np.float32), (2, 60, 50))
     written = write_scene(tmp_path, {**planes(), "CLOUD": stored[0], "SNOW": stored[1]}, corner_xy=(500000, 4900000))
-    strips = strips_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
+    observations = observations_of([optical_item(written)], (*BANDS, "CLOUD", "SNOW"))
     clouds = {"source": "probability", "cloud_max": maximum, "snow_max": maximum}
-    series = StacSeries.open(strips, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, cloud_mask=clouds)
+    series = StacSeries.open(observations, modality="SENTINEL2_TS", bands=BANDS, grid=GRID, cloud_mask=clouds)
     read = series.read(GRID, BANDS, (0,))
     cloudy, snowy = stored.repeat(2, axis=1).repeat(2, axis=2)[:, 10:100, 10:90] > maximum
     np.testing.assert_array_equal(read.pixel_class[0], np.where(snowy, 3, np.where(cloudy, 2, 1)))
@@ -213,7 +215,7 @@ def test_a_search_opens_as_a_series(tmp_path: Path) -> None:
     catalog = write_items(tmp_path / "items.json", optical_item(write(tmp_path / "s2")), radar_item(written))
     days, box = "2021-06-01/2021-06-30", (2.9, 44.2, 3.1, 44.3)
     optical = search(StacQuery(catalog=catalog, dates=days, modality="SENTINEL2_TS", bands=BANDS), box)
-    assert isinstance(optical, Found)
+    assert isinstance(optical, SearchResult)
     read = StacSeries.open(optical, modality="SENTINEL2_TS", bands=BANDS, grid=GRID).read(GRID, BANDS, (0,))
     np.testing.assert_array_equal(read.values[0, 0], planes()["B2"][10:100, 10:90] - 1000)
     query = StacQuery(catalog=catalog, dates=days, modality="SENTINEL1-ASC_TS", bands=("VV", "VH"))
@@ -223,23 +225,23 @@ def test_a_search_opens_as_a_series(tmp_path: Path) -> None:
 
 
 def test_settings_that_cannot_be_are_refused(series: StacSeries) -> None:
-    strips = series.strips
+    observations = series.observation_scenes
     asked = {"modality": "SENTINEL2_TS", "bands": BANDS, "grid": GRID}
     with pytest.raises(InputError, match=r"lacks \['B8'\] of SENTINEL2_TS"):
-        StacSeries.open(strips, **asked | {"bands": ("B2", "B8")})
+        StacSeries.open(observations, **asked | {"bands": ("B2", "B8")})
     with pytest.raises(InputError, match="lacks \\['CLOUD', 'SNOW'\\]"):
-        StacSeries.open(strips, **asked, cloud_mask={"source": "probability", "cloud_max": 1, "snow_max": 1})
+        StacSeries.open(observations, **asked, cloud_mask={"source": "probability", "cloud_max": 1, "snow_max": 1})
     with pytest.raises(ConfigError, match="no decibels"):
-        StacSeries.open(strips, **asked, decibels=True)
+        StacSeries.open(observations, **asked, decibels=True)
     with pytest.raises(ConfigError, match="'source': 'scl'"):
-        StacSeries.open(strips, **asked, cloud_mask={"source": "probability", "cloud_max": 1})
+        StacSeries.open(observations, **asked, cloud_mask={"source": "probability", "cloud_max": 1})
     with pytest.raises(InputError, match="measure nothing"):
         StacSeries.open((), **asked)
     odd = ObservationScenes(
-        observation=strips[0].observation, scenes=(replace(strips[0].scenes[0], quantity="sigma0"),)
+        observation=observations[0].observation, scenes=(replace(observations[0].scenes[0], quantity="sigma0"),)
     )
     with pytest.raises(InputError, match="reflectance', 'sigma0"):
-        StacSeries.open((*strips, odd), **asked)
+        StacSeries.open((*observations, odd), **asked)
     with pytest.raises(ConfigError, match="opened on pixels of 10"):
         series.read(GRID.coarsen(2), BANDS, (0,))
     with pytest.raises(ConfigError, match="has no band"):

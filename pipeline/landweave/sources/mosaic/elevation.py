@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,17 +13,13 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
-from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.requests import check_bands
 
 BANDS = ("DSM", "DTM", "NDSM")
 """Surface, terrain, and surface minus terrain; all in metres."""
 
 _NEEDS = {"DSM": ("DSM",), "DTM": ("DTM",), "NDSM": ("DSM", "DTM")}
-
-
-def elevation_spec(files: BandFiles, *, band: str, modality: str = "DEM_ELEV", **settings: Any) -> MosaicSpec:
-    """How one model, ``DSM`` or ``DTM``, is read: float32, bilinear unless ``settings`` say otherwise."""
-    return MosaicSpec(modality=f"{modality}.{band}", bands={band: files}, as_float=True, **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,21 +39,17 @@ class ElevationSource:
     dtm: MosaicSource
 
     @classmethod
-    def open(
-        cls, dsm: MosaicSpec, dtm: MosaicSpec, grid: Grid, *, modality: str = "DEM_ELEV", workers: int = 8
-    ) -> ElevationSource:
+    def open(cls, dsm: MosaicSpec, dtm: MosaicSpec, grid: Grid, *, modality: str = "DEM_ELEV") -> ElevationSource:
         """The models on the pixels of ``grid``, from headers alone.
 
         Parameters
         ----------
         dsm, dtm
-            One band each, ``DSM`` and ``DTM`` (see `elevation_spec`); values are read as float32.
+            One band each, ``DSM`` and ``DTM``; values are read as float32.
         grid
             Pixels to align with: those of the imagery.
         modality
             Name of the input.
-        workers
-            Headers read at a time.
 
         Raises
         ------
@@ -66,11 +59,13 @@ class ElevationSource:
         for spec, band in ((dsm, "DSM"), (dtm, "DTM")):
             if tuple(spec.bands) != (band,):
                 raise ConfigError(f"{modality} takes a model with the one band {band!r}, got {list(spec.bands)}.")
-        return cls(
-            modality=modality,
-            dsm=MosaicSource.open(replace(dsm, as_float=True), grid, workers=workers),
-            dtm=MosaicSource.open(replace(dtm, as_float=True), grid, workers=workers),
-        )
+        surface, terrain = (MosaicSource.open(replace(spec, as_float=True), grid) for spec in (dsm, dtm))
+        return cls(modality=modality, dsm=surface, dtm=terrain)
+
+    @property
+    def models(self) -> Mapping[str, MosaicSource]:
+        """Both models by the name of their band."""
+        return {"DSM": self.dsm, "DTM": self.dtm}
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -85,11 +80,8 @@ class ElevationSource:
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
         """Of both models; plain JSON values."""
-        return {
-            "modality": self.modality,
-            "dsm": dict(self.dsm.fingerprint_fields),
-            "dtm": dict(self.dtm.fingerprint_fields),
-        }
+        models = {band.lower(): dict(model.fingerprint_fields) for band, model in self.models.items()}
+        return {"modality": self.modality, **models}
 
     def bounds(self, grid: Grid) -> Bounds | None:
         """Bounds ``(x0, y0, x1, y1)`` in the CRS of ``grid`` where both models are; None where they never meet."""
@@ -103,22 +95,26 @@ class ElevationSource:
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files of both models that touch ``grid``. No pixel is read."""
         return tuple(
-            replace(scene, id=f"{band}:{scene.id}")
-            for band, model in (("DSM", self.dsm), ("DTM", self.dtm))
-            for scene in model.files(grid)
+            replace(file, id=f"{band}:{file.id}") for band, model in self.models.items() for file in model.files(grid)
         )
 
     def cost(self, grid: Grid) -> ReadCost:
         """Of both models."""
-        costs = (self.dsm.cost(grid), self.dtm.cost(grid))
-        decoded: dict[str, int] = {}
+        costs = [model.cost(grid) for model in self.models.values()]
+        decoded: Counter[str] = Counter()
         for cost in costs:
-            for driver, pixels in cost.decoded_pixels.items():
-                decoded[driver] = decoded.get(driver, 0) + pixels
-        return ReadCost(bytes=sum(cost.bytes for cost in costs), decoded_pixels=decoded)
+            decoded.update(cost.decoded_pixels)
+        return ReadCost(bytes=sum(cost.bytes for cost in costs), decoded_pixels=dict(decoded))
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
         """Pixels of ``bands`` on ``grid``, float32 metres; valid where every model they need is measured.
+
+        Parameters
+        ----------
+        grid
+            As in `landweave.sources.mosaic.source.MosaicSource.read`.
+        bands
+            Some of `BANDS`, in the order of the result.
 
         Raises
         ------
@@ -127,15 +123,9 @@ class ElevationSource:
         ConfigError
             When a band is not one of `BANDS`.
         """
-        unknown = [band for band in bands if band not in BANDS]
-        if unknown or not bands:
-            raise ConfigError(f"{self.modality} has no band {unknown or 'named'}: it has {list(BANDS)}.")
+        check_bands(self.modality, BANDS, bands)
         needed = {model for band in bands for model in _NEEDS[band]}
-        rasters = {
-            name: source.read(grid, (name,))
-            for name, source in (("DSM", self.dsm), ("DTM", self.dtm))
-            if name in needed
-        }
+        rasters = {name: model.read(grid, (name,)) for name, model in self.models.items() if name in needed}
         planes = {name: raster.values[0] for name, raster in rasters.items()}
         if "NDSM" in bands:
             planes["NDSM"] = planes["DSM"] - planes["DTM"]
@@ -144,4 +134,5 @@ class ElevationSource:
 
     def describe(self) -> dict[str, Any]:
         """What `check` prints, of both models."""
-        return {"modality": self.modality, "bands": list(BANDS), "DSM": self.dsm.describe(), "DTM": self.dtm.describe()}
+        models = {band: model.describe() for band, model in self.models.items()}
+        return {"modality": self.modality, "bands": list(BANDS), **models}

@@ -1,4 +1,4 @@
-"""Which files a person meant: folders, globs and VRT mosaics turned into plain lists of tiles."""
+"""Files of a mosaic: folders, globs and VRT mosaics expanded to plain lists of tiles."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
+from landweave.sources.files import is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
-"""What a folder is searched for. Anything GDAL reads may be named by a glob or a list."""
+"""Endings of the files that are taken from a folder. A glob or a list may name anything that GDAL reads."""
 
 _STRETCH = 0.01
 """A VRT may round its tiles to its own pixels; beyond this share it zooms, and is no plain mosaic."""
@@ -34,13 +35,16 @@ class Product:
     numbers: tuple[int, ...]
 
 
-def is_url(path: str) -> bool:
-    """Whether ``path`` is for GDAL alone to open: it cannot be listed, and its size and age are not known here."""
-    return "://" in path or path.startswith("/vsi")
+def tile_id(path: str, root: str) -> str:
+    """Path relative to ``root``, with forward slashes; ``path`` itself where it is not below it.
 
-
-def scene_id(path: str, root: str) -> str:
-    """``path`` as seen from ``root``, with forward slashes; the path itself where it lies elsewhere."""
+    Parameters
+    ----------
+    path
+        Path or URL of a file.
+    root
+        Folder of the mosaic.
+    """
     if is_url(path):
         return path
     absolute = Path(path).absolute()
@@ -87,22 +91,29 @@ def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int]:
 def _matches(pattern: str, root: str) -> list[str]:
     if is_url(pattern):
         return [pattern]
-    place = Path(root) / Path(pattern).expanduser()
-    if place.is_dir():
-        found = sorted(str(path) for path in place.iterdir() if path.suffix.lower() in RASTER_SUFFIXES)
+    base = Path(root) / Path(pattern).expanduser()
+    if base.is_dir():
+        found = sorted(str(path) for path in base.iterdir() if path.suffix.lower() in RASTER_SUFFIXES)
         if not found:
-            raise InputError(f"Folder {place} holds no {', '.join(RASTER_SUFFIXES)} file: 0 tiles to read.")
+            raise InputError(f"Folder {base} holds no {', '.join(RASTER_SUFFIXES)} file: 0 tiles to read.")
         return found
-    if place.exists():
-        return [str(place)]
-    found = sorted(glob.glob(str(place), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
+    if base.exists():
+        return [str(base)]
+    found = sorted(glob.glob(str(base), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
     if not found:
-        raise InputError(f"{pattern!r} names 0 files (looked for {place}): check the path or the pattern.")
+        raise InputError(f"{pattern!r} names 0 files (looked for {base}): check the path or the pattern.")
     return found
 
 
 def expand_vrt(path: str, band: int) -> tuple[tuple[str, ...], int]:
     """Files that make up one band of a VRT, topmost first, and the number of that band in them.
+
+    Parameters
+    ----------
+    path
+        Of the VRT.
+    band
+        Number of its band, from 1.
 
     Raises
     ------

@@ -9,73 +9,65 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.warp import transform_bounds
 
 from landweave.core.errors import ReadError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
-from landweave.sources.mosaic.alignment import Alignment, Frame, TileOffset, align, tile_offsets
-from landweave.sources.mosaic.spec import MosaicSpec, check_request
-from landweave.sources.mosaic.tile_index import Tile, TileIndex, corners, index_tiles, refuse_unpaired
-from landweave.sources.mosaic.tile_reader import TileReader
-from landweave.sources.resampling.kernels import Filter
-from landweave.sources.resampling.pixel_coordinates import locate, pixels_per_pixel, window_of
+from landweave.sources.band_reading import BandReading, NodataValue, decide_bands
+from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
+from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.mosaic.tile_index import (
+    Tile,
+    TileIndex,
+    corner_bounds,
+    index_tiles,
+    refuse_unpaired,
+    transforms_of,
+)
+from landweave.sources.mosaic.tile_reader import read_tile
+from landweave.sources.requests import check_bands, check_pixels
+from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
 from landweave.sources.resampling.resample import Patch, resample
 
 
 @dataclass(frozen=True, kw_only=True)
 class MosaicSource:
-    """One delivery of tiles on one grid. Picklable; open it with `MosaicSource.open`.
+    """One mosaic on one grid. Picklable; open it with `MosaicSource.open`.
 
     Attributes
     ----------
     index
         The tiles.
     grid
-        Pixels the delivery was aligned with; reads are on these pixels, over any extent.
+        Pixels the mosaic was aligned with; reads are on these pixels, over any extent.
     alignment
-        Paste or resample, decided for the whole delivery.
-    filters
-        Kernel of each frame; empty when pasted.
+        Paste or resample, decided for the whole mosaic.
     """
 
     index: TileIndex
     grid: Grid
     alignment: Alignment
-    filters: tuple[Filter, ...]
 
     @classmethod
-    def open(cls, spec: MosaicSpec, grid: Grid, *, workers: int = 8) -> MosaicSource:
-        """The delivery ``spec`` on the pixels of ``grid``, from headers alone.
+    def open(cls, spec: MosaicSpec, grid: Grid) -> MosaicSource:
+        """The mosaic of ``spec`` on the pixels of ``grid``, from headers alone.
 
         Parameters
         ----------
         spec
-            Which files, and how to read them.
+            Which files, and how they are read.
         grid
             Pixels to align with. Over its extent every product must be there.
-        workers
-            Headers read at a time.
 
         Raises
         ------
         InputError
-            As `index_tiles`, and when products do not share their footprints on the ground of ``grid``.
+            As `index_tiles`, and when products do not cover the same ground under ``grid``.
         """
-        return cls.of(index_tiles(spec, workers=workers), grid)
-
-    @classmethod
-    def of(cls, index: TileIndex, grid: Grid) -> MosaicSource:
-        """The delivery of an ``index`` that was read before."""
-        _check_registration(index, grid)
-        alignment = align(index, grid)
-        filters = (
-            ()
-            if alignment.pasted
-            else tuple(Filter.of(index.spec.resampling, pixels_per_pixel(grid, frame)) for frame in alignment.frames)
-        )
-        return cls(index=index, grid=grid, alignment=alignment, filters=filters)
+        index = index_tiles(spec)
+        refuse_unpaired(_needed_on(grid, index.unpaired), index.unpaired, spec.modality)
+        return cls(index=index, grid=grid, alignment=align(index, grid))
 
     @property
     def modality(self) -> str:
@@ -89,32 +81,32 @@ class MosaicSource:
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
-        """What the map's meaning rests on: scene ids in reading order, bands, rules, kernel; plain JSON values."""
+        """Tile ids in reading order, products, and what is done with each band; plain JSON values."""
         spec = self.index.spec
         return {
             "modality": spec.modality,
-            "bands": {
-                name: {"product": place, "band": number}
-                for place, product in enumerate(self.index.products)
-                for name, number in zip(product.names, product.numbers, strict=True)
-            },
+            "products": [list(product.names) for product in self.index.products],
             "scenes": [tile.id for tile in self.index.tiles],
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
-            "nodata": spec.nodata,
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
-            "dtype": self.dtype.name,
+            "pixels": {
+                band: [reading.fingerprint_fields for reading in readings] for band, readings in self._decided.items()
+            },
         }
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the values given: the files' own, or float32 where the delivery asks for it."""
+        """Dtype of the values: the files' own, or float32 where the settings say so."""
         return np.dtype(np.float32) if self.index.spec.as_float else self.index.dtype
 
     def bounds(self, grid: Grid) -> Bounds | None:
         """Bounds ``(x0, y0, x1, y1)`` of all tiles in the CRS of ``grid``."""
-        boxes = [_tile_bounds(self.index, crs, grid.crs) for crs in dict.fromkeys(self.index.crs.tolist())]
+        index, boxes = self.index, []
+        for crs in dict.fromkeys(index.crs.tolist()):
+            members = index.crs == crs
+            boxes.append(bounds_in(corner_bounds(index.transforms[members], index.shapes[members]), crs, grid.crs))
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
@@ -123,25 +115,24 @@ class MosaicSource:
         places = sorted({int(frame.tiles[position]) for frame, position, _ in self._touched(grid)})
         return tuple(
             SourceFile(
-                id=tile.id if header is tile.files[0] else f"{tile.id}#{product}",
-                location=header.path,
-                size=header.size,
-                version=header.version,
-                format=header.driver,
+                id=f"{tile.id}#{product}" if product else tile.id,
+                location=facts.path,
+                size=facts.size,
+                version=facts.version,
+                format=facts.driver,
             )
             for tile in (self.index.tiles[place] for place in places)
-            for product, header in enumerate(tile.files)
+            for product, facts in enumerate(tile.files)
         )
 
     def cost(self, grid: Grid) -> ReadCost:
         """File bytes and decoded pixels x bands of a `read` of ``grid``, counting whole blocks of the files."""
         touched, decoded = 0.0, dict[str, int]()
         for frame, position, part in self._touched(grid):
-            tile = self.index.tiles[int(frame.tiles[position])]
-            for header in tile.files:
-                pixels = _whole_blocks(part, header.block, header.shape)
-                touched += header.size * pixels / (header.shape[0] * header.shape[1])
-                decoded[header.driver] = decoded.get(header.driver, 0) + pixels * header.count
+            for facts in self.index.tiles[int(frame.tiles[position])].files:
+                pixels = _whole_blocks(part, facts.block, facts.shape)
+                touched += facts.size * pixels / (facts.shape[0] * facts.shape[1])
+                decoded[facts.driver] = decoded.get(facts.driver, 0) + pixels * facts.count
         return ReadCost(bytes=round(touched), decoded_pixels=decoded)
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
@@ -149,24 +140,32 @@ class MosaicSource:
 
         A pixel has the same bits whatever extent is read and whichever bands with it.
 
+        Parameters
+        ----------
+        grid
+            Pixels of the grid that the source was opened on, over any extent.
+        bands
+            Names, in the order of the result.
+
         Raises
         ------
         ReadError
-            When a file cannot be read; the ground is named.
+            When a file cannot be read; its bounds are named.
         ConfigError
             When the grid is of other pixels than the source was opened on, or a band is not one of `bands`.
         """
-        check_request(self, grid, bands)
-        best = self._blank(len(bands), grid.extent, self.dtype)
-        for place, part in self._frames_under(grid):
+        check_pixels(self.modality, self.grid, grid)
+        check_bands(self.modality, self.bands, bands)
+        best = self._empty(len(bands), grid.extent, self.dtype)
+        for frame, part in self._frames_under(grid):
             if self.alignment.pasted:
-                self._fill(best, self.alignment.frames[place], part.extent, bands)
+                self._fill(best, frame, part.extent, bands)
             else:
-                _put_first(best, self._resample(part, place, bands))
-        return Raster(values=best.values, valid=best.rank != best.nothing)
+                _put_first(best, self._resample(part, frame, bands))
+        return Raster(values=best.values, valid=best.measured)
 
     def describe(self) -> dict[str, Any]:
-        """What `check` prints: the tiles, the decision and what it rests on, what was noted; plain values."""
+        """What `check` prints: the tiles, what is done with each band, the alignment and its reason; plain values."""
         index, alignment = self.index, self.alignment
         return {
             "modality": self.modality,
@@ -179,51 +178,79 @@ class MosaicSource:
             "alignment": "paste" if alignment.pasted else "resample",
             "reason": alignment.reason,
             "resampling": alignment.resampling,
+            "pixels": {band: " or ".join(map(str, readings)) for band, readings in self._decided.items()},
             "notes": list(index.notes),
         }
 
-    def offsets(self) -> list[TileOffset]:
-        """How far each tile lies from the grid, in reading order."""
-        return tile_offsets(self.index, self.alignment)
+    @cached_property
+    def _settings(self) -> tuple[tuple[BandReading, ...], ...]:
+        """For each product, what the settings say of its bands."""
+        spec = self.index.spec
+        nodata = () if spec.nodata is None else (NodataValue(value=spec.nodata, origin="setting"),)
+        return tuple(
+            tuple(
+                BandReading(
+                    band=band,
+                    number=number,
+                    nodata=nodata,
+                    file_tag=spec.nodata is None,
+                    dtype=self.dtype.name,
+                    resampling=self.alignment.resampling,
+                )
+                for band, number in zip(product.names, product.numbers, strict=True)
+            )
+            for product in self.index.products
+        )
 
     @cached_property
-    def _grounds(self) -> NDArray[np.int64]:
-        """int64 ``(frame, 4)``: first and last row, first and last column of each frame's ground, last excluded."""
-        grounds = [frame.ground for frame in self.alignment.frames]
-        return np.array([(g.y.start, g.y.stop, g.x.start, g.x.stop) for g in grounds], np.int64)
+    def _decided(self) -> dict[str, tuple[BandReading, ...]]:
+        """What is done with each band: one record, or several where files differ."""
+        decided: dict[str, set[BandReading]] = {band: set() for band in self.bands}
+        for tile in self.index.tiles:
+            for settings, facts in zip(self._settings, tile.files, strict=True):
+                for reading in decide_bands(settings, facts):
+                    decided[reading.band].add(reading)
+        return {band: tuple(sorted(readings, key=str)) for band, readings in decided.items()}
 
-    def _frames_under(self, grid: Grid) -> Iterator[tuple[int, Grid]]:
-        """Frames that may have pixels on ``grid``, each with the part of the grid it may answer."""
+    @cached_property
+    def _grid_extents(self) -> NDArray[np.int64]:
+        """int64 ``(frame, 4)``: first and last row, first and last column of the grid under each frame."""
+        extents = [each.frame.grid_extent for each in self.alignment.frames]
+        return np.array([(e.y.start, e.y.stop, e.x.start, e.x.stop) for e in extents], np.int64)
+
+    def _frames_under(self, grid: Grid) -> Iterator[tuple[TileFrame, Grid]]:
+        """Frames that may have pixels on ``grid``, each with the part of the grid that it may give."""
         y, x = grid.extent.y, grid.extent.x
-        tops, bottoms, lefts, rights = self._grounds.T
+        tops, bottoms, lefts, rights = self._grid_extents.T
         for place in np.flatnonzero((tops < y.stop) & (y.start < bottoms) & (lefts < x.stop) & (x.start < rights)):
-            yield int(place), grid.with_extent(grid.extent.intersect(self.alignment.frames[place].ground))
+            frame = self.alignment.frames[place]
+            yield frame, grid.with_extent(grid.extent.intersect(frame.frame.grid_extent))
 
-    def _blank(self, bands: int, extent: Extent, dtype: np.dtype[Any]) -> Patch:
-        return Patch.blank(bands, extent, dtype=dtype, ranks=np.min_scalar_type(len(self.index.tiles) + 1))
+    def _empty(self, bands: int, extent: Extent, dtype: np.dtype[Any]) -> Patch:
+        return Patch.empty(bands, extent, dtype=dtype, ranks=np.min_scalar_type(len(self.index.tiles) + 1))
 
-    def _resample(self, grid: Grid, place: int, bands: Sequence[str]) -> Patch:
-        frame, using = self.alignment.frames[place], self.filters[place]
-        window = window_of(grid, frame, using.margin)
-        source = self._blank(len(bands), window.grow(1), self.index.dtype)
-        self._fill(source, frame, window, bands)
-        if (source.rank == source.nothing).all():
-            return self._blank(len(bands), grid.extent, self.dtype)
-        return resample(source, locate(grid, frame), grid.extent, using=using, dtype=self.dtype)
+    def _resample(self, grid: Grid, tiles: TileFrame, bands: Sequence[str]) -> Patch:
+        frame, kernel = tiles.frame, tiles.kernel
+        assert kernel is not None
+        window = source_window(grid, frame, kernel.margin)
+        source = self._empty(len(bands), window.grow(1), self.index.dtype)
+        self._fill(source, tiles, window, bands)
+        if not source.measured.any():
+            return self._empty(len(bands), grid.extent, self.dtype)
+        return resample(source, pixel_coordinates(grid, frame), grid.extent, kernel=kernel, dtype=self.dtype)
 
-    def _fill(self, patch: Patch, frame: Frame, window: Extent, bands: Sequence[str]) -> None:
+    def _fill(self, patch: Patch, frame: TileFrame, window: Extent, bands: Sequence[str]) -> None:
         """Lay the tiles of a frame under each other, the first on top, into the ``window`` of a patch."""
         for position in frame.touching(window).tolist():
-            whole = frame.place(position)
+            whole = frame.tile_extent(position)
             part = whole.intersect(window)
             rows, columns = part.slices_in(patch.extent)
             rank = patch.rank[rows, columns]
-            vacant = rank == patch.nothing
+            vacant = rank == patch.no_rank
             if not vacant.any():
                 continue
             place = int(frame.tiles[position])
-            tile = self.index.tiles[place]
-            values, measured = self._read_tile(tile, _inside(part, whole), bands)
+            values, measured = self._read_tile(self.index.tiles[place], _inside(part, whole), bands)
             measured &= vacant
             if measured.all():  # the common case: one tile, all of it measured
                 patch.values[:, rows, columns], rank[:] = values, place
@@ -233,30 +260,24 @@ class MosaicSource:
 
     def _read_tile(self, tile: Tile, window: Extent, bands: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         spec = self.index.spec
-        reader = TileReader(
-            products=self.index.products,
-            nodata=spec.nodata,
-            nodata_border_level=spec.nodata_border_level if spec.nodata_border else None,
-        )
+        level = spec.nodata_border_level if spec.nodata_border else None
         try:
-            return reader.read(tile, window, bands)
+            return read_tile(tile, self._settings, window, bands, border_level=level)
         except ReadError as error:
-            (x0, y0), (x1, y1) = (
-                tile.transform @ (x, y) for x, y in ((window.x.start, window.y.stop), (window.x.stop, window.y.start))
-            )
+            y, x = window.y, window.x
+            (x0, y0), (x1, y1) = tile.transform @ (x.start, y.stop), tile.transform @ (x.stop, y.start)
             raise ReadError(
-                f"{error} [{tile.id}, rows {window.y.start}-{window.y.stop}, columns {window.x.start}-{window.x.stop}, "
+                f"{error} [{tile.id}, rows {y.start}-{y.stop}, columns {x.start}-{x.stop}, "
                 f"ground ({x0:.2f}, {y0:.2f}, {x1:.2f}, {y1:.2f}) in {tile.crs[:40]}]"
             ) from error
 
-    def _touched(self, grid: Grid) -> Iterator[tuple[Frame, int, Extent]]:
+    def _touched(self, grid: Grid) -> Iterator[tuple[TileFrame, int, Extent]]:
         """Frame, position in it and pixels of the tile, for every tile that a read of ``grid`` may open."""
-        for place, part in self._frames_under(grid):
-            frame, pasted = self.alignment.frames[place], self.alignment.pasted
-            window = part.extent if pasted else window_of(part, frame, self.filters[place].margin)
-            for position in frame.touching(window).tolist():
-                whole = frame.place(position)
-                yield frame, position, _inside(whole.intersect(window), whole)
+        for tiles, part in self._frames_under(grid):
+            window = part.extent if tiles.kernel is None else source_window(part, tiles.frame, tiles.kernel.margin)
+            for position in tiles.touching(window).tolist():
+                whole = tiles.tile_extent(position)
+                yield tiles, position, _inside(whole.intersect(window), whole)
 
 
 def _inside(part: Extent, whole: Extent) -> Extent:
@@ -281,22 +302,12 @@ def _whole_blocks(part: Extent, block: tuple[int, int], shape: tuple[int, int]) 
     return pixels
 
 
-def _tile_bounds(index: TileIndex, crs: str, target: str) -> Bounds:
-    points = corners(index.transforms, index.shapes)[index.crs == crs]
-    (x0, y0), (x1, y1) = points.min(axis=(0, 1)).tolist(), points.max(axis=(0, 1)).tolist()
-    if crs == target:
-        return x0, y0, x1, y1
-    bounds: Bounds = transform_bounds(crs, target, x0, y0, x1, y1, densify_pts=101)
-    return bounds
-
-
-def _check_registration(index: TileIndex, grid: Grid) -> None:
-    """Refuse products that do not lie on each other's footprints where the grid needs them."""
+def _needed_on(grid: Grid, unpaired: Sequence[Tile]) -> list[Tile]:
+    """Tiles without a file of every product that touch the grid."""
     needed = []
-    for tile in index.unpaired:
-        points = corners(np.array([tuple(tile.transform)[:6]]), np.array([tile.shape]))[0]
-        (x0, y0), (x1, y1) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
-        bounds = grid.bounds if tile.crs == grid.crs else transform_bounds(grid.crs, tile.crs, *grid.bounds)
+    for tile in unpaired:
+        x0, y0, x1, y1 = corner_bounds(transforms_of([tile]), np.array([tile.shape]))
+        bounds = bounds_in(grid.bounds, grid.crs, tile.crs, densify=21)
         if x0 < bounds[2] and bounds[0] < x1 and y0 < bounds[3] and bounds[1] < y1:
             needed.append(tile)
-    refuse_unpaired(needed, index.unpaired, index.spec.modality)
+    return needed

@@ -1,27 +1,24 @@
-"""What a person says about a delivery of tiles: the files of each band and how they are to be read."""
+"""The settings of a mosaic: the files of each band, and how they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid
-
-Kernel = Literal["nearest", "bilinear", "cubic"]
-"""Resampling kernels; all but ``nearest`` widen with the pixel when the grid is coarser than the tiles."""
+from landweave.sources.resampling.kernels import KernelName
 
 
 @dataclass(frozen=True, kw_only=True)
 class BandFiles:
-    """The files one band comes from, and which of their bands it is.
+    """The files of one band, and its number in them.
 
     Attributes
     ----------
     files
         Files, folders, globs (``rvb/*.jp2``, ``**`` for any depth) or VRT mosaics; a VRT stands for the files it
-        lists, which are read where their own headers put them.
+        lists, which are read with the georeference of their own headers.
     band
         Number of the band in each file, from 1 (in the VRT, where one is named).
     """
@@ -47,23 +44,24 @@ class MosaicSpec:
     bands
         Where each band comes from, by name. Bands with the same ``files`` are read in one call a tile.
     root
-        Folder that relative ``files`` count from; scene ids are paths under it, so that they stay when all moves.
+        Folder of relative ``files``; tile ids are paths under it, so that they stay the same when all moves.
     crs
         Used for tiles whose own CRS is missing or cannot be read, and for no other.
     nodata
         Value that means "no measurement", instead of the files' own tags. A pixel is without data where **every**
         band that has such a value holds it: 255 in one band of three is a bright roof. NaN never counts as data.
-    collar
+    nodata_border
         Whether black pixels that reach a tile's edge are without data (`landweave.sources.mosaic.nodata_border`).
     nodata_border_level
-        Brightest value of a collar pixel, in any band of any file of the tile: after JPEG black is not always 0.
+        Brightest value of a pixel of that border, in any band of any file of the tile: after JPEG black is not
+        always 0.
     resampling
         Kernel, used when the delivery cannot be pasted.
     order
         Which tile wins where tiles overlap: the first ``name``, or the first ``listed``.
     nodes
-        What the origin in the files' headers names: the ``corner`` of their first pixel, or its ``centre`` (grids
-        of nodes whose headers give the first node as a corner).
+        What the origin in the files' headers is: the ``corner`` of the first pixel, or its ``centre`` (grids of
+        nodes whose headers give the first node as a corner).
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
     """
@@ -75,7 +73,7 @@ class MosaicSpec:
     nodata: float | None = None
     nodata_border: bool = False
     nodata_border_level: float = 8
-    resampling: Kernel = "bilinear"
+    resampling: KernelName = "bilinear"
     order: Literal["name", "listed"] = "name"
     nodes: Literal["corner", "centre"] = "corner"
     as_float: bool = False
@@ -83,35 +81,3 @@ class MosaicSpec:
     def __post_init__(self) -> None:
         if not self.bands:
             raise ConfigError(f"{self.modality} has no bands: name at least one.")
-
-
-class _Opened(Protocol):
-    """What `check_request` looks at: a source, and the grid it was opened on."""
-
-    @property
-    def modality(self) -> str: ...
-
-    @property
-    def bands(self) -> tuple[str, ...]: ...
-
-    @property
-    def grid(self) -> Grid: ...
-
-
-def check_request(source: _Opened, grid: Grid, bands: Sequence[str]) -> None:
-    """Refuse pixels that ``source`` was not opened on, and bands that it does not have.
-
-    Raises
-    ------
-    ConfigError
-        With both grids, or the bands.
-    """
-    mine, asked = source.grid, grid
-    if (mine.crs, mine.resolution, mine.anchor_xy) != (asked.crs, asked.resolution, asked.anchor_xy):
-        raise ConfigError(
-            f"{source.modality} was opened on pixels of {float(mine.resolution)} in {mine.crs[:40]} from "
-            f"{mine.anchor_xy}, read on {float(asked.resolution)} in {asked.crs[:40]} from {asked.anchor_xy}."
-        )
-    missing = [band for band in bands if band not in source.bands]
-    if missing or not bands:
-        raise ConfigError(f"{source.modality} has no band {missing or 'named'}: it has {list(source.bands)}.")

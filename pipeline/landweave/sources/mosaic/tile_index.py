@@ -1,12 +1,12 @@
-"""The index of a delivery: which tile covers which ground, from headers alone.
+"""The index of a mosaic: which tile covers which ground, from headers alone.
 
-A tile is one footprint with the files of every product on it: BD ORTHO's RVB and IRC files of the same square are one
-tile, and a pixel takes all its bands from the same tile.
+A tile is one rectangle of ground with the files of every product on it: BD ORTHO's RVB and IRC files of the same square
+are one tile, and a pixel takes all its bands from the same tile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,12 +16,10 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from landweave.core.grid import canonical_crs
-from landweave.sources.mosaic.listing import Product, list_products, scene_id
+from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
-
-PASTE_PX = 1 / 20
-"""Pixels that lie this close, at every corner of a tile, count as the same pixels."""
+from landweave.sources.resampling.kernels import PASTE_PX
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -29,14 +27,14 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One footprint of the delivery.
+    """One tile of the mosaic.
 
     Attributes
     ----------
     id
-        Path of its first file under the delivery's root.
+        Path of its first file under the mosaic's root.
     files
-        Its file in each product.
+        Facts of its file in each product.
     crs
         ``EPSG:n`` or WKT.
     transform
@@ -53,15 +51,20 @@ class Tile:
         """``(height, width)`` in pixels."""
         return self.files[0].shape
 
+    @property
+    def pixel(self) -> float:
+        """Width of a pixel in CRS units."""
+        return float(np.hypot(self.transform.a, self.transform.d))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileIndex:
-    """Every tile of a delivery, in reading order: the first one that has a measurement gives the pixel.
+    """Every tile of a mosaic, in reading order: the first one that has a measurement gives the pixel.
 
     Attributes
     ----------
     spec
-        What was asked.
+        The settings.
     products
         Groups of files and the bands taken from them.
     tiles
@@ -69,7 +72,7 @@ class TileIndex:
     unpaired
         Tiles that lack the file of at least one product (their ``files`` hold what there is).
     notes
-        What a person should know: settings that were used, files that were left out.
+        What a person should know: settings that were used, files that were left out, tags that have no effect.
     """
 
     spec: MosaicSpec
@@ -86,12 +89,12 @@ class TileIndex:
     @cached_property
     def transforms(self) -> Floats:
         """float64 ``(tile, 6)``: `Tile.transform` of every tile."""
-        return _transforms(self.tiles)
+        return transforms_of(self.tiles)
 
     @cached_property
     def shapes(self) -> Ints:
         """int64 ``(tile, 2)``: height and width of every tile."""
-        return np.array([tile.shape for tile in self.tiles], np.int64).reshape(-1, 2)
+        return _shapes_of(self.tiles)
 
     @cached_property
     def crs(self) -> NDArray[np.str_]:
@@ -99,40 +102,45 @@ class TileIndex:
         return np.array([tile.crs for tile in self.tiles])
 
 
-def index_tiles(spec: MosaicSpec, *, workers: int = 8) -> TileIndex:
-    """The index of a delivery. Headers are read in parallel, no pixel is.
+def index_tiles(spec: MosaicSpec) -> TileIndex:
+    """The index of a mosaic. Headers are read in parallel, no pixel is.
 
     Raises
     ------
     InputError
         With all problems of a kind at once: patterns without files, damaged files, files that are not rasters, bands
-        that a file has not, mixed dtypes, tiles without a CRS, products that share no footprint.
+        that a file does not have, mixed dtypes, tiles without a CRS, products that share no ground.
     """
     products = list_products(spec)
-    headers = read_raster_facts((path for product in products for path in product.paths), workers=workers)
-    _check_contents(products, headers)
+    facts = read_raster_facts(path for product in products for path in product.paths)
+    _check_contents(products, facts)
     fallback = canonical_crs(spec.crs) if spec.crs else ""
-    _check_crs(headers, fallback)
-    columns = [[_tile(headers[path], spec, fallback) for path in product.paths] for product in products]
+    refuse(
+        [f"{each.path} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
+        what=f"of {len(facts)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
+    )
+    columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
     tiles, unpaired = _pair(columns)
     if not tiles:
         refuse_unpaired(unpaired, unpaired, spec.modality)
-    taken = [header for header in headers.values() if header.crs_problem]
-    notes = (
-        [
-            f"{len(taken)} of {len(headers)} files take {fallback} from the setting: {taken[0].path} "
-            f"{taken[0].crs_problem}"
-        ]
-        if taken
-        else []
-    )
+    notes = [*_notes(products, facts, fallback)]
     if unpaired:
         notes.append(f"{len(unpaired)} footprints lack a product and are not read, {unpaired[0].id} the first")
     return TileIndex(spec=spec, products=products, tiles=tiles, unpaired=unpaired, notes=tuple(notes))
 
 
 def refuse_unpaired(needed: Sequence[Tile], unpaired: Sequence[Tile], modality: str) -> None:
-    """Raise one `InputError` that lists the ``needed`` ones of all ``unpaired`` tiles; nothing for an empty list."""
+    """Raise one `InputError` that lists the needed tiles that lack a product, if there are any.
+
+    Parameters
+    ----------
+    needed
+        Tiles to list.
+    unpaired
+        All tiles that lack a product: the nearest one is named as the likely partner.
+    modality
+        Name of the input.
+    """
     refuse(
         [f"{tile.id} ({_corner_text(tile)}){_nearest_text(tile, unpaired)}" for tile in needed],
         what=f"files of {modality} share no footprint with a file of its other bands (every corner within {PASTE_PX} "
@@ -140,8 +148,19 @@ def refuse_unpaired(needed: Sequence[Tile], unpaired: Sequence[Tile], modality: 
     )
 
 
+def transforms_of(tiles: Sequence[Tile]) -> Floats:
+    """float64 ``(tile, 6)``: coefficients of each tile's transform."""
+    return np.array([tuple(tile.transform)[:6] for tile in tiles], np.float64).reshape(-1, 6)
+
+
 def corners(transforms: Floats, shapes: Ints) -> Floats:
-    """CRS coordinates of the tiles' corners, float64 ``(tile, corner, xy)``: NW, NE, SW, SE in file order."""
+    """CRS coordinates of the tiles' corners, float64 ``(tile, corner, xy)``: NW, NE, SW, SE in file order.
+
+    Parameters
+    ----------
+    transforms, shapes
+        Of the tiles, ``(tile, 6)`` and ``(tile, 2)``.
+    """
     height, width = shapes[:, :1].astype(np.float64), shapes[:, 1:].astype(np.float64)
     zero = np.zeros_like(width)
     columns, rows = np.hstack([zero, width, zero, width]), np.hstack([zero, zero, height, height])
@@ -149,8 +168,21 @@ def corners(transforms: Floats, shapes: Ints) -> Floats:
     return np.stack([a * columns + b * rows + c, d * columns + e * rows + f], axis=-1)
 
 
-def place_on(lattice: Affine, transforms: Floats, shapes: Ints) -> tuple[Ints, Floats, Floats]:
-    """Where tiles lie on a lattice of pixels.
+def corner_bounds(transforms: Floats, shapes: Ints) -> tuple[float, float, float, float]:
+    """Bounds ``(x0, y0, x1, y1)`` of all tiles in their CRS.
+
+    Parameters
+    ----------
+    transforms, shapes
+        Of the tiles, ``(tile, 6)`` and ``(tile, 2)``.
+    """
+    points = corners(transforms, shapes)
+    (x0, y0), (x1, y1) = points.min(axis=(0, 1)).tolist(), points.max(axis=(0, 1)).tolist()
+    return x0, y0, x1, y1
+
+
+def lattice_origins(lattice: Affine, transforms: Floats, shapes: Ints) -> tuple[Ints, Floats]:
+    """The pixel of a lattice at which each tile starts, and how far the tile deviates from the lattice.
 
     Parameters
     ----------
@@ -163,8 +195,6 @@ def place_on(lattice: Affine, transforms: Floats, shapes: Ints) -> tuple[Ints, F
     -------
     origins
         int64 ``(tile, 2)``: row and column of each tile's first pixel.
-    offsets
-        float64 ``(tile, 2)``: how far, in pixels down and across, its north-west corner lies from there.
     deviations
         float64 ``(tile,)``: the largest distance on an axis, in pixels, of any of its four corners from where it
         would be if the tile were pasted there.
@@ -173,89 +203,83 @@ def place_on(lattice: Affine, transforms: Floats, shapes: Ints) -> tuple[Ints, F
     points = corners(transforms, shapes)
     columns = inverse.a * points[..., 0] + inverse.b * points[..., 1] + inverse.c
     rows = inverse.d * points[..., 0] + inverse.e * points[..., 1] + inverse.f
-    places = np.stack([rows, columns], axis=-1)
-    origins = np.rint(places[:, 0])
+    coordinates = np.stack([rows, columns], axis=-1)
+    origins = np.rint(coordinates[:, 0])
     sizes = shapes[:, None, :] * np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
-    strays = places - (origins[:, None, :] + sizes)
-    return origins.astype(np.int64), strays[:, 0], np.abs(strays).max(axis=(1, 2))
+    strays = coordinates - (origins[:, None, :] + sizes)
+    return origins.astype(np.int64), np.abs(strays).max(axis=(1, 2))
 
 
-def _transforms(tiles: tuple[Tile, ...] | list[Tile]) -> Floats:
-    return np.array([tuple(tile.transform)[:6] for tile in tiles], np.float64).reshape(-1, 6)
+def _shapes_of(tiles: Sequence[Tile]) -> Ints:
+    return np.array([tile.shape for tile in tiles], np.int64).reshape(-1, 2)
 
 
-def _tile(header: RasterFacts, spec: MosaicSpec, fallback: str) -> Tile:
-    transform = header.transform
+def _tile(facts: RasterFacts, spec: MosaicSpec, fallback: str) -> Tile:
+    transform = facts.transform
     if spec.nodes == "centre":
         transform = transform @ Affine.translation(-0.5, -0.5)
-    tile_id = scene_id(header.path, spec.root)
-    return Tile(id=tile_id, files=(header,), crs=header.crs or fallback, transform=transform)
+    return Tile(id=tile_id(facts.path, spec.root), files=(facts,), crs=facts.crs or fallback, transform=transform)
 
 
-def _check_contents(products: tuple[Product, ...], headers: dict[str, RasterFacts]) -> None:
+def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFacts]) -> None:
     problems = []
-    first = headers[products[0].paths[0]]
+    first = facts[products[0].paths[0]]
     for product in products:
-        for path in product.paths:
-            header = headers[path]
-            missing = [
-                f"{name!r} is band {number}"
-                for name, number in zip(product.names, product.numbers, strict=True)
-                if number > header.count
-            ]
+        for each in (facts[path] for path in product.paths):
+            bands = zip(product.names, product.numbers, strict=True)
+            missing = [f"{name!r} is band {number}" for name, number in bands if number > each.count]
             if missing:
-                problems.append(f"{path}: {', '.join(missing)}, the file has {header.count}.")
-            if header.dtype != first.dtype or header.dtype == "mixed":
-                problems.append(f"{path} holds {header.dtype}, {first.path} {first.dtype}: give them as two inputs.")
+                problems.append(f"{each.path}: {', '.join(missing)}, the file has {each.count}.")
+            if each.dtype != first.dtype or each.dtype == "mixed":
+                problems.append(f"{each.path} holds {each.dtype}, {first.path} {first.dtype}: give them as two inputs.")
     refuse(problems, what="problems with the bands of the files")
 
 
-def _check_crs(headers: dict[str, RasterFacts], fallback: str) -> None:
-    unknown = [] if fallback else [header for header in headers.values() if not header.crs]
-    refuse(
-        [f"{header.path} {header.crs_problem}." for header in unknown],
-        what=f"of {len(headers)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
-    )
+def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
+    without = [each for each in facts.values() if each.crs_problem]
+    if without:
+        yield (
+            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
+            f"{without[0].crs_problem}"
+        )
+    taken = [(facts[path], number - 1) for product in products for path in product.paths for number in product.numbers]
+    scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
+    if scaled:
+        yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"
+    palettes = [each for each, band in taken if each.colours[band] == "palette"]
+    if palettes:
+        yield f"{len(palettes)} bands hold numbers of a palette and are read as numbers, {palettes[0].path} the first"
 
 
 def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
     """Tiles with a file of every product, in the first product's order, and all others."""
-    partners = [_match(columns[0], column) for column in columns[1:]]
-    paired, unpaired = [], []
-    used: list[set[int]] = [set() for _ in partners]
-    for place, tile in enumerate(columns[0]):
-        others = [matches[place] for matches in partners]
-        if all(other >= 0 for other in others):
-            files = tuple(column[other].files[0] for column, other in zip(columns[1:], others, strict=True))
-            paired.append(replace(tile, files=tile.files + files))
-            for taken, other in zip(used, others, strict=True):
-                taken.add(other)
-        else:
-            unpaired.append(tile)
-    for column, taken in zip(columns[1:], used, strict=True):
-        unpaired += [tile for place, tile in enumerate(column) if place not in taken]
+    first, *others = columns
+    partners = [_match(first, column) for column in others]
+    whole = [all(matches[place] >= 0 for matches in partners) for place in range(len(first))]
+    paired, unpaired = [], [tile for tile, is_whole in zip(first, whole, strict=True) if not is_whole]
+    for place in np.flatnonzero(whole).tolist():
+        files = tuple(column[matches[place]].files[0] for column, matches in zip(others, partners, strict=True))
+        paired.append(replace(first[place], files=first[place].files + files))
+    for column, matches in zip(others, partners, strict=True):
+        used = {other for other, is_whole in zip(matches, whole, strict=True) if is_whole}
+        unpaired += [tile for place, tile in enumerate(column) if place not in used]
     return tuple(paired), tuple(unpaired)
 
 
 def _match(tiles: list[Tile], others: list[Tile]) -> list[int]:
-    """For each tile, which of ``others`` has its footprint; -1 for none. Each is given once, in order."""
-    here = corners(_transforms(tiles), np.array([tile.shape for tile in tiles], np.int64))
-    there = corners(_transforms(others), np.array([tile.shape for tile in others], np.int64))
-    reach = PASTE_PX * np.array([_pixel_size(tile) for tile in tiles])
+    """For each tile, which of ``others`` covers the same ground; -1 for none. Each is given once, in order."""
+    here, there = (corners(transforms_of(each), _shapes_of(each)) for each in (tiles, others))
+    tolerance = PASTE_PX * np.array([tile.pixel for tile in tiles])
     tree = shapely.STRtree(shapely.points(there[:, 0]))
-    pairs = tree.query(shapely.points(here[:, 0]), predicate="dwithin", distance=2 * reach)
+    pairs = tree.query(shapely.points(here[:, 0]), predicate="dwithin", distance=2 * tolerance)
     matches, taken = [-1] * len(tiles), set()
     for place, other in sorted(zip(*pairs.tolist(), strict=True)):
         same = tiles[place].shape == others[other].shape and tiles[place].crs == others[other].crs
-        close = bool((np.abs(here[place] - there[other]) <= reach[place]).all())
+        close = bool((np.abs(here[place] - there[other]) <= tolerance[place]).all())
         if same and close and matches[place] < 0 and other not in taken:
             matches[place] = other
             taken.add(other)
     return matches
-
-
-def _pixel_size(tile: Tile) -> float:
-    return float(np.hypot(tile.transform.a, tile.transform.d))
 
 
 def _corner_text(tile: Tile) -> str:
@@ -267,5 +291,5 @@ def _nearest_text(tile: Tile, unpaired: Sequence[Tile]) -> str:
     if not others:
         return ""
     origins = np.array([(other.transform.c, other.transform.f) for other in others])
-    away = np.hypot(*(origins - (tile.transform.c, tile.transform.f)).T) / _pixel_size(tile)
+    away = np.hypot(*(origins - (tile.transform.c, tile.transform.f)).T) / tile.pixel
     return f", the nearest such file {away.min():.2f} px away: {others[int(away.argmin())].id}"

@@ -1,15 +1,14 @@
-"""Where each pixel of the grid lies among the pixels of a frame: a function of that pixel alone.
+"""Coordinates of the pixels of a grid among the pixels of an image: a function of each pixel alone.
 
-Coordinates are counted in the frame's pixels (0.5 is the centre of its first). They are computed from the absolute
-indices of the grid, never from the corner of what is being read, so any two reads agree bit for bit. Between two
-coordinate systems the projection itself is evaluated at every `NODE`-th pixel of the grid, counted from its anchor,
-and interpolated between; over 16 pixels that is off by less than a ten-thousandth of a pixel of 10 m or finer.
+Coordinates count in the image's pixels (0.5 is the centre of its first). They are computed from the absolute indices of
+the grid, never from the corner of what is being read, so any two reads agree bit for bit. Between two coordinate
+systems the projection itself is evaluated at every `NODE`-th pixel of the grid, counted from its anchor, and
+interpolated between; over 16 pixels that is off by less than a ten-thousandth of a pixel of 10 m or finer.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from functools import lru_cache
 
 import numpy as np
@@ -18,9 +17,8 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent, Span
-from landweave.sources.mosaic.alignment import Frame
 
 NODE = 16
 """Grid pixels between two evaluations of a projection."""
@@ -29,7 +27,27 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Axes:
+class Frame:
+    """The pixels of one image, or of tiles that share a lattice of pixels, beside a grid.
+
+    Attributes
+    ----------
+    crs, transform
+        The lattice; ``transform`` goes from (column, row) to CRS coordinates of pixel corners.
+    extent
+        Pixels of the lattice that hold the image.
+    grid_extent
+        Pixels of the grid that it may give, beyond the extent of the grid too.
+    """
+
+    crs: str
+    transform: Affine
+    extent: Extent
+    grid_extent: Extent
+
+
+@dataclass(frozen=True, kw_only=True)
+class AxisCoordinates:
     """Coordinates where rows and columns do not mix: ``y`` of each row, ``x`` of each column, float64."""
 
     y: Floats
@@ -37,10 +55,15 @@ class Axes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Nodes:
-    """Coordinates at nodes: ``yx`` float64 ``(2, node_y, node_x)``, from the node at or before the first pixel.
+class InterpolatedCoordinates:
+    """Coordinates evaluated at nodes and interpolated between.
 
-    ``extent`` are the grid pixels asked for.
+    Attributes
+    ----------
+    yx
+        float64 ``(2, node_y, node_x)``, from the node at or before the first pixel.
+    extent
+        Pixels of the grid.
     """
 
     yx: Floats
@@ -56,26 +79,63 @@ class Nodes:
         return _between(lines[..., column], lines[..., column + 1], across / NODE)
 
 
-def locate(grid: Grid, frame: Frame) -> Axes | Nodes:
-    """Coordinates of the pixel centres of ``grid`` among the pixels of ``frame``."""
+def pixel_coordinates(grid: Grid, frame: Frame) -> AxisCoordinates | InterpolatedCoordinates:
+    """Coordinates of the pixel centres of ``grid`` among the pixels of ``frame``.
+
+    Parameters
+    ----------
+    grid
+        Pixels to locate, all of its extent.
+    frame
+        The image.
+    """
     inverse = ~frame.transform
     if grid.crs == frame.crs and not inverse.b and not inverse.d:
-        return Axes(y=inverse.e * grid.y + inverse.f, x=inverse.a * grid.x + inverse.c)
-    y, x = (_node_span(span) for span in (grid.extent.y, grid.extent.x))
-    nodes = replace(grid, resolution=grid.resolution * NODE, extent=Extent(y, x), anchor_xy=_first_centre_corner(grid))
+        return AxisCoordinates(y=inverse.e * grid.y + inverse.f, x=inverse.a * grid.x + inverse.c)
+    y, x = (Span(span.start // NODE, (span.stop - 1) // NODE + 2) for span in (grid.extent.y, grid.extent.x))
+    # A grid whose pixel centres are the centres of every `NODE`-th pixel.
+    shift = grid.resolution * (NODE - 1) / 2
+    anchor_xy = grid.anchor_xy[0] - shift, grid.anchor_xy[1] + shift
+    nodes = replace(grid, resolution=grid.resolution * NODE, extent=Extent(y, x), anchor_xy=anchor_xy)
     eastings, northings = np.meshgrid(nodes.x, nodes.y)
     if grid.crs != frame.crs:
         eastings, northings = _transformer(grid.crs, frame.crs).transform(eastings, northings)
     columns = inverse.a * eastings + inverse.b * northings + inverse.c
     rows = inverse.d * eastings + inverse.e * northings + inverse.f
-    return Nodes(yx=np.stack([rows, columns]), extent=grid.extent)
+    return InterpolatedCoordinates(yx=np.stack([rows, columns]), extent=grid.extent)
 
 
-def window_of(grid: Grid, frame: Frame, margin: int) -> Extent:
-    """Pixels of ``frame`` that hold the ground of ``grid`` and ``margin`` more on every side, cut to the frame."""
-    bounds = grid.bounds
-    if grid.crs != frame.crs:
-        bounds = transform_bounds(grid.crs, frame.crs, *bounds, densify_pts=21)
+def bounds_in(bounds: Bounds, crs: str, target: str, *, densify: int = 101) -> Bounds:
+    """Bounds ``(x0, y0, x1, y1)`` around the same ground in another CRS; not finite where it does not reach.
+
+    Parameters
+    ----------
+    bounds, crs
+        The ground, and its CRS.
+    target
+        The other CRS.
+    densify
+        Points along each side: sides are bent in the other CRS.
+    """
+    if crs == target:
+        return bounds
+    found: Bounds = transform_bounds(crs, target, *bounds, densify_pts=densify)
+    return found
+
+
+def source_window(grid: Grid, frame: Frame, margin: int) -> Extent:
+    """Pixels of ``frame`` that show the ground of ``grid`` and ``margin`` more on every side, cut to the frame.
+
+    Parameters
+    ----------
+    grid
+        Pixels to read for.
+    frame
+        The image.
+    margin
+        Pixels of the image, such as `ResamplingKernel.margin`.
+    """
+    bounds = bounds_in(grid.bounds, grid.crs, frame.crs, densify=21)
     inverse: Affine = ~frame.transform
     points = np.array([inverse @ (bounds[i], bounds[j]) for i in (0, 2) for j in (1, 3)])
     (left, top), (right, bottom) = np.floor(points.min(axis=0)), np.ceil(points.max(axis=0))
@@ -86,12 +146,20 @@ def window_of(grid: Grid, frame: Frame, margin: int) -> Extent:
 
 
 def pixels_per_pixel(grid: Grid, frame: Frame) -> tuple[float, float]:
-    """How many pixels of ``frame`` a pixel of ``grid`` spans, down and across, at the frame's middle."""
-    y, x = frame.ground.y, frame.ground.x
+    """How many pixels of ``frame`` a pixel of ``grid`` spans, down and across, in the middle of the frame.
+
+    Parameters
+    ----------
+    grid
+        The pixels; its extent plays no part.
+    frame
+        The image.
+    """
+    y, x = frame.grid_extent.y, frame.grid_extent.x
     row, column = (y.start + y.stop) // 2, (x.start + x.stop) // 2
     middle = grid.with_extent(Extent.of((row, row + 2), (column, column + 2)))
-    found = locate(middle, frame)
-    if isinstance(found, Axes):
+    found = pixel_coordinates(middle, frame)
+    if isinstance(found, AxisCoordinates):
         return float(abs(np.diff(found.y)[0])), float(abs(np.diff(found.x)[0]))
     yx = found.rows(slice(0, 2))
     down, across = yx[:, 1, 0] - yx[:, 0, 0], yx[:, 0, 1] - yx[:, 0, 0]
@@ -99,18 +167,8 @@ def pixels_per_pixel(grid: Grid, frame: Frame) -> tuple[float, float]:
 
 
 def _between(before: Floats, after: Floats, share: Floats) -> Floats:
-    with np.errstate(invalid="ignore"):  # beyond the reach of a projection, infinity less infinity
+    with np.errstate(invalid="ignore"):  # where a projection does not reach, infinity less infinity
         return before + (after - before) * share
-
-
-def _node_span(span: Span) -> Span:
-    return Span(span.start // NODE, (span.stop - 1) // NODE + 2)
-
-
-def _first_centre_corner(grid: Grid) -> tuple[Fraction, Fraction]:
-    """Anchor of a grid whose pixel centres are the centres of every `NODE`-th pixel of ``grid``."""
-    shift = grid.resolution * (NODE - 1) / 2
-    return grid.anchor_xy[0] - shift, grid.anchor_xy[1] + shift
 
 
 @lru_cache(maxsize=16)

@@ -1,1 +1,1 @@
-"""Satellite series from STAC: items to records, records to strips, strips to pixels."""
+"""Satellite series from STAC: items to scenes, scenes to observations, observations to pixels."""

@@ -1,14 +1,14 @@
-"""Items of a catalog, whatever kind it is: files on disk or on a web server, or an API that searches.
+"""Items of a catalog of any kind: files on disk or on a web server, or an API that searches.
 
 ::
 
     an item, a list of items, a FeatureCollection ──> its items
     a catalog or collection in files ──────────────> every item below it (child and item links)
-    an API (it names where to search) ─────────────> what its search answers, page by page
-    a collection of an API (it names its items) ───> the same, of that collection
+    an API (it links to its search) ───────────────> the items of its search, page by page
+    a collection of an API (it links to its items) ─> the same, of that collection
 
-Items are handed on as served, not brought to a newer version of the standard; only the addresses of their files are
-made absolute.
+Items are passed on as served; only the addresses of their files are made absolute. Catalogs in files are walked here
+and not by pystac, which follows rings of links for ever and ends at the first item that it cannot read.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from pystac_client.stac_api_io import StacApiIO
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
-from landweave.sources.mosaic.listing import is_url
-from landweave.sources.stac.items import Json, Unusable, item_bounds, item_time
+from landweave.sources.files import is_url
+from landweave.sources.stac.items import Json, UnusableItem, item_bounds, item_time
 
 PAGE = 100
-"""Items asked of an API at a time: servers refuse, or fail at, much more."""
+"""Items in one page of an API: servers refuse, or fail at, much more."""
 
 _TIMEOUT_S = 60
 _TRIES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is looked for in a catalog.
+class CatalogQuery:
+    """Which items of a catalog are needed.
 
     Attributes
     ----------
@@ -58,173 +58,180 @@ class Wanted:
     last: np.datetime64
     bounds: Bounds
 
-    @property
-    def interval(self) -> str:
-        """Both days in the form that an API is asked."""
-        return f"{self.first}T00:00:00Z/{self.last}T23:59:59Z"
+    def matches(self, item: Json) -> bool:
+        """Whether an item is of the collections and dates, and its outline touches the bounds.
+
+        One without a time or a place matches: its reader then says what it lacks.
+        """
+        if self.collections and item.get("collection") not in self.collections:
+            return False
+        try:
+            day, bounds = item_time(item).astype("datetime64[D]"), item_bounds(item)
+        except UnusableItem:
+            return True
+        outline = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else _box(bounds)
+        return bool(self.first <= day <= self.last and outline.intersects(_box(self.bounds)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listing:
-    """Items of a catalog within an area and dates, and in words what the catalog covers where there are none."""
+class CatalogItems:
+    """Items of a catalog that match a query, and in words what the catalog covers where there are none."""
 
     items: tuple[Json, ...]
     covers: str = ""
 
 
-def list_items(catalog: str, wanted: Wanted) -> Listing:
-    """Items of ``catalog`` that touch the bounds, of the dates and collections wanted, ordered by collection and id.
+def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
+    """Items of a catalog that match a query, ordered by collection and id.
+
+    Parameters
+    ----------
+    catalog
+        Path or URL.
+    query
+        Dates, bounds and collections.
 
     Raises
     ------
     InputError
         When the catalog cannot be reached or read, or is none.
     """
-    place = _absolute(catalog)
+    address = catalog if is_url(catalog) else str(Path(catalog).expanduser().absolute())
     try:
-        document = _read(place)
-        found = _found(document, place, wanted)
-        items = {(str(item.get("collection")), str(item["id"])): item for item in found if is_wanted(item, wanted)}
-        covers = "" if items else _coverage(document, place, found)
+        document = _read(address)
+        found = _find_items(document, address, query)
+        items = {(str(item.get("collection")), str(item["id"])): item for item in found if query.matches(item)}
+        covers = "" if items else _coverage(document, address, found)
     except (APIError, OSError) as error:
-        why = _why(error)
+        status = getattr(error, "status_code", None)  # rather than the page around it
+        why = f"it answered {status}" if status else str(error)
         raise InputError(
             f"The catalog {catalog} cannot be reached: {why}. Check its address, and that it is up."
         ) from error
     except (ValueError, pystac.STACError) as error:
         raise InputError(f"{catalog} cannot be read as STAC: {error}.") from error
-    return Listing(items=tuple(items[name] for name in sorted(items)), covers=covers)
+    return CatalogItems(items=tuple(items[name] for name in sorted(items)), covers=covers)
 
 
-def tell_kind(document: Any) -> str:
+def kind_of(document: Any) -> str:
     """``items``, ``files``, ``api``, ``api collection``; empty when it is not STAC.
 
-    >>> tell_kind({"type": "Catalog", "links": [{"rel": "search", "href": "/search"}]}), tell_kind({"name": "lodash"})
+    Examples
+    --------
+    >>> kind_of({"type": "Catalog", "links": [{"rel": "search", "href": "/search"}]}), kind_of({"name": "lodash"})
     ('api', '')
     """
-    if isinstance(document, list):
-        return "items" if document and all(_is_item(each) for each in document) else ""
+    members = _members(document)
+    if members is not None:
+        return "items" if all(map(_is_item, members)) and document != [] else ""
     if not isinstance(document, Mapping):
         return ""
-    if document.get("type") in ("Feature", "FeatureCollection"):
-        members = document.get("features", [document])
-        return "items" if all(_is_item(member) for member in members) else ""
     rels = {link.get("rel") for link in document.get("links", ())}
-    searches = any("item-search" in str(name) for name in document.get("conformsTo", ()))
-    if "search" in rels or searches:
+    if "search" in rels or any("item-search" in str(name) for name in document.get("conformsTo", ())):
         return "api"
     if document.get("type") == "Collection" and {"items", "root"} <= rels:
         return "api collection"
-    return "files" if "stac_version" in document and document.get("type") != "Feature" else ""
+    return "files" if "stac_version" in document else ""
 
 
-def _why(error: Exception) -> str:
-    """A server's number rather than the page around it."""
-    status = getattr(error, "status_code", None)
-    return f"it answered {status}" if status else str(error)
+def _members(document: Any) -> list[Any] | None:
+    """Items of a document that holds them itself; None for any other."""
+    if isinstance(document, Mapping) and document.get("type") in ("Feature", "FeatureCollection"):
+        return list(document.get("features", [document]))
+    return document if isinstance(document, list) else None
 
 
-def is_wanted(item: Json, wanted: Wanted) -> bool:
-    """Whether an item is of the collections and dates, and its outline touches the bounds.
-
-    One that does not say when or where it is counts: whoever reads it names what it lacks.
-    """
-    if wanted.collections and item.get("collection") not in wanted.collections:
-        return False
-    try:
-        day, bounds = item_time(item).astype("datetime64[D]"), item_bounds(item)
-    except Unusable:
-        return True
-    shape = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else _boxes(bounds)
-    return bool(wanted.first <= day <= wanted.last and shape.intersects(_boxes(wanted.bounds)))
+def _is_item(document: Any) -> bool:
+    is_feature = isinstance(document, Mapping) and document.get("type") == "Feature"
+    return is_feature and {"id", "properties", "assets"} <= {*document}
 
 
-def _boxes(bounds: Bounds) -> shapely.Geometry:
+def _box(bounds: Bounds) -> shapely.Geometry:
     west, south, east, north = bounds
     if west <= east:
         return shapely.box(west, south, east, north)
     return shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
 
 
-def _found(document: Any, place: str, wanted: Wanted) -> list[Json]:
-    """Every item of files; of an API, what it answers."""
-    kind = tell_kind(document)
+def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json]:
+    """Every item of files; of an API, those that its search gives."""
+    kind = kind_of(document)
     if not kind:
         raise InputError(
-            f"{place} is not STAC: neither an item, a list of items, a catalog, a collection, nor the first page of an "
-            "API. Give the address of one of these."
+            f"{address} is not STAC: neither an item, a list of items, a catalog, a collection, nor the first page of "
+            "an API. Give the address of one of these."
         )
     if kind == "items":
-        members = document if isinstance(document, list) else document.get("features", [document])
-        return [_with_absolute_assets(member, place) for member in members]
+        return [_with_absolute_assets(member, address) for member in _members(document) or ()]
     if kind == "files":
-        return list(_walk(document, place, {place}))
+        return list(_walk(document, address, {address}))
     if kind == "api collection":
-        landing = _link(document, "root", place)
-        return _search(_read(landing), landing, wanted, (str(document["id"]),))
-    return _search(document, place, wanted, wanted.collections)
+        landing = _link(document, "root", address)
+        return _search(_read(landing), landing, query, (str(document["id"]),))
+    return _search(document, address, query, query.collections)
 
 
-def _walk(document: Json, place: str, seen: set[str]) -> Iterator[Json]:
+def _walk(document: Json, address: str, seen: set[str]) -> Iterator[Json]:
     """Items below a catalog in files, depth first; a file that is linked twice is read once."""
     for link in document.get("links", ()):
         if link.get("rel") in ("child", "item"):
-            href = make_absolute_href(link["href"], place)
+            href = make_absolute_href(link["href"], address)
             if href not in seen:
                 seen.add(href)
                 below = _read(href)
                 yield from [_with_absolute_assets(below, href)] if link["rel"] == "item" else _walk(below, href, seen)
 
 
-def _search(landing: Json, place: str, wanted: Wanted, collections: Sequence[str]) -> list[Json]:
+def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json]:
     methods = {link.get("method", "GET") for link in landing.get("links", ()) if link.get("rel") == "search"}
     search = ItemSearch(
-        url=_link(landing, "search", place) or f"{place.rstrip('/')}/search",
+        url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
         method="POST" if "POST" in methods else "GET",
         stac_io=_io(),
         limit=PAGE,
         collections=list(collections) or None,
-        bbox=list(wanted.bounds),
-        datetime=wanted.interval,
+        bbox=list(query.bounds),
+        datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
     )
-    return [_with_absolute_assets(item, _link(item, "self", place) or place) for item in search.items_as_dicts()]
+    return [_with_absolute_assets(item, _link(item, "self", address) or address) for item in search.items_as_dicts()]
 
 
-def _coverage(document: Any, place: str, found: Sequence[Json]) -> str:
-    """In words, which dates and bounds there are."""
-    if tell_kind(document) in ("items", "files"):
-        return _extent_of(found)
-    single = tell_kind(document) == "api collection"
-    collections = [document] if single else _collections(document, place)
-    return "; ".join(_extent_words(each) for each in collections) or "no collection"
+def _coverage(document: Any, address: str, found: Sequence[Json]) -> str:
+    """Dates and bounds of a catalog, in words."""
+    kind = kind_of(document)
+    if kind in ("items", "files"):
+        return _coverage_of_items(found)
+    collections = [document] if kind == "api collection" else _collections(document, address)
+    return "; ".join(map(_coverage_of_collection, collections)) or "no collection"
 
 
-def _collections(landing: Json, place: str) -> list[Json]:
-    pages = _io().get_pages(_link(landing, "data", place) or f"{place.rstrip('/')}/collections")
+def _collections(landing: Json, address: str) -> list[Json]:
+    pages = _io().get_pages(_link(landing, "data", address) or f"{address.rstrip('/')}/collections")
     return [each for page in pages for each in page.get("collections", ())]
 
 
-def _extent_words(collection: Json) -> str:
+def _coverage_of_collection(collection: Json) -> str:
     extent = collection.get("extent", {})
     first, last = (extent.get("temporal", {}).get("interval") or [[None, None]])[0]
     box = (extent.get("spatial", {}).get("bbox") or [["?"]])[0]
     return f"{collection.get('id')} from {(first or '..')[:10]} to {(last or '..')[:10]} within {_words(box)}"
 
 
-def _extent_of(items: Sequence[Json]) -> str:
+def _coverage_of_items(items: Sequence[Json]) -> str:
     times, boxes = [], []
     for item in items:
         try:
-            times.append(item_time(item))
-            boxes.append(item_bounds(item))
-        except Unusable:
+            time, box = item_time(item), item_bounds(item)
+        except UnusableItem:
             continue
+        times.append(time)
+        boxes.append(box)
     if not boxes:
         return "no item"
     west, south, east, north = zip(*boxes, strict=True)
     around = _words([min(west), min(south), max(east), max(north)])
-    days = f"{str(min(times))[:10]} to {str(max(times))[:10]}"
     collections = ", ".join(sorted({str(item.get("collection")) for item in items}))
+    days = f"{str(min(times))[:10]} to {str(max(times))[:10]}"
     return f"{len(items)} items of {collections} from {days} within {around}"
 
 
@@ -232,34 +239,22 @@ def _words(box: Iterable[float]) -> str:
     return " ".join(f"{side:.6g}" if isinstance(side, float | int) else str(side) for side in box)
 
 
-def _with_absolute_assets(item: Json, place: str) -> Json:
+def _with_absolute_assets(item: Json, address: str) -> Json:
     assets = {
-        key: {**asset, "href": make_absolute_href(asset["href"], place)} if asset.get("href") else asset
+        key: {**asset, "href": make_absolute_href(asset["href"], address)} if asset.get("href") else asset
         for key, asset in (item.get("assets") or {}).items()
     }
     return {**item, "assets": assets}
 
 
-def _is_item(document: Any) -> bool:
-    return (
-        isinstance(document, Mapping)
-        and document.get("type") == "Feature"
-        and {"id", "properties", "assets"} <= {*document}
-    )
-
-
-def _link(document: Json, rel: str, place: str) -> str:
-    """Address that a document links to as ``rel``; empty where it does not."""
+def _link(document: Json, rel: str, address: str) -> str:
+    """Address that a document links to as ``rel``; empty where it has no such link."""
     found = next((link["href"] for link in document.get("links", ()) if link.get("rel") == rel), "")
-    return make_absolute_href(found, place) if found else ""
+    return make_absolute_href(found, address) if found else ""
 
 
-def _absolute(catalog: str) -> str:
-    return catalog if is_url(catalog) else str(Path(catalog).expanduser().absolute())
-
-
-def _read(place: str) -> Any:
-    return _io().read_json(place)
+def _read(address: str) -> Any:
+    return _io().read_json(address)
 
 
 @lru_cache(maxsize=1)

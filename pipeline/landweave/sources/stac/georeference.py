@@ -1,145 +1,156 @@
-"""Where the pixels of a scene lie, as its item says or its file, and which pixels of the grid that is.
+"""Where the pixels of a scene lie, by its item or by its file, and which pixels of the grid that is.
 
-A grid's extent plays no part here: only its pixels do, so that every answer is the same whatever is read.
+A grid's extent plays no part here: only its pixels do, so that a scene is resampled alike whatever is read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio import DatasetReader
-from rasterio.warp import transform_bounds
 
 from landweave.core.errors import InputError, ReadError
-from landweave.core.grid import Bounds, Grid, canonical_crs
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
-from landweave.sources.mosaic.alignment import Frame
-from landweave.sources.mosaic.spec import Kernel
-from landweave.sources.mosaic.tile_index import PASTE_PX
-from landweave.sources.resampling.kernels import EDGE_PX, Filter
-from landweave.sources.resampling.pixel_coordinates import Axes, locate, pixels_per_pixel, window_of
-from landweave.sources.stac.files import ask_file
+from landweave.sources.files import RasterFile
+from landweave.sources.raster_facts import GeoRef, facts_at_first_open
+from landweave.sources.resampling.kernels import EDGE_PX, PASTE_PX, KernelName, ResamplingKernel
+from landweave.sources.resampling.pixel_coordinates import (
+    AxisCoordinates,
+    Frame,
+    bounds_in,
+    pixel_coordinates,
+    pixels_per_pixel,
+    source_window,
+)
 from landweave.sources.stac.records import BandAsset, Scene
 
-_POINT = Extent.of((0, 1), (0, 1))
+_ONE_PIXEL = Extent.of((0, 1), (0, 1))
 _BOX_MARGIN_DEG = 0.01
 """An item's box is drawn around the corners of its scene, whose sides are bent between them: 1 km more is enough."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """CRS (``EPSG:n`` or WKT), affine from (column, row) to the corners of pixels, and ``(height, width)``."""
+def georef_of(asset: BandAsset, sign: str | None) -> GeoRef:
+    """The georeference of a band: its item's where that is complete, else its file's.
 
-    crs: str
-    transform: Affine
-    shape: tuple[int, int]
-
-
-def told_place(asset: BandAsset) -> Place | None:
-    """Where the item says that a band lies; None where it does not say all of it."""
-    if asset.crs is None or asset.transform is None or asset.shape is None:
-        return None
-    return Place(_canonical(asset.crs), asset.transform, asset.shape)
-
-
-def place_of(asset: BandAsset, sign: str | None) -> Place:
-    """Where a band lies: as the item says, else as its file does."""
-    return told_place(asset) or _asked_place(asset.href, sign)
-
-
-def check_place(href: str, place: Place, sign: str | None) -> None:
-    """Nothing.
+    Parameters
+    ----------
+    asset
+        The band.
+    sign
+        Who signs its address.
 
     Raises
     ------
     ReadError
-        When the item puts the file somewhere else than the file itself.
+        When the file is needed and cannot be opened, or is not georeferenced.
     """
-    found = _asked_place(href, sign)
-    if found.shape == place.shape and found.crs == place.crs:
-        (top, left), (bottom, right) = (0, 0), place.shape
-        here, there = ~place.transform @ found.transform, Affine.identity()
-        strays = [np.subtract(here @ point, there @ point) for point in ((left, top), (right, bottom), (left, bottom))]
+    return asset.georef or _georef_of_file(RasterFile(href=asset.href, sign=sign))
+
+
+def check_georef(file: RasterFile, stated: GeoRef) -> None:
+    """Refuse a file whose georeference is not the ``stated`` one.
+
+    Parameters
+    ----------
+    file
+        The file.
+    stated
+        What its item says; every corner has to agree within `PASTE_PX`.
+
+    Raises
+    ------
+    ReadError
+        With both georeferences.
+    """
+    found = _georef_of_file(file)
+    if found.shape == stated.shape and found.crs == stated.crs:
+        (height, width), here = stated.shape, ~stated.transform @ found.transform
+        strays = [np.subtract(here @ corner, corner) for corner in ((0, 0), (width, height), (0, height))]
         if np.abs(strays).max() <= PASTE_PX:
             return
-    raise ReadError(
-        f"{href} lies elsewhere than its item says: {found.shape} pixels from {tuple(found.transform)[:6]} in "
-        f"{found.crs[:40]}, in the item {place.shape} from {tuple(place.transform)[:6]} in {place.crs[:40]}."
-    )
+    raise ReadError(f"{file.href} lies elsewhere than its item says: {found}, in the item {stated}.")
 
 
-@lru_cache(maxsize=4096)
-def _asked_place(href: str, sign: str | None) -> Place:
-    def place(dataset: DatasetReader) -> Place:
-        if not dataset.crs or dataset.transform.is_identity:
-            raise ReadError(f"{href} lies on no map: neither its item nor the file gives a CRS and a transform.")
-        return Place(_canonical(dataset.crs.to_wkt()), dataset.transform, dataset.shape)
-
-    return ask_file(href, sign, place)
+def _georef_of_file(file: RasterFile) -> GeoRef:
+    facts = facts_at_first_open(file)
+    if not facts.crs or not facts.georeferenced:
+        problem = facts.crs_problem or "has no transform"
+        raise ReadError(f"{file.href} lies on no map: neither its item nor the file gives both: the file {problem}.")
+    return GeoRef(crs=facts.crs, transform=facts.transform, shape=facts.shape)
 
 
-@lru_cache(maxsize=256)
-def _canonical(crs: str) -> str:
-    return canonical_crs(crs)
+def frame_of(georef: GeoRef, grid: Grid) -> Frame:
+    """The pixels of a scene beside those of ``grid``.
+
+    Parameters
+    ----------
+    georef
+        Of the scene.
+    grid
+        Pixels it is resampled to.
+    """
+    return _frame(georef, grid.with_extent(_ONE_PIXEL))
 
 
-def frame_of(place: Place, grid: Grid) -> Frame:
-    """The pixels of a scene as a frame of one tile; ``ground`` are the pixels of the grid that it may answer."""
-    return _frame(place, grid.with_extent(_POINT))
+def kernel_of(georef: GeoRef, grid: Grid, name: KernelName) -> ResamplingKernel:
+    """The kernel for a scene on the pixels of ``grid``.
 
-
-def filter_of(place: Place, grid: Grid, kernel: Kernel) -> Filter:
-    """The kernel for a scene on the pixels of ``grid``."""
-    return _filter(place, grid.with_extent(_POINT), kernel)
+    Parameters
+    ----------
+    georef
+        Of the scene.
+    grid
+        Pixels it is resampled to.
+    name
+        Which kernel.
+    """
+    return _kernel(georef, grid.with_extent(_ONE_PIXEL), name)
 
 
 @lru_cache(maxsize=1024)
-def _frame(place: Place, pixels: Grid) -> Frame:
-    height, width = place.shape
-    corners = np.array([place.transform @ (x, y) for x in (0, width) for y in (0, height)])
+def _frame(georef: GeoRef, pixels: Grid) -> Frame:
+    height, width = georef.shape
+    corners = np.array([georef.transform @ (x, y) for x in (0, width) for y in (0, height)])
     (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
     return Frame(
-        crs=place.crs,
-        transform=place.transform,
-        tiles=np.zeros(1, np.int64),
-        origins=np.zeros((1, 2), np.int64),
-        shapes=np.array([place.shape], np.int64),
-        extent=Extent.of((0, height), (0, width)),
-        ground=_covering(pixels, place.crs, (x0, y0, x1, y1)).grow(2),
+        crs=georef.crs,
+        transform=georef.transform,
+        extent=georef.extent,
+        grid_extent=_covering(pixels, georef.crs, (x0, y0, x1, y1)).grow(2),
     )
 
 
 @lru_cache(maxsize=1024)
-def _filter(place: Place, pixels: Grid, kernel: Kernel) -> Filter:
-    return Filter.of(kernel, pixels_per_pixel(pixels, _frame(place, pixels)))
+def _kernel(georef: GeoRef, pixels: Grid, name: KernelName) -> ResamplingKernel:
+    return ResamplingKernel.of(name, pixels_per_pixel(pixels, _frame(georef, pixels)))
 
 
-def ground_of(scene: Scene, grid: Grid) -> Extent:
-    """Pixels of the grid that a scene may answer, beyond its extent too. No file is opened.
+def grid_extent_of(scene: Scene, grid: Grid) -> Extent:
+    """Pixels of the grid that a scene may give, beyond its extent too. No file is opened.
 
-    From the places of its bands where the item tells them, else from its bounds.
+    Parameters
+    ----------
+    scene
+        Its bands are looked at where the item gives their georeference, else the bounds of the item.
+    grid
+        The pixels.
     """
-    places = {told_place(asset) for asset in scene.assets.values()}
-    if None in places or not places:
-        return _box_ground(scene.bounds, grid.with_extent(_POINT))
-    return unite(frame_of(place, grid).ground for place in places if place is not None)
+    georefs = {asset.georef for asset in scene.assets.values()}
+    if None in georefs or not georefs:
+        return _box_extent(scene.bounds, grid.with_extent(_ONE_PIXEL))
+    return unite(frame_of(georef, grid).grid_extent for georef in georefs if georef is not None)
 
 
 def unite(extents: Iterable[Extent]) -> Extent:
     """The smallest extent that holds all of ``extents``, of which there is at least one."""
-    first, *others = extents
-    for other in others:
-        first = first.unite(other)
-    return first
+    return reduce(Extent.unite, extents)
 
 
 @lru_cache(maxsize=4096)
-def _box_ground(bounds: Bounds, pixels: Grid) -> Extent:
+def _box_extent(bounds: Bounds, pixels: Grid) -> Extent:
     west, south, east, north = bounds
     east += 360 if east < west else 0  # across the 180th meridian
     box = (west - _BOX_MARGIN_DEG, south - _BOX_MARGIN_DEG, east + _BOX_MARGIN_DEG, north + _BOX_MARGIN_DEG)
@@ -148,24 +159,32 @@ def _box_ground(bounds: Bounds, pixels: Grid) -> Extent:
 
 def _covering(pixels: Grid, crs: str, bounds: Bounds) -> Extent:
     """Pixels of the grid that touch ``bounds`` in another CRS."""
-    found = bounds if crs == pixels.crs else transform_bounds(crs, pixels.crs, *bounds, densify_pts=101)
+    found = bounds_in(bounds, crs, pixels.crs)
     if not np.isfinite(found).all():
         raise InputError(f"{pixels.crs[:40]} does not reach a scene at {bounds} in {crs[:40]}: choose another CRS.")
     return pixels.covering(found)
 
 
-def covered(grid: Grid, place: Place) -> NDArray[np.bool_]:
-    """Bool ``(y, x)``, True where the centre of a pixel lies on a scene, whatever the scene holds there."""
-    frame = frame_of(place, grid)
-    window, whole = window_of(grid, frame, margin=2), frame.extent
-    if window.grow(1).intersect(whole) == window.grow(1):
+def covered_pixels(grid: Grid, georef: GeoRef) -> NDArray[np.bool_]:
+    """Bool ``(y, x)``, True where the centre of a pixel lies on a scene, whatever the scene holds there.
+
+    Parameters
+    ----------
+    grid
+        The pixels, all of its extent.
+    georef
+        Of the scene.
+    """
+    frame = frame_of(georef, grid)
+    window, (height, width) = source_window(grid, frame, margin=2), georef.shape
+    if window.grow(1).intersect(frame.extent) == window.grow(1):
         return np.ones(grid.shape, np.bool_)
-    places = locate(grid, frame)
-    if isinstance(places, Axes):
-        return _on(places.y, whole.shape[0])[:, None] & _on(places.x, whole.shape[1])
-    rows, columns = places.rows(slice(0, grid.shape[0]))
-    return _on(rows, whole.shape[0]) & _on(columns, whole.shape[1])
+    coordinates = pixel_coordinates(grid, frame)
+    if isinstance(coordinates, AxisCoordinates):
+        return _inside(coordinates.y, height)[:, None] & _inside(coordinates.x, width)
+    rows, columns = coordinates.rows(slice(0, grid.shape[0]))
+    return _inside(rows, height) & _inside(columns, width)
 
 
-def _on(places: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
-    return np.asarray((places >= -EDGE_PX) & (places < size + EDGE_PX))
+def _inside(coordinates: NDArray[np.float64], size: int) -> NDArray[np.bool_]:
+    return np.asarray((coordinates >= -EDGE_PX) & (coordinates < size + EDGE_PX))

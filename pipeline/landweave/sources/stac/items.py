@@ -1,7 +1,8 @@
-"""What every item says in some way or other: when, where, and which band each of its files holds.
+"""Fields that every STAC item has in some form: time, bounds, and which band each of its files holds.
 
 Extensions moved their fields more than once (``proj:epsg`` became ``proj:code``; ``eo:bands`` and ``raster:bands``
-became ``bands``; a field may stand at the asset or at the item). All of that ends here; nothing is decided yet.
+became ``bands``; a field may stand at the asset or at the item). pystac's migration covers the first of these alone,
+and only where an item declares the extension; so all forms are read here, and nothing is decided yet.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from landweave.sources.stac.records import BandAsset
 Json = Mapping[str, Any]
 """An item as served: plain JSON values, the paths of its assets absolute."""
 
-_HOURS_A_DEGREE = 1 / 15
-_SUFFIX = re.compile(r"[-_](\d+m|jp2)$")
+_SECONDS_A_DEGREE = 240
+_SUFFIX = re.compile(r"([-_](\d+m|jp2))+$")
 _NOT_A_BAND = re.compile(r"visual|overview|preview|thumbnail|tci|pvi|tilejson|true.?colou?r")
 _ENTRY = ("scale", "offset", "nodata", "data_type", "unit", "spatial_resolution", "gsd", "center_wavelength")
 _RASTER = re.compile(r"^image/(tiff|vnd\.stac\.geotiff|jp2)")
 
 
-class Unusable(Exception):  # noqa: N818  it is no error: the item is dropped for this reason, and the search goes on
+class UnusableItem(Exception):  # noqa: N818  it is no error: the item is dropped for this reason, and the search goes on
     """An item that cannot be used; the text says why."""
 
 
@@ -56,7 +57,7 @@ class AssetBand:
     text
         Title, description and roles, lower case.
     file
-        Where it is; its scale is 1 and its offset 0.
+        Address, georeference and nodata; its scale is 1 and its offset 0.
     """
 
     key: str
@@ -72,11 +73,16 @@ class AssetBand:
 
 
 def item_time(item: Json) -> np.datetime64:
-    """When it was acquired, UTC, in whole seconds."""
-    properties = item.get("properties", {})
-    text = properties.get("datetime") or properties.get("start_datetime")
+    """Time of acquisition, UTC, in whole seconds.
+
+    Raises
+    ------
+    UnusableItem
+        When the item has none.
+    """
+    text = first_property(item, "datetime", "start_datetime")
     if not text:
-        raise Unusable("has neither datetime nor start_datetime")
+        raise UnusableItem("has neither datetime nor start_datetime")
     return to_time(text)
 
 
@@ -91,30 +97,90 @@ def to_time(text: str | None) -> np.datetime64:
 
 
 def item_bounds(item: Json) -> Bounds:
-    """Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian."""
+    """Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian.
+
+    Raises
+    ------
+    UnusableItem
+        When the item has none.
+    """
     box = item.get("bbox")
     if not box and item.get("geometry"):
         box = shapely.bounds(shapely.geometry.shape(item["geometry"])).tolist()
     if not box or len(box) not in (4, 6):
-        raise Unusable("has neither bbox nor geometry")
+        raise UnusableItem("has neither bbox nor geometry")
     half = len(box) // 2
     return float(box[0]), float(box[1]), float(box[half]), float(box[half + 1])
 
 
 def solar_day(time: np.datetime64, longitude: float) -> np.datetime64:
-    """Local date at ``longitude``, by the sun.
+    """Local date by the sun.
 
+    Parameters
+    ----------
+    time
+        UTC.
+    longitude
+        Degrees east.
+
+    Examples
+    --------
     >>> solar_day(np.datetime64("2023-06-25T23:46:21"), 179.8), solar_day(np.datetime64("2023-06-25T02:00"), -90)
     (np.datetime64('2023-06-26'), np.datetime64('2023-06-24'))
     """
-    seconds = round(longitude * _HOURS_A_DEGREE * 3600)
-    return cast("np.datetime64", (time + np.timedelta64(seconds, "s")).astype("datetime64[D]"))
+    seconds = np.timedelta64(round(longitude * _SECONDS_A_DEGREE), "s")
+    return cast("np.datetime64", (time + seconds).astype("datetime64[D]"))
 
 
 def middle_longitude(bounds: Bounds) -> float:
     """Longitude halfway between west and east, the short way across the 180th meridian."""
     west, _, east, _ = bounds
     return (west + (east - west) % 360 / 2 + 180) % 360 - 180
+
+
+def first_property(item: Json, *names: str) -> Any:
+    """The first of some properties of an item that is there and not empty; None without any.
+
+    Parameters
+    ----------
+    item
+        The item.
+    names
+        Names of properties, in order.
+    """
+    properties = item.get("properties", {})
+    return next((properties[name] for name in names if properties.get(name)), None)
+
+
+def scene_fields(item: Json) -> dict[str, Any]:
+    """Fields of a `landweave.sources.stac.records.Scene` that stand in every item alike.
+
+    Raises
+    ------
+    UnusableItem
+        When the item lacks a time or a place.
+    """
+    return {
+        "id": item["id"],
+        "collection": item.get("collection") or "",
+        "time": item_time(item),
+        "bounds": item_bounds(item),
+        "orbit_state": str(first_property(item, "sat:orbit_state") or "").lower(),
+    }
+
+
+def mgrs_tile(item: Json, prefix: str = "mgrs") -> str:
+    """MGRS tile such as ``31TCJ`` from its three properties; empty where an item lacks one.
+
+    Parameters
+    ----------
+    item
+        The item.
+    prefix
+        Of the properties.
+    """
+    parts = [first_property(item, f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
+    return "".join(map(str, parts)).zfill(5) if all(parts) else ""
 
 
 def read_assets(item: Json) -> tuple[AssetBand, ...]:
@@ -125,48 +191,44 @@ def read_assets(item: Json) -> tuple[AssetBand, ...]:
 def _bands(key: str, asset: Json, item: Json) -> Iterator[AssetBand]:
     if _NOT_A_BAND.search(key) or not _RASTER.match(asset.get("type") or "image/tiff") or not asset.get("href"):
         return
-    place = _place(asset, item)
+    georef = _georeference(asset, item)
     shared = {name: asset[form] for name in _ENTRY for form in (name, f"raster:{name}", f"eo:{name}") if form in asset}
     lists = [asset[name] for name in ("eo:bands", "bands", "raster:bands") if asset.get(name)]
     for index in range(max(map(len, lists), default=1)):
-        # Of two places that say the same thing, the more particular one counts.
+        # Of two places that hold the same field, the more particular one counts.
         entry = dict(shared)
         for entries in lists:
-            entry |= {_bare(name): value for name, value in (entries[index : index + 1] or [{}])[0].items()}
-        yield _band(key, asset, entry, {**place, "band": index + 1})
+            entry |= {name.rpartition(":")[2]: value for name, value in (entries[index : index + 1] or [{}])[0].items()}
+        yield _band(key, asset, entry, {**georef, "band": index + 1})
 
 
-def _band(key: str, asset: Json, entry: Json, place: Mapping[str, Any]) -> AssetBand:
-    transform = place["transform"]
-    resolution = transform.a if transform is not None else _number(entry.get("spatial_resolution", entry.get("gsd")))
-    bare = key
-    while (cut := _SUFFIX.sub("", bare)) != bare:
-        bare = cut
-    names = (str(entry[name]).lower() for name in ("name", "common_name") if entry.get(name))
+def _band(key: str, asset: Json, entry: Json, georef: Mapping[str, Any]) -> AssetBand:
+    transform = georef["transform"]
     words = (asset.get("title"), asset.get("description"), *asset.get("roles", ()))
     return AssetBand(
-        key=bare,
+        key=_SUFFIX.sub("", key),
         original=key.endswith("jp2"),
-        names=tuple(names),
+        names=tuple(str(entry[name]).lower() for name in ("name", "common_name") if entry.get(name)),
         wavelength=_number(entry.get("center_wavelength")),
-        resolution=resolution,
+        resolution=transform.a if transform else _number(entry.get("spatial_resolution", entry.get("gsd"))),
         dtype=str(entry.get("data_type", "")),
         unit=str(entry.get("unit", "")).lower(),
         stated=(_number(entry.get("scale")), _number(entry.get("offset"))),
         text=" ".join(str(word).lower() for word in words if word),
-        file=BandAsset(href=asset["href"], nodata=_number(entry.get("nodata")), **place),
+        file=BandAsset(href=asset["href"], nodata=_number(entry.get("nodata")), **georef),
     )
 
 
-def _place(asset: Json, item: Json) -> dict[str, Any]:
+def _georeference(asset: Json, item: Json) -> dict[str, Any]:
     """CRS, transform and shape: the asset's own, else the item's. A shape counts only beside its transform."""
     properties = item.get("properties", {})
     owner = asset if asset.get("proj:transform") else properties
-    shape = owner.get("proj:shape")
+    numbers, shape = owner.get("proj:transform"), owner.get("proj:shape")
     return {
         "crs": _crs(asset) or _crs(properties),
-        "transform": _transform(owner.get("proj:transform")),
-        "shape": (int(shape[0]), int(shape[1])) if shape and owner.get("proj:transform") else None,
+        # 6 numbers, or 9 with a last row of 0 0 1.
+        "transform": Affine(*map(float, numbers[:6])) if numbers and len(numbers) in (6, 9) else None,
+        "shape": (int(shape[0]), int(shape[1])) if shape and numbers else None,
     }
 
 
@@ -176,15 +238,6 @@ def _crs(owner: Json) -> str | None:
     return f"EPSG:{owner['proj:epsg']}" if owner.get("proj:epsg") else owner.get("proj:wkt2")
 
 
-def _transform(numbers: Sequence[float] | None) -> Affine | None:
-    """6 numbers, or 9 with a last row of 0 0 1."""
-    return Affine(*(float(number) for number in numbers[:6])) if numbers and len(numbers) in (6, 9) else None
-
-
-def _bare(name: str) -> str:
-    return name.rpartition(":")[2]
-
-
 def _number(value: Any) -> float | None:
     try:
         return None if value is None else float(value)
@@ -192,19 +245,38 @@ def _number(value: Any) -> float | None:
         return None
 
 
-def choose(found: Sequence[AssetBand], *, resolution: float) -> AssetBand:
-    """The one of several files of a band to read: nearest to its native pixel, a copy before ESA's JPEG 2000."""
-    return min(found, key=lambda band: (abs((band.resolution or resolution) - resolution), band.original, band.key))
+def pick_file(candidates: Sequence[AssetBand], *, resolution: float) -> AssetBand:
+    """The file to read of several of one band: nearest to its native pixel, a copy before ESA's JPEG 2000.
+
+    Parameters
+    ----------
+    candidates
+        Files of the band.
+    resolution
+        Native pixel of the band.
+    """
+    return min(
+        candidates, key=lambda band: (abs((band.resolution or resolution) - resolution), band.original, band.key)
+    )
 
 
-def require(found: Mapping[str, Any], wanted: Sequence[str], item: Json) -> None:
-    """Nothing.
+def require_bands(found: Mapping[str, Any], bands: Sequence[str], item: Json) -> None:
+    """Refuse an item that lacks a band.
+
+    Parameters
+    ----------
+    found
+        Files by band.
+    bands
+        Bands that are needed.
+    item
+        The item: its assets are listed.
 
     Raises
     ------
-    Unusable
-        When a wanted band has no file: with what the item has.
+    UnusableItem
+        With the bands, and the assets there are.
     """
-    missing = [name for name in wanted if name not in found]
+    missing = [name for name in bands if name not in found]
     if missing:
-        raise Unusable(f"has no asset for {', '.join(missing)}; it has {', '.join(sorted(item.get('assets', {})))}")
+        raise UnusableItem(f"has no asset for {', '.join(missing)}; it has {', '.join(sorted(item.get('assets', {})))}")

@@ -1,4 +1,4 @@
-"""What each pixel of a date saw, told from scene classes or from probabilities: uint8 `PixelClass`."""
+"""The pixel class of each pixel of a scene, from its scene classes or from probabilities: uint8 `PixelClass`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,31 @@ from numpy.typing import NDArray
 from landweave.core.errors import ConfigError
 from landweave.core.timeseries import PixelClass
 
-States = NDArray[np.uint8]
-
-_CLASSES: Mapping[PixelClass, tuple[int, ...]] = {
+_SCENE_CLASSES: Mapping[PixelClass, tuple[int, ...]] = {
     PixelClass.NODATA: (0, 1),
     PixelClass.SHADOW: (3,),
     PixelClass.CLOUD: (8, 9, 10),
     PixelClass.SNOW: (11,),
 }
-"""Scene classes of Sentinel-2 that are not clear: 0 nodata, 1 saturated or defective, 3 shadow of a cloud, 8 and 9
-cloud, 10 cirrus, 11 snow or ice."""
+"""Scene classes of Sentinel-2 (ESA's level 2A product specification) that are not clear: 0 nodata, 1 saturated or
+defective, 3 shadow of a cloud, 8 and 9 cloud, 10 cirrus, 11 snow or ice."""
 
-_STATE_OF_CLASS = np.full(256, PixelClass.CLEAR, np.uint8)
-for _state, _codes in _CLASSES.items():
-    _STATE_OF_CLASS[list(_codes)] = _state
-_STATE_OF_CLASS[12:] = PixelClass.NODATA  # no such class
+_PIXEL_CLASS_OF = np.full(256, PixelClass.CLEAR, np.uint8)
+for _pixel_class, _codes in _SCENE_CLASSES.items():
+    _PIXEL_CLASS_OF[list(_codes)] = _pixel_class
+_PIXEL_CLASS_OF[12:] = PixelClass.NODATA  # no such scene class
 
-CLASS_BANDS: Mapping[str, tuple[str, ...]] = {"scl": ("SCL",), "probability": ("CLOUD", "SNOW")}
-"""What pixel classes are told from, by the word for it."""
+BANDS_BY_SOURCE: Mapping[str, tuple[str, ...]] = {"scl": ("SCL",), "probability": ("CLOUD", "SNOW")}
+"""Bands that pixel classes come from, by the source in a cloud mask."""
 
 
 def class_bands(cloud_mask: Mapping[str, Any]) -> tuple[str, ...]:
-    """Bands that pixel classes are told from; none for radar, where ``cloud_mask`` is empty.
+    """Bands that pixel classes come from; none for radar, where ``cloud_mask`` is empty.
 
     Raises
     ------
     ConfigError
-        When ``cloud_mask`` says it in no known way.
+        When ``cloud_mask`` has other keys than its source needs.
     """
     if not cloud_mask:
         return ()
@@ -47,13 +45,13 @@ def class_bands(cloud_mask: Mapping[str, Any]) -> tuple[str, ...]:
             f"cloud_mask {dict(cloud_mask)!r}: write {{'source': 'scl'}}, or {{'source': 'probability', 'cloud_max': 1,"
             " 'snow_max': 1}."
         )
-    return CLASS_BANDS[cloud_mask["source"]]
+    return BANDS_BY_SOURCE[cloud_mask["source"]]
 
 
 def classify_pixels(
     planes: Mapping[str, NDArray[Any]], cloud_mask: Mapping[str, Any], valid: NDArray[np.bool_]
-) -> States:
-    """uint8 `PixelClass` ``(y, x)``: `NODATA` where not ``valid``, `CLEAR` elsewhere if nothing tells of clouds.
+) -> NDArray[np.uint8]:
+    """uint8 `PixelClass` ``(y, x)``: `NODATA` where not ``valid``, `CLEAR` elsewhere if there is no cloud mask.
 
     Parameters
     ----------
@@ -64,14 +62,12 @@ def classify_pixels(
     valid
         bool ``(y, x)``; True where every band holds a measurement.
     """
-    if not cloud_mask:
-        pixel_class = np.full(valid.shape, PixelClass.CLEAR, np.uint8)
-    elif cloud_mask["source"] == "scl":
-        pixel_class = _STATE_OF_CLASS[np.minimum(planes["SCL"], 255)]
-    else:
-        pixel_class = np.full(valid.shape, PixelClass.CLEAR, np.uint8)
+    pixel_class = np.full(valid.shape, PixelClass.CLEAR, np.uint8)
+    if cloud_mask and cloud_mask["source"] == "scl":
+        pixel_class = _PIXEL_CLASS_OF[np.minimum(planes["SCL"], 255)]
+    elif cloud_mask:
         pixel_class[planes["CLOUD"] > cloud_mask["cloud_max"]] = PixelClass.CLOUD
-        # Of both it is snow: where a window finds no date without clouds, it asks for one without snow.
+        # Of both it is snow: a window without a date free of clouds takes one free of snow.
         pixel_class[planes["SNOW"] > cloud_mask["snow_max"]] = PixelClass.SNOW
     pixel_class[~valid] = PixelClass.NODATA
     return pixel_class

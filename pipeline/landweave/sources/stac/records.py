@@ -1,35 +1,37 @@
-"""What a STAC item comes to, whoever served it: one form for every catalog, as values that print."""
+"""STAC items in one form whoever serves them, and the result of a search, as values that print."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from affine import Affine
 
-from landweave.core.grid import Bounds
+from landweave.core.grid import Bounds, canonical_crs
 from landweave.core.timeseries import Observation
+from landweave.sources.raster_facts import GeoRef
 
 
 @dataclass(frozen=True, kw_only=True)
 class BandAsset:
-    """The file of one band of an acquisition.
+    """The file of one band of a scene.
 
     Attributes
     ----------
     href
-        Path or URL as the item gives it, made absolute; never signed (that happens when it is read).
+        Path or URL, absolute and never signed (that happens when it is read).
     band
         Number of the band in its file, from 1.
     crs, transform, shape
-        Where its pixels lie; None where the item does not say: the file is asked.
+        Georeference of its pixels; None where the item does not give it.
     scale, offset
         Bring a stored number to the modality's unit (reflectance x 10000, linear power): ``stored * scale + offset``.
-        Decided once, from the item's metadata; what was already applied is not here.
+        Decided once, from the item's metadata; what the provider has already applied is not in them.
     nodata
-        Stored number without measurement.
+        Stored number without measurement, as the item gives it.
     """
 
     href: str
@@ -41,35 +43,43 @@ class BandAsset:
     offset: float = 0.0
     nodata: float | None = None
 
+    @property
+    def georef(self) -> GeoRef | None:
+        """The georeference in the item; None where it is incomplete."""
+        if self.crs is None or self.transform is None or self.shape is None:
+            return None
+        return GeoRef(crs=_canonical(self.crs), transform=self.transform, shape=self.shape)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One item in the one form.
+    """One satellite acquisition: one STAC item.
 
     Attributes
     ----------
     id, collection
         As in the catalog.
     time
-        Scene, UTC, ``datetime64[s]``.
+        Acquisition, UTC, ``datetime64[s]``.
     bounds
         Longitudes and latitudes ``(west, south, east, north)``.
     assets
-        By our names: ``B2`` … ``B12``, ``VV``, ``VH``, and for pixel states ``SCL``, ``CLOUD``, ``SNOW``.
+        By our names: ``B2`` … ``B12``, ``VV``, ``VH``, and for pixel classes ``SCL``, ``CLOUD``, ``SNOW``.
     datatake
-        Names the pass over the ground strip; shared by all tiles of it, and by reprocessed versions.
+        Id of the datatake, shared by all its tiles and by reprocessed versions.
     solar_day
-        Local date of the pass, ``datetime64[D]``.
+        Local date, ``datetime64[D]``.
     tile
         MGRS tile such as ``31TCJ``; empty where there is none.
     baseline
         Processing baseline such as ``04.00``; empty where there is none.
     datastrip
-        Names the part of the pass that was received in one go, where the item tells; two parts may share a tile.
+        Id of the part of the datatake that was received in one go; empty where the item has none. Two parts may share
+        a tile.
     processed
-        When this version was made, UTC; of two versions with one baseline the later wins. NaT where not told.
+        Processing time of this version, UTC; of two versions with one baseline the later wins. NaT where unknown.
     offset_decision
-        In words, where the reflectance offset stood: ``raw: -1000 applied here``, ``already applied``, ….
+        How the reflectance offset is treated, in words: ``raw: -1000 applied here``, ``already applied``, ….
     orbit_state, relative_orbit
         ``ascending`` or ``descending``; number, or None.
     quantity
@@ -94,7 +104,7 @@ class Scene:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dropped:
+class DroppedItem:
     """An item that is not used, and why."""
 
     id: str
@@ -103,49 +113,54 @@ class Dropped:
 
 @dataclass(frozen=True, kw_only=True)
 class ObservationScenes:
-    """One date of the series: scenes of one pass, in reading order (the first valid pixel is kept)."""
+    """One observation, and the scenes of its datatake in reading order (the first valid pixel is kept)."""
 
     observation: Observation
     scenes: tuple[Scene, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What a search came to: it prints what was asked, found, kept, and dropped with the reason.
+class SearchResult:
+    """The observations that a search found. It prints the query, what was found and kept, and what was dropped and why.
 
     Attributes
     ----------
-    asked
+    query
         Catalog, collections, dates and bounds, plain values.
     items
         How many items the catalog gave.
-    strips
-        Dates kept, ascending in time.
+    observation_scenes
+        Observations, ascending in time.
     dropped
         Items that are not used.
     """
 
-    asked: Mapping[str, Any]
+    query: Mapping[str, Any]
     items: int
-    strips: tuple[ObservationScenes, ...]
-    dropped: tuple[Dropped, ...] = ()
+    observation_scenes: tuple[ObservationScenes, ...]
+    dropped: tuple[DroppedItem, ...] = ()
 
     def __str__(self) -> str:
-        lines = [f"{name:<11} {value}" for name, value in self.asked.items()]
-        scenes = sum(len(strip.scenes) for strip in self.strips)
+        kept = self.observation_scenes
+        lines = [f"{name:<11} {value}" for name, value in self.query.items()]
         lines.append(f"{'found':<11} {self.items} items")
-        if self.strips:
-            days = f"{str(self.strips[0].observation.time)[:10]} to {str(self.strips[-1].observation.time)[:10]}"
-            lines.append(f"{'kept':<11} {len(self.strips)} dates, {days}, of {scenes} scenes")
+        if kept:
+            days = f"{str(kept[0].observation.time)[:10]} to {str(kept[-1].observation.time)[:10]}"
+            lines.append(f"{'kept':<11} {len(kept)} dates, {days}, of {sum(len(each.scenes) for each in kept)} scenes")
         if self.dropped:
             lines += [f"{'dropped':<11} {len(self.dropped)}:", *(f"- {line}" for line in group_reasons(self.dropped))]
         return "\n".join(lines)
 
 
-def group_reasons(dropped: Iterable[Dropped]) -> list[str]:
-    """One line a reason, the commonest first: how many items, why, and a few of them by name."""
+def group_reasons(dropped: Iterable[DroppedItem]) -> list[str]:
+    """One line a reason, the commonest first: how many items, why, and a few of their ids."""
     groups: dict[str, list[str]] = {}
     for each in dropped:
         groups.setdefault(each.reason, []).append(each.id)
     ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
     return [f"{len(ids)} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered]
+
+
+@lru_cache(maxsize=256)
+def _canonical(crs: str) -> str:
+    return canonical_crs(crs)

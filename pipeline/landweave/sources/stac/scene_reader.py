@@ -3,37 +3,31 @@
 ::
 
     bands on the same pixels ──> one window of their files ──> measured? ──> resample ──> unit ──> planes
-
-Stackstac asks for one band at a time. Where a pixel of the grid lies among those of a scene is the same for all bands
-that share them, and costs more than the resampling of a band; so the first band of a scene brings its fellows along,
-and they are handed out when they are asked for.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.windows import Window
 
-from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Extent, Span
-from landweave.sources.mosaic.spec import Kernel
-from landweave.sources.resampling.pixel_coordinates import locate, window_of
+from landweave.core.lattice import Extent
+from landweave.sources.band_reading import BandReading, FileReading, NodataValue, decide_file, read_bands
+from landweave.sources.files import RasterFile
+from landweave.sources.raster_facts import GeoRef, facts_at_first_open
+from landweave.sources.resampling.kernels import KernelName, Plane
+from landweave.sources.resampling.pixel_coordinates import pixel_coordinates, source_window
 from landweave.sources.resampling.resample import Patch, resample
-from landweave.sources.stac.border_noise import REACH, border_noise
-from landweave.sources.stac.files import read_window
-from landweave.sources.stac.georeference import Place, check_place, filter_of, frame_of, place_of
+from landweave.sources.stac.georeference import check_georef, frame_of, georef_of, kernel_of
+from landweave.sources.stac.pixel_classes import BANDS_BY_SOURCE
 from landweave.sources.stac.records import BandAsset, Scene
 
-PROBABILITIES = ("CLOUD", "SNOW")
-CLASSES = ("SCL",)
+CLASSES, PROBABILITIES = BANDS_BY_SOURCE["scl"], BANDS_BY_SOURCE["probability"]
+CLASS_BANDS = (*CLASSES, *PROBABILITIES)
+"""Bands that pixel classes come from; all others are measurements."""
 
 REFLECTANCE_MAX = 65535
 """Largest reflectance x 10000 that is stored; the smallest is 1, for 0 is no measurement."""
@@ -41,222 +35,183 @@ REFLECTANCE_MAX = 65535
 POWER_MIN = 1e-6
 """Smallest linear power that is given (-60 dB): beside a bright target a cubic kernel undershoots 0."""
 
-_STATES = (*CLASSES, *PROBABILITIES)
-
-Plane = NDArray[Any]
-
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
-    """How scenes come onto a grid. Picklable.
+class SceneReading:
+    """How scenes are read onto a grid. Picklable.
 
     Attributes
     ----------
-    grid
-        Pixels to answer.
-    scenes
-        All that may be asked for.
     bands
-        What is wanted of each, by our names, with those that tell states.
-    kernel
-        Of measurements. Classes and probabilities take the nearest.
+        Bands of each scene by our names, with those that pixel classes come from.
+    quantity
+        What all scenes measure.
+    resampling
+        Kernel of measurements. Classes and probabilities take the nearest.
     sign
         Who signs addresses.
     """
 
-    grid: Grid
-    scenes: tuple[Scene, ...] = field(repr=False)
     bands: tuple[str, ...]
-    kernel: Kernel = "bilinear"
+    quantity: str = "reflectance"
+    resampling: KernelName = "bilinear"
     sign: str | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the planes: uint16 reflectance x 10000, or float32 linear power; 0 where nothing is measured.
+        """Dtype of the planes: uint16 reflectance x 10000, or float32 linear power; 0 where nothing is measured.
 
         float32 beside probabilities too, which need not be whole numbers: 1.6 is more than 1.
         """
         if any(band in PROBABILITIES for band in self.bands):
             return np.dtype(np.float32)
-        return planes_dtype(self.scenes[0].quantity)
+        return dtype_of(self.quantity)
 
-    @cached_property
-    def addresses(self) -> Mapping[str, tuple[Scene, str]]:
-        """Scene and band behind each address that `address` gives."""
-        return {address(scene.assets[band]): (scene, band) for scene in self.scenes for band in self.bands}
+    def band(self, scene: Scene, band: str, *, beside_bands: bool = False) -> BandReading:
+        """What is done with one band, as far as the item and the product decide it.
 
-    def open_band(self, *, url: str, spec: Any, **_: Any) -> BandReader:
-        """The reader of one band of one scene, as stackstac makes them."""
-        shape, bounds = tuple(spec.shape), tuple(spec.bounds)
-        if (shape, bounds) != (self.grid.shape, self.grid.bounds):
-            raise ConfigError(
-                f"A stack of {shape} pixels over {bounds} was asked of a reader for {self.grid.shape} over "
-                f"{self.grid.bounds}: open another one."
-            )
-        scene, band = self.addresses[url]
-        return BandReader(reading=self, scene=scene, band=band)
+        Parameters
+        ----------
+        scene, band
+            The scene and the name of its band.
+        beside_bands
+            Whether the band is a class that is read along with measurements, which alone decide what is measured.
+        """
+        asset, measures = scene.assets[band], band not in CLASS_BANDS
+        reflectance = self.quantity == "reflectance"
+        nodata = [NodataValue(value=0.0, origin="product")] if reflectance and band not in PROBABILITIES else []
+        # A probability of 0 is a measurement, and class 0 is none, whatever the item or the file call nodata.
+        if measures and asset.nodata is not None:
+            nodata.append(NodataValue(value=asset.nodata, origin="item"))
+        return BandReading(
+            band=band,
+            number=asset.band,
+            nodata=() if beside_bands else tuple(nodata),
+            file_tag=measures and asset.nodata is None,
+            scale=asset.scale,
+            offset=asset.offset,
+            scaled_by="item" if (asset.scale, asset.offset) != (1, 0) else "",
+            backscatter=measures and not reflectance,
+            dtype=self.dtype.name,
+            resampling=self.resampling if measures else "nearest",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class BandReader:
-    """One band of one scene on the grid: stackstac's protocol of a reader. Holds no file; for any thread."""
+class _BandGroup:
+    """Bands of a scene on the same pixels, read together.
 
-    reading: Reading
-    scene: Scene
-    band: str
+    ``bands`` decide what is measured; each pixel takes its ``classes`` from the nearest pixel that is.
+    """
 
-    def read(self, window: Window, **_: Any) -> Plane:
-        """The band ``(y, x)`` over ``window``, counted from the first pixel of the grid.
-
-        Raises
-        ------
-        ReadError
-            When a file cannot be read.
-        """
-        grid = self.reading.grid
-        extent = Extent(
-            _part(grid.extent.y, window.row_off, window.height), _part(grid.extent.x, window.col_off, window.width)
-        )
-        return _HANDED.take(self.scene, self.band, grid.with_extent(extent), self.reading)
-
-    def close(self) -> None:
-        """Nothing is held open here."""
+    georef: GeoRef
+    bands: tuple[str, ...]
+    classes: tuple[str, ...] = ()
 
 
-class _Handed(threading.local):
-    """What the last scene that this thread read has left to give."""
-
-    def __init__(self) -> None:
-        self.scene: Scene | None = None
-        self.asked: tuple[Any, ...] = ()
-        self.planes: dict[str, Plane] = {}
-
-    def take(self, scene: Scene, band: str, grid: Grid, reading: Reading) -> Plane:
-        asked = (grid, reading.bands, reading.kernel)
-        if scene is not self.scene or asked != self.asked:
-            self.scene, self.asked, self.planes = scene, asked, {}
-        if band not in self.planes:
-            self.planes.update(read_fellows(scene, band, grid, reading))
-        return self.planes.pop(band)
-
-
-_HANDED = _Handed()
-
-
-def planes_dtype(quantity: str) -> np.dtype[Any]:
-    """Of the measurements of a scene that measures ``quantity``."""
+def dtype_of(quantity: str) -> np.dtype[Any]:
+    """Dtype of the values of a series that measures ``quantity``."""
     return np.dtype(np.uint16 if quantity == "reflectance" else np.float32)
 
 
-def address(asset: BandAsset) -> str:
-    """A band of a file in one text."""
-    return asset.href if asset.band == 1 else f"{asset.href}#band={asset.band}"
+def read_scene(scene: Scene, grid: Grid, reading: SceneReading) -> NDArray[Any]:
+    """All bands of a scene ``(band, y, x)`` on ``grid``, in `SceneReading.dtype`; 0 where nothing is measured.
+
+    Parameters
+    ----------
+    scene
+        The scene.
+    grid
+        Pixels to resample to, over any extent: a pixel has the same bits whatever is read.
+    reading
+        Which bands, and how.
+
+    Raises
+    ------
+    ReadError
+        When a file cannot be read, or lies elsewhere than its item says.
+    """
+    planes: dict[str, Plane] = {}
+    for group in _group_bands(scene, reading):
+        planes |= _read_group(scene, group, grid, reading)
+    return np.stack([planes[band] for band in reading.bands])
 
 
-def read_fellows(scene: Scene, band: str, grid: Grid, reading: Reading) -> dict[str, Plane]:
-    """Planes ``(y, x)`` of ``band`` and of all that comes along, for it lies on the same pixels."""
-    names, classes = _fellows(scene, band, reading)
-    place = place_of(scene.assets[band], reading.sign)
-    planes = {name: np.zeros(grid.shape, reading.dtype) for name in (*names, *classes)}
-    frame, using = frame_of(place, grid), filter_of(place, grid, _kernel(names[0], reading.kernel))
-    part = grid.with_extent(grid.extent.intersect(frame.ground))
-    window = window_of(part, frame, using.margin) if part.extent.size else part.extent
-    if window.size:
-        source = _measure(scene, (names, classes), window, place, reading.sign)
-        answer = resample(source, locate(part, frame), part.extent, using=using, dtype=np.dtype(np.float32))
-        where, valid = part.extent.slices_in(grid.extent), answer.rank != answer.nothing
-        for name, values in zip(names, answer.values, strict=True):
-            planes[name][where] = _in_unit(values, valid, scene, name)
-        for name in classes:
-            planes[name][where] = np.where(valid, answer.rank, 0)
+def _group_bands(scene: Scene, reading: SceneReading) -> list[_BandGroup]:
+    """Bands by the pixels they lie on; coordinates cost more than resampling a band, and are shared within a group."""
+    by_georef: dict[GeoRef, list[str]] = {}
+    for band in reading.bands:
+        by_georef.setdefault(georef_of(scene.assets[band], reading.sign), []).append(band)
+    groups = []
+    for georef, names in by_georef.items():
+        classes, probabilities = (tuple(name for name in names if name in kind) for kind in (CLASSES, PROBABILITIES))
+        bands = tuple(name for name in names if name not in CLASS_BANDS)
+        if bands or classes:
+            groups.append(_BandGroup(georef=georef, bands=bands or classes, classes=classes if bands else ()))
+        if probabilities:
+            groups.append(_BandGroup(georef=georef, bands=probabilities))
+    return groups
+
+
+def _read_group(scene: Scene, group: _BandGroup, grid: Grid, reading: SceneReading) -> dict[str, Plane]:
+    planes = {name: np.zeros(grid.shape, reading.dtype) for name in (*group.bands, *group.classes)}
+    name: KernelName = "nearest" if group.bands[0] in CLASS_BANDS else reading.resampling
+    frame, kernel = frame_of(group.georef, grid), kernel_of(group.georef, grid, name)
+    part = grid.with_extent(grid.extent.intersect(frame.grid_extent))
+    window = source_window(part, frame, kernel.margin) if part.extent.size else part.extent
+    if not window.size:
+        return planes
+    source = _read_patch(scene, group, window, reading)
+    coordinates = pixel_coordinates(part, frame)
+    result = resample(source, coordinates, part.extent, kernel=kernel, dtype=np.dtype(np.float32))
+    where, measured = part.extent.slices_in(grid.extent), result.measured
+    for band, values in zip(group.bands, result.values, strict=True):
+        planes[band][where] = _in_unit(values, measured, scene.assets[band], reading.quantity, band)
+    for band in group.classes:
+        planes[band][where] = np.where(measured, result.rank, 0)
     return planes
 
 
-def _fellows(scene: Scene, band: str, reading: Reading) -> tuple[list[str], list[str]]:
-    """Bands that are read with ``band``, and classes that are taken along from the pixels those come from."""
-    place = place_of(scene.assets[band], reading.sign)
-    beside = [name for name in reading.bands if place_of(scene.assets[name], reading.sign) == place]
-    if band in PROBABILITIES:
-        return [name for name in beside if name in PROBABILITIES], []
-    bands, classes = ([name for name in beside if name in kind] for kind in (set(beside) - set(_STATES), CLASSES))
-    return (bands, classes) if bands else (classes, [])
+def _read_patch(scene: Scene, group: _BandGroup, window: Extent, reading: SceneReading) -> Patch:
+    """Stored numbers over ``window`` with a ring of nothing around.
 
-
-def _measure(
-    scene: Scene, names: tuple[Sequence[str], Sequence[str]], window: Extent, place: Place, sign: str | None
-) -> Patch:
-    """Stored numbers over ``window`` with a ring of nothing around; a pixel counts where every band holds one.
-
-    The nearest pixel that counts gives a pixel of the grid its class, so classes travel as ranks.
+    The nearest measured pixel gives a pixel of the grid its class, so classes travel as ranks.
     """
-    bands, classes = names
-    reach = 0 if scene.quantity == "reflectance" else REACH
-    wide = window.grow(reach).intersect(Extent.of((0, place.shape[0]), (0, place.shape[1])))
-    core = window.slices_in(wide)
-    stored = _read_files(scene, (*bands, *classes), wide, place, sign)
-    measured = np.logical_and.reduce([_is_measured(stored[name], scene, name)[core] for name in bands])
-    kind = np.result_type(*(stored[name] for name in bands))
-    patch = Patch.blank(len(bands), window.grow(1), dtype=kind, ranks=np.dtype(np.uint8))
-    rank = stored[classes[0]][core] if classes else 0
-    patch.rank[1:-1, 1:-1] = np.where(measured, rank, patch.nothing)
-    for values, name in zip(patch.values, bands, strict=True):
-        values[1:-1, 1:-1] = stored[name][core]
+    stored, measured = read_bands(
+        _file_readings(scene, group, reading), window, (*group.bands, *group.classes), nodata_rule="any"
+    )
+    dtype = np.result_type(*(stored[band] for band in group.bands))
+    patch = Patch.empty(len(group.bands), window.grow(1), dtype=dtype, ranks=np.dtype(np.uint8))
+    rank = stored[group.classes[0]] if group.classes else 0
+    patch.rank[1:-1, 1:-1] = np.where(measured, rank, patch.no_rank)
+    for values, band in zip(patch.values, group.bands, strict=True):
+        values[1:-1, 1:-1] = stored[band]
     return patch
 
 
-def _read_files(scene: Scene, names: Sequence[str], window: Extent, place: Place, sign: str | None) -> dict[str, Plane]:
-    """Stored numbers ``(y, x)`` by band; bands of one file in one call."""
-    files: dict[str, list[str]] = {}
-    for name in names:
-        files.setdefault(scene.assets[name].href, []).append(name)
-    found: dict[str, Plane] = {}
-    for href, inside in files.items():
-        check_place(href, place, sign)
-        values = read_window(href, [scene.assets[name].band for name in inside], window, sign)
-        found |= dict(zip(inside, values, strict=True))
-    return found
+def _file_readings(scene: Scene, group: _BandGroup, reading: SceneReading) -> list[FileReading]:
+    files: dict[str, list[BandReading]] = {}
+    for names, beside_bands in ((group.bands, False), (group.classes, True)):
+        for name in names:
+            band = reading.band(scene, name, beside_bands=beside_bands)
+            files.setdefault(scene.assets[name].href, []).append(band)
+    decided = []
+    for href, bands in files.items():
+        file = RasterFile(href=href, sign=reading.sign)
+        check_georef(file, group.georef)
+        decided.append(decide_file(bands, facts_at_first_open(file), file))
+    return decided
 
 
-def _is_measured(values: Plane, scene: Scene, name: str) -> NDArray[np.bool_]:
-    """Where a stored number is a measurement."""
-    asset = scene.assets[name]
-    measured: NDArray[np.bool_] = np.isfinite(values)
-    if asset.nodata is not None and not np.isnan(asset.nodata):
-        measured &= values != _as(asset.nodata, values.dtype)
-    if name in PROBABILITIES:
-        return measured
-    if scene.quantity == "reflectance":
-        measured &= values != 0
-        return measured
-    power = values if asset.scale == 1 and not asset.offset else values * asset.scale + asset.offset
-    measured &= power > 0
-    measured &= ~border_noise(power, measured)
-    return measured
-
-
-def _as(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """A tag as a file of this dtype holds it: -9999.0059 is a double, the pixels are float32."""
-    return dtype.type(nodata) if dtype.kind == "f" else nodata
-
-
-def _in_unit(values: Plane, valid: NDArray[np.bool_], scene: Scene, name: str) -> Plane:
-    """Resampled numbers (float32, overwritten) in the unit of their band, 0 where not ``valid``."""
-    asset = scene.assets[name]
-    if name not in _STATES:
+def _in_unit(values: Plane, measured: NDArray[np.bool_], asset: BandAsset, quantity: str, band: str) -> Plane:
+    """Resampled numbers (float32, overwritten) in the unit of their band, 0 where not ``measured``."""
+    if band not in CLASS_BANDS:
         values *= np.float32(asset.scale)
         values += np.float32(asset.offset)
-        if scene.quantity == "reflectance":
+        if quantity == "reflectance":
             values += np.float32(0.5)
             np.clip(np.floor(values, out=values), 1, REFLECTANCE_MAX, out=values)
         else:
             np.maximum(values, np.float32(POWER_MIN), out=values)
-    values[~valid] = 0
+    values[~measured] = 0
     return values
-
-
-def _kernel(band: str, kernel: Kernel) -> Kernel:
-    return "nearest" if band in _STATES else kernel
-
-
-def _part(span: Span, offset: float, size: float) -> Span:
-    return span.part(Span(int(offset), int(offset) + int(size)))

@@ -1,11 +1,9 @@
-"""A search: what is asked of a catalog, and the dates that come of it."""
+"""A search: what is queried of a catalog for one modality, and the observations that it gives."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -13,23 +11,23 @@ import numpy as np
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds
 from landweave.core.modalities import SENTINEL2_BANDS
-from landweave.sources.stac.catalogs import Wanted, list_items
-from landweave.sources.stac.items import Json, Unusable
+from landweave.sources.signing import check_signer
+from landweave.sources.stac.catalogs import CatalogQuery, list_items
+from landweave.sources.stac.items import Json, UnusableItem
 from landweave.sources.stac.observations import group_observations
-from landweave.sources.stac.records import Dropped, Found, Scene, group_reasons
+from landweave.sources.stac.pixel_classes import BANDS_BY_SOURCE
+from landweave.sources.stac.records import DroppedItem, Scene, SearchResult, group_reasons
 from landweave.sources.stac.sentinel1 import POLARISATIONS, read_sentinel1
 from landweave.sources.stac.sentinel2 import read_sentinel2
-from landweave.sources.stac.signing import SIGNERS
 
 CloudSource = Literal["scl", "probability"]
 
-_STATES: dict[str, tuple[str, ...]] = {"scl": ("SCL",), "probability": ("CLOUD", "SNOW")}
 _DAY = r"\d{4}-\d\d-\d\d"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StacQuery:
-    """What is asked of a catalog for one modality.
+    """Which scenes of a catalog one modality takes.
 
     Attributes
     ----------
@@ -44,14 +42,14 @@ class StacQuery:
     bands
         By our names.
     orbit_state
-        ``ascending`` or ``descending``; for Sentinel-1 the modality tells it where it is not given.
+        ``ascending`` or ``descending``; for Sentinel-1 by default that of the modality.
     quantity
         Of Sentinel-1: ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, when not given.
     cloud_source, cloud_max, snow_max
-        How pixel states of Sentinel-2 are told: from scene classes (``scl``), or from probabilities (0 to 100) with
-        the largest ones of a clear pixel.
+        Where pixel classes of Sentinel-2 come from: scene classes (``scl``), or probabilities (0 to 100) with the
+        largest ones of a clear pixel.
     sign
-        Who signs addresses when they are read (`landweave.sources.stac.signing`).
+        Who signs addresses when they are read (`landweave.sources.signing`).
     """
 
     catalog: str
@@ -76,112 +74,122 @@ class StacQuery:
         wrong = [band for band in self.bands if band not in known]
         if wrong or not self.bands:
             raise ConfigError(f"{self.modality} was asked for bands {wrong or 'none'}: it has {', '.join(known)}.")
-        if self.cloud_source not in _STATES:
-            raise ConfigError(f"cloud_mask.source {self.cloud_source!r}: {' or '.join(_STATES)} is known.")
+        if self.cloud_source not in BANDS_BY_SOURCE:
+            raise ConfigError(f"cloud_mask.source {self.cloud_source!r}: {' or '.join(BANDS_BY_SOURCE)} is known.")
         self._check_orbit_and_quantity()
+        if self.sign:
+            check_signer(self.sign)
 
     def _check_orbit_and_quantity(self) -> None:
         if self.orbit_state not in (None, "ascending", "descending"):
             raise ConfigError(f"Orbit {self.orbit_state!r}: ascending or descending.")
-        if self.orbit_state and self._told_orbit not in (None, self.orbit_state):
+        if self.orbit_state and self._orbit_of_modality not in (None, self.orbit_state):
             raise ConfigError(f"{self.modality} was asked for {self.orbit_state} passes: take the other modality.")
         if self.quantity not in (None, "sigma0", "gamma0_rtc") or (self.quantity and not self.is_radar):
             raise ConfigError(
                 f"Quantity {self.quantity!r} of {self.modality}: sigma0 or gamma0_rtc, of Sentinel-1 only."
             )
-        if self.sign and self.sign not in SIGNERS:
-            raise ConfigError(
-                f"Nobody signs as {self.sign!r}: {', '.join(SIGNERS)} does. Leave sign out for open files."
-            )
 
     @property
     def is_radar(self) -> bool:
-        """Whether it is Sentinel-1 that is asked for."""
+        """Whether it is a query for Sentinel-1."""
         return self.modality.startswith("SENTINEL1")
 
     @property
     def orbit(self) -> str | None:
-        """The orbit state of every date: as given, else as the modality's name tells."""
-        return self.orbit_state or self._told_orbit
+        """The orbit state of every observation: as given, else that of the modality."""
+        return self.orbit_state or self._orbit_of_modality
 
     @property
-    def _told_orbit(self) -> str | None:
+    def _orbit_of_modality(self) -> str | None:
         if not self.is_radar:
             return None
         return "ascending" if "-ASC" in self.modality else "descending" if "-DES" in self.modality else None
 
     @property
     def assets(self) -> tuple[str, ...]:
-        """Bands, and what tells the states of their pixels."""
-        return self.bands if self.is_radar else (*self.bands, *_STATES[self.cloud_source])
+        """Bands, and those that pixel classes come from."""
+        return self.bands if self.is_radar else (*self.bands, *BANDS_BY_SOURCE[self.cloud_source])
 
-    def wanted(self, bounds: Bounds) -> Wanted:
-        """What to look for within ``bounds``, longitudes and latitudes."""
+    def catalog_query(self, bounds: Bounds) -> CatalogQuery:
+        """Which items of the catalog are needed within ``bounds``, longitudes and latitudes."""
         first, last = self.dates.split("/")
-        return Wanted(collections=self.collections, first=np.datetime64(first), last=np.datetime64(last), bounds=bounds)
+        days = {"first": np.datetime64(first), "last": np.datetime64(last)}
+        return CatalogQuery(collections=self.collections, bounds=bounds, **days)
 
 
-def search(query: StacQuery, bounds_lonlat: Bounds) -> Found:
-    """Dates of ``query`` that touch ``bounds_lonlat`` ``(west, south, east, north)``. No pixel is read.
+def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
+    """Observations of ``query`` that touch some bounds. No pixel is read.
+
+    Parameters
+    ----------
+    query
+        Catalog, modality, dates and bands.
+    bounds_lonlat
+        ``(west, south, east, north)``.
 
     Raises
     ------
     InputError
         When the catalog cannot be read, has nothing there and then, or nothing that can be used.
     """
-    listing = list_items(query.catalog, query.wanted(bounds_lonlat))
-    asked = _asked(query, bounds_lonlat)
-    if not listing.items:
+    listed = list_items(query.catalog, query.catalog_query(bounds_lonlat))
+    bounds = " ".join(f"{side:.6g}" for side in bounds_lonlat)
+    of_collections = f" of {', '.join(query.collections)}" if query.collections else ""
+    if not listed.items:
         raise InputError(
-            f"{query.catalog} has no item{_of(query)} within {asked['bounds']} from {query.dates}. It covers "
-            f"{listing.covers}. Ask for other dates, another area or another collection."
+            f"{query.catalog} has no item{of_collections} within {bounds} from {query.dates}. It covers "
+            f"{listed.covers}. Ask for other dates, another area or another collection."
         )
-    read = [read_item(item, query) for item in listing.items]
-    dropped = [each for each in read if isinstance(each, Dropped)]
-    strips, older = group_observations(each for each in read if isinstance(each, Scene))
-    if not strips:
+    read = [read_item(item, query) for item in listed.items]
+    dropped = [each for each in read if isinstance(each, DroppedItem)]
+    observations, older = group_observations(each for each in read if isinstance(each, Scene))
+    if not observations:
         raise InputError(
-            f"None of {len(read)} items of {query.catalog}{_of(query)} can be used for {query.modality}:\n"
+            f"None of {len(read)} items of {query.catalog}{of_collections} can be used for {query.modality}:\n"
             + "\n".join(f"- {line}" for line in group_reasons(dropped))
         )
-    _refuse_mixture({scene.quantity for strip in strips for scene in strip.scenes}, query)
-    return Found(asked=asked, items=len(read), strips=strips, dropped=(*dropped, *older))
-
-
-def read_item(item: Json, query: StacQuery) -> Scene | Dropped:
-    """An item in the one form, or why it is not used."""
-    optical: Callable[..., Scene] = read_sentinel2
-    reader = partial(read_sentinel1, quantity=query.quantity) if query.is_radar else optical
-    try:
-        scene = reader(item, query.assets)
-        if query.orbit and scene.orbit_state != query.orbit:
-            raise Unusable(f"is {scene.orbit_state or 'of an untold orbit'}, {query.orbit} was asked")
-    except Unusable as reason:
-        return Dropped(id=str(item.get("id")), reason=str(reason))
-    return scene
-
-
-def _refuse_mixture(quantities: set[str], query: StacQuery) -> None:
+    quantities = {scene.quantity for each in observations for scene in each.scenes}
     if len(quantities) > 1:
         raise InputError(
             f"{query.catalog} gives {' and '.join(sorted(quantities))} for {query.modality}: they are not one series. "
             "Name one as quantity."
         )
+    return SearchResult(
+        query={
+            "modality": query.modality,
+            "bands": " ".join(query.assets),
+            "catalog": query.catalog,
+            "collections": ", ".join(query.collections) or "all",
+            "dates": query.dates,
+            "bounds": bounds,
+        },
+        items=len(read),
+        observation_scenes=observations,
+        dropped=(*dropped, *older),
+    )
 
 
-def _asked(query: StacQuery, bounds: Bounds) -> dict[str, str]:
-    return {
-        "modality": query.modality,
-        "bands": " ".join(query.assets),
-        "catalog": query.catalog,
-        "collections": ", ".join(query.collections) or "all",
-        "dates": query.dates,
-        "bounds": " ".join(f"{side:.6g}" for side in bounds),
-    }
+def read_item(item: Json, query: StacQuery) -> Scene | DroppedItem:
+    """The scene of an item, or why it is not used.
 
-
-def _of(query: StacQuery) -> str:
-    return f" of {', '.join(query.collections)}" if query.collections else ""
+    Parameters
+    ----------
+    item
+        As served.
+    query
+        Which bands, quantity and orbit are needed.
+    """
+    try:
+        if query.is_radar:
+            scene = read_sentinel1(item, query.assets, quantity=query.quantity)
+        else:
+            scene = read_sentinel2(item, query.assets)
+        if query.orbit and scene.orbit_state != query.orbit:
+            raise UnusableItem(f"is {scene.orbit_state or 'of an unknown orbit'}, {query.orbit} was asked")
+    except UnusableItem as reason:
+        return DroppedItem(id=str(item.get("id")), reason=str(reason))
+    return scene
 
 
 def _is_span(first: str, last: str) -> bool:

@@ -1,4 +1,4 @@
-"""Sentinel-2 items of any provider: bands by our names, and reflectance x 10000 whatever became of ESA's offset.
+"""Sentinel-2 items of any provider: bands by our names, and reflectance x 10000 with or without ESA's offset.
 
 From processing baseline 04.00 on (25 January 2022; older dates once reprocessed) ESA adds 1000 to every number, so that
 dark pixels need not be clipped. Providers differ: Planetary Computer, the Copernicus Data Space and ESA's own products
@@ -9,7 +9,7 @@ Earth Search's items do both at once: there the flag is the truth, and the state
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,20 +19,18 @@ from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.sources.stac.items import (
     AssetBand,
     Json,
-    Unusable,
-    choose,
-    item_bounds,
-    item_time,
+    UnusableItem,
+    first_property,
+    mgrs_tile,
     middle_longitude,
+    pick_file,
     read_assets,
-    require,
+    require_bands,
+    scene_fields,
     solar_day,
     to_time,
 )
 from landweave.sources.stac.records import BandAsset, Scene
-
-CLASS_BANDS = ("SCL", "CLOUD", "SNOW")
-"""Scene classes; probabilities of cloud and of snow, 0 to 100."""
 
 ADDED = 1000
 """What ESA adds to reflectance x 10000 from baseline 04.00 on."""
@@ -59,54 +57,56 @@ _FINE = ("B2", "B3", "B4", "B8")
 
 _PRODUCT = re.compile(
     r"(?P<platform>S2[A-Z])_MSIL(?P<level>1C|2A)_(?P<start>\d{8}T\d{6})_(N(?P<baseline>\d{4})_)?"
-    r"R(?P<orbit>\d{3})_T(?P<tile>\d\d[A-Z]{3})_(?P<made>\d{8}T\d{6})"
+    r"R(?P<orbit>\d{3})_T(?P<tile>\d\d[A-Z]{3})_(?P<processed>\d{8}T\d{6})"
 )
-_DATATAKE = re.compile(r"G(?P<platform>S2[A-Z])_(?P<start>\d{8}T\d{6})_(?P<pass>\d{6})_N(?P<baseline>\d\d\.\d\d)")
+_DATATAKE = re.compile(r"G(?P<platform>S2[A-Z])_(?P<start>\d{8}T\d{6})_(?P<absolute>\d{6})_N(?P<baseline>\d\d\.\d\d)")
 _GRANULE = re.compile(
-    r"(?P<platform>S2[A-Z])_OPER_MSI_\w+_A(?P<pass>\d{6})_T(?P<tile>\d\d[A-Z]{3})(_N(?P<baseline>\d\d\.\d\d))?"
+    r"(?P<platform>S2[A-Z])_OPER_MSI_\w+_A(?P<absolute>\d{6})_T(?P<tile>\d\d[A-Z]{3})(_N(?P<baseline>\d\d\.\d\d))?"
 )
 _BASELINE = re.compile(r"\d\d\.\d\d")
-_STRIP = re.compile(r"_S(\d{8}T\d{6})")
+_DATASTRIP = re.compile(r"_S(\d{8}T\d{6})")
 
 Names = Mapping[str, str]
 
 
 def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
-    """An item as an acquisition that holds ``bands``, by our names.
+    """The scene of an item.
+
+    Parameters
+    ----------
+    item
+        As served.
+    bands
+        By our names, those that pixel classes come from included.
 
     Raises
     ------
-    Unusable
-        When it is not level 2A, lacks a band, or does not tell where its offset stands.
+    UnusableItem
+        When it is not level 2A, lacks a band, or does not say whether its offset is applied.
     """
     names = read_names(item)
-    if names.get("level") == "1C" or str(_first(item, "s2:product_type")).endswith("1C"):
-        raise Unusable("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
-    time, bounds = item_time(item), item_bounds(item)
+    if names.get("level") == "1C" or str(first_property(item, "s2:product_type")).endswith("1C"):
+        raise UnusableItem("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
+    common = scene_fields(item)
     baseline = _baseline(item, names)
     files, decision = _files(item, bands, baseline)
-    properties = item.get("properties", {})
     tile = _tile(item, names)
     return Scene(
-        id=item["id"],
-        collection=item.get("collection") or "",
-        time=time,
-        bounds=bounds,
+        **common,
         assets=files,
         datatake=_datatake(item, names),
-        solar_day=solar_day(time, _longitude(tile, bounds)),
+        solar_day=solar_day(common["time"], _longitude(tile, common["bounds"])),
         tile=tile,
         baseline=baseline,
         processed=_processed(item, names),
         datastrip=_datastrip(item),
         offset_decision=decision,
-        orbit_state=str(properties.get("sat:orbit_state") or "").lower(),
         relative_orbit=_orbit(item, names),
     )
 
 
 def read_names(item: Json) -> Names:
-    """What the names in an item say: platform, start and number of the pass, baseline, orbit, tile, when made.
+    """Fields of the names in an item: platform, start and orbit of the datatake, baseline, tile, processing time.
 
     A product's name counts before a datatake's, and that before a granule's.
     """
@@ -124,12 +124,12 @@ def read_names(item: Json) -> Names:
 def decide_offset(
     *, baseline: str, applied: bool | None, stated: tuple[float | None, float | None]
 ) -> tuple[float, float, str]:
-    """Scale and offset that bring a stored number to reflectance x 10000, and in words why.
+    """Scale and offset that bring a stored number to reflectance x 10000, and the reason in words.
 
     Parameters
     ----------
     baseline
-        Such as ``05.10``; empty where it is not told.
+        Such as ``05.10``; empty where it is unknown.
     applied
         The provider's flag that its copy has the offset taken off; None where there is no flag.
     stated
@@ -137,21 +137,21 @@ def decide_offset(
 
     Raises
     ------
-    Unusable
-        When nothing tells, or two things contradict each other.
+    UnusableItem
+        When nothing says whether the offset is in the numbers, or two fields contradict each other.
     """
     scale = _unit_scale(stated[0])
     added = baseline >= _FIRST_WITH_OFFSET if baseline else None
-    # 1. The provider's flag: what it did to the pixels is not known from anywhere else.
+    # 1. The provider's flag: what it did to the pixels is stated nowhere else.
     if applied:
         return scale, 0.0, "already applied by the provider, by its flag"
-    # 2. The offset as stated, unless a flag says that nothing was done: then the baseline knows as well. A scale of 1
+    # 2. The offset as stated, unless a flag says that nothing was done: then the baseline says the same. A scale of 1
     # states nothing: reflectance is never whole numbers.
     if applied is None and stated[0] not in (None, 1) and stated[1] is not None:
         return scale, *_stated_offset(stated[1], baseline, added=added)
     # 3. Neither: the numbers are as ESA made them.
     if added is None:
-        raise Unusable("tells neither its processing baseline nor its offset: reflectance would be a guess by 0.1")
+        raise UnusableItem("gives neither its processing baseline nor its offset: reflectance would be a guess by 0.1")
     flag = "raw" if applied is None else "not applied by the provider, by its flag"
     return (scale, -float(ADDED), f"{flag}: -1000 applied here") if added else (scale, 0.0, f"none in {baseline}")
 
@@ -163,50 +163,40 @@ def _unit_scale(stated: float | None) -> float:
 def _stated_offset(stated: float, baseline: str, *, added: bool | None) -> tuple[float, str]:
     offset = round(stated * _UNIT, 6)
     if offset not in (0, -ADDED):
-        raise Unusable(f"states an offset of {offset:g} where 0 or {-ADDED} is known (reflectance x 10000)")
+        raise UnusableItem(f"states an offset of {offset:g} where 0 or {-ADDED} is known (reflectance x 10000)")
     if offset and added is False:
-        raise Unusable(f"states an offset of {offset:g}, and its baseline {baseline} has none")
+        raise UnusableItem(f"states an offset of {offset:g}, and its baseline {baseline} has none")
     return offset, f"stated as scale and offset: {offset:g} applied here" if offset else "stated as scale and offset: 0"
 
 
 def _files(item: Json, bands: Sequence[str], baseline: str) -> tuple[Mapping[str, BandAsset], str]:
-    """Files of ``bands`` with scale and offset, and the decisions on those in words."""
+    """Files of ``bands`` with scale and offset, and the decisions on the offset in words."""
     found: dict[str, list[AssetBand]] = {}
     for asset in read_assets(item):
         found.setdefault(_our_name(asset), []).append(asset)
-    require(found, bands, item)
-    decide = _decider(item, baseline)
+    require_bands(found, bands, item)
+    properties = item.get("properties", {})
+    flags = (properties.get(f"{provider}:boa_offset_applied") for provider in ("earthsearch", "sentinel"))
+    flag = next((bool(value) for value in flags if value is not None), None)
     files: dict[str, BandAsset] = {}
     decisions: dict[str, None] = {}
     for name in bands:
-        asset = choose(found[name], resolution=10 if name in _FINE else 20)
+        asset = pick_file(found[name], resolution=10 if name in _FINE else 20)
         if name in SENTINEL2_BANDS:
             _refuse_bare_floats(asset)
-            scale, offset, decision = decide(asset)
-            nodata = 0.0 if asset.file.nodata is None else asset.file.nodata
-            files[name] = replace(asset.file, scale=scale, offset=offset, nodata=nodata)
+            # The flag is about the provider's copies; ESA's files stand beside them as they were.
+            applied = None if asset.original else flag
+            scale, offset, decision = decide_offset(baseline=baseline, applied=applied, stated=asset.stated)
+            files[name] = replace(asset.file, scale=scale, offset=offset)
             decisions[decision] = None
         else:
-            # A probability of 0 is a measurement, whatever the item calls nodata; class 0 is none.
-            files[name] = replace(asset.file, nodata=0.0 if name == "SCL" else None)
+            files[name] = asset.file
     return files, "; ".join(decisions)
 
 
 def _refuse_bare_floats(asset: AssetBand) -> None:
     if asset.dtype.startswith("float") and asset.stated[0] in (None, 1):
-        raise Unusable(f"stores {asset.dtype} without a scale in {asset.key!r}: 0.05 or 500 for a dark pixel?")
-
-
-def _decider(item: Json, baseline: str) -> Callable[[AssetBand], tuple[float, float, str]]:
-    properties = item.get("properties", {})
-    flags = (properties.get(f"{name}:boa_offset_applied") for name in ("earthsearch", "sentinel"))
-    flag = next((bool(value) for value in flags if value is not None), None)
-
-    def decide(asset: AssetBand) -> tuple[float, float, str]:
-        # The flag is about the provider's copies; ESA's files stand beside them as they were.
-        return decide_offset(baseline=baseline, applied=None if asset.original else flag, stated=asset.stated)
-
-    return decide
+        raise UnusableItem(f"stores {asset.dtype} without a scale in {asset.key!r}: 0.05 or 500 for a dark pixel?")
 
 
 def _our_name(asset: AssetBand) -> str:
@@ -219,36 +209,33 @@ def _our_name(asset: AssetBand) -> str:
 
 
 def _baseline(item: Json, names: Names) -> str:
-    told = (_first(item, "s2:processing_baseline", "sentinel:processing_baseline"), names.get("baseline"))
-    texts = [str(text) for text in (*told, _first(item, "processing:version")) if text]
+    stated = first_property(item, "s2:processing_baseline", "sentinel:processing_baseline")
+    texts = [str(text) for text in (stated, names.get("baseline"), first_property(item, "processing:version")) if text]
     dotted = [f"{text[:2]}.{text[2:]}" if len(text) == 4 and text.isdigit() else text for text in texts]
     return next((text for text in dotted if _BASELINE.fullmatch(text)), "")
 
 
 def _datatake(item: Json, names: Names) -> str:
-    """Platform and start of the pass; where no name tells its start, its number; else its orbit, for the solar day.
+    """Platform and start of the datatake, else its absolute orbit, else its relative orbit, for the solar day.
 
     Without the baseline that ESA's own id ends in, so that reprocessed versions share it.
     """
-    platform = names.get("platform") or "S" + str(_first(item, "platform") or "")[-2:].upper()
+    platform = names.get("platform") or "S" + str(first_property(item, "platform") or "")[-2:].upper()
     orbit = _orbit(item, names)
     if "start" in names:
         return f"{platform}_{names['start']}"
-    if "pass" in names:
-        return f"{platform}_A{names['pass']}"
+    if "absolute" in names:
+        return f"{platform}_A{names['absolute']}"
     if orbit is None:
-        raise Unusable("names no pass: no product, datatake, granule or relative orbit")
+        raise UnusableItem("gives no datatake: no name of a product, datatake or granule, and no relative orbit")
     return f"{platform}_R{orbit:03d}"
 
 
 def _tile(item: Json, names: Names) -> str:
-    properties = item.get("properties", {})
-    for prefix in ("mgrs", "sentinel"):
-        parts = [properties.get(f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
-        if all(parts):
-            return "".join(map(str, parts)).zfill(5)
-    told = str(_first(item, "s2:mgrs_tile", "grid:code") or names.get("tile", ""))
-    return told.removeprefix("MGRS-").removeprefix("T").zfill(5) if told else ""
+    if tile := mgrs_tile(item) or mgrs_tile(item, "sentinel"):
+        return tile
+    code = str(first_property(item, "s2:mgrs_tile", "grid:code") or names.get("tile", ""))
+    return code.removeprefix("MGRS-").removeprefix("T").zfill(5) if code else ""
 
 
 def _longitude(tile: str, bounds: Bounds) -> float:
@@ -257,21 +244,16 @@ def _longitude(tile: str, bounds: Bounds) -> float:
 
 
 def _processed(item: Json, names: Names) -> np.datetime64:
-    told = to_time(_first(item, "s2:generation_time", "processing:datetime"))
-    return to_time(names.get("made")) if np.isnat(told) else told
+    stated = to_time(first_property(item, "s2:generation_time", "processing:datetime"))
+    return to_time(names.get("processed")) if np.isnat(stated) else stated
 
 
 def _datastrip(item: Json) -> str:
-    """Start of the part of the pass that was received in one go: a tile may lie in two of them."""
-    found = _STRIP.search(str(_first(item, "s2:datastrip_id", "eopf:datastrip_id") or ""))
+    """Start of the part of the datatake that was received in one go: a tile may lie in two of them."""
+    found = _DATASTRIP.search(str(first_property(item, "s2:datastrip_id", "eopf:datastrip_id") or ""))
     return found.group(1) if found else ""
 
 
 def _orbit(item: Json, names: Names) -> int | None:
-    told = _first(item, "sat:relative_orbit") or names.get("orbit")
-    return int(told) if told else None
-
-
-def _first(item: Json, *names: str) -> str | None:
-    properties = item.get("properties", {})
-    return next((properties[name] for name in names if properties.get(name)), None)
+    orbit = first_property(item, "sat:relative_orbit") or names.get("orbit")
+    return int(orbit) if orbit else None

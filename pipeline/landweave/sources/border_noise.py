@@ -1,10 +1,10 @@
-"""Border noise of Sentinel-1: what looks like a measurement along the edge of a swath and is none.
+"""Border noise of Sentinel-1: numbers along the edge of a swath that look like measurements and are none.
 
 Older products end in a fringe of very small numbers between the swath and the void around it. A pixel belongs to it
-when its power is under `FLOOR`, far below what the instrument can tell from silence, and the void is near. The void
-is where nothing is measured for `SOLID` pixels around: still water whose noise was taken off until nothing was left
-has holes too, but small ones, and stays. Everything rests on the pixels within `REACH`, so that a pixel is judged
-alike whatever is read with it.
+when its power is under `FLOOR`, far below the noise of the instrument, and the void is near. The void is where nothing
+is measured for `SOLID` pixels around: still water whose noise was subtracted until nothing was left has holes too, but
+small ones, and stays. Everything rests on the pixels within `REACH_PX`, so that a pixel is judged alike whatever is
+read with it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SOLID = 2
 NEAR = 32
 """Pixels, on either axis, within which the void is near."""
 
-REACH = NEAR + SOLID
-"""Pixels around that the answer for one rests on."""
+REACH_PX = NEAR + SOLID
+"""Pixels around one that decide whether it is noise."""
 
 Mask = NDArray[np.bool_]
 
@@ -36,14 +36,14 @@ def border_noise(power: NDArray[Any], measured: Mask) -> Mask:
     Parameters
     ----------
     power
-        Linear power ``(y, x)``; beyond the array lies ground that nothing is known of.
+        Linear power ``(y, x)``; nothing is known of the ground beyond the array.
     measured
         bool ``(y, x)``; False where there is no positive number.
     """
     low = measured & (power < FLOOR)
     if not low.any() or measured.all():
         return np.zeros(power.shape, np.bool_)
-    # A void that goes on beyond the edge of the file is not less solid for it: unknown ground does not speak.
+    # A void that goes on beyond the edge of the file is not less solid for it: unknown ground does not count.
     void = ndimage.minimum_filter(~measured, size=2 * SOLID + 1, mode="constant", cval=1)
     near = ndimage.maximum_filter(void, size=2 * NEAR + 1, mode="constant", cval=0)
     return np.asarray(low & near)

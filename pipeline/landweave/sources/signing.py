@@ -1,4 +1,4 @@
-"""Who signs the addresses of files when they are read; never when they are found, for signatures expire soon."""
+"""Signs the addresses of files when they are read; never when they are found, for signatures expire soon."""
 
 from __future__ import annotations
 
@@ -12,16 +12,27 @@ SIGNERS = {"planetary-computer": ("planetary_computer", "sign_url")}
 """Module and function that signs, by the name a configuration gives."""
 
 
+def check_signer(name: str) -> None:
+    """Refuse a signer that does not exist.
+
+    Raises
+    ------
+    ConfigError
+        With those that do.
+    """
+    if name not in SIGNERS:
+        raise ConfigError(f"Nobody signs as {name!r}: {', '.join(SIGNERS)} does. Leave sign out for open files.")
+
+
 def signer(name: str) -> Callable[[str], str]:
     """A function from the address of a file to one that may be read now.
 
     Raises
     ------
     ConfigError
-        When there is no signer of that name, or what it needs is not installed.
+        When there is no signer of that name, or its package is not installed.
     """
-    if name not in SIGNERS:
-        raise ConfigError(f"Nobody signs as {name!r}: {', '.join(SIGNERS)} does. Leave sign out for open files.")
+    check_signer(name)
     module, function = SIGNERS[name]
     try:
         return cast("Callable[[str], str]", getattr(import_module(module), function))

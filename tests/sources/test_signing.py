@@ -4,7 +4,7 @@ from types import ModuleType
 import pytest
 
 from landweave.core.errors import ConfigError
-from landweave.sources.stac.signing import signer
+from landweave.sources.signing import signer
 
 
 def test_an_unknown_signer_is_refused():

@@ -1,0 +1,250 @@
+"""What is done with the pixels of a file: decided from its facts and the settings, then obeyed by one reader.
+
+::
+
+    facts of the file ─┐
+    settings, item ────┼─> FileReading ─> read_bands ─> values, measured
+    contract (card) ───┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.core.lattice import Extent
+from landweave.sources.border_noise import REACH_PX, border_noise
+from landweave.sources.files import RasterFile, read_window
+from landweave.sources.raster_facts import RasterFacts
+
+Mask = NDArray[np.bool_]
+Plane = NDArray[Any]
+
+Origin = Literal["product", "setting", "item", "file tag"]
+"""Where a value comes from: the definition of the product, the configuration, the STAC item, or the file's own tag."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodataValue:
+    """A stored number that means no measurement, and where it comes from."""
+
+    value: float
+    origin: Origin
+
+    def __str__(self) -> str:
+        return f"{self.value:g} ({self.origin})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BandReading:
+    """What is done with the numbers of one band of a file.
+
+    Attributes
+    ----------
+    band, number
+        Name, and number in the file from 1.
+    nodata
+        Stored numbers that are no measurement. NaN never is one and needs no entry.
+    file_tag
+        Whether the nodata tag of the file is to be added, once its facts are known.
+    mask
+        What else marks pixels without data: the ``mask`` of the file, its ``alpha`` band, or empty.
+    scale, offset
+        Bring a stored number to the unit of the modality: ``stored * scale + offset``.
+    scaled_by
+        Where these come from; empty for numbers that are used as stored.
+    backscatter
+        Whether the numbers are linear radar power: only positive ones outside the border noise are measurements.
+    dtype, resampling
+        Of the values that the source gives, and the kernel (``paste`` where pixels are copied).
+    """
+
+    band: str
+    number: int
+    nodata: tuple[NodataValue, ...] = ()
+    file_tag: bool = True
+    mask: Literal["", "mask", "alpha"] = ""
+    scale: float = 1.0
+    offset: float = 0.0
+    scaled_by: str = ""
+    backscatter: bool = False
+    dtype: str
+    resampling: str
+
+    def __str__(self) -> str:
+        nodata = [*map(str, self.nodata), *(["the tag of its file"] if self.file_tag else [])]
+        parts = [f"nodata {' and '.join(nodata) or 'none'}"]
+        parts += [f"without data where its {self.mask} is 0"] if self.mask else []
+        parts += [f"x {self.scale:g} {self.offset:+g} ({self.scaled_by})"] if self.scaled_by else []
+        return ", ".join([f"band {self.number}", *parts, self.resampling, self.dtype])
+
+    @property
+    def fingerprint_fields(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileReading:
+    """What is done with the bands of one file.
+
+    Attributes
+    ----------
+    file, shape
+        The file, and its ``(height, width)``.
+    bands
+        What is done with each band.
+    mask_band
+        0 for the file's own mask, the number of its alpha band, or None.
+    dtypes
+        Stored dtype of each of ``bands``.
+    """
+
+    file: RasterFile
+    shape: tuple[int, int]
+    bands: tuple[BandReading, ...]
+    mask_band: int | None
+    dtypes: tuple[str, ...]
+
+
+def decide_bands(settings: Sequence[BandReading], facts: RasterFacts) -> tuple[BandReading, ...]:
+    """What is done with the bands taken from one file, once its facts are known.
+
+    1. Nodata values of the product, the setting or the item count. 2. The nodata tag of the file counts where the
+    settings leave it open. 3. A mask of the file counts, else its alpha band, unless that band is one of those taken:
+    many writers flag the fourth band of RGB + NIR as alpha.
+
+    Parameters
+    ----------
+    settings
+        All bands taken from the file, as the user, the item and the product describe them.
+    facts
+        Of the file.
+    """
+    mask_band = _mask_band(settings, facts)
+    mask: Literal["", "mask", "alpha"] = "" if mask_band is None else "alpha" if mask_band else "mask"
+    return tuple(replace(each, nodata=_nodata(each, facts), file_tag=False, mask=mask) for each in settings)
+
+
+def decide_file(settings: Sequence[BandReading], facts: RasterFacts, file: RasterFile | None = None) -> FileReading:
+    """`decide_bands`, with what the reader needs of the file.
+
+    Parameters
+    ----------
+    settings
+        As in `decide_bands`.
+    facts
+        Of the file.
+    file
+        How it is opened; by default it has to be the file of ``facts``, unchanged.
+    """
+    return FileReading(
+        file=file or facts.file,
+        shape=facts.shape,
+        bands=decide_bands(settings, facts),
+        mask_band=_mask_band(settings, facts),
+        dtypes=tuple(facts.dtypes[each.number - 1] for each in settings),
+    )
+
+
+def read_bands(
+    files: Iterable[FileReading], window: Extent, names: Sequence[str], *, nodata_rule: Literal["any", "every"]
+) -> tuple[dict[str, Plane], Mask]:
+    """Stored numbers over a window, and where they are measurements.
+
+    Parameters
+    ----------
+    files
+        Files on the same pixels; the bands of a file are read in one call.
+    window
+        Pixels of the files, inside them.
+    names
+        Bands whose values are needed; others are read only where they decide what is measured.
+    nodata_rule
+        Whether a pixel is without data where ``any`` band holds a nodata value, or only where ``every`` band that has
+        one does: 255 in one band of an aerial image is a bright roof.
+
+    Returns
+    -------
+    values
+        ``(y, x)`` by band, in the file's dtype.
+    measured
+        bool ``(y, x)``; the same whichever bands are named. NaN and infinity are no measurements.
+
+    Raises
+    ------
+    ReadError
+        As `landweave.sources.files.query_file`.
+    """
+    planes: dict[str, Plane] = {}
+    measured, blank = np.ones(window.shape, bool), None
+    for file in files:
+        needed = [band for band, dtype in zip(file.bands, file.dtypes, strict=True) if _is_needed(band, dtype, names)]
+        if not needed and file.mask_band is None:
+            continue
+        noise_px = REACH_PX if any(band.backscatter for band in needed) else 0
+        wide = window.grow(noise_px).intersect(Extent.of((0, file.shape[0]), (0, file.shape[1])))
+        core = window.slices_in(wide)
+        values, mask = read_window(file.file, [band.number for band in needed], wide, file.mask_band)
+        if mask is not None:
+            measured &= mask[core] > 0
+        for band, plane in zip(needed, values, strict=True):
+            planes[band.band] = plane[core]
+            empty = _holds_nodata(plane, band)
+            if nodata_rule == "any" or band.backscatter:
+                measured &= _is_measured(plane, empty, band)[core]
+            else:
+                measured &= _is_finite(plane[core])
+                if band.nodata:
+                    blank = empty[core] if blank is None else blank & empty[core]
+    if blank is not None:
+        measured &= ~blank
+    return planes, measured
+
+
+def _nodata(band: BandReading, facts: RasterFacts) -> tuple[NodataValue, ...]:
+    tag = facts.nodata[band.number - 1] if band.file_tag else None
+    values = [*band.nodata, *([] if tag is None else [NodataValue(value=tag, origin="file tag")])]
+    first = {each.value: each for each in reversed(values) if not np.isnan(each.value)}
+    return tuple(first[value] for value in sorted(first))
+
+
+def _mask_band(bands: Sequence[BandReading], facts: RasterFacts) -> int | None:
+    if facts.masked:
+        return 0
+    return facts.alpha if facts.alpha and facts.alpha not in {each.number for each in bands} else None
+
+
+def _is_needed(band: BandReading, dtype: str, names: Sequence[str]) -> bool:
+    return band.band in names or bool(band.nodata) or band.backscatter or np.dtype(dtype).kind == "f"
+
+
+def _holds_nodata(plane: Plane, band: BandReading) -> Mask:
+    empty = np.zeros(plane.shape, bool)
+    for each in band.nodata:
+        empty |= plane == _as_stored(each.value, plane.dtype)
+    return empty
+
+
+def _is_measured(plane: Plane, empty: Mask, band: BandReading) -> Mask:
+    measured = _is_finite(plane) & ~empty
+    if band.backscatter:
+        power = plane if band.scale == 1 and not band.offset else plane * band.scale + band.offset
+        measured &= power > 0
+        measured &= ~border_noise(power, measured)
+    return measured
+
+
+def _is_finite(plane: Plane) -> Mask:
+    return np.isfinite(plane) if plane.dtype.kind == "f" else np.ones(plane.shape, bool)
+
+
+def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """``nodata`` as a file of this dtype holds it: the tag -9999.0059 is a double, the pixels are float32."""
+    if dtype.kind == "f":
+        return dtype.type(nodata)
+    return int(nodata) if float(nodata).is_integer() else nodata

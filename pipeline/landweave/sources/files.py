@@ -1,0 +1,236 @@
+"""Raster files on disk and on the web: opened for one read, signed, tried again, and checked before they are read."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.request import Request, urlopen
+
+import numpy as np
+import rasterio
+from cachetools import TTLCache, cached
+from numpy.typing import NDArray
+from rasterio.windows import Window
+
+from landweave.core.errors import ReadError
+from landweave.core.lattice import Extent
+from landweave.core.retry import Retry
+from landweave.sources.dataset_pool import open_dataset
+from landweave.sources.integrity import find_damage
+from landweave.sources.signing import signer
+
+T = TypeVar("T")
+
+_NETWORK: dict[str, str | int | float] = {
+    "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
+    "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, doubled each time
+    "GDAL_HTTP_CONNECTTIMEOUT": 10,
+    "GDAL_HTTP_LOW_SPEED_TIME": 30,  # seconds below the speed, in bytes a second, that end a transfer
+    "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
+    "GDAL_INGESTED_BYTES_AT_OPEN": 2**15,  # the header of a COG in one request
+    # Otherwise a file that could not be reached once is never looked for again by that process: a notebook, a worker.
+    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
+}
+"""How GDAL reads over HTTP."""
+
+PAUSES_S = (1.0, 4.0)
+"""Seconds before another try to read a file whose server does not respond."""
+
+_NO_RESPONSE = re.compile(r"CURL error|Could not resolve|Couldn't connect|Empty reply|timed out", re.IGNORECASE)
+"""GDAL itself retries error responses of a server, but not the absence of a response."""
+
+_STATUS = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
+_ADVICE = {
+    "401": "it wants a signed address: set sign",
+    "403": "access is refused, or the signature has expired: set sign, or run again to sign anew",
+    "404": "it is not there: the catalog names a file that was moved or removed",
+}
+_REQUESTS_AT_ONCE = 16
+_TIMEOUT_S = 10
+_REMEMBERED_S = 600
+
+Version = tuple[int, str]
+"""Bytes of a file, and its modification time in nanoseconds or its etag; ``(0, "")`` where neither is known."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterFile:
+    """The address of a raster file.
+
+    Attributes
+    ----------
+    href
+        Path or URL, never signed.
+    sign
+        Who signs the URL at each read (`landweave.sources.signing`); None for open files.
+    version
+        Size and modification time that the file must still have; None accepts whatever is there.
+    """
+
+    href: str
+    sign: str | None = None
+    version: Version | None = None
+
+
+def is_url(path: str) -> bool:
+    """Whether only GDAL can open ``path``: such a file cannot be listed, and its size and age are not known here."""
+    return "://" in path or path.startswith("/vsi")
+
+
+def file_version(path: str) -> Version:
+    """Bytes of a file and its modification time in nanoseconds; ``(0, "")`` for a URL."""
+    if is_url(path):
+        return 0, ""
+    status = Path(path).stat()
+    return status.st_size, str(status.st_mtime_ns)
+
+
+def file_format(href: str) -> str:
+    """GDAL's name of a format, by the file's ending."""
+    return "JP2OpenJPEG" if re.search(r"\.(jp2|j2k)($|\?)", href, re.IGNORECASE) else "GTiff"
+
+
+def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -> T:
+    """The value of ``query`` on the open dataset; retried after `PAUSES_S` where a server does not respond.
+
+    Parameters
+    ----------
+    file
+        Which file; its URL is signed at each try.
+    query
+        A function of the calling thread's open dataset; it must not keep the dataset.
+
+    Raises
+    ------
+    ReadError
+        When the file cannot be opened or read, has changed since it was indexed, or is damaged: with its unsigned
+        address and the HTTP status.
+    """
+
+    def attempt() -> T:
+        with _open(file) as dataset:
+            return query(dataset)
+
+    transient = Retry(pauses_s=PAUSES_S, is_transient=lambda error: bool(_NO_RESPONSE.search(str(error))))
+    return transient.call(attempt)
+
+
+def read_window(
+    file: RasterFile, numbers: Sequence[int], window: Extent, mask_band: int | None = None
+) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    """Stored numbers of some bands over a window, all in one call of the decoder, and a mask.
+
+    Parameters
+    ----------
+    file
+        Which file.
+    numbers
+        Bands, counted from 1; may be empty where only the mask is needed.
+    window
+        Pixels of the file, inside it.
+    mask_band
+        0 for the mask stored in the file, the number of its alpha band, or None for no mask.
+
+    Returns
+    -------
+    values
+        ``(band, y, x)`` in the file's dtype.
+    mask
+        ``(y, x)``, above 0 where the file marks a pixel as data; None without a ``mask_band``.
+
+    Raises
+    ------
+    ReadError
+        As `query_file`.
+    """
+    part = Window(window.x.start, window.y.start, window.x.size, window.y.size)
+
+    def read(dataset: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        mask = None
+        if mask_band is not None:
+            mask = dataset.read(mask_band, window=part) if mask_band else dataset.read_masks(1, window=part)
+        return dataset.read(list(numbers), window=part) if numbers else np.zeros((0, *window.shape)), mask
+
+    return query_file(file, read)
+
+
+def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
+    """Version of each file by its address; ``(0, "")`` where a server does not say. Servers are queried in parallel.
+
+    Parameters
+    ----------
+    hrefs
+        Paths or URLs; each is looked up once.
+    sign
+        Who signs URLs.
+    """
+    unique = list(dict.fromkeys(hrefs))
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
+        return dict(zip(unique, pool.map(lambda href: _version_anywhere(href, sign), unique), strict=True))
+
+
+@contextmanager
+def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
+    path, version = _signed(file.href, file.sign), _checked_version(file)
+    try:
+        with rasterio.Env(**_NETWORK), open_dataset(path, version) as dataset:
+            yield dataset
+    except ReadError as error:
+        text = str(error).replace(path, file.href)
+        status = _STATUS.search(text)
+        advice = _ADVICE.get(status.group(1), "") if status else ""
+        raise ReadError(f"{text} ({advice})" if advice else text) from None  # its cause holds the signed address
+
+
+def _checked_version(file: RasterFile) -> str:
+    """Modification time of a local file that has not changed since it was indexed and is not damaged."""
+    try:
+        size, version = file_version(file.href)
+    except OSError as error:
+        raise ReadError(f"{file.href} cannot be read: {error.strerror}") from error
+    if file.version not in (None, (size, version)):
+        # Otherwise a block would not be what the ledger says it is.
+        raise ReadError(
+            f"{file.href} changed during the run: indexed with {file.version[0]} bytes (modified {file.version[1]}), "
+            f"now {size} ({version}). Run again."
+        )
+    if file.version is None and not is_url(file.href) and (damage := _damage(file.href, version)):
+        raise ReadError(f"{file.href} {damage}. Fetch it again.")
+    return version
+
+
+@lru_cache(maxsize=4096)
+def _damage(path: str, version: str) -> str:
+    return find_damage(path)
+
+
+def _version_anywhere(href: str, sign: str | None) -> Version:
+    if is_url(href):
+        return _remote_version(href, sign) if href.startswith("http") else (0, "")
+    try:
+        return file_version(href)
+    except OSError:
+        return 0, ""
+
+
+@cached(TTLCache(maxsize=2**17, ttl=_REMEMBERED_S), lock=threading.Lock())
+def _remote_version(href: str, sign: str | None) -> Version:
+    try:
+        with urlopen(Request(_signed(href, sign), method="HEAD"), timeout=_TIMEOUT_S) as response:
+            headers = response.headers
+    except (OSError, HTTPException, ValueError):
+        return 0, ""
+    size = headers.get("Content-Length", "")
+    return int(size) if size.isdigit() else 0, headers.get("ETag") or headers.get("Last-Modified") or ""
+
+
+def _signed(href: str, sign: str | None) -> str:
+    return signer(sign)(href) if sign and is_url(href) else href
