@@ -509,7 +509,7 @@ def test_each_input_is_read_once_a_block() -> None:
     item = MapSeries(source=source, dates=CLEAR, **CENTRE)
     mapping = job(DaysModel(classes=2, window=128), item)
     run(mapping)
-    assert reads == [mapping.reach(item, mapping.blocks[index]).extent for index in mapping.blocks]
+    assert reads == [mapping.read_grid(item, mapping.blocks[index]).extent for index in mapping.blocks]
 
 
 def test_a_repaired_date_makes_its_blocks_stale() -> None:

@@ -82,15 +82,15 @@ class MapJob:
         """Load the model; the function maps one block and may be called from two threads."""
         return MapFunction(self, self.model.open())
 
-    def reach(self, item: AnyInput, extent: Extent) -> Grid:
+    def read_grid(self, item: AnyInput, extent: Extent) -> Grid:
         """Pixels of ``item`` that ``extent`` needs: the footprints of the windows that touch it, and its own ground."""
         lattice = self.blending.lattice
-        footprints = item.footprint.reach(lattice.reach(extent, self.blending.support), lattice.window)
+        footprints = item.footprint.read_extent(lattice.read_extent(extent, self.blending.support), lattice.window)
         return own_pixels(item, self.grid, footprints.unite(extent.coarsen(item.factor)))
 
     def read(self, extent: Extent) -> BlockInputs:
         """Every input that ``extent`` needs, each read once."""
-        return self._held({name: self.reach(item, extent) for name, item in self.inputs.items()})
+        return self._held({name: self.read_grid(item, extent) for name, item in self.inputs.items()})
 
     def window(self, window: Extent) -> dict[str, InputBatch]:
         """The inputs of one window, wherever it lies, as the predictor takes them: a batch of one."""
@@ -119,7 +119,7 @@ class MapJob:
         scenes = [
             (modality, scene.id, scene.size, scene.version)
             for modality, item in self.inputs.items()
-            for scene in item.source.files(self.reach(item, extent))
+            for scene in item.source.files(self.read_grid(item, extent))
         ]
         return digest64(scenes)
 

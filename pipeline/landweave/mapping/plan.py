@@ -111,7 +111,7 @@ def plan_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes
     read_bytes = 0
     for index in todo:
         for item in job.inputs.values():
-            cost = item.cost(job.reach(item, job.blocks[index]))
+            cost = item.cost(job.read_grid(item, job.blocks[index]))
             read_bytes += cost.bytes
             decoded.update(cost.decoded_pixels)
     lattice, support = job.blending.lattice, job.blending.support

@@ -72,7 +72,7 @@ class MapSetup:
     def direct_opens(self) -> int:
         """Times that a file is opened for them, each block opening its own."""
         return sum(
-            item.source.opens(self.job.reach(item, self.job.blocks[index]))
+            item.source.opens(self.job.read_grid(item, self.job.blocks[index]))
             for index in self.job.blocks
             for item in self.job.inputs.values()
             if isinstance(item.source, StacSeries) and not self.job.outside(index)

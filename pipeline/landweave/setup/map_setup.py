@@ -293,7 +293,7 @@ def _input_memory(item: AnyInput, window: int) -> budget.InputMemory:
         bands=len(item.bands),
         itemsize=item.source.dtype.itemsize,
         dates=len(item.indices) if isinstance(item, MapSeries) else 1,
-        around=item.footprint.around(window),
+        around=item.footprint.halo(window),
     )
 
 
