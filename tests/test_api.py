@@ -19,7 +19,7 @@ from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
-from landweave.jobs.lease import hold
+from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import SilentProgress
 from tests.helpers.commands import shards
@@ -45,7 +45,7 @@ class Heard(SilentProgress):
 
 
 def test_the_package_gives_what_a_notebook_calls() -> None:
-    for name in ("load_config", "check", "plan", "run", "predict", "open_map"):
+    for name in ("load_config", "check", "plan_map", "run", "predict", "open_map"):
         assert getattr(landweave, name) is getattr(api, name)
 
 
@@ -123,7 +123,7 @@ def test_a_run_that_broke_off_goes_on(small: Small) -> None:
     half = api.status(small.store)
     assert (half.counts[BlockState.DONE], half.counts[BlockState.PENDING], half.complete) == (5, 7, False)
     assert api.open_map(small.store).done == pytest.approx(5 / 12)
-    assert len(api.plan(config).blocks.todo) == 7
+    assert len(api.plan_map(config).blocks.todo) == 7
     heard = Heard()
     assert api.run(config, progress=heard).exit_code == 0
     assert len(heard.ended) == 7
@@ -134,7 +134,7 @@ def test_a_map_whose_driver_died_before_its_ledger_goes_on(small: Small) -> None
     with pytest.raises(OutputError, match="went away"):
         api.run(small.loaded(), engine=Tired())
     shutil.rmtree(small.store / "ledger")
-    assert len(api.plan(small.loaded()).blocks.todo) == 12
+    assert len(api.plan_map(small.loaded()).blocks.todo) == 12
     assert api.run(small.loaded()).ran == 12
 
 
@@ -143,7 +143,7 @@ def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
     corner = shapely.Polygon([(x0 + 1, y1 - 1), (x0 + 55, y1 - 1), (x0 + 1, y1 - 40)])
     geopandas.GeoDataFrame({"code": ["30"]}, geometry=[corner], crs=2154).to_file(small.folder / "area.gpkg")
     config = small.loaded(area={"file": "area.gpkg", "where": "code = '30'"})
-    outside = api.plan(config).blocks.count(BlockAction.OUTSIDE)
+    outside = api.plan_map(config).blocks.count(BlockAction.OUTSIDE)
     assert outside > 0
     summary = api.run(config)
     assert summary.exit_code == 0
@@ -159,8 +159,8 @@ def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
 
 def test_two_drivers_do_not_write_one_map(small: Small) -> None:
     config = small.loaded()
-    made = api.check(config).run
-    with hold(*made.target.beside(api.LEASE)), pytest.raises(OutputError, match="written by another driver"):
+    made = api.check(config)
+    with hold(*made.target.beside(LEASE)), pytest.raises(OutputError, match="written by another driver"):
         api.run(config)
     assert api.run(config).exit_code == 0
 
@@ -191,5 +191,5 @@ def test_a_status_of_a_place_without_a_map(tmp_path: Path) -> None:
 
 
 def test_the_plans_table_is_well_formed(small: Small) -> None:
-    table = ET.fromstring(api.plan(small.loaded())._repr_html_())
+    table = ET.fromstring(api.plan_map(small.loaded())._repr_html_())
     assert len(table.findall("tr")) >= 10

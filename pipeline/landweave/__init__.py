@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from landweave.api import (
         align,
-        align_plan,
         check,
         load_config,
         load_cube_config,
         open_cube,
         open_engine,
         open_map,
-        plan,
+        plan_align,
+        plan_map,
         predict,
         run,
         stack,
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "align",
-    "align_plan",
     "check",
     "load_config",
     "load_cube_config",
     "open_cube",
     "open_engine",
     "open_map",
-    "plan",
+    "plan_align",
+    "plan_map",
     "predict",
     "run",
     "stack",

@@ -22,7 +22,7 @@ from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.protocols import MapReader
 from landweave.formats.picture import Panel, write_panels
 from landweave.jobs.progress import Progress
-from landweave.jobs.runner import Summary
+from landweave.jobs.result import RunResult
 from landweave_demo.files import SceneFiles, write_scene
 from landweave_demo.landuse import CROP_CODES, SEASONAL
 from landweave_demo.scene import DEMO_SEED, DEMO_SHAPE, Scene, make_scene
@@ -63,7 +63,7 @@ class DemoReport:
     """
 
     folder: Path
-    summary: Summary
+    summary: RunResult
     scene_seconds: float
     scores: Scores
     blended: Seams
@@ -94,7 +94,7 @@ class DemoReport:
 
 
 def run_demo(
-    folder: Path, *, progress: Progress | None = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
+    folder: Path, *, progress: Progress | bool = True, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
 ) -> DemoReport:
     """Make the demo's scene in ``folder``, map it, score it and draw it; an earlier demo there is replaced.
 
@@ -129,7 +129,7 @@ def _clear(folder: Path) -> None:
 
 
 def _report(
-    folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[Summary, float]
+    folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[RunResult, float]
 ) -> DemoReport:
     blended, cropped = (api.open_map(config.path(config.output.store)) for config in configs)
     truth, extent = _truth(files, blended.grid)

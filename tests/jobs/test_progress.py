@@ -68,7 +68,7 @@ def test_the_tally_counts_and_foresees(monkeypatch):
     assert tally.seconds_left is None
     monkeypatch.setattr("time.monotonic", lambda: tally.started + 8)
     for result in (DONE, DONE, DONE, BAD):
-        tally.add(result)
+        tally.add((0, 0), result)
     assert (tally.ended, tally.failed) == (4, 1)
     assert tally.megapixels_per_second == pytest.approx(0.75)
     assert tally.seconds_left == pytest.approx(12)

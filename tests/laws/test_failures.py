@@ -57,12 +57,12 @@ def test_a_tile_that_turns_unreadable_during_the_run(
     assert len(re.findall(rf"^block \(\d, \d\): read failed: .*{re.escape(tile.name)}", status.out, re.M)) == failed
 
     with pytest.raises(InputError, match="is truncated"):
-        api.plan(api.load_config(config))
+        api.plan_map(api.load_config(config))
     assert landweave("run", config).code == 2
 
     tile.write_bytes(whole)
     os.utime(tile, ns=(times.st_atime_ns, times.st_mtime_ns))
-    planned = api.plan(api.load_config(config))
+    planned = api.plan_map(api.load_config(config))
     assert (planned.blocks.count(BlockAction.FAILED), len(planned.blocks.todo)) == (failed, failed)
     ended = landweave("run", config)
     assert ended.code == 0
@@ -83,7 +83,7 @@ def test_a_changed_scene_makes_its_blocks_stale(
     darken(last_tile(small))
 
     planned = landweave("plan", config)
-    stale = api.plan(api.load_config(config)).blocks.blocks(BlockAction.STALE)
+    stale = api.plan_map(api.load_config(config)).blocks.blocks(BlockAction.STALE)
     assert 0 < len(stale) < 12
     assert f"{len(stale)} (kept; --stale runs them again): blocks " in planned.out
     assert all(str(index) in planned.out for index in stale)
@@ -98,7 +98,7 @@ def test_a_changed_scene_makes_its_blocks_stale(
     assert api.run(small.loaded(output={"store": str(clean)})).exit_code == 0
     assert shards(small.store) == shards(clean)
     assert shards(small.store) != before
-    assert api.plan(api.load_config(config)).blocks.count(BlockAction.STALE) == 0
+    assert api.plan_map(api.load_config(config)).blocks.count(BlockAction.STALE) == 0
 
 
 def darken(tile: Path) -> None:

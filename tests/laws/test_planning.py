@@ -54,7 +54,7 @@ def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: 
     small = Small.make(tmp_path)
     config = small.loaded(inputs={"AERIAL_RGBI": {**RGBI_FILES, "nodata_border": True}})
     counted = Counted(monkeypatch)
-    plan = api.plan(config)
+    plan = api.plan_map(config)
     assert "12 of 12" in str(plan)
     assert "<table>" in plan._repr_html_()
     assert str(api.check(config))
@@ -66,7 +66,7 @@ def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: 
     assert counted.calls["TorchPredictor.predict"] > 0
     assert counted.calls["Module.__call__"] > 0
     counted.calls.clear()
-    assert "done, outside               12, 0" in str(api.plan(config))
+    assert "done, outside               12, 0" in str(api.plan_map(config))
     assert counted.calls == {}
 
 

@@ -9,12 +9,12 @@ import xarray as xr
 from safetensors.torch import save_file
 
 from landweave import api
-from landweave.aligning import AlignGroup, align_cube
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import CubeSetup, run_align
 from landweave.api import predict
 from landweave.core.errors import BudgetError, ConfigError
 from landweave.core.grid import Grid
 from landweave.core.timeseries import DateFallback, Observation
-from landweave.engine.inline import InlineEngine
 from landweave.models.cards.registry import find_card
 from landweave.models.factory import build, core
 from landweave.models.inference import TorchPredictor
@@ -184,7 +184,7 @@ def cube(tmp_path_factory):
     values = random.integers(1, 4000, (2, 10, *grid.shape), np.uint16)
     source = ArraySeries(bands=bands, grid=grid, values=values, observations=observations)
     part = AlignGroup(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
-    align_cube(Target.parse(folder / "cube.zarr"), [part], engine=InlineEngine())
+    run_align(CubeSetup(target=Target.parse(folder / "cube.zarr"), groups=(part,)))
     torch.manual_seed(11)
     save_file(core(build(find_card("LC-G"), 512)).state_dict(), folder / "weights.safetensors")
     return folder
@@ -255,7 +255,7 @@ def test_dates_of_a_cube_with_gaps_between_them_are_refused(tmp_path):
         bands=bands, grid=grid, values=np.ones((3, 10, *grid.shape), np.uint16), observations=observations
     )
     part = AlignGroup(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
-    align_cube(Target.parse(tmp_path / "cube.zarr"), [part], engine=InlineEngine())
+    run_align(CubeSetup(target=Target.parse(tmp_path / "cube.zarr"), groups=(part,)))
     tree = api.open_cube(tmp_path / "cube.zarr")
     with pytest.raises(ConfigError, match=r"2 of 3 dates .* from 2021-03-01 to 2021-06-01, where the cube has 3"):
         predict(tree.isel(time=[0, 2]), "LC-G")

@@ -74,7 +74,7 @@ def test_the_plan_tells_how_often_files_are_opened_straight(
     assert "SENTINEL2_TS: read straight from the catalog, opening files 36 times" in straight
     assert "align" not in straight
     assert "opening files 36 times: run `landweave align` first" in done(landweave("plan", config(cube=CUBE)))
-    monkeypatch.setattr("landweave.api.DIRECT_OPENS", 35)
+    monkeypatch.setattr("landweave.setup.map_setup.DIRECT_OPENS", 35)
     assert "opening files 36 times: run `landweave align` first" in done(landweave("plan", config()))
     done(landweave("align", config(cube=CUBE)))
     assert "opening files" not in done(landweave("plan", config(cube=CUBE)))
@@ -83,7 +83,7 @@ def test_the_plan_tells_how_often_files_are_opened_straight(
 def test_many_files_are_not_opened_straight(
     config: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landweave.api.DIRECT_OPENS", 5)
+    monkeypatch.setattr("landweave.setup.map_setup.DIRECT_OPENS", 5)
     said = refused(config())
     assert "Run `landweave align` first" in said
     assert "with cube: {store: cube.zarr} in the configuration" in said
@@ -180,7 +180,7 @@ def test_dates_of_another_year_are_no_part_of_a_map_straight_from_its_catalog(
         for catalog in ("autumn", "all"):
             path = config(inputs={"SENTINEL2_TS": valley.optical(catalog, year=year)})
             assert "dates: 4, first: 2021-06-14" in done(landweave("check", path))
-            found.append(check(load_config(path)).run.fingerprint)
+            found.append(check(load_config(path)).fingerprint)
         assert found[0] == found[1]
 
 

@@ -27,3 +27,18 @@ def as_html(rows: Rows) -> str:
     """
     lines = (f"<tr><th style='text-align:left'>{escape(n)}</th><td>{escape(v)}</td></tr>" for n, v in rows)
     return f"<table>{''.join(lines)}</table>"
+
+
+class Table:
+    """A record that shows itself as rows of a name and a value: as text, and as a table in a notebook."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows, in order."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return as_text(self.rows)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.rows)

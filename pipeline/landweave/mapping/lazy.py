@@ -89,7 +89,7 @@ class _Answers:
             opened = self.made.job.open()
             assert isinstance(opened, MapFunction)
             self._function = opened
-        arrays, _ = self._function.answer(extent.refine(self.made.job.factor), Stopwatch())
+        arrays, _ = self._function.predict(extent.refine(self.made.job.factor), Stopwatch())
         return arrays
 
     def _empty(self, name: str, extent: Extent) -> NDArray[np.uint8]:

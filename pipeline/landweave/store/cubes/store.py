@@ -106,15 +106,22 @@ def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> Cube
     return cube
 
 
-def open_cube_store(target: Target) -> CubeStore:
+def open_cube_store(target: Target, attributes: Mapping[str, Any] | None = None) -> CubeStore:
     """The cube at ``target``, to go on writing or to read; coordinates are compared with grids.
+
+    Parameters
+    ----------
+    target
+        Where it is stored.
+    attributes
+        Of its root, where they have been read already.
 
     Raises
     ------
     InputError
         When there is no cube, or the affine, coordinates and grid of a group disagree.
     """
-    attributes = read_attributes(target)
+    attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no cube at {target}: {ROOT} is missing. Was `landweave align` run?")
     check_format(attributes)

@@ -189,6 +189,11 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
         When a map, or anything else, is already there, or the place cannot be written.
     """
     refuse_occupied(target)
+    return declare_map(target, template)
+
+
+def declare_map(target: Target, template: MapTemplate) -> MapStore:
+    """`create_map` where the caller has made sure that nothing else is there (`find_attributes`)."""
     try:
         store = zarr_store(target)
         root = zarr.create_group(store, attributes=dict(_HALF_MADE), overwrite=True)
@@ -207,13 +212,27 @@ def refuse_occupied(target: Target) -> None:
     OutputError
         When anything else is: Zarr clears the place of a new store, whatever lies there.
     """
-    if read_attributes(target) is not None:
+    if find_attributes(target) is not None:
         raise OutputError(f"{target} already holds a Zarr store: open it, or choose another output.")
-    if not target.exists(ROOT) and (found := target.peek()):
+
+
+def find_attributes(target: Target) -> dict[str, Any] | None:
+    """Root attributes of the store at ``target``, in one request; None where one may be begun.
+
+    Raises
+    ------
+    OutputError
+        When something that is no Zarr store is there: Zarr clears the place of a new store, whatever it holds.
+    """
+    content = target.get(ROOT)
+    if content is not None:
+        return _parsed(target, content)
+    if found := target.peek():
         raise OutputError(
             f"{target} already holds {found}, which is no part of a map or cube: a store made there would remove it. "
             "Choose another output, a folder of its own."
         )
+    return None
 
 
 def read_attributes(target: Target) -> dict[str, Any] | None:
@@ -225,8 +244,10 @@ def read_attributes(target: Target) -> dict[str, Any] | None:
         When something else is there.
     """
     content = target.get(ROOT)
-    if content is None:
-        return None
+    return None if content is None else _parsed(target, content)
+
+
+def _parsed(target: Target, content: bytes) -> dict[str, Any] | None:
     try:
         attributes = json.loads(content).get("attributes", {})
     except ValueError as error:
