@@ -35,12 +35,12 @@ from landweave.setup.cube_selection import config_of_cube
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
 from landweave.setup.series_inputs import DIRECT_OPENS
+from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
-from landweave.store.ledger_store import ZarrLedger
-from landweave.store.maps.store import read_attributes
-from landweave.store.maps.views import open_map
+from landweave.store.maps.store import open_store
+from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "load_cube_config",
     "open_cube",
     "open_engine",
+    "open_ledger",
     "open_map",
     "parse_config",
     "plan",
@@ -347,6 +348,13 @@ class Status:
         """Whether nothing is left to do."""
         return all(state.finished for state, count in self.counts.items() if count)
 
+    @property
+    def done(self) -> float:
+        """Share of the blocks that have ground and input to map which are mapped, 0 to 1."""
+        idle = self.counts[BlockState.OUTSIDE] + self.counts[BlockState.NO_INPUT]
+        mappable = sum(self.counts.values()) - idle
+        return self.counts[BlockState.DONE] / mappable if mappable else 1.0
+
     def __str__(self) -> str:
         found = {state.words: count for state, count in self.counts.items() if count}
         lines = [f"{name:<13} {count:>9,}" for name, count in found.items()]
@@ -364,10 +372,11 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
         Of the object store.
     """
     target = Target.parse(where, storage_options)
-    if (read_attributes(target) or {}).get("format") == CUBE_FORMAT:
-        return cube_status(open_cube_store(target))
-    found = open_map(target)
-    ledger = Ledger.load(ZarrLedger(target=found.store.target), found.store.template.arrays)
+    attributes = read_attributes(target)
+    if attributes and attributes.get("format") == CUBE_FORMAT:
+        return cube_status(open_cube_store(target, attributes))
+    store = open_store(target, attributes)
+    ledger = Ledger.load(store.ledger, store.arrays)
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 
@@ -431,7 +440,7 @@ def _engine(settings: EngineSettings, torch_threads: int | None, given: Engine |
 def _write_files(made: MapSetup, config: Config) -> None:
     output = config.output
     if output.cog or output.picture:
-        found = open_map(made.target)
+        found = open_store(made.target)
         if output.cog:
             write_cog(found, config.path(output.cog))
         if output.picture:

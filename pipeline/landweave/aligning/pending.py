@@ -32,11 +32,11 @@ from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint, differences
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockActionGrid, plan_block_actions
-from landweave.store.cubes.dates import Dates
 from landweave.store.cubes.group import CubeGroup
+from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.store import CubeStore
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.cubes.tiles import TileStore
+from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.objects import Target
 
 
@@ -50,9 +50,9 @@ class PendingGroup:
     declared: bool
 
     @cached_property
-    def dates(self) -> Dates:
+    def dates(self) -> GroupObservations:
         """The group's dates as they stood before this run."""
-        return self.group.dates() if self.declared else Dates()
+        return self.group.dates() if self.declared else GroupObservations()
 
     @cached_property
     def plan(self) -> DatePlan:
@@ -148,7 +148,7 @@ class PendingShard:
             grid=group.grid,
             blocks=group.template.blocks,
             input=given,
-            store=TileStore(group=group, shard=self.shard.number, count=self.count, kept=kept),
+            store=CubeTileStore(group=group, shard=self.shard.number, count=self.count, kept=kept),
             area=self.work.area,
         )
 
@@ -173,7 +173,7 @@ class PendingShard:
 def work_of(cube: CubeStore | None, target: Target, part: AlignGroup, area: PolygonArea | None) -> PendingGroup:
     """One part beside its group; a group that means something else is refused."""
     template = part.template(area)
-    known = cube.groups.get(part.modality) if cube else None
+    known = cube.group(part.modality) if cube and part.modality in cube.modalities else None
     if known is None:
         return PendingGroup(part=part, area=area, group=CubeGroup(target=target, template=template), declared=False)
     if differing := differences(

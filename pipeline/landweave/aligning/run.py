@@ -25,8 +25,8 @@ from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress
 from landweave.jobs.runner import Summary, begun, run_blocks
+from landweave.store.common import read_attributes, refuse_occupied
 from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
-from landweave.store.maps.store import read_attributes, refuse_occupied
 from landweave.store.objects import Target
 
 
@@ -135,10 +135,11 @@ def align_cube(
 
 def _found(target: Target) -> CubeStore | None:
     """The cube at ``target``; None where nothing is. What is no cube is refused."""
-    if read_attributes(target) is None:
+    attributes = read_attributes(target)
+    if attributes is None:
         refuse_occupied(target)
         return None
-    return open_cube_store(target)
+    return open_cube_store(target, attributes)
 
 
 def _declare(cube: CubeStore | None, target: Target, works: Sequence[PendingGroup]) -> None:

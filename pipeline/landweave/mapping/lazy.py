@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
-import rioxarray  # noqa: F401  registers the accessor that writes CRS and transform
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
+from xarray.core.indexing import IndexingSupport
 
 from landweave.core.errors import BudgetError
 from landweave.core.lattice import Extent, Span
@@ -19,7 +18,8 @@ from landweave.core.legend import NODATA
 from landweave.core.stopwatch import Stopwatch
 from landweave.mapping.job import MapFunction
 from landweave.mapping.run import MapSetup
-from landweave.store.maps.layout import date_fallback_attributes, flag_attributes
+from landweave.store.lazy_array import LazyArray
+from landweave.store.maps.views import map_dataset
 
 LARGEST_LOAD = 10**9
 """Pixels that may be asked for at once; more is a run's work."""
@@ -34,22 +34,14 @@ def lazy_map(made: MapSetup) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The arrays of the map's template, uint8, 255 = nodata, dims ``(y, x)`` or ``(class, y, x)``, with pixel-centre
-        coordinates, CRS and transform.
+        As `landweave.store.maps.views.map_dataset`.
     """
     answers = _Answers(made)
-    dataset = xr.Dataset(coords={"y": made.template.grid.y, "x": made.template.grid.x})
-    for name in made.template.arrays:
-        dims = ("class", "y", "x") if name == "probability" else ("y", "x")
-        lazy = indexing.LazilyIndexedArray(_LazyArray(answers, name))
-        flags = {"landcover": flag_attributes(made.template.legend), "date_fallback": date_fallback_attributes()}
-        attributes = flags.get(name, {})
-        dataset[name] = xr.Variable(dims, lazy, {"nodata": NODATA, **attributes})
-    if "probability" in dataset:
-        dataset = dataset.assign_coords({"class": list(made.template.legend.codes)})
-    dataset.attrs = dict(made.template.attributes)
-    placed: xr.Dataset = dataset.rio.write_crs(made.template.grid.crs)
-    return cast("xr.Dataset", placed.rio.write_transform(made.template.grid.transform))
+    arrays = {
+        name: LazyArray(answers.shape(name), np.uint8, partial(answers.pick, name), IndexingSupport.BASIC)
+        for name in made.template.arrays
+    }
+    return map_dataset(made.template, made.template.grid, arrays)
 
 
 class _Answers:
@@ -79,6 +71,16 @@ class _Answers:
             arrays = self._kept[holder]
         return self._empty(name, extent) if arrays is None else arrays[name][..., *extent.slices_in(holder)]
 
+    def pick(self, name: str, key: tuple[int | slice, ...]) -> NDArray[np.uint8]:
+        """Cells of array ``name`` at a basic indexer, counted from its first pixel."""
+        *channels, rows, columns = key
+        outer = self.made.template.grid.extent
+        y, row_pick = _hull(rows, outer.y)
+        x, column_pick = _hull(columns, outer.x)
+        if not (y.size and x.size):
+            return np.empty((*self.shape(name)[:-2], y.size, x.size), np.uint8)[(*channels, row_pick, column_pick)]
+        return self.get(name, Extent(y, x))[(*channels, row_pick, column_pick)]
+
     def shape(self, name: str) -> tuple[int, ...]:
         """Shape of array ``name``."""
         template = self.made.template
@@ -94,32 +96,6 @@ class _Answers:
 
     def _empty(self, name: str, extent: Extent) -> NDArray[np.uint8]:
         return np.full((*self.shape(name)[:-2], *extent.shape), NODATA, np.uint8)
-
-
-class _LazyArray(BackendArray):
-    """One array of the map, as xarray's backends index it."""
-
-    def __init__(self, answers: _Answers, name: str) -> None:
-        self._answers, self._name = answers, name
-        self.shape = answers.shape(name)
-        self.dtype = np.dtype(np.uint8)
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._basic)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _LazyArray:
-        """Itself: it holds no pixels of its own, and copies of a dataset share the model and what is kept."""
-        return self
-
-    def _basic(self, key: tuple[int | slice, ...]) -> NDArray[np.uint8]:
-        *channels, rows, columns = key
-        outer = self._answers.made.template.grid.extent
-        y, row_pick = _hull(rows, outer.y)
-        x, column_pick = _hull(columns, outer.x)
-        if not (y.size and x.size):
-            shape = (*self.shape[:-2], y.size, x.size)
-            return np.empty(shape, np.uint8)[(*channels, row_pick, column_pick)]
-        return self._answers.get(self._name, Extent(y, x))[(*channels, row_pick, column_pick)]
 
 
 def _hull(pick: int | slice, outer: Span) -> tuple[Span, int | slice]:

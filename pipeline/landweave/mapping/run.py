@@ -17,9 +17,10 @@ from landweave.jobs.runner import Attempted, Summary, interrupts, run_blocks
 from landweave.mapping.job import MapJob
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
-from landweave.store.ledger_store import ZarrLedger, create_map_ledger
+from landweave.store.common import read_attributes, refuse_occupied
+from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
-from landweave.store.maps.store import MapStore, create_map, read_attributes, refuse_occupied
+from landweave.store.maps.store import MapStore, create_map, create_map_ledger
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
 
