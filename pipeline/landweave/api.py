@@ -30,11 +30,12 @@ from landweave.mapping.run import MapSetup
 from landweave.setup.cube_selection import config_of_cube
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
+from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
-from landweave.store.maps.store import read_attributes
-from landweave.store.maps.views import open_map
+from landweave.store.maps.store import open_store
+from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "load_cube_config",
     "open_cube",
     "open_engine",
+    "open_ledger",
     "open_map",
     "parse_config",
     "plan_align",
@@ -252,9 +254,10 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
         When there is no map or cube.
     """
     target = Target.parse(where, storage_options)
-    if (read_attributes(target) or {}).get("format") == CUBE_FORMAT:
-        return cube_status(open_cube_store(target))
-    return mapping.map_status(target)
+    attributes = read_attributes(target)
+    if attributes and attributes.get("format") == CUBE_FORMAT:
+        return cube_status(open_cube_store(target, attributes))
+    return mapping.map_status(target, attributes)
 
 
 @contextmanager
@@ -291,7 +294,7 @@ def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, E
 def _write_files(setup: MapSetup, config: Config) -> None:
     output = config.output
     if output.cog or output.picture:
-        found = open_map(setup.target)
+        found = open_store(setup.target)
         if output.cog:
             write_cog(found, config.path(output.cog))
         if output.picture:

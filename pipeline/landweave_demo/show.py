@@ -23,6 +23,8 @@ from landweave.core.protocols import MapReader
 from landweave.formats.picture import Panel, write_panels
 from landweave.jobs.progress import Progress
 from landweave.jobs.result import RunResult
+from landweave.store.maps.store import open_store
+from landweave.store.objects import Target
 from landweave_demo.files import SceneFiles, write_scene
 from landweave_demo.landuse import CROP_CODES, SEASONAL
 from landweave_demo.scene import DEMO_SEED, DEMO_SHAPE, Scene, make_scene
@@ -131,7 +133,7 @@ def _clear(folder: Path) -> None:
 def _report(
     folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[RunResult, float]
 ) -> DemoReport:
-    blended, cropped = (api.open_map(config.path(config.output.store)) for config in configs)
+    blended, cropped = (open_store(Target.parse(config.path(config.output.store))) for config in configs)
     truth, extent = _truth(files, blended.grid)
     classes = blended.read("landcover", extent)
     summary, scene_seconds = run

@@ -16,7 +16,7 @@ from landweave.jobs.runner import try_block
 from landweave.store.cubes.sources import CubeSeries
 from landweave.store.cubes.store import create_cube
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.cubes.tiles import TileStore
+from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.objects import Target
 from tests.helpers.memory import ArraySeries
 from tests.store.cubes.cube_samples import DAYS, TILE, Spoilt, grid, raster, series, step
@@ -89,7 +89,7 @@ def test_what_becomes_of_a_block():
 def test_pixels_of_another_type_are_an_error(tmp_path):
     source = replace(series(DAYS[:1]), grid=grid())
     template = GroupTemplate(modality="S", grid=grid(), bands=source.bands, dtype="uint16", tile=32, chunk=16)
-    store = TileStore(group=create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S"), count=1)
+    store = CubeTileStore(group=create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S"), count=1)
     wrong = replace(source, values=source.values.astype(np.float32))
     result = try_block(job(wrong, store, chosen=(0,)).open(), (0, 0))
     assert result.state is BlockState.FAILED
@@ -120,7 +120,7 @@ def test_a_job_is_a_picklable_value(tmp_path):
     template = GroupTemplate(modality="S", grid=grid(), bands=("B2", "B3", "B8A"), dtype="uint16", tile=32, chunk=16)
     group = create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S")
     source = replace(series(DAYS[:1]), grid=grid())
-    made = job(source, TileStore(group=group, count=1), chosen=(0,))
+    made = job(source, CubeTileStore(group=group, count=1), chosen=(0,))
     assert pickle.loads(pickle.dumps(made)).open()((0, 0)).state is BlockState.DONE
     assert not CubeSeries.of(group).observations
 
@@ -139,7 +139,7 @@ def peak(where: Target, source: Endless, shape: GroupTemplate) -> int:
     """Most bytes at work while one tile of ``source`` is aligned."""
     group = create_cube(where, [shape]).group("S")
     given = AlignInput(source=source, bands=source.bands, indices=tuple(range(len(source.observations))))
-    store = TileStore(group=group, count=len(source.observations))
+    store = CubeTileStore(group=group, count=len(source.observations))
     aligning = AlignJob(key="a", grid=shape.grid, blocks=shape.blocks, input=given, store=store)
     tracemalloc.start()
     try:

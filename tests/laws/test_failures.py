@@ -18,6 +18,7 @@ from landweave.jobs.progress import SilentProgress
 from landweave.setup.map_setup import set_up_map
 from tests.helpers.commands import Command, pixels, shards
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_a_tile_that_turns_unreadable_during_the_run(
     assert ended.code == 0
     assert f"{failed} ran" in ended.out
     assert shards(small.store) == shards(clean)
-    attempts = api.open_map(small.store).ledger["attempts"].values
+    attempts = api.open_ledger(small.store)["attempts"].values
     assert sorted(np.unique(attempts)) == [1, 2]
     assert int((attempts == 2).sum()) == failed
 
@@ -115,12 +116,11 @@ def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
 
     summary = api.run(small.loaded(), progress=Thief(last_tile(small)))
     assert summary.exit_code == 3
-    found = api.open_map(small.store)
-    states = found.ledger["state"].values
+    found, states = stored_map(small.store), api.open_ledger(small.store)["state"].values
     for index in zip(*np.nonzero(states == BlockState.READ_FAILED), strict=True):
-        block: Any = found.store.block(index)
+        block: Any = found.block(index)
         assert (pixels(small.store, block)["landcover"] == 255).all()
-    assert found.done < 1
+    assert api.status(small.store).done < 1
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from landweave import api, predict
 from landweave.models.inference import TorchPredictor
 from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 
 class Counted:
@@ -75,7 +76,7 @@ def test_gdal_sees_in_the_cog_what_xarray_sees_in_the_zarr(tmp_path: Path) -> No
     config = small.loaded(output={"cog": "map.tif", "picture": "map.png"})
     assert api.run(config).exit_code == 0
     shown = xr.open_zarr(small.store, group="map/0", chunks=None, mask_and_scale=False, decode_coords="all")
-    found = api.open_map(small.store)
+    found = stored_map(small.store)
     with rasterio.open(tmp_path / "map.tif") as cog:
         assert cog.crs == shown.rio.crs
         assert cog.crs.to_epsg() == 2154

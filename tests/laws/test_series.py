@@ -255,13 +255,13 @@ def test_the_rung_is_a_layer_of_the_store(tmp_path: Path) -> None:
         fill = overview.open()
         assert all(fill(index).state.finished for index in overview.blocks)
     view = open_map(store.target)
-    assert view.arrays == ("landcover", "date_fallback")
-    date_fallback = view.dataset["date_fallback"]
+    assert list(view.data_vars) == ["landcover", "date_fallback"]
+    date_fallback = view["date_fallback"]
     np.testing.assert_array_equal(date_fallback.values, kept)
     assert date_fallback.attrs["flag_values"] == list(DateFallback)
     assert date_fallback.attrs["flag_meanings"].split() == ["passed", "passed_but_for_clouds", "clearest", "absent"]
-    assert date_fallback.attrs["nodata"] == NODATA
-    np.testing.assert_array_equal(view.tree["map/1/date_fallback"].values, mode(kept, 2))
+    assert date_fallback.attrs["_FillValue"] == NODATA
+    np.testing.assert_array_equal(open_map(store.target, level=1)["date_fallback"].values, mode(kept, 2))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def ran(small: Small) -> xr.Dataset:
     """The map as `run` wrote it."""
     assert api.run(small.loaded()).exit_code == 0
-    return api.open_map(small.store).dataset.load()
+    return api.open_map(small.store).load()
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_coarser_map(small: Small) -> None:
     settings = {"store": str(small.folder / "coarse.zarr"), "resolution": 0.4, "chunk": 32, "block": 64}
     config = small.loaded(output=settings)
     assert api.run(config).exit_code == 0
-    ran, lazy = api.open_map(small.folder / "coarse.zarr").dataset, predict(config)
+    ran, lazy = api.open_map(small.folder / "coarse.zarr"), predict(config)
     part = {"y": slice(30, 61), "x": slice(51, 99)}
     for name in ARRAYS:
         np.testing.assert_array_equal(lazy[name].isel(part), ran[name].isel(part))
@@ -202,7 +202,7 @@ def test_a_cube_and_a_card_are_enough(cube):
         "engine": {"kind": "inline"},
     }
     api.run(api.parse_config(content, root=cube))
-    written = api.open_map(cube / "map.zarr").dataset
+    written = api.open_map(cube / "map.zarr")
     box = {"y": slice(6604200, 6604060), "x": slice(704080, 704300)}
     for name in ("landcover", "date_fallback", "confidence"):
         place = lazy[name].sel(box)
@@ -228,7 +228,10 @@ def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cu
     wanted = predict(api.parse_config(content, root=cube))
     part = tree.sel(time="2021-06", x=slice(704102.4, 704204.8), y=slice(6604185.6, 6604083.2))
     found = predict(part, "LC-G", weights=weights)
-    assert found.attrs["fingerprint_fields"]["inputs"] == wanted.attrs["fingerprint_fields"]["inputs"]
+    assert (
+        found.attrs["provenance"]["fingerprint_fields"]["inputs"]
+        == wanted.attrs["provenance"]["fingerprint_fields"]["inputs"]
+    )
     box = {"x": slice(704100, 704204), "y": slice(6604185, 6604085)}
     xr.testing.assert_equal(found.sel(box).load(), wanted.sel(box).load())
     assert (found.landcover.sel(box) != 255).any()

@@ -1,6 +1,7 @@
 import pickle
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import obstore
@@ -109,7 +110,7 @@ def test_local_places_do_not_depend_on_the_folder_one_stands_in(tmp_path, monkey
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(objects, "PAUSES_S", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(objects, "RETRY", replace(objects.RETRY, pauses_s=(0.0, 0.0, 0.0)))
 
 
 def failing(monkeypatch, name, errors, *, after=False):

@@ -19,10 +19,10 @@ from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import require_same_settings
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockActionGrid, plan_block_actions
-from landweave.store.cubes.dates import Dates
 from landweave.store.cubes.group import CubeGroup
+from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.store import CubeStore
-from landweave.store.cubes.tiles import TileStore
+from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
 
@@ -49,9 +49,9 @@ class PendingGroup:
     declared: bool
 
     @cached_property
-    def dates(self) -> Dates:
+    def dates(self) -> GroupObservations:
         """The group's dates before this run, read once."""
-        return self.group.dates() if self.declared else Dates()
+        return self.group.dates() if self.declared else GroupObservations()
 
     @cached_property
     def date_plan(self) -> DatePlan:
@@ -165,7 +165,7 @@ class PendingShard:
             grid=group.grid,
             blocks=group.template.blocks,
             input=given,
-            store=TileStore(group=group, shard=number, count=count, kept=kept),
+            store=CubeTileStore(group=group, shard=number, count=count, kept=kept),
             area=self.pending.area,
         )
 
@@ -190,9 +190,9 @@ def find_pending(cube: CubeStore | None, target: Target, spec: AlignGroup, area:
         When the group was aligned with other settings.
     """
     template = spec.template(area)
-    group = cube.groups.get(spec.modality) if cube else None
-    if group is None:
+    if cube is None or spec.modality not in cube.modalities:
         return PendingGroup(spec=spec, area=area, group=CubeGroup(target=target, template=template), declared=False)
+    group = cube.group(spec.modality)
     require_same_settings(
         group.template.fingerprint_fields,
         template.fingerprint_fields,

@@ -27,8 +27,8 @@ from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import RunResult, join_results
 from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.sources.stac.series import StacSeries
+from landweave.store.common import find_attributes
 from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
-from landweave.store.maps.store import find_attributes
 from landweave.store.objects import Target
 
 INLINE = EngineSettings(kind="inline", workers=1, address=None, worker_bytes=sys.maxsize)

@@ -137,6 +137,13 @@ class Status:
         return _is_complete(self.counts) and not self.dates_to_come
 
     @property
+    def done(self) -> float:
+        """Share of the blocks inside the area and with input that are done, 0 to 1."""
+        idle = self.counts[BlockState.OUTSIDE] + self.counts[BlockState.NO_INPUT]
+        mappable = sum(self.counts.values()) - idle
+        return self.counts[BlockState.DONE] / mappable if mappable else 1.0
+
+    @property
     def rows(self) -> Rows:
         """The status as rows of a table: by modality, or by state."""
         if self.groups:

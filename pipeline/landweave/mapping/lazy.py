@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import rioxarray  # noqa: F401  registers the accessor that writes CRS and transform
 import xarray as xr
 from numpy.typing import NDArray
 
@@ -18,8 +17,8 @@ from landweave.core.legend import NODATA
 from landweave.core.stopwatch import Stopwatch
 from landweave.mapping.job import Arrays, MapFunction
 from landweave.mapping.run import MapSetup
-from landweave.store.lazy_array import LazyArray, lazy_variable
-from landweave.store.maps.layout import date_fallback_attributes, flag_attributes
+from landweave.store.lazy_array import LazyArray
+from landweave.store.maps.views import map_dataset
 
 LARGEST_LOAD = 10**9
 """Pixels that may be loaded at once; for more there is `landweave.run`."""
@@ -34,21 +33,12 @@ def lazy_map(setup: MapSetup) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The arrays of the map's template, uint8, 255 = nodata, dims ``(y, x)`` or ``(class, y, x)``, with pixel-centre
-        coordinates, CRS and transform.
+        As of `landweave.store.maps.views.map_dataset`.
     """
     template, computed = setup.template, _ComputedExtents(setup)
-    flags = {"landcover": flag_attributes(template.legend), "date_fallback": date_fallback_attributes()}
-    dataset = xr.Dataset(coords={"y": template.grid.y, "x": template.grid.x}, attrs=dict(template.attributes))
-    for name in template.arrays:
-        classes = {"class": len(template.legend)} if name == "probability" else {}
-        shape = (*classes.values(), *template.grid.shape)
-        array = LazyArray(shape, np.uint8, partial(computed.read, name, shape))
-        dataset[name] = lazy_variable((*classes, "y", "x"), array, {"nodata": NODATA, **flags.get(name, {})})
-    if "probability" in dataset:
-        dataset = dataset.assign_coords({"class": list(template.legend.codes)})
-    placed: xr.Dataset = dataset.rio.write_crs(template.grid.crs)
-    return cast("xr.Dataset", placed.rio.write_transform(template.grid.transform))
+    shapes = {name: (*template.block_shape(name)[:-2], *template.grid.shape) for name in template.arrays}
+    arrays = {name: LazyArray(shape, np.uint8, partial(computed.read, name, shape)) for name, shape in shapes.items()}
+    return map_dataset(template, template.grid, arrays)
 
 
 class _ComputedExtents:

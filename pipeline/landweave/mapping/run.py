@@ -23,9 +23,10 @@ from landweave.mapping.job import MapJob
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
-from landweave.store.ledger_store import ZarrLedger, create_map_ledger
+from landweave.store.common import find_attributes
+from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
-from landweave.store.maps.store import MapStore, declare_map, find_attributes, open_store
+from landweave.store.maps.store import MapStore, create_map_ledger, declare_map, open_store
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
 
@@ -173,7 +174,7 @@ def read_output(setup: MapSetup) -> MapOutput:
     has_ledger = exists and setup.target.exists(LEDGER_ROOT)
     return MapOutput(
         exists=exists,
-        ledger=Ledger.load(ZarrLedger(target=setup.target), setup.template.arrays)
+        ledger=Ledger.load(setup.store.ledger, setup.template.arrays)
         if has_ledger
         else Ledger(setup.job.blocks.shape, setup.template.arrays),
         has_ledger=has_ledger,
@@ -185,7 +186,7 @@ def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
     """The stored ledger; map and ledger are declared where ``output`` does not have them yet."""
     if not output.exists:
         declare_map(setup.target, setup.template)
-    return ZarrLedger(target=setup.target) if output.has_ledger else create_map_ledger(setup.store)
+    return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
 
 
 def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
@@ -284,10 +285,23 @@ def _refuse_many_opens(setup: MapSetup) -> None:
         )
 
 
-def map_status(target: Target) -> Status:
-    """How far the map at ``target`` is, from its ledger."""
-    store = open_store(target)
-    ledger = Ledger.load(ZarrLedger(target=target), store.template.arrays)
+def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> Status:
+    """How far a map is, from its ledger.
+
+    Parameters
+    ----------
+    target
+        Path or URL of the map.
+    attributes
+        Of its root, where they have been read already.
+
+    Raises
+    ------
+    InputError
+        When there is no map.
+    """
+    store = open_store(target, attributes)
+    ledger = Ledger.load(store.ledger, store.arrays)
     return Status(counts=ledger.counts(), failures=tuple(map(str, ledger.failures())))
 
 

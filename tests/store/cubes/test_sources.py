@@ -175,7 +175,7 @@ def test_it_travels_light(whole):
 
 
 def test_a_damaged_object_is_an_error(target, monkeypatch):
-    monkeypatch.setattr("landweave.store.maps.store.REREAD_S", 0.01)
+    monkeypatch.setattr("landweave.store.open_arrays.REREAD_S", 0.01)
     align(target, series(DAYS[:3]))
     name = "SENTINEL2_TS/band_data/c/0/0/1/1"
     content = bytearray(target.get(name))

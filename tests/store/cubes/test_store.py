@@ -15,7 +15,7 @@ from landweave.core.timeseries import PixelClass
 from landweave.store.cubes import group, store
 from landweave.store.cubes.store import create_cube, open_cube_store
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.cubes.tiles import TileStore
+from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.cubes.views import open_cube
 from landweave.store.objects import Target
 from landweave.store.zarr_store import zarr_store
@@ -112,7 +112,7 @@ def test_a_coordinate_that_disagrees_with_the_grid_is_found(target, axis):
     create_cube(target, [template()])
     zarr.open_array(zarr_store(target), path=f"SENTINEL2_TS/{axis}", mode="r+")[3] += 1e-6
     with pytest.raises(InputError, match="its grid says"):
-        open_cube_store(target)
+        open_cube_store(target).group("SENTINEL2_TS")
 
 
 def test_any_zarr_reader_finds_the_cube(target):
@@ -218,7 +218,7 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
     observations = series(DAYS[:3]).observations
     group.plan(observations)
     group.start_ledger(0, observations)
-    tiles = TileStore(group=group, count=3, kept=2)
+    tiles = CubeTileStore(group=group, count=3, kept=2)
     with tiles.begin((0, 1)) as tile:
         tile.add(date(group, 77))
         tile.end()
@@ -234,7 +234,7 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
 
 def test_what_another_attempt_left_is_removed_where_there_is_nothing(target):
     group = create_cube(target, [part(series()).template(None)]).group("SENTINEL2_TS")
-    tiles = TileStore(group=group, count=1)
+    tiles = CubeTileStore(group=group, count=1)
     with tiles.begin((0, 2)) as tile:
         tile.add(date(group, 5))
         tile.end()
@@ -280,7 +280,7 @@ def test_a_tile_that_failed_hides_its_new_dates_only(target):
 @pytest.mark.parametrize("name", ["missing", "shape", "dtype"])
 def test_a_tile_of_another_form_is_refused(target, name):
     group = create_cube(target, [template()]).group("SENTINEL2_TS")
-    tiles = TileStore(group=group, count=2)
+    tiles = CubeTileStore(group=group, count=2)
     arrays = date(group, 3)
     if name == "missing":
         del arrays["pixel_class"]
@@ -293,7 +293,7 @@ def test_a_tile_of_another_form_is_refused(target, name):
 
 def test_a_tile_that_lacks_a_date_is_refused(target):
     group = create_cube(target, [template()]).group("SENTINEL2_TS")
-    with TileStore(group=group, count=2).begin((0, 0)) as tile:
+    with CubeTileStore(group=group, count=2).begin((0, 0)) as tile:
         tile.add(date(group, 3))
         with pytest.raises(OutputError, match=r"Tile \(0, 0\) of SENTINEL2_TS .* has 1 dates, 2 are wanted"):
             tile.end()

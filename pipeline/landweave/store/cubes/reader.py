@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import BlockState
-from landweave.store.cubes.dates import Dates
 from landweave.store.cubes.group import CubeGroup
-from landweave.store.maps.store import reread
-from landweave.store.zarr_store import zarr_store
+from landweave.store.cubes.observations import GroupObservations
 
 _NAMED = 6
 """Unfinished tiles named in an error; the others are counted."""
@@ -36,64 +33,87 @@ class StoredTile:
 
 
 class CubeReader:
-    """Reads one group in one process: arrays opened once, and what is known to be whole.
+    """Reads one group in one process: its observations, and which tiles are whole, are read once.
 
-    Pickled as its group alone; safe in any thread.
+    Pickled as its group alone; safe in any thread; equal to a reader of the same group.
     """
 
     def __init__(self, group: CubeGroup) -> None:
         self.group = group
         self._lock = threading.Lock()
-        self._arrays: dict[tuple[str, int], zarr.Array[Any]] = {}
         self._whole: dict[int, NDArray[np.int64]] = {}
-        self._dates: Dates | None = None
+        self._dates: GroupObservations | None = None
 
     def __reduce__(self) -> tuple[Callable[..., CubeReader], tuple[CubeGroup]]:
         return CubeReader, (self.group,)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CubeReader) and other.group == self.group
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
-    def dates(self) -> Dates:
-        """The group's dates as they stood when they were last wanted."""
+    def dates(self) -> GroupObservations:
+        """The group's observations as they stood when they were last read."""
         if self._dates is None:
             self._dates = self.group.dates()
         return self._dates
 
-    def read(self, array: str, places: Indices, bands: Indices, rows: Indices, columns: Indices) -> NDArray[Any]:
-        """Cells of ``array`` at every combination of the indices given for its dimensions; the others are left out.
+    def read(self, array: str, dates: Indices, bands: Indices, rows: Indices, columns: Indices) -> NDArray[Any]:
+        """Return cells of ``array`` at every combination of the indices; those it has no dimension for are left out.
+
+        Parameters
+        ----------
+        array
+            One of the arrays of the group.
+        dates
+            In order of arrival.
+        bands, rows, columns
+            Counted from the first of the group.
 
         Raises
         ------
         ReadError
             When a tile is not finished, or what is stored cannot be read, twice.
         """
-        self.check(places, rows, columns)
-        given = {"time": places, "band": bands, "y": rows, "x": columns}
-        key = tuple(_run(given[name]) for name in self.group.template.dimensions(array))
-        dates = int(places.max(initial=-1)) + 1 if self.group.template.is_series else 1
-        if 0 in (part.size for name, part in given.items() if name in self.group.template.dimensions(array)):
-            shape = [given[name].size for name in self.group.template.dimensions(array)]
-            return np.zeros(shape, self.group.template.array_dtype(array))
-        where = f"{self.group.target}/{self.group.template.modality}/{array}"
-        return reread(lambda: np.asarray(self._opened(array, dates).oindex[key]), where)
+        self.check(dates, rows, columns)
+        template, given = self.group.template, {"time": dates, "band": bands, "y": rows, "x": columns}
+        key = tuple(given[name] for name in template.dimensions(array))
+        if not all(part.size for part in key):
+            return np.zeros([part.size for part in key], template.array_dtype(array))
+        at_least = int(dates.max()) + 1 if template.is_series else 0
+        return self.group.opened.read(f"{template.modality}/{array}", tuple(map(_as_slice, key)), at_least)
 
-    def check(self, places: Indices, rows: Indices, columns: Indices) -> None:
+    def check(self, dates: Indices, rows: Indices, columns: Indices) -> None:
         """Make sure that every tile of these pixels is whole on these dates.
+
+        Parameters
+        ----------
+        dates, rows, columns
+            As in `read`.
 
         Raises
         ------
         ReadError
             When one is not: it was not aligned yet, or its last try failed.
         """
-        size = self.group.template.tile
+        size, length = self.group.template.tile, self.group.length
         tiles = np.ix_(np.unique(rows // size), np.unique(columns // size))
-        for shard in np.unique(places // self.group.length).tolist():
-            ours = places[places // self.group.length == shard]
-            needed = int(ours.max()) - shard * self.group.length + 1
+        for shard in np.unique(dates // length).tolist():
+            needed = int(dates[dates // length == shard].max()) - shard * length + 1
             if (self.whole(shard)[tiles] < needed).any() and (self.whole(shard, again=True)[tiles] < needed).any():
                 self._refuse(shard, needed, tiles)
 
     def whole(self, shard: int, *, again: bool = False) -> NDArray[np.int64]:
-        """How many dates of a time shard are whole in each tile; what is whole stays so."""
+        """Return how many dates of a time shard are whole in each tile, ``(block_y, block_x)``; what is whole stays so.
+
+        Parameters
+        ----------
+        shard
+            Number of the time shard.
+        again
+            Whether the ledgers are read anew.
+        """
         with self._lock:
             if again:
                 self._dates = None
@@ -102,7 +122,7 @@ class CubeReader:
             return self._whole[shard]
 
     def tiles(self, extent: Extent) -> tuple[Indices, Indices]:
-        """Rows and columns of tiles that touch ``extent``; none when it lies beyond the group."""
+        """Return rows and columns of the tiles that touch ``extent``; none when it lies beyond the group."""
         part = extent.intersect(self.group.grid.extent)
         if not part.size:
             return np.arange(0), np.arange(0)
@@ -114,7 +134,15 @@ class CubeReader:
         )
 
     def stored(self, shards: Sequence[int], extent: Extent) -> Iterator[StoredTile]:
-        """Objects that touch ``extent``, from the ledgers in force: time shard by time shard, tile by tile."""
+        """Yield the objects that touch ``extent``, from the ledgers in force: time shard by time shard, tile by tile.
+
+        Parameters
+        ----------
+        shards
+            Numbers of time shards.
+        extent
+            Pixels of the group's grid.
+        """
         rows, columns = self.tiles(extent)
         for shard in shards:
             sizes, checksums = self._objects(shard)
@@ -130,7 +158,7 @@ class CubeReader:
                         )
 
     def _objects(self, shard: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Sizes and checksums ``(block_y, block_x, array)`` by the last ledger in which each tile is done."""
+        """Return sizes and checksums ``(block_y, block_x, array)`` by the last ledger in which each tile is done."""
         shape = (*self.group.template.blocks.shape, len(self.group.template.arrays))
         sizes, checksums = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
         for count in self.dates.ledgers.get(shard, ()):
@@ -138,18 +166,6 @@ class CubeReader:
             sizes[done] = self.group.ledger_field(shard, count, "object_bytes")[done]
             checksums[done] = self.group.ledger_field(shard, count, "object_checksum")[done]
         return sizes, checksums
-
-    def _opened(self, array: str, dates: int) -> zarr.Array[Any]:
-        """The array, opened again when it has grown since."""
-        with self._lock:
-            known = next((held for (name, size), held in self._arrays.items() if name == array and size >= dates), None)
-            if known is None:
-                path = f"{self.group.template.modality}/{array}"
-                known = zarr.open_array(
-                    zarr_store(self.group.target, read_only=True), path=path, mode="r", zarr_format=3
-                )
-                self._arrays[array, known.shape[0] if self.group.template.is_series else 1] = known
-            return known
 
     def _refuse(self, shard: int, needed: int, tiles: tuple[Any, ...]) -> None:
         rows, columns = (part.ravel().tolist() for part in tiles)
@@ -163,7 +179,7 @@ class CubeReader:
         )
 
 
-def _run(indices: Indices) -> slice | Indices:
+def _as_slice(indices: Indices) -> slice | Indices:
     """The same indices as a slice where they follow one another."""
     if indices.size and np.array_equal(indices, np.arange(indices[0], indices[0] + indices.size)):
         return slice(int(indices[0]), int(indices[-1]) + 1)
