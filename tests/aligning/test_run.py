@@ -204,7 +204,7 @@ def one_date(tmp_path_factory):
     ("change", "told"),
     [
         ({"tile": 64}, "tile: 64 here, 32 in the output"),
-        ({"time_shard": 5}, "dates: 5 here, 3 in the output"),
+        ({"time_shard": 5}, "time_shard: 5 here, 3 in the output"),
         ({"chunk": 32}, "chunk: 32 here, 16 in the output"),
         ({"bands": ("B3", "B2", "B8A")}, "bands"),
         ({"rules": {"kernel": "bilinear"}}, r"rules\.kernel: bilinear here, absent in the output"),

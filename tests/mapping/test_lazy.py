@@ -239,7 +239,7 @@ def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cu
     whole = predict(tree, "LC-G", weights=weights)
     assert (whole.landcover.sel(x=slice(704220, 704260), y=box["y"]) != 255).any()
     one, same = (predict(tree.isel(time=first), "LC-G", weights=weights) for first in (0, [0]))
-    assert one.attrs["fingerprint_fields"]["inputs"] == same.attrs["fingerprint_fields"]["inputs"]
+    assert one.attrs["provenance"]["fingerprint_fields"] == same.attrs["provenance"]["fingerprint_fields"]
     assert predict(tree.isel(y=3), "LC-G", weights=weights).sizes["y"] < whole.sizes["y"]
     with pytest.raises(ConfigError, match=r"every 10\.24 m .* spacing of 20\.48 m"):
         predict(tree.isel(x=slice(None, None, 2)), "LC-G", weights=weights)
