@@ -1,5 +1,6 @@
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import zarr
 from zarr.storage import LocalStore
 
 from landweave.core.errors import ReadError
+from landweave.store import open_arrays
 from landweave.store.maps.overviews import create_overviews
 from landweave.store.maps.store import create_map, create_map_ledger, open_store
 from landweave.store.open_arrays import OpenArrays
@@ -106,6 +108,6 @@ def test_the_fill_value_is_written_and_what_was_written_is_returned(any_target):
 
 
 def test_what_cannot_be_read_twice_is_an_error(target, monkeypatch):
-    monkeypatch.setattr("landweave.store.open_arrays.REREAD_S", 0.0)
+    monkeypatch.setattr(open_arrays, "REREAD", replace(open_arrays.REREAD, pauses_s=(0.0,)))
     with pytest.raises(ReadError, match=r"map\.zarr/nothing"):
         OpenArrays(target).read("nothing")

@@ -94,7 +94,7 @@ class PendingGroup:
         if saved is not None:
             ledger = Ledger.load(saved, template.arrays)
         counts = [number for number in self.dates.ledgers.get(shard.number, ()) if number < count]
-        whole = self.group.whole(shard.number, counts)
+        whole = self.group.tiles(shard.number, counts).whole
         return PendingShard(work=self, shard=shard, ledger=ledger, whole=whole, stale=stale)
 
 
