@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -80,6 +81,21 @@ def test_again_is_nothing(target):
     assert (again.ran, again.exit_code) == (0, EXIT_COMPLETE)
     assert again.counts[BlockState.DONE] == 13
     assert {name: target.get(name) for name in target.list()} == before
+
+
+def test_the_root_and_the_dates_of_a_cube_are_read_once(target, monkeypatch):
+    align(target, series(DAYS[:2]), raster())
+    asked: Counter[str] = Counter()
+    read = Target.get
+
+    def get(self, name):
+        asked[name] += 1
+        return read(self, name)
+
+    monkeypatch.setattr(Target, "get", get)
+    assert align(target, series(DAYS[:5]), raster()).ran == 12
+    assert asked["zarr.json"] == 1
+    assert asked["ledger/SENTINEL2_TS/zarr.json"] == asked["ledger/SPOT_RGBI/zarr.json"] == 1
 
 
 def test_a_modality_may_come_later(target):

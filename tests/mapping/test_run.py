@@ -44,7 +44,9 @@ def test_the_root_is_read_twice_and_the_ledger_once(tmp_path, s3: CountedS3, ask
         assert api.run(config).exit_code == 0
         reads = s3.reads("map.zarr")
         chunks = {key: count for key, count in reads.items() if key.startswith("ledger/") and "/c/" in key}
-        print(f"{turn}: {reads.total()} GETs, {reads[ROOT]} of the root, {sum(chunks.values())} of ledger chunks")
+        print(  # noqa: T201  shown by ``pytest -s``
+            f"{turn}: {reads.total()} GETs, {reads[ROOT]} of the root, {sum(chunks.values())} of ledger chunks"
+        )
         assert asked[ROOT] == 2
         assert max(chunks.values(), default=0) <= 1
     # Nothing was declared this time: these are all requests for the root.

@@ -73,7 +73,7 @@ class PendingGroup:
             shard=shard,
             stored=stored,
             ledger=Ledger.load(stored, template.arrays) if stored else Ledger(template.blocks.shape, template.arrays),
-            whole=self.group.whole(shard.number, counts),
+            whole=self.group.tiles(shard.number, counts).whole,
             stale=stale,
         )
 

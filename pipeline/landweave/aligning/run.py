@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from landweave.aligning.groups import AlignGroup
@@ -28,6 +28,7 @@ from landweave.jobs.result import RunResult, join_results
 from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
+from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
 from landweave.store.objects import Target
 
@@ -123,10 +124,14 @@ def run_align(
         # For nothing at all no cluster is started.
         settings = setup.engine if found.plan.todo else replace(setup.engine, kind="inline")
         with open_engine(settings, None, engine) as opened, writing_begun():
-            _declare(setup, found)
-            shards = [shard for _, of_group in found.groups for shard in of_group]
+            dates = _declare(setup, found)
             with shown(progress, found.plan.todo, opened.name):
-                results = [result for shard in shards for result in _run_shard(shard, opened, progress, lease)]
+                results = [
+                    result
+                    for pending, shards in found.groups
+                    for result in _run_group(shards, dates[pending.spec.modality], opened, progress, lease)
+                ]
+    shards = [shard for _, of_group in found.groups for shard in of_group]
     return join_results(
         results,
         ledgers=[shard.ledger for shard in shards],
@@ -155,30 +160,33 @@ def _check_memory(setup: CubeSetup, plan: AlignPlan) -> None:
         )
 
 
-def _declare(setup: CubeSetup, found: _Pending) -> None:
-    """Declare the cube and groups that are not there yet, and write which dates are to come, before any pixel."""
+def _declare(setup: CubeSetup, found: _Pending) -> dict[str, GroupObservations]:
+    """Declare the cube and groups that are not there yet, and store the dates to come of each, before any pixel."""
     cube = found.cube or create_cube(setup.target)
+    dates = {}
     for pending, _ in found.groups:
+        dates[pending.spec.modality] = pending.dates
         if not pending.declared:
             cube = cube.declare(pending.group.template)
         if pending.spec.series:
-            pending.group.plan(pending.date_plan.observations)
+            planned = pending.group.plan(pending.date_plan.observations, dates=pending.dates)
+            dates[pending.spec.modality] = planned
+    return dates
 
 
-def _run_shard(shard: PendingShard, engine: Engine, progress: Progress, lease: Lease) -> Sequence[RunResult]:
-    """Run what is left of one time shard, then let readers see it."""
-    group, ledger, number = shard.pending.group, shard.ledger, shard.shard.number
-    if shard.committed and shard.stored and not shard.todo:
-        return []
-    stored = shard.stored or group.start_ledger(number, shard.shard.observations)
-    ledger.mark_outside(shard.actions.blocks(BlockAction.OUTSIDE))
-    ledger.flush(stored)
-    jobs = [(shard.job(kept), blocks) for kept, blocks in shard.todo.items()]
-    results = [
-        run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
-        for job, blocks in jobs
-        if job is not None
-    ]
-    lease.check()
-    group.commit(number, shard.shard.count, complete=not ledger.todo())
-    return results
+def _run_group(
+    shards: Sequence[PendingShard], dates: GroupObservations, engine: Engine, progress: Progress, lease: Lease
+) -> Iterator[RunResult]:
+    """Run what is left of the time shards of one modality, and let readers see each when it was tried."""
+    for shard in shards:
+        group, ledger, number = shard.pending.group, shard.ledger, shard.shard.number
+        if shard.committed and shard.stored and not shard.todo:
+            continue
+        stored = shard.stored or group.start_ledger(number, shard.shard.observations)
+        ledger.mark_outside(shard.actions.blocks(BlockAction.OUTSIDE))
+        ledger.flush(stored)
+        for kept, blocks in shard.todo.items():
+            if (job := shard.job(kept)) is not None:
+                yield run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
+        lease.check()
+        dates = group.commit(number, shard.shard.count, complete=not ledger.todo(), dates=dates)

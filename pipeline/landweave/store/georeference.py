@@ -64,16 +64,7 @@ def declare_grid(store: Store, path: str, grid: Grid) -> None:
     """
     for axis, centres in (("y", grid.y), ("x", grid.x)):
         write_coordinate(store, f"{path}/{axis}", centres, _axis_attributes(axis))
-    array = zarr.create_array(
-        store,
-        name=f"{path}/spatial_ref",
-        shape=(),
-        dtype="int64",
-        fill_value=0,
-        attributes=_crs_attributes(grid),
-        overwrite=True,
-    )
-    array[...] = 0
+    zarr.create_array(store, name=f"{path}/spatial_ref", data=np.array(0), attributes=_crs_attributes(grid))
 
 
 def write_coordinate(store: Store, path: str, values: NDArray[Any], attributes: Mapping[str, Any]) -> None:
@@ -86,24 +77,19 @@ def write_coordinate(store: Store, path: str, values: NDArray[Any], attributes: 
     path
         The array in it; its last part names the dimension.
     values
-        ``(n,)``.
+        ``(n,)``, numbers or text (numpy's ``StringDType``).
     attributes
         Of the array.
     """
-    array = zarr.create_array(
+    zarr.create_array(
         store,
         name=path,
-        shape=values.shape,
-        dtype=values.dtype,
+        data=values,
         chunks=values.shape,
         compressors=_COORDINATE_CODEC,
-        fill_value=0,
         dimension_names=(path.rpartition("/")[2],),
         attributes=dict(attributes),
-        config={"write_empty_chunks": True},
-        overwrite=True,
     )
-    array[:] = values
 
 
 def check_georeference(group: zarr.Group, grid: Grid) -> None:

@@ -34,6 +34,11 @@ DESCRIPTIONS = {
     "reason": "why the block failed, UTF-8, zero-padded",
 }
 
+_STATE_FLAGS: dict[str, Any] = {
+    "flag_values": [int(state) for state in BlockState],
+    "flag_meanings": " ".join(state.name.lower() for state in BlockState),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZarrLedger:
@@ -75,6 +80,10 @@ class ZarrLedger:
             return {name: self.read(name) for name in LEDGER_FIELDS}
         except ReadError as error:
             raise InputError(f"Cannot read the ledger {self.target}/{self.path}: {error}") from error
+
+    def open(self, field: str) -> Any:
+        """Return the Zarr array of one field or coordinate, read-only."""
+        return self.opened.open(f"{self.path}/{field}")
 
     def read(self, field: str, key: Any = ...) -> NDArray[Any]:
         """Return one field, or what the outer indexer ``key`` selects of it."""
@@ -161,13 +170,5 @@ def _declare_field(store: Any, path: str, shape: tuple[int, int], arrays: int) -
         ),
         fill_value=0,
         dimension_names=("block_y", "block_x", *beyond),
-        attributes={"long_name": DESCRIPTIONS[name], **(_state_attributes() if name == "state" else {})},
-        overwrite=True,
+        attributes={"long_name": DESCRIPTIONS[name], **(_STATE_FLAGS if name == "state" else {})},
     )
-
-
-def _state_attributes() -> dict[str, Any]:
-    return {
-        "flag_values": [int(state) for state in BlockState],
-        "flag_meanings": " ".join(state.name.lower() for state in BlockState),
-    }

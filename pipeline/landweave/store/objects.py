@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -106,10 +106,6 @@ class Target:
 
     def __str__(self) -> str:
         return self.location
-
-    def __truediv__(self, name: str) -> Target:
-        """The place ``name`` below this one."""
-        return Target(location=f"{self.location}/{name}", storage_options=self.storage_options)
 
     def beside(self, suffix: str) -> tuple[Target, str]:
         """The place that holds this one, and this one's name with ``suffix``: for an object that lies beside it."""
@@ -224,19 +220,12 @@ class Target:
         """
         if self._is_absent:
             return ""
-        names = self._names() if self.is_local else (name.partition("/")[0] for name in self._listed())
+        if self.is_local:
+            names = self._call("list", "", lambda: sorted(path.name for path in Path(self.location).iterdir()))
+        else:
+            first = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
+            names = sorted(item["path"].partition("/")[0] for item in first)
         return next((name for name in names if not name.startswith(_PASSING)), "")
-
-    def _names(self) -> Iterator[str]:
-        try:
-            yield from sorted(path.name for path in Path(self.location).iterdir())
-        except OSError as error:
-            raise unwritable(self, "list", error) from error
-
-    def _listed(self) -> tuple[str, ...]:
-        """Names of the first objects, in one request."""
-        found = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
-        return tuple(sorted(item["path"] for item in found))
 
     def check_writable(self) -> None:
         """Write, read and remove a small object, leaving nothing behind, folders included.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import reprlib
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,13 +14,14 @@ from zarr.storage import StorePath
 
 from landweave.core.errors import ReadError
 from landweave.core.protocols import WrittenObject
+from landweave.core.retry import Retry
 from landweave.store.objects import REMOTE_ERRORS, Target
 from landweave.store.zarr_store import RecordingStore, zarr_store
 
-REREAD_S = 0.2
-"""Seconds before the second try of a read that met a shard being replaced."""
-
 _UNREADABLE = (*REMOTE_ERRORS, ValueError, RuntimeError)
+
+REREAD = Retry(pauses_s=(0.2,), is_transient=lambda error: isinstance(error, _UNREADABLE))
+"""Of one read: a second try covers a shard that is replaced between its index and its chunk."""
 
 
 class OpenArrays:
@@ -60,7 +60,7 @@ class OpenArrays:
         return array
 
     def read(self, path: str, key: Any = ..., at_least: int = 0) -> NDArray[Any]:
-        """Return cells of an array; a second try covers a shard that is replaced between its index and its chunk.
+        """Return cells of an array, trying twice.
 
         Parameters
         ----------
@@ -75,11 +75,7 @@ class OpenArrays:
             When it fails twice: the object is damaged or out of reach.
         """
         try:
-            return np.asarray(self.open(path, at_least).oindex[key])
-        except _UNREADABLE:
-            time.sleep(REREAD_S)
-        try:
-            return np.asarray(self.open(path, at_least).oindex[key])
+            return np.asarray(REREAD.call(lambda: self.open(path, at_least).oindex[key]))
         except _UNREADABLE as error:
             raise ReadError(f"Cannot read {self.target}/{path} at {reprlib.repr(key)}: {error}") from error
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import obstore
@@ -48,19 +49,13 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         self.target = target
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
-        return _remote_store, (self.target, self.read_only)
+        return partial(zarr_store, read_only=self.read_only), (self.target,)
 
     def _with_store(self, store: ObjectStore[Any]) -> Self:
         return type(self)(store, self.target)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         return await RETRY.call_async(lambda: self._store.get(key, prototype, byte_range))
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        ranges = list(key_ranges)
-        return await RETRY.call_async(lambda: self._store.get_partial_values(prototype, ranges))
 
     async def exists(self, key: str) -> bool:
         return await RETRY.call_async(lambda: self._store.exists(key))
@@ -121,7 +116,3 @@ def checksum64(content: Any) -> int:
 def number64(digest: hashlib._Hash) -> int:
     """Return the first 8 bytes of a ``digest`` as an unsigned number."""
     return int.from_bytes(digest.digest()[:8], "big")
-
-
-def _remote_store(target: Target, read_only: bool) -> Store:
-    return zarr_store(target, read_only=read_only)

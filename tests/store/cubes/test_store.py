@@ -89,10 +89,11 @@ def test_a_cube_is_not_declared_over_another_store(target):
     with pytest.raises(OutputError, match="SENTINEL2_TS already"):
         open_cube_store(target).declare(template())
     with pytest.raises(InputError, match="There is no cube"):
-        open_cube_store(target / "elsewhere")
-    zarr.create_group(LocalStore((target / "other").location), attributes={"format": "landweave-map"})
+        open_cube_store(Target.parse(f"{target}/elsewhere"))
+    other = Target.parse(f"{target}/other")
+    zarr.create_group(LocalStore(other.location), attributes={"format": "landweave-map"})
     with pytest.raises(InputError, match="Not a Landweave cube"):
-        open_cube_store(target / "other")
+        open_cube_store(other)
     with pytest.raises(InputError, match="has no SPOT_RGBI, only SENTINEL2_TS"):
         open_cube_store(target).group("SPOT_RGBI")
 

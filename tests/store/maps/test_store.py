@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from zarr.storage import LocalStore
 from landweave.core.errors import ConfigError, InputError, LatticeError, OutputError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import MapReader
+from landweave.store import open_arrays
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import create_cube
 from landweave.store.maps import store as store_module
@@ -212,7 +214,7 @@ def test_reading_beyond_the_map_is_an_error(tmp_path):
 
 
 def test_a_damaged_object_is_an_error_and_is_repaired(target, monkeypatch):
-    monkeypatch.setattr("landweave.store.open_arrays.REREAD_S", 0.0)
+    monkeypatch.setattr(open_arrays, "REREAD", replace(open_arrays.REREAD, pauses_s=(0.0,)))
     store, arrays = written(target, template())
     name = "map/0/landcover/c/1/0"
     content = bytearray(target.get(name))

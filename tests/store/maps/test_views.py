@@ -1,5 +1,6 @@
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import zarr
 
 from landweave.core.errors import InputError
 from landweave.core.protocols import BlockState
+from landweave.store import open_arrays
 from landweave.store.georeference import grid_from_json
 from landweave.store.maps.store import create_map, create_map_ledger
 from landweave.store.maps.views import open_ledger, open_map
@@ -150,7 +152,7 @@ def test_a_lazy_view_pickles(mapped):
 
 
 def test_a_view_of_a_damaged_object_raises(target, monkeypatch):
-    monkeypatch.setattr("landweave.store.open_arrays.REREAD_S", 0.0)
+    monkeypatch.setattr(open_arrays, "REREAD", replace(open_arrays.REREAD, pauses_s=(0.0,)))
     written(target, template())
     target.put("map/0/landcover/c/0/0", b"damaged")
     with pytest.raises(OSError, match="landcover"):

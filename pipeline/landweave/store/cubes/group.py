@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,23 @@ from landweave.store.open_arrays import OpenArrays
 from landweave.store.zarr_store import zarr_store
 
 _FINISHED = [int(state) for state in BlockState if state.finished]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardTiles:
+    """The tiles of one time shard, by the last ledger in which each was finished.
+
+    Attributes
+    ----------
+    whole
+        int64 ``(block_y, block_x)``: how many of its dates, the first ones, are whole in each.
+    object_bytes, object_checksum
+        uint64 ``(block_y, block_x, array)``: size and checksum of each object; 0 where there is none.
+    """
+
+    whole: NDArray[np.int64]
+    object_bytes: NDArray[np.uint64]
+    object_checksum: NDArray[np.uint64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,27 +94,29 @@ class CubeGroup:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
         return GroupObservations.from_json(attributes)
 
-    def plan(self, observations: Sequence[Observation]) -> GroupObservations:
+    def plan(self, observations: Sequence[Observation], *, dates: GroupObservations | None = None) -> GroupObservations:
         """Store which observations are to come; readers see none of them yet.
 
         Parameters
         ----------
         observations
             All of them in order of arrival, the visible ones first.
+        dates
+            As they stand now, where the caller has read them.
 
         Raises
         ------
         OutputError
             When the visible ones are not the first of them, or it cannot be written.
         """
-        dates = self.dates()
+        dates = dates or self.dates()
         seen = [observation.datatake_id for observation in dates.seen]
         if [observation.datatake_id for observation in observations[: len(seen)]] != seen:
             raise OutputError(
                 f"{self.target} has {len(seen)} dates of {self.template.modality} that are not the first of the "
                 f"{len(observations)} planned: dates keep their place for good."
             )
-        planned = dates.planning((*dates.seen, *observations[len(seen) :]))
+        planned = replace(dates, observations=(*dates.seen, *observations[len(seen) :]))
         if planned != dates:
             self._register(planned)
         return planned
@@ -142,8 +161,8 @@ class CubeGroup:
         """Return the group of the ledger of the first ``count`` dates of a time shard."""
         return f"{self.register}/{shard:04}-{count:04}"
 
-    def whole(self, shard: int, counts: Sequence[int]) -> NDArray[np.int64]:
-        """Return how many dates of a time shard are whole in each tile, ``(block_y, block_x)``.
+    def tiles(self, shard: int, counts: Sequence[int]) -> ShardTiles:
+        """Return what the ledgers of a time shard say of its tiles.
 
         Parameters
         ----------
@@ -152,30 +171,22 @@ class CubeGroup:
         counts
             Numbers of dates whose ledgers are in force, ascending; one that is missing counts for nothing.
         """
-        dates = np.zeros(self.template.blocks.shape, np.int64)
+        shape, arrays = self.template.blocks.shape, len(self.template.arrays)
+        objects = {name: np.zeros((*shape, arrays), np.uint64) for name in ("object_bytes", "object_checksum")}
+        whole = np.zeros(shape, np.int64)
         for count in counts:
-            dates[np.isin(self.ledger_field(shard, count, "state"), _FINISHED)] = count
-        return dates
+            ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, count))
+            if ledger.attributes is None:
+                continue
+            state = ledger.read("state")
+            whole[np.isin(state, _FINISHED)] = count
+            for name, values in objects.items():
+                values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+        return ShardTiles(whole=whole, **objects)
 
-    def ledger_field(self, shard: int, count: int, name: str) -> NDArray[Any]:
-        """Return one field of a ledger, whole; zeros where the ledger is missing.
-
-        Parameters
-        ----------
-        shard, count
-            As in `ledger_path`.
-        name
-            One of `landweave.core.protocols.LEDGER_FIELDS`.
-        """
-        path = f"{self.ledger_path(shard, count)}/{name}"
-        try:
-            self.opened.open(path)
-        except FileNotFoundError:
-            more = (len(self.template.arrays),) if name.startswith("object") else ()
-            return np.zeros((*self.template.blocks.shape, *more), np.uint64)
-        return self.opened.read(path)
-
-    def commit(self, shard: int, count: int, *, complete: bool) -> None:
+    def commit(
+        self, shard: int, count: int, *, complete: bool, dates: GroupObservations | None = None
+    ) -> GroupObservations:
         """Let readers see the first ``count`` dates of a time shard; its ledger is in force from now on.
 
         May be called again after it was killed anywhere.
@@ -186,15 +197,25 @@ class CubeGroup:
             As in `ledger_path`.
         complete
             Whether every tile is finished: ledgers of fewer dates are then removed.
+        dates
+            As they stand now, where the caller has read them.
+
+        Returns
+        -------
+        As they stand then.
 
         Raises
         ------
         OutputError
             When it cannot be written.
         """
-        dates = self.dates()
+        dates = dates or self.dates()
         before = tuple(number for number in dates.ledgers.get(shard, ()) if number < count)
-        seen = dates.committing(shard, (count,) if complete else (*before, count), self.length)
+        seen = replace(
+            dates,
+            visible=max(dates.visible, shard * self.length + count),
+            ledgers={**dates.ledgers, shard: (count,) if complete else (*before, count)},
+        )
         with writing(self.target, "add dates"):
             if self.template.is_series:
                 self._grow(seen)
@@ -203,17 +224,17 @@ class CubeGroup:
             for number in before if complete else ():
                 del writable_group(self.target, self.register)[f"{shard:04}-{number:04}"]
         consolidate(self.target)
+        return seen
 
     def _grow(self, dates: GroupObservations) -> None:
         """Write coordinates and shapes for the visible dates; what a reader of fewer sees stays as it was."""
         store = zarr_store(self.target)
-        provenance = [
-            json.dumps(observation.provenance, sort_keys=True, ensure_ascii=False) for observation in dates.seen
-        ]
         columns: dict[str, NDArray[Any]] = {
-            "time": np.array([observation.time for observation in dates.seen], "datetime64[s]").astype(np.int64),
-            "datatake_id": np.array([observation.datatake_id for observation in dates.seen], object),
-            "provenance": np.array(provenance, object),
+            "time": np.array([each.time for each in dates.seen], "datetime64[s]").astype(np.int64),
+            "datatake_id": np.array([each.datatake_id for each in dates.seen], object),
+            "provenance": np.array(
+                [json.dumps(each.provenance, sort_keys=True, ensure_ascii=False) for each in dates.seen], object
+            ),
         }
         for name in (*TIME_COORDINATES, *self.template.arrays):
             array = zarr.open_array(store, path=f"{self.template.modality}/{name}", mode="r+", zarr_format=3)

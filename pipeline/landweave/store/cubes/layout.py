@@ -8,11 +8,10 @@ import numpy as np
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.dtype import VariableLengthUTF8
 
 from landweave.core.timeseries import PixelClass
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.georeference import declare_grid
+from landweave.store.georeference import declare_grid, write_coordinate
 
 CODEC = (ZstdCodec(level=3), Crc32cCodec())
 """Of pixels. Level 5, which maps have, takes twice the time for 2 to 6 % fewer bytes (noisy reflectances, chunks of 128
@@ -22,7 +21,18 @@ TIME_CHUNK = 4096
 """Dates in one chunk of a coordinate: it stays as it is while dates are added, so that a reader of the shorter
 array finds what it found before."""
 
-TIME_COORDINATES = ("time", "datatake_id", "provenance")
+TIME_COORDINATES: dict[str, dict[str, Any]] = {
+    "time": {
+        "axis": "T",
+        "standard_name": "time",
+        "long_name": "start of the datatake, UTC; in order of arrival",
+        "units": "seconds since 1970-01-01",
+        "calendar": "proleptic_gregorian",
+    },
+    "datatake_id": {"long_name": "id of the datatake"},
+    "provenance": {"long_name": "scenes and how they were read, JSON"},
+}
+"""Attributes of the coordinates that grow with the dates, by name."""
 
 
 def declare_arrays(store: Store, template: GroupTemplate) -> None:
@@ -31,11 +41,19 @@ def declare_arrays(store: Store, template: GroupTemplate) -> None:
     for array in template.arrays:
         declare_pixels(store, template, array, path=f"{template.modality}/{array}", dates=0)
     declare_grid(store, template.modality, template.grid)
-    bands = _declare_line(store, f"{template.modality}/band", "band", len(template.bands), {"long_name": "band"})
-    bands[:] = np.array(template.bands, dtype=object)
-    if template.is_series:
-        for name in TIME_COORDINATES:
-            _declare_line(store, f"{template.modality}/{name}", "time", 0, _TIME_ATTRIBUTES[name])
+    bands = np.array(template.bands, np.dtypes.StringDType())
+    write_coordinate(store, f"{template.modality}/band", bands, {"long_name": "band"})
+    for name, attributes in TIME_COORDINATES.items() if template.is_series else ():
+        zarr.create_array(
+            store,
+            name=f"{template.modality}/{name}",
+            shape=(0,),
+            dtype="int64" if name == "time" else "string",
+            chunks=(TIME_CHUNK,),
+            compressors=CODEC,
+            dimension_names=("time",),
+            attributes=attributes,
+        )
 
 
 def declare_pixels(store: Store, template: GroupTemplate, array: str, *, path: str, dates: int) -> zarr.Array[Any]:
@@ -68,7 +86,6 @@ def declare_pixels(store: Store, template: GroupTemplate, array: str, *, path: s
             "grid_mapping": "spatial_ref",
             "coordinates": "spatial_ref datatake_id provenance" if template.is_series else "spatial_ref",
         },
-        overwrite=True,
         **_chunks(template, array),
     )
 
@@ -108,35 +125,3 @@ def pixel_attributes(template: GroupTemplate, array: str) -> dict[str, Any]:
         "flag_values": [int(pixel_class) for pixel_class in PixelClass],
         "flag_meanings": " ".join(pixel_class.name.lower() for pixel_class in PixelClass),
     }
-
-
-def _declare_line(store: Store, path: str, dimension: str, size: int, attributes: dict[str, Any]) -> zarr.Array[Any]:
-    """A one-dimensional coordinate: instants for ``time``, text otherwise."""
-    is_time = path.endswith("/time")
-    dtype: Any = np.dtype("int64") if is_time else VariableLengthUTF8()
-    return zarr.create_array(
-        store,
-        name=path,
-        shape=(size,),
-        dtype=dtype,
-        chunks=(TIME_CHUNK if dimension == "time" else size,),
-        compressors=CODEC,
-        fill_value=0 if is_time else "",
-        dimension_names=(dimension,),
-        attributes=attributes,
-        config={"write_empty_chunks": True},
-        overwrite=True,
-    )
-
-
-_TIME_ATTRIBUTES: dict[str, dict[str, Any]] = {
-    "time": {
-        "axis": "T",
-        "standard_name": "time",
-        "long_name": "start of the datatake, UTC; in order of arrival",
-        "units": "seconds since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-    },
-    "datatake_id": {"long_name": "id of the datatake"},
-    "provenance": {"long_name": "scenes and how they were read, JSON"},
-}

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -40,25 +40,6 @@ class GroupObservations:
     def seen(self) -> tuple[Observation, ...]:
         """The visible observations, in order of arrival."""
         return self.observations[: self.visible]
-
-    def planning(self, observations: Sequence[Observation]) -> GroupObservations:
-        """Return the same with other planned observations; ``observations`` begin with the visible ones."""
-        return replace(self, observations=tuple(observations))
-
-    def committing(self, shard: int, counts: tuple[int, ...], length: int) -> GroupObservations:
-        """Return the same with more of them visible.
-
-        Parameters
-        ----------
-        shard
-            Number of the time shard.
-        counts
-            Numbers of its dates that have a ledger in force; the first ``counts[-1]`` of them are visible.
-        length
-            Dates of a full time shard.
-        """
-        ledgers = {**self.ledgers, shard: counts}
-        return replace(self, visible=max(self.visible, shard * length + counts[-1]), ledgers=ledgers)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

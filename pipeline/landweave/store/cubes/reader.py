@@ -1,9 +1,9 @@
-"""Reads one group of a cube, a chunk at a time: what is not whole is refused, what has grown is opened again."""
+"""Reads one group of a cube: pixels, of which none may be of an unfinished tile, and the objects that hold them."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.errors import ReadError
-from landweave.core.lattice import Extent
-from landweave.core.protocols import BlockState
-from landweave.store.cubes.group import CubeGroup
+from landweave.core.lattice import BlockIndex, Extent
+from landweave.store.cubes.group import CubeGroup, ShardTiles
 from landweave.store.cubes.observations import GroupObservations
 
 _NAMED = 6
@@ -24,16 +23,16 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTile:
-    """The objects of one tile and time shard."""
+    """The objects of one tile and time shard: their bytes, and their checksums in one text."""
 
     shard: int
-    index: tuple[int, int]
+    index: BlockIndex
     bytes: int
     checksum: str
 
 
 class CubeReader:
-    """Reads one group in one process: its observations, and which tiles are whole, are read once.
+    """Reads one group in one process: its observations and the ledgers of its time shards are read once.
 
     Pickled as its group alone; safe in any thread; equal to a reader of the same group.
     """
@@ -41,7 +40,7 @@ class CubeReader:
     def __init__(self, group: CubeGroup) -> None:
         self.group = group
         self._lock = threading.Lock()
-        self._whole: dict[int, NDArray[np.int64]] = {}
+        self._tiles: dict[int, ShardTiles] = {}
         self._dates: GroupObservations | None = None
 
     def __reduce__(self) -> tuple[Callable[..., CubeReader], tuple[CubeGroup]]:
@@ -59,82 +58,50 @@ class CubeReader:
             self._dates = self.group.dates()
         return self._dates
 
-    def read(self, array: str, dates: Indices, bands: Indices, rows: Indices, columns: Indices) -> NDArray[Any]:
-        """Return cells of ``array`` at every combination of the indices; those it has no dimension for are left out.
-
-        Parameters
-        ----------
-        array
-            One of the arrays of the group.
-        dates
-            In order of arrival.
-        bands, rows, columns
-            Counted from the first of the group.
-
-        Raises
-        ------
-        ReadError
-            When a tile is not finished, or what is stored cannot be read, twice.
-        """
-        self.check(dates, rows, columns)
-        template, given = self.group.template, {"time": dates, "band": bands, "y": rows, "x": columns}
-        key = tuple(given[name] for name in template.dimensions(array))
-        if not all(part.size for part in key):
-            return np.zeros([part.size for part in key], template.array_dtype(array))
-        at_least = int(dates.max()) + 1 if template.is_series else 0
-        return self.group.opened.read(f"{template.modality}/{array}", tuple(map(_as_slice, key)), at_least)
-
-    def check(self, dates: Indices, rows: Indices, columns: Indices) -> None:
-        """Make sure that every tile of these pixels is whole on these dates.
-
-        Parameters
-        ----------
-        dates, rows, columns
-            As in `read`.
-
-        Raises
-        ------
-        ReadError
-            When one is not: it was not aligned yet, or its last try failed.
-        """
-        size, length = self.group.template.tile, self.group.length
-        tiles = np.ix_(np.unique(rows // size), np.unique(columns // size))
-        for shard in np.unique(dates // length).tolist():
-            needed = int(dates[dates // length == shard].max()) - shard * length + 1
-            if (self.whole(shard)[tiles] < needed).any() and (self.whole(shard, again=True)[tiles] < needed).any():
-                self._refuse(shard, needed, tiles)
-
-    def whole(self, shard: int, *, again: bool = False) -> NDArray[np.int64]:
-        """Return how many dates of a time shard are whole in each tile, ``(block_y, block_x)``; what is whole stays so.
+    def tiles(self, shard: int, *, again: bool = False) -> ShardTiles:
+        """Return the tiles of a time shard; a date that is whole in one stays so.
 
         Parameters
         ----------
         shard
             Number of the time shard.
         again
-            Whether the ledgers are read anew.
+            Whether observations and ledgers are read anew.
         """
         with self._lock:
             if again:
                 self._dates = None
-            if again or shard not in self._whole:
-                self._whole[shard] = self.group.whole(shard, self.dates.ledgers.get(shard, ()))
-            return self._whole[shard]
+            if again or shard not in self._tiles:
+                self._tiles[shard] = self.group.tiles(shard, self.dates.ledgers.get(shard, ()))
+            return self._tiles[shard]
 
-    def tiles(self, extent: Extent) -> tuple[Indices, Indices]:
-        """Return rows and columns of the tiles that touch ``extent``; none when it lies beyond the group."""
-        part = extent.intersect(self.group.grid.extent)
-        if not part.size:
-            return np.arange(0), np.arange(0)
-        rows, columns = part.slices_in(self.group.grid.extent)
-        size = self.group.template.tile
-        return (
-            np.arange(rows.start // size, -(-rows.stop // size)),
-            np.arange(columns.start // size, -(-columns.stop // size)),
-        )
+    def read(self, array: str, dates: Indices, indices: Mapping[str, Indices]) -> NDArray[Any]:
+        """Return cells of ``array`` at every combination of indices.
+
+        Parameters
+        ----------
+        array
+            One of the arrays of the group.
+        dates
+            In order of arrival; ignored for a raster, but for its tiles.
+        indices
+            For ``y``, ``x`` and, where the array has it, ``band``; one without a dimension removes that of the array.
+
+        Raises
+        ------
+        ReadError
+            When a tile is not finished, or what is stored cannot be read, twice.
+        """
+        self._check(dates, indices["y"], indices["x"])
+        template = self.group.template
+        parts = [dates if axis == "time" else indices[axis] for axis in template.dimensions(array)]
+        if not all(part.size for part in parts):
+            return np.zeros([part.size for part in parts if part.ndim], template.array_dtype(array))
+        at_least = int(dates.max()) + 1 if template.is_series else 0
+        return self.group.opened.read(f"{template.modality}/{array}", tuple(map(_plain, parts)), at_least)
 
     def stored(self, shards: Sequence[int], extent: Extent) -> Iterator[StoredTile]:
-        """Yield the objects that touch ``extent``, from the ledgers in force: time shard by time shard, tile by tile.
+        """Yield the objects that touch ``extent``: time shard by time shard, tile by tile.
 
         Parameters
         ----------
@@ -143,44 +110,45 @@ class CubeReader:
         extent
             Pixels of the group's grid.
         """
-        rows, columns = self.tiles(extent)
-        for shard in shards:
-            sizes, checksums = self._objects(shard)
-            for row in rows.tolist():
-                for column in columns.tolist():
-                    if sizes[row, column].any():
-                        summed = "-".join(f"{number:016x}" for number in checksums[row, column].tolist())
-                        yield StoredTile(
-                            shard=shard,
-                            index=(row, column),
-                            bytes=int(sizes[row, column].sum()),
-                            checksum=summed,
-                        )
+        size, outer = self.group.template.tile, self.group.grid.extent
+        part = extent.intersect(outer)
+        rows, columns = part.coarsen(size).slices_in(outer.coarsen(size))
+        for shard in shards if part.size else ():
+            tiles = self.tiles(shard)
+            for row, column in np.argwhere(tiles.object_bytes[rows, columns].any(axis=-1)).tolist():
+                index = row + rows.start, column + columns.start
+                yield StoredTile(
+                    shard=shard,
+                    index=index,
+                    bytes=int(tiles.object_bytes[index].sum()),
+                    checksum="-".join(f"{number:016x}" for number in tiles.object_checksum[index].tolist()),
+                )
 
-    def _objects(self, shard: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Return sizes and checksums ``(block_y, block_x, array)`` by the last ledger in which each tile is done."""
-        shape = (*self.group.template.blocks.shape, len(self.group.template.arrays))
-        sizes, checksums = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
-        for count in self.dates.ledgers.get(shard, ()):
-            done = self.group.ledger_field(shard, count, "state") == BlockState.DONE
-            sizes[done] = self.group.ledger_field(shard, count, "object_bytes")[done]
-            checksums[done] = self.group.ledger_field(shard, count, "object_checksum")[done]
-        return sizes, checksums
+    def _check(self, dates: Indices, rows: Indices, columns: Indices) -> None:
+        """Make sure that every tile of these pixels is whole on these dates: aligned, its last try no failure."""
+        size, length = self.group.template.tile, self.group.length
+        tiles = np.ix_(np.unique(rows // size), np.unique(columns // size))
+        for shard in np.unique(dates // length).tolist():
+            needed = int(dates[dates // length == shard].max()) - shard * length + 1
+            if (self.tiles(shard).whole[tiles] < needed).any():
+                unfinished = self.tiles(shard, again=True).whole[tiles] < needed
+                if unfinished.any():
+                    self._refuse(shard, needed, np.stack(np.broadcast_arrays(*tiles), axis=-1)[unfinished])
 
-    def _refuse(self, shard: int, needed: int, tiles: tuple[Any, ...]) -> None:
-        rows, columns = (part.ravel().tolist() for part in tiles)
-        whole = self.whole(shard)
-        lacking = [(row, column) for row in rows for column in columns if whole[row, column] < needed]
-        named = ", ".join(map(str, lacking[:_NAMED])) + (", …" if len(lacking) > _NAMED else "")
+    def _refuse(self, shard: int, needed: int, unfinished: Indices) -> None:
+        named = ", ".join(str(tuple(index)) for index in unfinished[:_NAMED].tolist())
+        more = ", …" if len(unfinished) > _NAMED else ""
         of_dates = f", time shard {shard} with {needed} dates," if self.group.template.is_series else ""
         raise ReadError(
-            f"{len(lacking)} of the tiles asked of {self.group.template.modality} in {self.group.target}{of_dates} "
-            f"are not aligned: {named}. Finish `landweave align` first."
+            f"{len(unfinished)} of the tiles asked of {self.group.template.modality} in {self.group.target}{of_dates} "
+            f"are not aligned: {named}{more}. Finish `landweave align` first."
         )
 
 
-def _as_slice(indices: Indices) -> slice | Indices:
-    """The same indices as a slice where they follow one another."""
-    if indices.size and np.array_equal(indices, np.arange(indices[0], indices[0] + indices.size)):
+def _plain(indices: Indices) -> int | slice | Indices:
+    """Return the same indices as an integer or a slice where they can be: Zarr reads those at less cost."""
+    if not indices.ndim:
+        return int(indices)
+    if np.array_equal(indices, np.arange(indices[0], indices[0] + indices.size)):
         return slice(int(indices[0]), int(indices[-1]) + 1)
     return indices

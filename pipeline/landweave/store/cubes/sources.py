@@ -67,7 +67,7 @@ class _GroupSource:
         """Tiles (x time shards) that do not hold all of its dates: reading there raises."""
         length = self.group.length
         needed = {number // length: number % length + 1 for number in sorted(self.arrivals)}
-        return sum(int((self.reader.whole(shard) < dates).sum()) for shard, dates in needed.items())
+        return sum(int((self.reader.tiles(shard).whole < dates).sum()) for shard, dates in needed.items())
 
     def describe(self) -> Mapping[str, Any]:
         """Return where it is stored, and what of it is not there yet."""
@@ -133,17 +133,37 @@ class _GroupSource:
             )
         return grid.extent
 
-    def _read(self, name: str, grid: Grid, dates: Sequence[int], bands: Sequence[str]) -> NDArray[Any]:
-        """Return array ``name`` on exactly ``grid``, ``(time, band, y, x)`` or what it has of that; 0 beyond."""
-        template, extent = self.group.template, self.own_extent(grid)
-        lengths = {"time": len(dates), "band": len(bands), "y": grid.shape[0], "x": grid.shape[1]}
-        result = np.zeros([lengths[axis] for axis in template.dimensions(name)], template.array_dtype(name))
+    def cells(self, name: str, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Return cells of a stored array.
+
+        Parameters
+        ----------
+        name
+            ``band_data``, ``pixel_class`` or ``valid``.
+        key
+            An outer indexer of ``([time,] [band,] y, x)``, its dates counted as `arrivals` counts.
+
+        Raises
+        ------
+        ReadError
+            When a tile is not finished, or what is stored cannot be read, twice.
+        """
+        template, arrivals = self.group.template, np.array(self.arrivals, np.int64)
+        sizes = template.sizes(name, dates=arrivals.size, pixels=self.group.grid.shape)
+        axes = zip(template.dimensions(name), sizes, key, strict=True)
+        indices = {axis: np.arange(size)[part] for axis, size, part in axes}
+        return self.reader.read(name, np.asarray(arrivals[indices.get("time", ...)]), indices)
+
+    def _read(self, name: str, grid: Grid, bands: Sequence[str], dates: Sequence[int] = ()) -> NDArray[Any]:
+        """Return an array on exactly ``grid``, ``([time,] [band,] y, x)``; 0 beyond the group."""
+        extent, template = self.own_extent(grid), self.group.template
+        picked = {"time": dates, "band": [self.bands.index(band) for band in bands]}
+        leading = [np.array(picked[axis], np.int64) for axis in template.dimensions(name)[:-2]]
+        result = np.zeros((*(part.size for part in leading), *grid.shape), template.array_dtype(name))
         part = extent.intersect(self.group.grid.extent)
         if part.size:
-            rows, columns = (np.arange(pixels.start, pixels.stop) for pixels in part.slices_in(self.group.grid.extent))
-            channels = np.array([self.bands.index(band) for band in bands], np.int64)
-            arrivals = np.array(dates, np.int64)
-            result[(..., *part.slices_in(extent))] = self.reader.read(name, arrivals, channels, rows, columns)
+            key = (*leading, *part.slices_in(self.group.grid.extent))
+            result[(..., *part.slices_in(extent))] = self.cells(name, key)
         return result
 
 
@@ -198,15 +218,12 @@ class CubeSeries(_GroupSource):
 
     def between(self, first: np.datetime64, last: np.datetime64) -> CubeSeries:
         """Return the dates from day ``first`` to day ``last``, both included."""
-        pairs = [
-            (observation, arrival)
-            for observation, arrival in zip(self.observations, self.arrivals, strict=True)
-            if first <= observation.time.astype("datetime64[D]") <= last
-        ]
+        days = [observation.time.astype("datetime64[D]") for observation in self.observations]
+        inside = [number for number, day in enumerate(days) if first <= day <= last]
         return replace(
             self,
-            observations=tuple(observation for observation, _ in pairs),
-            arrivals=tuple(arrival for _, arrival in pairs),
+            observations=tuple(self.observations[number] for number in inside),
+            arrivals=tuple(self.arrivals[number] for number in inside),
         )
 
     def read(self, grid: Grid, bands: Sequence[str], indices: Sequence[int]) -> Series:
@@ -217,9 +234,8 @@ class CubeSeries(_GroupSource):
         ReadError
             When a tile is not aligned yet, or cannot be read.
         """
-        dates = [self.arrivals[index] for index in indices]
-        pixel_class = self._read("pixel_class", grid, dates, ())
-        return Series(values=self._read("band_data", grid, dates, bands), pixel_class=pixel_class)
+        values, pixel_class = (self._read(name, grid, bands, indices) for name in self.group.template.arrays)
+        return Series(values=values, pixel_class=pixel_class)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +255,8 @@ class CubeRaster(_GroupSource):
         ReadError
             When a tile is not aligned yet, or cannot be read.
         """
-        return Raster(values=self._read("band_data", grid, (0,), bands), valid=self._read("valid", grid, (0,), ()))
+        values, valid = (self._read(name, grid, bands) for name in self.group.template.arrays)
+        return Raster(values=values, valid=valid)
 
 
 def source_of(group: CubeGroup) -> CubeSeries | CubeRaster:

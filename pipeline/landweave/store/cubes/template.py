@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -105,18 +105,18 @@ class GroupTemplate:
     def fingerprint_fields(self) -> dict[str, Any]:
         """What must be the same for two alignments to share a group; plain JSON values."""
         grid = grid_to_json(self.grid)
+        pixels = [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape]
         return {
             "grid": {name: grid[name] for name in ("crs", "resolution", "anchor_xy")},
-            "pixels": [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape],
-            "bands": list(self.bands),
-            "dtype": self.dtype,
-            "tile": self.tile,
-            "chunk": self.chunk,
-            "time_shard": self.time_shard,
-            "quantity": self.quantity,
-            "cloud_mask": dict(self.cloud_mask),
-            "rules": dict(self.rules),
+            "pixels": pixels,
+            **self._plain,
         }
+
+    @property
+    def _plain(self) -> dict[str, Any]:
+        """Every field but the name and the grid."""
+        names = (each.name for each in fields(self) if each.name not in ("modality", "grid"))
+        return {**{name: getattr(self, name) for name in names}, "bands": list(self.bands)}
 
     def dimensions(self, array: str) -> tuple[str, ...]:
         """Names of the dimensions of ``array``."""
@@ -139,13 +139,12 @@ class GroupTemplate:
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the attributes of the group: plain JSON values, numbers exact."""
-        fields = {name: value for name, value in self.fingerprint_fields.items() if name not in ("grid", "pixels")}
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "modality": self.modality,
             "resolution": str(self.grid.resolution),
-            "template": {"grid": grid_to_json(self.grid), **fields},
+            "template": {"grid": grid_to_json(self.grid), **self._plain},
         }
 
     @classmethod

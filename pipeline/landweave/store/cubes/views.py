@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import rioxarray  # noqa: F401  registers the `.rio` of every view
 import xarray as xr
-from numpy.typing import NDArray
 
 from landweave.core.timeseries import Observation
 from landweave.store.common import read_attributes
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import pixel_attributes
-from landweave.store.cubes.reader import CubeReader
 from landweave.store.cubes.sources import CubeSeries, source_of
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.georeference import grid_coordinates
@@ -65,13 +63,12 @@ def open_cube(
 
 def _dataset(group: CubeGroup, chunks: Chunks) -> xr.Dataset:
     template, source = group.template, source_of(group)
-    arrivals = np.array(source.arrivals, np.int64)
     dataset = xr.Dataset(coords={**grid_coordinates(group.grid), "band": list(template.bands)})
     if isinstance(source, CubeSeries):
         dataset = dataset.assign_coords(_date_coordinates(source.observations))
     for name in template.arrays:
-        shape = template.sizes(name, dates=arrivals.size, pixels=group.grid.shape)
-        lazy = LazyArray(shape, template.array_dtype(name), partial(_cells, source.reader, name, arrivals))
+        shape = template.sizes(name, dates=len(source.arrivals), pixels=group.grid.shape)
+        lazy = LazyArray(shape, template.array_dtype(name), partial(source.cells, name))
         attributes, encoding = pixel_attributes(template, name), {"grid_mapping": "spatial_ref"}
         dataset[name] = lazy_variable(template.dimensions(name), lazy, attributes, encoding)
     return chunked(dataset, chunks, {"y": template.tile, "x": template.tile, "time": 1})
@@ -101,15 +98,3 @@ def _text(value: Any) -> str:
     if value is None:
         return ""
     return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _cells(reader: CubeReader, name: str, arrivals: NDArray[np.int64], key: tuple[Any, ...]) -> NDArray[Any]:
-    """Return what an outer indexer selects of an array whose dates ascend; they are stored in order of arrival."""
-    template = reader.group.template
-    dimensions = template.dimensions(name)
-    shape = template.sizes(name, dates=arrivals.size, pixels=template.grid.shape)
-    picked = {axis: np.arange(size)[part] for axis, size, part in zip(dimensions, shape, key, strict=True)}
-    lists = {axis: np.atleast_1d(part) for axis, part in picked.items()}
-    dates = arrivals[lists["time"]] if template.is_series else arrivals
-    found = reader.read(name, dates, lists.get("band", np.arange(0)), lists["y"], lists["x"])
-    return found.reshape([part.size for part in picked.values() if part.ndim])

@@ -112,6 +112,4 @@ def _declare_pixels(store: Store, template: MapTemplate, path: str, grid: Grid) 
             "grid_mapping": "spatial_ref",
             "coordinates": "spatial_ref",
         },
-        config={"write_empty_chunks": True},
-        overwrite=True,
     )

@@ -45,8 +45,7 @@ class OverviewJob:
     @property
     def blocks(self) -> list[BlockIndex]:
         """Every block of the level."""
-        down, across = self.store.block_shape
-        return [(row, column) for row in range(down) for column in range(across)]
+        return list(np.ndindex(self.store.block_shape))
 
     def open(self) -> BlockFunction:
         """Return the function that computes one block."""

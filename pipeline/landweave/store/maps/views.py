@@ -143,8 +143,8 @@ def open_ledger(where: str | os.PathLike[str] | Target, storage_options: Mapping
     attributes = ledger.attributes
     if attributes is None:
         raise InputError(f"{target} has no ledger of a map. Was the run started?")
-    axes = {axis: (axis, ledger.read(axis), _stored(ledger, axis).attrs.asdict()) for axis in ("block_y", "block_x")}
-    dataset = xr.Dataset(coords={**axes, "array": [str(name) for name in attributes["arrays"]]})
+    axes = {axis: (axis, ledger.read(axis), ledger.open(axis).attrs.asdict()) for axis in ("block_y", "block_x")}
+    dataset = xr.Dataset(coords={**axes, "array": list(attributes["arrays"])})
     for name in LEDGER_FIELDS:
         dataset[name] = _field(ledger, name)
     dataset.encoding = {"source": str(target), "storage_options": dict(target.storage_options)}
@@ -152,15 +152,11 @@ def open_ledger(where: str | os.PathLike[str] | Target, storage_options: Mapping
 
 
 def _field(ledger: ZarrLedger, name: str) -> xr.Variable:
-    stored = _stored(ledger, name)
+    stored = ledger.open(name)
     names, attributes = stored.metadata.dimension_names, stored.attrs.asdict()
     if name == "reason":
         return lazy_variable(names[:2], LazyArray(stored.shape[:2], object, partial(_reasons, ledger)), attributes)
     return lazy_variable(names, LazyArray(stored.shape, stored.dtype, partial(ledger.read, name)), attributes)
-
-
-def _stored(ledger: ZarrLedger, name: str) -> Any:
-    return ledger.opened.open(f"{ledger.path}/{name}")
 
 
 def _reasons(ledger: ZarrLedger, key: tuple[Any, ...]) -> NDArray[Any]:
