@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import shapely
+from distributed import Client, LocalCluster
 
 import landweave
 from landweave import api
@@ -94,6 +95,21 @@ def test_several_runs_share_the_workers_of_one_engine(small: Small, monkeypatch:
         assert api.run(second, engine=engine).complete
         assert engine.client.run(os.getpid) == before
     assert shards(small.folder / "1.zarr") == shards(small.folder / "2.zarr")
+
+
+def test_a_run_uses_the_dask_client_that_is_active(small: Small) -> None:
+    heard = Heard()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        before = client.run(os.getpid)
+        assert api.run(small.loaded(engine={"kind": "dask", "workers": None}), progress=heard).complete
+        assert f"1 workers, 2 threads, dashboard {client.dashboard_link}" in heard.engine
+        assert client.run(os.getpid) == before
+        own = Heard()
+        assert api.run(small.loaded(output={"store": "inline.zarr"}, engine={"kind": "inline"}), progress=own).complete
+        assert own.engine == "inline"
 
 
 def test_a_finished_map_is_left_alone(small: Small) -> None:
@@ -189,6 +205,9 @@ def test_a_status_of_a_place_without_a_map(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing.zarr").exists()
 
 
-def test_the_plans_table_is_well_formed(small: Small) -> None:
-    table = ET.fromstring(api.plan_map(small.loaded())._repr_html_())
-    assert len(table.findall("tr")) >= 10
+def test_tables_are_well_formed(small: Small) -> None:
+    config = small.loaded()
+    assert len(ET.fromstring(api.check(config)._repr_html_()).findall("tr")) >= 7
+    assert len(ET.fromstring(api.plan_map(config)._repr_html_()).findall("tr")) >= 10
+    assert len(ET.fromstring(api.run(config, progress=False)._repr_html_()).findall("tr")) >= 2
+    assert len(ET.fromstring(api.status(small.store)._repr_html_()).findall("tr")) == 1

@@ -359,8 +359,8 @@ def test_an_address_where_nobody_answers_is_an_error(free_port):
 
 
 def test_the_engine_says_where_to_look(two_workers):
-    assert two_workers.dashboard_link.startswith("http://127.0.0.1:")
-    assert two_workers.name == f"dask: 2 workers, 4 threads, dashboard {two_workers.dashboard_link}"
+    assert two_workers.client.dashboard_link.startswith("http://127.0.0.1:")
+    assert two_workers.name == f"dask: 2 workers, 4 threads, dashboard {two_workers.client.dashboard_link}"
 
 
 @dataclass(frozen=True, kw_only=True)

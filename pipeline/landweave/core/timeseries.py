@@ -91,7 +91,7 @@ class MinClearFraction(_Rule):
     cloud_max, snow_max
         Largest probability, 0 to 100, of a clear pixel.
     clearest
-        Dates kept, the clearest first, when none passes even without the cloud rule.
+        Number of the clearest dates that are selected when none passes even without the cloud rule.
     """
 
     min_clear_fraction: float = Field(default=0.95, gt=0, le=1)
@@ -112,7 +112,7 @@ class MaxCloudFraction(_Rule):
     cloud_min, snow_min
         Smallest probability, 0 to 100, of a cloudy or snowy pixel.
     clearest
-        Dates kept, the clearest, when every date is dropped even without the cloud rule.
+        Number of the clearest dates that are selected when every date is dropped even without the cloud rule.
     """
 
     clearest: ClassVar[int] = 1
@@ -304,8 +304,8 @@ class _Counts:
         return sorted([date for date in order if self.measured[date]][:count])
 
 
-def _count(pixel_class: NDArray[np.uint8], wanted: PixelClass) -> NDArray[np.int64]:
-    return np.asarray(np.count_nonzero(pixel_class == wanted, axis=(1, 2)), np.int64)
+def _count(pixel_class: NDArray[np.uint8], of: PixelClass) -> NDArray[np.int64]:
+    return np.asarray(np.count_nonzero(pixel_class == of, axis=(1, 2)), np.int64)
 
 
 def compose(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,31 +27,19 @@ WindowDates = Mapping[str, DateSelection]
 NO_DATES = DateSelection(dates=(), day_offsets=(), date_fallback=DateFallback.PASSED)
 
 
-class LoadedInput(Protocol):
-    """One input over a block and its halo, in memory."""
-
-    @property
-    def footprint(self) -> WindowFootprint:
-        """Its pixels around a window."""
-
-    @property
-    def extent(self) -> Extent:
-        """What is in memory, in pixels of the input."""
-
-    @property
-    def measured(self) -> NDArray[np.bool_]:
-        """Pixels of `extent` that have a measurement (of a series: on any date), bool ``(y, x)``."""
-
-    def select(self, window: Extent) -> DateSelection:
-        """The dates of ``window``; an empty selection for an input without dates."""
-
-    def batch(self, windows: Sequence[Extent], selections: Sequence[DateSelection]) -> InputBatch:
-        """The footprints of ``windows``; all selections have one padded length."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class LoadedRaster:
-    """An input without dates: `LoadedInput`."""
+    """An input without dates over a block and its halo, in memory.
+
+    Attributes
+    ----------
+    footprint
+        Its pixels around a window.
+    extent
+        What is in memory, in pixels of the input.
+    raster
+        Over `extent`.
+    """
 
     footprint: WindowFootprint
     extent: Extent
@@ -60,15 +47,23 @@ class LoadedRaster:
 
     @property
     def measured(self) -> NDArray[np.bool_]:
-        """Its valid pixels."""
+        """Valid pixels of `extent`, bool ``(y, x)``."""
         return self.raster.valid
 
     def select(self, window: Extent) -> DateSelection:
-        """No dates."""
+        """An empty selection."""
         return NO_DATES
 
     def batch(self, windows: Sequence[Extent], selections: Sequence[DateSelection]) -> InputBatch:
-        """Pixels of each window: `LoadedInput.batch`."""
+        """The footprints of ``windows``.
+
+        Parameters
+        ----------
+        windows
+            In base pixels.
+        selections
+            Of each window, without dates.
+        """
         cuts = [self.footprint.cut(window).slices_in(self.extent) for window in windows]
         return InputBatch(
             values=np.stack([self.raster.values[:, y, x] for y, x in cuts]),
@@ -78,12 +73,12 @@ class LoadedRaster:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSeries:
-    """An input with dates: `LoadedInput`.
+    """An input with dates over a block and its halo, in memory.
 
     Attributes
     ----------
     footprint, extent
-        As of `LoadedInput`.
+        As of `LoadedRaster`.
     series
         Every date that is used, over `extent`.
     times
@@ -103,7 +98,7 @@ class LoadedSeries:
 
     @cached_property
     def measured(self) -> NDArray[np.bool_]:
-        """Pixels measured on any date."""
+        """Pixels of `extent` measured on any date, bool ``(y, x)``."""
         return np.asarray(measured(self.series.pixel_class).any(0))
 
     def select(self, window: Extent) -> DateSelection:
@@ -120,10 +115,17 @@ class LoadedSeries:
         return tuple(map(civil_year, self.times))
 
     def batch(self, windows: Sequence[Extent], selections: Sequence[DateSelection]) -> InputBatch:
-        """Images of each window, padded with zeros to their one length: `LoadedInput.batch`.
+        """The footprints of ``windows`` on their dates, padded with zeros.
 
         Clouds in the images of selected dates are kept as they are. An absent series is one image without a
         measurement, on the reference day.
+
+        Parameters
+        ----------
+        windows
+            In base pixels.
+        selections
+            The dates of each window; all have one padded length.
         """
         shape = (len(windows), selections[0].padded_length)
         pixels = self.footprint.cut(windows[0]).shape
@@ -153,6 +155,9 @@ class LoadedSeries:
                 batch.values[row, image], batch.valid[row, image] = composed
         batch.days[row, : len(selection.dates)] = selection.day_offsets
         batch.present[row, : max(len(selection.dates), 1)] = True
+
+
+LoadedInput = LoadedRaster | LoadedSeries
 
 
 @dataclass(frozen=True, kw_only=True)
