@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -260,8 +260,7 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     return mapping.map_status(target, attributes)
 
 
-@contextmanager
-def open_engine(config: Config) -> Iterator[Engine]:
+def open_engine(config: Config) -> AbstractContextManager[Engine]:
     """The engine of a configuration, for the length of a ``with`` block.
 
     `align` and `run` start workers of their own, which import every library anew; several calls may share these, given
@@ -273,8 +272,7 @@ def open_engine(config: Config) -> Iterator[Engine]:
         When the workers do not start, or no scheduler answers.
     """
     threads = config.model.torch_threads
-    with clusters.open_engine(engine_settings(config.engine, threads), threads) as engine:
-        yield engine
+    return clusters.open_engine(engine_settings(config.engine, threads), threads)
 
 
 def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, Engine | None]:

@@ -78,7 +78,15 @@ class PendingGroup:
         )
 
     def input(self, shard: TimeShard, kept: int) -> AlignInput | None:
-        """The dates of ``shard`` behind its first ``kept`` ones; None when some are not among those found."""
+        """What tiles of one time shard are read from; None when some of the dates are not among those found.
+
+        Parameters
+        ----------
+        shard
+            The time shard.
+        kept
+            Number of its first dates that the tiles have already.
+        """
         indices = [self._indices.get(observation.datatake_id) for observation in shard.observations[kept:]]
         found = tuple(index for index in indices if index is not None)
         if len(found) < len(indices):

@@ -54,9 +54,10 @@ def open_engine(
 def active_engine() -> DaskEngine | None:
     """An engine on the Dask client that is active in this process; None where there is none."""
     try:
-        return DaskEngine(client=Client.current())
+        client = Client.current()
     except ValueError:
         return None
+    return None if client.asynchronous else DaskEngine(client=client)
 
 
 @contextmanager

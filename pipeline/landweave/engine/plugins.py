@@ -61,7 +61,15 @@ class JobPlugin(WorkerPlugin):
 
 
 def run_block(name: str, index: BlockIndex) -> BlockResult:
-    """Run block ``index`` of the job called ``name``: the function of every Dask task."""
+    """Run one block in a worker: the function of every Dask task.
+
+    Parameters
+    ----------
+    name
+        Of the `JobPlugin`.
+    index
+        Of the block.
+    """
     return cast(JobPlugin, get_worker().plugins[name]).run(index)
 
 

@@ -42,13 +42,30 @@ class SmallObjects(Protocol):
     """What a lease needs of the folder or bucket of an output; each method raises `OSError` when it fails."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a new object; False, writing nothing, when it exists. Atomic against other writers."""
+        """Write a new object, atomically against other writers.
+
+        Parameters
+        ----------
+        name, content
+            Of the object.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, when the object exists.
+        """
 
     def get(self, name: str) -> bytes | None:
         """The whole object; None when there is none."""
 
     def put(self, name: str, content: bytes) -> object:
-        """Write an object, replacing what was there, atomically."""
+        """Write an object, or replace it, atomically.
+
+        Parameters
+        ----------
+        name, content
+            Of the object.
+        """
 
     def delete(self, name: str) -> None:
         """Remove an object; nothing happens when there is none."""

@@ -108,7 +108,15 @@ def cost_rows(cost: ReadCost) -> list[tuple[str, str]]:
 
 
 def memory_row(worker_bytes: int, gpu_bytes: int = 0) -> tuple[str, str]:
-    """Memory of a worker in bytes, and of its GPU where there is one, as a row of a plan."""
+    """Memory of a worker as a row of a plan.
+
+    Parameters
+    ----------
+    worker_bytes
+        Of the process, with its libraries.
+    gpu_bytes
+        Of its GPU; 0 where there is none.
+    """
     gpu = f"; {gpu_bytes / GIB:.2f} GiB of a GPU" if gpu_bytes else ""
     return "memory a worker", f"{worker_bytes / GIB:.2f} GiB, its libraries included{gpu}"
 

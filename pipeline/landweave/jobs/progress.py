@@ -33,10 +33,26 @@ class Progress(Protocol):
     """Shows the progress of a run; called from one thread."""
 
     def start(self, total: int, engine: str) -> None:
-        """``total`` blocks begin on ``engine`` (its name, with the dashboard's link where there is one)."""
+        """The run begins.
+
+        Parameters
+        ----------
+        total
+            Number of its blocks.
+        engine
+            Name of the engine, with the link to the dashboard where there is one.
+        """
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
-        """Block ``index`` has ended, well or not."""
+        """One block has ended.
+
+        Parameters
+        ----------
+        index
+            Of the block.
+        result
+            Of the block, which may have failed.
+        """
 
     def stop(self) -> None:
         """The run has ended, or was interrupted."""
@@ -78,7 +94,18 @@ class Tally:
     started: float = field(default_factory=time.monotonic)
 
     def add(self, index: BlockIndex, result: BlockResult) -> str:
-        """Count one block that has ended; the line to show for it where it is one of the first failures, or ""."""
+        """Count one block that has ended.
+
+        Parameters
+        ----------
+        index, result
+            Of the block.
+
+        Returns
+        -------
+        str
+            The line to show where it is one of the first failures; empty otherwise.
+        """
         self.ended += 1
         self.failed += result.state.failed
         self.pixels += result.counts.get("pixels", 0)
@@ -232,7 +259,15 @@ def _in_notebook() -> bool:
 
 @contextmanager
 def shown(progress: Progress, total: int, engine: str) -> Iterator[None]:
-    """Start ``progress`` over ``total`` blocks on the engine called ``engine``, and stop it whatever happens."""
+    """Show a run for the length of a ``with`` block, however it ends.
+
+    Parameters
+    ----------
+    progress
+        Started, and stopped in the end.
+    total, engine
+        As of `Progress.start`.
+    """
     progress.start(total, engine)
     try:
         yield

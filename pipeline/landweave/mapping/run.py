@@ -183,7 +183,20 @@ def read_output(setup: MapSetup) -> MapOutput:
 
 
 def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
-    """The stored ledger; map and ledger are declared where ``output`` does not have them yet."""
+    """The stored ledger; map and ledger are declared where the output does not have them yet.
+
+    Parameters
+    ----------
+    setup
+        The map.
+    output
+        What is stored of it.
+
+    Raises
+    ------
+    OutputError
+        When they cannot be written.
+    """
     if not output.exists:
         declare_map(setup.target, setup.template)
     return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
