@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         open_map,
         open_mosaic,
         open_series,
+        plan_align,
+        plan_map,
         predict,
         run,
         stack,

@@ -25,7 +25,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def ran(small: Small) -> xr.Dataset:
     """The map as `run` wrote it."""
     assert api.run(small.loaded()).exit_code == 0
-    return api.open_map(small.store).dataset.load()
+    return api.open_map(small.store).load()
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ def test_a_coarser_map(small: Small) -> None:
     settings = {"store": str(small.folder / "coarse.zarr"), "resolution": 0.4, "chunk": 32, "block": 64}
     config = small.loaded(output=settings)
     assert api.run(config).exit_code == 0
-    ran, lazy = api.open_map(small.folder / "coarse.zarr").dataset, predict(config)
+    ran, lazy = api.open_map(small.folder / "coarse.zarr"), predict(config)
     part = {"y": slice(30, 61), "x": slice(51, 99)}
     for name in ARRAYS:
         np.testing.assert_array_equal(lazy[name].isel(part), ran[name].isel(part))

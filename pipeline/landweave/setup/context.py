@@ -28,7 +28,7 @@ from landweave.core.timeseries import DatesRule
 from landweave.formats.area import PolygonArea
 from landweave.formats.campaigns import Campaigns, read_campaigns
 from landweave.formats.vector import read_area
-from landweave.mapping.inputs import AnyInput, MapInput, MapSeries, own_pixels
+from landweave.mapping.inputs import MapInput, own_pixels
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.cards.registry import find_card
@@ -198,7 +198,7 @@ class SetupContext:
         }
 
     @cached_property
-    def series(self) -> Mapping[str, MapSeries]:
+    def series(self) -> Mapping[str, MapInput]:
         """What a block reads of the inputs with dates."""
         sections = {
             name: section
@@ -231,11 +231,11 @@ class SetupContext:
             raise ConfigError("There is no area and no imagery: say where the map is to be, as area: {bounds: …}.")
         return self.grid.with_extent(self.grid.extent.grow(2 * self.card.window.size))
 
-    def _series(self, name: str, section: Input, source: SeriesSource) -> MapSeries:
+    def _series(self, name: str, section: Input, source: SeriesSource) -> MapInput:
         spec = self.card.inputs[name]
         assert isinstance(section, StacInput | CubeInput)
         year = self._year(section.year)
-        found = MapSeries(
+        found = MapInput(
             source=_of_years(source, year),
             bands=spec.names,
             factor=self._factor(name),
@@ -258,9 +258,9 @@ class SetupContext:
         return read_campaigns(path, column=asked.column, layer=asked.layer, crs=self.pixels.crs)
 
     @cached_property
-    def inputs(self) -> Mapping[str, AnyInput]:
+    def inputs(self) -> Mapping[str, MapInput]:
         """What a block reads, in the card's order."""
-        every: dict[str, AnyInput] = {**self.images, **self.series}
+        every: dict[str, MapInput] = {**self.images, **self.series}
         return {name: every[name] for name in self.card.inputs if name in every}
 
     @cached_property
@@ -273,7 +273,7 @@ class SetupContext:
         """Pixels inside the bounds of every required input."""
         grid = self.pixels
         extent: Extent | None = None
-        every: Mapping[str, AnyInput] = self.images or self.series
+        every: Mapping[str, MapInput] = self.images or self.series
         for name, item in every.items():
             if item.required:
                 bounds = item.source.bounds(grid)

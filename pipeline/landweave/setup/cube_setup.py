@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from typing import cast
 
-from landweave.aligning import AlignGroup
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import CubeSetup
 from landweave.config.schema import (
     CubeConfig,
     CubeInput,
@@ -25,35 +26,13 @@ from landweave.core.lattice import Extent
 from landweave.formats.area import PolygonArea
 from landweave.models.cards.inputs import InputSpec
 from landweave.setup.context import SetupContext, configured_area
+from landweave.setup.map_setup import engine_settings
 from landweave.setup.mosaic_inputs import open_source
 from landweave.setup.series_inputs import Wanted, cube_target, open_catalog
 from landweave.sources.stac.series import StacSeries
-from landweave.store.objects import Target
 
-
-@dataclass(frozen=True, kw_only=True)
-class CubeSetup:
-    """What `align` will do, resolved.
-
-    Attributes
-    ----------
-    target
-        Where the cube lies.
-    parts
-        One a modality.
-    area
-        Ground to be aligned: the map's, and the margin around it.
-    """
-
-    target: Target
-    parts: tuple[AlignGroup, ...]
-    area: PolygonArea
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """For every series, which items of its catalog are not used, and why."""
-        every = [part.source for part in self.parts if isinstance(part.source, StacSeries)]
-        return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
+ALIGN_THREADS = 1
+"""Cores that a worker which only reads and writes is counted for."""
 
 
 def set_up_cube(config: CubeConfig) -> CubeSetup:
@@ -92,8 +71,12 @@ class _Weaving:
 
     def set_up_cube(self) -> CubeSetup:
         """The whole."""
-        parts = tuple(self._part(name, section) for name, section in self._aligned.items())
-        return CubeSetup(target=cube_target(self.config), parts=parts, area=self.area)
+        return CubeSetup(
+            target=cube_target(self.config),
+            groups=tuple(self._part(name, section) for name, section in self._aligned.items()),
+            area=self.area,
+            engine=engine_settings(self.config.engine, ALIGN_THREADS),
+        )
 
     @cached_property
     def cube(self) -> CubeSection:

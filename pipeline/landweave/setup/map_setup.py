@@ -21,9 +21,9 @@ from landweave.core.lattice import Blocks, Lattice
 from landweave.core.timeseries import padded_length
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
-from landweave.mapping.inputs import AnyInput, MapSeries, filtered_series
+from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
-from landweave.mapping.run import MapSetup
+from landweave.mapping.run import DIRECT_OPENS, MapSetup
 from landweave.models.networks.position_tables import changed_tensors, check_window
 from landweave.models.predictor import Compute, TorchModel, resolve_model
 from landweave.setup.context import SetupContext
@@ -85,6 +85,7 @@ class _Assembly:
             memory=self.memory(self.blocks.size),
             engine=self.engine,
             notes=self.notes,
+            direct_opens_allowed=0 if self.config.cube else DIRECT_OPENS,
         )
 
     @cached_property
@@ -263,7 +264,7 @@ class _Assembly:
     def _series_notes(self) -> Iterator[str]:
         """Where dates are others than the model or the windows want."""
         for name, item in self.ground.series.items():
-            wanted, there = self.ground.card.inputs[name].quantity, item.source.quantity
+            wanted, there = self.ground.card.inputs[name].quantity, item.series and item.series.quantity
             if wanted not in (None, there):
                 yield f"{name} holds {there}, the model was trained on {wanted}"
             if years := item.years_without_dates:
@@ -287,21 +288,21 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=given)
 
 
-def _input_memory(item: AnyInput, window: int) -> budget.InputMemory:
+def _input_memory(item: MapInput, window: int) -> budget.InputMemory:
     return budget.InputMemory(
         factor=item.factor,
         bands=len(item.bands),
         itemsize=item.source.dtype.itemsize,
-        dates=len(item.indices) if isinstance(item, MapSeries) else 1,
-        around=item.footprint.around(window),
+        dates=len(item.indices) if item.series else 1,
+        around=item.footprint.halo(window),
     )
 
 
-def _meaning(item: AnyInput) -> dict[str, Any]:
+def _meaning(item: MapInput) -> dict[str, Any]:
     factor = Fraction(item.factor)
     told = int(factor) if factor.denominator == 1 else str(factor)
     meaning = {"bands": list(item.bands), "factor": told, **item.source.fingerprint_fields}
-    if not isinstance(item, MapSeries):
+    if item.series is None:
         return meaning
     year = item.year if item.year is None or isinstance(item.year, int) else item.year.fingerprint_fields
     return {**meaning, "year": year}

@@ -19,16 +19,12 @@ from landweave.models.cards.inputs import InputSpec
 from landweave.sources.signing import signer
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
+from landweave.store.common import read_attributes
 from landweave.store.cubes.sources import CubeRaster, CubeSeries, source_of
 from landweave.store.cubes.store import open_cube_store
-from landweave.store.maps.store import read_attributes
 from landweave.store.objects import Target
 
 Bands = tuple[str, ...]
-
-DIRECT_OPENS = 2000
-"""Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
-
 
 DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
     "SENTINEL2": SENTINEL2_BANDS,
@@ -176,12 +172,14 @@ def find_group(config: CubeConfig, modality: str) -> CubeSeries | CubeRaster | N
     if config.cube is None:
         return None
     target = cube_target(config)
-    if read_attributes(target) is None:
+    attributes = read_attributes(target)
+    if attributes is None:
         return None
-    group = open_cube_store(target).groups.get(modality)
-    if group is None or not group.dates().visible:
+    cube = open_cube_store(target, attributes)
+    if modality not in cube.modalities:
         return None
-    return source_of(group)
+    found = source_of(cube.group(modality))
+    return found if found.reader.dates.visible else None
 
 
 def cube_target(config: CubeConfig) -> Target:
