@@ -134,7 +134,15 @@ def refuse_occupied(target: Target) -> None:
 
 
 def writable_group(target: Target, path: str = "") -> zarr.Group:
-    """Return a group of a store, to be written; the root when ``path`` is empty."""
+    """Return a group of a store, to be written.
+
+    Parameters
+    ----------
+    target
+        The store.
+    path
+        The group in it; the root when empty.
+    """
     return zarr.open_group(zarr_store(target), path=path, mode="r+", zarr_format=3, use_consolidated=False)
 
 

@@ -85,7 +85,7 @@ class CubeStore:
         return self._opened[modality]
 
     def declare(self, template: GroupTemplate) -> CubeStore:
-        """The cube with one more group: metadata and coordinates, no date, no pixel.
+        """Return the cube with one more group, declared: metadata and coordinates, no date, no pixel.
 
         The root names its groups last: where a declaration was killed there is no such group, and it is begun anew.
 
