@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from landweave.core.errors import InputError, OutputError
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
@@ -131,6 +133,33 @@ def refuse_occupied(target: Target) -> None:
             f"{target} already holds {found}, which is no part of a map or cube: a store made there would remove it. "
             "Choose another output, a folder of its own."
         )
+
+
+def check_arrays(
+    what: str, arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+) -> None:
+    """Make sure that a block has the arrays that its store declares.
+
+    Parameters
+    ----------
+    what
+        The block and its store, as messages name them.
+    arrays
+        By name.
+    expected
+        Shape and dtype by name.
+
+    Raises
+    ------
+    OutputError
+        When one is missing, not declared, or of another shape or dtype.
+    """
+    if set(arrays) != set(expected):
+        raise OutputError(f"{what} has arrays {sorted(arrays)}, {tuple(expected)} are wanted.")
+    for name, (shape, dtype) in expected.items():
+        found = arrays[name]
+        if found.shape != shape or found.dtype != dtype:
+            raise OutputError(f"{what}: {name} is {found.dtype} {found.shape}, {dtype} {shape} is wanted.")
 
 
 def writable_group(target: Target, path: str = "") -> zarr.Group:
