@@ -1,1 +1,1 @@
-"""Where results are kept: maps, ledgers and objects in Zarr, on disk or in an object store."""
+"""Maps, cubes and ledgers in Zarr, on disk or in an object store."""

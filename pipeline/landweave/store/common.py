@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
+import numpy as np
 import zarr
+from numpy.typing import NDArray
 
 from landweave.core.errors import InputError, OutputError
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
@@ -145,8 +147,43 @@ def refuse_occupied(target: Target) -> None:
         raise OutputError(f"{target} already holds a Zarr store: open it, or choose another output.")
 
 
+def check_arrays(
+    what: str, arrays: Mapping[str, NDArray[Any]], expected: Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
+) -> None:
+    """Make sure that a block has the arrays that its store declares.
+
+    Parameters
+    ----------
+    what
+        The block and its store, as messages name them.
+    arrays
+        By name.
+    expected
+        Shape and dtype by name.
+
+    Raises
+    ------
+    OutputError
+        When one is missing, not declared, or of another shape or dtype.
+    """
+    if set(arrays) != set(expected):
+        raise OutputError(f"{what} has arrays {sorted(arrays)}, {tuple(expected)} are wanted.")
+    for name, (shape, dtype) in expected.items():
+        found = arrays[name]
+        if found.shape != shape or found.dtype != dtype:
+            raise OutputError(f"{what}: {name} is {found.dtype} {found.shape}, {dtype} {shape} is wanted.")
+
+
 def writable_group(target: Target, path: str = "") -> zarr.Group:
-    """Return a group of a store, to be written; the root when ``path`` is empty."""
+    """Return a group of a store, to be written.
+
+    Parameters
+    ----------
+    target
+        The store.
+    path
+        The group in it; the root when empty.
+    """
     return zarr.open_group(zarr_store(target), path=path, mode="r+", zarr_format=3, use_consolidated=False)
 
 

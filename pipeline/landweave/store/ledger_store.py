@@ -86,11 +86,24 @@ class ZarrLedger:
         return self.opened.open(f"{self.path}/{field}")
 
     def read(self, field: str, key: Any = ...) -> NDArray[Any]:
-        """Return one field, or what the outer indexer ``key`` selects of it."""
+        """Return one field, or a part of it.
+
+        Parameters
+        ----------
+        field
+            One of `LEDGER_FIELDS`, or ``block_y``, ``block_x``.
+        key
+            An outer indexer of ``(block_y, block_x, …)``.
+
+        Raises
+        ------
+        ReadError
+            When there is no ledger, or it cannot be read.
+        """
         return self.opened.read(f"{self.path}/{field}", key)
 
     def save(self, chunk: tuple[int, int], fields: Mapping[str, NDArray[Any]]) -> None:
-        """Write one ledger chunk of every field given, each atomically; ``state`` last, as it vouches for the rest.
+        """Write one ledger chunk of every field given, each atomically; ``state``, which makes a block count, last.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""Where an output lies: a local folder, or a prefix in S3, Google Cloud Storage or Azure; small objects in it."""
+"""The location of a store, a local folder or a prefix in S3, Google Cloud Storage or Azure, and objects in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from landweave.core.errors import ConfigError, OutputError
 from landweave.core.retry import Retry
 
 SCHEMES = ("s3", "gs", "az")
-"""Object stores, as the scheme of a URL writes them."""
+"""Schemes of URLs of object stores."""
 
 _TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, ConnectionError)
 
@@ -32,13 +32,13 @@ REMOTE_ERRORS = (exceptions.BaseError, OSError)
 """Everything an object store or a file system raises."""
 
 PIECE = 1 << 20
-"""Bytes of a file that are copied at once."""
+"""Bytes of a file that are copied at once to a local folder."""
 
-_PASSING = (".lease", ".writable-")
-"""How names of objects begin that are there for a moment."""
+_TEMPORARY = (".lease", ".writable-")
+"""Prefixes of the names of objects that exist for a moment: leases, and trials of writing."""
 
 _FEW = 50
-"""Objects of one listing that is only to tell whether there are any."""
+"""Objects of a listing that only finds out whether there are any."""
 
 _CLIENT = {"timeout": "300s", "connect_timeout": "10s"}
 
@@ -47,7 +47,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A place for objects, each written whole or not at all. Picklable; connections are opened where it is used.
+    """The location of a store whose objects are written whole or not at all. Picklable: each process connects anew.
 
     Attributes
     ----------
@@ -67,12 +67,12 @@ class Target:
 
     @classmethod
     def parse(cls, where: str | os.PathLike[str] | Target, storage_options: Mapping[str, Any] | None = None) -> Target:
-        """The place that a path or URL names.
+        """Return the target that a path or URL names.
 
         Parameters
         ----------
         where
-            A local path, ``file://``, ``s3://``, ``gs://`` or ``az://``; a target is given back as it is.
+            A local path, ``file://``, ``s3://``, ``gs://`` or ``az://``; a target is returned as it is.
         storage_options
             For object stores: ``endpoint``, ``region``, ``anonymous``, and whatever else obstore knows
             (``access_key_id``, …). What is not given is taken from the environment.
@@ -108,9 +108,9 @@ class Target:
         return self.location
 
     def beside(self, suffix: str) -> tuple[Target, str]:
-        """The place that holds this one, and this one's name with ``suffix``: for an object that lies beside it."""
+        """Return the parent of this location, and a name in it: this one's with ``suffix``, of an object beside it."""
         parent, _, name = self.location.rpartition("/")
-        if parent.endswith("/"):  # a whole bucket lies beside nothing
+        if parent.endswith("/"):  # nothing is beside a whole bucket
             return self, suffix
         return Target(location=parent, storage_options=self.storage_options), name + suffix
 
@@ -121,11 +121,18 @@ class Target:
 
     @property
     def objects(self) -> Any:
-        """The obstore client of this place, one a process; its own retries are off."""
+        """The obstore client, one a process; its own retries are off."""
         return _open(self)
 
     def put(self, name: str, content: bytes) -> None:
         """Write one object whole, over an older one.
+
+        Parameters
+        ----------
+        name
+            Path below this location.
+        content
+            All of it.
 
         Raises
         ------
@@ -137,8 +144,15 @@ class Target:
     def put_file(self, name: str, content: BinaryIO) -> None:
         """Write one object whole from a file, over an older one; the file is read from its beginning.
 
-        Memory holds little of it: on disk it is copied piece by piece, elsewhere the system maps it into memory, for
+        Memory holds little of it: on disk it is copied piece by piece; elsewhere the system maps it into memory, as
         an object is never sent in parts (a killed upload would leave some that are invisible and billed).
+
+        Parameters
+        ----------
+        name
+            Path below this location.
+        content
+            A file of the operating system, open for reading.
 
         Raises
         ------
@@ -159,7 +173,14 @@ class Target:
     def create(self, name: str, content: bytes) -> bool:
         """Write one object unless it exists: True for exactly one of any number of writers.
 
-        Writers must write different bytes: after a lost response, what is stored shows whose try got through.
+        Writers must write different bytes: after a lost response, the stored bytes show which try succeeded.
+
+        Parameters
+        ----------
+        name
+            Path below this location.
+        content
+            All of it.
 
         Raises
         ------
@@ -181,7 +202,7 @@ class Target:
         return created or (tries > 1 and self.get(name) == content)
 
     def get(self, name: str) -> bytes | None:
-        """Bytes of one object; None where there is none.
+        """Return the bytes of one object; None where there is none.
 
         Raises
         ------
@@ -194,7 +215,7 @@ class Target:
             return None
 
     def exists(self, name: str) -> bool:
-        """Whether there is such an object."""
+        """Return whether there is such an object."""
         try:
             self._call("read", name, lambda: obstore.head(self.objects, name))
         except FileNotFoundError:
@@ -207,16 +228,16 @@ class Target:
             self._call("delete", name, lambda: obstore.delete(self.objects, name))
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
-        """Names of all objects below ``prefix`` (whole path segments), sorted."""
+        """Return the names of all objects below ``prefix`` (whole path segments), sorted."""
         if self._is_absent:
             return ()
         found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
         return tuple(sorted(item["path"] for item in found))
 
     def peek(self) -> str:
-        """Name of something that lies here, a folder included; empty where nothing does.
+        """Return the name of anything that is stored here, a folder included; empty where nothing is.
 
-        What this package puts down for a moment, a lease or a trial of writing, is not counted.
+        Leases and trials of writing are not counted.
         """
         if self._is_absent:
             return ""
@@ -225,7 +246,7 @@ class Target:
         else:
             first = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
             names = sorted(item["path"].partition("/")[0] for item in first)
-        return next((name for name in names if not name.startswith(_PASSING)), "")
+        return next((name for name in names if not name.startswith(_TEMPORARY)), "")
 
     def check_writable(self) -> None:
         """Write, read and remove a small object, leaving nothing behind, folders included.
@@ -235,14 +256,14 @@ class Target:
         OutputError
             When any of it fails.
         """
-        made = self._make_folders()
+        created = self._make_folders()
         name, token = f".writable-{uuid.uuid4().hex}", uuid.uuid4().bytes
         try:
             self.put(name, token)
             found = self.get(name)
             self.delete(name)
         finally:
-            for folder in made:
+            for folder in created:
                 with suppress(OSError):
                     folder.rmdir()
         if found != token:
@@ -250,11 +271,11 @@ class Target:
 
     @property
     def _is_absent(self) -> bool:
-        """Whether it is a local folder that is not there: opening a client would make it, and looking must not."""
+        """Whether it is a local folder that does not exist: opening a client would create it, and reading must not."""
         return self.is_local and not Path(self.location).is_dir()
 
     def _make_folders(self) -> tuple[Path, ...]:
-        """Make the local folder; gives those that were missing, the deepest first."""
+        """Create the local folder; return those that were missing, the deepest first."""
         if not self.is_local:
             return ()
         path = Path(self.location)

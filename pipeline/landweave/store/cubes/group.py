@@ -158,7 +158,15 @@ class CubeGroup:
         return ledger
 
     def ledger_path(self, shard: int, count: int) -> str:
-        """Return the group of the ledger of the first ``count`` dates of a time shard."""
+        """Return the path of a ledger.
+
+        Parameters
+        ----------
+        shard
+            Number of the time shard.
+        count
+            Number of its dates, the first ones, that the ledger is of.
+        """
         return f"{self.register}/{shard:04}-{count:04}"
 
     def tiles(self, shard: int, counts: Sequence[int]) -> ShardTiles:

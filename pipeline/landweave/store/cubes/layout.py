@@ -36,10 +36,18 @@ TIME_COORDINATES: dict[str, dict[str, Any]] = {
 
 
 def declare_arrays(store: Store, template: GroupTemplate) -> None:
-    """Write metadata and coordinates of one group, over an older one; no date, no pixel."""
+    """Write metadata and coordinates of one group, over an older one; no date, no pixel.
+
+    Parameters
+    ----------
+    store
+        Where it is written.
+    template
+        What the group will hold.
+    """
     zarr.create_group(store, path=template.modality, overwrite=True)
     for array in template.arrays:
-        declare_pixels(store, template, array, path=f"{template.modality}/{array}", dates=0)
+        _declare_pixels(store, template, array)
     declare_grid(store, template.modality, template.grid)
     bands = np.array(template.bands, np.dtypes.StringDType())
     write_coordinate(store, f"{template.modality}/band", bands, {"long_name": "band"})
@@ -56,29 +64,13 @@ def declare_arrays(store: Store, template: GroupTemplate) -> None:
         )
 
 
-def declare_pixels(store: Store, template: GroupTemplate, array: str, *, path: str, dates: int) -> zarr.Array[Any]:
-    """Declare one pixel array over the whole grid, nothing acquired anywhere.
-
-    A chunk without a measurement costs nothing: it is not stored, and an object of such chunks is no object.
-
-    Parameters
-    ----------
-    store
-        Where it is written.
-    template
-        What the group holds.
-    array
-        One of ``template.arrays``.
-    path
-        Below the root of the store.
-    dates
-        Length of its time dimension.
-    """
+def _declare_pixels(store: Store, template: GroupTemplate, array: str) -> None:
+    # A chunk without a measurement costs nothing: it is not stored, and an object of such chunks is no object.
     size = template.tile
-    return zarr.create_array(
+    zarr.create_array(
         store,
-        name=path,
-        shape=template.sizes(array, dates=dates, pixels=template.grid.shape),
+        name=f"{template.modality}/{array}",
+        shape=template.sizes(array, dates=0, pixels=template.grid.shape),
         shards=template.sizes(array, dates=template.time_shard or 1, pixels=(size, size)),
         dimension_names=template.dimensions(array),
         attributes={
@@ -91,7 +83,17 @@ def declare_pixels(store: Store, template: GroupTemplate, array: str, *, path: s
 
 
 def declare_date(store: Store, template: GroupTemplate, array: str) -> zarr.Array[Any]:
-    """Declare one date of one tile, each chunk an object of its own, encoded as the chunks of `declare_pixels` are."""
+    """Declare one date of one tile, each chunk an object of its own, encoded as the chunks of the group are.
+
+    Parameters
+    ----------
+    store
+        In memory.
+    template
+        Of the group.
+    array
+        One of ``template.arrays``.
+    """
     shape = template.sizes(array, dates=1, pixels=(template.tile, template.tile))
     return zarr.create_array(store, name="date", shape=shape, **_chunks(template, array))
 
@@ -108,13 +110,33 @@ def _chunks(template: GroupTemplate, array: str) -> dict[str, Any]:
 
 
 def tile_key(template: GroupTemplate, array: str, shard: int, index: tuple[int, int]) -> str:
-    """Return the key of the object of one tile and time shard, below its array."""
+    """Return the key of one object, below its array.
+
+    Parameters
+    ----------
+    template
+        Of the group.
+    array
+        One of ``template.arrays``.
+    shard
+        Number of the time shard.
+    index
+        ``(block_y, block_x)`` of the tile.
+    """
     positions = {"time": shard, "band": 0, "y": index[0], "x": index[1]}
     return "/".join(["c", *(str(positions[name]) for name in template.dimensions(array))])
 
 
 def pixel_attributes(template: GroupTemplate, array: str) -> dict[str, Any]:
-    """Return the attributes of a pixel array as the CF conventions write them."""
+    """Return the attributes of a pixel array as the CF conventions write them.
+
+    Parameters
+    ----------
+    template
+        Of the group.
+    array
+        One of ``template.arrays``.
+    """
     if array == "band_data":
         quantity = {"quantity": template.quantity} if template.quantity else {}
         return {"long_name": f"{template.modality}, 0 where nothing was measured", **quantity}

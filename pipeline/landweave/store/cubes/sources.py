@@ -75,7 +75,7 @@ class _GroupSource:
         if unfinished := self.unfinished:
             facts["notes"] = (
                 f"{unfinished:,} tiles are not aligned, and blocks that need them will fail: run `landweave align` "
-                f"again (`landweave status {self.group.target}` tells why)",
+                f"again (`landweave status {self.group.target}` says why)",
             )
         return facts
 
@@ -217,7 +217,13 @@ class CubeSeries(_GroupSource):
         return {**facts, "from": first, "to": last}
 
     def between(self, first: np.datetime64, last: np.datetime64) -> CubeSeries:
-        """Return the dates from day ``first`` to day ``last``, both included."""
+        """Return the dates between two days.
+
+        Parameters
+        ----------
+        first, last
+            Days, both included.
+        """
         days = [observation.time.astype("datetime64[D]") for observation in self.observations]
         inside = [number for number, day in enumerate(days) if first <= day <= last]
         return replace(
@@ -228,6 +234,15 @@ class CubeSeries(_GroupSource):
 
     def read(self, grid: Grid, bands: Sequence[str], indices: Sequence[int]) -> Series:
         """Return pixels as `landweave.core.protocols.SeriesSource.read`; not acquired beyond the cube.
+
+        Parameters
+        ----------
+        grid
+            Pixels of the group, within it or beyond.
+        bands
+            In the order they are returned.
+        indices
+            In `observations`, in the order they are returned.
 
         Raises
         ------
@@ -249,6 +264,11 @@ class CubeRaster(_GroupSource):
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
         """Return pixels as `landweave.core.protocols.RasterSource.read`; invalid beyond the cube.
+
+        Parameters
+        ----------
+        grid, bands
+            As in `CubeSeries.read`.
 
         Raises
         ------

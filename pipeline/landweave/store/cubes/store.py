@@ -38,7 +38,6 @@ from landweave.store.cubes.layout import declare_arrays
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import FORMAT, GroupTemplate
 from landweave.store.georeference import check_georeference
-from landweave.store.ledger_store import LEDGER
 from landweave.store.objects import Target
 from landweave.store.zarr_store import zarr_store
 
@@ -85,7 +84,7 @@ class CubeStore:
         return self._opened[modality]
 
     def declare(self, template: GroupTemplate) -> CubeStore:
-        """The cube with one more group: metadata and coordinates, no date, no pixel.
+        """Return the cube with one more group, declared: metadata and coordinates, no date, no pixel.
 
         The root names its groups last: where a declaration was killed there is no such group, and it is begun anew.
 
@@ -100,8 +99,6 @@ class CubeStore:
         register = CubeGroup(target=self.target, template=template).register
         with writing(self.target, f"declare {template.modality}"):
             declare_arrays(store, template)
-            if not self.target.exists(f"{LEDGER}/{ROOT}"):
-                zarr.create_group(store, path=LEDGER)
             zarr.create_group(store, path=register, overwrite=True, attributes=GroupObservations().to_json())
             writable_group(self.target, template.modality).attrs.put(template.to_attributes())
             writable_group(self.target).attrs.put(_root_attributes(modalities))

@@ -119,21 +119,31 @@ class GroupTemplate:
         return {**{name: getattr(self, name) for name in names}, "bands": list(self.bands)}
 
     def dimensions(self, array: str) -> tuple[str, ...]:
-        """Names of the dimensions of ``array``."""
+        """Return the names of the dimensions of ``array``."""
         time = ("time",) if self.is_series else ()
         return (*time, *(("band",) if array == "band_data" else ()), "y", "x")
 
     def array_dtype(self, array: str) -> np.dtype[Any]:
-        """Type of ``array`` as stored."""
+        """Return the type of ``array`` as stored."""
         return np.dtype({"band_data": self.dtype, "pixel_class": "uint8", "valid": "bool"}[array])
 
     def sizes(self, array: str, *, dates: int, pixels: tuple[int, int]) -> tuple[int, ...]:
-        """Shape of ``array`` over ``dates`` (where it has them), all bands, and ``pixels`` down and across."""
+        """Return the shape of ``array`` over all bands.
+
+        Parameters
+        ----------
+        array
+            One of `arrays`.
+        dates
+            Its length along time, where it has that.
+        pixels
+            Down and across.
+        """
         lengths = {"time": dates, "band": len(self.bands), "y": pixels[0], "x": pixels[1]}
         return tuple(lengths[name] for name in self.dimensions(array))
 
     def date_shape(self, array: str) -> tuple[int, ...]:
-        """Shape of one date of one tile of ``array``, or of a tile of a raster; without a time."""
+        """Return the shape of one date of one tile of ``array``, or of a tile of a raster; without a time."""
         sizes = self.sizes(array, dates=1, pixels=(self.tile, self.tile))
         return sizes[1:] if self.is_series else sizes
 

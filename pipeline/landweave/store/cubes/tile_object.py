@@ -5,8 +5,8 @@
     date 0: chunk chunk …  |  date 1: chunk …  |  …  |  offset and length of every chunk, crc32c
 
 That is Zarr's layout of a shard (``sharding_indexed``, the index at its end). Zarr itself would encode a shard from all
-its pixels at once; here it encodes the chunks of one date, and they wait in a temporary file for those of the others.
-A date of a tile lies in one piece, so a reader of few dates asks for neighbouring bytes.
+its pixels at once; here it encodes the chunks of one date, and a temporary file collects those of all dates.
+The chunks of a date are neighbours, so that a reader of few dates requests neighbouring bytes.
 """
 
 from __future__ import annotations

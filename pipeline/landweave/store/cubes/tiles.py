@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from landweave.core.errors import OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import WrittenObject
+from landweave.store.common import check_arrays
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import tile_key
 from landweave.store.cubes.tile_object import TileObject
@@ -100,11 +101,13 @@ class CubeTile:
         OutputError
             When an array is missing, has another shape or dtype, or there are more dates than `CubeTileStore.count`.
         """
-        checked = self._checked(date)
+        template = self.store.group.template
+        expected = {name: (template.date_shape(name), template.array_dtype(name)) for name in template.arrays}
+        check_arrays(str(self), date, expected)
         if any(content.dates == self.store.count for content in self.objects.values()):
             raise OutputError(f"{self} has {self.store.count} dates already, all that it has room for.")
-        for name, values in checked.items():
-            self.objects[name].add(values)
+        for name, content in self.objects.items():
+            content.add(date[name])
 
     def end(self) -> tuple[WrittenObject, ...]:
         """Write every array as one whole object, atomically; an empty one is no object.
@@ -126,16 +129,6 @@ class CubeTile:
 
     def __str__(self) -> str:
         return f"Tile {self.index} of {self.store.group.template.modality} in {self.store.group.target}"
-
-    def _checked(self, date: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        template = self.store.group.template
-        if set(date) != set(template.arrays):
-            raise OutputError(f"{self} has arrays {sorted(date)}, {template.arrays} are wanted.")
-        for name, values in date.items():
-            shape, dtype = template.date_shape(name), template.array_dtype(name)
-            if values.shape != shape or values.dtype != dtype:
-                raise OutputError(f"{self}: {name} is {values.dtype} {values.shape}, {dtype} {shape} is wanted.")
-        return {name: date[name] for name in template.arrays}
 
     def _write(self, name: str, content: TileObject) -> WrittenObject | None:
         target, template = self.store.group.target, self.store.group.template

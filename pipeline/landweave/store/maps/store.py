@@ -17,7 +17,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import Legend
 from landweave.core.protocols import WrittenObject
-from landweave.store.common import HALF_MADE, ROOT, consolidate, read_attributes, refuse_occupied, writing
+from landweave.store.common import HALF_MADE, ROOT, check_arrays, consolidate, read_attributes, refuse_occupied, writing
 from landweave.store.georeference import check_georeference
 from landweave.store.ledger_store import ZarrLedger, create_ledger
 from landweave.store.maps.layout import declare_level, level_path
@@ -124,7 +124,9 @@ class MapStore:
         OutputError
             When an array is missing, has another shape or dtype, or cannot be written.
         """
-        self._check(index, arrays)
+        shape, dtype = self.block(index).shape, np.dtype(np.uint8)
+        expected = {name: ((*self.template.block_shape(name)[:-2], *shape), dtype) for name in self.arrays}
+        check_arrays(f"Block {index} of {self.target}", arrays, expected)
         return tuple(self._write_array(index, name, arrays[name]) for name in self.arrays)
 
     def read(self, array: str, extent: Extent, level: int | None = None) -> NDArray[np.uint8]:
@@ -161,16 +163,6 @@ class MapStore:
             When it cannot be written.
         """
         consolidate(self.target)
-
-    def _check(self, index: BlockIndex, arrays: Mapping[str, NDArray[Any]]) -> None:
-        if set(arrays) != set(self.arrays):
-            raise OutputError(f"Block {index} of {self.target} has arrays {sorted(arrays)}, {self.arrays} are wanted.")
-        for name, values in arrays.items():
-            shape = (*self.template.block_shape(name)[:-2], *self.block(index).shape)
-            if values.shape != shape or values.dtype != np.uint8:
-                raise OutputError(
-                    f"Block {index} of {self.target}: {name} is {values.dtype} {values.shape}, uint8 {shape} is wanted."
-                )
 
     def _write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
         key = (..., *self.block(index).slices_in(self.grid.extent))
