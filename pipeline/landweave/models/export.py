@@ -14,7 +14,6 @@ from landweave.core.grid import Bounds
 from landweave.models.cards.card import ModelCard, WeightsFile
 from landweave.models.cards.card_file import card_content, write_card, write_new
 from landweave.models.cards.registry import find_card
-from landweave.models.cards.windows import WindowRule
 from landweave.models.exported import load_exported
 from landweave.models.factory import load
 from landweave.models.networks.architectures import ExportedArchitecture
@@ -74,19 +73,11 @@ def export_model(
     return programs + items
 
 
-def export_program(
-    card: ModelCard,
-    weights: Path,
-    path: Path,
-    *,
-    output: str | None = None,
-    window: int | None = None,
-    batch_size: int | None = None,
-) -> ModelCard:
+def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
     """Write the network of ``card`` with its weights to ``path`` (``.pt2``), and return the card of that program.
 
     The program takes one float32 tensor ``(batch, band, y, x)``, the inputs normalised and concatenated on bands in the
-    card's order, and returns logits ``(batch, class, y, x)``. Its sizes are fixed.
+    card's order, and returns logits ``(batch, class, y, x)``. Its sizes are fixed: the card's window and batch.
 
     Parameters
     ----------
@@ -94,22 +85,18 @@ def export_program(
         The network.
     path
         A new file.
-    output
-        Which output, where the card has several.
-    window, batch_size
-        Base pixels a side, and windows in every call; the card's by default.
 
     Raises
     ------
     CardError
-        When the model does not allow it: it reads time series, several pixel sizes or metadata, or has an operation
-        that a program cannot.
+        When the model does not allow it: it reads time series, several pixel sizes or metadata, has several outputs,
+        or an operation that a program cannot have.
     WeightsError
         When the weights do not fit.
     """
-    output, window, batch = card.output_name(output), window or card.window.size, batch_size or card.numerics.batch
     _check_exportable(card, path)
-    network = _SplitInputs(load(card, window, weights, batch_size=batch), card, output)
+    window, batch = card.window.size, card.numerics.batch
+    network = _SplitInputs(load(card, window, weights, batch_size=batch), card)
     example = torch.zeros(batch, card.image_channels, window, window)
     try:
         with torch.no_grad():
@@ -118,18 +105,18 @@ def export_program(
     except (WeightsError, RuntimeError, ValueError, TypeError, AssertionError) as error:
         path.unlink(missing_ok=True)
         raise CardError(f"Model {card.name} cannot be made a program of torch.export: {error}") from error
-    return _program_card(card, output, path, window, batch)
+    return _program_card(card, path)
 
 
 class _SplitInputs(nn.Module):
     """A network called with one tensor, which is split into its inputs in the card's order."""
 
-    def __init__(self, network: nn.Module, card: ModelCard, output: str) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard) -> None:
         super().__init__()
         self.network = network
         self.names = tuple(card.inputs)
         self.bands = [len(spec.bands) for spec in card.inputs.values()]
-        self.output = output
+        self.output = card.output_name()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``(b, class, y, x)``, as high and wide as ``x (b, band, y, x)``."""
@@ -160,16 +147,14 @@ def _check_exportable(card: ModelCard, path: Path) -> None:
         raise CardError(f"Program {path} is there already: name another file, or remove it.")
 
 
-def _program_card(card: ModelCard, output: str, path: Path, window: int, batch: int) -> ModelCard:
-    overlap = card.window.overlap * window // card.window.size // card.unit_px * card.unit_px
+def _program_card(card: ModelCard, path: Path) -> ModelCard:
+    window = card.window.model_copy(update={"trained": (card.window.size,), "min_untrained_size": None})
     return card.model_copy(
         update={
             "name": path.stem,
             "title": f"{card.title}, as a program",
             "architecture": ExportedArchitecture(kind="exported"),
             "weights": WeightsFile(file=path.name, sha256=file_sha256(path)),
-            "window": WindowRule(size=window, overlap=overlap, blend=card.window.blend, multiple=card.window.multiple),
-            "outputs": {output: card.outputs[output]},
-            "numerics": card.numerics.model_copy(update={"batch": batch}),
+            "window": window,
         }
     )

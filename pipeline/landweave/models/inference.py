@@ -171,7 +171,7 @@ def absent(settings: InferenceSettings, name: str, dates: int = 1) -> InputBatch
 def torch_threads(count: int) -> Iterator[None]:
     """Give torch ``count`` threads in the calling thread, and restore its setting after.
 
-    The setting is each thread's own: one made elsewhere in the process does not reach a thread that has computed.
+    The setting is each thread's own: a change elsewhere in the process does not reach a thread that has computed.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(count)
@@ -269,7 +269,7 @@ def _check_evaluation(network: nn.Module, card: ModelCard) -> None:
         if layer.training or (batch_norm and layer.running_mean is None):
             state = "is in training mode" if layer.training else "normalises with the statistics of its batch"
             raise CardError(
-                f"Layer {name} ({type(layer).__name__}) of {card.name} {state}: a window's answer would depend on "
+                f"Layer {name} ({type(layer).__name__}) of {card.name} {state}: a window's output would depend on "
                 f"its neighbours in the batch. Use a network without such layers."
             )
 
@@ -285,5 +285,5 @@ def _advice(batch: Mapping[str, InputBatch]) -> str:
     for name, given in batch.items():
         seen = np.broadcast_to(np.expand_dims(given.valid, -3), given.values.shape)
         if not np.isfinite(given.values[seen]).all():
-            return f"Input {name} holds values that are not finite where it says it was measured."
+            return f"Input {name} holds values that are not finite where it is marked as measured."
     return "Its inputs are finite where they were measured: look at the weights."

@@ -171,7 +171,7 @@ def _parameters(card: ModelCard) -> int:
 
 def _weights_asset(card: ModelCard, weights: Path | None) -> pystac.Asset:
     if weights is None and not card.source:
-        raise CardError(f"Model {card.name} does not say where its weights are published: give their file.")
+        raise CardError(f"Model {card.name} has no source of its weights: give their file.")
     suffix = Path(weights or card.weights.file or "").suffix
     extra: dict[str, Any] = {"mlm:artifact_type": _ARTIFACTS.get(suffix, "torch.save")}
     # Where the extension looks for the bands that inputs name: STAC itself forbids them among an item's properties.

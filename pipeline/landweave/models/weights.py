@@ -36,7 +36,7 @@ _NUMPY = ("numpy._core.multiarray", "numpy.core.multiarray")
 _multiarray: Any = import_module("numpy._core.multiarray")
 _PLAIN_GLOBALS: list[Any] = [
     *((PurePosixPath, f"{module}.PosixPath") for module in _PATHS),
-    *((PureWindowsPath, f"{module}.WindowsPath") for module in _PATHS),  # the other one cannot be made on Linux
+    *((PureWindowsPath, f"{module}.WindowsPath") for module in _PATHS),  # the other one does not exist on Linux
     *((_multiarray.scalar, f"{module}.scalar") for module in _NUMPY),
     *((_multiarray._reconstruct, f"{module}._reconstruct") for module in _NUMPY),
     *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
@@ -179,8 +179,8 @@ def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
         content = inner
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"Weights {path} hold {type(content).__name__}, not a state_dict of tensors.")
-    if strange := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
-        raise WeightsError(f"Weights {path} hold no state_dict: {_listed(strange)} are not tensors.")
+    if others := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
+        raise WeightsError(f"Weights {path} hold no state_dict: {_listed(others)} are not tensors.")
     return {str(name): value for name, value in content.items()}
 
 
@@ -191,7 +191,7 @@ def _renamed(tensors: Mapping[str, Tensor], network: nn.Module, path: Path) -> d
     if twice := [name for name in tensors if prefix and prefix + name in tensors]:
         raise WeightsError(
             f"Weights {path} hold {len(twice)} twice, with and without {prefix!r}: {_listed(twice)}. Which of the two "
-            f"is the network's cannot be told: save its state_dict alone."
+            f"belongs to the network is unknown: save its state_dict alone."
         )
     named = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return {name: tensor for name, tensor in named.items() if name in wanted or not _is_training_only(name)}

@@ -11,7 +11,7 @@ from torch import nn
 
 from landweave.models._torchvision import smp
 from landweave.models.flair_import.classes import legend_of
-from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NormType, Section, Text, parse, refuse
+from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NormType, Text, TrainingSection, parse, refuse
 
 _AERIAL = ("R", "G", "B", "NIR")
 _HEIGHT = 5
@@ -31,7 +31,7 @@ def flair1_content(config: Mapping[str, Any]) -> dict[str, Any]:
     return parse(Flair1Config, config).content()
 
 
-class Flair1Config(Section):
+class Flair1Config(TrainingSection):
     """Training configuration of FLAIR-1's tool."""
 
     model_provider: str | None = "SegmentationModelsPytorch"

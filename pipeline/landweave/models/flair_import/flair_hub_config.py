@@ -9,7 +9,16 @@ from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, mode
 
 from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
 from landweave.models.flair_import.classes import legend_of
-from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NoneIsEmpty, NormType, Section, Text, parse, refuse
+from landweave.models.flair_import.schema import (
+    NUMERICS,
+    WINDOWS,
+    NoneIsEmpty,
+    NormType,
+    Text,
+    TrainingSection,
+    parse,
+    refuse,
+)
 from landweave.models.networks.flair_hub import MODALITY_ORDER
 
 _BANDS: Mapping[str, tuple[str, ...]] = {
@@ -61,7 +70,7 @@ def flair_hub_content(config: Mapping[str, Any]) -> dict[str, Any]:
     return parse(FlairHubConfig, config).content()
 
 
-class _HubNormalization(Section):
+class _HubNormalization(TrainingSection):
     """Statistics are under ``NAME_means`` and ``NAME_stds``."""
 
     model_config = ConfigDict(extra="allow")
@@ -81,7 +90,7 @@ class _HubNormalization(Section):
         return (self.model_extra or {}).get(f"{name}_{kind}") or []
 
 
-class _HubPreProcessings(Section):
+class _HubPreProcessings(TrainingSection):
     filter_sentinel2: StrictBool | None = None
     filter_sentinel2_max_cloud: StrictFloat = 1
     filter_sentinel2_max_snow: StrictFloat = 1
@@ -93,34 +102,34 @@ class _HubPreProcessings(Section):
     use_metadata: StrictBool | None = None
 
 
-class _HubModalities(Section):
+class _HubModalities(TrainingSection):
     inputs: dict[str, StrictBool | None]
     inputs_channels: Annotated[dict[str, list[StrictInt] | None], NoneIsEmpty] = Field(default_factory=dict)
     pre_processings: Annotated[_HubPreProcessings, NoneIsEmpty] = _HubPreProcessings()
     normalization: Annotated[_HubNormalization, NoneIsEmpty] = _HubNormalization()
 
 
-class _HubImageModel(Section):
+class _HubImageModel(TrainingSection):
     arch: str | None = None
 
 
-class _HubSeriesModel(Section):
+class _HubSeriesModel(TrainingSection):
     model_config = ConfigDict(extra="allow")
     ref_date: str | None = None
     out_conv: list[StrictInt] | None = None
 
 
-class _HubModels(Section):
+class _HubModels(TrainingSection):
     monotemp_model: Annotated[_HubImageModel, NoneIsEmpty] = _HubImageModel()
     multitemp_model: Annotated[_HubSeriesModel, NoneIsEmpty] = _HubSeriesModel()
 
 
-class _HubClassWeights(Section):
+class _HubClassWeights(TrainingSection):
     default: StrictFloat = 1
     default_exceptions: Annotated[dict[int, StrictFloat], NoneIsEmpty] = Field(default_factory=dict)
 
 
-class _HubLabel(Section):
+class _HubLabel(TrainingSection):
     value_name: Annotated[dict[int, Text], NoneIsEmpty] = Field(default_factory=dict)
     value_weights: Annotated[_HubClassWeights, NoneIsEmpty] = _HubClassWeights()
 
@@ -131,7 +140,7 @@ class _HubLabel(Section):
         return legend_of(name, self.value_name, {code for code, weight in weight_of.items() if not weight})
 
 
-class FlairHubConfig(Section):
+class FlairHubConfig(TrainingSection):
     """Training configuration of FLAIR-HUB's tool."""
 
     modalities: _HubModalities

@@ -24,16 +24,16 @@ WINDOWS = {"size": WINDOW, "overlap": OVERLAP, "blend": "cosine", "trained": [WI
 NUMERICS = {"bfloat16": True, "batch": 4}
 
 
-class Section(BaseModel):
+class TrainingSection(BaseModel):
     """A section of a training configuration."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-SectionType = TypeVar("SectionType", bound=Section)
+ConfigType = TypeVar("ConfigType", bound=TrainingSection)
 
 
-def parse(kind: type[SectionType], config: Mapping[str, Any]) -> SectionType:
+def parse(kind: type[ConfigType], config: Mapping[str, Any]) -> ConfigType:
     """Return a configuration's validated content.
 
     Parameters

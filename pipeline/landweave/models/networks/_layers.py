@@ -10,7 +10,15 @@ from torch.nn import functional
 
 
 def resized(x: Tensor, size_yx: tuple[int, int]) -> Tensor:
-    """Return ``x (b, c, h, w)`` at another height and width: bilinear, corners not aligned."""
+    """Return an array at another height and width: bilinear, corners not aligned.
+
+    Parameters
+    ----------
+    x
+        ``(b, c, h, w)``.
+    size_yx
+        Height and width of the result.
+    """
     if tuple(x.shape[-2:]) == tuple(size_yx):
         return x
     return functional.interpolate(x, size=size_yx, mode="bilinear", align_corners=False)
@@ -27,7 +35,17 @@ def named(**layers: nn.Module) -> nn.Sequential:
 
 
 def dense(widths: tuple[int, ...], dropout: float, *, close: bool = False) -> nn.Sequential:
-    """Return fully connected layers with dropout then ReLU between them, and after the last one when ``close``."""
+    """Return fully connected layers with dropout then ReLU between them.
+
+    Parameters
+    ----------
+    widths
+        Of the input and of every layer.
+    dropout
+        Share of values dropped in training.
+    close
+        Whether the last layer too has dropout and ReLU.
+    """
     layers: list[nn.Module] = []
     for width, following in pairwise(widths):
         layers += [nn.Linear(width, following), nn.Dropout(dropout), nn.ReLU()]

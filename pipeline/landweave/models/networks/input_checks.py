@@ -119,7 +119,7 @@ def _disagreements(card: ModelCard, inputs: Mapping[str, Tensor]) -> Iterator[st
     }
     if len(set(metres.values())) > 1:
         sides = (f"{name} {_by(*(f'{float(side):g}' for side in each))} m" for name, each in metres.items())
-        yield "inputs cover other ground: " + ", ".join(sides)
+        yield "inputs cover other areas: " + ", ".join(sides)
 
 
 def _size_problems(card: ModelCard, window: int, inputs: Mapping[str, Tensor]) -> Iterator[str]:
@@ -131,7 +131,7 @@ def _size_problems(card: ModelCard, window: int, inputs: Mapping[str, Tensor]) -
         if tuple(inputs[name].shape[-2:]) != (size, size):
             yield (
                 f"{name} is {_by(*inputs[name].shape[-2:])} pixels, not {_by(size, size)}: build the network for the "
-                f"window that it answers"
+                f"window that it is called with"
             )
 
 
