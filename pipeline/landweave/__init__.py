@@ -38,10 +38,7 @@ if TYPE_CHECKING:
         stack,
         status,
     )
-    from landweave.api import align_plan as plan_align
-    from landweave.api import plan as plan_map
-    from landweave.models import build as load_model
-    from landweave.models import list_cards as list_models
+    from landweave.models.catalog import list_models, load_model
 
 __version__ = "0.1.0"
 __all__ = [
@@ -71,21 +68,12 @@ __all__ = [
 ]
 
 
-_TODAY = {
-    "plan_map": ("landweave.api", "plan"),
-    "plan_align": ("landweave.api", "align_plan"),
-    "list_models": ("landweave.models", "list_cards"),
-    "load_model": ("landweave.models", "build"),
-}
-"""Public names of functions that have another name in their module."""
-
-
 def __getattr__(name: str) -> Any:
     """Load the public names on first use, so that ``import landweave`` stays quick and light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _TODAY.get(name, ("landweave.api", name))
-    return getattr(import_module(module), attribute)
+    module = "landweave.models.catalog" if name in ("list_models", "load_model") else "landweave.api"
+    return getattr(import_module(module), name)
 
 
 def __dir__() -> list[str]:

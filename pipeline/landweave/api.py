@@ -214,8 +214,8 @@ def stack(config: CubeConfig, modality: str) -> xr.DataArray:
     Returns
     -------
     xarray.DataArray
-        ``(time, band, y, x)``, one time a scene; ``datatake_id`` names the observation that it is part of. Reflectance x 10000
-        or linear power, 0 where nothing is measured.
+        ``(time, band, y, x)``, one time a scene; ``datatake_id`` names the observation that it is part of. Reflectance
+        x 10000 or linear power, 0 where nothing is measured.
 
     Raises
     ------

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.files.aerial_files import LandscapeFiles, write_landscape
 from landweave_demo.files.sentinel_catalog import write_sentinel
 from landweave_demo.landscape.landscape import Landscape, make_landscape

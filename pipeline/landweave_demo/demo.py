@@ -11,7 +11,7 @@ import numpy as np
 import rioxarray
 import xarray as xr
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.data import CONFIG, DemoData, make_demo_data
 from landweave_demo.landscape.landscape import DEMO_SEED, DEMO_SHAPE
 from landweave_demo.picture import write_panels

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.landscape import make_landscape
 from landweave_demo.training.networks import NETWORK_CYCLE, SERIES_CYCLE, load_trained, save_half_precision, train
 from landweave_demo.training.scores import confusion, log_scores

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.landscape import make_landscape
 from landweave_demo.training.windows import ModelCard, TrainingLandscape, prepare_landscape
 

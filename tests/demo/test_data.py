@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import landweave as lw
 from landweave_demo import make_demo_data
-from landweave_demo._pending import lw
 
 
 def test_the_configuration_finds_its_files(tmp_path: Path) -> None:

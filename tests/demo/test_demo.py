@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import rasterio
 
+import landweave as lw
 from landweave_demo import run_demo
-from landweave_demo._pending import lw
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:

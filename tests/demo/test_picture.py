@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+import landweave as lw
 from landweave_demo import picture
-from landweave_demo._pending import lw
 
 
 def draw(path: Path, title: str) -> None:

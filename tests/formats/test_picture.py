@@ -9,6 +9,7 @@ from landweave.core.legend import NODATA
 from landweave.formats import picture
 from landweave.formats.figure import bar_length_m, colored
 from landweave.formats.picture import write_picture
+from landweave.store.maps.store import create_map
 from landweave.store.objects import Target
 from tests.helpers.stored import stored_map
 from tests.store.samples import LEGEND, pixels, template, written
@@ -70,7 +71,7 @@ def test_the_legend_holds_the_classes_present_and_their_shares(mapped, tmp_path,
 
 def test_an_empty_map_has_a_picture(tmp_path):
     store = create_map(Target.parse(tmp_path / "m"), template(down=1, across=1))
-    assert write_picture(open_map(store.target), tmp_path / "map.png").exists()
+    assert write_picture(store, tmp_path / "map.png").exists()
 
 
 @pytest.mark.parametrize("width_m", [0.4, 3, 50, 102.4, 819.2, 999, 60_000, 314_159])
@@ -98,7 +99,7 @@ def test_no_words_leave_the_paper_or_cover_others(tmp_path, monkeypatch, down, a
     real = picture.save_figure
     monkeypatch.setattr(picture, "save_figure", lambda figure, path: figures.append(figure) or real(figure, path))
     long = "Land cover by a model whose title names every one of the seven sensors it was trained on, and then some"
-    path = write_picture(open_map(Target.parse(tmp_path / "m")), tmp_path / "p.png", title=long, credit=3 * long)
+    path = write_picture(stored_map(tmp_path / "m"), tmp_path / "p.png", title=long, credit=3 * long)
     image = image_of(path)
     edge = [image[:5], image[-5:], image[:, :5], image[:, -5:]]
     assert all((part == 255).all() for part in edge)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from html import escape
 
 from landweave.core.errors import CardError
-from landweave.core.tables import swatches
 
 NODATA = 255
 """Nodata value of class and confidence layers. Not 0, which is the code of buildings."""
@@ -59,9 +58,6 @@ class Legend:
 
     def __len__(self) -> int:
         return len(self.classes)
-
-    def _repr_html_(self) -> str:
-        return swatches((cls.color, f"{cls.code} {cls.name}") for cls in self.classes)
 
     @property
     def codes(self) -> tuple[int, ...]:

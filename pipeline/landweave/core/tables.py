@@ -40,6 +40,8 @@ def swatches(entries: Iterable[tuple[str, str]]) -> str:
     """
     box = "<span style='white-space:nowrap'><span style='background:{};border:1px solid #999'>&emsp;</span> {}</span>"
     return " ".join(box.format(escape(color), escape(name)) for color, name in entries)
+
+
 class Table:
     """A record that shows itself as rows of a name and a value: as text, and as a table in a notebook."""
 

@@ -27,7 +27,7 @@ from landweave.core.grid import Bounds, Grid, metric_crs
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
-from landweave.sources.mosaic.spec import check_request
+from landweave.sources.requests import check_bands, check_pixels
 
 PIXELS = "band_data"
 """Variable with the pixels, as in cubes and in what rioxarray opens."""
@@ -197,7 +197,8 @@ class _XarrayPixels:
         return found
 
     def _channels(self, grid: Grid, bands: Sequence[str]) -> list[int]:
-        check_request(self, grid, bands)
+        check_pixels(self.modality, self.grid, grid)
+        check_bands(self.modality, self.bands, bands)
         return [self.bands.index(band) for band in bands]
 
 

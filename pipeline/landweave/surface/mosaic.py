@@ -18,9 +18,10 @@ from landweave.core.protocols import Raster
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.listing import list_products
 from landweave.sources.mosaic.source import MosaicSource
-from landweave.sources.mosaic.spec import BandFiles, Kernel, MosaicSpec
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import TileIndex, index_tiles
 from landweave.sources.raster_facts import read_raster_facts
+from landweave.sources.resampling.kernels import KernelName
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
 
@@ -35,7 +36,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     resolution: Number | None = None,
     bounds: Bounds | None = None,
     like: Spatial | None = None,
-    resampling: Kernel = "bilinear",
+    resampling: KernelName = "bilinear",
     nodata: float | None = None,
     nodata_border: bool = False,
     chunks: Chunks = None,

@@ -18,7 +18,7 @@ from landweave.core.errors import CardError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice, Span
 from landweave.core.timeseries import DatesRule, padded_length
-from landweave.mapping.inputs import AnyInput, MapInput, MapSeries, filtered_series
+from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
 from landweave.mapping.lazy import lazy_map
 from landweave.models.cards.card import ModelCard, check_inputs
@@ -88,19 +88,19 @@ def _dataset(group: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.Dataset:
     return dataset.set_coords([name for name in dataset.data_vars if name == dataset.rio.grid_mapping])
 
 
-def _input(card: ModelCard, name: str, source: AnyArrays, year: int | None) -> AnyInput:
+def _input(card: ModelCard, name: str, source: AnyArrays, year: int | None) -> MapInput:
     spec = card.inputs[name]
     common: dict[str, Any] = {
         "bands": spec.names,
         "factor": _factor(card, name),
         "required": spec.required,
-        "size": spec.footprint.size,
+        "size": spec.centred_size,
     }
     if isinstance(source, XarrayRaster):
         if spec.dates is not None:
             raise CardError(f"{name} has no time, and {card.name} reads a series: band_data (time, band, y, x).")
         return MapInput(source=source, **common)
-    series = MapSeries(source=source, dates=spec.dates or DatesRule(), year=year, **common)
+    series = MapInput(source=source, dates=spec.dates or DatesRule(), year=year, **common)
     if not series.indices:
         times = [str(each.time) for each in source.observations]
         raise InputError(f"{name} has no date{f' in {year}' if year else ''}: it has {', '.join(times) or 'none'}.")
@@ -108,7 +108,7 @@ def _input(card: ModelCard, name: str, source: AnyArrays, year: int | None) -> A
 
 
 def _job(
-    card: ModelCard, grid: Grid, inputs: Mapping[str, AnyInput], weights: str | Path | None
+    card: ModelCard, grid: Grid, inputs: Mapping[str, MapInput], weights: str | Path | None
 ) -> tuple[MapJob, MapTemplate]:
     """The job and the template of the map; nothing is computed block by block, so a block is one pixel."""
     blending = _blending(card)
@@ -201,13 +201,13 @@ def _blending(card: ModelCard) -> Blending:
     return Blending(Lattice(window=rule.size, stride=rule.size - rule.overlap, unit=card.unit_px), rule.blend)
 
 
-def _model(card: ModelCard, weights: str | Path | None, window: int, inputs: Iterable[AnyInput]) -> TorchModel:
+def _model(card: ModelCard, weights: str | Path | None, window: int, inputs: Iterable[MapInput]) -> TorchModel:
     settings = ModelSection(card=card.name)
     return resolve_model(
         card,
         weights=weights,
         window=window,
-        dates=padded_length(max((len(item.indices) for item in inputs if isinstance(item, MapSeries)), default=1)),
+        dates=padded_length(max((len(item.indices) for item in inputs), default=1) or 1),
         compute=Compute(torch_threads=settings.torch_threads, device=settings.device),
     )
 

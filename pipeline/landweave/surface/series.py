@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds, Number
 from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
-from landweave.sources.mosaic.spec import Kernel
+from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.observations import group_observations
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
 from landweave.sources.stac.records import ObservationScenes, Scene
@@ -37,7 +37,7 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     collections: Iterable[str] = (),
     quantity: str | None = None,
     cloud_mask: Mapping[str, Any] | None = None,
-    resampling: Kernel = "bilinear",
+    resampling: KernelName = "bilinear",
     chunks: Chunks = None,
     sign: str | None = None,
 ) -> xr.DataArray:

@@ -23,7 +23,7 @@ import rasterio
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.files.georeference import CRS, LEFT_PX, PIXELS_PER_M, TOP_PX, landscape_transform, north_up
 from landweave_demo.landscape.land_cover import UNKNOWN
 from landweave_demo.landscape.landscape import Landscape

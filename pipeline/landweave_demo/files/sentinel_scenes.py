@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.warp import transform_bounds
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.files import georeference as landscape
 from landweave_demo.landscape.grid import Floats
 from landweave_demo.landscape.noise import generator

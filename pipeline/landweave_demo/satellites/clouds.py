@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.grid import PIXEL_M, Floats
 from landweave_demo.landscape.noise import spline_noise
 from landweave_demo.satellites.phenology import CLOUD, SNOW

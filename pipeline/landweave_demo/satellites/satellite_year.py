@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.grid import Floats, LandscapeGrid
 from landweave_demo.landscape.landscape import Landscape
 from landweave_demo.landscape.noise import generator, spline_noise

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.land_cover import CLASS_CODES, UNKNOWN
 from landweave_demo.training.batches import SEED, Batch, prefetched, random_batches
 from landweave_demo.training.windows import WINDOW, ModelCard, TrainingLandscape

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.files.aerial_files import STRIDE_PX, LandscapeFiles, department, write_landscape
 from landweave_demo.files.georeference import LEFT_PX, TOP_PX, landscape_transform
 from landweave_demo.landscape.land_cover import CLASS_CODES

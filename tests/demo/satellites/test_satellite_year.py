@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.land_cover import CLASS_CODES
 from landweave_demo.landscape.land_use import CROP_CODES, SEASONAL
 from landweave_demo.landscape.landscape import Landscape, make_landscape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.training.batches import random_batches
 from landweave_demo.training.windows import ModelCard, TrainingLandscape
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from landweave_demo._pending import lw
+import landweave as lw
 from landweave_demo.landscape.land_cover import CLASS_CODES
 from landweave_demo.train import MODELS, THREADS
 from landweave_demo.training.networks import TrainingCycle, load_trained, save_half_precision, train

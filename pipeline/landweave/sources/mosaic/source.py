@@ -65,8 +65,12 @@ class MosaicSource:
         InputError
             As `index_tiles`, and when products do not cover the same ground under ``grid``.
         """
-        index = index_tiles(spec)
-        refuse_unpaired(_needed_on(grid, index.unpaired), index.unpaired, spec.modality)
+        return cls.of(index_tiles(spec), grid)
+
+    @classmethod
+    def of(cls, index: TileIndex, grid: Grid) -> MosaicSource:
+        """The mosaic of an ``index`` that exists already on the pixels of ``grid``."""
+        refuse_unpaired(_needed_on(grid, index.unpaired), index.unpaired, index.spec.modality)
         return cls(index=index, grid=grid, alignment=align(index, grid))
 
     @property
