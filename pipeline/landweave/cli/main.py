@@ -48,7 +48,7 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
 @app.command()
 def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Say what a run would do, and its price."""
-    say(landweave.plan(load(config, overrides), stale=stale))
+    say(landweave.plan_map(load(config, overrides), stale=stale))
 
 
 @app.command()
@@ -71,7 +71,7 @@ def align(
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
     asked = landweave.load_cube_config(config, overrides=replaced(overrides))
     if dry:
-        return say(landweave.align_plan(asked, stale=stale))
+        return say(landweave.plan_align(asked, stale=stale))
     done = until_interrupted(lambda: landweave.align(asked, stale=stale, progress=progress_on(err)))
     say(done)
     raise typer.Exit(done.exit_code)
