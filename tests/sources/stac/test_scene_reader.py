@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from landweave.core.errors import ConfigError, ReadError
 from landweave.core.grid import Grid
 from landweave.sources import band_reading, files, signing
-from landweave.sources.border_noise import FLOOR, NEAR, SOLID, border_noise
+from landweave.sources.border_noise import FLOOR, NEAR, SOLID
 from landweave.sources.stac.lazy_stack import SceneStack
 from landweave.sources.stac.records import BandAsset, Scene
 from landweave.sources.stac.scene_reader import SceneReading, read_scene
@@ -310,21 +310,6 @@ def test_a_file_s_own_mask_counts(tmp_path: Path) -> None:
         dataset.write_mask(measured)
     found = acquired(written, href=str(tmp_path / "masked.tif"))
     np.testing.assert_array_equal(read(found) != 0, measured[10:100, 10:70])
-
-
-def test_only_the_void_around_a_swath_makes_noise_of_small_numbers() -> None:
-    power = np.full((80, 200), 0.05, np.float32)
-    power[:, :40] = 0  # the void
-    power[:, 40:44] = FLOOR / 3  # its fringe
-    power[30:50, 120:140] = FLOOR / 2  # still water
-    power[40, 130] = 0  # with a hole in it
-    noise = border_noise(power, power > 0)
-    expected = np.zeros_like(noise)
-    expected[:, 40:44] = True
-    np.testing.assert_array_equal(noise, expected)
-    far = np.roll(power, NEAR, axis=1)[:, NEAR:]
-    np.testing.assert_array_equal(border_noise(far, far > 0), expected[:, : 200 - NEAR])
-    assert not border_noise(power, np.ones_like(noise)).any()
 
 
 def test_noise_is_judged_alike_whatever_is_read_with_it(tmp_path: Path) -> None:
