@@ -1,6 +1,7 @@
 """What a notebook calls: values that print themselves, and runs that go on where they were."""
 
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -56,11 +57,11 @@ def test_check_says_how_the_inputs_lie_and_writes_nothing(small: Small) -> None:
         "EPSG:2154, 0.2 m",
         "64 px, overlap 16, cosine",
         "12 of 128 px",
-        "alignment: paste",
         "px off the grid",
-        "tiles: 4, files: 8",
     ):
         assert part in found
+    for row in ("tiles +4", "files +8", "alignment +paste", "bands +R, G, B, NIR"):
+        assert re.search(rf"^AERIAL_RGBI\.{row}$", found, re.MULTILINE)
     assert not small.store.exists()
 
 
@@ -76,7 +77,8 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     assert not list(small.folder.rglob("*lease*"))
     assert api.status(small.store).complete
     provenance = found.attrs
-    assert provenance["model"]["card"] == "small" or provenance["model"]["weights"]
+    assert provenance["model"]["card"] == "small"
+    assert len(provenance["model"]["card_sha256"]) == len(provenance["model"]["weights"]) == 64
     assert set(provenance["libraries"]) >= {"torch", "rasterio", "zarr"}
     assert str(small.folder) not in str(provenance["fingerprint_fields"])
 
@@ -159,7 +161,7 @@ def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
 
 def test_two_drivers_do_not_write_one_map(small: Small) -> None:
     config = small.loaded()
-    made = api.check(config).run
+    made = api.check(config).setup
     with hold(*made.target.beside(api.LEASE)), pytest.raises(OutputError, match="written by another driver"):
         api.run(config)
     assert api.run(config).exit_code == 0

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from landweave.api import (
+        Config,
         align,
         align_plan,
         check,
+        example_config,
         load_config,
         load_cube_config,
         open_cube,
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "Config",
     "align",
     "align_plan",
     "check",
+    "example_config",
     "load_config",
     "load_cube_config",
     "open_cube",

@@ -12,11 +12,11 @@ import xarray as xr
 
 from landweave.aligning import AlignResult, CubeStatus, align_cube, cube_status, plan_align
 from landweave.aligning.plan import AlignPlan
-from landweave.config.schema import Config, CubeConfig, load_config, load_cube_config, parse_config
+from landweave.config.load import example_config, load_config, load_cube_config
+from landweave.config.schema import Config, CubeConfig
 from landweave.core.budget import GIB
 from landweave.core.errors import BudgetError, ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
-from landweave.core.tables import as_html, as_text
 from landweave.engine.clusters import connected_engine, local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
@@ -31,6 +31,7 @@ from landweave.jobs.runner import Summary, begun
 from landweave.mapping.lazy import lazy_map
 from landweave.mapping.plan import MapPlan, plan_map
 from landweave.mapping.run import MapSetup, fill_map, find_ledger, is_whole
+from landweave.setup.check import Check
 from landweave.setup.cube_selection import config_of_cube
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
@@ -45,16 +46,17 @@ from landweave.store.objects import Target
 
 __all__ = [
     "Check",
+    "Config",
     "Status",
     "align",
     "align_plan",
     "check",
+    "example_config",
     "load_config",
     "load_cube_config",
     "open_cube",
     "open_engine",
     "open_map",
-    "parse_config",
     "plan",
     "predict",
     "run",
@@ -71,45 +73,6 @@ TERMINATE_SHARE = 0.95
 """Of its memory limit at which a nanny kills its worker (``distributed.worker.memory.terminate``)."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """What a configuration comes to, before any price: `run` holds everything resolved."""
-
-    run: MapSetup
-
-    @property
-    def rows(self) -> list[tuple[str, str]]:
-        """The findings as lines of a table."""
-        made = self.run
-        grid, lattice = made.template.grid, made.job.blending.lattice
-        described = [(name, _told(item.source.describe())) for name, item in made.job.inputs.items()]
-        return [
-            ("model", f"{made.card.name}: {made.card.title}"),
-            ("weights", str(made.job.model.fingerprint_fields["weights"])),
-            ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
-            ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {made.job.blending.blend}"),
-            ("blocks", f"{len(made.job.blocks):,} of {made.template.blocks.size:,} px"),
-            *described,
-            *[("note", note) for note in made.notes],
-        ]
-
-    def __str__(self) -> str:
-        return as_text(self.rows)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.rows)
-
-
-def _told(facts: Mapping[str, Any]) -> str:
-    """Facts in one line, nested ones in brackets."""
-    told = {
-        key: f"({_told(value)})" if isinstance(value, Mapping) else value
-        for key, value in facts.items()
-        if key != "notes"  # rows of their own
-    }
-    return ", ".join(f"{key}: {value}" for key, value in told.items())
-
-
 def check(config: Config) -> Check:
     """Whether ``config`` can be carried out: inputs, card, weights, memory and output, all looked at, none written.
 
@@ -123,7 +86,7 @@ def check(config: Config) -> Check:
     made.target.check_writable()
     _check_files(config)
     find_ledger(made)
-    return Check(run=made)
+    return Check(setup=made)
 
 
 def _check_files(config: Config) -> None:
@@ -183,7 +146,7 @@ def run(
         scheduler or the output go away during the run (3): what is done is kept.
     """
     config = _on(config, engine)
-    made = check(config).run
+    made = check(config).setup
     _refuse_many_opens(made, config)
     progress = progress or SilentProgress()
     with hold(*made.target.beside(LEASE)) as lease, ExitStack() as workers:

@@ -1,7 +1,10 @@
-"""Bands of the satellites by FLAIR-HUB's names, in its order: what a series has where nobody says otherwise."""
+"""Bands of modalities by FLAIR-HUB's names, in its order, where neither a configuration nor a card names them."""
 
 SENTINEL2_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12")
 """Reflectance; B2, B3, B4 and B8 have pixels of 10 m, the others of 20 m."""
 
 SENTINEL1_BANDS = ("VV", "VH")
 """Backscatter by polarisation."""
+
+ELEVATION_BANDS = ("DSM", "DTM", "NDSM")
+"""Surface, terrain, and surface minus terrain; all in metres."""

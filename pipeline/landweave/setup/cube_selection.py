@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from landweave.config.schema import Config, parse_config
+from landweave.config.schema import Config
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds
 from landweave.models.cards.registry import find_card
@@ -62,7 +62,7 @@ def config_of_cube(
     }
     if isinstance(cube, xr.DataTree):
         content |= _part_of({name: groups[name] for name in inputs}, cube, inputs)
-    return parse_config(content, root=Path.cwd(), origin="The cube's configuration")
+    return Config(**content)
 
 
 def _source_of(cube: xr.DataTree) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landweave.config.schema import load_config
+from landweave.config.load import load_config
 from landweave.core.errors import CardError, ConfigError
 from landweave.core.grid import Bounds
 from landweave.core.lattice import Extent

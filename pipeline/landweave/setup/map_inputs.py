@@ -1,0 +1,233 @@
+"""From the inputs of a configuration to what windows are fed: sources opened, compared with the card, not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from landweave.config.schema import AnySource, InputSection
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.protocols import RasterSource, SeriesSource
+from landweave.core.timeseries import DatesRule
+from landweave.formats.campaigns import Campaigns
+from landweave.mapping.inputs import AnyInput, MapInput, MapSeries, own_pixels
+from landweave.models.cards.card import ModelCard, check_inputs
+from landweave.setup.context import SetupContext
+from landweave.setup.series_inputs import check_series, date_range
+from landweave.sources.stac.series import StacSeries
+from landweave.store.cubes.sources import CubeSeries
+
+S = TypeVar("S", bound=InputSection)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedInputs:
+    """The inputs of a map, opened.
+
+    Attributes
+    ----------
+    grid
+        Base pixels over the area, or over the imagery; not yet snapped to blocks.
+    inputs
+        By modality, in the order of the card.
+    """
+
+    grid: Grid
+    inputs: Mapping[str, AnyInput]
+
+    @property
+    def series(self) -> dict[str, MapSeries]:
+        """Those that have dates."""
+        return {name: item for name, item in self.inputs.items() if isinstance(item, MapSeries)}
+
+
+def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
+    """The inputs that the card reads, each from the cube where it is aligned and from its files otherwise.
+
+    Parameters
+    ----------
+    context
+        Pixels and area, and what opens sources.
+    card
+        Contract of the model.
+
+    Raises
+    ------
+    LandweaveError
+        When the inputs do not fit the card (all mismatches in one message), cannot be opened or share no ground.
+    """
+    sections = context.config.inputs
+    refuse_unused(card, sections)
+    stored = find_stored(context, sections)
+    check_inputs(
+        card,
+        {
+            name: stored[name].bands if name in stored else section.own_bands or card.inputs[name].names
+            for name, section in sections.items()
+        },
+    )
+    rasters, stored_series = open_rasters(context, card, stored), _with_dates(stored)
+    grid = _map_grid(context, card, rasters, stored_series)
+    searched = grid.with_extent(grid.extent.grow(2 * card.window.size))
+    series = {**stored_series, **_search_catalogs(context, stored, searched)}
+    check_series(card, series, {name: sections[name].own_quantity for name in series})
+    every: dict[str, AnyInput] = {
+        **rasters,
+        **{name: _map_series(context, card, name, source) for name, source in series.items()},
+    }
+    return OpenedInputs(grid=grid, inputs={name: every[name] for name in card.inputs if name in every})
+
+
+def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
+    """Refuse inputs that the model does not read."""
+    if unknown := sorted(set(sections) - set(card.inputs)):
+        raise ConfigError(f"Model {card.name} has no use for {', '.join(unknown)}: leave them out.")
+
+
+def find_stored(context: SetupContext, sections: Mapping[str, InputSection]) -> dict[str, AnySource]:
+    """The inputs that a cube holds, by modality; those that are read straight from their files are left out."""
+    found = {name: section.find_stored(name, context) for name, section in sections.items()}
+    return {name: source for name, source in found.items() if source is not None}
+
+
+def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, MapInput]:
+    """What windows are fed of the inputs without dates.
+
+    Parameters
+    ----------
+    context
+        Pixels and area, and what opens sources.
+    card
+        Contract of the model.
+    stored
+        Inputs that a cube holds; the others are opened from their files.
+    """
+    # Products that do not lie on each other are refused where the area needs them.
+    base = context.pixels.with_extent(context.pixels.covering(context.area.bounds)) if context.area else context.pixels
+    sources = {name: cast("RasterSource", source) for name, source in stored.items() if not _has_dates(source)}
+    for name, section in context.config.inputs.items():
+        if not section.has_dates and name not in stored:
+            factor = card.inputs[name].pixel / card.base_pixel
+            if factor.denominator != 1:
+                raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
+            grid = context.input_pixels(name, section).with_extent(base.extent.coarsen(int(factor)))
+            sources[name] = cast("RasterSource", section.open(name, grid, context))
+    return {name: MapInput(source=source, **_fed(card, name)) for name, source in sources.items()}
+
+
+def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> Extent:
+    """Pixels inside the bounds of every required input.
+
+    Parameters
+    ----------
+    pixels
+        Base pixels; the extent means nothing.
+    card
+        Which inputs are required.
+    sources
+        Inputs that say where the map lies.
+
+    Raises
+    ------
+    ConfigError
+        When there is none.
+    InputError
+        When a required one is empty, or they share no ground.
+    """
+    if not sources:
+        raise ConfigError("There is no area and no imagery: state the area, as area: {bounds: …}.")
+    bounds = {name: source.bounds(pixels) for name, source in sources.items()}
+    extent: Extent | None = None
+    for name, box in bounds.items():
+        if card.inputs[name].required:
+            if box is None:
+                raise InputError(f"{name} has no tile.")
+            covered = pixels.covering(box)
+            extent = covered if extent is None else extent.intersect(covered)
+    if extent is None or not extent.size:
+        listed = "; ".join(f"{name} covers {_rounded(box)}" for name, box in bounds.items())
+        raise InputError(f"The required inputs share no ground: {listed}")
+    return extent
+
+
+def _map_grid(
+    context: SetupContext, card: ModelCard, rasters: Mapping[str, MapInput], series: Mapping[str, SeriesSource]
+) -> Grid:
+    """Base pixels over the area, or over the imagery where there is no area."""
+    pixels = context.pixels
+    if context.area is None:
+        images = {name: item.source for name, item in rasters.items()}
+        return pixels.with_extent(shared_extent(pixels, card, images or series))
+    grid = pixels.with_extent(pixels.covering(context.area.bounds))
+    for name, item in rasters.items():
+        if item.required and not item.source.files(own_pixels(item, grid)):
+            raise InputError(
+                f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
+                f"{_rounded(item.source.bounds(grid))}, both in {grid.crs[:40]}. Correct one of them."
+            )
+    return grid
+
+
+def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], searched: Grid) -> dict[str, SeriesSource]:
+    """Series that no cube holds, straight from their catalogs, over the ground of ``searched``."""
+    opened = {}
+    for name, section in context.config.inputs.items():
+        if section.has_dates and name not in stored:
+            pixels = context.input_pixels(name, section)
+            grid = pixels.with_extent(pixels.covering(searched.bounds))
+            opened[name] = cast("SeriesSource", section.open(name, grid, context))
+    return opened
+
+
+def _map_series(context: SetupContext, card: ModelCard, name: str, source: SeriesSource) -> MapSeries:
+    year = context.campaign_years(context.config.inputs[name].own_year)
+    item = MapSeries(
+        source=_of_years(source, year), dates=card.inputs[name].dates or DatesRule(), year=year, **_fed(card, name)
+    )
+    if not item.indices:
+        years = ", ".join(map(str, _years(year)))
+        raise InputError(
+            f"{name} has no date in {years}: its {len(source.observations)} dates are {date_range(source)}."
+        )
+    return item
+
+
+def _fed(card: ModelCard, name: str) -> dict[str, Any]:
+    """How windows are fed an input, as the card says: bands, pixels, whether it is required."""
+    spec = card.inputs[name]
+    return {
+        "bands": spec.names,
+        "factor": spec.pixel / card.base_pixel,
+        "required": spec.required,
+        "size": spec.footprint.size,
+    }
+
+
+def _years(year: int | Campaigns | None) -> tuple[int, ...]:
+    return () if year is None else (year,) if isinstance(year, int) else year.years
+
+
+def _of_years(source: SeriesSource, year: int | Campaigns | None) -> SeriesSource:
+    """``source`` without the dates of other years, which then are no part of the fingerprint."""
+    years = _years(year)
+    if not years or not isinstance(source, CubeSeries | StacSeries):
+        return source
+    return source.between(np.datetime64(f"{years[0]:04}-01-01"), np.datetime64(f"{years[-1]:04}-12-31"))
+
+
+def _has_dates(source: AnySource) -> bool:
+    return hasattr(source, "observations")
+
+
+def _with_dates(sources: Mapping[str, AnySource]) -> dict[str, SeriesSource]:
+    return {name: cast("SeriesSource", source) for name, source in sources.items() if _has_dates(source)}
+
+
+def _rounded(bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Bounds to the centimetre."""
+    return bounds and tuple(round(value, 2) for value in bounds)
