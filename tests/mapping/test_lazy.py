@@ -201,7 +201,7 @@ def test_a_cube_and_a_card_are_enough(cube):
         "output": {"store": "map.zarr", "chunk": 16},
         "engine": {"kind": "inline"},
     }
-    api.run(api.parse_config(content, root=cube))
+    api.run(api.Config(**content))
     written = api.open_map(cube / "map.zarr").dataset
     box = {"y": slice(6604200, 6604060), "x": slice(704080, 704300)}
     for name in ("landcover", "date_fallback", "confidence"):
@@ -225,7 +225,7 @@ def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cu
         "model": {"card": "LC-G", "weights": str(weights)},
         "output": {"store": "map.zarr", "chunk": 64},
     }
-    wanted = predict(api.parse_config(content, root=cube))
+    wanted = predict(api.Config(**content))
     part = tree.sel(time="2021-06", x=slice(704102.4, 704204.8), y=slice(6604185.6, 6604083.2))
     found = predict(part, "LC-G", weights=weights)
     assert found.attrs["fingerprint_fields"]["inputs"] == wanted.attrs["fingerprint_fields"]["inputs"]

@@ -62,7 +62,7 @@ PngFile = Annotated[LocalFile, AfterValidator(_png)]
 StorageOptions = Annotated[
     dict[str, str | bool],
     # They may hold secrets: a printed configuration shows their names only.
-    PlainSerializer(lambda options: dict.fromkeys(options, "***")),
+    PlainSerializer(lambda options: dict.fromkeys(options, "***"), when_used="json"),
     Field(repr=False),
 ]
 """Options of an object store, such as its region or endpoint."""

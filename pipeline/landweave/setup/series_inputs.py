@@ -178,7 +178,9 @@ def _cloud_mask(query: StacQuery) -> dict[str, Any]:
     return {"source": query.cloud_source, **(thresholds if query.cloud_source == "probability" else {})}
 
 
-def check_series(card: ModelCard, sources: Mapping[str, SeriesSource], accepted: Mapping[str, str | None]) -> None:
+def check_series(
+    card: ModelCard, sources: Mapping[str, SeriesSource], accepted: Mapping[str, str | None] | None = None
+) -> None:
     """Refuse series of another quantity, or with other cloud thresholds, than ``card`` was trained on.
 
     Parameters
@@ -195,8 +197,9 @@ def check_series(card: ModelCard, sources: Mapping[str, SeriesSource], accepted:
     CardError
         With every mismatch.
     """
+    named = accepted or {}
     problems = [
-        text for name, source in sources.items() for text in _mismatches(card.inputs[name], source, accepted[name])
+        text for name, source in sources.items() for text in _mismatches(card.inputs[name], source, named.get(name))
     ]
     if problems:
         raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))
