@@ -175,28 +175,17 @@ class InputSection(Section):
 
     @property
     def is_aligned(self) -> bool:
-        """Whether `landweave align` writes the input into the cube."""
-        return False
+        """Whether `landweave align` writes the input into the cube: series always, rasters where they say so."""
+        return self.has_dates or bool(self.stated("align"))
 
     @property
     def own_bands(self) -> tuple[str, ...]:
         """Bands that the section names; empty where the model card or the store says which."""
         return ()
 
-    @property
-    def own_resolution(self) -> float | str | None:
-        """Side of a pixel in metres that the section names."""
-        return None
-
-    @property
-    def own_quantity(self) -> Quantity | None:
-        """Radar quantity that the section names; accepted although the card was trained on another."""
-        return None
-
-    @property
-    def own_year(self) -> int | CampaignYear | None:
-        """Civil year of the dates that the model is fed; None for all dates."""
-        return None
+    def stated(self, key: str) -> Any:
+        """The value of a key; None where it is left out, or this kind of input has no such key."""
+        return getattr(self, key, None)
 
     def find_stored(self, name: str, context: InputContext) -> AnySource | None:
         """The input as a cube holds it; None where it is read straight from its files.
@@ -260,16 +249,6 @@ class RasterSection(InputSection):
     """Side of a pixel in metres in the cube; that of the model card by default."""
     align: bool = False
     """Whether the input is written into the cube too; it is read straight from its files otherwise."""
-
-    @property
-    def is_aligned(self) -> bool:
-        """Whether `landweave align` writes the input into the cube."""
-        return self.align
-
-    @property
-    def own_resolution(self) -> float | str | None:
-        """Side of a pixel in metres that the section names."""
-        return self.resolution
 
     def find_stored(self, name: str, context: InputContext) -> AnySource | None:
         """The input as the configuration's cube holds it."""
@@ -342,16 +321,6 @@ class SeriesSection(InputSection):
     year: int | CampaignYear | None = None
     """Civil year of the dates that the model is fed, or the mosaic graph that gives it; all dates by default."""
 
-    @property
-    def own_quantity(self) -> Quantity | None:
-        """Radar quantity that the section names."""
-        return self.quantity
-
-    @property
-    def own_year(self) -> int | CampaignYear | None:
-        """Civil year of the dates that the model is fed."""
-        return self.year
-
 
 class StacInput(SeriesSection):
     """A satellite series from a STAC catalog, API or item file."""
@@ -382,19 +351,9 @@ class StacInput(SeriesSection):
     """Service that signs file addresses when they are read."""
 
     @property
-    def is_aligned(self) -> bool:
-        """Whether `landweave align` writes the input into the cube: always."""
-        return True
-
-    @property
     def own_bands(self) -> tuple[str, ...]:
         """Bands that the section names."""
         return self.bands or ()
-
-    @property
-    def own_resolution(self) -> float | str | None:
-        """Side of a pixel in metres that the section names."""
-        return self.resolution
 
     def find_stored(self, name: str, context: InputContext) -> AnySource | None:
         """The series as the configuration's cube holds it."""

@@ -90,7 +90,7 @@ class SetupContext:
         ConfigError
             When neither card nor section has its pixel size, or they contradict each other.
         """
-        stated, spec = section.own_resolution, self.spec(name)
+        stated, spec = section.stated("resolution"), self.spec(name)
         if spec is None:
             if stated is None:
                 raise ConfigError(f"{name} has no pixel size: no model card has one, so set inputs.{name}.resolution.")

@@ -11,7 +11,7 @@ from landweave.core.grid import Grid
 from landweave.formats.area import PolygonArea
 from landweave.models.cards.card import ModelCard
 from landweave.setup.context import SetupContext, cube_target, resolve_card, resolve_context
-from landweave.setup.map_inputs import find_stored, open_rasters, refuse_unused, shared_extent
+from landweave.setup.map_inputs import find_stored, imagery, open_rasters, refuse_unused, shared_extent
 from landweave.sources.stac.series import StacSeries
 from landweave.store.objects import Target
 
@@ -102,7 +102,7 @@ def _imagery_area(context: SetupContext, card: ModelCard | None) -> PolygonArea:
     sections = context.config.inputs
     refuse_unused(card, sections)
     stored = find_stored(context, {name: section for name, section in sections.items() if not section.has_dates})
-    images = {name: item.source for name, item in open_rasters(context, card, stored).items()}
+    images = imagery({**stored, **open_rasters(context, card, stored)})
     return PolygonArea.of_bounds(context.pixels.with_extent(shared_extent(context.pixels, card, images)).bounds)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,14 +15,12 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.timeseries import DatesRule
 from landweave.formats.campaigns import Campaigns
-from landweave.mapping.inputs import AnyInput, MapInput, MapSeries, own_pixels
+from landweave.mapping.inputs import AnyInput, MapInput, MapSeries
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.setup.context import SetupContext
 from landweave.setup.series_inputs import check_series, date_range
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeSeries
-
-S = TypeVar("S", bound=InputSection)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +61,19 @@ def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
     """
     sections = context.config.inputs
     refuse_unused(card, sections)
-    stored = find_stored(context, sections)
-    check_inputs(
-        card,
-        {
-            name: stored[name].bands if name in stored else section.own_bands or card.inputs[name].names
-            for name, section in sections.items()
-        },
+    sources = find_stored(context, sections)
+    offered = {name: source.bands for name, source in sources.items()}
+    wanted = {name: section.own_bands or card.inputs[name].names for name, section in sections.items()}
+    check_inputs(card, {**wanted, **offered})
+    sources |= open_rasters(context, card, sources)
+    grid = _map_grid(context, card, sources)
+    sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
+    series = {name: cast("SeriesSource", source) for name, source in sources.items() if _has_dates(source)}
+    check_series(card, series, {name: sections[name].stated("quantity") for name in series})
+    return OpenedInputs(
+        grid=grid,
+        inputs={name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources},
     )
-    rasters, stored_series = open_rasters(context, card, stored), _with_dates(stored)
-    grid = _map_grid(context, card, rasters, stored_series)
-    searched = grid.with_extent(grid.extent.grow(2 * card.window.size))
-    series = {**stored_series, **_search_catalogs(context, stored, searched)}
-    check_series(card, series, {name: sections[name].own_quantity for name in series})
-    every: dict[str, AnyInput] = {
-        **rasters,
-        **{name: _map_series(context, card, name, source) for name, source in series.items()},
-    }
-    return OpenedInputs(grid=grid, inputs={name: every[name] for name in card.inputs if name in every})
 
 
 def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
@@ -95,8 +88,8 @@ def find_stored(context: SetupContext, sections: Mapping[str, InputSection]) -> 
     return {name: source for name, source in found.items() if source is not None}
 
 
-def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, MapInput]:
-    """What windows are fed of the inputs without dates.
+def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The inputs without dates that no cube holds, opened from their files.
 
     Parameters
     ----------
@@ -105,19 +98,25 @@ def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, An
     card
         Contract of the model.
     stored
-        Inputs that a cube holds; the others are opened from their files.
+        Inputs that a cube holds.
     """
     # Products that do not lie on each other are refused where the area needs them.
     base = context.pixels.with_extent(context.pixels.covering(context.area.bounds)) if context.area else context.pixels
-    sources = {name: cast("RasterSource", source) for name, source in stored.items() if not _has_dates(source)}
+    opened = {}
     for name, section in context.config.inputs.items():
-        if not section.has_dates and name not in stored:
-            factor = card.inputs[name].pixel / card.base_pixel
-            if factor.denominator != 1:
-                raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
-            grid = context.input_pixels(name, section).with_extent(base.extent.coarsen(int(factor)))
-            sources[name] = cast("RasterSource", section.open(name, grid, context))
-    return {name: MapInput(source=source, **_fed(card, name)) for name, source in sources.items()}
+        if name in stored or section.has_dates:
+            continue
+        factor = card.inputs[name].pixel / card.base_pixel
+        if factor.denominator != 1:
+            raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
+        grid = context.input_pixels(name, section).with_extent(base.extent.coarsen(factor))
+        opened[name] = section.open(name, grid, context)
+    return opened
+
+
+def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The sources without dates."""
+    return {name: source for name, source in sources.items() if not _has_dates(source)}
 
 
 def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> Extent:
@@ -155,57 +154,52 @@ def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource
     return extent
 
 
-def _map_grid(
-    context: SetupContext, card: ModelCard, rasters: Mapping[str, MapInput], series: Mapping[str, SeriesSource]
-) -> Grid:
+def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnySource]) -> Grid:
     """Base pixels over the area, or over the imagery where there is no area."""
-    pixels = context.pixels
+    pixels, images = context.pixels, imagery(sources)
     if context.area is None:
-        images = {name: item.source for name, item in rasters.items()}
-        return pixels.with_extent(shared_extent(pixels, card, images or series))
+        return pixels.with_extent(shared_extent(pixels, card, images or sources))
     grid = pixels.with_extent(pixels.covering(context.area.bounds))
-    for name, item in rasters.items():
-        if item.required and not item.source.files(own_pixels(item, grid)):
+    for name, source in images.items():
+        own = context.input_pixels(name, context.config.inputs[name])
+        factor = own.resolution / pixels.resolution
+        if card.inputs[name].required and not source.files(own.with_extent(grid.extent.coarsen(factor))):
             raise InputError(
                 f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
-                f"{_rounded(item.source.bounds(grid))}, both in {grid.crs[:40]}. Correct one of them."
+                f"{_rounded(source.bounds(grid))}, both in {grid.crs[:40]}. Correct one of them."
             )
     return grid
 
 
-def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], searched: Grid) -> dict[str, SeriesSource]:
+def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], searched: Grid) -> dict[str, AnySource]:
     """Series that no cube holds, straight from their catalogs, over the ground of ``searched``."""
     opened = {}
     for name, section in context.config.inputs.items():
         if section.has_dates and name not in stored:
             pixels = context.input_pixels(name, section)
-            grid = pixels.with_extent(pixels.covering(searched.bounds))
-            opened[name] = cast("SeriesSource", section.open(name, grid, context))
+            opened[name] = section.open(name, pixels.with_extent(pixels.covering(searched.bounds)), context)
     return opened
 
 
-def _map_series(context: SetupContext, card: ModelCard, name: str, source: SeriesSource) -> MapSeries:
-    year = context.campaign_years(context.config.inputs[name].own_year)
-    item = MapSeries(
-        source=_of_years(source, year), dates=card.inputs[name].dates or DatesRule(), year=year, **_fed(card, name)
-    )
-    if not item.indices:
-        years = ", ".join(map(str, _years(year)))
-        raise InputError(
-            f"{name} has no date in {years}: its {len(source.observations)} dates are {date_range(source)}."
-        )
-    return item
-
-
-def _fed(card: ModelCard, name: str) -> dict[str, Any]:
-    """How windows are fed an input, as the card says: bands, pixels, whether it is required."""
+def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> AnyInput:
+    """How windows are fed an input: the bands, pixels and dates of the card, the year of the configuration."""
     spec = card.inputs[name]
-    return {
+    fed: dict[str, Any] = {
         "bands": spec.names,
         "factor": spec.pixel / card.base_pixel,
         "required": spec.required,
         "size": spec.footprint.size,
     }
+    if not _has_dates(source):
+        return MapInput(source=cast("RasterSource", source), **fed)
+    year, series = context.campaign_years(context.config.inputs[name].stated("year")), cast("SeriesSource", source)
+    item = MapSeries(source=_of_years(series, year), dates=spec.dates or DatesRule(), year=year, **fed)
+    if not item.indices:
+        years = ", ".join(map(str, _years(year)))
+        raise InputError(
+            f"{name} has no date in {years}: its {len(series.observations)} dates are {date_range(series)}."
+        )
+    return item
 
 
 def _years(year: int | Campaigns | None) -> tuple[int, ...]:
@@ -222,10 +216,6 @@ def _of_years(source: SeriesSource, year: int | Campaigns | None) -> SeriesSourc
 
 def _has_dates(source: AnySource) -> bool:
     return hasattr(source, "observations")
-
-
-def _with_dates(sources: Mapping[str, AnySource]) -> dict[str, SeriesSource]:
-    return {name: cast("SeriesSource", source) for name, source in sources.items() if _has_dates(source)}
 
 
 def _rounded(bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:

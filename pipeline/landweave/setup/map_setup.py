@@ -172,10 +172,7 @@ def _model(rules: MapRules, opened: OpenedInputs) -> TorchModel:
         window=rules.blending.lattice.window,
         dates=padded_length(max((len(item.indices) for item in opened.series.values()), default=1)),
         compute=Compute(
-            batch_size=section.batch_size,
-            torch_threads=section.torch_threads,
-            device=section.device,
-            bfloat16=section.bfloat16,
+            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
             elsewhere=config.engine.address is not None,
         ),
     )
@@ -245,10 +242,8 @@ def _fingerprint(rules: MapRules, opened: OpenedInputs, model: TorchModel, block
             "output": {
                 "pixels": [blocks.extent.y.start, blocks.extent.x.start, *blocks.extent.shape],
                 "block": blocks.size,
-                "chunk": output.chunk,
                 "factor": rules.factor,
-                "confidence": output.confidence,
-                "probability": output.probability,
+                **output.model_dump(include={"chunk", "confidence", "probability"}),
             },
             "model": {**model.fingerprint_fields, "keep_untrained": rules.config.model.keep_untrained},
             "legend": {"codes": list(rules.legend.codes), "trained": list(rules.legend.trained)},
