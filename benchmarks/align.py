@@ -36,12 +36,12 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.warp import transform_bounds
 
-from landweave.aligning import AlignGroup, align_cube
+from landweave.aligning.groups import AlignGroup
 from landweave.aligning.job import tile_memory
+from landweave.aligning.run import CubeSetup, run_align
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks
-from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
@@ -192,16 +192,17 @@ def read_ours(task: Task) -> None:
 
 def cube_ours(task: Task) -> None:
     """A cube of one time shard."""
-    part = AlignGroup(
+    group = AlignGroup(
         modality="SENTINEL2_TS",
         source=_series(task),
         grid=task.grid,
         bands=tuple(BANDS),
         tile=task.tile,
         chunk=task.tile // 8,
-        dates=task.dates,
+        time_shard=task.dates,
     )
-    done = align_cube(Target.parse(str(task.folder / f"ours-{time.time_ns()}.zarr")), [part], engine=InlineEngine())
+    target = Target.parse(str(task.folder / f"ours-{time.time_ns()}.zarr"))
+    done = run_align(CubeSetup(target=target, groups=(group,)))
     if not done.complete:
         raise SystemExit(str(done))
 

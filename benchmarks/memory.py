@@ -26,8 +26,8 @@ from landweave.core.budget import GIB
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.engine.malloc import trim
-from landweave.jobs.runner import Attempted
-from landweave.mapping.run import MapSetup, prepare_output
+from landweave.jobs.runner import CatchingJob
+from landweave.mapping.run import MapSetup, declare_output, read_output
 from landweave.setup.map_setup import set_up_map
 
 
@@ -83,7 +83,7 @@ def _peak(folder: Path, side: int, block: int, *, turns: int) -> Peak:
     made = set_up_map(write_config(folder, side=side * block, block=block, chunk=block // 4))
     with local_engine(workers=1, torch_threads=2) as engine:
         (pid,) = engine.client.run(_settle_and_tell).values()
-        prepare_output(made)
+        declare_output(made, read_output(made))
         _run(made, engine, side=1)
         engine.client.run(_settle_and_tell)
         before = psutil.Process(pid).memory_info().rss
@@ -103,7 +103,7 @@ def _settle_and_tell() -> int:
 
 def _run(made: MapSetup, engine: DaskEngine, *, side: int) -> None:
     blocks = [(row, column) for row in range(side) for column in range(side)]
-    for _, result in engine.run(Attempted(made.job), blocks):
+    for _, result in engine.run(CatchingJob(made.job), blocks):
         if result.reason:
             raise RuntimeError(result.reason)
 

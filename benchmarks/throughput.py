@@ -99,7 +99,7 @@ def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) ->
     summary = api.run(config, engine=engine)
     seconds = time.perf_counter() - started
     # Those that ran: the plan also counts windows that turn out to lie beyond the imagery.
-    windows = int(api.open_map(config.path(config.output.store)).ledger.windows.sum())
+    windows = int(api.open_ledger(config.path(config.output.store)).windows.sum())
     return Turn(
         pixels=int(summary.pixels),
         windows=windows,

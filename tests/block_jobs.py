@@ -20,8 +20,9 @@ from landweave.core.protocols import LEDGER_CHUNK, BlockFunction, BlockResult, B
 from landweave.engine.inline import InlineEngine
 from landweave.jobs.lease import hold
 from landweave.jobs.ledger import Ledger
-from landweave.jobs.progress import SilentProgress
-from landweave.jobs.runner import Summary, run_blocks
+from landweave.jobs.progress import Progress, SilentProgress, shown
+from landweave.jobs.result import RunResult
+from landweave.jobs.runner import run_blocks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,12 +142,19 @@ def grid_of(down: int, across: int) -> list[BlockIndex]:
     return [(row, column) for row in range(down) for column in range(across)]
 
 
-def run_squares(job: SquareJob, engine, shape: tuple[int, int]) -> tuple[Summary, Ledger]:
+def run_squares(job: SquareJob, engine, shape: tuple[int, int]) -> tuple[RunResult, Ledger]:
     """What is left of the job, as `run` does it: load the ledger, run what is to do."""
     store = NpyLedgerStore(job.folder / "ledger", shape)
     ledger = Ledger.load(store, store.arrays)
-    summary = run_blocks(job, engine, ledger, store, blocks=ledger.todo(), progress=SilentProgress())
+    summary = run_shown(job, engine, ledger, store, SilentProgress())
     return summary, ledger
+
+
+def run_shown(job, engine, ledger: Ledger, store, progress: Progress, **settings) -> RunResult:
+    """What is left of the job, with its progress, as a run of a map does it."""
+    todo = ledger.todo()
+    with shown(progress, len(todo), engine.name):
+        return run_blocks(job, engine, ledger, store, blocks=todo, progress=progress, **settings)
 
 
 def start_driver(folder: Path, kind: str, shape: tuple[int, int], block_seconds: float) -> subprocess.Popen[str]:

@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 import shapely
+from distributed import Client, LocalCluster
 
 import landweave
 from landweave import api
@@ -20,11 +21,12 @@ from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.dask import DaskEngine
 from landweave.engine.inline import InlineEngine
-from landweave.jobs.lease import hold
+from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import SilentProgress
 from tests.helpers.commands import shards
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ class Heard(SilentProgress):
 
 
 def test_the_package_gives_what_a_notebook_calls() -> None:
-    for name in ("load_config", "check", "plan", "run", "predict", "open_map"):
+    for name in ("load_config", "check", "plan_map", "run", "predict", "open_map", "open_ledger"):
         assert getattr(landweave, name) is getattr(api, name)
 
 
@@ -72,11 +74,10 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     assert (summary.exit_code, summary.complete, summary.ran) == (0, True, 12)
     assert summary.pixels == 300 * 430
     assert set(summary.stage_seconds) >= {"read", "predict", "blend", "argmax", "write", "total"}
-    found = api.open_map(small.store)
-    assert found.done == 1
+    assert api.status(small.store).done == 1
     assert not list(small.folder.rglob("*lease*"))
     assert api.status(small.store).complete
-    provenance = found.attrs
+    provenance = api.open_map(small.store).attrs["provenance"]
     assert provenance["model"]["card"] == "small"
     assert len(provenance["model"]["card_sha256"]) == len(provenance["model"]["weights"]) == 64
     assert set(provenance["libraries"]) >= {"torch", "rasterio", "zarr"}
@@ -96,6 +97,21 @@ def test_several_runs_share_the_workers_of_one_engine(small: Small, monkeypatch:
         assert api.run(second, engine=engine).complete
         assert engine.client.run(os.getpid) == before
     assert shards(small.folder / "1.zarr") == shards(small.folder / "2.zarr")
+
+
+def test_a_run_uses_the_dask_client_that_is_active(small: Small) -> None:
+    heard = Heard()
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster,
+        Client(cluster) as client,
+    ):
+        before = client.run(os.getpid)
+        assert api.run(small.loaded(engine={"kind": "dask", "workers": None}), progress=heard).complete
+        assert f"1 workers, 2 threads, dashboard {client.dashboard_link}" in heard.engine
+        assert client.run(os.getpid) == before
+        own = Heard()
+        assert api.run(small.loaded(output={"store": "inline.zarr"}, engine={"kind": "inline"}), progress=own).complete
+        assert own.engine == "inline"
 
 
 def test_a_finished_map_is_left_alone(small: Small) -> None:
@@ -124,8 +140,8 @@ def test_a_run_that_broke_off_goes_on(small: Small) -> None:
         api.run(config, engine=Tired())
     half = api.status(small.store)
     assert (half.counts[BlockState.DONE], half.counts[BlockState.PENDING], half.complete) == (5, 7, False)
-    assert api.open_map(small.store).done == pytest.approx(5 / 12)
-    assert len(api.plan(config).blocks.todo) == 7
+    assert half.done == pytest.approx(5 / 12)
+    assert len(api.plan_map(config).blocks.todo) == 7
     heard = Heard()
     assert api.run(config, progress=heard).exit_code == 0
     assert len(heard.ended) == 7
@@ -136,7 +152,7 @@ def test_a_map_whose_driver_died_before_its_ledger_goes_on(small: Small) -> None
     with pytest.raises(OutputError, match="went away"):
         api.run(small.loaded(), engine=Tired())
     shutil.rmtree(small.store / "ledger")
-    assert len(api.plan(small.loaded()).blocks.todo) == 12
+    assert len(api.plan_map(small.loaded()).blocks.todo) == 12
     assert api.run(small.loaded()).ran == 12
 
 
@@ -145,24 +161,23 @@ def test_blocks_outside_the_area_are_marked_and_not_run(small: Small) -> None:
     corner = shapely.Polygon([(x0 + 1, y1 - 1), (x0 + 55, y1 - 1), (x0 + 1, y1 - 40)])
     geopandas.GeoDataFrame({"code": ["30"]}, geometry=[corner], crs=2154).to_file(small.folder / "area.gpkg")
     config = small.loaded(area={"file": "area.gpkg", "where": "code = '30'"})
-    outside = api.plan(config).blocks.count(BlockAction.OUTSIDE)
+    outside = api.plan_map(config).blocks.count(BlockAction.OUTSIDE)
     assert outside > 0
     summary = api.run(config)
     assert summary.exit_code == 0
     assert summary.counts[BlockState.OUTSIDE] == outside
-    found = api.open_map(small.store)
-    assert found.done == 1
-    states = found.ledger["state"].values
+    assert api.status(small.store).done == 1
+    states = api.open_ledger(small.store)["state"].values
     assert ((states == BlockState.OUTSIDE).sum(), (states == BlockState.DONE).sum() > 0) == (outside, True)
-    grid = found.grid
+    grid, found = stored_map(small.store).grid, api.open_map(small.store)
     inside = shapely.contains_xy(corner, *np.meshgrid(grid.x, grid.y))
-    np.testing.assert_array_equal(found.dataset["landcover"].values != 255, inside)
+    np.testing.assert_array_equal(found["landcover"].values != 255, inside)
 
 
 def test_two_drivers_do_not_write_one_map(small: Small) -> None:
     config = small.loaded()
-    made = api.check(config).setup
-    with hold(*made.target.beside(api.LEASE)), pytest.raises(OutputError, match="written by another driver"):
+    made = api.check(config)
+    with hold(*made.target.beside(LEASE)), pytest.raises(OutputError, match="written by another driver"):
         api.run(config)
     assert api.run(config).exit_code == 0
 
@@ -177,7 +192,7 @@ def test_the_map_beside_the_zarr_is_written_when_asked_for(small: Small) -> None
 
 def test_overviews_follow_the_map(small: Small) -> None:
     api.run(small.loaded())
-    found = api.open_map(small.store)
+    found = stored_map(small.store)
     assert len(found.grids) > 1
     fine, coarse = found.read("landcover", found.grids[0].extent), found.read("landcover", found.grids[1].extent, 1)
     blocks = fine.reshape(coarse.shape[0], 2, coarse.shape[1], 2)
@@ -192,6 +207,9 @@ def test_a_status_of_a_place_without_a_map(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing.zarr").exists()
 
 
-def test_the_plans_table_is_well_formed(small: Small) -> None:
-    table = ET.fromstring(api.plan(small.loaded())._repr_html_())
-    assert len(table.findall("tr")) >= 10
+def test_tables_are_well_formed(small: Small) -> None:
+    config = small.loaded()
+    assert len(ET.fromstring(api.check(config)._repr_html_()).findall("tr")) >= 7
+    assert len(ET.fromstring(api.plan_map(config)._repr_html_()).findall("tr")) >= 10
+    assert len(ET.fromstring(api.run(config, progress=False)._repr_html_()).findall("tr")) >= 2
+    assert len(ET.fromstring(api.status(small.store)._repr_html_()).findall("tr")) == 1

@@ -1,63 +1,57 @@
-"""What a notebook calls, and the command too: check, plan, run, status, predict, open_map."""
+"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, predict."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import xarray as xr
 
-from landweave.aligning import AlignResult, CubeStatus, align_cube, cube_status, plan_align
+from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
+from landweave.aligning.status import cube_status
 from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig
 from landweave.core.budget import GIB
-from landweave.core.errors import BudgetError, ConfigError, OutputError
-from landweave.core.protocols import BlockState, Engine
-from landweave.engine.clusters import connected_engine, local_engine
+from landweave.core.errors import OutputError
+from landweave.core.protocols import Engine
+from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
-from landweave.engine.inline import InlineEngine
-from landweave.engine.settings import EngineSettings
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
-from landweave.jobs.lease import LEASE, hold
-from landweave.jobs.ledger import Failure, Ledger
-from landweave.jobs.plan import BlockActionGrid, plan_block_actions
-from landweave.jobs.progress import Progress, SilentProgress
-from landweave.jobs.runner import Summary, begun
+from landweave.jobs.progress import Progress, resolve_progress
+from landweave.jobs.result import RunResult, Status
+from landweave.jobs.runner import writing_begun
+from landweave.mapping import run as mapping
 from landweave.mapping.lazy import lazy_map
-from landweave.mapping.plan import MapPlan, plan_map
-from landweave.mapping.run import MapSetup, fill_map, find_ledger, is_whole
-from landweave.setup.check import Check
+from landweave.mapping.plan import MapPlan
+from landweave.mapping.run import MapSetup
 from landweave.setup.cube_selection import config_of_cube
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
-from landweave.setup.series_inputs import DIRECT_OPENS
+from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
-from landweave.store.ledger_store import ZarrLedger
-from landweave.store.maps.store import read_attributes
-from landweave.store.maps.views import open_map
+from landweave.store.maps.store import open_store
+from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 
 __all__ = [
-    "Check",
     "Config",
-    "Status",
     "align",
-    "align_plan",
     "check",
     "example_config",
     "load_config",
     "load_cube_config",
     "open_cube",
     "open_engine",
+    "open_ledger",
     "open_map",
-    "plan",
+    "plan_align",
+    "plan_map",
     "predict",
     "run",
     "stack",
@@ -66,77 +60,61 @@ __all__ = [
 
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
-ALIGN_THREADS = 1
-"""Cores that a worker which only reads and writes is counted for."""
 
-TERMINATE_SHARE = 0.95
-"""Of its memory limit at which a nanny kills its worker (``distributed.worker.memory.terminate``)."""
-
-
-def check(config: Config) -> Check:
-    """Whether ``config`` can be carried out: inputs, card, weights, memory and output, all looked at, none written.
+def check(config: Config) -> MapSetup:
+    """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
 
     Raises
     ------
     LandweaveError
         With the reason and what to do.
     """
-    made = set_up_map(config)
-    made.job.model.verify()
-    made.target.check_writable()
-    _check_files(config)
-    find_ledger(made)
-    return Check(setup=made)
-
-
-def _check_files(config: Config) -> None:
-    """Make sure that what is written last, beside the map, can be written."""
+    setup = set_up_map(config)
+    setup.job.model.verify()
+    setup.target.check_writable()
     for name, where in (("cog", config.output.cog), ("picture", config.output.picture)):
         if where is not None:
             path = Path(config.path(where))
             if path.is_dir():
                 raise OutputError(f"output.{name}: {path} is a folder; name a file in it.")
             Target.parse(path.parent).check_writable()
+    mapping.check_output(setup)
+    return setup
 
 
-def plan(config: Config, *, stale: bool = False) -> MapPlan:
-    """What `run` would do, with its price. Reads no pixel and runs no model.
+def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
+    """What `run` would do, and its cost. Reads no pixel and runs no model.
 
     Parameters
     ----------
     config
         From `load_config`.
     stale
-        Whether blocks whose scenes changed since they were done are run again.
+        Whether blocks whose files changed since they were done are run again.
     """
-    made = set_up_map(config)
-    found = _plan(made, _blocks(made, find_ledger(made), stale))
-    return replace(found, notes=(*found.notes, *_opens_note(made, config)))
+    return mapping.plan_map(set_up_map(config), stale=stale)
 
 
 def run(
-    config: Config,
-    *,
-    stale: bool = False,
-    engine: Engine | None = None,
-    progress: Progress | None = None,
-) -> Summary:
-    """Map what is not mapped yet, and write what the configuration asks for beside the map.
+    config: Config, *, stale: bool = False, engine: Engine | None = None, progress: Progress | bool = True
+) -> RunResult:
+    """Map what is not mapped yet, and write the files that the configuration names beside the map.
 
     Parameters
     ----------
     config
         From `load_config`.
     stale
-        Whether blocks whose scenes changed since they were done are run again.
+        Whether blocks whose files changed since they were done are run again.
     engine
-        Who runs the blocks, instead of the configuration's own.
+        From `open_engine`, in place of workers of its own. By default the workers of the active Dask client, where
+        there is one and the configuration names no workers.
     progress
-        Who hears of every block.
+        True for a bar on a terminal or in a notebook, False for none.
 
     Returns
     -------
-    Summary
+    RunResult
         Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed.
 
     Raises
@@ -145,20 +123,12 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
-    config = _on(config, engine)
-    made = check(config).setup
-    _refuse_many_opens(made, config)
-    progress = progress or SilentProgress()
-    with hold(*made.target.beside(LEASE)) as lease, ExitStack() as workers:
-        blocks = _blocks(made, find_ledger(made), stale)
-        # Before anything is written: they may not come. For nothing at all no cluster is started.
-        settings = made.engine if blocks.todo or not is_whole(made) else replace(made.engine, kind="inline")
-        chosen = workers.enter_context(_engine(settings, made.job.torch_threads, engine))
-        with begun():
-            summary = fill_map(made, blocks, chosen, progress, lease)
-    with begun():
-        _write_files(made, config)
-    return summary
+    config, engine = _with_engine(config, engine)
+    setup = check(config)
+    result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+    with writing_begun():
+        _write_files(setup, config)
+    return result
 
 
 def predict(
@@ -227,97 +197,51 @@ def stack(config: CubeConfig, modality: str) -> xr.DataArray:
     return open_scenes(config, modality).stack()
 
 
-def align_plan(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
-    """What `align` would do, with its price. Catalogs are searched; no pixel is read and nothing is written.
+def plan_align(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
+    """What `align` would do, and its cost. Catalogs are searched; no pixel is read and nothing is written.
 
     Parameters
     ----------
     config
         From `load_config` or `load_cube_config`.
     stale
-        Whether tiles of mosaics whose scenes changed since they were aligned are aligned again.
+        Whether tiles of mosaics whose files changed since they were aligned are aligned again.
     """
-    made = set_up_cube(config)
-    return replace(plan_align(made.target, made.parts, area=made.area, stale=stale), notes=made.notes)
+    return aligning.plan_align(set_up_cube(config), stale=stale)
 
 
 def align(
-    config: CubeConfig, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
-) -> AlignResult:
-    """Bring what is new of the configuration's series onto the grid, into its cube.
+    config: CubeConfig, *, stale: bool = False, engine: Engine | None = None, progress: Progress | bool = True
+) -> RunResult:
+    """Align what is new of the configuration's series and rasters into its cube.
 
-    Tiles of mosaics whose scenes changed since are aligned again where ``stale`` says so. Everything else is as for
-    `run`: who runs the blocks, who hears of them, the answer's ``exit_code``, and what is refused before anything is
-    written.
-    """
-    config = _on(config, engine)
-    made, settings = set_up_cube(config), engine_settings(config.engine, ALIGN_THREADS)
-    made.target.check_writable()
-    price = plan_align(made.target, made.parts, area=made.area, stale=stale)
-    if config.cube and price.todo and price.memory > settings.worker_bytes:
-        raise BudgetError(
-            f"A worker needs {price.memory / GIB:.2f} GiB for tiles of {config.cube.tile} pixels but has "
-            f"{settings.worker_bytes / GIB:.2f} GiB: make cube.tile smaller, give engine.memory_gib more, or use fewer "
-            f"workers."
-        )
-    # For nothing at all no cluster is started.
-    settings = settings if price.todo else replace(settings, kind="inline")
-    with _engine(settings, None, engine) as chosen:
-        done = align_cube(made.target, made.parts, engine=chosen, progress=progress, area=made.area, stale=stale)
-    return replace(done, plan=replace(done.plan, notes=made.notes))
-
-
-def _refuse_many_opens(made: MapSetup, config: Config) -> None:
-    """Refuse to read series straight from a catalog where that opens more files than is sensible."""
-    opens = made.direct_opens()
-    if _aligned_first(config, opens):
-        raise ConfigError(
-            f"{', '.join(made.straight)}: not in a cube yet. Read straight from the catalog a run would open files "
-            f"{opens:,} times ({DIRECT_OPENS:,} are let pass where no cube is named). Run `landweave align` first, "
-            + ("which fills the cube." if config.cube else "with cube: {store: cube.zarr} in the configuration.")
-        )
-
-
-def _opens_note(made: MapSetup, config: Config) -> list[str]:
-    """For the plan, what reading series straight from a catalog comes to."""
-    opens = made.direct_opens()
-    advice = ": run `landweave align` first" if _aligned_first(config, opens) else ""
-    told = f"{', '.join(made.straight)}: read straight from the catalog, opening files {opens:,} times{advice}"
-    return [told] if opens else []
-
-
-def _aligned_first(config: Config, opens: int) -> bool:
-    return opens > (0 if config.cube else DIRECT_OPENS)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Status:
-    """How far a map is.
-
-    Attributes
+    Parameters
     ----------
-    counts
-        Blocks by state.
-    failures
-        Blocks that failed, with the reason of each.
+    config
+        From `load_config` or `load_cube_config`.
+    stale
+        Whether tiles of mosaics whose files changed since they were aligned are aligned again.
+    engine, progress
+        As of `run`.
+
+    Returns
+    -------
+    RunResult
+        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed.
+
+    Raises
+    ------
+    LandweaveError
+        As `run` does.
     """
-
-    counts: dict[BlockState, int]
-    failures: tuple[Failure, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return all(state.finished for state, count in self.counts.items() if count)
-
-    def __str__(self) -> str:
-        found = {state.words: count for state, count in self.counts.items() if count}
-        lines = [f"{name:<13} {count:>9,}" for name, count in found.items()]
-        return "\n".join([*lines, *map(str, self.failures)])
+    config, engine = _with_engine(config, engine)
+    setup = set_up_cube(config)
+    setup.target.check_writable()
+    return aligning.run_align(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
 
 
-def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Status | CubeStatus:
-    """How far the map or cube at ``where`` is, and which blocks failed and why.
+def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Status:
+    """How far a map or cube is, and which blocks failed and why.
 
     Parameters
     ----------
@@ -325,35 +249,24 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
         Path or URL of the store.
     storage_options
         Of the object store.
+
+    Raises
+    ------
+    InputError
+        When there is no map or cube.
     """
     target = Target.parse(where, storage_options)
-    if (read_attributes(target) or {}).get("format") == CUBE_FORMAT:
-        return cube_status(open_cube_store(target))
-    found = open_map(target)
-    ledger = Ledger.load(ZarrLedger(target=found.store.target), found.store.template.arrays)
-    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
+    attributes = read_attributes(target)
+    if attributes and attributes.get("format") == CUBE_FORMAT:
+        return cube_status(open_cube_store(target, attributes))
+    return mapping.map_status(target, attributes)
 
 
-def _blocks(made: MapSetup, ledger: Ledger, stale: bool) -> BlockActionGrid:
-    return plan_block_actions(
-        made.job.blocks,
-        ledger,
-        outside=made.job.outside,
-        input_version=made.job.input_version,
-        recompute_stale=stale,
-    )
-
-
-def _plan(made: MapSetup, blocks: BlockActionGrid) -> MapPlan:
-    return plan_map(made.job, blocks, memory=made.memory, notes=made.notes)
-
-
-@contextmanager
-def open_engine(config: Config) -> Iterator[Engine]:
-    """Who runs the blocks of ``config``, for the length of a ``with`` block.
+def open_engine(config: Config) -> AbstractContextManager[Engine]:
+    """The engine of a configuration, for the length of a ``with`` block.
 
     `align` and `run` start workers of their own, which import every library anew; several calls may share these, given
-    as ``engine``. In a script it stands under ``if __name__ == "__main__":``, as workers import the script.
+    as ``engine``. In a script it belongs under ``if __name__ == "__main__":``, as workers import the script.
 
     Raises
     ------
@@ -361,40 +274,27 @@ def open_engine(config: Config) -> Iterator[Engine]:
         When the workers do not start, or no scheduler answers.
     """
     threads = config.model.torch_threads
-    with _engine(engine_settings(config.engine, threads), threads, None) as engine:
-        yield engine
+    return clusters.open_engine(engine_settings(config.engine, threads), threads)
 
 
-def _on(config: AnyConfig, engine: Engine | None) -> AnyConfig:
-    """``config`` with the memory of the workers that are there: of what is free now they hold a part themselves."""
-    if config.engine.memory_gib is None and isinstance(engine, DaskEngine) and (limit := engine.worker_bytes):
-        held = config.engine.model_copy(update={"memory_gib": limit * TERMINATE_SHARE / GIB})
-        return config.model_copy(update={"engine": held})
-    return config
+def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, Engine | None]:
+    """The engine that is open already, and the configuration with the memory of its workers.
+
+    Of the memory that is free now they may have taken their part themselves.
+    """
+    section = config.engine
+    if engine is None and section.kind == "dask" and section.address is None and section.workers is None:
+        engine = clusters.active_engine()
+    if section.memory_gib is None and isinstance(engine, DaskEngine) and (limit := engine.worker_bytes):
+        section = section.model_copy(update={"memory_gib": limit / GIB})
+        config = config.model_copy(update={"engine": section})
+    return config, engine
 
 
-@contextmanager
-def _engine(settings: EngineSettings, torch_threads: int | None, given: Engine | None) -> Iterator[Engine]:
-    if given is not None:
-        yield given
-    elif settings.kind == "inline":
-        yield InlineEngine()
-    elif settings.address:
-        with connected_engine(settings.address) as engine:
-            yield engine
-    else:
-        with local_engine(
-            workers=settings.workers,
-            memory_limit=int(settings.worker_bytes / TERMINATE_SHARE),
-            torch_threads=torch_threads,
-        ) as engine:
-            yield engine
-
-
-def _write_files(made: MapSetup, config: Config) -> None:
+def _write_files(setup: MapSetup, config: Config) -> None:
     output = config.output
     if output.cog or output.picture:
-        found = open_map(made.target)
+        found = open_store(setup.target)
         if output.cog:
             write_cog(found, config.path(output.cog))
         if output.picture:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.timeseries import choose, day_offset
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
 from landweave_demo.frame import PIXEL_M, Floats
@@ -102,12 +101,12 @@ def _dates(year: Season, name: str, spec: InputSpec, corner: tuple[int, int], rn
     assert spec.dates is not None
     if name == _OPTICAL:
         seen = year.optical(place, rng)
-        kept = list(choose(seen.state[:, 1:-1, 1:-1], spec.dates).indices)
+        kept = [date for (date,) in spec.dates.select(seen.state[:, 1:-1, 1:-1], year.days).dates]
         values, days = _as_delivered(seen.values[kept]), [year.days[date] for date in kept]
     else:
         values = year.radar(_ORBITS[name], place, rng, looks=_PIXELS_LOOKS)[:, :, 1:-1, 1:-1]
         days = list(year.passes[_ORBITS[name]])
-    return Dates(values=values, days=np.array([day_offset(day, spec.dates) for day in days], np.float32))
+    return Dates(values=values, days=np.array([spec.dates.day_offset(day) for day in days], np.float32))
 
 
 def _as_delivered(seen: Floats) -> Floats:

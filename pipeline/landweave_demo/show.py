@@ -22,7 +22,9 @@ from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.protocols import MapReader
 from landweave.formats.picture import Panel, write_panels
 from landweave.jobs.progress import Progress
-from landweave.jobs.runner import Summary
+from landweave.jobs.result import RunResult
+from landweave.store.maps.store import open_store
+from landweave.store.objects import Target
 from landweave_demo.files import SceneFiles, write_scene
 from landweave_demo.landuse import CROP_CODES, SEASONAL
 from landweave_demo.scene import DEMO_SEED, DEMO_SHAPE, Scene, make_scene
@@ -63,7 +65,7 @@ class DemoReport:
     """
 
     folder: Path
-    summary: Summary
+    summary: RunResult
     scene_seconds: float
     scores: Scores
     blended: Seams
@@ -94,7 +96,7 @@ class DemoReport:
 
 
 def run_demo(
-    folder: Path, *, progress: Progress | None = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
+    folder: Path, *, progress: Progress | bool = True, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
 ) -> DemoReport:
     """Make the demo's scene in ``folder``, map it, score it and draw it; an earlier demo there is replaced.
 
@@ -129,9 +131,9 @@ def _clear(folder: Path) -> None:
 
 
 def _report(
-    folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[Summary, float]
+    folder: Path, scene: Scene, files: SceneFiles, configs: tuple[Config, Config], run: tuple[RunResult, float]
 ) -> DemoReport:
-    blended, cropped = (api.open_map(config.path(config.output.store)) for config in configs)
+    blended, cropped = (open_store(Target.parse(config.path(config.output.store))) for config in configs)
     truth, extent = _truth(files, blended.grid)
     classes = blended.read("landcover", extent)
     summary, scene_seconds = run

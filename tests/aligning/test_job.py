@@ -6,67 +6,36 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from landweave.aligning.job import AlignJob, RasterInput, SeriesInput, plan_dates, shards, tile_memory
+from landweave.aligning.job import AlignInput, AlignJob, tile_memory
 from landweave.core.errors import ReadError
 from landweave.core.lattice import Blocks
 from landweave.core.protocols import BlockJob, BlockState, Series, WrittenObject
 from landweave.core.timeseries import Observation, PixelClass
 from landweave.formats.area import PolygonArea
-from landweave.jobs.runner import attempt
+from landweave.jobs.runner import try_block
 from landweave.store.cubes.sources import CubeSeries
 from landweave.store.cubes.store import create_cube
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.cubes.tiles import TileStore
+from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.objects import Target
 from tests.helpers.memory import ArraySeries
 from tests.store.cubes.cube_samples import DAYS, TILE, Spoilt, grid, raster, series, step
 
 
-def observations(*days):
-    return tuple(step(day) for day in days)
-
-
-def test_what_the_cube_has_keeps_its_place():
-    """Seen, then begun, then found; of those begun what is found no more is dropped."""
-    a, b, c, d, e = observations(*DAYS[:5])
-    plan = plan_dates([c, a], [e, d], [a, b, d, e])
-    assert plan.observations == (c, a, e, d, b)
-    assert (plan.kept, plan.new, plan.changed) == (2, 3, ())
-    assert plan_dates([c, a], [e, d], [b, d]).observations == (c, a, d, b)
-    assert plan_dates([], [], [a, b]).observations == (a, b)
-
-
-def test_other_scenes_of_a_kept_date_are_told_and_not_taken():
-    a, b = observations(*DAYS[:2])
-    now = replace(a, provenance={**a.provenance, "baseline": "05.10"})
-    plan = plan_dates([a], [], [now, b])
-    assert plan.changed == (a.datatake_id,)
-    assert plan.observations == (a, b)
-    same = replace(a, provenance={**a.provenance, "scenes": tuple(a.provenance["scenes"])})
-    assert plan_dates([a], [], [same, b]).changed == ()
-
-
-def test_time_shards_hold_every_date_once():
-    days = observations(*DAYS)
-    assert [(shard.number, len(shard.observations)) for shard in shards(days, 3)] == [(0, 3), (1, 3), (2, 1)]
-    assert tuple(each for shard in shards(days, 3) for each in shard.observations) == days
-    assert shards((), 3) == ()
-
-
 @dataclass
-class Kept:
+class MemoryStore:
     """A store of one time shard in memory."""
 
     tiles: dict = field(default_factory=dict)
 
     @contextmanager
     def begin(self, index):
-        yield KeptTile(self, index)
+        yield MemoryTile(self, index)
 
 
 @dataclass
-class KeptTile:
-    store: Kept
+class MemoryTile:
+    store: MemoryStore
     index: tuple[int, int]
     dates: list = field(default_factory=list)
 
@@ -84,12 +53,12 @@ class KeptTile:
 
 def job(source, store, *, chosen, area=None) -> AlignJob:
     blocks = Blocks(extent=source.grid.extent, size=TILE)
-    given = SeriesInput(source=source, bands=source.bands, indices=chosen)
+    given = AlignInput(source=source, bands=source.bands, indices=chosen)
     return AlignJob(key="align", grid=source.grid, blocks=blocks, input=given, store=store, area=area)
 
 
 def test_a_block_is_its_tile_of_every_date():
-    source, store = series(DAYS[:3]), Kept()
+    source, store = series(DAYS[:3]), MemoryStore()
     aligning: BlockJob = job(source, store, chosen=(2, 0, 1))
     result = aligning.open()((1, 0))
     assert (result.state, result.counts["pixels"]) == (
@@ -106,43 +75,43 @@ def test_what_becomes_of_a_block():
     source = series(DAYS[:3])
     west = PolygonArea.of_bounds(source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[0, 0]).bounds)
     near = PolygonArea(west.geometry.buffer(-1))
-    everywhere = job(source, Kept(), chosen=(0, 1, 2))
+    everywhere = job(source, MemoryStore(), chosen=(0, 1, 2))
     assert everywhere.open()((0, 2)).state is BlockState.NO_INPUT
     assert replace(everywhere, area=near).open()((0, 1)).state is BlockState.OUTSIDE
-    spoilt = job(Spoilt.of(source, (source.observations[2].datatake_id, 1)), Kept(), chosen=(0, 1, 2))
-    failed = attempt(spoilt.open(), (0, 1))
+    spoilt = job(Spoilt.of(source, (source.observations[2].datatake_id, 1)), MemoryStore(), chosen=(0, 1, 2))
+    failed = try_block(spoilt.open(), (0, 1))
     assert failed.state is BlockState.READ_FAILED
     assert "2021-03-02_R008" in failed.reason
-    assert attempt(spoilt.open(), (0, 0)).state is BlockState.DONE
+    assert try_block(spoilt.open(), (0, 0)).state is BlockState.DONE
     assert not spoilt.store.tiles.keys() & {(0, 1)}
 
 
 def test_pixels_of_another_type_are_an_error(tmp_path):
     source = replace(series(DAYS[:1]), grid=grid())
     template = GroupTemplate(modality="S", grid=grid(), bands=source.bands, dtype="uint16", tile=32, chunk=16)
-    store = TileStore(group=create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S"), count=1)
+    store = CubeTileStore(group=create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S"), count=1)
     wrong = replace(source, values=source.values.astype(np.float32))
-    result = attempt(job(wrong, store, chosen=(0,)).open(), (0, 0))
+    result = try_block(job(wrong, store, chosen=(0,)).open(), (0, 0))
     assert result.state is BlockState.FAILED
     assert "band_data is float32" in result.reason
 
 
 def test_the_version_is_that_of_the_dates_read():
     few, more = series(DAYS[:2]), series(DAYS[:4])
-    version = job(few, Kept(), chosen=(0, 1)).input_version((0, 0))
-    assert job(more, Kept(), chosen=(0, 1)).input_version((0, 0)) == version
-    assert job(more, Kept(), chosen=(1, 0)).input_version((0, 0)) != version
+    version = job(few, MemoryStore(), chosen=(0, 1)).input_version((0, 0))
+    assert job(more, MemoryStore(), chosen=(0, 1)).input_version((0, 0)) == version
+    assert job(more, MemoryStore(), chosen=(1, 0)).input_version((0, 0)) != version
     renewed = replace(
         few, observations=(few.observations[0], replace(few.observations[1], provenance={"baseline": "05.10"}))
     )
-    assert job(renewed, Kept(), chosen=(0, 1)).input_version((0, 0)) != version
+    assert job(renewed, MemoryStore(), chosen=(0, 1)).input_version((0, 0)) != version
 
 
 def test_an_invalid_pixel_of_a_raster_holds_nothing():
     source = raster()
     holed = replace(source, values=np.where(source.valid, source.values, np.float32(np.nan)))
     tile = source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[1, 1])
-    arrays, count = RasterInput(source=holed, bands=("R", "NIR")).read(tile, 0)
+    arrays, count = AlignInput(source=holed, bands=("R", "NIR")).read(tile, 0)
     np.testing.assert_array_equal(arrays["band_data"], source.values[:, TILE:, TILE : 2 * TILE])
     assert count == source.valid[TILE:, TILE : 2 * TILE].sum()
 
@@ -151,7 +120,7 @@ def test_a_job_is_a_picklable_value(tmp_path):
     template = GroupTemplate(modality="S", grid=grid(), bands=("B2", "B3", "B8A"), dtype="uint16", tile=32, chunk=16)
     group = create_cube(Target.parse(tmp_path / "c.zarr"), [template]).group("S")
     source = replace(series(DAYS[:1]), grid=grid())
-    made = job(source, TileStore(group=group, count=1), chosen=(0,))
+    made = job(source, CubeTileStore(group=group, count=1), chosen=(0,))
     assert pickle.loads(pickle.dumps(made)).open()((0, 0)).state is BlockState.DONE
     assert not CubeSeries.of(group).observations
 
@@ -169,8 +138,8 @@ class Endless(ArraySeries):
 def peak(where: Target, source: Endless, shape: GroupTemplate) -> int:
     """Most bytes at work while one tile of ``source`` is aligned."""
     group = create_cube(where, [shape]).group("S")
-    given = SeriesInput(source=source, bands=source.bands, indices=tuple(range(len(source.observations))))
-    store = TileStore(group=group, count=len(source.observations))
+    given = AlignInput(source=source, bands=source.bands, indices=tuple(range(len(source.observations))))
+    store = CubeTileStore(group=group, count=len(source.observations))
     aligning = AlignJob(key="a", grid=shape.grid, blocks=shape.blocks, input=given, store=store)
     tracemalloc.start()
     try:
@@ -208,7 +177,7 @@ def test_an_object_store_is_sent_a_tile_that_is_whole_in_memory():
 
 def test_a_read_that_fails_writes_nothing():
     source = series(DAYS[:2])
-    store = Kept()
+    store = MemoryStore()
     with pytest.raises(ReadError):
         job(Spoilt.of(source, (source.observations[0].datatake_id, 0)), store, chosen=(0, 1)).open()((0, 0))
     assert not store.tiles

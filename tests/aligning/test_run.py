@@ -1,15 +1,17 @@
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from landweave.aligning import AlignGroup, align_cube, cube_status, plan_align
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import CubeSetup, plan_align, run_align
+from landweave.aligning.status import cube_status
 from landweave.core.errors import ConfigError, OutputError, ReadError
 from landweave.core.protocols import BlockState, SourceFile
-from landweave.engine.inline import InlineEngine
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import hold
-from landweave.jobs.runner import EXIT_COMPLETE, EXIT_FAILED_BLOCKS
+from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.objects import Target
 from tests.block_jobs import engine_of
@@ -27,6 +29,10 @@ def read(target, source):
     found = aligned(target)
     assert found.observations == source.observations
     return found.read(source.grid, source.bands, range(len(source.observations)))
+
+
+def setup_of(target, groups, area=None) -> CubeSetup:
+    return CubeSetup(target=target, groups=tuple(groups), area=area)
 
 
 def everything(target) -> dict[str, bytes]:
@@ -58,10 +64,10 @@ def test_the_cube_is_its_sources(target):
     spot = aligned(target, "SPOT_RGBI").read(image.grid, image.bands)
     np.testing.assert_array_equal(spot.values, image.values)
     np.testing.assert_array_equal(spot.valid, image.valid)
-    assert (done.exit_code, done.summary.ran) == (EXIT_COMPLETE, 18)
-    assert done.summary.counts[BlockState.DONE] == 2 * 4 + 5
-    assert done.summary.counts[BlockState.NO_INPUT] == 2 * 2 + 1
-    assert done.summary.pixels == (source.pixel_class > 0).sum() + image.valid.sum()
+    assert (done.exit_code, done.ran) == (EXIT_COMPLETE, 18)
+    assert done.counts[BlockState.DONE] == 2 * 4 + 5
+    assert done.counts[BlockState.NO_INPUT] == 2 * 2 + 1
+    assert done.pixels == (source.pixel_class > 0).sum() + image.valid.sum()
     assert heard.told[0] == ("start", 18, "inline")
     assert heard.told[-1] == "stop"
     assert len(heard.told) == 20
@@ -72,9 +78,24 @@ def test_again_is_nothing(target):
     align(target, series(DAYS[:5]), raster())
     before = {name: target.get(name) for name in target.list()}
     again = align(target, series(DAYS[:5]), raster())
-    assert (again.summary.ran, again.exit_code) == (0, EXIT_COMPLETE)
-    assert again.summary.counts[BlockState.DONE] == 13
+    assert (again.ran, again.exit_code) == (0, EXIT_COMPLETE)
+    assert again.counts[BlockState.DONE] == 13
     assert {name: target.get(name) for name in target.list()} == before
+
+
+def test_the_root_and_the_dates_of_a_cube_are_read_once(target, monkeypatch):
+    align(target, series(DAYS[:2]), raster())
+    asked: Counter[str] = Counter()
+    read = Target.get
+
+    def get(self, name):
+        asked[name] += 1
+        return read(self, name)
+
+    monkeypatch.setattr(Target, "get", get)
+    assert align(target, series(DAYS[:5]), raster()).ran == 12
+    assert asked["zarr.json"] == 1
+    assert asked["ledger/SENTINEL2_TS/zarr.json"] == asked["ledger/SPOT_RGBI/zarr.json"] == 1
 
 
 def test_a_modality_may_come_later(target):
@@ -92,8 +113,8 @@ def test_planning_writes_nothing_and_reads_no_pixel(target):
 
     source = series(DAYS[:4])
     unread = Unread(**{name: getattr(source, name) for name in source.__dataclass_fields__})
-    plan = plan_align(target, [part(unread)])
-    (told,) = plan.parts
+    plan = plan_align(setup_of(target, [part(unread)]))
+    (told,) = plan.groups
     assert not target.list()
     assert (told.new, told.kept, told.tiles, told.todo, told.shards_new, told.shards_rewritten) == (4, 0, 6, 12, 2, 0)
     assert told.raw_bytes == 6 * 4 * TILE**2 * (3 * 2 + 1)
@@ -103,16 +124,16 @@ def test_planning_writes_nothing_and_reads_no_pixel(target):
     assert "about 6 files" in text
     assert "<td>4 new, 0 kept</td>" in plan._repr_html_()
     done = align(target, source)
-    assert done.summary.ran == plan.todo
-    later = plan_align(target, [part(series(DAYS[:5]))]).parts[0]
+    assert done.ran == plan.todo
+    later = plan_align(setup_of(target, [part(series(DAYS[:5]))])).groups[0]
     assert (later.new, later.kept, later.todo, later.shards_new, later.shards_rewritten) == (1, 4, 6, 0, 1)
 
 
 def test_a_folder_of_other_things_is_left_alone(target):
     target.put("tile.tif", b"a week of downloads")
-    for work in (plan_align, lambda *these: align_cube(*these, engine=InlineEngine())):
+    for work in (plan_align, run_align):
         with pytest.raises(OutputError, match=r"already holds tile\.tif"):
-            work(target, [part(series(DAYS[:1]))])
+            work(setup_of(target, [part(series(DAYS[:1]))]))
     assert target.list() == ("tile.tif",)
 
 
@@ -120,8 +141,8 @@ def test_other_scenes_of_a_date_are_told(target):
     source = series(DAYS[:2])
     align(target, source)
     renewed = replace(source.observations[0], provenance={**source.observations[0].provenance, "baseline": "05.10"})
-    plan = plan_align(target, [part(replace(source, observations=(renewed, *source.observations[1:])))])
-    assert plan.parts[0].changed == ("2021-01-04_R008",)
+    plan = plan_align(setup_of(target, [part(replace(source, observations=(renewed, *source.observations[1:])))]))
+    assert plan.groups[0].changed == ("2021-01-04_R008",)
     assert "1 dates have other scenes now and stay as aligned: 2021-01-04_R008" in str(plan)
     assert plan.todo == 0
 
@@ -131,15 +152,15 @@ def test_a_failed_read_fails_its_block_and_is_done_again(target, tmp_path):
     spoilt = Spoilt.of(source, (source.observations[1].datatake_id, 1))
     done = align(target, spoilt)
     assert done.exit_code == EXIT_FAILED_BLOCKS
-    assert done.summary.counts[BlockState.READ_FAILED] == 2
+    assert done.counts[BlockState.READ_FAILED] == 2
     assert done.failures[0] == (
         "SENTINEL2_TS, time shard 0, dates 2021-01-04 to 2021-03-02, block (0, 1): read failed: "
         "scene of 2021-02-08_R008 ends early"
     )
     assert done.failures[0] in str(done)
     half = cube_status(open_cube_store(target))
-    assert half.parts["SENTINEL2_TS"].counts == done.summary.counts
-    assert (half.complete, half.parts["SENTINEL2_TS"].dates, half.parts["SENTINEL2_TS"].failures) == (
+    assert half.groups["SENTINEL2_TS"].counts == done.counts
+    assert (half.complete, half.groups["SENTINEL2_TS"].dates, half.groups["SENTINEL2_TS"].failures) == (
         False,
         4,
         done.failures,
@@ -151,7 +172,7 @@ def test_a_failed_read_fails_its_block_and_is_done_again(target, tmp_path):
     last = aligned(target).read(source.grid, source.bands, (3,))
     np.testing.assert_array_equal(last.values, source.values[3:])
     again = align(target, spoilt.mended())
-    assert (again.summary.ran, again.exit_code, again.failures) == (2, EXIT_COMPLETE, ())
+    assert (again.ran, again.exit_code, again.failures) == (2, EXIT_COMPLETE, ())
     assert cube_status(open_cube_store(target)).complete
     assert "notes" not in aligned(target).describe()
     np.testing.assert_array_equal(read(target, source).values, source.values)
@@ -167,8 +188,10 @@ def test_a_failed_block_waits_for_its_dates(target):
     later = series(DAYS[2:4])
     done = align(target, later)
     assert done.exit_code == EXIT_FAILED_BLOCKS
-    assert done.plan.parts[0].stuck == 2
-    assert "2 blocks lack dates that were not found" in str(done.plan)
+    assert "SENTINEL2_TS: 2 blocks lack dates that were not found" in str(done)
+    plan = plan_align(setup_of(target, [part(later)]))
+    assert (plan.groups[0].stuck, plan.todo) == (2, 0)
+    assert "2 blocks lack dates that were not found" in str(plan)
     found = aligned(target)
     east = grid().with_extent(part(source).template(None).blocks[0, 1])
     np.testing.assert_array_equal(found.read(east, ("B2",), (3,)).values, later.read(east, ("B2",), (1,)).values)
@@ -183,9 +206,9 @@ def test_tiles_outside_the_area_are_left_alone(target):
     corner = PolygonArea.of_bounds(source.grid.with_extent(part(source).template(None).blocks[0, 0]).bounds)
     area = PolygonArea(corner.geometry.buffer(-1))
     done = align(target, source, area=area)
-    assert (done.summary.ran, done.exit_code) == (2, EXIT_COMPLETE)
-    assert done.summary.counts[BlockState.OUTSIDE] == 10
-    assert done.plan.parts[0].outside == 5
+    assert (done.ran, done.exit_code) == (2, EXIT_COMPLETE)
+    assert done.counts[BlockState.OUTSIDE] == 10
+    assert plan_align(setup_of(target, [part(source)], area)).groups[0].outside == 5
     assert {name.split("/c/")[1] for name in objects(target) if "/pixel_class/" in name} == {"0/0/0", "1/0/0"}
     align(target, series(DAYS[:5]), area=area)
     with pytest.raises(OutputError, match=r"rules\.area: all here"):
@@ -204,7 +227,7 @@ def one_date(tmp_path_factory):
     ("change", "told"),
     [
         ({"tile": 64}, "tile: 64 here, 32 in the output"),
-        ({"time_shard": 5}, "dates: 5 here, 3 in the output"),
+        ({"time_shard": 5}, "time_shard: 5 here, 3 in the output"),
         ({"chunk": 32}, "chunk: 32 here, 16 in the output"),
         ({"bands": ("B3", "B2", "B8A")}, "bands"),
         ({"rules": {"kernel": "bilinear"}}, r"rules\.kernel: bilinear here, absent in the output"),
@@ -214,9 +237,9 @@ def one_date(tmp_path_factory):
 )
 def test_another_meaning_is_refused(one_date, change, told):
     before = {name: one_date.get(name) for name in one_date.list()}
-    for act in (plan_align, lambda *what: align_cube(*what, engine=InlineEngine())):
+    for act in (plan_align, run_align):
         with pytest.raises(OutputError, match=rf"aligned in another way. What differs:\n(.*\n)*- {told}"):
-            act(one_date, [part(series(DAYS[:1]), **change)])
+            act(setup_of(one_date, [part(series(DAYS[:1]), **change)]))
     assert {name: one_date.get(name) for name in one_date.list()} == before
 
 
@@ -246,7 +269,7 @@ def test_the_grid_is_snapped_outwards(target):
     source = series(DAYS[:1])
     corner = source.grid.extent
     inner = source.grid.with_extent(replace(corner, y=corner.y.grow(-3, -5), x=corner.x.grow(-40, 0)))
-    align_cube(target, [part(source, grid=inner)], engine=InlineEngine())
+    run_align(setup_of(target, [part(source, grid=inner)]))
     found = aligned(target)
     assert found.group.grid.shape == (2 * TILE, 2 * TILE)
     np.testing.assert_array_equal(found.read(inner, ("B3",), (0,)).values, source.read(inner, ("B3",), (0,)).values)
@@ -271,11 +294,11 @@ def test_a_raster_whose_scenes_changed_is_run_again_when_asked(target):
     align(target, source)
     held = {name: getattr(source, name) for name in source.__dataclass_fields__}
     renewed = Renewed(**held)
-    assert plan_align(target, [part(renewed)]).todo == 0
-    assert plan_align(target, [part(renewed)], stale=True).todo == 6
+    assert plan_align(setup_of(target, [part(renewed)])).todo == 0
+    assert plan_align(setup_of(target, [part(renewed)]), stale=True).todo == 6
     done = align(target, renewed, stale=True)
-    assert (done.summary.ran, done.exit_code) == (6, EXIT_COMPLETE)
-    assert plan_align(target, [part(renewed)], stale=True).todo == 0
+    assert (done.ran, done.exit_code) == (6, EXIT_COMPLETE)
+    assert plan_align(setup_of(target, [part(renewed)]), stale=True).todo == 0
 
 
 def test_dask_gives_the_same_bytes(target, tmp_path):
@@ -283,6 +306,6 @@ def test_dask_gives_the_same_bytes(target, tmp_path):
     other = Target.parse(tmp_path / "dask.zarr")
     align(target, source, image)
     with engine_of("2") as engine:
-        done = align_cube(other, [part(source), part(image)], engine=engine)
+        done = run_align(setup_of(other, [part(source), part(image)]), engine=engine)
     assert done.exit_code == EXIT_COMPLETE
     assert everything(other) == everything(target)

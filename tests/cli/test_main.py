@@ -22,8 +22,8 @@ import yaml
 import zarr
 from safetensors.torch import load_file, save_file
 
-from landweave import api
 from landweave.core.errors import EngineError, LandweaveError, OutputError
+from landweave.engine import clusters
 from landweave.engine.inline import InlineEngine
 from landweave.mapping.job import MapJob
 from tests.helpers.commands import ROOT, Command, Ended, mosaic, shards, start
@@ -397,7 +397,7 @@ def test_a_map_that_is_whole_needs_no_workers(
     small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert landweave("run", small.config()).code == 0
-    monkeypatch.setattr(api, "local_engine", None)
+    monkeypatch.setattr(clusters, "local_engine", None)
     monkeypatch.setattr(MapJob, "open", None)
     for settings in ({"kind": "dask", "workers": 2}, {"kind": "inline"}):
         again = landweave("run", small.config(engine=settings))

@@ -71,14 +71,14 @@ def _scores(window: Extent, classes: int = 3) -> np.ndarray:
 def _whole(blending: Blending, extent: Extent) -> np.ndarray:
     """Blend over the whole extent in float64, with a padded canvas and no bands."""
     lattice = blending.lattice
-    reach = lattice.reach(extent)
-    sums, total = np.zeros((3, *reach.shape)), np.zeros(reach.shape)
+    read = lattice.read_extent(extent)
+    sums, total = np.zeros((3, *read.shape)), np.zeros(read.shape)
     weights = np.outer(blending.weights, blending.weights).astype(float)
     for window in lattice.windows(extent):
-        rows, columns = window.slices_in(reach)
+        rows, columns = window.slices_in(read)
         sums[:, rows, columns] += _scores(window) * weights
         total[rows, columns] += weights
-    rows, columns = extent.slices_in(reach)
+    rows, columns = extent.slices_in(read)
     return sums[:, rows, columns] / total[rows, columns]
 
 

@@ -75,7 +75,7 @@ def test_reach_is_the_union_of_windows(lattice: Lattice, y: Span, x: Span) -> No
     union = windows[0]
     for window in windows:
         union = union.unite(window)
-    assert lattice.reach(extent) == union
+    assert lattice.read_extent(extent) == union
     assert lattice.count(extent) == len(windows)
 
 
@@ -151,7 +151,7 @@ def test_what_is_read_of_an_input_is_the_union_of_its_footprints(
     union = cuts[0]
     for cut in cuts:
         union = union.unite(cut)
-    assert footprint.reach(lattice.reach(extent), lattice.window) == union
+    assert footprint.read_extent(lattice.read_extent(extent), lattice.window) == union
     assert size is None or {cut.shape for cut in cuts} == {(size, size)}
 
 
@@ -163,9 +163,9 @@ def test_a_footprint_reaches_no_farther_than_it_says(
         factor = 1
     footprint = WindowFootprint(pixel=factor, size=size)
     cut = footprint.span(Span(start, start + window))
-    around = footprint.around(window)
-    assert start - around <= cut.start * factor
-    assert cut.stop * factor <= start + window + around
+    halo = footprint.halo(window)
+    assert start - halo <= cut.start * factor
+    assert cut.stop * factor <= start + window + halo
 
 
 def test_flair_2_looks_at_400_metres_around_a_patch() -> None:

@@ -17,12 +17,9 @@ from landweave.core.timeseries import (
     MaxCloudFraction,
     MinClearFraction,
     PixelClass,
-    choose,
     compose,
-    day_offset,
     measured,
     padded_length,
-    periods,
 )
 
 NOT_ACQUIRED, CLEAR, CLOUD, SNOW, SHADOW, NODATA = PixelClass
@@ -38,8 +35,15 @@ FILTERS = st.one_of(
 )
 
 
+def select(state: np.ndarray, rule: DatesRule) -> tuple[tuple[int, ...], DateFallback]:
+    """Dates of a window without a composite, and how far the rule fell back."""
+    found = rule.select(state, [np.datetime64("2021-01-01") + day for day in range(len(state))])
+    assert len(found.day_offsets) == len(found.dates) <= found.padded_length
+    return tuple(date for (date,) in found.dates), found.date_fallback
+
+
 def ladder(state: np.ndarray, rule: MinClearFraction | MaxCloudFraction | None) -> tuple[list[int], int]:
-    """The rules as they are told, one date after the other, in fractions."""
+    """The rules as documented, one date after the other, in fractions."""
     seen = [Counter(PixelClass(value) for value in image.ravel().tolist()) for image in state]
     dates = range(len(seen))
 
@@ -70,9 +74,9 @@ def ladder(state: np.ndarray, rule: MinClearFraction | MaxCloudFraction | None) 
 def test_the_ladder_is_climbed_down_as_told(
     state: np.ndarray, rule: MinClearFraction | MaxCloudFraction | None
 ) -> None:
-    kept = choose(state, DatesRule(filter=rule))
-    assert (list(kept.indices), kept.date_fallback) == ladder(state, rule)
-    assert measured(state)[list(kept.indices)].any((1, 2)).all()
+    dates, date_fallback = select(state, DatesRule(filter=rule))
+    assert (list(dates), date_fallback) == ladder(state, rule)
+    assert measured(state)[list(dates)].any((1, 2)).all()
 
 
 @given(STATES, FILTERS, st.randoms())
@@ -81,14 +85,14 @@ def test_where_pixels_lie_in_a_window_does_not_matter(state, rule, random) -> No
     order = list(range(height * width))
     random.shuffle(order)
     moved = state.reshape(dates, height * width)[:, order].reshape(state.shape)
-    assert choose(moved, DatesRule(filter=rule)) == choose(state, DatesRule(filter=rule))
+    assert select(moved, DatesRule(filter=rule)) == select(state, DatesRule(filter=rule))
 
 
 def test_95_in_100_is_enough_and_exactly_so() -> None:
     state = np.full((2, 10, 10), CLEAR, np.uint8)
     state.reshape(2, 100)[0, :5] = CLOUD
     state.reshape(2, 100)[1, :6] = CLOUD
-    assert choose(state, DatesRule(filter=MinClearFraction())).indices == (0,)
+    assert select(state, DatesRule(filter=MinClearFraction()))[0] == (0,)
 
 
 @pytest.mark.parametrize("missing", [NOT_ACQUIRED, NODATA])
@@ -99,20 +103,20 @@ def test_an_unacquired_swath_is_not_clear_sky(rule, missing) -> None:
     state[0, :, :2] = missing
     state[1, 0, 0] = CLOUD if isinstance(rule, MaxCloudFraction) else CLEAR
     state[2] = missing
-    assert choose(state, DatesRule(filter=rule)).indices == (1,)
-    assert choose(state[2:], DatesRule(filter=rule)).date_fallback is DateFallback.ABSENT
-    assert choose(state, DatesRule()).indices == (0, 1)
+    assert select(state, DatesRule(filter=rule))[0] == (1,)
+    assert select(state[2:], DatesRule(filter=rule))[1] is DateFallback.ABSENT
+    assert select(state, DatesRule())[0] == (0, 1)
 
 
 def test_snow_alone_then_the_clearest_then_nothing() -> None:
     rule = DatesRule(filter=MinClearFraction(clearest=2))
     state = np.full((4, 2, 2), CLOUD, np.uint8)
     state[0] = SNOW
-    assert (choose(state, rule).indices, choose(state, rule).date_fallback) == ((1, 2, 3), DateFallback.CLOUDY)
+    assert select(state, rule) == ((1, 2, 3), DateFallback.CLOUDY)
     state[1:, 0] = SNOW
     state[2:, 1, 1] = CLEAR
-    assert (choose(state, rule).indices, choose(state, rule).date_fallback) == ((2, 3), DateFallback.CLEAREST)
-    assert choose(state, DatesRule(filter=MinClearFraction(clearest=0))).date_fallback is DateFallback.ABSENT
+    assert select(state, rule) == ((2, 3), DateFallback.CLEAREST)
+    assert select(state, DatesRule(filter=MinClearFraction(clearest=0)))[1] is DateFallback.ABSENT
 
 
 days = st.dates(date(2016, 1, 1), date(2029, 12, 31))
@@ -123,16 +127,16 @@ def test_positions_agree_with_the_calendar(day: date, reference: date, second: i
     told = "02-28" if (reference.month, reference.day) == (2, 29) else f"{reference:%m-%d}"
     time = np.datetime64(day) + np.timedelta64(second, "s")
     here = date(day.year, int(told[:2]), int(told[3:]))
-    after = day_offset(time, DatesRule(reference=told))
+    after = DatesRule(reference=told).day_offset(time)
     assert after == (day - here).days
     assert here + timedelta(days=after) == day
-    assert day_offset(time, DatesRule(reference=told, position="before")) == -after
+    assert DatesRule(reference=told, position="before").day_offset(time) == -after
 
 
 def test_positions_begin_anew_each_january() -> None:
     rule = DatesRule()
     times = [np.datetime64("2020-12-31T23:59:59"), np.datetime64("2021-01-01T00:00:00")]
-    assert [day_offset(time, rule) for time in times] == [230.0, -134.0]
+    assert [rule.day_offset(time) for time in times] == [230.0, -134.0]
 
 
 @pytest.mark.parametrize("reference", ["02-30", "13-01", "02-29", "5-15"])
@@ -152,23 +156,24 @@ def test_periods_are_those_of_the_calendar(dates: list[date], composite: str) ->
             return day.replace(day=15)
         return day.replace(day=8 if day.day <= 15 else 23)
 
-    found = periods(
-        times_of(*map(str, dates)), np.full((len(dates), 1, 1), CLEAR, np.uint8), DatesRule(composite=composite)
-    )
+    clear = np.full((len(dates), 1, 1), CLEAR, np.uint8)
+    found = DatesRule(composite=composite).select(clear, times_of(*map(str, dates)))
     expected: dict[date, list[int]] = {}
     for index, day in enumerate(dates):
         expected.setdefault(middle(day), []).append(index)
-    assert {period.day.item(): list(period.dates) for period in found} == expected
-    assert [period.day for period in found] == sorted(period.day for period in found)
+    assert [list(indices) for indices in found.dates] == [expected[day] for day in sorted(expected)]
+    assert list(found.day_offsets) == [(day - date(day.year, 5, 15)).days for day in sorted(expected)]
 
 
 def test_a_month_that_shows_nothing_is_left_out() -> None:
     state = np.full((4, 2, 2), CLEAR, np.uint8)
     state[2] = CLOUD
     times = times_of("2021-01-03", "2021-01-20", "2021-02-11", "2021-04-30")
-    found = periods(times, state, DatesRule(composite="month"))
-    assert [(str(period.day), period.dates) for period in found] == [("2021-01-15", (0, 1)), ("2021-04-15", (3,))]
-    assert [day_offset(period.day, DatesRule()) for period in found] == [-120.0, -30.0]
+    found = DatesRule(composite="month").select(state, times)
+    assert found.dates == ((0, 1), (3,))  # of 15 January and 15 April
+    assert found.day_offsets == (-120.0, -30.0)
+    nothing = DatesRule(composite="month").select(np.full_like(state, CLOUD), times)
+    assert (nothing.dates, nothing.date_fallback) == ((), DateFallback.ABSENT)
 
 
 @settings(max_examples=60, deadline=None)

@@ -17,7 +17,7 @@ import pytest
 from landweave.core.errors import EngineError, WeightsError
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.clusters import connected_engine, local_engine
-from landweave.engine.dask import IN_FLIGHT_PER_THREAD, carried
+from landweave.engine.dask import IN_FLIGHT_PER_THREAD, registered
 from landweave.engine.inline import InlineEngine
 from landweave.engine.plugins import FailurePolicyPlugin, JobPlugin, run_block
 from tests.block_jobs import SquareJob, grid_of, run_squares, start_driver, wait_until
@@ -90,14 +90,14 @@ def test_a_block_that_kills_again_alone_is_named_and_the_others_complete(two_wor
     assert summary.exit_code == 3
     assert summary.counts[BlockState.DONE] == 23
     [failure] = ledger.failures()
-    assert (failure.index, failure.state) == ((1, 1), BlockState.SUSPECT)
+    assert (failure.index, failure.state) == ((1, 1), BlockState.WORKER_DIED)
     assert "died twice, the second time with no other block in flight" in failure.reason
     assert job.tried()[1, 1] == 2
     assert set(job.opened().values()) == {1}
     assert capfd.readouterr().err == ""
 
 
-def test_a_suspect_flies_alone(two_workers, tmp_path):
+def test_a_block_is_retried_alone(two_workers, tmp_path):
     @dataclass(frozen=True, kw_only=True)
     class Witness(SquareJob):
         """Counts, in each attempt at the deadly block's second try, who else is at work."""
@@ -198,10 +198,10 @@ def test_a_run_leaves_the_cluster_as_it_was(two_workers, scheduler, tmp_path):
     with closing(two_workers.run(SquareJob(folder=tmp_path), grid_of(*SHAPE))) as results:
         next(results)
         assert scheduler.allowed_failures == 0
-        assert carried_jobs(two_workers) == 2
+        assert registered_jobs(two_workers) == 2
     assert scheduler.allowed_failures == before
-    assert carried_jobs(two_workers) == 0
-    assert not guards(scheduler)
+    assert registered_jobs(two_workers) == 0
+    assert not policies(scheduler)
     wait_until(lambda: not scheduler.tasks)
 
 
@@ -222,11 +222,11 @@ def test_a_driver_that_is_killed_leaves_nothing_behind(two_workers, scheduler, t
     driver = start_driver(tmp_path, scheduler.address, (20, 20), 0.2)
     try:
         wait_until(lambda: len(SquareJob(folder=tmp_path).outputs()) > 3)
-        assert (scheduler.allowed_failures, len(guards(scheduler))) == (0, 1)
+        assert (scheduler.allowed_failures, len(policies(scheduler))) == (0, 1)
     finally:
         driver.kill()
         driver.communicate()
-    wait_until(lambda: not guards(scheduler) and carried_jobs(two_workers) == 0)
+    wait_until(lambda: not policies(scheduler) and registered_jobs(two_workers) == 0)
     assert scheduler.allowed_failures == before
     assert not any(name.startswith("landweave-squares") for name in scheduler.worker_plugins)
 
@@ -359,8 +359,8 @@ def test_an_address_where_nobody_answers_is_an_error(free_port):
 
 
 def test_the_engine_says_where_to_look(two_workers):
-    assert two_workers.dashboard_link.startswith("http://127.0.0.1:")
-    assert two_workers.name == f"dask: 2 workers, 4 threads, dashboard {two_workers.dashboard_link}"
+    assert two_workers.client.dashboard_link.startswith("http://127.0.0.1:")
+    assert two_workers.name == f"dask: 2 workers, 4 threads, dashboard {two_workers.client.dashboard_link}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -379,7 +379,7 @@ def test_a_block_that_takes_too_much_memory_is_named(tmp_path):
     with local_engine(workers=2, memory_limit=600_000_000) as engine:
         summary, ledger = run_squares(Greedy(folder=tmp_path), engine, SHAPE)
     assert summary.counts[BlockState.DONE] == 23
-    assert ledger.state((1, 1)) is BlockState.SUSPECT
+    assert ledger.state((1, 1)) is BlockState.WORKER_DIED
     assert "out of memory" in ledger.reason((1, 1))
 
 
@@ -424,11 +424,11 @@ def processes_of_a_cluster(port):
             process.wait()
 
 
-def guards(scheduler):
+def policies(scheduler):
     return [plugin for plugin in scheduler.plugins.values() if isinstance(plugin, FailurePolicyPlugin)]
 
 
-def carried_jobs(engine):
+def registered_jobs(engine):
     """Workers that hold a job."""
     held = engine.client.run(
         lambda dask_worker: sum(isinstance(plugin, JobPlugin) for plugin in dask_worker.plugins.values())
@@ -438,6 +438,6 @@ def carried_jobs(engine):
 
 def test_the_name_of_a_run_is_its_own(two_workers, tmp_path):
     job = SquareJob(folder=tmp_path)
-    with carried(two_workers.client, job) as first, carried(two_workers.client, job) as second:
+    with registered(two_workers.client, job) as first, registered(two_workers.client, job) as second:
         assert first != second
-        assert carried_jobs(two_workers) == 4
+        assert registered_jobs(two_workers) == 4

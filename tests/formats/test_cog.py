@@ -9,6 +9,7 @@ from landweave.formats.cog import write_cog
 from landweave.store.maps.store import create_map
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
+from tests.helpers.stored import stored_map
 from tests.store.samples import LEGEND, pixels, template, written
 
 
@@ -16,7 +17,7 @@ from tests.store.samples import LEGEND, pixels, template, written
 def mapped(tmp_path_factory):
     target = Target.parse(tmp_path_factory.mktemp("map") / "map.zarr")
     written(target, template(down=3, across=2, block=512, chunk=256), overviews=True)
-    return open_map(target)
+    return stored_map(target)
 
 
 @pytest.fixture(scope="module", params=["landcover", "confidence"])
@@ -31,14 +32,14 @@ def cog(mapped, array, tmp_path_factory):
 
 def test_gdal_reads_what_xarray_reads(mapped, array, cog):
     with rasterio.open(cog) as file:
-        assert file.crs == mapped.dataset.rio.crs
+        assert file.crs == open_map(mapped.target).rio.crs
         assert file.transform == mapped.grid.transform
         assert (file.nodata, file.dtypes) == (255, ("uint8",))
-        np.testing.assert_array_equal(file.read(1), mapped.dataset[array].values)
+        np.testing.assert_array_equal(file.read(1), open_map(mapped.target)[array].values)
     read = rioxarray.open_rasterio(cog).squeeze()
-    np.testing.assert_array_equal(read.values, mapped.dataset[array].values)
-    np.testing.assert_allclose(read.x, mapped.dataset.x, rtol=0, atol=1e-8)
-    np.testing.assert_allclose(read.y, mapped.dataset.y, rtol=0, atol=1e-8)
+    np.testing.assert_array_equal(read.values, open_map(mapped.target)[array].values)
+    np.testing.assert_allclose(read.x, open_map(mapped.target).x, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(read.y, open_map(mapped.target).y, rtol=0, atol=1e-8)
 
 
 def test_overviews_are_our_levels(mapped, array, cog):
@@ -46,7 +47,7 @@ def test_overviews_are_our_levels(mapped, array, cog):
         assert file.overviews(1) == [2, 4, 8]
     for level in (1, 2, 3):
         with rasterio.open(cog, overview_level=level - 1) as file:
-            np.testing.assert_array_equal(file.read(1), mapped.tree[f"map/{level}/{array}"].values)
+            np.testing.assert_array_equal(file.read(1), open_map(mapped.target, level)[array].values)
 
 
 def test_the_layout_is_that_of_a_cog(cog):
@@ -101,11 +102,11 @@ def test_other_arrays_are_refused(mapped, tmp_path):
 def test_a_large_map_without_overviews_is_refused(tmp_path):
     store = create_map(Target.parse(tmp_path / "m"), template(down=3, across=1, block=512, chunk=512))
     with pytest.raises(InputError, match="overviews"):
-        write_cog(open_map(store.target), tmp_path / "map.tif")
+        write_cog(stored_map(store.target), tmp_path / "map.tif")
 
 
 def test_a_small_map_needs_none(tmp_path):
     wanted = template(down=1, across=1, block=64, chunk=64)
     store, _ = written(Target.parse(tmp_path / "m"), wanted)
-    with rasterio.open(write_cog(open_map(store.target), tmp_path / "map.tif")) as file:
+    with rasterio.open(write_cog(stored_map(store.target), tmp_path / "map.tif")) as file:
         np.testing.assert_array_equal(file.read(1), pixels(wanted)["landcover"])

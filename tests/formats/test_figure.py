@@ -27,17 +27,17 @@ def drawn(classes):
 
 
 def test_a_slice_of_a_map_lies_where_it_is_in_its_own_colours(mapped):
-    part = mapped.dataset.landcover[20:90, 10:70]
+    part = mapped.landcover[20:90, 10:70]
     axes = drawn(part)
     (image,) = axes.images
     np.testing.assert_array_equal(image.get_array(), colored(pixels(template())["landcover"][20:90, 10:70], LEGEND))
-    x0, _, _, y1 = mapped.grid.bounds
+    x0, _, _, y1 = mapped.rio.bounds()
     expected = (x0 + 10 * 0.2, x0 + 70 * 0.2, y1 - 90 * 0.2, y1 - 20 * 0.2)
     np.testing.assert_allclose(image.get_extent(), expected, atol=1e-6)
 
 
 def test_the_legend_names_what_is_there_and_nothing_else(mapped):
-    buildings = mapped.dataset.landcover[:64, :32]  # a chunk of buildings over one of nothing
+    buildings = mapped.landcover[:64, :32]  # a chunk of buildings over one of nothing
     words = [text.get_text() for text in drawn(buildings).get_legend().get_texts()]
     assert words == ["building", "no data"]
 
@@ -58,6 +58,6 @@ def test_a_layer_without_colours_of_its_own_is_drawn_too():
 
 def test_what_holds_no_classes_is_refused(mapped):
     with pytest.raises(InputError, match=r"'confidence'.*flag_values"):
-        drawn(mapped.dataset.confidence)
+        drawn(mapped.confidence)
     with pytest.raises(InputError, match=r"\('y', 'x'\).*\(192,\) \('y',\)"):
-        drawn(mapped.dataset.landcover[:, 0])
+        drawn(mapped.landcover[:, 0])

@@ -5,8 +5,8 @@ import pytest
 from landweave.core.errors import InputError, OutputError
 from landweave.formats import picture
 from landweave.formats.picture import Panel, bar_length_m, colored, write_panels, write_picture
-from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
+from tests.helpers.stored import stored_map
 from tests.store.samples import LEGEND, pixels, template, written
 
 
@@ -14,7 +14,7 @@ from tests.store.samples import LEGEND, pixels, template, written
 def mapped(tmp_path_factory):
     target = Target.parse(tmp_path_factory.mktemp("map") / "map.zarr")
     written(target, template(down=3, across=2), overviews=True)
-    return open_map(target)
+    return stored_map(target)
 
 
 def image_of(path):

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landweave.aligning import align_cube
+from landweave.aligning.run import CubeSetup, run_align
 from landweave.core.protocols import Series
-from landweave.engine.inline import InlineEngine
 from landweave.store.objects import Target
 from tests.helpers.memory import ArraySeries
 from tests.store.cubes.cube_samples import DAYS, part, series
@@ -44,7 +43,7 @@ def main(where: str, dates: int) -> int:
     """Align the first ``dates`` days that arrive."""
     source = series(DAYS[:dates])
     slow = Slow(**{name: getattr(source, name) for name in source.__dataclass_fields__})
-    return align_cube(Target.parse(where), [part(slow)], engine=InlineEngine()).exit_code
+    return run_align(CubeSetup(target=Target.parse(where), groups=(part(slow),))).exit_code
 
 
 if __name__ == "__main__":

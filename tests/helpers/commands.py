@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from landweave.cli.main import main
 from landweave.core.lattice import Extent
-from landweave.store.maps.views import open_map
 from tests.block_jobs import hear_interrupts
+from tests.helpers.stored import stored_map
 
 ROOT = Path(__file__).parents[2]
 ARRAYS = ("landcover", "confidence", "probability")
@@ -113,5 +113,5 @@ def shards(store: Path) -> dict[str, bytes]:
 
 def pixels(store: Path, extent: Extent, arrays: tuple[str, ...] = ARRAYS) -> dict[str, NDArray[np.uint8]]:
     """Arrays of a map over ``extent``, counted from the anchor."""
-    found = open_map(store)
+    found = stored_map(store)
     return {name: found.read(name, extent) for name in arrays}

@@ -65,7 +65,7 @@ def test_todo_is_what_is_not_finished():
         BlockState.READ_FAILED,
         BlockState.MODEL_FAILED,
         BlockState.FAILED,
-        BlockState.SUSPECT,
+        BlockState.WORKER_DIED,
     ]
     assert [failure.state for failure in ledger.failures()] == left[1:]
 

@@ -1,4 +1,4 @@
-"""The lot of every block, from a ledger and from scenes as they are."""
+"""The action of every block, from a ledger and from scenes as they are."""
 
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.jobs.ledger import Ledger
@@ -9,7 +9,7 @@ VERSION = 11
 
 
 def ledger() -> Ledger:
-    """New, done, stale, no input, failed in two ways, outside, suspect: in reading order."""
+    """New, done, stale, no input, failed in two ways, outside, worker died: in reading order."""
     marked = Ledger((2, 4))
     results = {
         (0, 1): BlockResult(state=BlockState.DONE, inputs=VERSION),
@@ -18,7 +18,7 @@ def ledger() -> Ledger:
         (1, 0): BlockResult(state=BlockState.READ_FAILED, reason="a tile"),
         (1, 1): BlockResult(state=BlockState.MODEL_FAILED, reason="not finite"),
         (1, 2): BlockResult(state=BlockState.OUTSIDE),
-        (1, 3): BlockResult(state=BlockState.SUSPECT, reason="died"),
+        (1, 3): BlockResult(state=BlockState.WORKER_DIED, reason="died"),
     }
     for index, result in results.items():
         marked.mark(index, result)
@@ -34,10 +34,10 @@ def planned(*, stale: bool = False, outside=lambda index: False, asked=None) -> 
     return plan_block_actions(BLOCKS, ledger(), outside=outside, input_version=version, recompute_stale=stale)
 
 
-def test_every_block_has_its_lot() -> None:
+def test_every_block_has_its_action() -> None:
     plan = planned()
-    tasks = [BlockAction(int(value)) for value in plan.tasks.ravel()]
-    assert tasks == [
+    actions = [BlockAction(int(value)) for value in plan.actions.ravel()]
+    assert actions == [
         BlockAction.NEW,
         BlockAction.DONE,
         BlockAction.STALE,
@@ -47,7 +47,7 @@ def test_every_block_has_its_lot() -> None:
         BlockAction.OUTSIDE,
         BlockAction.FAILED,
     ]
-    assert sum(plan.count(task) for task in BlockAction) == len(BLOCKS)
+    assert sum(plan.count(action) for action in BlockAction) == len(BLOCKS)
 
 
 def test_what_is_left_is_run_and_stale_blocks_when_asked() -> None:

@@ -1,11 +1,23 @@
 import io
 import logging
+from types import SimpleNamespace
 
+import IPython.display  # noqa: F401  as a notebook has it
 import pytest
 from rich.console import Console
 
 from landweave.core.protocols import BlockResult, BlockState
-from landweave.jobs.progress import BarProgress, LogProgress, Tally, clock, progress_on
+from landweave.jobs.progress import (
+    BarProgress,
+    LogProgress,
+    NotebookProgress,
+    SilentProgress,
+    Tally,
+    clock,
+    progress_on,
+    resolve_progress,
+    shown,
+)
 
 DONE = BlockResult(state=BlockState.DONE, counts={"pixels": 2_000_000})
 BAD = BlockResult(state=BlockState.READ_FAILED, reason="tile [a].jp2: cut short")
@@ -31,6 +43,74 @@ def test_the_bar_shows_blocks_rate_time_left_failures_and_the_link():
     assert "0:00 left" in text
     assert "1 failed" in text
     assert "block (0, 1): read failed: tile [a].jp2: cut short" in text
+
+
+class Handle:
+    """What IPython shows, update by update."""
+
+    def __init__(self):
+        self.shown = []
+
+    def display(self, what, *, display_id):
+        assert display_id is True
+        self.update(what)
+        return self
+
+    def update(self, what):
+        self.shown.append(what._repr_html_())
+
+
+@pytest.fixture
+def handle(monkeypatch):
+    handle = Handle()
+    monkeypatch.setattr("IPython.display.display", handle.display)
+    return handle
+
+
+def test_a_notebook_gets_a_bar_of_html(handle):
+    bar = NotebookProgress(every_seconds=0)
+    with shown(bar, 3, LINK):
+        for index, result in enumerate([DONE, BAD, DONE]):
+            bar.advance((0, index), result)
+    assert "value='0'" in handle.shown[0]
+    assert "<progress max='3' value='3'>" in handle.shown[-1]
+    assert LINK in handle.shown[-1]
+    assert "1 failed" in handle.shown[-1]
+    assert "block (0, 1): read failed: tile [a].jp2: cut short" in handle.shown[-1]
+    assert repr(bar).startswith("3 of 3 blocks, 1 failed")
+
+
+def test_a_notebook_is_updated_a_few_times_a_second(handle):
+    bar = NotebookProgress(every_seconds=3600)
+    with shown(bar, 1000, "inline"):
+        for column in range(1000):
+            bar.advance((0, column), DONE)
+    assert len(handle.shown) <= 3
+    assert "value='1000'" in handle.shown[-1]
+
+
+def test_progress_is_shown_where_somebody_looks(monkeypatch):
+    log = LogProgress()
+    assert resolve_progress(log) is log
+    assert isinstance(resolve_progress(progress=False), SilentProgress)
+    assert isinstance(resolve_progress(progress=True), SilentProgress)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert isinstance(resolve_progress(progress=True), BarProgress)
+    monkeypatch.setattr("IPython.get_ipython", lambda: SimpleNamespace(kernel=object()))
+    assert isinstance(resolve_progress(progress=True), NotebookProgress)
+    assert isinstance(resolve_progress(progress=False), SilentProgress)
+
+
+def test_progress_stops_however_a_run_ends():
+    stopped = []
+
+    class Stopping(SilentProgress):
+        def stop(self):
+            stopped.append(1)
+
+    with pytest.raises(KeyboardInterrupt), shown(Stopping(), 1, "inline"):
+        raise KeyboardInterrupt
+    assert stopped == [1]
 
 
 def test_a_log_gets_a_line_now_and_then(caplog):
@@ -68,7 +148,7 @@ def test_the_tally_counts_and_foresees(monkeypatch):
     assert tally.seconds_left is None
     monkeypatch.setattr("time.monotonic", lambda: tally.started + 8)
     for result in (DONE, DONE, DONE, BAD):
-        tally.add(result)
+        tally.add((0, 0), result)
     assert (tally.ended, tally.failed) == (4, 1)
     assert tally.megapixels_per_second == pytest.approx(0.75)
     assert tally.seconds_left == pytest.approx(12)

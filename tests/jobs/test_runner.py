@@ -15,7 +15,7 @@ from landweave.engine.inline import InlineEngine
 from landweave.jobs.lease import Holder, Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import LogProgress, SilentProgress
-from landweave.jobs.runner import FLUSH_SECONDS, attempt, run_blocks
+from landweave.jobs.runner import FLUSH_SECONDS, run_blocks, try_block
 from tests.block_jobs import (
     TROUBLES,
     FolderObjects,
@@ -23,6 +23,7 @@ from tests.block_jobs import (
     SquareJob,
     grid_of,
     hear_interrupts,
+    run_shown,
     run_squares,
     start_driver,
     wait_until,
@@ -80,7 +81,7 @@ def test_what_a_block_raises_becomes_its_state(how):
     def fail(index):
         raise TROUBLES[how]
 
-    result = attempt(fail, (0, 0))
+    result = try_block(fail, (0, 0))
     assert result.state.failed
     assert result.reason
     assert result.seconds["total"] >= 0
@@ -91,7 +92,7 @@ def test_an_interrupt_is_no_failure_of_a_block():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        attempt(interrupted, (0, 0))
+        try_block(interrupted, (0, 0))
 
 
 def test_blocks_of_a_lattice_can_be_given_as_they_are(tmp_path):
@@ -168,7 +169,7 @@ def test_an_interrupt_leaves_all_that_was_done(tmp_path):
     progress = Impatient()
     ledger = Ledger(SHAPE, store.arrays)
     with pytest.raises(KeyboardInterrupt):
-        run_blocks(job, InlineEngine(), ledger, store, blocks=ledger.todo(), progress=progress)
+        run_shown(job, InlineEngine(), ledger, store, progress)
     assert progress.stopped
     assert Ledger.load(store, store.arrays).counts()[BlockState.DONE] == 7
     summary, _ = run_squares(job, InlineEngine(), SHAPE)
@@ -248,7 +249,7 @@ def test_the_log_tells_of_a_run(tmp_path, caplog):
     job = SquareJob(folder=tmp_path, trouble={(0, 1): "read"})
     ledger = Ledger(SHAPE, store.arrays)
     with caplog.at_level(logging.INFO, logger="landweave"):
-        run_blocks(job, InlineEngine(), ledger, store, blocks=ledger.todo(), progress=LogProgress())
+        run_shown(job, InlineEngine(), ledger, store, LogProgress())
     assert caplog.messages[0] == "15 blocks on inline"
     assert caplog.messages[1].startswith("block (0, 1): read failed: tile 0612.jp2")
     assert caplog.messages[-1].startswith("15 of 15 blocks, 1 failed")

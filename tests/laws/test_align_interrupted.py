@@ -9,8 +9,8 @@ import pytest
 import xarray as xr
 from zarr.storage import LocalStore
 
+from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
-from landweave.store.maps.store import read_attributes
 from landweave.store.objects import Target
 from tests.block_jobs import wait_until
 from tests.helpers.aligned import start

@@ -7,9 +7,9 @@ import pytest
 
 from landweave import api
 from landweave.core.legend import CONFIDENCE_SCALE
-from landweave.store.maps.views import open_map
 from tests.helpers.networks import swin, write_card, write_weights
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 TELLING = 1e-3
 ROUNDED = 1 / CONFIDENCE_SCALE
@@ -19,7 +19,7 @@ ROUNDED = 1 / CONFIDENCE_SCALE
 def mapped(small: Small, name: str, **model: object) -> dict[str, np.ndarray]:
     store = small.folder / f"{name}.zarr"
     assert api.run(small.loaded(model=model, output={"store": str(store)})).exit_code == 0
-    found = open_map(store)
+    found = stored_map(store)
     return {array: found.read(array, small.extent) for array in ("landcover", "probability")}
 
 

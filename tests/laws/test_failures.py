@@ -18,6 +18,7 @@ from landweave.jobs.progress import SilentProgress
 from landweave.setup.map_setup import set_up_map
 from tests.helpers.commands import Command, pixels, shards
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 
 @pytest.fixture
@@ -57,18 +58,18 @@ def test_a_tile_that_turns_unreadable_during_the_run(
     assert len(re.findall(rf"^block \(\d, \d\): read failed: .*{re.escape(tile.name)}", status.out, re.M)) == failed
 
     with pytest.raises(InputError, match="is truncated"):
-        api.plan(api.load_config(config))
+        api.plan_map(api.load_config(config))
     assert landweave("run", config).code == 2
 
     tile.write_bytes(whole)
     os.utime(tile, ns=(times.st_atime_ns, times.st_mtime_ns))
-    planned = api.plan(api.load_config(config))
+    planned = api.plan_map(api.load_config(config))
     assert (planned.blocks.count(BlockAction.FAILED), len(planned.blocks.todo)) == (failed, failed)
     ended = landweave("run", config)
     assert ended.code == 0
     assert f"{failed} ran" in ended.out
     assert shards(small.store) == shards(clean)
-    attempts = api.open_map(small.store).ledger["attempts"].values
+    attempts = api.open_ledger(small.store)["attempts"].values
     assert sorted(np.unique(attempts)) == [1, 2]
     assert int((attempts == 2).sum()) == failed
 
@@ -83,7 +84,7 @@ def test_a_changed_scene_makes_its_blocks_stale(
     darken(last_tile(small))
 
     planned = landweave("plan", config)
-    stale = api.plan(api.load_config(config)).blocks.blocks(BlockAction.STALE)
+    stale = api.plan_map(api.load_config(config)).blocks.blocks(BlockAction.STALE)
     assert 0 < len(stale) < 12
     assert f"{len(stale)} (kept; --stale runs them again): blocks " in planned.out
     assert all(str(index) in planned.out for index in stale)
@@ -98,7 +99,7 @@ def test_a_changed_scene_makes_its_blocks_stale(
     assert api.run(small.loaded(output={"store": str(clean)})).exit_code == 0
     assert shards(small.store) == shards(clean)
     assert shards(small.store) != before
-    assert api.plan(api.load_config(config)).blocks.count(BlockAction.STALE) == 0
+    assert api.plan_map(api.load_config(config)).blocks.count(BlockAction.STALE) == 0
 
 
 def darken(tile: Path) -> None:
@@ -115,12 +116,11 @@ def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
 
     summary = api.run(small.loaded(), progress=Thief(last_tile(small)))
     assert summary.exit_code == 3
-    found = api.open_map(small.store)
-    states = found.ledger["state"].values
+    found, states = stored_map(small.store), api.open_ledger(small.store)["state"].values
     for index in zip(*np.nonzero(states == BlockState.READ_FAILED), strict=True):
-        block: Any = found.store.block(index)
+        block: Any = found.block(index)
         assert (pixels(small.store, block)["landcover"] == 255).all()
-    assert found.done < 1
+    assert api.status(small.store).done < 1
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ def reference(small: Small) -> tuple[dict[str, bytes], dict[tuple[int, int], int
     """Shards of a run that nobody disturbed, and how often the predictor is called for each block."""
     store = small.folder / "reference.zarr"
     assert api.run(small.loaded(output={"store": str(store)})).exit_code == 0
-    windows = api.open_map(store).ledger["windows"].values
+    windows = api.open_ledger(store)["windows"].values
     calls = {(row, column): -(-int(windows[row, column]) // BATCH) for row in range(3) for column in range(4)}
     return shards(store), calls
 
@@ -60,7 +60,7 @@ def interrupt(small: Small, config: Path, how: Callable[[subprocess.Popen[str]],
 
 
 def done_in_ledger(small: Small) -> set[tuple[int, int]]:
-    states = api.open_map(small.store).ledger["state"].values
+    states = api.open_ledger(small.store)["state"].values
     return {(row, column) for row in range(3) for column in range(4) if states[row, column] == BlockState.DONE}
 
 

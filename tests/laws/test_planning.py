@@ -15,6 +15,7 @@ from landweave import api, predict
 from landweave.models.inference import TorchPredictor
 from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 
 class Counted:
@@ -54,7 +55,7 @@ def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: 
     small = Small.make(tmp_path)
     config = small.loaded(inputs={"AERIAL_RGBI": {**RGBI_FILES, "nodata_border": True}})
     counted = Counted(monkeypatch)
-    plan = api.plan(config)
+    plan = api.plan_map(config)
     assert "12 of 12" in str(plan)
     assert "<table>" in plan._repr_html_()
     assert str(api.check(config))
@@ -66,7 +67,7 @@ def test_planning_reads_no_pixel_and_runs_no_model(tmp_path: Path, monkeypatch: 
     assert counted.calls["TorchPredictor.predict"] > 0
     assert counted.calls["Module.__call__"] > 0
     counted.calls.clear()
-    assert "done, outside               12, 0" in str(api.plan(config))
+    assert "done, outside               12, 0" in str(api.plan_map(config))
     assert counted.calls == {}
 
 
@@ -75,7 +76,7 @@ def test_gdal_sees_in_the_cog_what_xarray_sees_in_the_zarr(tmp_path: Path) -> No
     config = small.loaded(output={"cog": "map.tif", "picture": "map.png"})
     assert api.run(config).exit_code == 0
     shown = xr.open_zarr(small.store, group="map/0", chunks=None, mask_and_scale=False, decode_coords="all")
-    found = api.open_map(small.store)
+    found = stored_map(small.store)
     with rasterio.open(tmp_path / "map.tif") as cog:
         assert cog.crs == shown.rio.crs
         assert cog.crs.to_epsg() == 2154

@@ -14,9 +14,9 @@ from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA
 from landweave.core.protocols import Engine
 from landweave.engine.clusters import local_engine
-from landweave.store.maps.views import open_map
 from tests.helpers.commands import ARRAYS, RGBI_FILES, pixels, write_config
 from tests.helpers.networks import swin, unet, write_card, write_weights
+from tests.helpers.stored import stored_map
 from tests.helpers.tiles import PIXEL, Imagery, textured
 
 
@@ -105,7 +105,7 @@ def assert_worth_comparing(study: Study, store: Path) -> None:
     assert shares.min() > 0.001
     assert shares.max() < 0.8
     assert len(np.unique(found["confidence"])) > 50
-    assert min(open_map(store).store.block_shape) >= 2
+    assert min(stored_map(store).block_shape) >= 2
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from landweave.core.timeseries import (
     Observation,
     PixelClass,
 )
-from landweave.mapping.inputs import MapInput, MapSeries
+from landweave.mapping.inputs import MapInput
 from landweave.mapping.job import MapJob
 from landweave.store.maps.overviews import create_overviews
 from landweave.store.maps.store import create_map
@@ -113,7 +113,7 @@ AERIAL = MapInput(
 )
 
 
-def job(model, item: MapSeries | None = None, *, extent=BASE.extent, block=128, stride=64, window=128, **changes):
+def job(model, item: MapInput | None = None, *, extent=BASE.extent, block=128, stride=64, window=128, **changes):
     blocks = Blocks.covering(extent, block)
     factor = changes.pop("factor", 1)
     inputs = changes.pop("inputs", {"AERIAL_RGBI": AERIAL, "SENTINEL2_TS": item})
@@ -141,7 +141,7 @@ def run(mapping: MapJob):
     return mapping.store
 
 
-def footprint_of(start: int, window: int, item: MapSeries) -> tuple[int, int]:
+def footprint_of(start: int, window: int, item: MapInput) -> tuple[int, int]:
     """First pixel and number of pixels on one axis, in fractions."""
     if item.size is None:
         return int(Fraction(start) / item.factor), int(Fraction(window) / item.factor)
@@ -151,7 +151,7 @@ def footprint_of(start: int, window: int, item: MapSeries) -> tuple[int, int]:
     return nearest - item.size // 2, item.size
 
 
-def states_of(item: MapSeries, top: int, left: int, window: int = 128) -> NDArray[np.uint8]:
+def states_of(item: MapInput, top: int, left: int, window: int = 128) -> NDArray[np.uint8]:
     """What the footprint of one window saw, date by date."""
     (row, height), (column, width) = (footprint_of(start, window, item) for start in (top, left))
     outer = item.source.grid.extent
@@ -167,8 +167,8 @@ CENTRE = {"bands": ("B8",), "factor": CENTRED, "size": 16, "required": False}
 INPUTS = [(NEST, CLEAR), (NEST, SPOILT), (NEST, DatesRule()), (CENTRE, CLEAR), (CENTRE, SPOILT)]
 
 
-def series_input(settings: Mapping, rule: DatesRule, **changes) -> MapSeries:
-    return MapSeries(**{"source": series_of(settings["factor"], rule), "dates": rule, **settings, **changes})
+def series_input(settings: Mapping, rule: DatesRule, **changes) -> MapInput:
+    return MapInput(**{"source": series_of(settings["factor"], rule), "dates": rule, **settings, **changes})
 
 
 @pytest.mark.parametrize(("settings", "rule"), INPUTS)
@@ -255,13 +255,13 @@ def test_the_rung_is_a_layer_of_the_store(tmp_path: Path) -> None:
         fill = overview.open()
         assert all(fill(index).state.finished for index in overview.blocks)
     view = open_map(store.target)
-    assert view.arrays == ("landcover", "date_fallback")
-    date_fallback = view.dataset["date_fallback"]
+    assert list(view.data_vars) == ["landcover", "date_fallback"]
+    date_fallback = view["date_fallback"]
     np.testing.assert_array_equal(date_fallback.values, kept)
     assert date_fallback.attrs["flag_values"] == list(DateFallback)
     assert date_fallback.attrs["flag_meanings"].split() == ["passed", "passed_but_for_clouds", "clearest", "absent"]
-    assert date_fallback.attrs["nodata"] == NODATA
-    np.testing.assert_array_equal(view.tree["map/1/date_fallback"].values, mode(kept, 2))
+    assert date_fallback.attrs["_FillValue"] == NODATA
+    np.testing.assert_array_equal(open_map(store.target, level=1)["date_fallback"].values, mode(kept, 2))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,7 +272,7 @@ class PlaceModel(EchoModel):
     """
 
     classes: int = 2
-    item: MapSeries
+    item: MapInput
     windows: set[tuple[int, int]] = field(default_factory=set, compare=False)
 
     def predict(self, batch: Mapping[str, InputBatch]) -> NDArray[np.float32]:
@@ -300,7 +300,7 @@ def test_a_centred_input_is_cut_to_the_pixel(factor, size: int, window: int, str
     ground, grid = BASE.with_extent(BASE.extent.grow(2 * window)), own_grid(factor, around=90)
     aerial = ArraySource(bands=("y", "x"), grid=ground, values=coordinates(ground.extent))
     around = ArraySeries(bands=("y", "x"), grid=grid, values=coordinates(grid.extent)[None], observations=YEAR[:1])
-    item = MapSeries(source=around, bands=("y", "x"), factor=factor, size=size)
+    item = MapInput(source=around, bands=("y", "x"), factor=factor, size=size)
     inputs = {"AERIAL_RGBI": MapInput(source=aerial, bands=("y", "x")), "SENTINEL2_TS": item}
     model = PlaceModel(item=item)
     store = run(job(model, inputs=inputs, block=60, window=window, stride=stride, unit=1, blend=Blend.LINEAR))
@@ -318,7 +318,7 @@ def test_a_centred_image_without_dates_is_cut_the_same() -> None:
     mapping = job(EchoModel(classes=2), inputs={"SPOT_RGBI": item})
     top, left = BASE.extent.y.start + 3, BASE.extent.x.start + 101
     batch = mapping.window(Extent.of((top, top + 128), (left, left + 128)))["SPOT_RGBI"]
-    twin = MapSeries(source=series_of(CENTRED, CLEAR), bands=("B8",), factor=CENTRED, size=16)
+    twin = MapInput(source=series_of(CENTRED, CLEAR), bands=("B8",), factor=CENTRED, size=16)
     (row, _), (column, _) = (footprint_of(start, 128, twin) for start in (top, left))
     assert batch.values.shape == (1, 2, 16, 16)
     assert batch.values[0, :, 0, 0].tolist() == [row, column]
@@ -331,7 +331,7 @@ def test_a_required_series_answers_where_some_date_measured(settings: Mapping) -
     grid = own_grid(settings["factor"])
     state = np.random.default_rng(1).choice([0, 0, 0, 0, 1, 2, 5], (3, *grid.shape)).astype(np.uint8)
     source = series_of(settings["factor"], CLEAR, YEAR[:3], pixel_class=state)
-    item = MapSeries(**{"source": source, "dates": CLEAR, **settings, "required": True})
+    item = MapInput(**{"source": source, "dates": CLEAR, **settings, "required": True})
     found = run(job(DayErrorModel(classes=2, window=128), item)).cut("landcover", BASE.extent)
     seen = np.isin(state, [1, 2]).any(0)
     rows, columns = (
@@ -369,8 +369,8 @@ def test_dates_of_two_years_are_refused_and_one_may_be_chosen() -> None:
     observations = steps_of("2020-12-31", "2021-01-01", "2021-06-01", "2022-01-01")
     source = series_of(NESTED, DatesRule(), observations, pixel_class=None)
     with pytest.raises(ConfigError, match="SENTINEL2_TS has dates of 3 years, 2020 to 2022"):
-        MapSeries(source=source, **NEST)
-    item = MapSeries(source=source, year=2021, **NEST)
+        MapInput(source=source, **NEST)
+    item = MapInput(source=source, year=2021, **NEST)
     mapping = job(DaysModel(classes=60, window=128), item)
     assert (run(mapping).cut("landcover", BASE.extent) == days_code([-134, 17], 60)).all()
 
@@ -393,7 +393,7 @@ def test_the_year_may_differ_over_the_ground() -> None:
     years = np.broadcast_to(np.arange(4, dtype=np.uint8)[:, None, None, None], (4, 1, *own_grid(NESTED).shape)).copy()
     source = ArraySeries(bands=("B8",), grid=own_grid(NESTED), values=years, observations=observations)
     border = BASE.bounds[0] + 31
-    item = MapSeries(source=source, bands=("B8",), factor=NESTED, dates=CLEAR, year=WestAndEast(border))
+    item = MapInput(source=source, bands=("B8",), factor=NESTED, dates=CLEAR, year=WestAndEast(border))
     assert item.indices == (1, 2)
     mapping = job(
         LastDateModel(classes=4, window=64), item, stride=64, window=64, block=64, extent=BASE.extent, blend=Blend.CROP
@@ -426,7 +426,7 @@ def test_clouds_in_a_kept_date_are_fed_and_what_is_not_measured_is_not() -> None
     state[0, ::7] = PixelClass.CLOUD
     state[0, :, ::20] = PixelClass.NODATA
     rule = DatesRule(filter=MinClearFraction(min_clear_fraction=0.6))
-    item = MapSeries(source=series_of(NESTED, rule, YEAR[:2], pixel_class=state), dates=rule, **NEST)
+    item = MapInput(source=series_of(NESTED, rule, YEAR[:2], pixel_class=state), dates=rule, **NEST)
     top, left = BASE.extent.y.start // 64 * 64, BASE.extent.x.start // 64 * 64
     given = job(DaysModel(classes=2, window=128), item).window(Extent.of((top, top + 128), (left, left + 128)))
     given = given["SENTINEL2_TS"]
@@ -450,7 +450,7 @@ def test_months_are_composed_from_the_windows_own_dates(statistic: str) -> None:
         series_of(NESTED, rule, observations, pixel_class=state),
         values=rng.integers(0, 9000, (6, 1, *grid.shape), np.int16),
     )
-    item = MapSeries(source=source, dates=rule, **NEST)
+    item = MapInput(source=source, dates=rule, **NEST)
     top, left = BASE.extent.y.start // 64 * 64, BASE.extent.x.start // 64 * 64
     given = job(DaysModel(classes=2, window=128), item).window(Extent.of((top, top + 128), (left, left + 128)))
     given = given["SENTINEL2_TS"]
@@ -506,10 +506,10 @@ def test_each_input_is_read_once_a_block() -> None:
     source = Watched(
         **{name: getattr(plain, name) for name in ("bands", "grid", "values", "observations", "pixel_class")}
     )
-    item = MapSeries(source=source, dates=CLEAR, **CENTRE)
+    item = MapInput(source=source, dates=CLEAR, **CENTRE)
     mapping = job(DaysModel(classes=2, window=128), item)
     run(mapping)
-    assert reads == [mapping.reach(item, mapping.blocks[index]).extent for index in mapping.blocks]
+    assert reads == [mapping.read_grid(item, mapping.blocks[index]).extent for index in mapping.blocks]
 
 
 def test_a_repaired_date_makes_its_blocks_stale() -> None:

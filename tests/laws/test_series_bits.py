@@ -16,7 +16,7 @@ from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.protocols import Engine
 from landweave.core.timeseries import DatesRule, MinClearFraction, Observation, PixelClass
 from landweave.engine.clusters import local_engine
-from landweave.mapping.inputs import MapInput, MapSeries
+from landweave.mapping.inputs import MapInput
 from landweave.mapping.job import MapJob
 from landweave.models.cards.registry import read_card
 from landweave.models.factory import build, core
@@ -148,7 +148,7 @@ class Fusion:
             model=self.model,
             inputs={
                 "AERIAL_RGBI": MapInput(source=self.aerial, bands=("R", "G")),
-                "SENTINEL2_TS": MapSeries(
+                "SENTINEL2_TS": MapInput(
                     source=self.series, bands=SERIES_BANDS, factor=FACTOR, required=False, dates=RULE, year=2021
                 ),
             },

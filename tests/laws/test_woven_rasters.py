@@ -16,19 +16,19 @@ def small(tmp_path_factory):
 def test_a_map_from_the_cube_is_the_map_from_the_files(small):
     plain, inline = small.loaded(), InlineEngine()
     assert api.run(plain, engine=inline).exit_code == 0
-    straight = api.open_map(small.store).dataset.load()
+    straight = api.open_map(small.store).load()
     content = plain.model_dump(by_alias=True, exclude_none=True)
     content["inputs"]["AERIAL_RGBI"]["align"] = True
     content["output"]["store"] = "woven.zarr"
     content["cube"] = {"store": "cube.zarr", "tile": 64, "chunk": 32, "margin_m": 15}
     woven = api.Config(**content, root=plain.root)
-    assert "AERIAL_RGBI" in str(api.align_plan(woven))
+    assert "AERIAL_RGBI" in str(api.plan_align(woven))
     assert api.align(woven, engine=inline).exit_code == 0
     for section in ("rgb", "irc"):
         (plain.root / section).rename(plain.root / f"{section}-away")
         (plain.root / section).mkdir()
     assert api.run(woven, engine=inline).exit_code == 0
-    found = api.open_map(plain.root / "woven.zarr").dataset.load()
+    found = api.open_map(plain.root / "woven.zarr").load()
     for name in straight.data_vars:
         np.testing.assert_array_equal(found[name].values, straight[name].values)
     tree = api.open_cube(plain.root / "cube.zarr")

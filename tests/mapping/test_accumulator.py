@@ -23,29 +23,29 @@ CLASSES = 5
 
 def painted(extent: Extent, factor: int, *, tensors: bool) -> tuple[NDArray[np.bool_], dict[str, NDArray[Any]]]:
     rng = np.random.default_rng(2)
-    how = ArgmaxRule(
+    rule = ArgmaxRule(
         blending=Blending(Lattice(window=24, stride=16), Blend.COSINE),
         factor=factor,
         legend=gray_legend(CLASSES),
         arrays=ARRAYS,
         keep_untrained=False,
     )
-    wanted = rng.random(extent.coarsen(factor).shape) < 0.8
-    canvas = BlockAccumulator(how=how, extent=extent, wanted=wanted, watch=Stopwatch())
-    for window in how.blending.lattice.windows(extent, how.blending.support):
+    mapped = rng.random(extent.coarsen(factor).shape) < 0.8
+    accumulator = BlockAccumulator(rule=rule, extent=extent, mapped=mapped, watch=Stopwatch())
+    for window in rule.blending.lattice.windows(extent, rule.blending.support):
         probabilities = rng.dirichlet(np.ones(CLASSES), window.shape).astype(np.float32).transpose(2, 0, 1).copy()
-        canvas.add(window, torch.from_numpy(probabilities) if tensors else probabilities, DateFallback.PASSED)
-    return wanted, canvas.arrays()
+        accumulator.add(window, torch.from_numpy(probabilities) if tensors else probabilities, DateFallback.PASSED)
+    return mapped, accumulator.arrays()
 
 
 @pytest.mark.parametrize("factor", [1, 4])
 def test_tensors_are_decided_as_arrays_are(factor: int) -> None:
     extent = Extent.of((-48, 80), (16, 112))
-    wanted, expected = painted(extent, factor, tensors=False)
+    mapped, expected = painted(extent, factor, tensors=False)
     with patch.object(blending, "_is_host", lambda array: False):
         _, found = painted(extent, factor, tensors=True)
     for name in ARRAYS:
         np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
-        assert (found[name][..., ~wanted] == NODATA).all()
-        assert (found[name][..., wanted] != NODATA).all()
+        assert (found[name][..., ~mapped] == NODATA).all()
+        assert (found[name][..., mapped] != NODATA).all()
     assert len(np.unique(found["landcover"])) == CLASSES + 1

@@ -9,12 +9,12 @@ import xarray as xr
 from safetensors.torch import save_file
 
 from landweave import api
-from landweave.aligning import AlignGroup, align_cube
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import CubeSetup, run_align
 from landweave.api import predict
 from landweave.core.errors import BudgetError, ConfigError
 from landweave.core.grid import Grid
 from landweave.core.timeseries import DateFallback, Observation
-from landweave.engine.inline import InlineEngine
 from landweave.models.cards.registry import find_card
 from landweave.models.factory import build, core
 from landweave.models.inference import TorchPredictor
@@ -35,7 +35,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
 def ran(small: Small) -> xr.Dataset:
     """The map as `run` wrote it."""
     assert api.run(small.loaded()).exit_code == 0
-    return api.open_map(small.store).dataset.load()
+    return api.open_map(small.store).load()
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_coarser_map(small: Small) -> None:
     settings = {"store": str(small.folder / "coarse.zarr"), "resolution": 0.4, "chunk": 32, "block": 64}
     config = small.loaded(output=settings)
     assert api.run(config).exit_code == 0
-    ran, lazy = api.open_map(small.folder / "coarse.zarr").dataset, predict(config)
+    ran, lazy = api.open_map(small.folder / "coarse.zarr"), predict(config)
     part = {"y": slice(30, 61), "x": slice(51, 99)}
     for name in ARRAYS:
         np.testing.assert_array_equal(lazy[name].isel(part), ran[name].isel(part))
@@ -184,7 +184,7 @@ def cube(tmp_path_factory):
     values = random.integers(1, 4000, (2, 10, *grid.shape), np.uint16)
     source = ArraySeries(bands=bands, grid=grid, values=values, observations=observations)
     part = AlignGroup(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
-    align_cube(Target.parse(folder / "cube.zarr"), [part], engine=InlineEngine())
+    run_align(CubeSetup(target=Target.parse(folder / "cube.zarr"), groups=(part,)))
     torch.manual_seed(11)
     save_file(core(build(find_card("LC-G"), 512)).state_dict(), folder / "weights.safetensors")
     return folder
@@ -202,7 +202,7 @@ def test_a_cube_and_a_card_are_enough(cube):
         "engine": {"kind": "inline"},
     }
     api.run(api.Config(**content))
-    written = api.open_map(cube / "map.zarr").dataset
+    written = api.open_map(cube / "map.zarr")
     box = {"y": slice(6604200, 6604060), "x": slice(704080, 704300)}
     for name in ("landcover", "date_fallback", "confidence"):
         place = lazy[name].sel(box)
@@ -228,7 +228,10 @@ def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cu
     wanted = predict(api.Config(**content))
     part = tree.sel(time="2021-06", x=slice(704102.4, 704204.8), y=slice(6604185.6, 6604083.2))
     found = predict(part, "LC-G", weights=weights)
-    assert found.attrs["fingerprint_fields"]["inputs"] == wanted.attrs["fingerprint_fields"]["inputs"]
+    assert (
+        found.attrs["provenance"]["fingerprint_fields"]["inputs"]
+        == wanted.attrs["provenance"]["fingerprint_fields"]["inputs"]
+    )
     box = {"x": slice(704100, 704204), "y": slice(6604185, 6604085)}
     xr.testing.assert_equal(found.sel(box).load(), wanted.sel(box).load())
     assert (found.landcover.sel(box) != 255).any()
@@ -236,7 +239,7 @@ def test_of_a_part_of_a_cube_the_dates_and_the_ground_of_that_part_are_mapped(cu
     whole = predict(tree, "LC-G", weights=weights)
     assert (whole.landcover.sel(x=slice(704220, 704260), y=box["y"]) != 255).any()
     one, same = (predict(tree.isel(time=first), "LC-G", weights=weights) for first in (0, [0]))
-    assert one.attrs["fingerprint_fields"]["inputs"] == same.attrs["fingerprint_fields"]["inputs"]
+    assert one.attrs["provenance"]["fingerprint_fields"] == same.attrs["provenance"]["fingerprint_fields"]
     assert predict(tree.isel(y=3), "LC-G", weights=weights).sizes["y"] < whole.sizes["y"]
     with pytest.raises(ConfigError, match=r"every 10\.24 m .* spacing of 20\.48 m"):
         predict(tree.isel(x=slice(None, None, 2)), "LC-G", weights=weights)
@@ -255,7 +258,7 @@ def test_dates_of_a_cube_with_gaps_between_them_are_refused(tmp_path):
         bands=bands, grid=grid, values=np.ones((3, 10, *grid.shape), np.uint16), observations=observations
     )
     part = AlignGroup(modality="SENTINEL2_TS", source=source, grid=grid, bands=bands, tile=16, chunk=8)
-    align_cube(Target.parse(tmp_path / "cube.zarr"), [part], engine=InlineEngine())
+    run_align(CubeSetup(target=Target.parse(tmp_path / "cube.zarr"), groups=(part,)))
     tree = api.open_cube(tmp_path / "cube.zarr")
     with pytest.raises(ConfigError, match=r"2 of 3 dates .* from 2021-03-01 to 2021-06-01, where the cube has 3"):
         predict(tree.isel(time=[0, 2]), "LC-G")

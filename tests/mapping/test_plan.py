@@ -14,10 +14,10 @@ from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.protocols import BlockResult, BlockState, Raster, ReadCost, Series
 from landweave.core.timeseries import Observation
 from landweave.jobs.ledger import Ledger
-from landweave.jobs.plan import plan_block_actions
-from landweave.mapping.inputs import MapInput, MapSeries
+from landweave.jobs.plan import NAMED, plan_block_actions
+from landweave.mapping.inputs import MapInput
 from landweave.mapping.job import MapJob
-from landweave.mapping.plan import NAMED, MapPlan, plan_map
+from landweave.mapping.plan import MapPlan, cost_map
 from tests.helpers.memory import ArraySeries, ArraySource, ArrayStore, ConstantModel, gray_legend
 
 GRID = Grid.from_bounds((700000, 6600000, 700060, 6600044), crs="EPSG:2154", resolution=0.2)
@@ -62,7 +62,7 @@ def planned(mapping: MapJob, ledger: Ledger | None = None, **settings) -> MapPla
         input_version=lambda index: 1,
         **settings,
     )
-    return plan_map(mapping, blocks, memory=MEMORY, notes=("a word to the wise",))
+    return cost_map(mapping, blocks, memory=MEMORY, notes=("a word to the wise",))
 
 
 def windows_by_hand(mapping: MapJob, extent: Extent) -> set[tuple[int, int]]:
@@ -109,7 +109,7 @@ def test_reading_is_priced_with_the_halo() -> None:
         tops, lefts = zip(*starts, strict=True)
         pixels += (max(tops) + WINDOW - min(tops)) * (max(lefts) + WINDOW - min(lefts))
     plan = planned(mapping)
-    assert (plan.read_bytes, plan.decoded_pixels) == (pixels, {"JP2OpenJPEG": 2 * pixels})
+    assert (plan.cost.bytes, plan.cost.decoded_pixels) == (pixels, {"JP2OpenJPEG": 2 * pixels})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def with_series(mapping: MapJob, *, factor: int, size: int, shrunk: int, year: i
     source = PricedSeries(
         bands=("B8",), grid=own, values=np.zeros((4, 1, *own.shape), np.uint16), observations=observations
     )
-    item = MapSeries(source=source, bands=("B8",), factor=factor, size=size, year=year)
+    item = MapInput(source=source, bands=("B8",), factor=factor, size=size, year=year)
     return replace(mapping, inputs={**mapping.inputs, "SENTINEL2_TS": item})
 
 
@@ -160,8 +160,8 @@ def test_a_series_is_priced_over_its_own_footprints(block: int) -> None:
             inside &= east <= bounds.x.stop and y.start <= top and top + WINDOW <= y.stop
             partial += not (inside and x.start <= left and left + WINDOW <= x.stop)
     plan, alone = planned(mapping), planned(job(block))
-    assert plan.read_bytes - alone.read_bytes == 3 * 3 * pixels
-    assert plan.decoded_pixels["Zarr"] == 3 * pixels
+    assert plan.cost.bytes - alone.cost.bytes == 3 * 3 * pixels
+    assert plan.cost.decoded_pixels["Zarr"] == 3 * pixels
     assert plan.partial_windows == partial > alone.partial_windows
 
 
@@ -176,7 +176,7 @@ def test_only_what_is_left_has_a_price() -> None:
     assert plan.map_pixels == 64 * 64
     ledger.mark((0, 0), BlockResult(state=BlockState.DONE, inputs=1))
     nothing = planned(mapping, ledger)
-    assert (nothing.windows, nothing.read_bytes, nothing.map_pixels, nothing.block_redundancy) == (0, 0, 0, 0)
+    assert (nothing.windows, nothing.cost.bytes, nothing.map_pixels, nothing.block_redundancy) == (0, 0, 0, 0)
     assert "nothing" in str(nothing)
 
 

@@ -125,13 +125,13 @@ def test_flanders_is_mapped_one_civil_year_at_a_time(flanders):
         api.run(every)
     one = api.Config(**flanders_config(folder, series={"year": 2018}, **sections), root=folder)
     assert api.run(one).exit_code == 0
-    found = api.open_map(folder / "map.zarr").dataset.sel(x=slice(x - 140, x + 140), y=slice(y + 140, y - 140)).load()
+    found = api.open_map(folder / "map.zarr").sel(x=slice(x - 140, x + 140), y=slice(y + 140, y - 140)).load()
     assert float(found.x[1] - found.x[0]) == pytest.approx(10.24)
     assert (found.landcover != 255).all()
     assert (found.date_fallback < 3).all()
     assert len(np.unique(found.confidence)) > 1
     days = [str(time)[:4] for time in fine.timestamp.values]
-    assert api.check(one).setup.job.inputs["SENTINEL2_TS"].observations == tuple(range(days.count("2018")))
+    assert api.check(one).job.inputs["SENTINEL2_TS"].observations == tuple(range(days.count("2018")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,7 +258,7 @@ def test_treesat_is_mapped_by_a_fusion_of_all_sensors(treesat):
     config = api.Config(**content, root=folder)
     assert api.align(config).exit_code == 0
     assert api.run(config).exit_code == 0
-    found = api.open_map(folder / "map.zarr").dataset
+    found = api.open_map(folder / "map.zarr")
     inside = found.sel(x=slice(left + 12, left + 48), y=slice(top - 12, top - 48)).load()
     assert (inside.landcover != 255).all()
     assert (inside.date_fallback < 3).all()

@@ -21,13 +21,14 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import transform_bounds
 from safetensors.torch import save_file
 
-from landweave import open_cube, open_map
+from landweave import open_cube
 from landweave.core.timeseries import DateFallback, PixelClass
 from landweave.models.cards.registry import find_card
 from landweave.models.factory import build, core
 from tests.helpers.commands import Command, Ended, mosaic
 from tests.helpers.networks import write_card
 from tests.helpers.real_series import BANDS, COARSE, FINE, Dated, Flanders, Treesat, states_of_classes
+from tests.helpers.stored import stored_map
 
 Shared = Callable[[str], Path]
 
@@ -219,7 +220,7 @@ def test_a_year_becomes_a_map_of_sentinel_alone(
     check_warp(flanders, tmp_path, cube, chosen(flanders.fine, 2018, every=every))
     done(landweave("run", config))
 
-    found = open_map(tmp_path / "map.zarr")
+    found = stored_map(tmp_path / "map.zarr")
     assert (found.grid.crs, float(found.grid.resolution)) == ("EPSG:2154", 10.24)
     pixels = {name: found.read(name, found.grid.extent) for name in found.arrays}
     inside = shapely.contains_xy(shapely.box(*lambert(flanders)), *np.meshgrid(found.grid.x, found.grid.y))
@@ -280,7 +281,7 @@ def test_one_civil_year_is_mapped_at_a_time(flanders: Flanders, tmp_path: Path, 
         done(
             landweave("run", config, "--set", f"inputs.SENTINEL2_TS.year={year}", "--set", f"output.store={name}.zarr")
         )
-        maps[name] = open_map(tmp_path / f"{name}.zarr")
+        maps[name] = stored_map(tmp_path / f"{name}.zarr")
     grid = maps["both"].grid
     columns = grid.x[None, :] + np.zeros((grid.shape[0], 1))
     read = {name: found.read("probability", grid.extent) for name, found in maps.items()}
@@ -429,7 +430,7 @@ def test_a_site_is_mapped_from_its_image_and_a_year_of_both_satellites(
     assert all(name in checked for name in ("AERIAL_RGBI", "SENTINEL2_TS", "SENTINEL1-ASC_TS", "SENTINEL1-DESC_TS"))
     done(landweave("run", config))
 
-    found = open_map(tmp_path / "map.zarr")
+    found = stored_map(tmp_path / "map.zarr")
     read = {name: found.read(name, found.grid.extent) for name in ("landcover", "date_fallback", "confidence")}
     mapped = read["landcover"] != 255
     with rasterio.open(treesat.image) as dataset:

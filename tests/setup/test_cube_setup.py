@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import rasterio
 
-from landweave import open_cube, open_map
+from landweave import open_cube
 from landweave.core.errors import EngineError
 from landweave.core.timeseries import PixelClass
 from landweave.engine.inline import InlineEngine
 from tests.helpers.commands import Command, Ended, done, mosaic
 from tests.helpers.small_series import AREA, CORNER, CRS, LATER, SUMMER, SmallSeries
+from tests.helpers.stored import stored_map
 
 ARRAYS = ("landcover", "confidence", "probability", "date_fallback")
 
@@ -69,7 +70,7 @@ def pixel(cube: Path, modality: str = "SENTINEL2_TS") -> float:
 
 
 def read_map(store: Path) -> dict[str, Any]:
-    found = open_map(store)
+    found = stored_map(store)
     return {name: found.read(name, found.grid.extent) for name in ARRAYS}
 
 
@@ -115,7 +116,7 @@ def test_the_cube_has_the_pixels_that_the_model_is_fed(
     done(landweave("align", path))
     assert pixel(tmp_path / "cube.zarr") == 10
     done(landweave("run", path))
-    assert float(open_map(tmp_path / "map.zarr").grid.resolution) == 10
+    assert float(stored_map(tmp_path / "map.zarr").grid.resolution) == 10
 
 
 def test_what_lacks_is_named(valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str]) -> None:
@@ -236,7 +237,7 @@ def test_ground_beyond_the_cube_is_not_acquired(valley: SmallSeries, tmp_path: P
     counts = [_beyond(done(landweave("plan", which))) for which in (inside, far)]
     assert counts[1] > counts[0] + 200
     done(landweave("run", far))
-    found = open_map(tmp_path / "map.zarr")
+    found = stored_map(tmp_path / "map.zarr")
     classes = found.read("landcover", found.grid.extent)
     cube = open_cube(tmp_path / "cube.zarr")["SENTINEL2_TS"].ds
     ever = np.isin(cube["pixel_class"].values, (PixelClass.NOT_ACQUIRED, PixelClass.NODATA)).all(0)

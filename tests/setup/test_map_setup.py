@@ -15,7 +15,6 @@ from landweave.core.lattice import Extent
 from landweave.jobs.fingerprint import differences
 from landweave.mapping.run import MapSetup
 from landweave.models.predictor import TorchModel
-from landweave.setup.check import Check
 from landweave.setup.map_setup import set_up_map
 from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
@@ -250,6 +249,6 @@ def test_notes_of_elevation_models_are_among_those_of_the_map(small: Small) -> N
     run = made(small, model={"card": "heights.yaml"}, inputs={"AERIAL_RGBI": RGBI_FILES, "DEM_ELEV": elevation})
     [note] = [note for note in run.notes if "from the setting" in note]
     assert note.startswith("DEM_ELEV DSM: 1 of 1 files take EPSG:2154")
-    rows = dict(Check(setup=run).rows)
+    rows = dict(run.rows)
     assert rows["DEM_ELEV.DSM.alignment"] == "paste"
     assert rows["DEM_ELEV.bands"] == "DSM, DTM, NDSM"

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from safetensors.torch import save_file
 
-from landweave import check, load_config, open_map, predict
+from landweave import check, load_config, predict
 from landweave.models.cards.registry import read_card
 from landweave.models.factory import build, core
 from landweave.store.cubes.store import open_cube_store
@@ -20,6 +20,7 @@ from tests.helpers.commands import Command, done
 from tests.helpers.networks import write_card
 from tests.helpers.small_series import AREA, SmallSeries, write_small_card
 from tests.helpers.stac_items import write_items
+from tests.helpers.stored import stored_map
 
 ARRAYS = ("landcover", "confidence", "probability", "date_fallback")
 
@@ -45,7 +46,7 @@ def test_a_map_from_the_catalog_is_that_from_the_cube(
     done(landweave("run", config(), "--set", "output.store=straight.zarr"))
     done(landweave("align", config(cube=CUBE)))
     done(landweave("run", config(cube=CUBE), "--set", "output.store=own.zarr"))
-    straight, aligned = (open_map(tmp_path / f"{name}.zarr") for name in ("straight", "own"))
+    straight, aligned = (stored_map(tmp_path / f"{name}.zarr") for name in ("straight", "own"))
     extent = straight.grid.extent
     assert (straight.read("landcover", extent) != 255).any()
     for name in ARRAYS:
@@ -76,7 +77,7 @@ def test_the_plan_tells_how_often_files_are_opened_straight(
     assert "SENTINEL2_TS: read straight from the catalog, opening files 36 times" in straight
     assert "align" not in straight
     assert "opening files 36 times: run `landweave align` first" in done(landweave("plan", config(cube=CUBE)))
-    monkeypatch.setattr("landweave.api.DIRECT_OPENS", 35)
+    monkeypatch.setattr("landweave.setup.map_setup.DIRECT_OPENS", 35)
     assert "opening files 36 times: run `landweave align` first" in done(landweave("plan", config()))
     done(landweave("align", config(cube=CUBE)))
     assert "opening files" not in done(landweave("plan", config(cube=CUBE)))
@@ -85,7 +86,7 @@ def test_the_plan_tells_how_often_files_are_opened_straight(
 def test_many_files_are_not_opened_straight(
     config: Callable[..., Path], refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landweave.api.DIRECT_OPENS", 5)
+    monkeypatch.setattr("landweave.setup.map_setup.DIRECT_OPENS", 5)
     said = refused(config())
     assert "Run `landweave align` first" in said
     assert "with cube: {store: cube.zarr} in the configuration" in said
@@ -184,7 +185,7 @@ def test_dates_of_another_year_are_no_part_of_a_map_straight_from_its_catalog(
             said = done(landweave("check", path))
             assert re.search(r"^SENTINEL2_TS\.dates +4$", said, re.MULTILINE)
             assert re.search(r"^SENTINEL2_TS\.first +2021-06-14", said, re.MULTILINE)
-            found.append(check(load_config(path)).setup.fingerprint)
+            found.append(check(load_config(path)).fingerprint)
         assert found[0] == found[1]
 
 
@@ -329,7 +330,7 @@ def test_a_cube_alone_says_where_the_map_lies(config: Callable[..., Path], landw
     done(landweave("align", config(cube={**CUBE, "tile": 32, "margin_m": 0})))
     named = {"SENTINEL2_TS": {"kind": "cube", "store": "cube.zarr"}}
     done(landweave("run", config(inputs=named, area=None)))
-    found = open_map(tmp_path / "map.zarr")
+    found = stored_map(tmp_path / "map.zarr")
     x0, y0, x1, y1 = found.grid.bounds
     assert x0 <= AREA[0] < AREA[2] <= x1
     assert y0 <= AREA[1] < AREA[3] <= y1
@@ -355,9 +356,9 @@ def test_a_cube_that_several_inputs_name_is_opened_once(
     done(landweave("align", config(model=model(card), inputs=sections, cube=CUBE)))
     opened: list[str] = []
 
-    def counted(target: Any) -> Any:
+    def counted(target: Any, *attributes: Any) -> Any:
         opened.append(str(target))
-        return open_cube_store(target)
+        return open_cube_store(target, *attributes)
 
     monkeypatch.setattr("landweave.setup.context.open_cube_store", counted)
     sections["SENTINEL1-ASC_TS"] = {"kind": "cube", "store": "cube.zarr"}

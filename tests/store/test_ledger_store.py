@@ -3,10 +3,10 @@ import pytest
 
 from landweave.core.errors import InputError
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, BlockState, LedgerStore
-from landweave.store.ledger_store import ZarrLedger, create_ledger, create_map_ledger
-from landweave.store.maps.store import create_map
-from landweave.store.maps.views import open_map
-from landweave.store.zarr_store import Recorder
+from landweave.store.ledger_store import ZarrLedger, create_ledger
+from landweave.store.maps.store import create_map, create_map_ledger
+from landweave.store.maps.views import open_ledger
+from landweave.store.zarr_store import RecordingStore
 from tests.store.samples import template
 
 SHAPE = (LEDGER_CHUNK + 3, 2 * LEDGER_CHUNK)
@@ -57,13 +57,13 @@ def test_a_chunk_is_one_object_a_field(target):
 def test_the_state_vouches_for_the_rest(target, monkeypatch):
     ledger = create_ledger(target, (2, 2), ["landcover", "confidence"])
     order = []
-    write = Recorder.set
+    write = RecordingStore.set
 
     async def watched(self, key, value):
         order.append(key.split("/")[1])
         await write(self, key, value)
 
-    monkeypatch.setattr(Recorder, "set", watched)
+    monkeypatch.setattr(RecordingStore, "set", watched)
     ledger.save((0, 0), filled((2, 2), 0))
     assert order[-1] == "state"
     assert sorted(order) == sorted(LEDGER_FIELDS)
@@ -72,7 +72,7 @@ def test_the_state_vouches_for_the_rest(target, monkeypatch):
 def test_blocks_lie_where_the_map_says(target):
     store = create_map(target, template())
     create_map_ledger(store)
-    ledger = open_map(target).ledger
+    ledger = open_ledger(target)
     x0, y0, x1, y1 = store.grid.bounds
     side = 64 * 0.2
     np.testing.assert_allclose(ledger.block_y, [y1 - side / 2, y1 - 1.5 * side, y0 + side / 2])

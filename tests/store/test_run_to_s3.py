@@ -5,8 +5,8 @@ import pytest
 
 from landweave import api
 from landweave.core.errors import OutputError
-from landweave.store.maps.views import open_map
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 
 
 def test_a_map_in_s3_is_the_map_on_disk(tmp_path, s3_target, s3_options):
@@ -16,7 +16,7 @@ def test_a_map_in_s3_is_the_map_on_disk(tmp_path, s3_target, s3_options):
     config = api.load_config(small.config(), overrides=there)
     assert api.run(config).exit_code == 0
     api.run(api.load_config(small.config(), overrides=engine))
-    remote, local = open_map(s3_target), open_map(small.store)
+    remote, local = stored_map(s3_target), stored_map(small.store)
     for name in local.arrays:
         extent = local.grid.extent
         np.testing.assert_array_equal(remote.read(name, extent), local.read(name, extent))
@@ -28,6 +28,6 @@ def test_a_map_in_s3_is_the_map_on_disk(tmp_path, s3_target, s3_options):
 
 
 def test_a_bucket_itself_can_be_a_map(s3_target):
-    bucket = type(s3_target)(location="s3://maps", options=s3_target.storage_options)
+    bucket = type(s3_target)(location="s3://maps", storage_options=s3_target.storage_options)
     place, name = bucket.beside(".lease")
     assert (str(place), name) == ("s3://maps", ".lease")

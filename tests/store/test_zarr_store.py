@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import obstore
@@ -10,7 +11,7 @@ from obstore.exceptions import GenericError
 from zarr.core.buffer import default_buffer_prototype
 
 from landweave.store import zarr_store as module
-from landweave.store.zarr_store import Recorder, checksum64, zarr_store
+from landweave.store.zarr_store import RecordingStore, checksum64, zarr_store
 
 
 def declared(target):
@@ -30,7 +31,7 @@ def test_a_store_pickles_and_reads_only_where_told(any_target):
 
 def test_the_recorder_tells_what_lies_there(any_target):
     declared(any_target)
-    recorder = Recorder(zarr_store(any_target))
+    recorder = RecordingStore(zarr_store(any_target))
     zarr.open_array(recorder, path="a", mode="r+")[:] = np.arange(64, dtype="uint8").reshape(8, 8)
     ((key, size, checksum),) = recorder.written
     stored = any_target.get(key)
@@ -41,12 +42,12 @@ def test_the_recorder_tells_what_lies_there(any_target):
 def test_the_recorder_repairs_what_it_cannot_read(target):
     declared(target)[:] = 1
     target.put("a/c/0/0", b"damaged")
-    zarr.open_array(Recorder(zarr_store(target)), path="a", mode="r+")[:] = 2
+    zarr.open_array(RecordingStore(zarr_store(target)), path="a", mode="r+")[:] = 2
     assert (zarr.open_array(zarr_store(target), path="a", mode="r")[:] == 2).all()
 
 
 def test_requests_of_zarr_are_tried_again(s3_target, monkeypatch):
-    monkeypatch.setattr(module, "PAUSES_S", (0.0, 0.0))
+    monkeypatch.setattr(module, "RETRY", replace(module.RETRY, pauses_s=(0.0, 0.0)))
     real, left = obstore.put_async, [GenericError("503"), GenericError("503")]
 
     async def flaky(*args, **kwargs):

@@ -1,10 +1,10 @@
-"""What is to be aligned: one part a modality, and the group of a cube that it fills."""
+"""What is to be aligned: one modality, and the group of a cube that it fills."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
@@ -22,16 +22,16 @@ class AlignGroup:
     modality
         Name of the group.
     source
-        Where its dates come from; a `landweave.core.protocols.RasterSource` becomes a raster without dates.
+        A `SeriesSource`, or a `RasterSource` for a group without dates.
     grid
-        Pixels wanted; they are snapped outwards to whole tiles.
+        Pixels; they are snapped outwards to whole tiles.
     bands
         In the order they are stored.
     tile, chunk, time_shard
-        As `GroupTemplate` has them; ``time_shard`` is of no account for a raster.
+        As in `GroupTemplate`; ``time_shard`` has no effect on a raster.
     rules
-        What else the pixels of a series rest on (kernel, how scenes of a strip are joined), plain JSON values; of a
-        raster it is the source's whole meaning.
+        What else decides the pixels of a series (resampling, how scenes are joined), plain JSON values; for a raster
+        the source's ``fingerprint_fields`` are added.
     """
 
     modality: str
@@ -52,12 +52,12 @@ class AlignGroup:
     @property
     def series(self) -> SeriesSource | None:
         """The source where it has dates."""
-        return cast("SeriesSource", self.source) if hasattr(self.source, "observations") else None
+        return self.source if isinstance(self.source, SeriesSource) else None
 
     def template(self, area: PolygonArea | None) -> GroupTemplate:
-        """What its group holds, for the tiles of ``area``."""
+        """What the group holds, for the tiles of ``area``."""
         series = self.series
-        where = {"area": area.fingerprint_fields if area else "all"}
+        source = {} if series else {"source": dict(self.source.fingerprint_fields)}
         return GroupTemplate(
             modality=self.modality,
             grid=self.grid.with_extent(self.grid.extent.snap(self.tile)),
@@ -68,5 +68,5 @@ class AlignGroup:
             time_shard=self.time_shard if series else None,
             quantity=series.quantity if series else "",
             cloud_mask=series.cloud_mask if series else {},
-            rules={**self.rules, **({} if series else {"source": dict(self.source.fingerprint_fields)}), **where},
+            rules={**self.rules, **source, "area": area.fingerprint_fields if area else "all"},
         )

@@ -1,4 +1,4 @@
-"""One block of a cube: read one tile of a source, date by date, and write it whole; and which dates are to be read.
+"""One block of a cube: reads one tile of a source, date by date, and writes it whole.
 
 ::
 
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -29,131 +29,115 @@ from landweave.core.protocols import (
     WrittenObject,
 )
 from landweave.core.stopwatch import Stopwatch
-from landweave.core.timeseries import Observation, PixelClass
-from landweave.jobs.fingerprint import Fingerprint, digest64
+from landweave.core.timeseries import PixelClass
+from landweave.jobs.fingerprint import digest64, digest_files
 
 DATE_FACTOR = 6.5
-"""Bytes at work while a date of a tile is read and encoded, over its own: bands as they come from their files and as
-they are resampled, the date, its chunks. Measured by ``benchmarks/align.py`` on ten bands of Sentinel-2."""
+"""Memory for reading and encoding one date of a tile, over the size of the date: bands as they come from their files
+and as they are resampled, the date, its chunks. Measured by ``benchmarks/align.py`` on ten bands of Sentinel-2."""
 
 READ_BYTES = 100 << 20
-"""What a thread holds whatever the tile: strips being resampled, blocks of the files, what the heap keeps. Measured
-there as well, over one and four tiles of 512 and 1024 pixels: the heap keeps more after some tiles than after one."""
+"""Memory of a thread whatever the tile: rows being resampled, blocks of the files, memory that the allocator keeps.
+Measured there as well, over one and four tiles of 512 and 1024 pixels: more is kept after some tiles than after one."""
 
 Arrays = Mapping[str, NDArray[Any]]
 
 
 class Tile(Protocol):
-    """One tile on its way: nothing of it is seen before it ends."""
+    """One tile being written: readers see nothing of it before it ends."""
 
     def add(self, date: Arrays) -> None:
-        """Take one date more, or the raster: arrays of a tile by name, without a time."""
+        """Add one date, or the raster: arrays of a tile by name, without a time dimension."""
 
     def end(self) -> tuple[WrittenObject, ...]:
-        """Write it whole; nothing is written, and nothing told, where it is empty."""
+        """Write the tile whole, and return its objects; a tile without a measurement has none."""
 
 
 class TileStore(Protocol):
-    """Where the tiles of one time shard, or of a raster, go. Picklable; called from several threads and processes."""
+    """Where the tiles of one time shard, or of a raster, are written. Picklable and thread-safe."""
 
     def begin(self, index: BlockIndex) -> AbstractContextManager[Tile]:
-        """A tile with the dates in it that are there already, and stay; the others are added in their order."""
-
-
-class AlignInput(Protocol):
-    """What fills a tile. Picklable."""
-
-    @property
-    def count(self) -> int:
-        """How many dates it adds; 1 for a raster."""
-
-    def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
-        """Date ``number`` of them on the pixels of ``grid``, by array, and how many pixels were acquired."""
-
-    def version(self, grid: Grid) -> int:
-        """Digest of what `read` of ``grid`` rests on."""
+        """A tile with the dates that it has already; the others are added in their order."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SeriesInput:
-    """Dates of a series: one is read at a time, so that a block holds no more than one.
+class AlignInput:
+    """What tiles are read from: some dates of a series, or a raster. Picklable.
+
+    Dates are read one at a time, so that a block has no more than one in memory.
 
     Attributes
     ----------
     source
-        Where they come from.
+        A `SeriesSource`, or a `RasterSource`.
     bands
         In the order they are stored.
     indices
-        Places in ``source.observations``, in the order they are stored.
+        Of a series: indices of ``source.observations``, in the order they are stored.
     """
 
-    source: SeriesSource
+    source: SeriesSource | RasterSource
     bands: tuple[str, ...]
-    indices: tuple[int, ...]
+    indices: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
-        """How many dates it adds."""
-        return len(self.indices)
+        """Number of dates; 1 for a raster."""
+        return len(self.indices) if isinstance(self.source, SeriesSource) else 1
 
     def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
-        """``band_data (band, y, x)`` and ``pixel_class (y, x)`` of one date."""
-        series = self.source.read(grid, self.bands, (self.indices[number],))
-        acquired = np.count_nonzero(series.pixel_class[0] != PixelClass.NOT_ACQUIRED)
-        return {"band_data": series.values[0], "pixel_class": series.pixel_class[0]}, int(acquired)
+        """One date on the pixels of ``grid``, or the raster.
 
-    def version(self, grid: Grid) -> int:
-        """Digest of the dates and their scenes: the same whatever other dates the source has found since."""
-        observations = (self.source.observations[index] for index in self.indices)
-        return digest64(
-            [self.source.modality, observation.datatake_id, dict(observation.provenance)]
-            for observation in observations
-        )
+        Parameters
+        ----------
+        grid
+            Pixels of a tile.
+        number
+            Of the date, below `count`.
 
-
-@dataclass(frozen=True, kw_only=True)
-class RasterInput:
-    """A source without dates, copied into a cube. Otherwise as `SeriesInput`."""
-
-    source: RasterSource
-    bands: tuple[str, ...]
-
-    @property
-    def count(self) -> int:
-        """One."""
-        return 1
-
-    def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
-        """``band_data (band, y, x)``, 0 where they are not valid, and ``valid (y, x)``."""
+        Returns
+        -------
+        arrays
+            ``band_data (band, y, x)``, 0 where nothing is measured, and ``pixel_class (y, x)``, or ``valid (y, x)`` of
+            a raster.
+        acquired
+            Number of acquired pixels.
+        """
+        if isinstance(self.source, SeriesSource):
+            series = self.source.read(grid, self.bands, (self.indices[number],))
+            acquired = np.count_nonzero(series.pixel_class[0] != PixelClass.NOT_ACQUIRED)
+            return {"band_data": series.values[0], "pixel_class": series.pixel_class[0]}, int(acquired)
         raster = self.source.read(grid, self.bands)
         values = np.where(raster.valid, raster.values, np.zeros((), raster.values.dtype))
         return {"band_data": values, "valid": raster.valid}, int(np.count_nonzero(raster.valid))
 
     def version(self, grid: Grid) -> int:
-        """Digest of the scenes as their files are now."""
-        scenes = self.source.files(grid)
-        return digest64([self.source.modality, scene.id, scene.size, scene.version] for scene in scenes)
+        """Digest of the dates and their scenes, whatever else the source has found; of a raster's files as they are."""
+        modality = self.source.modality
+        if not isinstance(self.source, SeriesSource):
+            return digest_files((modality, file) for file in self.source.files(grid))
+        observations = (self.source.observations[index] for index in self.indices)
+        return digest64([modality, each.datatake_id, dict(each.provenance)] for each in observations)
 
 
 @dataclass(frozen=True, kw_only=True)
 class AlignJob:
-    """Everything a worker must know to align any tile of one time shard, or of a raster; a picklable value.
+    """Everything a worker needs to align any tile of one time shard or raster: `landweave.core.protocols.BlockJob`.
 
     Attributes
     ----------
     key
-        Names the run on its workers.
+        Identifies the run on its workers.
     grid
         Pixels over all of ``blocks``.
     blocks
         The tiles.
     input
-        What is added to them, behind the dates that ``store`` keeps.
+        The dates that are added to those that ``store`` keeps.
     store
-        Where they go.
+        Where the tiles are written.
     area
-        Ground to be aligned, whole tiles of it; None for all.
+        What is aligned, in whole tiles; None for everything.
     """
 
     key: str
@@ -172,22 +156,17 @@ class AlignJob:
         """The function that aligns one tile; it may be called from two threads."""
         return self._align
 
-    def tile(self, index: BlockIndex) -> Grid:
-        """Pixels of one tile."""
-        return self.grid.with_extent(self.blocks[index])
-
-    def outside(self, index: BlockIndex) -> bool:
-        """Whether a tile lies wholly outside the area."""
-        return self.area is not None and not self.area.touches(self.tile(index))
-
     def input_version(self, index: BlockIndex) -> int:
         """Digest of what a tile is read from."""
-        return self.input.version(self.tile(index))
+        return self.input.version(self._tile(index))
+
+    def _tile(self, index: BlockIndex) -> Grid:
+        return self.grid.with_extent(self.blocks[index])
 
     def _align(self, index: BlockIndex) -> BlockResult:
-        if self.outside(index):
+        watch, grid, acquired = Stopwatch(), self._tile(index), 0
+        if self.area is not None and not self.area.touches(grid):
             return BlockResult(state=BlockState.OUTSIDE)
-        watch, grid, acquired = Stopwatch(), self.tile(index), 0
         with watch("total"), ExitStack() as stack:
             with watch("write"):
                 tile = stack.enter_context(self.store.begin(index))
@@ -208,83 +187,20 @@ class AlignJob:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class DatePlan:
-    """Dates of a group after an alignment.
+def tile_memory(*, pixels: int, bands: int, itemsize: int, sent_dates: int = 0) -> int:
+    """Bytes that a worker with two threads needs for tiles, beyond `landweave.core.budget.PROCESS_BYTES`.
 
-    Attributes
-    ----------
-    observations
-        In order of arrival: those the cube has, those a run that did not end has begun, those found now.
-    kept
-        How many of them, the first ones, the cube has: they are never read again.
-    changed
-        Keys of kept dates whose scenes are others now than those aligned.
-    """
-
-    observations: tuple[Observation, ...]
-    kept: int
-    changed: tuple[str, ...] = ()
-
-    @property
-    def new(self) -> int:
-        """How many dates are added."""
-        return len(self.observations) - self.kept
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimeShard:
-    """Dates of one time shard: its ``number``, and its ``observations`` in order of arrival (none for a raster)."""
-
-    number: int
-    observations: tuple[Observation, ...]
-
-
-def plan_dates(seen: Sequence[Observation], planned: Sequence[Observation], found: Sequence[Observation]) -> DatePlan:
-    """Which dates a group is to have, and in which order.
+    A thread has one date in memory, as it is read and as it is encoded; the dates before it are in a temporary file.
 
     Parameters
     ----------
-    seen
-        Dates the cube has, in order of arrival: each keeps its place and its pixels, whatever is found now.
-    planned
-        Dates that an earlier run has begun: they keep their order, so that its work is not lost, and are dropped
-        where they are not found any more.
-    found
-        Dates of the source, ascending in time.
-    """
-    now = {observation.datatake_id: observation for observation in found}
-    had = {observation.datatake_id for observation in seen}
-    begun = [
-        now[observation.datatake_id]
-        for observation in planned
-        if observation.datatake_id in now and observation.datatake_id not in had
-    ]
-    listed = had | {observation.datatake_id for observation in begun}
-    new = [observation for observation in found if observation.datatake_id not in listed]
-    changed = tuple(
-        observation.datatake_id
-        for observation in seen
-        if observation.datatake_id in now
-        and Fingerprint(now[observation.datatake_id].provenance) != Fingerprint(observation.provenance)
-    )
-    return DatePlan(observations=(*seen, *begun, *new), kept=len(seen), changed=changed)
-
-
-def shards(observations: Sequence[Observation], length: int) -> tuple[TimeShard, ...]:
-    """Time shards of ``length`` dates, the last one as long as it is."""
-    return tuple(
-        TimeShard(number=number, observations=tuple(observations[start : start + length]))
-        for number, start in enumerate(range(0, len(observations), length))
-    )
-
-
-def tile_memory(*, pixels: int, bands: int, itemsize: int, sent_dates: int = 0) -> int:
-    """Bytes that a worker with two threads needs for tiles of ``pixels``, beyond `landweave.core.budget.PROCESS_BYTES`.
-
-    A thread holds one date, as it is read and as it is encoded; the dates before it wait in a temporary file. An object
-    store is sent the whole object in one request: then its ``sent_dates`` are in memory, at most as large as their
-    pixels.
+    pixels
+        Of a tile.
+    bands, itemsize
+        Number of bands, and bytes of one value.
+    sent_dates
+        Dates of a tile that an object store receives in one request, which are in memory then, at most as large as
+        their pixels; 0 for a disk.
     """
     date = pixels * (bands * itemsize + 1)
     return int(THREADS_A_WORKER * (max(date * DATE_FACTOR, date * sent_dates) + READ_BYTES))

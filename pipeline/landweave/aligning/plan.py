@@ -1,16 +1,24 @@
-"""The price of an alignment before anything runs: dates, tiles, files opened, bytes, memory."""
+"""The plan of an alignment before anything runs: dates, tiles, files opened, what reading costs, memory."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
 
-from landweave.core.budget import GIB, PROCESS_BYTES, decode_seconds
-from landweave.core.tables import as_html, as_text
+import numpy as np
 
-NAMED = 12
-"""Dates that are named; the others are counted."""
+from landweave.aligning.job import tile_memory
+from landweave.aligning.pending import PendingGroup, PendingShard
+from landweave.core.budget import GIB, PROCESS_BYTES, THREADS_A_WORKER
+from landweave.core.grid import Grid
+from landweave.core.protocols import RasterSource, ReadCost, SeriesSource
+from landweave.core.tables import Rows, Table
+from landweave.jobs.plan import BlockAction, cost_rows, first_names, memory_row
+from landweave.sources.stac.series import StacSeries
+from landweave.store.cubes.template import GroupTemplate
+from landweave.store.objects import Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +30,11 @@ class GroupPlan:
     modality
         Its name.
     new, kept
-        Dates added, dates the cube has; None for a raster.
+        Dates added, and dates of the cube; None for a raster.
     changed
-        Keys of kept dates whose scenes are others now: they stay as they were aligned.
+        Ids of kept dates whose scenes are others now: they stay as they were aligned.
     tiles, outside
-        Tiles of the grid, and those of them that lie outside the area.
+        Tiles of the grid, and those of them that are outside the area.
     shards_new, shards_rewritten
         Time shards begun, and partial ones written again with the dates they had and new ones.
     todo
@@ -35,14 +43,14 @@ class GroupPlan:
         Blocks that cannot run: dates they lack are not among those found.
     opens
         Files opened, about.
-    read_bytes, decoded_pixels
-        What reading costs, about: file bytes, and pixels x bands by format.
+    cost
+        Of reading, about.
     raw_bytes
         Of the blocks to run, before compression.
     memory
         Bytes of a worker with two threads, beyond `landweave.core.budget.PROCESS_BYTES`.
-    waiting
-        Bytes of its temporary files, at most.
+    temporary_bytes
+        Of its temporary files, at most.
     """
 
     modality: str
@@ -56,86 +64,148 @@ class GroupPlan:
     todo: int
     stuck: int
     opens: int
-    read_bytes: int
-    decoded_pixels: Mapping[str, int]
+    cost: ReadCost
     raw_bytes: int
     memory: int
-    waiting: int
+    temporary_bytes: int
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
-        """The part as lines of a table."""
-        dates = [("dates", f"{self.new:,} new, {self.kept:,} kept")] if self.new is not None else []
-        lines = [
+    def rows(self) -> Rows:
+        """The plan of the modality as rows of a table."""
+        return [
             ("modality", self.modality),
-            *dates,
+            *([("dates", f"{self.new:,} new, {self.kept:,} kept")] if self.new is not None else []),
             ("tiles", f"{self.tiles:,}, of which {self.outside:,} outside the area"),
             ("blocks to run", f"{self.todo:,} (tile x time shard)"),
             ("time shards", f"{self.shards_new:,} new, {self.shards_rewritten:,} rewritten"),
             ("open", f"about {self.opens:,} files"),
-            ("read", f"about {self.read_bytes / 1e6:,.0f} MB"),
-            ("decode", f"{decode_seconds(self.decoded_pixels):,.0f} core seconds"),
+            *cost_rows(self.cost),
             ("write", f"{self.raw_bytes / 1e6:,.0f} MB before compression, at most"),
         ]
-        return [*lines, *self._notes()]
 
-    def _notes(self) -> list[tuple[str, str]]:
-        notes = []
+    @property
+    def notes(self) -> Iterator[str]:
+        """What a person should know."""
         if self.changed:
-            named = ", ".join(self.changed[:NAMED]) + (", …" if len(self.changed) > NAMED else "")
-            notes.append(("note", f"{len(self.changed):,} dates have other scenes now and stay as aligned: {named}"))
+            count, names = f"{len(self.changed):,}", first_names(self.changed)
+            yield f"{self.modality}: {count} dates have other scenes now and stay as aligned: {names}"
         if self.stuck:
-            notes.append(("note", f"{self.stuck:,} blocks lack dates that were not found: search those dates again"))
-        return notes
+            yield f"{self.modality}: {self.stuck:,} blocks lack dates that were not found: search those dates again"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignPlan:
-    """What an alignment will do; printable, and shown as a table in a notebook.
+class AlignPlan(Table):
+    """What an alignment will do and what it costs; shown as a table in a notebook.
 
     Attributes
     ----------
     output
-        Where the cube goes.
-    parts
-        One a modality.
+        Path or URL of the cube.
+    groups
+        One for each modality.
     notes
-        What a person should know: items that are not used.
+        What a person should know: items that are not used, dates that changed.
     """
 
     output: str
-    parts: tuple[GroupPlan, ...]
+    groups: tuple[GroupPlan, ...]
     notes: tuple[str, ...] = ()
 
     @property
     def todo(self) -> int:
-        """Blocks to run."""
-        return sum(part.todo for part in self.parts)
+        """Number of blocks to run."""
+        return sum(group.todo for group in self.groups)
 
     @property
     def memory(self) -> int:
-        """Bytes of a worker for the largest part, its libraries included: parts run one after the other."""
-        return PROCESS_BYTES + max((part.memory for part in self.parts), default=0)
+        """Bytes of a worker for the largest group, its libraries included: groups run one after the other."""
+        return PROCESS_BYTES + max((group.memory for group in self.groups), default=0)
 
     @property
-    def decoded_pixels(self) -> dict[str, int]:
-        """Pixels x bands by format, all parts together."""
-        total: Counter[str] = Counter()
-        for part in self.parts:
-            total.update(part.decoded_pixels)
-        return dict(total)
+    def cost(self) -> ReadCost:
+        """Of reading, all groups together."""
+        return sum((group.cost for group in self.groups), ReadCost())
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
-        """The plan as lines of a table."""
-        parts = (row for part in self.parts for row in part.rows)
-        memory = ("memory a worker", f"{self.memory / GIB:.2f} GiB, its libraries included")
-        waiting = max((part.waiting for part in self.parts), default=0)
-        files = ("temporary files", f"{waiting / GIB:.2f} GiB a worker at most, where TMPDIR says")
-        return [("output", self.output), *parts, memory, files, *[("note", note) for note in self.notes]]
+    def rows(self) -> Rows:
+        """The plan as rows of a table."""
+        temporary = max((group.temporary_bytes for group in self.groups), default=0)
+        return [
+            ("output", self.output),
+            *(row for group in self.groups for row in group.rows),
+            memory_row(self.memory),
+            ("temporary files", f"{temporary / GIB:.2f} GiB a worker at most, in TMPDIR"),
+            *[("note", note) for note in self.notes],
+        ]
 
-    def __str__(self) -> str:
-        return as_text(self.rows)
 
-    def _repr_html_(self) -> str:
-        return as_html(self.rows)
+def cost_align(
+    target: Target, groups: Sequence[tuple[PendingGroup, Sequence[PendingShard]]], notes: Sequence[str]
+) -> AlignPlan:
+    """The plan of an alignment and its cost. Reads no pixel.
+
+    Parameters
+    ----------
+    target
+        Path or URL of the cube.
+    groups
+        Every modality with its time shards.
+    notes
+        What a person should know, of the whole.
+    """
+    plans = tuple(_plan_group(pending, shards) for pending, shards in groups)
+    own = (note for plan in plans for note in plan.notes)
+    return AlignPlan(output=str(target), groups=plans, notes=(*notes, *own))
+
+
+def _plan_group(pending: PendingGroup, shards: Sequence[PendingShard]) -> GroupPlan:
+    template, source, series = pending.group.template, pending.spec.source, pending.spec.series
+    cost_of = cache(lambda index: source.cost(pending.tile_grid(index)))
+    opens_of = cache(lambda index: _opens(source, pending.tile_grid(index)))
+    opens, cost, raw_bytes, todo, stuck = Fraction(0), ReadCost(), 0, 0, 0
+    for shard in shards:
+        for kept, blocks in shard.todo.items():
+            if shard.job(kept) is None:
+                stuck += len(blocks)
+                continue
+            todo += len(blocks)
+            raw_bytes += len(blocks) * shard.shard.count * _date_bytes(template)
+            # A source states costs of all its dates: each block has its share of them.
+            share = Fraction(shard.shard.count - kept, max(len(series.observations), 1)) if series else Fraction(1)
+            opens += sum(map(opens_of, blocks)) * share
+            cost += sum(map(cost_of, blocks), ReadCost()) * share
+    longest = max((shard.shard.count for shard in shards), default=1)
+    begun = [shard for shard in shards if shard.todo and not shard.committed]
+    rewritten = sum(bool(pending.dates.ledgers.get(shard.shard.number)) for shard in begun)
+    return GroupPlan(
+        modality=template.modality,
+        new=pending.date_plan.new if series else None,
+        kept=pending.date_plan.kept if series else None,
+        changed=pending.date_plan.changed,
+        tiles=len(template.blocks),
+        outside=shards[0].actions.count(BlockAction.OUTSIDE) if shards else 0,
+        shards_new=len(begun) - rewritten,
+        shards_rewritten=rewritten,
+        todo=todo,
+        stuck=stuck,
+        opens=round(opens),
+        cost=cost,
+        raw_bytes=raw_bytes,
+        memory=tile_memory(
+            pixels=template.tile**2,
+            bands=len(template.bands),
+            itemsize=np.dtype(template.dtype).itemsize,
+            sent_dates=0 if pending.group.target.is_local else longest,
+        ),
+        temporary_bytes=THREADS_A_WORKER * longest * _date_bytes(template),
+    )
+
+
+def _date_bytes(template: GroupTemplate) -> int:
+    """Of one date of one tile."""
+    return template.tile**2 * (len(template.bands) * np.dtype(template.dtype).itemsize + 1)
+
+
+def _opens(source: SeriesSource | RasterSource, grid: Grid) -> int:
+    """Files opened to read a tile on every date."""
+    return source.opens(grid) if isinstance(source, StacSeries) else len(source.files(grid))

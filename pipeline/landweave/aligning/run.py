@@ -1,216 +1,192 @@
-"""Runs an alignment: parts declared, tiles run on an engine, time shards committed one after the other.
+"""Runs an alignment: groups declared, tiles run on an engine, time shards committed one after the other.
 
 ::
 
-    parts ──> templates: declared, or compared with the cube there ──> dates planned ──> one time shard after the other:
-              blocks on an engine, ledger, commit
+    groups ──> templates: declared, or compared with the cube ──> dates planned ──> one time shard after the other:
+               blocks on an engine, ledger, commit
 """
 
 from __future__ import annotations
 
-from collections import Counter
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 
-from landweave.aligning.costs import price_plan
 from landweave.aligning.groups import AlignGroup
-from landweave.aligning.pending import PendingGroup, PendingShard, work_of
-from landweave.aligning.plan import AlignPlan
-from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockResult, BlockState, Engine
+from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
+from landweave.aligning.plan import AlignPlan, cost_align
+from landweave.core.budget import GIB
+from landweave.core.errors import BudgetError
+from landweave.core.protocols import Engine
+from landweave.engine.clusters import open_engine
+from landweave.engine.settings import EngineSettings
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.plan import BlockAction
-from landweave.jobs.progress import Progress, SilentProgress
-from landweave.jobs.runner import Summary, begun, run_blocks
+from landweave.jobs.progress import Progress, SilentProgress, shown
+from landweave.jobs.result import RunResult, join_results
+from landweave.jobs.runner import run_blocks, writing_begun
+from landweave.sources.stac.series import StacSeries
+from landweave.store.common import find_attributes
+from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
-from landweave.store.maps.store import read_attributes, refuse_occupied
 from landweave.store.objects import Target
+
+INLINE = EngineSettings(kind="inline", workers=1, address=None, worker_bytes=sys.maxsize)
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignResult:
-    """What an alignment did.
+class CubeSetup:
+    """An alignment that can be run, every setting resolved.
 
     Attributes
     ----------
-    summary
-        Blocks (tile x time shard) of all parts in every state, and how long this run took.
-    failures
-        One line a block that failed: modality, time shard, tile, why.
-    plan
-        What was to be done.
+    target
+        Where the cube is stored.
+    groups
+        One for each modality; other groups of the cube are left alone.
+    area
+        What is aligned, in whole tiles: the area of the map and the margin around it; None for the whole grids.
+    engine
+        Which engine runs the blocks.
     """
 
-    summary: Summary
-    failures: tuple[str, ...]
+    target: Target
+    groups: tuple[AlignGroup, ...]
+    area: PolygonArea | None = None
+    engine: EngineSettings = INLINE
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """For every series, which items of its catalog are not used, and why."""
+        every = [group.source for group in self.groups if isinstance(group.source, StacSeries)]
+        return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pending:
+    """What is left of an alignment: the cube (None where there is none), its groups and time shards, read once."""
+
+    cube: CubeStore | None
+    groups: tuple[tuple[PendingGroup, list[PendingShard]], ...]
     plan: AlignPlan
 
-    @property
-    def complete(self) -> bool:
-        """Whether nothing is left to do."""
-        return self.summary.complete
 
-    @property
-    def exit_code(self) -> int:
-        """0 when complete, 3 when blocks failed or are left."""
-        return self.summary.exit_code
-
-    def __str__(self) -> str:
-        return "\n".join([str(self.summary), *self.plan.notes, *self.failures])
-
-
-def plan_align(
-    target: Target, parts: Sequence[AlignGroup], *, area: PolygonArea | None = None, stale: bool = False
-) -> AlignPlan:
-    """What `align_cube` would do, with its price. Reads no pixel and writes nothing.
+def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
+    """What `run_align` would do, and its cost. Reads no pixel and writes nothing.
 
     Parameters
     ----------
-    target
-        Where the cube lies, or will.
-    parts
-        One a modality; groups of other modalities are left alone.
-    area
-        Ground to be aligned, whole tiles of it: all that windows of the map reach; None for the whole grids.
+    setup
+        The alignment.
     stale
-        Whether tiles of rasters whose scenes changed since they were done are run again.
+        Whether tiles of rasters whose files changed since they were aligned are run again.
 
     Raises
     ------
     OutputError
-        When the cube there was aligned in another way: what differs is named.
+        When the cube was aligned with other settings: those that differ are named.
     """
-    cube = _found(target)
-    works = [work_of(cube, target, part, area) for part in parts]
-    return price_plan(target, works, [work.tasks(stale) for work in works])
+    return _find(setup, stale).plan
 
 
-def align_cube(
-    target: Target,
-    parts: Sequence[AlignGroup],
-    *,
-    engine: Engine,
-    progress: Progress | None = None,
-    area: PolygonArea | None = None,
-    stale: bool = False,
-) -> AlignResult:
+def run_align(
+    setup: CubeSetup, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
+) -> RunResult:
     """Align what is not aligned yet: new dates, new modalities, and blocks that failed or were never reached.
 
     A time shard becomes visible when every block of it was tried. A block that failed hides its own tile only, and
-    is run again by the next alignment. A run that is killed and run again gives the same bytes.
+    is run again by the next alignment. A run that is killed and run again gives the same bytes. The cube is opened
+    once, under the lease: its root, and the metadata and dates of each group are read once.
 
     Parameters
     ----------
-    target, parts, area, stale
+    setup, stale
         As in `plan_align`.
     engine
-        Who runs the blocks.
+        Runs the blocks, in place of the setup's own.
     progress
-        Who hears of every block.
+        Advanced with every block.
 
     Raises
     ------
+    BudgetError
+        When a worker has too little memory for the tiles.
     OutputError
-        When the cube there was aligned in another way, another driver writes it, or it cannot be written.
+        When the cube was aligned with other settings, another driver writes it, or it cannot be written.
+    EngineError
+        When workers do not start or go away.
     """
     progress = progress or SilentProgress()
-    with hold(*target.beside(LEASE)) as lease:
-        cube = _found(target)
-        works = [work_of(cube, target, part, area) for part in parts]
-        with begun():
-            _declare(cube, target, works)
-            for work in works:
-                work.note_dates()
-            tasks = [work.tasks(stale) for work in works]
-            plan = price_plan(target, works, tasks)
-            flat = [task for shard_tasks in tasks for task in shard_tasks]
-            with _told(progress, plan.todo, engine) as heard:
-                summaries = [_run(task, engine, heard, lease) for task in flat]
-    failures = tuple(line for task in flat for line in task.failures())
-    return AlignResult(summary=_joined(flat, summaries), failures=failures, plan=plan)
-
-
-def _found(target: Target) -> CubeStore | None:
-    """The cube at ``target``; None where nothing is. What is no cube is refused."""
-    if read_attributes(target) is None:
-        refuse_occupied(target)
-        return None
-    return open_cube_store(target)
-
-
-def _declare(cube: CubeStore | None, target: Target, works: Sequence[PendingGroup]) -> None:
-    """Make the cube and the groups that are not there yet."""
-    cube = cube or create_cube(target)
-    for work in works:
-        if not work.declared:
-            cube = cube.declare(work.group.template)
-
-
-def _run(task: PendingShard, engine: Engine, progress: Progress, lease: Lease) -> list[Summary]:
-    """Run what is left of one time shard, then let readers see it."""
-    group, ledger = task.work.group, task.ledger
-    saved = group.shard_ledger(task.shard.number, task.shard.observations)
-    if task.committed and saved and not task.todo:
-        return []
-    saved = saved or group.start_ledger(task.shard.number, task.shard.observations)
-    for index in task.blocks.blocks(BlockAction.OUTSIDE):
-        if ledger.state(index) is not BlockState.OUTSIDE:
-            ledger.mark(index, BlockResult(state=BlockState.OUTSIDE))
-    ledger.flush(saved)
-    jobs = [(task.job(kept), blocks) for kept, blocks in task.todo.items()]
-    summaries = [
-        run_blocks(job, engine, ledger, saved, blocks=blocks, progress=progress, lease=lease)
-        for job, blocks in jobs
-        if job is not None
-    ]
-    lease.check()
-    group.commit(task.shard.number, task.count, complete=not ledger.todo())
-    return summaries
-
-
-def _joined(tasks: Sequence[PendingShard], summaries: Sequence[Sequence[Summary]]) -> Summary:
-    """All time shards in one."""
-    ran = [summary for of_task in summaries for summary in of_task]
-    counts: Counter[BlockState] = Counter({state: 0 for state in BlockState})
-    for task in tasks:
-        counts.update(task.ledger.counts())
-    stages: Counter[str] = Counter()
-    for summary in ran:
-        stages.update(summary.stage_seconds)
-    return Summary(
-        counts=MappingProxyType(dict(counts)),
-        ran=sum(summary.ran for summary in ran),
-        seconds=sum(summary.seconds for summary in ran),
-        pixels=sum(summary.pixels for summary in ran),
-        stage_seconds=MappingProxyType(dict(stages)),
+    with hold(*setup.target.beside(LEASE)) as lease:
+        found = _find(setup, stale)
+        _check_memory(setup, found.plan)
+        # For nothing at all no cluster is started.
+        settings = setup.engine if found.plan.todo else replace(setup.engine, kind="inline")
+        with open_engine(settings, None, engine) as opened, writing_begun():
+            dates = _declare(setup, found)
+            with shown(progress, found.plan.todo, opened.name):
+                results = [
+                    result
+                    for pending, shards in found.groups
+                    for result in _run_group(shards, dates[pending.spec.modality], opened, progress, lease)
+                ]
+    shards = [shard for _, of_group in found.groups for shard in of_group]
+    return join_results(
+        results,
+        ledgers=[shard.ledger for shard in shards],
+        failures=[
+            line for shard in shards for line in failure_lines(shard.pending.spec.modality, shard.shard, shard.ledger)
+        ],
+        notes=found.plan.notes,
     )
 
 
-class _Heard:
-    """Many runs as one: what begins and ends between them is not told."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-
-    def start(self, total: int, engine: str) -> None:
-        """Nothing: the whole was told."""
-
-    def advance(self, index: BlockIndex, result: BlockResult) -> None:
-        """Block ``index`` has ended, well or not."""
-        self._progress.advance(index, result)
-
-    def stop(self) -> None:
-        """Nothing: there may be more."""
+def _find(setup: CubeSetup, stale: bool) -> _Pending:
+    """What is left to align; what is no cube, or was aligned with other settings, is refused."""
+    attributes = find_attributes(setup.target)
+    cube = None if attributes is None else open_cube_store(setup.target, attributes)
+    pending = [find_pending(cube, setup.target, group, setup.area) for group in setup.groups]
+    groups = tuple((group, group.shards(stale=stale)) for group in pending)
+    return _Pending(cube=cube, groups=groups, plan=cost_align(setup.target, groups, setup.notes))
 
 
-@contextmanager
-def _told(progress: Progress, total: int, engine: Engine) -> Iterator[Progress]:
-    """A progress that hears of the whole at its beginning and end."""
-    progress.start(total, engine.name)
-    try:
-        yield _Heard(progress)
-    finally:
-        progress.stop()
+def _check_memory(setup: CubeSetup, plan: AlignPlan) -> None:
+    if plan.todo and plan.memory > setup.engine.worker_bytes:
+        raise BudgetError(
+            f"A worker needs {plan.memory / GIB:.2f} GiB for tiles of {max(group.tile for group in setup.groups)} "
+            f"pixels but has {setup.engine.worker_bytes / GIB:.2f} GiB: make cube.tile smaller, give engine.memory_gib "
+            "more, or use fewer workers."
+        )
+
+
+def _declare(setup: CubeSetup, found: _Pending) -> dict[str, GroupObservations]:
+    """Declare the cube and groups that are not there yet, and store the dates to come of each, before any pixel."""
+    cube = found.cube or create_cube(setup.target)
+    dates = {}
+    for pending, _ in found.groups:
+        dates[pending.spec.modality] = pending.dates
+        if not pending.declared:
+            cube = cube.declare(pending.group.template)
+        if pending.spec.series:
+            planned = pending.group.plan(pending.date_plan.observations, dates=pending.dates)
+            dates[pending.spec.modality] = planned
+    return dates
+
+
+def _run_group(
+    shards: Sequence[PendingShard], dates: GroupObservations, engine: Engine, progress: Progress, lease: Lease
+) -> Iterator[RunResult]:
+    """Run what is left of the time shards of one modality, and let readers see each when it was tried."""
+    for shard in shards:
+        group, ledger, number = shard.pending.group, shard.ledger, shard.shard.number
+        if shard.committed and shard.stored and not shard.todo:
+            continue
+        stored = shard.stored or group.start_ledger(number, shard.shard.observations)
+        ledger.mark_outside(shard.actions.blocks(BlockAction.OUTSIDE))
+        ledger.flush(stored)
+        for kept, blocks in shard.todo.items():
+            if (job := shard.job(kept)) is not None:
+                yield run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
+        lease.check()
+        dates = group.commit(number, shard.shard.count, complete=not ledger.todo(), dates=dates)

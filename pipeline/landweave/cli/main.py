@@ -47,7 +47,7 @@ def check(config: ConfigPath, overrides: Overrides = None) -> None:
 @app.command()
 def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Show what a run would do, and its cost."""
-    show(landweave.plan(load(config, overrides), stale=stale))
+    show(landweave.plan_map(load(config, overrides), stale=stale))
 
 
 @app.command()
@@ -68,7 +68,7 @@ def align(
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
     loaded = landweave.load_cube_config(config, overrides=parse_overrides(overrides))
     if plan_only:
-        show(landweave.align_plan(loaded, stale=stale))
+        show(landweave.plan_align(loaded, stale=stale))
     else:
         finish(lambda: landweave.align(loaded, stale=stale, progress=progress_on(err)))
 

@@ -191,20 +191,20 @@ class WindowFootprint:
         """Pixels for a window."""
         return Extent(self.span(window.y), self.span(window.x))
 
-    def reach(self, windows: Extent, window: int) -> Extent:
-        """Pixels for all windows of ``window`` base pixels whose union is ``windows``: what is read of the input."""
-        return Extent(self._reach(windows.y, window), self._reach(windows.x, window))
+    def read_extent(self, windows: Extent, window: int) -> Extent:
+        """Pixels of the input that all windows of ``window`` base pixels need whose union is ``windows``."""
+        return Extent(self._read_span(windows.y, window), self._read_span(windows.x, window))
 
-    def _reach(self, windows: Span, window: int) -> Span:
+    def _read_span(self, windows: Span, window: int) -> Span:
         if not windows.size:
             return windows.coarsen(self.pixel)
         first, last = Span(windows.start, windows.start + window), Span(windows.stop - window, windows.stop)
         return self.span(first).unite(self.span(last))
 
-    def around(self, window: int) -> int:
-        """Most base pixels that it reaches beyond a window of ``window`` of them, on any side.
+    def halo(self, window: int) -> int:
+        """Largest number of base pixels by which it exceeds a window of ``window`` base pixels, on any side.
 
-        >>> WindowFootprint(pixel=50, size=40).around(512), WindowFootprint(pixel=8).around(512)
+        >>> WindowFootprint(pixel=50, size=40).halo(512), WindowFootprint(pixel=8).halo(512)
         (794, 0)
         """
         if self.size is None:
@@ -289,11 +289,11 @@ class Lattice:
         """Number of windows that touch ``extent``."""
         return len(self.starts(extent.y, support)) * len(self.starts(extent.x, support))
 
-    def reach(self, extent: Extent, support: Span | None = None) -> Extent:
-        """What must be read to answer ``extent``: the union of the windows that touch it."""
-        return Extent(self._reach(extent.y, support), self._reach(extent.x, support))
+    def read_extent(self, extent: Extent, support: Span | None = None) -> Extent:
+        """Union of the windows that touch ``extent``: what must be read to predict it."""
+        return Extent(self._read_span(extent.y, support), self._read_span(extent.x, support))
 
-    def _reach(self, span: Span, support: Span | None) -> Span:
+    def _read_span(self, span: Span, support: Span | None) -> Span:
         starts = self.starts(span, support)
         return Span(starts[0], starts[-1] + self.window) if starts else Span(span.start, span.start)
 

@@ -5,10 +5,12 @@ Everything above (`work`, `observations`) is written against these; adapters bel
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any, Protocol
+from fractions import Fraction
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,8 +67,18 @@ class SourceFile:
 class ReadCost:
     """What reading a grid will cost, from headers: file bytes touched, and pixels x bands decoded by format."""
 
-    bytes: int
-    decoded_pixels: Mapping[str, int]
+    bytes: int = 0
+    decoded_pixels: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: ReadCost) -> ReadCost:
+        decoded = Counter(self.decoded_pixels)
+        decoded.update(other.decoded_pixels)
+        return ReadCost(bytes=self.bytes + other.bytes, decoded_pixels=dict(decoded))
+
+    def __mul__(self, share: Fraction | int) -> ReadCost:
+        """The cost of a share of the dates, or of several reads."""
+        decoded = {name: round(pixels * share) for name, pixels in self.decoded_pixels.items()}
+        return ReadCost(bytes=round(self.bytes * share), decoded_pixels=decoded)
 
 
 class Source(Protocol):
@@ -134,6 +146,7 @@ class Series:
     pixel_class: NDArray[np.uint8]
 
 
+@runtime_checkable
 class SeriesSource(Source, Protocol):
     """Where the dates of a modality come from: scenes of a catalog, or a cube.
 
@@ -234,7 +247,7 @@ class Model(Protocol):
 
 
 class BlockState(IntEnum):
-    """What became of a block. The values are stored: never renumber."""
+    """The state of a block. The values are stored: never renumber."""
 
     PENDING = 0
     DONE = 1
@@ -243,7 +256,7 @@ class BlockState(IntEnum):
     READ_FAILED = 4
     MODEL_FAILED = 5
     FAILED = 6
-    SUSPECT = 7
+    WORKER_DIED = 7
 
     @property
     def words(self) -> str:
@@ -258,7 +271,7 @@ class BlockState(IntEnum):
     @property
     def failed(self) -> bool:
         """Whether the block was tried and gave nothing."""
-        return self in (BlockState.READ_FAILED, BlockState.MODEL_FAILED, BlockState.FAILED, BlockState.SUSPECT)
+        return self in (BlockState.READ_FAILED, BlockState.MODEL_FAILED, BlockState.FAILED, BlockState.WORKER_DIED)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -56,3 +56,18 @@ def _fact_text(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(map(_fact_text, value)) or "none"
     return "none" if value is None else str(value)
+
+
+class Table:
+    """A record that shows itself as rows of a name and a value: as text, and as a table in a notebook."""
+
+    @property
+    def rows(self) -> Rows:
+        """The rows, in order."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return as_text(self.rows)
+
+    def _repr_html_(self) -> str:
+        return as_html(self.rows)

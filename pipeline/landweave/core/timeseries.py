@@ -1,11 +1,11 @@
-"""Time series as values and rules: the steps of a series, what each pixel saw, and which dates a model is given.
+"""Time series as values and rules: observations, pixel classes, and the dates of a window that reach the model.
 
 ::
 
-    scenes of one pass ──> step (time, provenance) ──> pixel pixel classes ──> dates kept for a window ──> day offsets
+    scenes of one datatake ──> observation (time, provenance) ──> pixel classes ──> dates of a window ──> day offsets
 
-Dates are chosen on the whole of a window's footprint, never on what happens to be read with it: neighbours that
-are read together may keep different dates, and the same window keeps the same dates whoever reads it.
+Dates are selected over the whole footprint of a window, never over what happens to be read with it: neighbouring
+windows may have different dates, and the same window has the same dates in every block, batch and notebook.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 
 class PixelClass(IntEnum):
-    """What one pixel of one date is. The values are stored: never renumber."""
+    """What a pixel of an observation shows. The values are stored: never renumber."""
 
     NOT_ACQUIRED = 0
-    """Beyond the swath, or no scene of that date here: a chunk of it is not stored."""
+    """Beyond the swath, or without a scene of that date: a chunk of such pixels is not stored."""
     CLEAR = 1
     CLOUD = 2
     SNOW = 3
@@ -36,21 +36,21 @@ class PixelClass(IntEnum):
 
     @property
     def measured(self) -> bool:
-        """Whether the pixel holds a value, of whatever it saw."""
+        """Whether the pixel holds a value, clear or not."""
         return self not in (PixelClass.NOT_ACQUIRED, PixelClass.NODATA)
 
 
 class DateFallback(IntEnum):
-    """Where on the ladder the dates of a window were found. The values are stored: never renumber."""
+    """How far the date selection of a window had to fall back. The values are stored: never renumber."""
 
     PASSED = 0
     """Dates that pass the filter; without a filter, all that were acquired."""
     CLOUDY = 1
-    """None passes: those that pass when clouds are left out of the filter."""
+    """No date passes: those that pass when clouds are ignored."""
     CLEAREST = 2
-    """None passes that either: the clearest, however clear."""
+    """No date passes that either: the clearest ones, however clear."""
     ABSENT = 3
-    """Nothing was measured in the window: the input is absent."""
+    """No date has a measured pixel in the window: the input is absent."""
 
     @property
     def flag_meaning(self) -> str:
@@ -60,14 +60,14 @@ class DateFallback(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """One date of a series: one ground strip seen in one pass.
+    """One date of a series: all scenes of one datatake.
 
     Attributes
     ----------
     datatake_id
-        Names the pass for good (a datatake, an orbit and day): the same in every search that finds it.
+        Identifier (a datatake, or an orbit and day), the same in every search that finds it.
     time
-        Start of the pass, UTC, ``datetime64[s]``.
+        Start of the datatake, UTC, ``datetime64[s]``.
     provenance
         Plain JSON values: scene ids in reading order, baseline, offset applied, orbit, kind.
     """
@@ -91,7 +91,7 @@ class MinClearFraction(_Rule):
     cloud_max, snow_max
         Largest probability, 0 to 100, of a clear pixel.
     clearest
-        Dates kept, the clearest first, when none passes even without the cloud rule.
+        Number of the clearest dates that are selected when none passes even without the cloud rule.
     """
 
     min_clear_fraction: float = Field(default=0.95, gt=0, le=1)
@@ -112,7 +112,7 @@ class MaxCloudFraction(_Rule):
     cloud_min, snow_min
         Smallest probability, 0 to 100, of a cloudy or snowy pixel.
     clearest
-        Dates kept, the clearest, when every date is dropped even without the cloud rule.
+        Number of the clearest dates that are selected when every date is dropped even without the cloud rule.
     """
 
     clearest: ClassVar[int] = 1
@@ -147,8 +147,8 @@ class DatesRule(_Rule):
     filter
         Which dates count; all when not given.
     composite
-        One image a ``month`` (12 steps, placed on day 15) or ``half-month`` (24 steps, on days 8 and 23), from the
-        clear pixels of the dates that count. Steps without a date are left out.
+        One image a ``month`` (12 periods, dated day 15) or ``half-month`` (24 periods, days 8 and 23), from the clear
+        pixels of the dates that count. Periods without a date are left out.
     statistic
         Of a composite.
     """
@@ -168,20 +168,104 @@ class DatesRule(_Rule):
             raise ValueError(f"{reference} is not a month and day of every year: write it as 05-15") from error
         return reference
 
+    def day_offset(self, time: np.datetime64) -> float:
+        """Position of a date for the model: whole days between its civil day (UTC) and the reference day.
 
-def day_offset(time: np.datetime64, rule: DatesRule) -> float:
-    """The position of a date for the model: whole days between its civil day (UTC) and the reference day.
+        ``before`` has the opposite sign of ``after``. The reference day is that of the date's own year: a series spans
+        one civil year, and in a leap year January and February are a day farther from the reference than in another.
 
-    ``before`` has the opposite sign of ``after``. Its one reference year is the date's own: a series spans one civil
-    year, and of a leap year January and February then lie a day farther from the reference than in another.
+        >>> rule = DatesRule(reference="05-15")
+        >>> rule.day_offset(np.datetime64("2021-05-25T10:50:31")), rule.day_offset(np.datetime64("2021-05-14"))
+        (10.0, -1.0)
+        """
+        day = time.astype("datetime64[D]")
+        after = float((day - np.datetime64(f"{day.astype('datetime64[Y]')}-{self.reference}")).astype(np.int64))
+        return after if self.position == "after" else -after
 
-    >>> rule = DatesRule(reference="05-15")
-    >>> day_offset(np.datetime64("2021-05-25T10:50:31"), rule), day_offset(np.datetime64("2021-05-14"), rule)
-    (10.0, -1.0)
+    def select(self, pixel_class: NDArray[np.uint8], times: Sequence[np.datetime64]) -> DateSelection:
+        """The dates of one window that reach the model.
+
+        Fractions are of all pixels of the window, so that what was not acquired is never clear. With a filter the
+        first of these that finds any date is taken (`DateFallback`): dates that pass the filter; dates that pass
+        without its cloud rule; the clearest dates (by clear pixels, then by measured ones, then the earlier). Without
+        a filter every date that measured a pixel of the window is selected. A date without a measured pixel, or a
+        period of a composite without a clear one, is never selected.
+
+        Parameters
+        ----------
+        pixel_class
+            uint8 `PixelClass` ``(time, y, x)`` over the whole footprint of the window.
+        times
+            UTC times of the dates, ascending.
+        """
+        indices, date_fallback = self._filtered(pixel_class)
+        images: list[tuple[np.datetime64, tuple[int, ...]]] = [(times[index], (index,)) for index in indices]
+        if self.composite is not None:
+            clear = (pixel_class == PixelClass.CLEAR).any((1, 2))
+            images = self._periods([index for index in indices if clear[index]], times)
+        return DateSelection(
+            dates=tuple(dates for _, dates in images),
+            day_offsets=tuple(self.day_offset(day) for day, _ in images),
+            date_fallback=date_fallback if images else DateFallback.ABSENT,
+            statistic=None if self.composite is None else self.statistic,
+        )
+
+    def _filtered(self, pixel_class: NDArray[np.uint8]) -> tuple[list[int], DateFallback]:
+        counts = _Counts(pixel_class)
+        if self.filter is None:
+            return np.flatnonzero(counts.measured > 0).tolist(), DateFallback.PASSED
+        needed = counts.needed(self.filter)
+        for date_fallback, good in (
+            (DateFallback.PASSED, counts.good(self.filter)),
+            (DateFallback.CLOUDY, counts.measured - counts.snow),
+        ):
+            if (good >= needed).any():
+                return np.flatnonzero(good >= needed).tolist(), date_fallback
+        return counts.clearest(self.filter.clearest), DateFallback.CLEAREST
+
+    def _periods(
+        self, indices: Sequence[int], times: Sequence[np.datetime64]
+    ) -> list[tuple[np.datetime64, tuple[int, ...]]]:
+        """Periods of a composite, ascending: the middle day of each, and its dates; two years are never mixed."""
+        periods: dict[np.datetime64, list[int]] = {}
+        for index in indices:
+            periods.setdefault(self._middle(times[index]), []).append(index)
+        return [(day, tuple(dates)) for day, dates in sorted(periods.items())]
+
+    def _middle(self, time: np.datetime64) -> np.datetime64:
+        month = time.astype("datetime64[M]")
+        if self.composite == "month":
+            return np.datetime64(f"{month}-15")
+        first_half = time.astype("datetime64[D]") <= np.datetime64(f"{month}-15")
+        return np.datetime64(f"{month}-08" if first_half else f"{month}-23")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DateSelection:
+    """The images that one window is given of a series.
+
+    Attributes
+    ----------
+    dates
+        For each image the dates it is made of, as indices on the time axis of the series: one date, or those of a
+        period of a composite.
+    day_offsets
+        Position of each image, in days (`DatesRule.day_offset`).
+    date_fallback
+        How far the filter had to fall back to find the dates.
+    statistic
+        How an image is composed of its dates; None where it is its one date.
     """
-    day = time.astype("datetime64[D]")
-    after = float((day - np.datetime64(f"{day.astype('datetime64[Y]')}-{rule.reference}")).astype(np.int64))
-    return after if rule.position == "after" else -after
+
+    dates: tuple[tuple[int, ...], ...]
+    day_offsets: tuple[float, ...]
+    date_fallback: DateFallback
+    statistic: Literal["mean", "median"] | None = None
+
+    @property
+    def padded_length(self) -> int:
+        """Number of images with their padding: a matter of this window alone, whatever its batch."""
+        return padded_length(len(self.dates))
 
 
 def civil_year(time: np.datetime64) -> int:
@@ -190,48 +274,12 @@ def civil_year(time: np.datetime64) -> int:
 
 
 def measured(pixel_class: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels that hold a value, of whatever they saw; bool of the shape of ``pixel_class``."""
+    """Pixels that hold a value, clear or not; bool of the shape of ``pixel_class``."""
     return np.asarray((pixel_class != PixelClass.NOT_ACQUIRED) & (pixel_class != PixelClass.NODATA))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
-    """Dates of one window: ascending ``indices`` on its time axis, and the ``date_fallback`` they were found on."""
-
-    indices: tuple[int, ...]
-    date_fallback: DateFallback
-
-
-def choose(pixel_class: NDArray[np.uint8], rule: DatesRule) -> Kept:
-    """The dates of one window that reach the model.
-
-    Shares are of all pixels of the window, so that what was not acquired is never clear. The ladder: dates that pass
-    the filter; if none, those that pass without its cloud rule; if none, the clearest (by clear pixels, then by
-    measured ones, then the earlier); if nothing was measured, none. Without a filter every date counts. A date that
-    measured no pixel of the window is never kept.
-
-    Parameters
-    ----------
-    pixel_class
-        uint8 `PixelClass` ``(time, y, x)`` over the whole footprint of the window.
-    rule
-        With the filter.
-    """
-    counts = _Counts(pixel_class)
-    if rule.filter is None:
-        return _kept(counts.measured > 0, DateFallback.PASSED)
-    for date_fallback, good in (
-        (DateFallback.PASSED, counts.good(rule.filter)),
-        (DateFallback.CLOUDY, counts.measured - counts.snow),
-    ):
-        passing = good >= counts.needed(rule.filter)
-        if passing.any():
-            return _kept(passing, date_fallback)
-    return _kept(counts.clearest(rule.filter.clearest), DateFallback.CLEAREST)
-
-
 class _Counts:
-    """Pixels of each date by what they saw, int64 ``(time,)``."""
+    """Number of pixels of each date by pixel class, int64 ``(time,)``."""
 
     def __init__(self, pixel_class: NDArray[np.uint8]) -> None:
         self.pixels: int = pixel_class.shape[1] * pixel_class.shape[2]
@@ -241,65 +289,23 @@ class _Counts:
         self.measured = self.clear + self.snow + self.shadow + _count(pixel_class, PixelClass.CLOUD)
 
     def good(self, rule: MinClearFraction | MaxCloudFraction) -> NDArray[np.int64]:
-        """Pixels that speak for a date: a shadow is not clear, but it does not spoil."""
+        """Pixels that count for a date: a shadow is not clear, but it is no cloud."""
         return self.clear if isinstance(rule, MinClearFraction) else self.clear + self.shadow
 
     def needed(self, rule: MinClearFraction | MaxCloudFraction) -> int:
-        """How many of them keep it; exact, where a float's 0.95 is a little less."""
+        """Smallest number of good pixels of a date that passes; exact, where a float's 0.95 is a little less."""
         if isinstance(rule, MinClearFraction):
             return ceil(Fraction(str(rule.min_clear_fraction)) * self.pixels)
         return self.pixels - ceil(Fraction(str(rule.max_cloud_fraction)) * self.pixels) + 1
 
-    def clearest(self, count: int) -> NDArray[np.bool_]:
-        """The ``count`` clearest dates among those that measured anything."""
-        order = np.lexsort((-self.measured, -self.clear))  # stable: of equals the earlier first
-        chosen = np.zeros(len(order), np.bool_)
-        chosen[[date for date in order if self.measured[date]][:count]] = True
-        return chosen
+    def clearest(self, count: int) -> list[int]:
+        """The ``count`` clearest dates among those that measured anything, ascending in time."""
+        order = np.lexsort((-self.measured, -self.clear)).tolist()  # stable: of equals the earlier first
+        return sorted([date for date in order if self.measured[date]][:count])
 
 
-def _count(pixel_class: NDArray[np.uint8], wanted: PixelClass) -> NDArray[np.int64]:
-    return np.asarray(np.count_nonzero(pixel_class == wanted, axis=(1, 2)), np.int64)
-
-
-def _kept(chosen: NDArray[np.bool_], date_fallback: DateFallback) -> Kept:
-    indices = tuple(np.flatnonzero(chosen).tolist())
-    return Kept(indices=indices, date_fallback=date_fallback if indices else DateFallback.ABSENT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Period:
-    """A step of a composite: the day it is placed on, and the ``dates`` it is made of, by index, ascending."""
-
-    day: np.datetime64
-    dates: tuple[int, ...]
-
-
-def periods(times: Sequence[np.datetime64], pixel_class: NDArray[np.uint8], rule: DatesRule) -> tuple[Period, ...]:
-    """The steps of a composite that have anything to show, ascending in time; two years are never mixed.
-
-    Parameters
-    ----------
-    times
-        Of the dates, ascending.
-    pixel_class
-        uint8 `PixelClass` ``(time, y, x)`` of the window; a date without a clear pixel adds nothing.
-    rule
-        With the composite.
-    """
-    shown = (pixel_class == PixelClass.CLEAR).any((1, 2))
-    found: dict[np.datetime64, list[int]] = {}
-    for index in np.flatnonzero(shown).tolist():
-        found.setdefault(_middle(times[index], rule), []).append(index)
-    return tuple(Period(day=day, dates=tuple(dates)) for day, dates in sorted(found.items()))
-
-
-def _middle(time: np.datetime64, rule: DatesRule) -> np.datetime64:
-    month = time.astype("datetime64[M]")
-    if rule.composite == "month":
-        return np.datetime64(f"{month}-15")
-    first_half = time.astype("datetime64[D]") <= np.datetime64(f"{month}-15")
-    return np.datetime64(f"{month}-08" if first_half else f"{month}-23")
+def _count(pixel_class: NDArray[np.uint8], of: PixelClass) -> NDArray[np.int64]:
+    return np.asarray(np.count_nonzero(pixel_class == of, axis=(1, 2)), np.int64)
 
 
 def compose(
@@ -314,14 +320,14 @@ def compose(
     pixel_class
         uint8 `PixelClass` ``(time, y, x)``.
     statistic
-        ``mean`` or ``median`` of each pixel over the dates that saw it clear.
+        ``mean`` or ``median`` of each pixel over the dates on which it is clear.
 
     Returns
     -------
     values
         float32 ``(band, y, x)``, 0 where not valid.
     valid
-        bool ``(y, x)``; True where some date saw the pixel clear.
+        bool ``(y, x)``; True where the pixel is clear on some date.
     """
     clear = pixel_class == PixelClass.CLEAR
     valid = clear.any(0)

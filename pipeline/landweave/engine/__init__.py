@@ -1,1 +1,1 @@
-"""Who runs the blocks: a plain loop, which is the reference, or a Dask cluster."""
+"""Engines that run blocks: a plain loop, which is the reference, or a Dask cluster."""

@@ -1,4 +1,4 @@
-"""Where a Dask engine's workers come from: processes of this machine, or a cluster that runs already."""
+"""Opens engines: this process, worker processes of this machine, or a Dask cluster that is running already."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import dask
 from distributed import Client, LocalCluster, Worker
@@ -15,8 +15,49 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import EngineError
-from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
+from landweave.core.protocols import Engine
+from landweave.engine.dask import PATIENCE_SECONDS, TERMINATE_SHARE, DaskEngine
+from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
+from landweave.engine.settings import EngineSettings
+
+
+def open_engine(
+    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None
+) -> AbstractContextManager[Engine]:
+    """The engine of ``settings`` for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    settings
+        Which engine, with how many workers and how much memory.
+    torch_threads
+        Threads of numeric libraries in each local worker; None where no model runs.
+    given
+        An open engine to be used instead; it stays open.
+
+    Raises
+    ------
+    EngineError
+        When workers do not start, or no scheduler answers.
+    """
+    if given is not None:
+        return nullcontext(given)
+    if settings.kind == "inline":
+        return nullcontext(InlineEngine())
+    if settings.address:
+        return connected_engine(settings.address)
+    memory_limit = int(settings.worker_bytes / TERMINATE_SHARE)
+    return local_engine(workers=settings.workers, memory_limit=memory_limit, torch_threads=torch_threads)
+
+
+def active_engine() -> DaskEngine | None:
+    """An engine on the Dask client that is active in this process; None where there is none."""
+    try:
+        client = Client.current()
+    except ValueError:
+        return None
+    return None if client.asynchronous else DaskEngine(client=client)
 
 
 @contextmanager
@@ -28,17 +69,24 @@ def local_engine(
     torch_threads: int | None = None,
     patience_s: float = PATIENCE_SECONDS,
 ) -> Iterator[DaskEngine]:
-    """An engine with worker processes of its own on this machine, each watched by a nanny that restarts it.
+    """An engine with worker processes of its own on this machine, each restarted by a nanny when it dies.
 
     Parameters
     ----------
     workers, threads_per_worker
-        Processes, and blocks that each has in hand.
+        Number of processes, and of blocks that each runs at once.
     memory_limit
-        Bytes a worker may take before its nanny kills it, or a share of the machine's: ``auto``.
+        Bytes at which a nanny kills its worker, or a share of the machine's memory: ``auto``.
     torch_threads
         Exported as ``OMP_NUM_THREADS`` and its like before a worker starts, where a nanny would export 1: some
         libraries read it once, when they are loaded.
+    patience_s
+        Seconds without any worker after which a run ends.
+
+    Raises
+    ------
+    EngineError
+        When the workers do not start.
     """
     with (
         _own_environment(),
@@ -52,12 +100,14 @@ def local_engine(
 
 @contextmanager
 def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> Iterator[DaskEngine]:
-    """An engine on a scheduler that runs already; its workers, their threads and their memory are its own affair.
+    """An engine on a scheduler that is running already, with the workers that it has.
 
     Parameters
     ----------
     address
         ``tcp://host:8786``.
+    patience_s
+        Seconds without any worker after which a run ends.
 
     Raises
     ------
@@ -75,7 +125,7 @@ def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> I
 @contextmanager
 def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> Iterator[LocalCluster]:
     with warnings.catch_warnings():
-        # A second run on this machine has its dashboard elsewhere; the link that is printed says where.
+        # The dashboard of a second run on this machine has another port, which is in the link that is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             cluster = LocalCluster(
@@ -83,7 +133,7 @@ def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> 
                 threads_per_worker=threads_per_worker,
                 memory_limit=memory_limit,
                 dashboard_address="127.0.0.1:8787",
-                # Killed workers are told once, by the run, not by four components with tracebacks.
+                # The run reports killed workers once; without this, four components do so with tracebacks.
                 silence_logs=logging.CRITICAL,
             )
         except (OSError, RuntimeError) as error:  # time-outs are of the first, nannies that give up of the second
@@ -117,16 +167,16 @@ def _own_environment() -> Iterator[None]:
 
 def _settings(torch_threads: int | None) -> dict[str, object]:
     settings: dict[str, object] = {
-        # Blocks hold nothing that Dask could spill, and a worker that is paused for its memory would wait forever
-        # for blocks that are not Dask's to free it: it works on, or its nanny kills it.
+        # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
+        # it goes on, or its nanny kills it.
         "distributed.worker.memory.target": False,
         "distributed.worker.memory.spill": False,
         "distributed.worker.memory.pause": False,
         # A tree of call stacks for each second of the last hour: a worker grows by 3 MB a minute while a network
-        # computes. A run tells the seconds of its stages itself.
+        # computes. A run measures the seconds of its stages itself.
         "distributed.worker.profile.enabled": False,
-        # A nanny always brings its worker back. By default a cluster looks 15 s after a worker's death and, should
-        # the worker be away at that instant (slow to start, or dead again), drops its nanny for good.
+        # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
+        # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
         **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC_ENVIRONMENT.items()},
     }
@@ -137,7 +187,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):
-    """Ctrl-C in a terminal reaches all its processes; stopping the workers is the driver's business."""
+    """Lets workers ignore Ctrl-C, which a terminal sends to all its processes: the driver stops them."""
 
     name = "landweave-no-interrupt"
 

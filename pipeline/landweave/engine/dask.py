@@ -1,13 +1,13 @@
-"""Blocks on a Dask cluster: one task a block, a bounded number in flight, the job carried to each worker once.
+"""Blocks on a Dask cluster: one Dask task a block, a bounded number in flight, the job sent to each worker once.
 
 ::
 
     driver                          scheduler                       worker process (two threads)
-      job ── once, pickled ───────────> keeps it for late workers ────> carrier: opened by the first block
+      job ── once, pickled ───────────> keeps it for late workers ────> plugin: opened by the first block
       (job's name, block) ── < 2 kB ──> task ─────────────────────────> block function ── result ──> driver
 
-A worker that dies takes its blocks with it: they are run again one by one with nothing else in flight, and only
-a block that kills its worker then, alone, is given up.
+The blocks of a worker that dies are retried one by one with nothing else in flight; only a block whose worker dies
+then, too, has failed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,14 @@ from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockS
 from landweave.engine.plugins import FailurePolicyPlugin, JobPlugin, end_run, run_block
 
 IN_FLIGHT_PER_THREAD = 2
-"""Each thread has its next block at hand while the driver is busy; more would only be more to run again alone when
-a worker dies, and more to take back on Ctrl-C."""
+"""Each thread has its next block at hand while the driver is busy; more would only be more to retry alone when a worker
+dies, and more to cancel on Ctrl-C."""
 
 PATIENCE_SECONDS = 60.0
 """How long a run waits for the first worker, or for another when all are gone."""
+
+TERMINATE_SHARE = 0.95
+"""Of its memory limit at which a nanny kills its worker (``distributed.worker.memory.terminate``)."""
 
 _POLL_SECONDS = 1.0
 
@@ -44,7 +47,7 @@ _RESULT_SECONDS = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class DaskEngine:
-    """Runs blocks on the workers of one scheduler. `landweave.engine.clusters` makes them.
+    """Runs blocks on the workers of one scheduler; opened by `landweave.engine.clusters`.
 
     Attributes
     ----------
@@ -62,23 +65,18 @@ class DaskEngine:
 
     @property
     def name(self) -> str:
-        """``dask``, the workers there are now, and where to look at them."""
+        """``dask``, its present workers, and the link to the dashboard."""
         threads = self.client.nthreads().values()
-        return f"dask: {len(threads)} workers, {sum(threads)} threads, dashboard {self.dashboard_link}"
+        return f"dask: {len(threads)} workers, {sum(threads)} threads, dashboard {self.client.dashboard_link}"
 
     @property
     def worker_bytes(self) -> int | None:
-        """Memory at which a nanny kills its worker, of the one that has least; None where none is limited."""
+        """Memory that a worker can use, of the one that has least; None where none is limited."""
         limits = self.client.run_on_scheduler(_memory_limits)
-        return min(filter(None, limits), default=None)
-
-    @property
-    def dashboard_link(self) -> str:
-        """Address of the cluster's dashboard for a browser."""
-        return str(self.client.dashboard_link)
+        return min((int(limit * TERMINATE_SHARE) for limit in limits if limit), default=None)
 
     def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> BlockResults:
-        """Results as blocks end, each block once.
+        """Results as blocks end, each block once: `landweave.core.protocols.Engine.run`.
 
         Raises
         ------
@@ -87,12 +85,12 @@ class DaskEngine:
         Exception
             Whatever opening the job raised on a worker.
         """
-        with carried(self.client, job) as name:
-            flight = _Flight(self, name, blocks)
+        with registered(self.client, job) as name:
+            submissions = _Submissions(self, name, blocks)
             try:
-                yield from flight.results()
+                yield from submissions.results()
             finally:
-                flight.cancel()
+                submissions.cancel()
 
 
 def _memory_limits(dask_scheduler: Any = None) -> list[int]:
@@ -100,9 +98,17 @@ def _memory_limits(dask_scheduler: Any = None) -> list[int]:
 
 
 @contextmanager
-def carried(client: Client, job: BlockJob) -> Iterator[str]:
-    """The name under which ``job`` waits on all workers, late ones too, for the length of a ``with`` block."""
-    # Not the job's key alone: a driver that was killed a moment ago may still be known under it.
+def registered(client: Client, job: BlockJob) -> Iterator[str]:
+    """The name under which ``job`` is on all workers, late ones too, for the length of a ``with`` block.
+
+    Parameters
+    ----------
+    client
+        Connected to the scheduler.
+    job
+        Pickled once.
+    """
+    # Not the job's key alone: the scheduler may still have one of a driver that was killed a moment ago.
     name = f"landweave-{job.key[:64]}-{uuid.uuid4().hex[:8]}"
     try:
         client.register_plugin(FailurePolicyPlugin(name, client.id), name=name)
@@ -117,107 +123,108 @@ def carried(client: Client, job: BlockJob) -> Iterator[str]:
                 client.run_on_scheduler(end_run, name)
 
 
-class _Flight:
-    """The blocks of one run that are submitted and not yet answered.
+class _Submissions:
+    """The blocks of one run on a cluster that are submitted and have no result yet.
 
-    A block is either waiting, in flight, a suspect (its worker died), or answered. While there are suspects
-    nothing new is submitted; when the others have landed, suspects fly one by one.
+    A block is waiting, submitted, to be retried (its worker died), or finished. While there are blocks to be retried
+    nothing new is submitted; when no other block is in flight, they are submitted one by one.
     """
 
     def __init__(self, engine: DaskEngine, name: str, blocks: Iterable[BlockIndex]) -> None:
         self._engine, self._client, self._name = engine, engine.client, name
         self._waiting = iter(blocks)
-        self._suspects: deque[BlockIndex] = deque()
-        self._alone: BlockIndex | None = None
-        self._flying: dict[BlockIndex, Future[BlockResult]] = {}
-        self._landed: queue.SimpleQueue[BlockIndex] = queue.SimpleQueue()
+        self._to_retry: deque[BlockIndex] = deque()
+        self._retried: BlockIndex | None = None
+        self._submitted: dict[BlockIndex, Future[BlockResult]] = {}
+        self._finished: queue.SimpleQueue[BlockIndex] = queue.SimpleQueue()
         self._threads = 0
         self._counted = float("-inf")
         self._worker_seen = time.monotonic()
         self._nonce = uuid.uuid4().hex[:8]
 
     def results(self) -> BlockResults:
-        """Submit, wait, answer, until every block is answered."""
-        self._submit_what_may_fly()
-        while self._flying:
+        """Submit and wait until every block has its result."""
+        self._submit_more()
+        while self._submitted:
             index = self._wait_for_one()
-            future = self._flying[index]
+            future = self._submitted[index]
             try:
                 result: BlockResult | None = future.result(timeout=_RESULT_SECONDS)
             except KilledWorker as error:
-                result = self._judge(index, error)
+                result = self._after_death(index, error)
             except (CancelledError, OSError) as error:
                 if future.status == "error":
                     raise
                 if not isinstance(error, TimeoutError):
                     raise _lost(self._client) from error
                 # The worker died after the block and before this call: the scheduler has the block run again.
-                self._look_around()
+                self._check_workers()
                 self._watch(index, future)
                 continue
-            self._flying.pop(index).release()
-            self._alone = None
+            self._submitted.pop(index).release()
+            self._retried = None
             if result is not None:
                 yield index, result
-            self._submit_what_may_fly()
+            self._submit_more()
 
     def cancel(self) -> None:
-        """Take back what has not begun; a block that runs ends where it is, unheard."""
-        flying = list(self._flying.values())
-        if flying and self._client.status == "running":
+        """Cancel what has not begun; a block that is running ends, and its result is dropped."""
+        submitted = list(self._submitted.values())
+        if submitted and self._client.status == "running":
             with suppress(OSError):
-                self._client.cancel(flying, force=True)
+                self._client.cancel(submitted, force=True)
 
-    def _submit_what_may_fly(self) -> None:
-        if self._suspects:
-            if not self._flying:
-                self._alone = self._suspects.popleft()
-                self._submit(self._alone, f"alone-{self._nonce}")
-        elif self._alone is None:
+    def _submit_more(self) -> None:
+        if self._to_retry:
+            if not self._submitted:
+                self._retried = self._to_retry.popleft()
+                self._submit(self._retried, f"retry-{self._nonce}")
+        elif self._retried is None:
             for index in islice(self._waiting, max(0, self._room())):
                 self._submit(index, f"block-{self._nonce}")
 
     def _submit(self, index: BlockIndex, kind: str) -> None:
         future = self._client.submit(run_block, self._name, index, key=(kind, *index), pure=False)
-        self._flying[index] = future
+        self._submitted[index] = future
         self._watch(index, future)
 
     def _watch(self, index: BlockIndex, future: Future[BlockResult]) -> None:
-        future.add_done_callback(lambda _: self._landed.put(index))
+        future.add_done_callback(lambda _: self._finished.put(index))
 
     def _room(self) -> int:
+        """Number of blocks to submit now."""
         if time.monotonic() - self._counted >= _POLL_SECONDS:
             self._count_threads()
-        # With no worker yet one block flies ahead: `_wait_for_one` then keeps the deadline.
-        return max(1, self._engine.in_flight_per_thread * self._threads) - len(self._flying)
+        # With no worker yet one block is submitted: `_wait_for_one` then keeps the deadline.
+        return max(1, self._engine.in_flight_per_thread * self._threads) - len(self._submitted)
 
     def _wait_for_one(self) -> BlockIndex:
         while True:
             try:
-                return self._landed.get(timeout=_POLL_SECONDS)
+                return self._finished.get(timeout=_POLL_SECONDS)
             except queue.Empty:
-                self._look_around()
+                self._check_workers()
 
-    def _judge(self, index: BlockIndex, error: KilledWorker) -> BlockResult | None:
-        """The verdict on a block whose worker died; None when it is to be tried again, alone."""
-        if self._alone != index:
-            self._suspects.append(index)
+    def _after_death(self, index: BlockIndex, error: KilledWorker) -> BlockResult | None:
+        """The result of a block whose worker died; None when the block is to be retried alone."""
+        if self._retried != index:
+            self._to_retry.append(index)
             return None
         return BlockResult(
-            state=BlockState.SUSPECT,
+            state=BlockState.WORKER_DIED,
             reason="Its worker died twice, the second time with no other block in flight (last on "
             f"{error.last_worker.address}): out of memory, or a crash in native code. See that worker's log.",
         )
 
-    def _look_around(self) -> None:
-        """Raise when nobody is left who could answer; see late workers."""
+    def _check_workers(self) -> None:
+        """Count the workers' threads again; raise when scheduler or workers are gone for too long."""
         if self._client.status != "running":
             raise _lost(self._client)
         self._count_threads()
         waited = time.monotonic() - self._worker_seen
         if waited > self._engine.patience_s:
             raise EngineError(
-                f"No worker at {_address(self._client)} for {waited:.0f} s, and {len(self._flying)} blocks "
+                f"No worker at {_address(self._client)} for {waited:.0f} s, and {len(self._submitted)} blocks "
                 "in flight: start workers (or see why they stop: memory, an import) and run again; what is done "
                 "is kept."
             )
@@ -229,7 +236,7 @@ class _Flight:
         except OSError as error:
             if self._client.status != "running":
                 raise _lost(self._client) from error
-            return  # a busy machine: the connection stands, the answer comes at another time
+            return  # a busy machine: the connection stands, the count comes at another time
         if self._threads:
             self._worker_seen = self._counted
 

@@ -17,7 +17,7 @@ class InlineEngine:
     name: str = "inline"
 
     def run(self, job: BlockJob, blocks: Iterable[BlockIndex]) -> BlockResults:
-        """Results in the order of ``blocks``; the job is opened when the first one is asked for."""
+        """Results in the order of ``blocks``; the job is opened with the first one."""
         block_function: BlockFunction | None = None
         for index in blocks:
             block_function = block_function or job.open()

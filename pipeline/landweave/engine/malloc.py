@@ -1,20 +1,19 @@
-"""How the C library of a process that computes keeps memory: through a block what is freed, afterwards nothing."""
+"""Settings of the C library's allocator: freed memory is kept while a block is computed, and returned after it."""
 
 from __future__ import annotations
 
 import ctypes
 
 MALLOC_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
-"""Environment of such a process, read once when it starts: what was freed is kept for the next batch. Given back to
-the system, as Dask's own setting does with every piece and a plain process with all above 32 MiB, the activations of a
-network are paid for page by page at every batch: a forward of U-Net ResNet-34 then takes 1.7 and 1.25 times as long."""
+"""Environment of a worker, read once when it starts: freed memory is kept for the next batch. Returned to the system
+(Dask's own setting returns every piece, a plain process all above 32 MiB), the pages of a network's activations are
+mapped anew for every batch: a forward of U-Net ResNet-34 then takes 1.7 and 1.25 times as long."""
 
 
 def trim() -> None:
-    """Give memory that is free to the system, wherever it lies: after a block it is in pieces, more with every block.
+    """Return all free memory of this process to the system: after a block it is fragmented, more with every block.
 
-    The batch that follows pays for its pages once. Where the C library is not GNU's, nothing is done.
+    The batch that follows maps its pages once. Does nothing where the C library is not GNU's.
     """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    if malloc_trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        malloc_trim(0)

@@ -1,4 +1,4 @@
-"""What a Dask cluster keeps of a run: the job on each worker, and on the scheduler who to clean up after."""
+"""Dask plugins of a run: the job on each worker, and the policy of failures on the scheduler."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from landweave.engine.malloc import trim
 class JobPlugin(WorkerPlugin):
     """A job on one worker: pickled until the first block opens it, in that block's thread, once.
 
-    The scheduler keeps it for workers that come late or come back, so a task needs no more than its name.
+    The scheduler has it for workers that come late or come back, so a Dask task needs no more than its name.
+
+    Parameters
+    ----------
+    name
+        Of the run.
+    job
+        Pickled here.
     """
 
     def __init__(self, name: str, job: BlockJob) -> None:
@@ -28,7 +35,7 @@ class JobPlugin(WorkerPlugin):
         self._pickled = pickle.dumps(job)
 
     def setup(self, worker: Worker) -> None:
-        """Called when the worker gets the job; reads nothing."""
+        """Called when the worker receives the job; opens nothing."""
         self._lock = threading.Lock()
         self._function: BlockFunction | None = None
         # A `.compute()` inside a block would go to the scheduler and wait there for a thread that it blocks itself.
@@ -42,7 +49,7 @@ class JobPlugin(WorkerPlugin):
         self._settings.close()
 
     def run(self, index: BlockIndex) -> BlockResult:
-        """Do one block; called from the worker's threads."""
+        """Run one block; called from the worker's threads."""
         with self._lock:
             if self._function is None:
                 self._function = pickle.loads(self._pickled).open()
@@ -54,14 +61,29 @@ class JobPlugin(WorkerPlugin):
 
 
 def run_block(name: str, index: BlockIndex) -> BlockResult:
-    """The task: do block ``index`` of the job carried as ``name``."""
+    """Run one block in a worker: the function of every Dask task.
+
+    Parameters
+    ----------
+    name
+        Of the `JobPlugin`.
+    index
+        Of the block.
+    """
     return cast(JobPlugin, get_worker().plugins[name]).run(index)
 
 
 class FailurePolicyPlugin(SchedulerPlugin):
-    """A run on a scheduler: blocks of a dead worker go back to their driver; a dead driver's job is let go.
+    """Failures of a run on the scheduler: blocks of a dead worker return to their driver; a dead driver's job ends.
 
     By default a scheduler gives the tasks of a dead worker to up to three more, which one bad block would kill too.
+
+    Parameters
+    ----------
+    name
+        Of the run.
+    client_id
+        Of its driver.
     """
 
     def __init__(self, name: str, client_id: str) -> None:
@@ -70,7 +92,7 @@ class FailurePolicyPlugin(SchedulerPlugin):
         self._allowed_failures = 0
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Forbid retries; of several runs side by side, all remember what held before the first."""
+        """Forbid retries; several runs side by side all remember the setting before the first."""
         others = [plugin for plugin in scheduler.plugins.values() if isinstance(plugin, FailurePolicyPlugin)]
         self._allowed_failures = others[0]._allowed_failures if others else scheduler.allowed_failures
         scheduler.allowed_failures = 0
@@ -81,7 +103,7 @@ class FailurePolicyPlugin(SchedulerPlugin):
             scheduler._ongoing_background_tasks.call_soon(self.end, scheduler)
 
     async def end(self, scheduler: Scheduler) -> None:
-        """Leave the scheduler as it was found, and take the job off the workers."""
+        """Restore the scheduler's setting, and remove the job from the workers."""
         if scheduler.plugins.pop(self.name, None) is None:
             return
         if not any(isinstance(plugin, FailurePolicyPlugin) for plugin in scheduler.plugins.values()):
@@ -93,6 +115,6 @@ class FailurePolicyPlugin(SchedulerPlugin):
 
 async def end_run(name: str, dask_scheduler: Any = None) -> None:
     """End the run called ``name``, on the scheduler."""
-    guard = dask_scheduler.plugins.get(name)
-    if isinstance(guard, FailurePolicyPlugin):
-        await guard.end(dask_scheduler)
+    plugin = dask_scheduler.plugins.get(name)
+    if isinstance(plugin, FailurePolicyPlugin):
+        await plugin.end(dask_scheduler)

@@ -1,4 +1,4 @@
-"""Who runs the blocks, resolved."""
+"""Which engine runs the blocks, resolved."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """Who runs the blocks, resolved: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
+    """Which engine runs the blocks: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
 
     kind: str
     workers: int

@@ -1,4 +1,4 @@
-"""The meaning of a run as canonical JSON: two runs that mean the same have the same sha256."""
+"""The settings that decide the values of a run, as canonical JSON: equal settings have the same sha256."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from landweave.core.errors import OutputError
+from landweave.core.protocols import SourceFile
+
 _SHOWN = 60
 """Characters of one value shown in a difference."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What a run means: grid, lattice, blending, card, numerics, legend, scene ids with their order.
+    """Settings that decide the values of a run: grid, lattice, blending, card, numerics, legend, ids of files in order.
 
     Two fingerprints are equal exactly when their canonical JSON is: neither the order of keys nor tuples in the
     place of lists matter; the order of lists does.
@@ -27,7 +30,7 @@ class Fingerprint:
     Raises
     ------
     TypeError
-        When a part is not a plain JSON value (its place is named).
+        When a value is no plain JSON value (the message says where).
     ValueError
         When a number is not finite.
 
@@ -44,7 +47,7 @@ class Fingerprint:
 
     @property
     def canonical(self) -> str:
-        """JSON with sorted keys and no spaces; what `sha256` is taken of, and what is stored with a map."""
+        """JSON with sorted keys and no spaces, of which `sha256` is taken."""
         return _canonical(self.parts)
 
     @property
@@ -52,32 +55,59 @@ class Fingerprint:
         """64 hexadecimal digits."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()
 
-    @classmethod
-    def from_json(cls, text: str) -> Fingerprint:
-        """The fingerprint whose `canonical` text was stored."""
-        return cls(json.loads(text))
-
     def __hash__(self) -> int:
         return hash(self.canonical)
 
 
 def differences(old: Fingerprint, new: Fingerprint) -> list[str]:
-    """Where two runs differ, one line a part: ``new`` is the run *here*, ``old`` the one *in the output*.
+    """One line for each setting in which two runs differ.
 
+    Parameters
+    ----------
+    old
+        Of the output.
+    new
+        Of this run: *here*.
+
+    Examples
+    --------
     >>> differences(Fingerprint({"blend": "linear"}), Fingerprint({"blend": "cosine"}))
     ['blend: cosine here, linear in the output']
     """
     return list(_differences("", old.parts, new.parts))
 
 
-def digest64(items: Iterable[Any]) -> int:
-    """A uint64 that changes when any item or their order does; 0 for no items.
+def require_same_settings(old: Mapping[str, Any], new: Mapping[str, Any], problem: str, advice: str) -> None:
+    """Refuse an output that was written with other settings.
 
     Parameters
     ----------
-    items
-        Plain JSON values: ``(modality, scene id, size, version)`` of every scene that a block reads.
+    old
+        Settings of the output, plain JSON values.
+    new
+        Settings of this run.
+    problem
+        First sentence of the error, without its full stop.
+    advice
+        Last sentence of the error.
+
+    Raises
+    ------
+    OutputError
+        With every setting that differs.
     """
+    if differing := differences(Fingerprint(old), Fingerprint(new)):
+        lines = "\n".join(f"- {line}" for line in differing)
+        raise OutputError(f"{problem}. What differs:\n{lines}\n{advice}")
+
+
+def digest_files(files: Iterable[tuple[str, SourceFile]]) -> int:
+    """A uint64 that changes when any of some files does, by their modality: the input version of a block."""
+    return digest64([modality, file.id, file.size, file.version] for modality, file in files)
+
+
+def digest64(items: Iterable[Any]) -> int:
+    """A uint64 that changes when any item (plain JSON values) or their order does; 0 for no items."""
     listed = list(items)
     if not listed:
         return 0
@@ -88,19 +118,19 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
-def _plain(value: Any, place: str) -> Any:
-    """The same value in the types JSON reads back; anything else is refused with its place."""
+def _plain(value: Any, path: str) -> Any:
+    """The value in the types that JSON reads back; anything else is refused, with where it is."""
     if isinstance(value, Mapping):
         odd = [key for key in value if not isinstance(key, str)]
         if odd:
-            raise TypeError(f"A fingerprint's keys are strings: {odd[0]!r} under {place or 'the root'!r} is not.")
-        return {key: _plain(item, f"{place}.{key}".lstrip(".")) for key, item in value.items()}
+            raise TypeError(f"A fingerprint's keys are strings: {odd[0]!r} under {path or 'the root'!r} is not.")
+        return {key: _plain(item, f"{path}.{key}".lstrip(".")) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{place}[{number}]") for number, item in enumerate(value)]
+        return [_plain(item, f"{path}[{number}]") for number, item in enumerate(value)]
     if value is None or type(value) in (str, bool, int, float):
         return value
     raise TypeError(
-        f"{place or 'The root'} of a fingerprint is a {type(value).__name__}: "
+        f"{path or 'The root'} of a fingerprint is a {type(value).__name__}: "
         "write it as a string, a number, a list or a mapping."
     )
 
@@ -108,18 +138,18 @@ def _plain(value: Any, place: str) -> Any:
 _ABSENT = object()
 
 
-def _differences(place: str, old: Any, new: Any) -> Iterator[str]:
+def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
-            yield from _differences(f"{place}.{key}".lstrip("."), old.get(key, _ABSENT), new.get(key, _ABSENT))
+            yield from _differences(f"{path}.{key}".lstrip("."), old.get(key, _ABSENT), new.get(key, _ABSENT))
     elif isinstance(old, list) and isinstance(new, list) and _canonical(old) != _canonical(new):
-        yield f"{place}: {_list_difference(old, new)}"
+        yield f"{path}: {_list_difference(old, new)}"
     elif old is _ABSENT or new is _ABSENT or _canonical(old) != _canonical(new):
-        yield f"{place}: {_shown(new)} here, {_shown(old)} in the output"
+        yield f"{path}: {_shown(new)} here, {_shown(old)} in the output"
 
 
 def _list_difference(old: list[Any], new: list[Any]) -> str:
-    """Short lists whole; of long ones (scene ids) the lengths and the first place where they part."""
+    """Short lists whole; of long ones (ids of files) the lengths and the first entry that differs."""
     if len(_canonical(old)) <= _SHOWN and len(_canonical(new)) <= _SHOWN:
         return f"{_shown(new)} here, {_shown(old)} in the output"
     shorter = min(len(old), len(new))

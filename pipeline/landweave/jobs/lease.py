@@ -1,11 +1,10 @@
-"""One driver at a time on one output: a small object that says who is writing and when they were last seen.
+"""One driver at a time on one output: a small object that names the driver and the time of its last sign of life.
 
 ::
 
     create ──> beat ── beat ── beat ──> delete          the holder, every BEAT_SECONDS
-       refused while it beats
-       taken over at once when the holder ran on this machine and is gone (kill -9),
-                  otherwise when it has been silent for SILENT_SECONDS
+       others are refused while it beats; it is taken over at once when the holder ran on this machine and is gone
+       (kill -9), otherwise when it has been silent for SILENT_SECONDS
 """
 
 from __future__ import annotations
@@ -27,29 +26,46 @@ import psutil
 from landweave.core.errors import OutputError
 
 LEASE = ".lease"
-"""Ending of the object beside an output that its driver holds."""
+"""Suffix of the object beside an output that its driver holds."""
 
 BEAT_SECONDS = 10.0
 """Time between two signs of life."""
 
 SILENT_SECONDS = 60.0
-"""A holder that was not seen for so long is taken to be dead."""
+"""A holder without a sign of life for so long is dead."""
 
 _SETTLE_SECONDS = 0.5
-"""Two drivers may find the same dead holder: who still has the lease after this long is its owner."""
+"""Two drivers may find the same dead holder: the one that has the lease after this time is its owner."""
 
 
 class SmallObjects(Protocol):
-    """The few operations a lease needs of the place where an output lies; each raises `OSError` when it fails."""
+    """What a lease needs of the folder or bucket of an output; each method raises `OSError` when it fails."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a new object; False, writing nothing, when it exists. Atomic against other writers."""
+        """Write a new object, atomically against other writers.
+
+        Parameters
+        ----------
+        name, content
+            Of the object.
+
+        Returns
+        -------
+        bool
+            False, with nothing written, when the object exists.
+        """
 
     def get(self, name: str) -> bytes | None:
         """The whole object; None when there is none."""
 
     def put(self, name: str, content: bytes) -> object:
-        """Write an object, replacing what was there, atomically."""
+        """Write an object, or replace it, atomically.
+
+        Parameters
+        ----------
+        name, content
+            Of the object.
+        """
 
     def delete(self, name: str) -> None:
         """Remove an object; nothing happens when there is none."""
@@ -57,33 +73,32 @@ class SmallObjects(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Holder:
-    """Who writes to an output.
+    """The driver that writes to an output.
 
     Attributes
     ----------
     token
         Differs for every lease that was ever taken.
     host, pid
-        For people: where to look for the process.
+        Of the process, for a person.
     machine
-        Names the running kernel and its process namespace: only there can `pid` be looked up.
-    since, seen
-        When the lease was taken and last renewed, seconds since 1970 by the holder's clock.
+        Identifies the running kernel and its process namespace: only there can `pid` be looked up.
+    seen
+        When the lease was last renewed, seconds since 1970 by the holder's clock.
     """
 
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
     machine: str = field(default_factory=lambda: _machine())
-    since: float = field(default_factory=time.time)
     seen: float = field(default_factory=time.time)
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Holder | None:
-        """The holder a lease object names; None when it is no such object (cut short by a loss of power)."""
+        """The holder that a lease object names; None when it is no such object (cut short by a loss of power)."""
         try:
-            said = json.loads(content)
-            return cls(**{known.name: said[known.name] for known in fields(cls)})
+            stored = json.loads(content)
+            return cls(**{known.name: stored[known.name] for known in fields(cls)})
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -93,7 +108,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """Whether it surely runs no more: it ran beside this process, and no living process has its number."""
+        """Whether it surely has ended: it ran on this machine, and no living process has its number."""
         if self.machine != _machine():
             return False
         try:
@@ -110,7 +125,7 @@ class Lease:
     Parameters
     ----------
     place, name
-        Where the lease object lies.
+        Folder or bucket and name of the lease object.
     beat_seconds, silent_seconds
         See `BEAT_SECONDS` and `SILENT_SECONDS`.
 
@@ -137,7 +152,7 @@ class Lease:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise `OutputError` when another driver has taken the lease over (this one slept too long)."""
+        """Raise `OutputError` when another driver has taken the lease over (this one was suspended too long)."""
         if self._lost:
             raise OutputError(self._lost)
 
@@ -161,14 +176,13 @@ class Lease:
                     return
                 self._place.put(self._name, replace(self._holder, seen=time.time()).to_bytes())
             except OSError:
-                # A store that does not answer now may answer at the next beat; flushing the ledger will say it
-                # loudly if it never does.
+                # The store may answer at the next beat; if it never does, writing the ledger fails.
                 continue
 
 
 @contextmanager
 def hold(place: SmallObjects, name: str, **seconds: Any) -> Iterator[Lease]:
-    """A `Lease` for the length of a ``with`` block."""
+    """A `Lease` for the length of a ``with`` block; parameters as of `Lease`."""
     lease = Lease(place, name, **seconds)
     try:
         yield lease
@@ -198,8 +212,8 @@ def _take(place: SmallObjects, name: str, *, beat_seconds: float, silent_seconds
 def _silent(place: SmallObjects, name: str, other: Holder, beat_seconds: float, silent_seconds: float) -> bool:
     """Whether a holder is dead by its last sign of life.
 
-    Clocks of two machines differ: a holder that looks silent is watched for longer than a beat before it is
-    believed dead.
+    Clocks of two machines differ: a holder that seems silent is watched for longer than a beat before it is taken for
+    dead.
     """
     if 0 <= time.time() - other.seen < silent_seconds:
         return False

@@ -1,9 +1,9 @@
-"""What became of every block: arrays over ``(block_y, block_x)`` that only the driver writes."""
+"""The state of every block: arrays over ``(block_y, block_x)`` that only the driver writes."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ _MARKED_TIMES_MAX = np.iinfo(np.uint8).max
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """A block that was tried and gave nothing: which, in what way, and why."""
+    """A block that failed, with its state and the reason."""
 
     index: BlockIndex
     state: BlockState
@@ -29,7 +29,7 @@ class Failure:
 
 
 class Ledger:
-    """The states of all blocks in memory, and which of them are not saved yet.
+    """The states of all blocks in memory, and which of them are not stored yet.
 
     A new ledger is all `BlockState.PENDING`. For a department of 40,000 blocks it holds about 12 MB.
 
@@ -52,7 +52,14 @@ class Ledger:
 
     @classmethod
     def load(cls, store: LedgerStore, arrays: Sequence[str] = ()) -> Ledger:
-        """The ledger as it was last saved.
+        """The ledger as it is stored.
+
+        Parameters
+        ----------
+        store
+            Where it is stored.
+        arrays
+            Names of the arrays that the job writes.
 
         Raises
         ------
@@ -79,16 +86,23 @@ class Ledger:
 
     @property
     def dirty(self) -> frozenset[tuple[int, int]]:
-        """Chunks (`LEDGER_CHUNK` blocks a side) with marks that are not saved."""
+        """Chunks (`LEDGER_CHUNK` blocks a side) with changes that are not stored."""
         return frozenset(self._dirty)
 
     def mark(self, index: BlockIndex, result: BlockResult) -> None:
-        """Note what became of block ``index``; saved with the next `flush`.
+        """Set the state of block ``index``; stored with the next `flush`.
+
+        Parameters
+        ----------
+        index
+            Of the block.
+        result
+            Of its last attempt.
 
         Raises
         ------
         ValueError
-            When the block lies outside the ledger, or wrote an array the ledger does not know.
+            When the block is not in the ledger, or wrote an array that is not among its arrays.
         """
         down, across = self.shape
         if not (0 <= index[0] < down and 0 <= index[1] < across):
@@ -101,20 +115,26 @@ class Ledger:
         self.fields["attempts"][index] = min(int(self.fields["attempts"][index]) + 1, _MARKED_TIMES_MAX)
         self._dirty.add((index[0] // LEDGER_CHUNK, index[1] // LEDGER_CHUNK))
 
+    def mark_outside(self, blocks: Iterable[BlockIndex]) -> None:
+        """Set ``blocks`` to `BlockState.OUTSIDE`."""
+        for index in blocks:
+            if self.state(index) is not BlockState.OUTSIDE:
+                self.mark(index, BlockResult(state=BlockState.OUTSIDE))
+
     def state(self, index: BlockIndex) -> BlockState:
-        """What became of block ``index``."""
+        """The state of block ``index``."""
         return BlockState(int(self.fields["state"][index]))
 
     def reason(self, index: BlockIndex) -> str:
-        """Why block ``index`` failed; empty when it did not."""
+        """The reason why block ``index`` failed; empty when it did not."""
         return bytes(self.fields["reason"][index]).rstrip(b"\0").decode()
 
     def todo(self) -> list[BlockIndex]:
-        """Blocks with something left to do (pending or failed), north to south, then west to east."""
+        """Blocks that are pending or failed, north to south, then west to east."""
         return self._where([state for state in BlockState if not state.finished])
 
     def failures(self) -> list[Failure]:
-        """Blocks that were tried and gave nothing, in the order of `todo`."""
+        """Blocks that failed, in the order of `todo`."""
         failed = self._where([state for state in BlockState if state.failed])
         return [Failure(index=index, state=self.state(index), reason=self.reason(index)) for index in failed]
 
@@ -124,10 +144,7 @@ class Ledger:
         return {state: found[state.value] for state in BlockState}
 
     def flush(self, store: LedgerStore) -> int:
-        """Save the chunks that changed, whole; returns how many.
-
-        A chunk whose saving raises stays dirty.
-        """
+        """Store the chunks that changed, whole; their number. A chunk that cannot be stored stays dirty."""
         chunks = sorted(self._dirty)
         for chunk in chunks:
             rows, columns = (slice(n * LEDGER_CHUNK, (n + 1) * LEDGER_CHUNK) for n in chunk)
@@ -136,7 +153,7 @@ class Ledger:
         return len(chunks)
 
     def _row(self, result: BlockResult) -> Mapping[str, Any]:
-        """Every field of one block but ``attempts``."""
+        """Every field of one block except ``attempts``."""
         objects = {written.array: written for written in result.objects}
         listed = [objects.get(name) for name in self.arrays]
         return {

@@ -1,21 +1,25 @@
-"""What a run has to do: for every block of any job, whether it is new, done, failed, stale, or outside."""
+"""What a run has to do: for every block of any job, whether it is new, done, failed, stale, or outside the area."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave.core.budget import GIB, decode_seconds
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockState
+from landweave.core.protocols import BlockState, ReadCost
 from landweave.jobs.ledger import Ledger
+
+NAMED = 12
+"""Blocks or dates that are named in a line; of more, the first ones."""
 
 
 class BlockAction(IntEnum):
-    """What is to be done about a block."""
+    """What a run does with a block, and why."""
 
     NEW = 0
     DONE = 1
@@ -26,33 +30,33 @@ class BlockAction(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class BlockActionGrid:
-    """The lot of every block.
+    """The action of every block.
 
     Attributes
     ----------
-    tasks
+    actions
         `BlockAction` values, uint8 ``(block_y, block_x)``.
     recompute_stale
-        Whether done blocks whose scenes changed since are run again.
+        Whether done blocks whose files changed since are run again.
     """
 
-    tasks: NDArray[np.uint8]
+    actions: NDArray[np.uint8]
     recompute_stale: bool = False
 
     @property
     def todo(self) -> list[BlockIndex]:
         """Blocks to run, north to south, then west to east."""
-        wanted = [BlockAction.NEW, BlockAction.FAILED, *([BlockAction.STALE] if self.recompute_stale else [])]
-        return self.blocks(*wanted)
+        stale = [BlockAction.STALE] if self.recompute_stale else []
+        return self.blocks(BlockAction.NEW, BlockAction.FAILED, *stale)
 
-    def blocks(self, *tasks: BlockAction) -> list[BlockIndex]:
-        """Blocks with one of ``tasks``."""
-        rows, columns = np.nonzero(np.isin(self.tasks, tasks))
+    def blocks(self, *actions: BlockAction) -> list[BlockIndex]:
+        """Blocks with one of ``actions``."""
+        rows, columns = np.nonzero(np.isin(self.actions, actions))
         return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
-    def count(self, task: BlockAction) -> int:
-        """Number of blocks with ``task``."""
-        return int((self.tasks == task).sum())
+    def count(self, action: BlockAction) -> int:
+        """Number of blocks with ``action``."""
+        return int((self.actions == action).sum())
 
 
 def plan_block_actions(
@@ -63,38 +67,60 @@ def plan_block_actions(
     input_version: Callable[[BlockIndex], int],
     recompute_stale: bool = False,
 ) -> BlockActionGrid:
-    """The lot of every block, from the ledger and the scenes as they are now. Reads no pixel.
+    """The action of every block, from the ledger and the files as they are now. Reads no pixel.
 
     Parameters
     ----------
     blocks
         All blocks of the job.
     ledger
-        What became of them so far; a new one for a new run.
+        Their states; a new one for a new run.
     outside
-        Whether a block lies wholly outside the area.
+        Whether a block is wholly outside the area.
     input_version
-        Digest of the scenes a block reads, as their files are now; asked for finished blocks only.
+        Digest of the files a block reads, as they are now; called for finished blocks only.
     recompute_stale
-        Whether to run blocks again that are done from scenes that changed since.
+        Whether done blocks whose files changed since are run again.
     """
-    tasks = np.zeros(ledger.shape, np.uint8)
+
+    def action(index: BlockIndex) -> BlockAction:
+        state = ledger.state(index)
+        if state is BlockState.OUTSIDE or outside(index):
+            return BlockAction.OUTSIDE
+        if not state.finished:
+            return BlockAction.FAILED if state.failed else BlockAction.NEW
+        is_current = int(ledger.fields["inputs"][index]) == input_version(index)
+        return BlockAction.DONE if is_current else BlockAction.STALE
+
+    actions = np.zeros(ledger.shape, np.uint8)
     for index in blocks:
-        tasks[index] = _task(index, ledger, outside, input_version)
-    return BlockActionGrid(tasks=tasks, recompute_stale=recompute_stale)
+        actions[index] = action(index)
+    return BlockActionGrid(actions=actions, recompute_stale=recompute_stale)
 
 
-def _task(
-    index: BlockIndex,
-    ledger: Ledger,
-    outside: Callable[[BlockIndex], bool],
-    input_version: Callable[[BlockIndex], int],
-) -> BlockAction:
-    state = ledger.state(index)
-    if state is BlockState.OUTSIDE or outside(index):
-        return BlockAction.OUTSIDE
-    if state is BlockState.PENDING:
-        return BlockAction.NEW
-    if state.failed:
-        return BlockAction.FAILED
-    return BlockAction.DONE if int(ledger.fields["inputs"][index]) == input_version(index) else BlockAction.STALE
+def cost_rows(cost: ReadCost) -> list[tuple[str, str]]:
+    """What reading costs, as rows of a plan."""
+    formats = [f"{pixels / 1e6:,.0f} million pixels x bands of {name}" for name, pixels in cost.decoded_pixels.items()]
+    return [
+        ("read", f"about {cost.bytes / 1e6:,.0f} MB, {', '.join(formats) or 'nothing'}"),
+        ("decode", f"{decode_seconds(cost.decoded_pixels):,.0f} core seconds"),
+    ]
+
+
+def memory_row(worker_bytes: int, gpu_bytes: int = 0) -> tuple[str, str]:
+    """Memory of a worker as a row of a plan.
+
+    Parameters
+    ----------
+    worker_bytes
+        Of the process, with its libraries.
+    gpu_bytes
+        Of its GPU; 0 where there is none.
+    """
+    gpu = f"; {gpu_bytes / GIB:.2f} GiB of a GPU" if gpu_bytes else ""
+    return "memory a worker", f"{worker_bytes / GIB:.2f} GiB, its libraries included{gpu}"
+
+
+def first_names(names: Sequence[object]) -> str:
+    """The first `NAMED` of some blocks or dates in one line."""
+    return ", ".join(map(str, names[:NAMED])) + (", …" if len(names) > NAMED else "")

@@ -1,11 +1,15 @@
-"""How far a run is: a bar on a terminal, a line now and then in a log."""
+"""Progress of a run: a bar on a terminal or in a notebook, a line now and then in a log."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from html import escape
+from typing import Any, Protocol
 
 from rich import progress as rich_progress
 from rich.console import Console
@@ -16,36 +20,55 @@ from landweave.core.protocols import BlockResult
 LOG_SECONDS = 30.0
 """Time between two lines of a log."""
 
-_FAILURES_TOLD = 10
-"""Failures that are named one by one; the ledger names them all."""
+NOTEBOOK_SECONDS = 0.3
+"""Time between two updates of a bar in a notebook: each is a message to the browser."""
+
+_SHOWN_FAILURES = 10
+"""Failures that are shown one by one; the ledger has them all."""
 
 _logger = logging.getLogger("landweave")
 
 
 class Progress(Protocol):
-    """Told by the runner what happens; called from one thread."""
+    """Shows the progress of a run; called from one thread."""
 
     def start(self, total: int, engine: str) -> None:
-        """``total`` blocks begin on ``engine`` (its name, with the dashboard's link where there is one)."""
+        """The run begins.
+
+        Parameters
+        ----------
+        total
+            Number of its blocks.
+        engine
+            Name of the engine, with the link to the dashboard where there is one.
+        """
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
-        """Block ``index`` has ended, well or not."""
+        """One block has ended.
+
+        Parameters
+        ----------
+        index
+            Of the block.
+        result
+            Of the block, which may have failed.
+        """
 
     def stop(self) -> None:
-        """No more will be told: everything ended, or the run was interrupted."""
+        """The run has ended, or was interrupted."""
 
 
 class SilentProgress:
-    """Says nothing."""
+    """Shows nothing."""
 
     def start(self, total: int, engine: str) -> None:
-        """Nothing."""
+        """See `Progress`."""
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
-        """Nothing."""
+        """See `Progress`."""
 
     def stop(self) -> None:
-        """Nothing."""
+        """See `Progress`."""
 
 
 @dataclass(kw_only=True)
@@ -57,7 +80,7 @@ class Tally:
     total
         Blocks of this run.
     ended, failed
-        Of them, how many have ended, and how many of those gave nothing.
+        Blocks that have ended, and those of them that failed.
     pixels
         Output pixels of the ended ones.
     started
@@ -70,11 +93,24 @@ class Tally:
     pixels: int = 0
     started: float = field(default_factory=time.monotonic)
 
-    def add(self, result: BlockResult) -> None:
-        """Count one block that has ended."""
+    def add(self, index: BlockIndex, result: BlockResult) -> str:
+        """Count one block that has ended.
+
+        Parameters
+        ----------
+        index, result
+            Of the block.
+
+        Returns
+        -------
+        str
+            The line to show where it is one of the first failures; empty otherwise.
+        """
         self.ended += 1
         self.failed += result.state.failed
         self.pixels += result.counts.get("pixels", 0)
+        is_shown = result.state.failed and self.failed <= _SHOWN_FAILURES
+        return f"block {index}: {result.state.words}: {result.reason}" if is_shown else ""
 
     @property
     def seconds(self) -> float:
@@ -88,7 +124,7 @@ class Tally:
 
     @property
     def seconds_left(self) -> float | None:
-        """By the mean pace so far; None before the first block."""
+        """Estimate from the mean pace so far; None before the first block."""
         return self.seconds / self.ended * (self.total - self.ended) if self.ended else None
 
     def __str__(self) -> str:
@@ -99,47 +135,34 @@ class Tally:
 
 
 class LogProgress:
-    """A line in the log ``landweave`` at the start, at most every `LOG_SECONDS`, and at the end.
-
-    Parameters
-    ----------
-    every_seconds
-        Least time between two lines.
-    """
+    """A line in the log ``landweave`` at the start, at most every ``every_seconds``, and at the end."""
 
     def __init__(self, every_seconds: float = LOG_SECONDS) -> None:
         self._every_seconds = every_seconds
         self._tally = Tally()
-        self._told = 0.0
+        self._logged = 0.0
 
     def start(self, total: int, engine: str) -> None:
-        """One line: how many blocks, on what."""
+        """Log the number of blocks and the engine."""
         self._tally = Tally(total=total)
-        self._told = time.monotonic()
+        self._logged = time.monotonic()
         _logger.info("%d blocks on %s", total, engine)
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
-        """A line when it is time for one; the first few failures at once."""
-        self._tally.add(result)
-        if result.state.failed and self._tally.failed <= _FAILURES_TOLD:
-            _logger.warning("%s", failure_line(index, result))
-        if time.monotonic() - self._told >= self._every_seconds:
-            self._told = time.monotonic()
+        """Log a line when it is time for one; the first few failures at once."""
+        if failure := self._tally.add(index, result):
+            _logger.warning("%s", failure)
+        if time.monotonic() - self._logged >= self._every_seconds:
+            self._logged = time.monotonic()
             _logger.info("%s", self._tally)
 
     def stop(self) -> None:
-        """One line: what was done, in what time."""
+        """Log what was done, in what time."""
         _logger.info("%s, in %s", self._tally, clock(self._tally.seconds))
 
 
 class BarProgress:
-    """A bar: blocks, megapixels a second, time left, failures.
-
-    Parameters
-    ----------
-    console
-        A terminal.
-    """
+    """A bar on the terminal ``console``: blocks, megapixels a second, time left, failures."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -160,20 +183,59 @@ class BarProgress:
         self._bar.start()
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
-        """Move the bar; the first few failures are told above it."""
-        self._tally.add(result)
-        if result.state.failed and self._tally.failed <= _FAILURES_TOLD:
-            self._console.print(failure_line(index, result), style="red", markup=False, highlight=False)
-        self._bar.update(self._task, advance=1, description=self._rates())
+        """Move the bar; the first few failures are printed above it."""
+        if failure := self._tally.add(index, result):
+            self._console.print(failure, style="red", markup=False, highlight=False)
+        failed = f"  [red]{self._tally.failed} failed[/red]" if self._tally.failed else ""
+        left = clock(self._tally.seconds_left or 0)
+        text = f"{self._tally.megapixels_per_second:.2f} Mpx/s  {left} left{failed}"
+        self._bar.update(self._task, advance=1, description=text)
 
     def stop(self) -> None:
-        """Leave the bar as it stands."""
+        """Leave the bar as it is."""
         self._bar.stop()
 
-    def _rates(self) -> str:
-        tally = self._tally
-        failed = f"  [red]{tally.failed} failed[/red]" if tally.failed else ""
-        return f"{tally.megapixels_per_second:.2f} Mpx/s  {clock(tally.seconds_left or 0)} left{failed}"
+
+class NotebookProgress:
+    """A bar in the output of a notebook's cell, as plain HTML: rich's own needs ipywidgets there."""
+
+    def __init__(self, every_seconds: float = NOTEBOOK_SECONDS) -> None:
+        self._every_seconds = every_seconds
+        self._tally = Tally()
+        self._engine = ""
+        self._failures: list[str] = []
+        self._shown = 0.0
+
+    def start(self, total: int, engine: str) -> None:
+        """Show an empty bar above the engine's name."""
+        from IPython.display import display
+
+        self._tally, self._engine, self._failures = Tally(total=total), engine, []
+        show: Any = display  # IPython has no types
+        self._handle = show(self, display_id=True)
+
+    def advance(self, index: BlockIndex, result: BlockResult) -> None:
+        """Move the bar when it is time; the first few failures are listed below it."""
+        if failure := self._tally.add(index, result):
+            self._failures.append(failure)
+        if time.monotonic() - self._shown >= self._every_seconds:
+            self._show()
+
+    def stop(self) -> None:
+        """Show the bar as it ends."""
+        self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        self._handle.update(self)
+
+    def __repr__(self) -> str:
+        return f"{self._tally} on {self._engine}"
+
+    def _repr_html_(self) -> str:
+        failures = "".join(f"<br><span style='color:#c00'>{escape(line)}</span>" for line in self._failures)
+        bar = f"<progress max='{max(self._tally.total, 1)}' value='{self._tally.ended}'></progress>"
+        return f"<div>{bar} {escape(str(self._tally))}<br><small>{escape(self._engine)}</small>{failures}</div>"
 
 
 def progress_on(console: Console) -> Progress:
@@ -181,9 +243,36 @@ def progress_on(console: Console) -> Progress:
     return BarProgress(console) if console.is_terminal else LogProgress()
 
 
-def failure_line(index: BlockIndex, result: BlockResult) -> str:
-    """One line about a block that gave nothing."""
-    return f"block {index}: {result.state.words}: {result.reason}"
+def resolve_progress(progress: Progress | bool) -> Progress:
+    """The progress to report to: of True a bar in a notebook or on a terminal, nothing elsewhere; of False nothing."""
+    if not isinstance(progress, bool):
+        return progress
+    if progress and _in_notebook():
+        return NotebookProgress()
+    return BarProgress(Console(stderr=True)) if progress and sys.stderr.isatty() else SilentProgress()
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")  # a notebook has loaded it
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
+
+
+@contextmanager
+def shown(progress: Progress, total: int, engine: str) -> Iterator[None]:
+    """Show a run for the length of a ``with`` block, however it ends.
+
+    Parameters
+    ----------
+    progress
+        Started, and stopped in the end.
+    total, engine
+        As of `Progress.start`.
+    """
+    progress.start(total, engine)
+    try:
+        yield
+    finally:
+        progress.stop()
 
 
 def clock(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Where the windows of one block are blended, and decided band by band of rows."""
+"""Blends the windows of one block and turns finished rows of probabilities into the arrays of the map."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ class ArgmaxRule:
     Attributes
     ----------
     blending
-        Lattice and profile of the windows.
+        Lattice and weight profile of the windows.
     factor
         Base pixels a side of one output pixel.
     legend
         What the channels mean.
     arrays
-        Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are kept.
+        Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are stored.
     keep_untrained
-        Whether classes the model was never trained on stay in the decision.
+        Whether classes that the model was never trained on can be mapped.
     """
 
     blending: Blending
@@ -44,85 +44,95 @@ class ArgmaxRule:
 
 @dataclass
 class BlockAccumulator:
-    """Blends windows as they come, in lattice order, and decides the rows that are done.
+    """Sums of one block, added window by window in lattice order; rows are classified as soon as they are complete.
 
     Attributes
     ----------
-    how
-        The rules.
+    rule
+        How probabilities become arrays.
     extent
         The block, in base pixels.
-    wanted
-        Output pixels that are answered, bool ``(y, x)``; the others are nodata.
+    mapped
+        Output pixels to be classified, bool ``(y, x)``; the others are nodata.
     watch
-        Where the seconds of ``blend`` and ``argmax_classes`` go.
+        Adds up the seconds of ``blend`` and ``argmax``.
     """
 
-    how: ArgmaxRule
+    rule: ArgmaxRule
     extent: Extent
-    wanted: NDArray[np.bool_]
+    mapped: NDArray[np.bool_]
     watch: Stopwatch
-    band: RowAccumulator = field(init=False)
-    top: int = field(init=False)
-    results: dict[str, NDArray[Any]] = field(init=False)
-    date_fallbacks: NDArray[np.uint8] = field(init=False)
+    _sums: RowAccumulator = field(init=False)
+    _top: int = field(init=False)
+    _results: dict[str, NDArray[np.uint8]] = field(init=False)
+    _date_fallbacks: NDArray[np.uint8] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.band = RowAccumulator(self.how.blending, self.extent, cell=self.how.factor)
-        self.top = self.extent.y.start
-        shapes = {"probability": (len(self.how.legend), *self.wanted.shape)}
-        self.results = {
-            name: np.full(shapes.get(name, self.wanted.shape), NODATA, np.uint8) for name in self.how.arrays
-        }
-        self.date_fallbacks = np.zeros(self.wanted.shape if "date_fallback" in self.how.arrays else (0, 0), np.uint8)
+        rule, shape = self.rule, self.mapped.shape
+        self._sums = RowAccumulator(rule.blending, self.extent, cell=rule.factor)
+        self._top = self.extent.y.start
+        shapes = {"probability": (len(rule.legend), *shape)}
+        self._results = {name: np.full(shapes.get(name, shape), NODATA, np.uint8) for name in rule.arrays}
+        self._date_fallbacks = np.zeros(shape if "date_fallback" in rule.arrays else (0, 0), np.uint8)
 
     def add(self, window: Extent, probabilities: Array, date_fallback: DateFallback) -> None:
-        """Add one window; rows no later window can touch are decided first."""
-        self._finish(window.y.start + self.how.blending.support.start)
-        with self.watch("blend"):
-            self.band.add(window, probabilities)
-        if "date_fallback" in self.how.arrays:
-            touched = window.part(self.how.blending.support).intersect(self.extent).coarsen(self.how.factor)
-            here = touched.slices_in(self.extent.coarsen(self.how.factor))
-            self.date_fallbacks[here] = np.maximum(self.date_fallbacks[here], np.uint8(date_fallback))
+        """Add one window; rows that no later window touches are classified first.
 
-    def arrays(self) -> dict[str, NDArray[Any]]:
-        """The finished arrays of the block."""
+        Parameters
+        ----------
+        window
+            In base pixels.
+        probabilities
+            float32 ``(class, y, x)`` of the window, on any device.
+        date_fallback
+            Of the dates that the window was given.
+        """
+        blending, factor = self.rule.blending, self.rule.factor
+        self._finish(window.y.start + blending.support.start)
+        with self.watch("blend"):
+            self._sums.add(window, probabilities)
+        if "date_fallback" in self.rule.arrays:
+            touched = window.part(blending.support).intersect(self.extent).coarsen(factor)
+            here = touched.slices_in(self.extent.coarsen(factor))
+            self._date_fallbacks[here] = np.maximum(self._date_fallbacks[here], np.uint8(date_fallback))
+
+    def arrays(self) -> dict[str, NDArray[np.uint8]]:
+        """The finished arrays of the block, ``(y, x)`` or ``(class, y, x)``, 255 = nodata."""
         self._finish(self.extent.y.stop)
-        return self.results
+        return self._results
 
     def _finish(self, stop: int) -> None:
-        factor = self.how.factor
-        stop = max(self.top, min(stop, self.extent.y.stop)) // factor * factor
-        strips = self.band.finish(stop)
-        while (strip := self._blended(strips)) is not None:
-            rows, blended = strip
+        """Classify the rows above ``stop``."""
+        factor = self.rule.factor
+        stop = max(self._top, min(stop, self.extent.y.stop)) // factor * factor
+        finished = self._sums.finish(stop)
+        while (part := self._next_rows(finished)) is not None:
+            rows, blended = part
             with self.watch("argmax"):
-                place = rows.coarsen(factor).slice_in(self.extent.y.coarsen(factor))
-                self._decide(coarsen(blended, factor), place)
-        self.top = stop
+                self._classify(coarsen(blended, factor), rows.coarsen(factor).slice_in(self.extent.y.coarsen(factor)))
+        self._top = stop
 
-    def _blended(self, strips: Iterator[tuple[Span, Array]]) -> tuple[Span, Array] | None:
+    def _next_rows(self, finished: Iterator[tuple[Span, Array]]) -> tuple[Span, Array] | None:
         with self.watch("blend"):
-            return next(strips, None)
+            return next(finished, None)
 
-    def _decide(self, probabilities: Array, rows: slice) -> None:
-        legend, wanted = self.how.legend, self.wanted[rows]
-        trained = (True,) * len(legend) if self.how.keep_untrained else legend.trained
+    def _classify(self, probabilities: Array, rows: slice) -> None:
+        legend = self.rule.legend
+        trained = (True,) * len(legend) if self.rule.keep_untrained else legend.trained
         probabilities = drop_untrained(probabilities, trained)
         channel, best = argmax_classes(probabilities, trained)
         codes = np.array(legend.codes, np.uint8)
-        answers: dict[str, Callable[[], NDArray[np.uint8]]] = {
-            "landcover": lambda: codes.take(_host(channel)),
-            "confidence": lambda: _host(_scaled(best)),
-            "probability": lambda: _host(_scaled(probabilities)),
-            "date_fallback": lambda: self.date_fallbacks[rows],
+        compute: dict[str, Callable[[], NDArray[np.uint8]]] = {
+            "landcover": lambda: codes.take(_to_host(channel)),
+            "confidence": lambda: _to_host(_scaled(best)),
+            "probability": lambda: _to_host(_scaled(probabilities)),
+            "date_fallback": lambda: self._date_fallbacks[rows],
         }
-        for name, result in self.results.items():
-            np.copyto(result[..., rows, :], answers[name](), where=wanted)
+        for name, result in self._results.items():
+            np.copyto(result[..., rows, :], compute[name](), where=self.mapped[rows])
 
 
-def _host(array: Array) -> NDArray[Any]:
+def _to_host(array: Array) -> NDArray[Any]:
     move: Any = to_device  # array-api-compat has no types
     return np.asarray(move(array, "cpu"))
 

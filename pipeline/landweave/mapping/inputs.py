@@ -1,10 +1,10 @@
-"""The inputs of a map: what of which source each window is given.
+"""The inputs of a map: which bands of which source each window is given, on which pixels, and on which dates.
 
 ::
 
     base pixels      |<------ window ------>|
-    nested           [    |    |    |    |   ]          whole pixels of the input, the window's own ground
-    centred      [   |   |   |   |   |   |   |   ]      pixels of its own grid around the window's centre
+    nested           [    |    |    |    |   ]          whole pixels of the input, the footprint of the window
+    centred      [   |   |   |   |   |   |   |   ]      pixels of a grid of its own around the centre of the window
 """
 
 from __future__ import annotations
@@ -20,102 +20,64 @@ import numpy as np
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, WindowFootprint
-from landweave.core.protocols import Raster, RasterSource, ReadCost, Series, SeriesSource
+from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSource
 from landweave.core.timeseries import DatesRule, civil_year
-from landweave.mapping.loaded_inputs import LoadedRaster, LoadedSeries
+from landweave.mapping.loaded_inputs import LoadedInput, LoadedRaster, LoadedSeries
+
+
+class YearByLocation(Protocol):
+    """Civil years that differ from place to place, such as those of aerial campaigns. Picklable."""
+
+    @property
+    def years(self) -> tuple[int, ...]:
+        """All years, ascending."""
+
+    @property
+    def fingerprint_fields(self) -> Mapping[str, Any]:
+        """Plain JSON values for the fingerprint."""
+
+    def year_of(self, grid: Grid) -> int:
+        """The year of the pixels of ``grid``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapInput:
-    """One input of the model without dates: which bands of which source, on which pixels.
+    """One input of the model, with dates or without.
 
     Attributes
     ----------
     source
-        Where the pixels come from.
+        A `RasterSource`, or a `SeriesSource` for an input with dates.
     bands
-        In the order the model wants.
+        By name, in the order of the model.
     factor
         Base pixels a side of one pixel of this input.
     required
-        Whether ground without it is nodata.
+        Whether pixels without a measurement of this input (of a series: on any date) are nodata in the map. A window
+        of a series none of whose dates can be used is fed as absent either way.
     size
         Pixels a side of a centred footprint, on a grid of its own from the same anchor; None for a nested one.
-    """
-
-    source: RasterSource
-    bands: tuple[str, ...]
-    factor: int | Fraction = 1
-    required: bool = True
-    size: int | None = None
-
-    @property
-    def footprint(self) -> WindowFootprint:
-        """Its ground around a window."""
-        return WindowFootprint(pixel=self.factor, size=self.size)
-
-    def read(self, grid: Grid) -> Raster:
-        """Pixels over the ground of ``grid`` (base pixels), snapped outwards to whole pixels of this input."""
-        return self.source.read(own_pixels(self, grid), self.bands)
-
-    def cost(self, grid: Grid) -> ReadCost:
-        """What reading ``grid`` (pixels of this input) will cost."""
-        return self.source.cost(grid)
-
-    def hold(self, grid: Grid, base: Grid) -> LoadedRaster:
-        """Pixels of ``grid`` (pixels of this input), ready to be cut for windows of ``base`` pixels."""
-        return LoadedRaster(footprint=self.footprint, extent=grid.extent, raster=self.source.read(grid, self.bands))
-
-
-class YearByGround(Protocol):
-    """Civil years that differ over the ground, as aerial campaigns do. Picklable."""
-
-    @property
-    def years(self) -> tuple[int, ...]:
-        """All of them."""
-
-    @property
-    def fingerprint_fields(self) -> Mapping[str, Any]:
-        """What the fingerprint holds; plain JSON values."""
-
-    def year_of(self, grid: Grid) -> int:
-        """The year of the ground of ``grid``."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapSeries:
-    """One input of the model with dates. Otherwise as `MapInput`.
-
-    Attributes
-    ----------
-    source
-        Where the dates come from.
-    bands, factor, size
-        As of a `MapInput`.
-    required
-        Whether ground that no date of the run measured is nodata. A window whose own dates come to nothing is fed as
-        absent either way.
     dates
-        Which dates a window is given, and how their place in the year is told.
+        Of a series: how the dates of a window are selected and how their day offsets are counted.
     year
-        The civil year (UTC) whose dates are used, of every window or of each by its ground; all dates when not given.
+        Of a series: the civil year (UTC) whose dates are used, for every window or by location; None for all dates.
 
     Raises
     ------
     ConfigError
-        When the dates span several years: positions begin anew each January.
+        When the dates span several years and no year is given: day offsets begin anew each January.
     """
 
-    source: SeriesSource
+    source: RasterSource | SeriesSource
     bands: tuple[str, ...]
     factor: int | Fraction = 1
     required: bool = True
     size: int | None = None
     dates: DatesRule = field(default_factory=DatesRule)
-    year: int | YearByGround | None = None
+    year: int | YearByLocation | None = None
 
     def __post_init__(self) -> None:
-        years = sorted({civil_year(self.source.observations[index].time) for index in self.indices})
+        years = sorted(set(self._years))
         if len(years) > 1 and self.year is None:
             raise ConfigError(
                 f"{self.source.modality} has dates of {len(years)} years, {years[0]} to {years[-1]}, but the place of "
@@ -123,71 +85,98 @@ class MapSeries:
             )
 
     @property
+    def series(self) -> SeriesSource | None:
+        """The source where it has dates."""
+        return self.source if isinstance(self.source, SeriesSource) else None
+
+    @property
     def footprint(self) -> WindowFootprint:
-        """Its ground around a window."""
+        """Its pixels around a window."""
         return WindowFootprint(pixel=self.factor, size=self.size)
 
     @property
     def is_filtered(self) -> bool:
-        """Whether dates are chosen window by window, so that the date_fallback is worth keeping."""
-        return self.dates.filter is not None
+        """Whether dates are selected by a filter, so that the date fallback is worth storing."""
+        return self.series is not None and self.dates.filter is not None
 
     @cached_property
     def indices(self) -> tuple[int, ...]:
-        """Dates that are read, as indices of the source's."""
-        every = tuple(enumerate(self.source.observations))
-        if self.year is None:
-            return tuple(place for place, _ in every)
-        years = (self.year,) if isinstance(self.year, int) else self.year.years
-        return tuple(place for place, observation in every if civil_year(observation.time) in years)
+        """Dates that are read, as indices of ``observations`` of the source; none for a raster."""
+        years = (self.year,) if isinstance(self.year, int) else self.year.years if self.year else None
+        return tuple(
+            index
+            for index, observation in enumerate(self.series.observations if self.series else ())
+            if years is None or civil_year(observation.time) in years
+        )
+
+    @property
+    def _times(self) -> tuple[np.datetime64, ...]:
+        return tuple(self.series.observations[index].time for index in self.indices) if self.series else ()
+
+    @property
+    def _years(self) -> tuple[int, ...]:
+        return tuple(map(civil_year, self._times))
 
     @property
     def years_without_dates(self) -> tuple[int, ...]:
-        """Of the years that the ground tells, those that no date is of."""
-        if self.year is None or isinstance(self.year, int):
-            return ()
-        there = {civil_year(self.source.observations[index].time) for index in self.indices}
-        return tuple(year for year in self.year.years if year not in there)
+        """Years by location that none of the dates is of."""
+        years = () if self.year is None or isinstance(self.year, int) else self.year.years
+        return tuple(year for year in years if year not in self._years)
 
     def year_of(self, grid: Grid) -> int | None:
         """The year whose dates a window on ``grid`` is given; None for any."""
         return self.year if self.year is None or isinstance(self.year, int) else self.year.year_of(grid)
 
     def cost(self, grid: Grid) -> ReadCost:
-        """What reading ``grid`` (pixels of this input) will cost: the share of the dates that are read."""
-        cost, share = self.source.cost(grid), Fraction(len(self.indices), max(len(self.source.observations), 1))
-        decoded = {name: int(pixels * share) for name, pixels in cost.decoded_pixels.items()}
-        return ReadCost(bytes=int(cost.bytes * share), decoded_pixels=decoded)
+        """Cost of reading ``grid`` (pixels of this input): of a series, the share of the dates that are read."""
+        share = Fraction(len(self.indices), max(len(self.series.observations), 1)) if self.series else 1
+        return self.source.cost(grid) * share
 
-    def hold(self, grid: Grid, base: Grid) -> LoadedSeries:
-        """Every date that is read over ``grid`` (pixels of this input), to be chosen from for windows of ``base``."""
+    def load(self, grid: Grid, base: Grid) -> LoadedInput:
+        """The input in memory, to be cut window by window.
+
+        Parameters
+        ----------
+        grid
+            Pixels of this input to read; of a series on every date that is used.
+        base
+            Base pixels that windows are counted in.
+        """
+        if not isinstance(self.source, SeriesSource):
+            raster = self.source.read(grid, self.bands)
+            return LoadedRaster(footprint=self.footprint, extent=grid.extent, raster=raster)
         return LoadedSeries(
             footprint=self.footprint,
             extent=grid.extent,
-            series=self._read(grid),
-            times=tuple(self.source.observations[index].time for index in self.indices),
+            series=self.source.read(grid, self.bands, self.indices) if self.indices else self._no_dates(grid),
+            times=self._times,
             rule=self.dates,
             year_of=lambda window: self.year_of(base.with_extent(window)),
         )
 
-    def _read(self, grid: Grid) -> Series:
-        if self.indices:
-            return self.source.read(grid, self.bands, self.indices)
+    def _no_dates(self, grid: Grid) -> Series:
         return Series(
             values=np.zeros((0, len(self.bands), *grid.shape), self.source.dtype),
             pixel_class=np.zeros((0, *grid.shape), np.uint8),
         )
 
 
-AnyInput = MapInput | MapSeries
+def own_pixels(item: MapInput, grid: Grid, extent: Extent | None = None) -> Grid:
+    """The grid of an input beside the base pixels of ``grid``.
 
-
-def own_pixels(item: AnyInput, grid: Grid, extent: Extent | None = None) -> Grid:
-    """The grid of ``item`` beside the base pixels of ``grid``, over its ground or over ``extent`` of its own pixels."""
+    Parameters
+    ----------
+    item
+        The input.
+    grid
+        Base pixels.
+    extent
+        In pixels of the input; those that cover ``grid`` by default.
+    """
     extent = grid.extent.coarsen(item.factor) if extent is None else extent
     return replace(grid, resolution=grid.resolution * item.factor, extent=extent)
 
 
-def filtered_series(inputs: Mapping[str, AnyInput]) -> frozenset[str]:
-    """Names of the series whose dates are chosen by a filter: a map of any has the layer ``date_fallback``."""
-    return frozenset(name for name, item in inputs.items() if isinstance(item, MapSeries) and item.is_filtered)
+def filtered_series(inputs: Mapping[str, MapInput]) -> frozenset[str]:
+    """Names of the series whose dates are filtered: a map of any of them has the layer ``date_fallback``."""
+    return frozenset(name for name, item in inputs.items() if item.is_filtered)

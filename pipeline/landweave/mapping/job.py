@@ -1,17 +1,16 @@
-"""One block of the map: read every input once, predict the windows that touch it, blend, decide, write.
+"""One block of the map: read every input once, predict the windows that touch it, blend, classify, write.
 
 ::
 
     read (block + halo) ──> dates of each window ──> batches of one length ──> model
-    write <── decide <── weighted sums, one band of rows <── windows in lattice order ┘
+    write <── argmax <── weighted sums, some rows at a time <── windows in lattice order ┘
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +21,26 @@ from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, InputBatch, Model, Predictor, Store
 from landweave.core.stopwatch import Stopwatch
-from landweave.jobs.fingerprint import digest64
+from landweave.jobs.fingerprint import digest_files
 from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
 from landweave.mapping.batching import group_windows
-from landweave.mapping.inputs import AnyInput, filtered_series, own_pixels
-from landweave.mapping.loaded_inputs import BlockInputs, Chosen
+from landweave.mapping.inputs import MapInput, filtered_series, own_pixels
+from landweave.mapping.loaded_inputs import BlockInputs, WindowDates
 
 BATCHES_AHEAD = 4
 """Batches' worth of windows that are drawn while one waits for others whose series are as long as its own."""
 
+Arrays = dict[str, NDArray[np.uint8]]
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapJob:
-    """Everything a worker must know to map any block; a picklable value.
+    """Everything a worker needs to map any block; a picklable value: `landweave.core.protocols.BlockJob`.
 
     Attributes
     ----------
     key
-        Names the run on its workers.
+        Identifies the run on its workers.
     grid
         Base pixels over all of ``blocks``.
     blocks
@@ -47,17 +48,17 @@ class MapJob:
     factor
         Base pixels a side of one output pixel.
     blending
-        Lattice and profile of the windows.
+        Lattice and weight profile of the windows.
     model, inputs, legend
-        What answers, from what, and what its channels mean.
+        The model, its inputs by name, and what its channels mean.
     area
-        Ground to be written; None for all of it.
+        Where pixels are written; None for everywhere.
     store
-        Where the arrays go.
+        Where the arrays are written.
     arrays
-        Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are kept.
+        Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are stored.
     keep_untrained
-        Whether classes the model was never trained on stay in the decision.
+        Whether classes that the model was never trained on can be mapped.
     """
 
     key: str
@@ -66,7 +67,7 @@ class MapJob:
     factor: int
     blending: Blending
     model: Model
-    inputs: Mapping[str, AnyInput]
+    inputs: Mapping[str, MapInput]
     legend: Legend
     area: Area | None
     store: Store
@@ -82,49 +83,57 @@ class MapJob:
         """Load the model; the function maps one block and may be called from two threads."""
         return MapFunction(self, self.model.open())
 
-    def reach(self, item: AnyInput, extent: Extent) -> Grid:
-        """Pixels of ``item`` that ``extent`` needs: the footprints of the windows that touch it, and its own ground."""
+    def read_grid(self, item: MapInput, extent: Extent) -> Grid:
+        """Pixels of one input that a block needs: the footprints of the windows that touch it, and its own.
+
+        Parameters
+        ----------
+        item
+            One of ``inputs``.
+        extent
+            The block, in base pixels.
+        """
         lattice = self.blending.lattice
-        footprints = item.footprint.reach(lattice.reach(extent, self.blending.support), lattice.window)
+        windows = lattice.read_extent(extent, self.blending.support)
+        footprints = item.footprint.read_extent(windows, lattice.window)
         return own_pixels(item, self.grid, footprints.unite(extent.coarsen(item.factor)))
 
     def read(self, extent: Extent) -> BlockInputs:
-        """Every input that ``extent`` needs, each read once."""
-        return self._held({name: self.reach(item, extent) for name, item in self.inputs.items()})
+        """Every input over ``extent`` (base pixels) and its halo, each read once."""
+        return self._load({name: self.read_grid(item, extent) for name, item in self.inputs.items()})
 
     def window(self, window: Extent) -> dict[str, InputBatch]:
-        """The inputs of one window, wherever it lies, as the predictor takes them: a batch of one."""
+        """The inputs of one window, anywhere, as the predictor takes them: a batch of one."""
         cuts = {name: own_pixels(item, self.grid, item.footprint.cut(window)) for name, item in self.inputs.items()}
-        inputs = self._held(cuts)
-        return inputs.batch([window], [inputs.choose(window)])
+        inputs = self._load(cuts)
+        return inputs.batch([window], [inputs.select(window)])
 
-    def _held(self, grids: Mapping[str, Grid]) -> BlockInputs:
+    def _load(self, grids: Mapping[str, Grid]) -> BlockInputs:
         return BlockInputs(
-            held={name: item.hold(grids[name], self.grid) for name, item in self.inputs.items()},
+            loaded={name: item.load(grids[name], self.grid) for name, item in self.inputs.items()},
             required=frozenset(name for name, item in self.inputs.items() if item.required),
             filtered=filtered_series(self.inputs),
         )
 
-    def output_grid(self, index: BlockIndex) -> Grid:
-        """Output pixels of block ``index``."""
-        return self.grid.with_extent(self.blocks[index]).coarsen(self.factor)
+    def output_grid(self, extent: Extent) -> Grid:
+        """Output pixels of ``extent`` (base pixels)."""
+        return self.grid.with_extent(extent).coarsen(self.factor)
 
     def outside(self, index: BlockIndex) -> bool:
-        """Whether block ``index`` lies wholly outside the area, judged without reading pixels."""
-        return self.area is not None and not self.area.touches(self.output_grid(index))
+        """Whether block ``index`` is wholly outside the area; reads no pixels."""
+        return self.area is not None and not self.area.touches(self.output_grid(self.blocks[index]))
 
     def input_version(self, index: BlockIndex) -> int:
-        """Digest of the scenes that block ``index`` reads, as their files are now."""
+        """Digest of the files that block ``index`` reads, as they are now."""
         extent = self.blocks[index]
-        scenes = [
-            (modality, scene.id, scene.size, scene.version)
-            for modality, item in self.inputs.items()
-            for scene in item.source.files(self.reach(item, extent))
-        ]
-        return digest64(scenes)
+        return digest_files(
+            (name, file)
+            for name, item in self.inputs.items()
+            for file in item.source.files(self.read_grid(item, extent))
+        )
 
     @property
-    def decision(self) -> ArgmaxRule:
+    def argmax_rule(self) -> ArgmaxRule:
         """How blended probabilities become arrays."""
         return ArgmaxRule(
             blending=self.blending,
@@ -136,7 +145,15 @@ class MapJob:
 
 
 class MapFunction:
-    """Maps one block after another in one process; the threads share the model and the one thread it runs in."""
+    """Maps one block after another in one process; its threads share the model and the one thread it runs in.
+
+    Parameters
+    ----------
+    job
+        The map.
+    predictor
+        The open model.
+    """
 
     def __init__(self, job: MapJob, predictor: Predictor) -> None:
         self.job = job
@@ -150,20 +167,14 @@ class MapFunction:
         watch = Stopwatch()
         with watch("total"):
             result = self._map(index, watch)
-        return BlockResult(
-            state=result.state,
-            objects=result.objects,
-            inputs=result.inputs,
-            counts=result.counts,
-            seconds=dict(watch.seconds),
-        )
+        return replace(result, seconds=dict(watch.seconds))
 
     def _map(self, index: BlockIndex, watch: Stopwatch) -> BlockResult:
         job = self.job
         if job.outside(index):
             return BlockResult(state=BlockState.OUTSIDE)
         inputs = job.input_version(index)
-        arrays, windows = self.answer(job.blocks[index], watch)
+        arrays, windows = self.predict(job.blocks[index], watch)
         if arrays is None:
             return BlockResult(state=BlockState.NO_INPUT, inputs=inputs)
         with watch("write"):
@@ -171,44 +182,43 @@ class MapFunction:
         counts = {"windows": windows, "pixels": int((arrays["landcover"] != NODATA).sum())}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)
 
-    def answer(self, extent: Extent, watch: Stopwatch) -> tuple[dict[str, NDArray[Any]] | None, int]:
-        """Output arrays of any extent of whole output pixels, and how many windows ran.
+    def predict(self, extent: Extent, watch: Stopwatch) -> tuple[Arrays | None, int]:
+        """The map over any extent of whole output pixels.
 
-        None where no pixel of it is inside the area and covered by the required inputs.
+        Parameters
+        ----------
+        extent
+            In base pixels.
+        watch
+            Adds up the seconds of each stage.
 
         Returns
         -------
         arrays
             uint8, 255 = nodata: ``landcover``, ``confidence`` and ``date_fallback`` ``(y, x)``, ``probability``
-            ``(class, y, x)``.
+            ``(class, y, x)``. None where no pixel is inside the area and covered by the required inputs.
         windows
-            Windows predicted.
+            Number of windows predicted.
         """
         job = self.job
-        inside = self._inside(extent)
-        if not inside.any():
+        grid = job.output_grid(extent)
+        mapped = job.area.mask(grid) if job.area else np.ones(grid.shape, np.bool_)
+        if not mapped.any():
             return None, 0
         with watch("read"):
             inputs = job.read(extent)
-        wanted = inside & self._covered(inputs, extent)
-        if not wanted.any():
+        mapped = mapped & self._covered(inputs, extent)
+        if not mapped.any():
             return None, 0
         windows = [
             window
             for window in job.blending.lattice.windows(extent, job.blending.support)
-            if wanted[self._cells(window.intersect(extent), extent)].any()
+            if mapped[window.intersect(extent).coarsen(job.factor).slices_in(grid.extent)].any()
         ]
-        canvas = BlockAccumulator(how=job.decision, extent=extent, wanted=wanted, watch=watch)
-        for window, chosen, probabilities in self._predictions(windows, inputs, watch):
-            canvas.add(window, probabilities, chosen.date_fallback)
-        return canvas.arrays(), len(windows)
-
-    def _inside(self, extent: Extent) -> NDArray[np.bool_]:
-        grid = self.job.grid.with_extent(extent).coarsen(self.job.factor)
-        return self.job.area.mask(grid) if self.job.area else np.ones(grid.shape, np.bool_)
-
-    def _cells(self, part: Extent, extent: Extent) -> tuple[slice, slice]:
-        return part.coarsen(self.job.factor).slices_in(extent.coarsen(self.job.factor))
+        accumulator = BlockAccumulator(rule=job.argmax_rule, extent=extent, mapped=mapped, watch=watch)
+        for window, dates, probabilities in self._predictions(windows, inputs, watch):
+            accumulator.add(window, probabilities, inputs.date_fallback(dates))
+        return accumulator.arrays(), len(windows)
 
     def _covered(self, inputs: BlockInputs, extent: Extent) -> NDArray[np.bool_]:
         """Output pixels wholly covered by every required input."""
@@ -219,30 +229,30 @@ class MapFunction:
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch
-    ) -> Iterator[tuple[Extent, Chosen, Array]]:
-        """Every window with what it was given and what the model answers, in the order of ``windows``."""
+    ) -> Iterator[tuple[Extent, WindowDates, Array]]:
+        """Every window with its dates and probabilities, in the order of ``windows``."""
         size = self.job.model.batch_size
-        chosen: dict[int, Chosen] = {}
-        answers: dict[int, Array] = {}
+        dates: dict[int, WindowDates] = {}
+        predicted: dict[int, Array] = {}
         following = 0
-        lengths = _lengths(windows, inputs, chosen, watch)
+        lengths = _series_lengths(windows, inputs, dates, watch)
         for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
             full = [*group, *[group[-1]] * (size - len(group))]
             with watch("batch"):
-                batch = inputs.batch([windows[place] for place in full], [chosen[place] for place in full])
+                batch = inputs.batch([windows[number] for number in full], [dates[number] for number in full])
             with watch("predict"):
                 probabilities = self._device.submit(self._predictor.predict, batch).result()
-            answers.update((place, probabilities[number]) for number, place in enumerate(group))
-            while following in answers:
-                yield windows[following], chosen.pop(following), answers.pop(following)
+            predicted.update((number, probabilities[row]) for row, number in enumerate(group))
+            while following in predicted:
+                yield windows[following], dates.pop(following), predicted.pop(following)
                 following += 1
 
 
-def _lengths(
-    windows: Sequence[Extent], inputs: BlockInputs, chosen: dict[int, Chosen], watch: Stopwatch
+def _series_lengths(
+    windows: Sequence[Extent], inputs: BlockInputs, dates: dict[int, WindowDates], watch: Stopwatch
 ) -> Iterator[tuple[int, ...]]:
-    """Lengths of the series of each window; what it is given is put into ``chosen``."""
-    for place, window in enumerate(windows):
+    """Padded lengths of the series of each window; its dates are put into ``dates`` by its number."""
+    for number, window in enumerate(windows):
         with watch("batch"):
-            chosen[place] = inputs.choose(window)
-        yield chosen[place].lengths
+            dates[number] = inputs.select(window)
+        yield tuple(selection.padded_length for selection in dates[number].values())

@@ -1,135 +1,97 @@
-"""A map that is computed where it is looked at: an xarray dataset whose slices run just the windows they touch."""
+"""A map that is computed where it is looked at: a lazy dataset whose slices predict just the windows they touch."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
-import rioxarray  # noqa: F401  registers the accessor that writes CRS and transform
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
 from landweave.core.errors import BudgetError
 from landweave.core.lattice import Extent, Span
 from landweave.core.legend import NODATA
 from landweave.core.stopwatch import Stopwatch
-from landweave.mapping.job import MapFunction
+from landweave.mapping.job import Arrays, MapFunction
 from landweave.mapping.run import MapSetup
-from landweave.store.maps.layout import date_fallback_attributes, flag_attributes
+from landweave.store.lazy_array import LazyArray
+from landweave.store.maps.views import map_dataset
 
 LARGEST_LOAD = 10**9
-"""Pixels that may be asked for at once; more is a run's work."""
+"""Pixels that may be loaded at once; for more there is `landweave.run`."""
 
 CACHED_EXTENTS = 8
-"""Answers kept: a plot asks for land cover, then for confidence, of the same ground."""
+"""Extents that are kept: a plot loads land cover, then confidence, of the same pixels."""
 
 
-def lazy_map(made: MapSetup) -> xr.Dataset:
-    """The map of ``made`` as a lazy dataset: slicing and then loading computes the windows that touch the slice.
+def lazy_map(setup: MapSetup) -> xr.Dataset:
+    """The map of ``setup`` as a lazy dataset: loading a slice computes the windows that touch it.
 
     Returns
     -------
     xarray.Dataset
-        The arrays of the map's template, uint8, 255 = nodata, dims ``(y, x)`` or ``(class, y, x)``, with pixel-centre
-        coordinates, CRS and transform.
+        As of `landweave.store.maps.views.map_dataset`.
     """
-    answers = _Answers(made)
-    dataset = xr.Dataset(coords={"y": made.template.grid.y, "x": made.template.grid.x})
-    for name in made.template.arrays:
-        dims = ("class", "y", "x") if name == "probability" else ("y", "x")
-        lazy = indexing.LazilyIndexedArray(_LazyArray(answers, name))
-        flags = {"landcover": flag_attributes(made.template.legend), "date_fallback": date_fallback_attributes()}
-        attributes = flags.get(name, {})
-        dataset[name] = xr.Variable(dims, lazy, {"nodata": NODATA, **attributes})
-    if "probability" in dataset:
-        dataset = dataset.assign_coords({"class": list(made.template.legend.codes)})
-    dataset.attrs = dict(made.template.attributes)
-    placed: xr.Dataset = dataset.rio.write_crs(made.template.grid.crs)
-    return cast("xr.Dataset", placed.rio.write_transform(made.template.grid.transform))
+    template, computed = setup.template, _ComputedExtents(setup)
+    shapes = {name: (*template.block_shape(name)[:-2], *template.grid.shape) for name in template.arrays}
+    arrays = {name: LazyArray(shape, np.uint8, partial(computed.read, name, shape)) for name, shape in shapes.items()}
+    return map_dataset(template, template.grid, arrays)
 
 
-class _Answers:
-    """Blocks of any extent, computed when asked for; the model is loaded with the first."""
+class _ComputedExtents:
+    """Arrays over any extent, computed when they are loaded; the model is opened with the first."""
 
-    def __init__(self, made: MapSetup) -> None:
-        self.made = made
+    def __init__(self, setup: MapSetup) -> None:
+        self._setup = setup
         self._function: MapFunction | None = None
-        self._kept: OrderedDict[Extent, dict[str, NDArray[Any]] | None] = OrderedDict()
+        self._cached: OrderedDict[Extent, Arrays | None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, name: str, extent: Extent) -> NDArray[np.uint8]:
-        """Array ``name`` over ``extent`` of output pixels."""
+    def read(self, name: str, shape: tuple[int, ...], key: tuple[Any, ...]) -> NDArray[np.uint8]:
+        """Cells of array ``name`` of the given ``shape``, by an outer indexer."""
+        indices = [np.arange(size)[part] for size, part in zip(shape, key, strict=True)]
+        result_shape = tuple(part.size for part in indices if part.ndim)
+        *channels, rows, columns = (np.atleast_1d(part) for part in indices)
+        if not (rows.size and columns.size):
+            return np.empty(result_shape, np.uint8)
+        corner = self._setup.template.grid.extent
+        extent = Extent(corner.y.part(_hull(rows)), corner.x.part(_hull(columns)))
+        values = self._get(name, extent)
+        if values is None:
+            return np.full(result_shape, NODATA, np.uint8)
+        for axis, part in enumerate((*channels, rows - rows.min(), columns - columns.min())):
+            values = values.take(part, axis)
+        return values.reshape(result_shape)
+
+    def _get(self, name: str, extent: Extent) -> NDArray[np.uint8] | None:
+        """Array ``name`` over ``extent`` of output pixels; None where all of it is nodata."""
         if extent.size > LARGEST_LOAD:
             raise BudgetError(
                 f"{extent.shape[0]:,} x {extent.shape[1]:,} pixels were asked for at once; at most {LARGEST_LOAD:,} "
                 f"are computed in a notebook. Slice less, or use landweave.run (landweave run CONFIG)."
             )
         with self._lock:
-            holder = next((kept for kept in self._kept if kept.contains(extent)), None)
-            if holder is None:
-                holder = extent
-                self._kept[extent] = self._compute(extent)
-                if len(self._kept) > CACHED_EXTENTS:
-                    self._kept.popitem(last=False)
-            self._kept.move_to_end(holder)
-            arrays = self._kept[holder]
-        return self._empty(name, extent) if arrays is None else arrays[name][..., *extent.slices_in(holder)]
+            outer = next((cached for cached in self._cached if cached.contains(extent)), None)
+            if outer is None:
+                outer = extent
+                self._cached[extent] = self._compute(extent)
+                if len(self._cached) > CACHED_EXTENTS:
+                    self._cached.popitem(last=False)
+            self._cached.move_to_end(outer)
+            arrays = self._cached[outer]
+        return None if arrays is None else arrays[name][..., *extent.slices_in(outer)]
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Shape of array ``name``."""
-        template = self.made.template
-        return (*((len(template.legend),) if name == "probability" else ()), *template.grid.shape)
-
-    def _compute(self, extent: Extent) -> dict[str, NDArray[Any]] | None:
+    def _compute(self, extent: Extent) -> Arrays | None:
         if self._function is None:
-            opened = self.made.job.open()
+            opened = self._setup.job.open()
             assert isinstance(opened, MapFunction)
             self._function = opened
-        arrays, _ = self._function.answer(extent.refine(self.made.job.factor), Stopwatch())
-        return arrays
-
-    def _empty(self, name: str, extent: Extent) -> NDArray[np.uint8]:
-        return np.full((*self.shape(name)[:-2], *extent.shape), NODATA, np.uint8)
+        return self._function.predict(extent.refine(self._setup.job.factor), Stopwatch())[0]
 
 
-class _LazyArray(BackendArray):
-    """One array of the map, as xarray's backends index it."""
-
-    def __init__(self, answers: _Answers, name: str) -> None:
-        self._answers, self._name = answers, name
-        self.shape = answers.shape(name)
-        self.dtype = np.dtype(np.uint8)
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.BASIC, self._basic)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _LazyArray:
-        """Itself: it holds no pixels of its own, and copies of a dataset share the model and what is kept."""
-        return self
-
-    def _basic(self, key: tuple[int | slice, ...]) -> NDArray[np.uint8]:
-        *channels, rows, columns = key
-        outer = self._answers.made.template.grid.extent
-        y, row_pick = _hull(rows, outer.y)
-        x, column_pick = _hull(columns, outer.x)
-        if not (y.size and x.size):
-            shape = (*self.shape[:-2], y.size, x.size)
-            return np.empty(shape, np.uint8)[(*channels, row_pick, column_pick)]
-        return self._answers.get(self._name, Extent(y, x))[(*channels, row_pick, column_pick)]
-
-
-def _hull(pick: int | slice, outer: Span) -> tuple[Span, int | slice]:
-    """The pixels that ``pick`` spans, and the same pick counted from their first."""
-    if isinstance(pick, slice):
-        places = range(*pick.indices(outer.size))
-        if not places:
-            return Span(outer.start, outer.start), slice(0, 0)
-        low, high = min(places), max(places)
-        turned = slice(None, None, pick.step) if places.step > 0 else slice(None, None, places.step)
-        return Span(outer.start + low, outer.start + high + 1), turned
-    place = range(outer.size)[pick]
-    return Span(outer.start + place, outer.start + place + 1), 0
+def _hull(indices: NDArray[np.int64]) -> Span:
+    """The smallest span that holds all ``indices``."""
+    return Span(int(indices.min()), int(indices.max()) + 1)

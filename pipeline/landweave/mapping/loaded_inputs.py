@@ -1,84 +1,92 @@
-"""The inputs of one block in memory, read once and cut window by window; dates are chosen window by window too."""
+"""The inputs of one block in memory, read once; dates are selected and pixels are cut window by window."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.lattice import Extent, WindowFootprint
 from landweave.core.protocols import InputBatch, Raster, Series
-from landweave.core.timeseries import DateFallback, DatesRule, PixelClass, choose, civil_year, measured
-from landweave.mapping.date_selection import Choice, fill_window
+from landweave.core.timeseries import (
+    DateFallback,
+    DateSelection,
+    DatesRule,
+    PixelClass,
+    civil_year,
+    compose,
+    measured,
+)
 
+WindowDates = Mapping[str, DateSelection]
+"""Dates of one window by input; an input without dates has an empty selection."""
 
-class LoadedInput(Protocol):
-    """One input over the ground of a block, in memory."""
-
-    @property
-    def footprint(self) -> WindowFootprint:
-        """Its ground around a window."""
-
-    @property
-    def extent(self) -> Extent:
-        """What is held, in pixels of the input."""
-
-    @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Pixels of `extent` that hold a measurement, bool ``(y, x)``."""
-
-    def choose(self, window: Extent) -> Choice | None:
-        """The dates that ``window`` is given; None for an input without dates."""
-
-    def batch(self, windows: Sequence[Extent], choices: Sequence[Choice | None]) -> InputBatch:
-        """The footprints of ``windows``, with what was chosen for each: of one length all of them."""
+NO_DATES = DateSelection(dates=(), day_offsets=(), date_fallback=DateFallback.PASSED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedRaster:
-    """An input without dates: `LoadedInput`."""
+    """An input without dates over a block and its halo, in memory.
+
+    Attributes
+    ----------
+    footprint
+        Its pixels around a window.
+    extent
+        What is in memory, in pixels of the input.
+    raster
+        Over `extent`.
+    """
 
     footprint: WindowFootprint
     extent: Extent
     raster: Raster
 
     @property
-    def seen(self) -> NDArray[np.bool_]:
-        """Its valid pixels."""
+    def measured(self) -> NDArray[np.bool_]:
+        """Valid pixels of `extent`, bool ``(y, x)``."""
         return self.raster.valid
 
-    def choose(self, window: Extent) -> None:
-        """Nothing: there are no dates."""
+    def select(self, window: Extent) -> DateSelection:
+        """An empty selection."""
+        return NO_DATES
 
-    def batch(self, windows: Sequence[Extent], choices: Sequence[Choice | None]) -> InputBatch:
-        """Pixels of each window."""
-        places = [self.footprint.cut(window).slices_in(self.extent) for window in windows]
+    def batch(self, windows: Sequence[Extent], selections: Sequence[DateSelection]) -> InputBatch:
+        """The footprints of ``windows``.
+
+        Parameters
+        ----------
+        windows
+            In base pixels.
+        selections
+            Of each window, without dates.
+        """
+        cuts = [self.footprint.cut(window).slices_in(self.extent) for window in windows]
         return InputBatch(
-            values=np.stack([self.raster.values[:, y, x] for y, x in places]),
-            valid=np.stack([self.raster.valid[y, x] for y, x in places]),
+            values=np.stack([self.raster.values[:, y, x] for y, x in cuts]),
+            valid=np.stack([self.raster.valid[y, x] for y, x in cuts]),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedSeries:
-    """An input with dates: `LoadedInput`.
+    """An input with dates over a block and its halo, in memory.
 
     Attributes
     ----------
     footprint, extent
-        As of `LoadedInput`.
+        As of `LoadedRaster`.
     series
-        Every date of the run over `extent`.
+        Every date that is used, over `extent`.
     times
-        Of each.
+        Of each date, UTC, ascending.
     rule
-        How they are chosen and placed.
+        How dates are selected and their day offsets are counted.
     year_of
-        The civil year whose dates a window may be given; None for any.
+        Civil year whose dates a window may be given; None for any.
     """
 
     footprint: WindowFootprint
@@ -89,32 +97,37 @@ class LoadedSeries:
     year_of: Callable[[Extent], int | None] = lambda window: None
 
     @cached_property
-    def seen(self) -> NDArray[np.bool_]:
-        """Pixels that some date measured."""
+    def measured(self) -> NDArray[np.bool_]:
+        """Pixels of `extent` measured on any date, bool ``(y, x)``."""
         return np.asarray(measured(self.series.pixel_class).any(0))
 
-    def choose(self, window: Extent) -> Choice:
-        """The dates that ``window`` is given, chosen on its whole footprint; images and days are one selection."""
+    def select(self, window: Extent) -> DateSelection:
+        """The dates of ``window``, selected over its whole footprint; images and day offsets are one selection."""
         y, x = self.footprint.cut(window).slices_in(self.extent)
-        pixel_class = self._of_its_year(self.series.pixel_class[:, y, x], window)
-        return Choice.of(choose(pixel_class, self.rule), pixel_class, times=self.times, rule=self.rule)
-
-    def _of_its_year(self, pixel_class: NDArray[np.uint8], window: Extent) -> NDArray[np.uint8]:
-        """``pixel_class`` with the dates of other years than the window's as if they had not been acquired."""
-        year = self.year_of(window)
-        others = [year not in (None, own) for own in self._years]
-        if not any(others):
-            return pixel_class
-        return np.where(np.array(others)[:, None, None], np.uint8(PixelClass.NOT_ACQUIRED), pixel_class)
+        pixel_class, year = self.series.pixel_class[:, y, x], self.year_of(window)
+        other_year = np.array([year not in (None, own) for own in self._years], np.bool_)
+        if other_year.any():  # as if it had not been acquired
+            pixel_class = np.where(other_year[:, None, None], np.uint8(PixelClass.NOT_ACQUIRED), pixel_class)
+        return self.rule.select(pixel_class, self.times)
 
     @cached_property
     def _years(self) -> tuple[int, ...]:
-        return tuple(civil_year(time) for time in self.times)
+        return tuple(map(civil_year, self.times))
 
-    def batch(self, windows: Sequence[Extent], choices: Sequence[Choice | None]) -> InputBatch:
-        """Dates of each window, padded to their one length; an absent series is one date that measured nothing."""
-        chosen = [choice for choice in choices if choice is not None]
-        shape = (len(windows), chosen[0].length)
+    def batch(self, windows: Sequence[Extent], selections: Sequence[DateSelection]) -> InputBatch:
+        """The footprints of ``windows`` on their dates, padded with zeros.
+
+        Clouds in the images of selected dates are kept as they are. An absent series is one image without a
+        measurement, on the reference day.
+
+        Parameters
+        ----------
+        windows
+            In base pixels.
+        selections
+            The dates of each window; all have one padded length.
+        """
+        shape = (len(windows), selections[0].padded_length)
         pixels = self.footprint.cut(windows[0]).shape
         values = self.series.values
         batch = InputBatch(
@@ -123,34 +136,28 @@ class LoadedSeries:
             days=np.zeros(shape, np.float32),
             present=np.zeros(shape, np.bool_),
         )
-        for place, (window, choice) in enumerate(zip(windows, chosen, strict=True)):
-            y, x = self.footprint.cut(window).slices_in(self.extent)
-            part = Series(values=values[..., y, x], pixel_class=self.series.pixel_class[:, y, x])
-            fill_window(batch, place, part, choice)
+        for row, (window, selection) in enumerate(zip(windows, selections, strict=True)):
+            self._fill(batch, row, window, selection)
         return batch
 
+    def _fill(self, batch: InputBatch, row: int, window: Extent, selection: DateSelection) -> None:
+        """Put the images of one window into a batch of zeros."""
+        assert batch.days is not None
+        assert batch.present is not None
+        y, x = self.footprint.cut(window).slices_in(self.extent)
+        values, pixel_class = self.series.values[..., y, x], self.series.pixel_class[:, y, x]
+        for image, dates in enumerate(map(list, selection.dates)):
+            if selection.statistic is None:
+                batch.values[row, image] = values[dates[0]]
+                batch.valid[row, image] = measured(pixel_class[dates[0]])
+            else:
+                composed = compose(values[dates], pixel_class[dates], selection.statistic)
+                batch.values[row, image], batch.valid[row, image] = composed
+        batch.days[row, : len(selection.dates)] = selection.day_offsets
+        batch.present[row, : max(len(selection.dates), 1)] = True
 
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """What one window is given of every input: its ``choices`` by name, and which of those series are ``filtered``."""
 
-    choices: Mapping[str, Choice | None]
-    filtered: frozenset[str]
-
-    @property
-    def lengths(self) -> tuple[int, ...]:
-        """Length of each series: windows of one batch share them."""
-        return tuple(choice.length for choice in self.choices.values() if choice is not None)
-
-    @property
-    def date_fallback(self) -> DateFallback:
-        """The lowest date_fallback that a filtered series had to go down to."""
-        date_fallbacks = [
-            choice.date_fallback
-            for name, choice in self.choices.items()
-            if choice is not None and name in self.filtered
-        ]
-        return max(date_fallbacks, default=DateFallback.PASSED)
+LoadedInput = LoadedRaster | LoadedSeries
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,38 +166,51 @@ class BlockInputs:
 
     Attributes
     ----------
-    held
+    loaded
         By name, in the order of the model.
     required
-        Those without which a pixel is nodata.
+        Names of those without which a pixel is nodata.
     filtered
-        Series whose dates are chosen by a filter.
+        Names of the series whose dates are filtered.
     """
 
-    held: Mapping[str, LoadedInput]
+    loaded: Mapping[str, LoadedInput]
     required: frozenset[str]
     filtered: frozenset[str]
 
     def covered(self, extent: Extent) -> NDArray[np.bool_]:
-        """Base pixels of ``extent`` whose centre lies on a measured pixel of every required input, bool ``(y, x)``."""
+        """Base pixels of ``extent`` whose centre is in a measured pixel of every required input, bool ``(y, x)``."""
         covered = np.ones(extent.shape, np.bool_)
-        for name, held in self.held.items():
-            if name in self.required:
-                covered &= _spread(held, extent)
+        for name in self.required:
+            covered &= _measured_at(self.loaded[name], extent)
         return covered
 
-    def choose(self, window: Extent) -> Chosen:
-        """What ``window`` is given."""
-        choices = {name: held.choose(window) for name, held in self.held.items()}
-        return Chosen(choices=choices, filtered=self.filtered)
+    def select(self, window: Extent) -> WindowDates:
+        """The dates of ``window`` of every input."""
+        return {name: loaded.select(window) for name, loaded in self.loaded.items()}
 
-    def batch(self, windows: Sequence[Extent], chosen: Sequence[Chosen]) -> dict[str, InputBatch]:
-        """Windows for which series of the same lengths were chosen, as the predictor takes them."""
-        return {name: held.batch(windows, [each.choices[name] for each in chosen]) for name, held in self.held.items()}
+    def date_fallback(self, dates: WindowDates) -> DateFallback:
+        """The farthest that a filtered series had to fall back in one window."""
+        return max((dates[name].date_fallback for name in self.filtered), default=DateFallback.PASSED)
+
+    def batch(self, windows: Sequence[Extent], dates: Sequence[WindowDates]) -> dict[str, InputBatch]:
+        """Windows as the predictor takes them.
+
+        Parameters
+        ----------
+        windows
+            In base pixels.
+        dates
+            Of each window; for every input they have one padded length.
+        """
+        return {
+            name: loaded.batch(windows, [selections[name] for selections in dates])
+            for name, loaded in self.loaded.items()
+        }
 
 
-def _spread(held: LoadedInput, extent: Extent) -> NDArray[np.bool_]:
-    """What is seen at the centre of each base pixel of ``extent``."""
-    rows = [row - held.extent.y.start for row in extent.y.holders(held.footprint.pixel)]
-    columns = [column - held.extent.x.start for column in extent.x.holders(held.footprint.pixel)]
-    return held.seen.take(rows, 0).take(columns, 1)
+def _measured_at(loaded: LoadedInput, extent: Extent) -> NDArray[np.bool_]:
+    """Whether the input is measured at the centre of each base pixel of ``extent``."""
+    rows = [row - loaded.extent.y.start for row in extent.y.holders(loaded.footprint.pixel)]
+    columns = [column - loaded.extent.x.start for column in extent.x.holders(loaded.footprint.pixel)]
+    return loaded.measured.take(rows, 0).take(columns, 1)

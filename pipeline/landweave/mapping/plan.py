@@ -1,47 +1,45 @@
-"""The price of a map before anything runs: blocks, model pixels, bytes and decode seconds, memory."""
+"""The plan of a map before anything runs: blocks, windows, what reading costs, memory."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from landweave.core.budget import GIB, BlockMemory, decode_seconds
+from landweave.core.budget import BlockMemory
 from landweave.core.lattice import Extent, Span
-from landweave.core.tables import as_html, as_text
-from landweave.jobs.plan import BlockAction, BlockActionGrid
-from landweave.mapping.inputs import AnyInput, own_pixels
+from landweave.core.protocols import ReadCost
+from landweave.core.tables import Rows, Table
+from landweave.jobs.plan import BlockAction, BlockActionGrid, cost_rows, first_names, memory_row
+from landweave.mapping.inputs import own_pixels
 from landweave.mapping.job import MapJob
-
-NAMED = 12
-"""Stale blocks that are named; the others are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapPlan:
-    """What a map run will do; printable, and shown as a table in a notebook.
+class MapPlan(Table):
+    """What a run will do and what it costs; shown as a table in a notebook.
 
     Attributes
     ----------
     output
-        Where it goes.
+        Where the map is written.
     blocks
-        The lot of every block.
+        The action of every block.
     block_px
         Side of a block, in output pixels.
     map_pixels
         Output pixels of the blocks to run.
     windows
-        Windows that the blocks to run compute, those shared by neighbours counted in each.
+        Number of windows predicted, those shared by neighbouring blocks counted in each.
     window_redundancy
         Model pixels per map pixel of the lattice alone: ``(window / stride) ** 2``.
     block_redundancy
-        Windows computed over windows there are.
+        Windows predicted over distinct windows.
     partial_windows
-        Windows that reach beyond the bounds of the required imagery: filled there, less sure.
-    read_bytes, decoded_pixels
-        What reading costs, from headers: file bytes, and pixels x bands by format.
+        Windows that exceed the bounds of a required input: filled there, and less certain.
+    cost
+        Of reading, from headers.
     memory
-        Of one block at work.
+        Of a worker with one block in computation.
     notes
         What a person should know: windows other than trained, fill, resampling.
     """
@@ -54,115 +52,88 @@ class MapPlan:
     window_redundancy: float
     block_redundancy: float
     partial_windows: int
-    read_bytes: int
-    decoded_pixels: dict[str, int]
+    cost: ReadCost
     memory: BlockMemory
     notes: tuple[str, ...] = ()
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
-        """The plan as lines of a table."""
-        count = self.blocks.count
-        stale = count(BlockAction.STALE)
-        again = "run again" if self.blocks.recompute_stale else "kept; --stale runs them again"
+    def rows(self) -> Rows:
+        """The plan as rows of a table."""
+        count, blocks = self.blocks.count, self.blocks
+        again = "run again" if blocks.recompute_stale else "kept; --stale runs them again"
+        stale = f"{count(BlockAction.STALE):,} ({again}): blocks {first_names(blocks.blocks(BlockAction.STALE))}"
+        redundancy = f"{self.window_redundancy:.2f} x {self.block_redundancy:.2f} at block edges"
         return [
             ("output", self.output),
-            ("blocks to run", f"{len(self.blocks.todo):,} of {self.blocks.tasks.size:,}, {self.block_px:,} px a side"),
+            ("blocks to run", f"{len(blocks.todo):,} of {blocks.actions.size:,}, {self.block_px:,} px a side"),
             ("new, failed before", f"{count(BlockAction.NEW):,}, {count(BlockAction.FAILED):,}"),
             ("done, outside", f"{count(BlockAction.DONE):,}, {count(BlockAction.OUTSIDE):,}"),
-            ("stale", f"{stale:,} ({again}): blocks {self._stale_blocks()}" if stale else "0"),
+            ("stale", stale if count(BlockAction.STALE) else "0"),
             ("map pixels", f"{self.map_pixels / 1e6:,.1f} million"),
             ("windows", f"{self.windows:,}, of which {self.partial_windows:,} reach beyond the imagery"),
-            (
-                "model pixels per map pixel",
-                f"{self.window_redundancy:.2f} x {self.block_redundancy:.2f} at block edges",
-            ),
-            ("read", f"{self.read_bytes / 1e6:,.0f} MB, {self._formats()}"),
-            ("decode", f"{decode_seconds(self.decoded_pixels):,.0f} core seconds"),
-            ("memory a worker", self._memory()),
+            ("model pixels per map pixel", redundancy),
+            *cost_rows(self.cost),
+            memory_row(self.memory.worker, self.memory.gpu),
             *[("note", note) for note in self.notes],
         ]
 
-    def _stale_blocks(self) -> str:
-        named = self.blocks.blocks(BlockAction.STALE)
-        return ", ".join(map(str, named[:NAMED])) + (", …" if len(named) > NAMED else "")
 
-    def _memory(self) -> str:
-        gpu = f"; {self.memory.gpu / GIB:.2f} GiB of a GPU" if self.memory.gpu else ""
-        return f"{self.memory.worker / GIB:.2f} GiB, its libraries included{gpu}"
+def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes: tuple[str, ...] = ()) -> MapPlan:
+    """The plan of a run and its cost. Reads no pixel and runs no model.
 
-    def _formats(self) -> str:
-        parts = [
-            f"{pixels / 1e6:,.0f} million pixels x bands of {name}" for name, pixels in self.decoded_pixels.items()
-        ]
-        return ", ".join(parts) or "nothing"
-
-    def __str__(self) -> str:
-        return as_text(self.rows)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.rows)
-
-
-def plan_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes: tuple[str, ...] = ()) -> MapPlan:
-    """The price of running ``blocks`` of ``job``. Reads no pixel and runs no model."""
-    todo = blocks.todo
-    decoded: Counter[str] = Counter()
-    read_bytes = 0
-    for index in todo:
-        for item in job.inputs.values():
-            cost = item.cost(job.reach(item, job.blocks[index]))
-            read_bytes += cost.bytes
-            decoded.update(cost.decoded_pixels)
+    Parameters
+    ----------
+    job
+        The map.
+    blocks
+        The action of every block.
+    memory
+        Of a worker with one block in computation.
+    notes
+        What a person should know.
+    """
+    todo = [job.blocks[index] for index in blocks.todo]
+    costs = (item.cost(job.read_grid(item, extent)) for extent in todo for item in job.inputs.values())
     lattice, support = job.blending.lattice, job.blending.support
-    windows = sum(lattice.count(job.blocks[index], support) for index in todo)
+    windows = sum(lattice.count(extent, support) for extent in todo)
+    block_px = job.blocks.size // job.factor
     return MapPlan(
         output=str(getattr(job.store, "target", "memory")),
         blocks=blocks,
-        block_px=job.blocks.size // job.factor,
-        map_pixels=len(todo) * (job.blocks.size // job.factor) ** 2,
+        block_px=block_px,
+        map_pixels=len(todo) * block_px**2,
         windows=windows,
         window_redundancy=lattice.model_pixels_per_map_pixel,
         block_redundancy=windows / max(_distinct_windows(job, todo), 1),
-        partial_windows=sum(_partial_windows(job, job.blocks[index]) for index in todo),
-        read_bytes=read_bytes,
-        decoded_pixels=dict(decoded),
+        partial_windows=_partial_windows(job, todo),
+        cost=sum(costs, ReadCost()),
         memory=memory,
         notes=notes,
     )
 
 
-def _distinct_windows(job: MapJob, todo: list[tuple[int, int]]) -> int:
-    """Windows that touch any block to run, each once: runs of neighbouring blocks in a row share theirs."""
+def _distinct_windows(job: MapJob, todo: Sequence[Extent]) -> int:
+    """Number of windows that touch any block to run: runs of neighbouring blocks in a row share theirs."""
     lattice, support = job.blending.lattice, job.blending.support
     rows: dict[int, set[int]] = {}
-    for index in todo:
-        extent = job.blocks[index]
+    for extent in todo:
         for top in lattice.starts(extent.y, support):
             rows.setdefault(top, set()).update(lattice.starts(extent.x, support))
     return sum(len(starts) for starts in rows.values())
 
 
-def _partial_windows(job: MapJob, extent: Extent) -> int:
-    """Windows of a block that no imagery can fill: those whose footprint in some required input is not inside it."""
+def _partial_windows(job: MapJob, todo: Sequence[Extent]) -> int:
+    """Number of windows of all blocks whose footprint exceeds the bounds of some required input."""
     lattice, support = job.blending.lattice, job.blending.support
-    bounds = _imagery(job)
-    inside_y = sum(
-        all(within.y.contains(item.footprint.span(Span(top, top + lattice.window))) for item, within in bounds)
-        for top in lattice.starts(extent.y, support)
-    )
-    inside_x = sum(
-        all(within.x.contains(item.footprint.span(Span(left, left + lattice.window))) for item, within in bounds)
-        for left in lattice.starts(extent.x, support)
-    )
-    return lattice.count(extent, support) - inside_y * inside_x
+    required = [(item, item.source.bounds(job.grid)) for item in job.inputs.values() if item.required]
+    bounds = [(item.footprint, own_pixels(item, job.grid).covering(box)) for item, box in required if box is not None]
 
+    def inside(starts: Iterable[int], axis: str) -> int:
+        spans = [Span(start, start + lattice.window) for start in starts]
+        return sum(all(getattr(box, axis).contains(shape.span(span)) for shape, box in bounds) for span in spans)
 
-def _imagery(job: MapJob) -> list[tuple[AnyInput, Extent]]:
-    """Required inputs, and the bounds of each in its own pixels."""
-    found = [
-        (item, own_pixels(item, job.grid), item.source.bounds(job.grid))
-        for item in job.inputs.values()
-        if item.required
-    ]
-    return [(item, grid.covering(bounds)) for item, grid, bounds in found if bounds is not None]
+    return sum(
+        lattice.count(extent, support)
+        - inside(lattice.starts(extent.y, support), "y") * inside(lattice.starts(extent.x, support), "x")
+        for extent in todo
+    )

@@ -1,35 +1,45 @@
-"""Fills a map: the ledger that its output holds, the blocks that are left, the overviews of what came of them."""
+"""Runs a map: what its output holds already, the blocks that are left, the overviews of what was written."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from landweave.core.budget import BlockMemory
-from landweave.core.errors import OutputError
-from landweave.core.protocols import BlockResult, BlockState, Engine
+from landweave.core.errors import ConfigError, OutputError
+from landweave.core.protocols import BlockState, Engine
+from landweave.core.tables import Rows, Table, fact_rows
+from landweave.engine.clusters import open_engine
 from landweave.engine.settings import EngineSettings
-from landweave.jobs.fingerprint import Fingerprint, differences
-from landweave.jobs.lease import Lease
+from landweave.jobs.fingerprint import Fingerprint, require_same_settings
+from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
-from landweave.jobs.plan import BlockAction, BlockActionGrid
-from landweave.jobs.progress import Progress
-from landweave.jobs.runner import Attempted, Summary, interrupts, run_blocks
+from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
+from landweave.jobs.progress import Progress, SilentProgress, shown
+from landweave.jobs.result import RunResult, Status
+from landweave.jobs.runner import CatchingJob, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.job import MapJob
+from landweave.mapping.plan import MapPlan, cost_map
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
-from landweave.store.ledger_store import ZarrLedger, create_map_ledger
+from landweave.store.common import find_attributes
+from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
-from landweave.store.maps.store import MapStore, create_map, read_attributes, refuse_occupied
+from landweave.store.maps.store import MapStore, create_map_ledger, declare_map, open_store
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
 
 LEDGER_ROOT = "ledger/zarr.json"
 """Object without which a map has no ledger yet."""
 
+DIRECT_OPENS = 2000
+"""Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class MapSetup:
-    """A map that could be run: its job, and what a person wants to know of it.
+class MapSetup(Table):
+    """A map that can be run, every setting resolved and every input checked; shows its inputs as a table.
 
     Attributes
     ----------
@@ -40,13 +50,15 @@ class MapSetup:
     template
         What the output will hold.
     fingerprint
-        The meaning of the run.
+        The settings that decide the map's values.
     memory
-        Of one block at work.
+        Of a worker with one block in computation.
     engine
-        Who runs the blocks.
+        Which engine runs the blocks.
     notes
         What a person should know before running it.
+    direct_opens_allowed
+        Files that may be opened straight from catalogs; 0 where a cube is named, which is to hold the series.
     """
 
     card: ModelCard
@@ -56,94 +68,256 @@ class MapSetup:
     memory: BlockMemory
     engine: EngineSettings
     notes: tuple[str, ...]
+    direct_opens_allowed: int = DIRECT_OPENS
+
+    @property
+    def store(self) -> MapStore:
+        """Where the map is written."""
+        assert isinstance(self.job.store, MapStore)
+        return self.job.store
 
     @property
     def target(self) -> Target:
-        """Where the map goes."""
-        store = self.job.store
-        assert isinstance(store, MapStore)
-        return store.target
+        """Path or URL of the map."""
+        return self.store.target
 
     @property
-    def straight(self) -> tuple[str, ...]:
-        """Series that are read straight from their catalogs, not from a cube."""
-        return tuple(name for name, item in self.job.inputs.items() if isinstance(item.source, StacSeries))
+    def rows(self) -> Rows:
+        """The resolved settings as rows of a table."""
+        grid, lattice = self.template.grid, self.job.blending.lattice
+        return [
+            ("model", f"{self.card.name}: {self.card.title}"),
+            ("weights", str(self.job.model.fingerprint_fields["weights"])),
+            ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
+            ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {self.job.blending.blend}"),
+            ("blocks", f"{len(self.job.blocks):,} of {self.template.blocks.size:,} px"),
+            *(row for name, item in self.job.inputs.items() for row in _input_rows(name, item.source.describe())),
+            *(("note", note) for note in self.notes),
+        ]
 
-    def direct_opens(self) -> int:
-        """Times that a file is opened for them, each block opening its own."""
-        return sum(
-            item.source.opens(self.job.reach(item, self.job.blocks[index]))
-            for index in self.job.blocks
-            for item in self.job.inputs.values()
-            if isinstance(item.source, StacSeries) and not self.job.outside(index)
+    def direct_opens(self) -> dict[str, int]:
+        """How often files are opened straight from a catalog, by series; each block opens its own."""
+        blocks = [self.job.blocks[index] for index in self.job.blocks if not self.job.outside(index)]
+        return {
+            name: sum(item.source.opens(self.job.read_grid(item, extent)) for extent in blocks)
+            for name, item in self.job.inputs.items()
+            if isinstance(item.source, StacSeries)
+        }
+
+    def actions(self, ledger: Ledger, *, stale: bool) -> BlockActionGrid:
+        """The action of every block.
+
+        Parameters
+        ----------
+        ledger
+            The states of all blocks.
+        stale
+            Whether blocks whose files changed since they were done are run again.
+        """
+        job = self.job
+        return plan_block_actions(
+            job.blocks, ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale
         )
 
 
-def find_ledger(made: MapSetup) -> Ledger:
-    """The ledger of the output, or a new one where there is no map yet; another run's map is refused."""
-    attributes = read_attributes(made.target)
+@dataclass(frozen=True, kw_only=True)
+class MapOutput:
+    """What an output holds of a map, read once.
+
+    Attributes
+    ----------
+    exists
+        Whether the map is declared.
+    ledger
+        The states of its blocks; a new one where none is stored.
+    has_ledger
+        Whether a ledger is stored.
+    overviews_complete
+        Whether the overviews are those of the map as it is.
+    """
+
+    exists: bool
+    ledger: Ledger
+    has_ledger: bool
+    overviews_complete: bool
+
+
+def check_output(setup: MapSetup) -> bool:
+    """Whether the output holds this map already.
+
+    Raises
+    ------
+    OutputError
+        When it holds anything else: the settings that differ are named.
+    """
+    attributes = find_attributes(setup.target)
     if attributes is None:
-        refuse_occupied(made.target)
-        return Ledger(made.job.blocks.shape, made.template.arrays)
+        return False
     if attributes.get("format") != FORMAT:
         raise OutputError(
-            f"{made.target} holds a Zarr store of the format {attributes.get('format')!r}, a map has {FORMAT!r}: "
+            f"{setup.target} holds a Zarr store of the format {attributes.get('format')!r}, a map has {FORMAT!r}: "
             "choose another output.store."
         )
-    meaning = attributes.get("provenance", {}).get("fingerprint_fields", {})
-    if differing := differences(Fingerprint(meaning), made.fingerprint):
-        raise OutputError(
-            f"{made.target} holds the map of another run. What differs:\n"
-            + "\n".join(f"- {line}" for line in differing)
-            + "\nChoose another output.store, or remove that map."
-        )
-    if not made.target.exists(LEDGER_ROOT):
-        return Ledger(made.job.blocks.shape, made.template.arrays)
-    return Ledger.load(ZarrLedger(target=made.target), made.template.arrays)
+    require_same_settings(
+        attributes.get("provenance", {}).get("fingerprint_fields", {}),
+        setup.fingerprint.parts,
+        f"{setup.target} holds the map of another run",
+        "Choose another output.store, or remove that map.",
+    )
+    return True
 
 
-def prepare_output(made: MapSetup) -> tuple[MapStore, ZarrLedger]:
-    """The map and the ledger to go on with, declared where they are not there yet."""
-    store = made.job.store
-    assert isinstance(store, MapStore)
-    if read_attributes(made.target) is None:
-        create_map(made.target, made.template)
-    # Not in one with the map: a driver may have been killed between the two.
-    if not made.target.exists(LEDGER_ROOT):
-        return store, create_map_ledger(store)
-    return store, ZarrLedger(target=made.target)
+def read_output(setup: MapSetup) -> MapOutput:
+    """What the output holds of this map; anything else is refused as by `check_output`."""
+    exists = check_output(setup)
+    # Not implied by the map: a driver may have been killed between the two.
+    has_ledger = exists and setup.target.exists(LEDGER_ROOT)
+    return MapOutput(
+        exists=exists,
+        ledger=Ledger.load(setup.store.ledger, setup.template.arrays)
+        if has_ledger
+        else Ledger(setup.job.blocks.shape, setup.template.arrays),
+        has_ledger=has_ledger,
+        overviews_complete=exists and overviews_complete(setup.store),
+    )
 
 
-def is_whole(made: MapSetup) -> bool:
-    """Whether map, ledger and overviews are all there."""
-    store = made.job.store
-    assert isinstance(store, MapStore)
-    is_begun = read_attributes(made.target) is not None and made.target.exists(LEDGER_ROOT)
-    return is_begun and overviews_complete(store)
+def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
+    """The stored ledger; map and ledger are declared where the output does not have them yet.
+
+    Parameters
+    ----------
+    setup
+        The map.
+    output
+        What is stored of it.
+
+    Raises
+    ------
+    OutputError
+        When they cannot be written.
+    """
+    if not output.exists:
+        declare_map(setup.target, setup.template)
+    return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
 
 
-def fill_map(made: MapSetup, blocks: BlockActionGrid, engine: Engine, progress: Progress, lease: Lease) -> Summary:
-    """Run what is left of the blocks, and make the overviews of what came of it."""
-    store, ledgers = prepare_output(made)
-    ledger = Ledger.load(ledgers, made.template.arrays)
-    for index in blocks.blocks(BlockAction.OUTSIDE):
-        if ledger.state(index) is not BlockState.OUTSIDE:
-            ledger.mark(index, BlockResult(state=BlockState.OUTSIDE))
-    if blocks.todo:
-        mark_overviews(store, complete=False)
-    summary = run_blocks(made.job, engine, ledger, ledgers, blocks=blocks.todo, progress=progress, lease=lease)
-    if not overviews_complete(store):
-        _write_overviews(store, engine)
-        mark_overviews(store, complete=True)
-        store.finalize()
-    return summary
+def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
+    """What `run_map` would do, and its cost. Reads no pixel and writes nothing.
+
+    Parameters
+    ----------
+    setup
+        The map.
+    stale
+        Whether blocks whose files changed since they were done are run again.
+    """
+    actions = setup.actions(read_output(setup).ledger, stale=stale)
+    notes = list(setup.notes)
+    opens = setup.direct_opens()
+    if total := sum(opens.values()):
+        advice = ": run `landweave align` first" if total > setup.direct_opens_allowed else ""
+        notes.append(f"{', '.join(opens)}: read straight from the catalog, opening files {total:,} times{advice}")
+    return cost_map(setup.job, actions, memory=setup.memory, notes=tuple(notes))
+
+
+def run_map(
+    setup: MapSetup, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
+) -> RunResult:
+    """Map the blocks that are not done yet, and write the overviews.
+
+    The output is opened once, under the lease: its root, its ledger and the state of its overviews are read once.
+
+    Parameters
+    ----------
+    setup
+        The map.
+    stale
+        Whether blocks whose files changed since they were done are run again.
+    engine
+        Runs the blocks, in place of the setup's own.
+    progress
+        Advanced with every block.
+
+    Raises
+    ------
+    ConfigError
+        When series would be read straight from a catalog more often than is sensible.
+    OutputError
+        When the output holds anything else, another driver writes it, or it cannot be written.
+    EngineError
+        When workers do not start or go away.
+    """
+    _refuse_many_opens(setup)
+    with hold(*setup.target.beside(LEASE)) as lease:
+        output = read_output(setup)
+        actions = setup.actions(output.ledger, stale=stale)
+        # For nothing at all no cluster is started; otherwise before anything is written, as workers may not come.
+        settings = replace(setup.engine, kind="inline")
+        if actions.todo or not output.overviews_complete:
+            settings = setup.engine
+        with open_engine(settings, setup.job.torch_threads, engine) as opened, writing_begun():
+            return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
+
+
+def _fill(
+    setup: MapSetup, output: MapOutput, actions: BlockActionGrid, engine: Engine, progress: Progress, lease: Lease
+) -> RunResult:
+    ledger, todo = output.ledger, actions.todo
+    ledger_store = declare_output(setup, output)
+    ledger.mark_outside(actions.blocks(BlockAction.OUTSIDE))
+    if todo and output.overviews_complete:
+        mark_overviews(setup.store, complete=False)
+    with shown(progress, len(todo), engine.name):
+        result = run_blocks(setup.job, engine, ledger, ledger_store, blocks=todo, progress=progress, lease=lease)
+    if todo or not output.overviews_complete:
+        _write_overviews(setup.store, engine)
+        mark_overviews(setup.store, complete=True)
+        setup.store.finalize()
+    return replace(result, notes=setup.notes)
 
 
 def _write_overviews(store: MapStore, engine: Engine) -> None:
-    with interrupts() as heard:
+    with recorded_interrupts() as interrupts:
         for job in create_overviews(store):
-            for index, result in engine.run(Attempted(job), job.blocks):
+            for index, result in engine.run(CatchingJob(job), job.blocks):
                 if result.state is not BlockState.DONE:
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
-                if heard:
+                if interrupts:
                     raise KeyboardInterrupt
+
+
+def _refuse_many_opens(setup: MapSetup) -> None:
+    opens, allowed = setup.direct_opens(), setup.direct_opens_allowed
+    if sum(opens.values()) > allowed:
+        advice = "with cube: {store: cube.zarr} in the configuration." if allowed else "which fills the cube."
+        raise ConfigError(
+            f"{', '.join(opens)}: not in a cube yet. Read straight from the catalog a run would open files "
+            f"{sum(opens.values()):,} times ({allowed or DIRECT_OPENS:,} are let pass where no cube is named). "
+            f"Run `landweave align` first, {advice}"
+        )
+
+
+def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> Status:
+    """How far a map is, from its ledger.
+
+    Parameters
+    ----------
+    target
+        Path or URL of the map.
+    attributes
+        Of its root, where they have been read already.
+
+    Raises
+    ------
+    InputError
+        When there is no map.
+    """
+    store = open_store(target, attributes)
+    ledger = Ledger.load(store.ledger, store.arrays)
+    return Status(counts=ledger.counts(), failures=tuple(map(str, ledger.failures())))
+
+
+def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
+    """How an input is read, one row for each fact; notes have rows of their own."""
+    return [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]

@@ -37,10 +37,10 @@ from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.sources.stac.search import StacQuery
 from landweave.sources.stac.series import StacSeries
+from landweave.store.common import read_attributes
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.sources import CubeRaster, CubeSeries, source_of
 from landweave.store.cubes.store import CubeStore, open_cube_store
-from landweave.store.maps.store import read_attributes
 from landweave.store.objects import Target
 
 PIXEL_TOLERANCE = Fraction(1, 100)
@@ -134,10 +134,14 @@ class SetupContext:
         if self.config.cube is None:
             return None
         target = cube_target(self.config, self.config.cube)
-        if target not in self.cubes and read_attributes(target) is None:
-            return None
-        group = self._open_cube(target).groups.get(name)
-        return self._stored_source(group) if group and group.dates().visible else None
+        if target not in self.cubes:
+            attributes = read_attributes(target)
+            if attributes is None:
+                return None
+            self.cubes[target] = open_cube_store(target, attributes)
+        cube = self.cubes[target]
+        source = self._stored_source(cube.group(name)) if name in cube.modalities else None
+        return source if source and source.reader.dates.visible else None
 
     def find_aligned_series(self, name: str, section: StacInput) -> SeriesSource | None:
         """The series in the configuration's own cube, once it is sure to be what ``section`` asks for."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from landweave.aligning import AlignGroup
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import CubeSetup
 from landweave.config.schema import CubeConfig, CubeSection, InputSection, StacInput
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
@@ -12,33 +11,11 @@ from landweave.formats.area import PolygonArea
 from landweave.models.cards.card import ModelCard
 from landweave.setup.context import SetupContext, cube_target, resolve_card, resolve_context
 from landweave.setup.map_inputs import find_stored, imagery, open_rasters, refuse_unused, shared_extent
+from landweave.setup.map_setup import engine_settings
 from landweave.sources.stac.series import StacSeries
-from landweave.store.objects import Target
 
-
-@dataclass(frozen=True, kw_only=True)
-class CubeSetup:
-    """What `align` will do, resolved.
-
-    Attributes
-    ----------
-    target
-        Where the cube lies.
-    parts
-        One a modality.
-    area
-        Ground to be aligned: the map's, and the margin around it.
-    """
-
-    target: Target
-    parts: tuple[AlignGroup, ...]
-    area: PolygonArea
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """For every series, which items of its catalog are not used, and why."""
-        every = [part.source for part in self.parts if isinstance(part.source, StacSeries)]
-        return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
+ALIGN_THREADS = 1
+"""Cores that a worker which only reads and writes is counted for."""
 
 
 def set_up_cube(config: CubeConfig) -> CubeSetup:
@@ -55,7 +32,8 @@ def set_up_cube(config: CubeConfig) -> CubeSetup:
         raise ConfigError("No input is to be aligned: those of kind stac are, and mosaics with align: true.")
     context, area = _context_and_area(config, cube)
     groups = tuple(_group(name, section, cube, context, area) for name, section in sections.items())
-    return CubeSetup(target=cube_target(config, cube), parts=groups, area=area)
+    engine = engine_settings(config.engine, ALIGN_THREADS)
+    return CubeSetup(target=cube_target(config, cube), groups=groups, area=area, engine=engine)
 
 
 def open_scenes(config: CubeConfig, modality: str) -> StacSeries:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 
@@ -12,10 +11,10 @@ from landweave.config.schema import AnySource, InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.protocols import RasterSource, SeriesSource
+from landweave.core.protocols import SeriesSource
 from landweave.core.timeseries import DatesRule
 from landweave.formats.campaigns import Campaigns
-from landweave.mapping.inputs import AnyInput, MapInput, MapSeries
+from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.setup.context import SetupContext
 from landweave.setup.series_inputs import check_series, date_range
@@ -36,12 +35,7 @@ class OpenedInputs:
     """
 
     grid: Grid
-    inputs: Mapping[str, AnyInput]
-
-    @property
-    def series(self) -> dict[str, MapSeries]:
-        """Those that have dates."""
-        return {name: item for name, item in self.inputs.items() if isinstance(item, MapSeries)}
+    inputs: Mapping[str, MapInput]
 
 
 def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
@@ -68,7 +62,7 @@ def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
     sources |= open_rasters(context, card, sources)
     grid = _map_grid(context, card, sources)
     sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
-    series = {name: cast("SeriesSource", source) for name, source in sources.items() if _has_dates(source)}
+    series = {name: source for name, source in sources.items() if isinstance(source, SeriesSource)}
     check_series(card, series, {name: sections[name].stated("quantity") for name in series})
     return OpenedInputs(
         grid=grid,
@@ -116,7 +110,7 @@ def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, An
 
 def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:
     """The sources without dates."""
-    return {name: source for name, source in sources.items() if not _has_dates(source)}
+    return {name: source for name, source in sources.items() if not isinstance(source, SeriesSource)}
 
 
 def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> Extent:
@@ -181,24 +175,22 @@ def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], sea
     return opened
 
 
-def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> AnyInput:
+def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> MapInput:
     """How windows are fed an input: the bands, pixels and dates of the card, the year of the configuration."""
     spec = card.inputs[name]
-    fed: dict[str, Any] = {
-        "bands": spec.names,
-        "factor": spec.pixel / card.base_pixel,
-        "required": spec.required,
-        "size": spec.footprint.size,
-    }
-    if not _has_dates(source):
-        return MapInput(source=cast("RasterSource", source), **fed)
-    year, series = context.campaign_years(context.config.inputs[name].stated("year")), cast("SeriesSource", source)
-    item = MapSeries(source=_of_years(series, year), dates=spec.dates or DatesRule(), year=year, **fed)
-    if not item.indices:
-        years = ", ".join(map(str, _years(year)))
-        raise InputError(
-            f"{name} has no date in {years}: its {len(series.observations)} dates are {date_range(series)}."
-        )
+    year = context.campaign_years(context.config.inputs[name].stated("year"))
+    item = MapInput(
+        source=_of_years(source, year),
+        bands=spec.names,
+        factor=spec.pixel / card.base_pixel,
+        required=spec.required,
+        size=spec.footprint.size,
+        dates=spec.dates or DatesRule(),
+        year=year,
+    )
+    if isinstance(source, SeriesSource) and not item.indices:
+        years, dates = ", ".join(map(str, _years(year))), f"{len(source.observations)} dates are {date_range(source)}"
+        raise InputError(f"{name} has no date in {years}: its {dates}.")
     return item
 
 
@@ -206,16 +198,12 @@ def _years(year: int | Campaigns | None) -> tuple[int, ...]:
     return () if year is None else (year,) if isinstance(year, int) else year.years
 
 
-def _of_years(source: SeriesSource, year: int | Campaigns | None) -> SeriesSource:
+def _of_years(source: AnySource, year: int | Campaigns | None) -> AnySource:
     """``source`` without the dates of other years, which then are no part of the fingerprint."""
     years = _years(year)
     if not years or not isinstance(source, CubeSeries | StacSeries):
         return source
     return source.between(np.datetime64(f"{years[0]:04}-01-01"), np.datetime64(f"{years[-1]:04}-12-31"))
-
-
-def _has_dates(source: AnySource) -> bool:
-    return hasattr(source, "observations")
 
 
 def _rounded(bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:

@@ -21,9 +21,9 @@ from landweave.core.legend import Legend
 from landweave.core.timeseries import padded_length
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
-from landweave.mapping.inputs import AnyInput, MapSeries, filtered_series
+from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
-from landweave.mapping.run import MapSetup
+from landweave.mapping.run import DIRECT_OPENS, MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import changed_tensors, check_window
 from landweave.models.predictor import Compute, TorchModel, resolve_model
@@ -121,6 +121,7 @@ def set_up_map(config: Config) -> MapSetup:
         memory=memory(blocks.size),
         engine=engine,
         notes=(*_model_notes(rules), *_input_notes(rules, opened), *_series_notes(rules, opened)),
+        direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
 
 
@@ -170,7 +171,7 @@ def _model(rules: MapRules, opened: OpenedInputs) -> TorchModel:
         sha256=section.sha256,
         task=section.output,
         window=rules.blending.lattice.window,
-        dates=padded_length(max((len(item.indices) for item in opened.series.values()), default=1)),
+        dates=padded_length(max((len(item.indices) for item in opened.inputs.values() if item.series), default=1)),
         compute=Compute(
             **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
             elsewhere=config.engine.address is not None,
@@ -201,13 +202,13 @@ def _memory_rule(rules: MapRules, opened: OpenedInputs, model: TorchModel) -> Ca
     return memory
 
 
-def _input_memory(item: AnyInput, window: int) -> budget.InputMemory:
+def _input_memory(item: MapInput, window: int) -> budget.InputMemory:
     return budget.InputMemory(
         factor=item.factor,
         bands=len(item.bands),
         itemsize=item.source.dtype.itemsize,
-        dates=len(item.indices) if isinstance(item, MapSeries) else 1,
-        around=item.footprint.around(window),
+        dates=len(item.indices) if item.series else 1,
+        around=item.footprint.halo(window),
     )
 
 
@@ -252,14 +253,14 @@ def _fingerprint(rules: MapRules, opened: OpenedInputs, model: TorchModel, block
     )
 
 
-def _input_fields(item: AnyInput) -> dict[str, Any]:
+def _input_fields(item: MapInput) -> dict[str, Any]:
     factor = Fraction(item.factor)
     fields = {
         "bands": list(item.bands),
         "factor": int(factor) if factor.denominator == 1 else str(factor),
         **item.source.fingerprint_fields,
     }
-    if isinstance(item, MapSeries):
+    if item.series:
         year = item.year
         fields["year"] = year if year is None or isinstance(year, int) else year.fingerprint_fields
     return fields
@@ -325,8 +326,8 @@ def _source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _series_notes(rules: MapRules, opened: OpenedInputs) -> Iterator[str]:
     """Where the dates are not what the model or the windows want."""
-    for name, item in opened.series.items():
-        trained, quantity = rules.card.inputs[name].quantity, item.source.quantity
+    for name, item in opened.inputs.items():
+        trained, quantity = rules.card.inputs[name].quantity, item.series and item.series.quantity
         if trained not in (None, quantity):
             yield f"{name} holds {quantity}, the model was trained on {trained}"
         if years := item.years_without_dates:
@@ -334,7 +335,7 @@ def _series_notes(rules: MapRules, opened: OpenedInputs) -> Iterator[str]:
             yield f"{name} has no date of {listed}: absent where the aerial images are of these years"
     cube = rules.config.cube
     reach = rules.blending.lattice.window * float(rules.pixels.resolution)
-    if cube and opened.series and cube.margin_m < reach:
+    if cube and any(item.series for item in opened.inputs.values()) and cube.margin_m < reach:
         yield (
             f"windows reach up to {reach:g} m beyond the area and the cube keeps {cube.margin_m:g} m: beyond them "
             f"nothing is acquired (cube.margin_m)"

@@ -20,9 +20,6 @@ from landweave.sources.stac.series import StacSeries
 from landweave.sources.stac.signing import signer
 from landweave.store.cubes.sources import CubeSeries
 
-DIRECT_OPENS = 2000
-"""Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
-
 DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
     "SENTINEL2": SENTINEL2_BANDS,
     "SENTINEL1": SENTINEL1_BANDS,

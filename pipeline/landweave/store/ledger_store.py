@@ -1,9 +1,10 @@
-"""Ledgers in Zarr: what became of every block, written by the driver alone, readable while it runs."""
+"""Ledgers in Zarr: the state of every block, written by the driver alone, readable while it runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,17 +12,21 @@ import zarr
 from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
-from landweave.core.errors import InputError
+from landweave.core.errors import InputError, ReadError
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockState
-from landweave.store.maps.layout import write_coordinate
-from landweave.store.maps.store import MapStore
-from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
-from landweave.store.zarr_store import Recorder, zarr_store
+from landweave.store.common import group_attributes, writing
+from landweave.store.georeference import write_coordinate
+from landweave.store.objects import Target
+from landweave.store.open_arrays import OpenArrays
+from landweave.store.zarr_store import zarr_store
+
+LEDGER = "ledger"
+"""Group of a map's ledger, and the group above those of a cube."""
 
 DESCRIPTIONS = {
-    "state": "what became of the block",
+    "state": "state of the block",
     "attempts": "times the block was tried",
-    "inputs": "digest of the versions of every scene used",
+    "inputs": "digest of the versions of every source file used",
     "seconds": "wall time of the last try",
     "windows": "windows computed",
     "object_bytes": "size of each object as written",
@@ -29,24 +34,42 @@ DESCRIPTIONS = {
     "reason": "why the block failed, UTF-8, zero-padded",
 }
 
+_STATE_FLAGS: dict[str, Any] = {
+    "flag_values": [int(state) for state in BlockState],
+    "flag_meanings": " ".join(state.name.lower() for state in BlockState),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZarrLedger:
     """A ledger in a Zarr group: `landweave.core.protocols.LedgerStore`. One writer; any number of readers.
 
+    The metadata of its arrays is read once, with the first `load` or `save`.
+
     Attributes
     ----------
     target
-        Where the store lies.
+        The store.
     path
         The group in it.
     """
 
     target: Target
-    path: str = "ledger"
+    path: str = LEDGER
+
+    @cached_property
+    def opened(self) -> OpenArrays:
+        """Its arrays, opened in this process."""
+        return OpenArrays(self.target)
+
+    @property
+    def attributes(self) -> dict[str, Any] | None:
+        """Attributes of its group, read anew; None where it is not declared, or not to its end."""
+        found = group_attributes(self.target, self.path)
+        return found if found and "arrays" in found else None
 
     def load(self) -> dict[str, NDArray[Any]]:
-        """Every field of `LEDGER_FIELDS`, whole, ``(block_y, block_x, …)``; zeros where nothing was saved.
+        """Return every field of `LEDGER_FIELDS`, whole, ``(block_y, block_x, …)``; zeros where nothing was saved.
 
         Raises
         ------
@@ -54,12 +77,17 @@ class ZarrLedger:
             When there is no ledger or it cannot be read.
         """
         try:
-            group = zarr.open_group(
-                zarr_store(self.target, read_only=True), path=self.path, mode="r", use_consolidated=False
-            )
-            return {name: np.asarray(group[name][...]) for name in LEDGER_FIELDS}  # type: ignore[index]
-        except (*REMOTE_ERRORS, ValueError, KeyError, RuntimeError) as error:
+            return {name: self.read(name) for name in LEDGER_FIELDS}
+        except ReadError as error:
             raise InputError(f"Cannot read the ledger {self.target}/{self.path}: {error}") from error
+
+    def open(self, field: str) -> Any:
+        """Return the Zarr array of one field or coordinate, read-only."""
+        return self.opened.open(f"{self.path}/{field}")
+
+    def read(self, field: str, key: Any = ...) -> NDArray[Any]:
+        """Return one field, or what the outer indexer ``key`` selects of it."""
+        return self.opened.read(f"{self.path}/{field}", key)
 
     def save(self, chunk: tuple[int, int], fields: Mapping[str, NDArray[Any]]) -> None:
         """Write one ledger chunk of every field given, each atomically; ``state`` last, as it vouches for the rest.
@@ -76,14 +104,11 @@ class ZarrLedger:
         OutputError
             When it cannot be written.
         """
-        store = Recorder(zarr_store(self.target))
         top, left = (number * LEDGER_CHUNK for number in chunk)
-        where = slice(top, top + LEDGER_CHUNK), slice(left, left + LEDGER_CHUNK)
-        try:
+        key = slice(top, top + LEDGER_CHUNK), slice(left, left + LEDGER_CHUNK)
+        with writing(self.target, f"write chunk {chunk} of the ledger"):
             for name in sorted(fields, key=lambda field: field == "state"):
-                zarr.open_array(store, path=f"{self.path}/{name}", mode="r+")[where] = fields[name]
-        except REMOTE_ERRORS as error:
-            raise unwritable(self.target, f"write chunk {chunk} of the ledger", error) from error
+                self.opened.write(f"{self.path}/{name}", key, fields[name])
 
 
 def create_ledger(
@@ -92,14 +117,14 @@ def create_ledger(
     arrays: Sequence[str],
     *,
     centres_yx: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
-    path: str = "ledger",
+    path: str = LEDGER,
 ) -> ZarrLedger:
     """Declare an empty ledger, over an older one.
 
     Parameters
     ----------
     target
-        Where the store lies.
+        The store.
     shape
         Blocks ``(down, across)``.
     arrays
@@ -117,22 +142,14 @@ def create_ledger(
     """
     y, x = centres_yx or (np.arange(shape[0], dtype=np.float64), np.arange(shape[1], dtype=np.float64))
     store = zarr_store(target)
-    try:
-        zarr.create_group(store, path=path, overwrite=True, attributes={"arrays": list(arrays)})
+    with writing(target, "create a ledger"):
+        group = zarr.create_group(store, path=path, overwrite=True)
         for name in LEDGER_FIELDS:
             _declare_field(store, f"{path}/{name}", shape, len(arrays))
         write_coordinate(store, f"{path}/block_y", y, {"long_name": "northing of block centres", "units": "m"})
         write_coordinate(store, f"{path}/block_x", x, {"long_name": "easting of block centres", "units": "m"})
-    except REMOTE_ERRORS as error:
-        raise unwritable(target, "create a ledger", error) from error
+        group.attrs["arrays"] = list(arrays)  # last: a ledger without them was not declared to its end
     return ZarrLedger(target=target, path=path)
-
-
-def create_map_ledger(store: MapStore) -> ZarrLedger:
-    """The ledger of a map, beside it, with the ground coordinates of its blocks."""
-    size = store.template.blocks.size
-    grid = store.grid.coarsen(size)  # whole blocks on the anchor: a block is one pixel of this grid
-    return create_ledger(store.target, store.block_shape, store.arrays, centres_yx=(grid.y, grid.x))
 
 
 def _declare_field(store: Any, path: str, shape: tuple[int, int], arrays: int) -> None:
@@ -153,13 +170,5 @@ def _declare_field(store: Any, path: str, shape: tuple[int, int], arrays: int) -
         ),
         fill_value=0,
         dimension_names=("block_y", "block_x", *beyond),
-        attributes={"long_name": DESCRIPTIONS[name], **(_state_attributes() if name == "state" else {})},
-        overwrite=True,
+        attributes={"long_name": DESCRIPTIONS[name], **(_STATE_FLAGS if name == "state" else {})},
     )
-
-
-def _state_attributes() -> dict[str, Any]:
-    return {
-        "flag_values": [int(state) for state in BlockState],
-        "flag_meanings": " ".join(state.name.lower() for state in BlockState),
-    }

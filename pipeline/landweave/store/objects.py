@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,15 +18,15 @@ from obstore import exceptions
 from obstore.store import LocalStore, from_url
 
 from landweave.core.errors import ConfigError, OutputError
+from landweave.core.retry import Retry
 
 SCHEMES = ("s3", "gs", "az")
 """Object stores, as the scheme of a URL writes them."""
 
-PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2)
-"""Seconds between tries of one request: six tries, about six seconds in all, then the error stands."""
+_TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, ConnectionError)
 
-TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, ConnectionError)
-"""Errors worth another try: dropped connections, time-outs, and answers of 5xx."""
+RETRY = Retry(pauses_s=(0.2, 0.4, 0.8, 1.6, 3.2), is_transient=lambda error: isinstance(error, _TRANSIENT))
+"""Of one request: six tries, about six seconds in all; dropped connections, time-outs and responses of 5xx may pass."""
 
 REMOTE_ERRORS = (exceptions.BaseError, OSError)
 """Everything an object store or a file system raises."""
@@ -108,10 +107,6 @@ class Target:
     def __str__(self) -> str:
         return self.location
 
-    def __truediv__(self, name: str) -> Target:
-        """The place ``name`` below this one."""
-        return Target(location=f"{self.location}/{name}", storage_options=self.storage_options)
-
     def beside(self, suffix: str) -> tuple[Target, str]:
         """The place that holds this one, and this one's name with ``suffix``: for an object that lies beside it."""
         parent, _, name = self.location.rpartition("/")
@@ -164,24 +159,26 @@ class Target:
     def create(self, name: str, content: bytes) -> bool:
         """Write one object unless it exists: True for exactly one of any number of writers.
 
-        Writers must write different bytes: after a lost answer, what is there tells whose try got through.
+        Writers must write different bytes: after a lost response, what is stored shows whose try got through.
 
         Raises
         ------
         OutputError
             When it cannot be written.
         """
+        tries = 0
 
         def once() -> bool:
+            nonlocal tries
+            tries += 1
             try:
                 obstore.put(self.objects, name, content, mode="create", use_multipart=False)
             except exceptions.AlreadyExistsError:
                 return False
             return True
 
-        tries = _Counted(once)
-        created = self._call("create", name, tries)
-        return created or (tries.count > 1 and self.get(name) == content)
+        created = self._call("create", name, once)
+        return created or (tries > 1 and self.get(name) == content)
 
     def get(self, name: str) -> bytes | None:
         """Bytes of one object; None where there is none.
@@ -223,19 +220,12 @@ class Target:
         """
         if self._is_absent:
             return ""
-        names = self._names() if self.is_local else (name.partition("/")[0] for name in self._listed())
+        if self.is_local:
+            names = self._call("list", "", lambda: sorted(path.name for path in Path(self.location).iterdir()))
+        else:
+            first = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
+            names = sorted(item["path"].partition("/")[0] for item in first)
         return next((name for name in names if not name.startswith(_PASSING)), "")
-
-    def _names(self) -> Iterator[str]:
-        try:
-            yield from sorted(path.name for path in Path(self.location).iterdir())
-        except OSError as error:
-            raise unwritable(self, "list", error) from error
-
-    def _listed(self) -> tuple[str, ...]:
-        """Names of the first objects, in one request."""
-        found = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
-        return tuple(sorted(item["path"] for item in found))
 
     def check_writable(self) -> None:
         """Write, read and remove a small object, leaving nothing behind, folders included.
@@ -279,7 +269,7 @@ class Target:
         if verb in ("read", "delete") and self._is_absent:
             raise FileNotFoundError(f"{self}/{name}")
         try:
-            return retry(request)
+            return RETRY.call(request)
         except FileNotFoundError:
             if verb in ("read", "delete"):
                 raise
@@ -288,30 +278,18 @@ class Target:
             raise unwritable(self, f"{verb} {name}", error) from error
 
 
-class _Counted:
-    """A request that knows how often it was tried."""
-
-    def __init__(self, request: Callable[[], bool]) -> None:
-        self._request = request
-        self.count = 0
-
-    def __call__(self) -> bool:
-        self.count += 1
-        return self._request()
-
-
-def retry(request: Callable[[], T]) -> T:
-    """What ``request`` answers, tried again after each transient error, a bounded number of times."""
-    for pause in PAUSES_S:
-        try:
-            return request()
-        except TRANSIENT:
-            time.sleep(pause)
-    return request()
-
-
 def unwritable(target: Target, what: str, error: BaseException) -> OutputError:
-    """The error for a target that refused, in one line."""
+    """Return the error for a target that refused, in one line.
+
+    Parameters
+    ----------
+    target
+        Where the request went.
+    what
+        What could not be done, as ``write zarr.json``.
+    error
+        The reason.
+    """
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return OutputError(f"Cannot {what} at {target}: {reason}. Check the place, its rights and the credentials.")
 

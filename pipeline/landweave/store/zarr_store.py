@@ -1,33 +1,40 @@
-"""Zarr stores over a target: one with our retries, and one that tells what each write left there."""
+"""Zarr stores over a target: one that retries requests, and one that records what is written through it."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 import obstore
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, ObjectStore, WrapperStore
 
-from landweave.store.objects import PAUSES_S, TRANSIENT, Target
+from landweave.store.objects import RETRY, Target
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
-T = TypeVar("T")
-
 
 def zarr_store(target: Target, *, read_only: bool = False) -> Store:
-    """The Zarr store of a target: atomic files locally, single retried requests elsewhere. Picklable."""
+    """Return the Zarr store of a target: atomic files locally, single retried requests elsewhere. Picklable.
+
+    Parameters
+    ----------
+    target
+        A local folder or a prefix of an object store.
+    read_only
+        Whether writing through it raises.
+    """
     if target.is_local:
         return LocalStore(target.location, read_only=read_only)
     return RemoteStore(ObjectStore(target.objects, read_only=read_only), target)
 
 
-# The methods of both stores are those of `zarr.abc.store.Store`, told there.
+# The methods of both stores are those of `zarr.abc.store.Store`, documented there.
 # ruff: noqa: D102
 
 
@@ -42,39 +49,33 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         self.target = target
 
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
-        return _remote_store, (self.target, self.read_only)
+        return partial(zarr_store, read_only=self.read_only), (self.target,)
 
     def _with_store(self, store: ObjectStore[Any]) -> Self:
         return type(self)(store, self.target)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        return await _retry(lambda: self._store.get(key, prototype, byte_range))
-
-    async def get_partial_values(
-        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
-    ) -> list[Buffer | None]:
-        wanted = list(key_ranges)
-        return await _retry(lambda: self._store.get_partial_values(prototype, wanted))
+        return await RETRY.call_async(lambda: self._store.get(key, prototype, byte_range))
 
     async def exists(self, key: str) -> bool:
-        return await _retry(lambda: self._store.exists(key))
+        return await RETRY.call_async(lambda: self._store.exists(key))
 
     async def set(self, key: str, value: Buffer) -> None:
         self._check_writable()
         content = value.as_buffer_like()
-        await _retry(lambda: obstore.put_async(self._store.store, key, content, use_multipart=False))
+        await RETRY.call_async(lambda: obstore.put_async(self._store.store, key, content, use_multipart=False))
 
     async def delete(self, key: str) -> None:
-        await _retry(lambda: self._store.delete(key))
+        await RETRY.call_async(lambda: self._store.delete(key))
 
     async def delete_dir(self, prefix: str) -> None:
-        await _retry(lambda: self._store.delete_dir(prefix))
+        await RETRY.call_async(lambda: self._store.delete_dir(prefix))
 
 
-class Recorder(WrapperStore[Store]):
-    """A store for writing whole chunks, which keeps size and checksum of each object it passed on.
+class RecordingStore(WrapperStore[Store]):
+    """A store for writing whole objects, which records size and checksum of each object written through it.
 
-    It never shows chunks that are already there. Zarr loads the old shard before writing a new one, even when
+    Chunks that are already there read as missing. Zarr loads the old shard before writing a new one, even when
     all of it is replaced: that would read every object of a map twice, and a damaged one could not be repaired.
 
     Attributes
@@ -97,14 +98,14 @@ class Recorder(WrapperStore[Store]):
 
     async def set(self, key: str, value: Buffer) -> None:
         content = value.as_buffer_like()
-        # A shard takes a tenth of a second to digest: not on the event loop that every read waits for.
+        # Hashing a shard takes a tenth of a second: not on the event loop that every read waits for.
         checksum = await asyncio.to_thread(checksum64, content)
         await self._store.set(key, value)
         self.written.append((key, len(value), checksum))
 
 
 def checksum64(content: Any) -> int:
-    """The first 8 bytes of the sha256 of ``content``, as an unsigned number.
+    """Return the first 8 bytes of the sha256 of ``content`` as an unsigned number.
 
     >>> hex(checksum64(b""))
     '0xe3b0c44298fc1c14'
@@ -113,18 +114,5 @@ def checksum64(content: Any) -> int:
 
 
 def number64(digest: hashlib._Hash) -> int:
-    """The first 8 bytes of a ``digest``, as an unsigned number."""
+    """Return the first 8 bytes of a ``digest`` as an unsigned number."""
     return int.from_bytes(digest.digest()[:8], "big")
-
-
-def _remote_store(target: Target, read_only: bool) -> Store:
-    return zarr_store(target, read_only=read_only)
-
-
-async def _retry(request: Callable[[], Awaitable[T]]) -> T:
-    for pause in PAUSES_S:
-        try:
-            return await request()
-        except TRANSIENT:
-            await asyncio.sleep(pause)
-    return await request()

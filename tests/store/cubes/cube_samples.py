@@ -5,7 +5,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from landweave.aligning import AlignGroup, align_cube
+from landweave.aligning.groups import AlignGroup
+from landweave.aligning.run import CubeSetup, run_align
 from landweave.core.errors import ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
@@ -78,9 +79,10 @@ def part(source, **changes) -> AlignGroup:
     return AlignGroup(source=source, **{"tile": TILE, "chunk": CHUNK, "time_shard": DATES, **settings})
 
 
-def align(target, *sources, **changes):
+def align(target, *sources, area=None, **changes):
     """All of ``sources`` in the cube, in this process."""
-    return align_cube(target, [part(source) for source in sources], engine=InlineEngine(), **changes)
+    setup = CubeSetup(target=target, groups=tuple(part(source) for source in sources), area=area)
+    return run_align(setup, engine=InlineEngine(), **changes)
 
 
 def aligned(target, modality="SENTINEL2_TS"):

@@ -12,6 +12,7 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.timeseries import PixelClass
 from landweave.formats.area import PolygonArea
+from landweave.store import open_arrays
 from landweave.store.cubes import sources as series_module
 from landweave.store.cubes.sources import CubeSeries
 from landweave.store.cubes.store import create_cube
@@ -175,7 +176,7 @@ def test_it_travels_light(whole):
 
 
 def test_a_damaged_object_is_an_error(target, monkeypatch):
-    monkeypatch.setattr("landweave.store.maps.store.REREAD_S", 0.01)
+    monkeypatch.setattr(open_arrays, "REREAD", replace(open_arrays.REREAD, pauses_s=(0.01,)))
     align(target, series(DAYS[:3]))
     name = "SENTINEL2_TS/band_data/c/0/0/1/1"
     content = bytearray(target.get(name))

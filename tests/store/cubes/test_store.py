@@ -8,13 +8,14 @@ import xarray as xr
 import zarr
 from zarr.storage import LocalStore
 
+from landweave.aligning.run import CubeSetup, plan_align
 from landweave.core.errors import InputError, LatticeError, OutputError, ReadError
 from landweave.core.protocols import BlockState
 from landweave.core.timeseries import PixelClass
 from landweave.store.cubes import group, store
 from landweave.store.cubes.store import create_cube, open_cube_store
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.cubes.tiles import TileStore
+from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.cubes.views import open_cube
 from landweave.store.objects import Target
 from landweave.store.zarr_store import zarr_store
@@ -88,10 +89,11 @@ def test_a_cube_is_not_declared_over_another_store(target):
     with pytest.raises(OutputError, match="SENTINEL2_TS already"):
         open_cube_store(target).declare(template())
     with pytest.raises(InputError, match="There is no cube"):
-        open_cube_store(target / "elsewhere")
-    zarr.create_group(LocalStore((target / "other").location), attributes={"format": "landweave-map"})
+        open_cube_store(Target.parse(f"{target}/elsewhere"))
+    other = Target.parse(f"{target}/other")
+    zarr.create_group(LocalStore(other.location), attributes={"format": "landweave-map"})
     with pytest.raises(InputError, match="Not a Landweave cube"):
-        open_cube_store(target / "other")
+        open_cube_store(other)
     with pytest.raises(InputError, match="has no SPOT_RGBI, only SENTINEL2_TS"):
         open_cube_store(target).group("SPOT_RGBI")
 
@@ -111,7 +113,7 @@ def test_a_coordinate_that_disagrees_with_the_grid_is_found(target, axis):
     create_cube(target, [template()])
     zarr.open_array(zarr_store(target), path=f"SENTINEL2_TS/{axis}", mode="r+")[3] += 1e-6
     with pytest.raises(InputError, match="its grid says"):
-        open_cube_store(target)
+        open_cube_store(target).group("SENTINEL2_TS")
 
 
 def test_any_zarr_reader_finds_the_cube(target):
@@ -193,11 +195,11 @@ def test_the_same_dates_in_one_go_or_in_two_are_the_same_bytes(target, tmp_path)
 def test_dates_keep_their_pixels_whatever_is_found_now(target):
     align(target, series(DAYS[:2]))
     other = series(DAYS[:3], seed=99)
-    done = align(target, other)
+    (told,) = plan_align(CubeSetup(target=target, groups=(part(other),))).groups
+    align(target, other)
     found = aligned(target).read(other.grid, other.bands, (0, 1, 2)).values
     np.testing.assert_array_equal(found[:2], series(DAYS[:2]).values)
     np.testing.assert_array_equal(found[2], other.values[2])
-    (told,) = done.plan.parts
     assert (told.new, told.kept, told.shards_new, told.shards_rewritten) == (1, 2, 0, 1)
 
 
@@ -217,7 +219,7 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
     observations = series(DAYS[:3]).observations
     group.plan(observations)
     group.start_ledger(0, observations)
-    tiles = TileStore(group=group, count=3, kept=2)
+    tiles = CubeTileStore(group=group, count=3, kept=2)
     with tiles.begin((0, 1)) as tile:
         tile.add(date(group, 77))
         tile.end()
@@ -233,7 +235,7 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
 
 def test_what_another_attempt_left_is_removed_where_there_is_nothing(target):
     group = create_cube(target, [part(series()).template(None)]).group("SENTINEL2_TS")
-    tiles = TileStore(group=group, count=1)
+    tiles = CubeTileStore(group=group, count=1)
     with tiles.begin((0, 2)) as tile:
         tile.add(date(group, 5))
         tile.end()
@@ -279,7 +281,7 @@ def test_a_tile_that_failed_hides_its_new_dates_only(target):
 @pytest.mark.parametrize("name", ["missing", "shape", "dtype"])
 def test_a_tile_of_another_form_is_refused(target, name):
     group = create_cube(target, [template()]).group("SENTINEL2_TS")
-    tiles = TileStore(group=group, count=2)
+    tiles = CubeTileStore(group=group, count=2)
     arrays = date(group, 3)
     if name == "missing":
         del arrays["pixel_class"]
@@ -292,7 +294,7 @@ def test_a_tile_of_another_form_is_refused(target, name):
 
 def test_a_tile_that_lacks_a_date_is_refused(target):
     group = create_cube(target, [template()]).group("SENTINEL2_TS")
-    with TileStore(group=group, count=2).begin((0, 0)) as tile:
+    with CubeTileStore(group=group, count=2).begin((0, 0)) as tile:
         tile.add(date(group, 3))
         with pytest.raises(OutputError, match=r"Tile \(0, 0\) of SENTINEL2_TS .* has 1 dates, 2 are wanted"):
             tile.end()
@@ -312,7 +314,7 @@ def test_a_cube_in_s3_is_the_cube_on_disk(target, s3_target):
     tree = open_cube(s3_target)
     np.testing.assert_array_equal(tree["SENTINEL2_TS"]["band_data"], source.values)
     assert not [name for name in s3_target.list() if name.endswith("lease")]
-    assert align(s3_target, source).summary.ran == 0
+    assert align(s3_target, source).ran == 0
     # The ledger of two dates is gone with them: four are whole.
     assert {name.split("/")[2] for name in s3_target.list("ledger/SENTINEL2_TS") if name.count("/") > 2} == {
         "0000-0003",
@@ -331,7 +333,7 @@ def test_tiles_of_a_killed_run_are_of_the_scenes_it_tells(target):
     assert group.shard_ledger(0, source.observations) == ledger
     renewed = replace(source.observations[1], provenance={**source.observations[1].provenance, "baseline": "05.10"})
     done = align(target, replace(source, observations=(source.observations[0], renewed)))
-    assert done.summary.ran == 6
+    assert done.ran == 6
     found = aligned(target)
     assert found.observations[1].provenance["baseline"] == "05.10"
     np.testing.assert_array_equal(found.read(source.grid, source.bands, (0, 1)).values, source.values)

@@ -23,9 +23,9 @@ def source():
     return series(DAYS)
 
 
-@pytest.mark.parametrize("dask", [False, True])
-def test_dates_ascend_and_pixels_are_those_of_the_source(whole, source, dask):
-    tree = open_cube(whole.location, dask=dask)
+@pytest.mark.parametrize("chunks", [None, {}])
+def test_dates_ascend_and_pixels_are_those_of_the_source(whole, source, chunks):
+    tree = open_cube(whole.location, chunks=chunks)
     assert isinstance(tree, xr.DataTree)
     assert set(tree.children) == {"SENTINEL2_TS", "SPOT_RGBI"}
     found = tree["SENTINEL2_TS"].dataset
@@ -35,8 +35,8 @@ def test_dates_ascend_and_pixels_are_those_of_the_source(whole, source, dask):
     np.testing.assert_array_equal(found["pixel_class"], source.pixel_class)
     np.testing.assert_array_equal(tree["SPOT_RGBI"]["valid"], raster().valid)
     assert found["band_data"].dtype == np.uint16
-    assert (found["band_data"].chunks is not None) == dask
-    if dask:
+    assert (found["band_data"].chunks is None) == (chunks is None)
+    if chunks is not None:
         assert found["band_data"].data.chunksize == (1, 3, TILE, TILE)
 
 
@@ -89,7 +89,7 @@ def test_opening_reads_no_pixel(target):
     for name in target.list("SENTINEL2_TS"):
         if "/band_data/c/" in name or "/pixel_class/c/" in name:
             target.put(name, b"damaged")
-    tree = open_cube(target, dask=True)
+    tree = open_cube(target, chunks={})
     assert "band_data" in repr(tree)
     with pytest.raises(ReadError):
         tree["SENTINEL2_TS"]["band_data"][0].load()

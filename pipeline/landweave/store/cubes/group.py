@@ -1,12 +1,12 @@
-"""One modality of a cube: its dates planned and committed, and the ledgers of its time shards."""
+"""One modality of a cube: its observations planned and committed, and the ledgers of its time shards."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,31 +17,54 @@ from landweave.core.errors import InputError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState
 from landweave.core.timeseries import Observation
-from landweave.store.cubes.dates import Dates
+from landweave.store.common import consolidate, group_attributes, writable_group, writing
 from landweave.store.cubes.layout import TIME_COORDINATES
+from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.ledger_store import ZarrLedger, create_ledger
-from landweave.store.maps.store import ROOT, consolidate, reread
-from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
+from landweave.store.ledger_store import LEDGER, ZarrLedger, create_ledger
+from landweave.store.objects import Target
+from landweave.store.open_arrays import OpenArrays
 from landweave.store.zarr_store import zarr_store
 
 _FINISHED = [int(state) for state in BlockState if state.finished]
 
 
 @dataclass(frozen=True, kw_only=True)
+class ShardTiles:
+    """The tiles of one time shard, by the last ledger in which each was finished.
+
+    Attributes
+    ----------
+    whole
+        int64 ``(block_y, block_x)``: how many of its dates, the first ones, are whole in each.
+    object_bytes, object_checksum
+        uint64 ``(block_y, block_x, array)``: size and checksum of each object; 0 where there is none.
+    """
+
+    whole: NDArray[np.int64]
+    object_bytes: NDArray[np.uint64]
+    object_checksum: NDArray[np.uint64]
+
+
+@dataclass(frozen=True, kw_only=True)
 class CubeGroup:
-    """One modality of a cube. Picklable, a few kB.
+    """One modality of a cube. Picklable, a few kB; every process opens the metadata of each array once.
 
     Attributes
     ----------
     target
-        Where the cube lies.
+        Where the cube is stored.
     template
         What the group holds.
     """
 
     target: Target
     template: GroupTemplate
+
+    @cached_property
+    def opened(self) -> OpenArrays:
+        """The arrays of the cube, opened in this process."""
+        return OpenArrays(self.target)
 
     @property
     def grid(self) -> Grid:
@@ -55,57 +78,70 @@ class CubeGroup:
 
     @property
     def register(self) -> str:
-        """Path of the group whose attributes are its `Dates`."""
-        return f"ledger/{self.template.modality}"
+        """Path of the group whose attributes are its `GroupObservations`."""
+        return f"{LEDGER}/{self.template.modality}"
 
-    def dates(self) -> Dates:
-        """Its dates as they stand now.
+    def dates(self) -> GroupObservations:
+        """Return its observations as they stand now; one request.
 
         Raises
         ------
         InputError
             When they cannot be read.
         """
-        content = self.target.get(f"{self.register}/{ROOT}")
-        if content is None:
+        attributes = group_attributes(self.target, self.register)
+        if attributes is None:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
-        return Dates.from_json(json.loads(content)["attributes"])
+        return GroupObservations.from_json(attributes)
 
-    def plan(self, observations: Sequence[Observation]) -> Dates:
-        """Note which dates are to come; readers see none of them yet.
+    def plan(self, observations: Sequence[Observation], *, dates: GroupObservations | None = None) -> GroupObservations:
+        """Store which observations are to come; readers see none of them yet.
 
         Parameters
         ----------
         observations
-            All dates in order of arrival, the visible ones first.
+            All of them in order of arrival, the visible ones first.
+        dates
+            As they stand now, where the caller has read them.
 
         Raises
         ------
         OutputError
-            When the visible dates are not the first of them, or it cannot be written.
+            When the visible ones are not the first of them, or it cannot be written.
         """
-        dates = self.dates()
+        dates = dates or self.dates()
         seen = [observation.datatake_id for observation in dates.seen]
         if [observation.datatake_id for observation in observations[: len(seen)]] != seen:
             raise OutputError(
                 f"{self.target} has {len(seen)} dates of {self.template.modality} that are not the first of the "
                 f"{len(observations)} planned: dates keep their place for good."
             )
-        planned = dates.planning((*dates.seen, *observations[len(seen) :]))
+        planned = replace(dates, observations=(*dates.seen, *observations[len(seen) :]))
         if planned != dates:
             self._register(planned)
         return planned
 
     def shard_ledger(self, shard: int, observations: Sequence[Observation]) -> ZarrLedger | None:
-        """The ledger of a time shard with exactly these dates (none for a raster); None where there is none yet."""
-        path = self.ledger_path(shard, max(len(observations), 1))
-        content = self.target.get(f"{path}/{ROOT}")
-        if content is None or json.loads(content).get("attributes", {}).get("dates") != _digest(observations):
-            return None
-        return ZarrLedger(target=self.target, path=path)
+        """Return the ledger of a time shard with exactly these observations; None where there is none yet.
+
+        Parameters
+        ----------
+        shard
+            Number of the time shard.
+        observations
+            Of it, in order of arrival; none for a raster.
+        """
+        ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, max(len(observations), 1)))
+        attributes = ledger.attributes or {}
+        return ledger if attributes.get("observations_sha256") == _digest(observations) else None
 
     def start_ledger(self, shard: int, observations: Sequence[Observation]) -> ZarrLedger:
-        """A new ledger of a time shard with these dates, over one of other dates.
+        """Declare a new ledger of a time shard, over one of other observations.
+
+        Parameters
+        ----------
+        shard, observations
+            As in `shard_ledger`.
 
         Raises
         ------
@@ -117,79 +153,88 @@ class CubeGroup:
         ledger = create_ledger(
             self.target, self.template.blocks.shape, self.template.arrays, centres_yx=(tiles.y, tiles.x), path=path
         )
-        with writing(self.target, "create a ledger"):  # what it is of comes last: a half-made one is begun anew
-            opened_group(self.target, path).attrs["dates"] = _digest(observations)
+        with writing(self.target, "create a ledger"):  # last: a half-made one is begun anew
+            writable_group(self.target, path).attrs["observations_sha256"] = _digest(observations)
         return ledger
 
     def ledger_path(self, shard: int, count: int) -> str:
-        """Where the ledger of the first ``count`` dates of a time shard lies."""
+        """Return the group of the ledger of the first ``count`` dates of a time shard."""
         return f"{self.register}/{shard:04}-{count:04}"
 
-    def whole(self, shard: int, counts: Sequence[int]) -> NDArray[np.int64]:
-        """How many dates of a time shard are whole in each tile, ``(block_y, block_x)``.
+    def tiles(self, shard: int, counts: Sequence[int]) -> ShardTiles:
+        """Return what the ledgers of a time shard say of its tiles.
 
         Parameters
         ----------
+        shard
+            Number of the time shard.
         counts
-            Numbers of dates whose ledgers to believe, ascending; one that is missing says nothing.
+            Numbers of dates whose ledgers are in force, ascending; one that is missing counts for nothing.
         """
-        dates = np.zeros(self.template.blocks.shape, np.int64)
+        shape, arrays = self.template.blocks.shape, len(self.template.arrays)
+        objects = {name: np.zeros((*shape, arrays), np.uint64) for name in ("object_bytes", "object_checksum")}
+        whole = np.zeros(shape, np.int64)
         for count in counts:
-            dates[np.isin(self.ledger_field(shard, count, "state"), _FINISHED)] = count
-        return dates
+            ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, count))
+            if ledger.attributes is None:
+                continue
+            state = ledger.read("state")
+            whole[np.isin(state, _FINISHED)] = count
+            for name, values in objects.items():
+                values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+        return ShardTiles(whole=whole, **objects)
 
-    def ledger_field(self, shard: int, count: int, name: str) -> NDArray[Any]:
-        """One field of a ledger, whole; zeros where the ledger is missing."""
-        path = f"{self.ledger_path(shard, count)}/{name}"
-
-        def read() -> NDArray[Any]:
-            try:
-                return np.asarray(
-                    zarr.open_array(zarr_store(self.target, read_only=True), path=path, mode="r", zarr_format=3)[...]
-                )
-            except FileNotFoundError:
-                more = (len(self.template.arrays),) if name.startswith("object") else ()
-                return np.zeros((*self.template.blocks.shape, *more), np.uint64)
-
-        return reread(read, f"{self.target}/{path}")
-
-    def commit(self, shard: int, count: int, *, complete: bool) -> None:
+    def commit(
+        self, shard: int, count: int, *, complete: bool, dates: GroupObservations | None = None
+    ) -> GroupObservations:
         """Let readers see the first ``count`` dates of a time shard; its ledger is in force from now on.
 
         May be called again after it was killed anywhere.
 
         Parameters
         ----------
+        shard, count
+            As in `ledger_path`.
         complete
             Whether every tile is finished: ledgers of fewer dates are then removed.
+        dates
+            As they stand now, where the caller has read them.
+
+        Returns
+        -------
+        As they stand then.
 
         Raises
         ------
         OutputError
             When it cannot be written.
         """
-        dates = self.dates()
+        dates = dates or self.dates()
         before = tuple(number for number in dates.ledgers.get(shard, ()) if number < count)
-        seen = dates.committing(shard, (count,) if complete else (*before, count), self.length)
+        seen = replace(
+            dates,
+            visible=max(dates.visible, shard * self.length + count),
+            ledgers={**dates.ledgers, shard: (count,) if complete else (*before, count)},
+        )
         with writing(self.target, "add dates"):
             if self.template.is_series:
                 self._grow(seen)
             if seen != dates:
                 self._register(seen)
             for number in before if complete else ():
-                del opened_group(self.target, self.register)[f"{shard:04}-{number:04}"]
+                del writable_group(self.target, self.register)[f"{shard:04}-{number:04}"]
         consolidate(self.target)
+        return seen
 
-    def _grow(self, dates: Dates) -> None:
-        """Coordinates and shapes for the visible dates; a reader of fewer finds those as they were."""
+    def _grow(self, dates: GroupObservations) -> None:
+        """Write coordinates and shapes for the visible dates; what a reader of fewer sees stays as it was."""
         store = zarr_store(self.target)
-        provenance = [
-            json.dumps(observation.provenance, sort_keys=True, ensure_ascii=False) for observation in dates.seen
-        ]
         columns: dict[str, NDArray[Any]] = {
-            "time": np.array([observation.time for observation in dates.seen], "datetime64[s]").astype(np.int64),
-            "datatake_id": np.array([observation.datatake_id for observation in dates.seen], object),
-            "provenance": np.array(provenance, object),
+            "time": np.array([each.time for each in dates.seen], "datetime64[s]").astype(np.int64),
+            "datatake_id": np.array([each.datatake_id for each in dates.seen], object),
+            "provenance": np.array(
+                [json.dumps(each.provenance, sort_keys=True, ensure_ascii=False) for each in dates.seen], object
+            ),
         }
         for name in (*TIME_COORDINATES, *self.template.arrays):
             array = zarr.open_array(store, path=f"{self.template.modality}/{name}", mode="r+", zarr_format=3)
@@ -199,28 +244,12 @@ class CubeGroup:
             if name in columns:
                 array[:] = columns[name]
 
-    def _register(self, dates: Dates) -> None:
+    def _register(self, dates: GroupObservations) -> None:
         with writing(self.target, "note dates"):
-            opened_group(self.target, self.register).attrs.put(dates.to_json())
+            writable_group(self.target, self.register).attrs.put(dates.to_json())
 
 
 def _digest(observations: Sequence[Observation]) -> str:
-    """Of a time shard's dates, in order: a tile that a killed run aligned from other scenes is aligned again."""
-    told = [[observation.datatake_id, dict(observation.provenance)] for observation in observations]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def opened_group(target: Target, path: str) -> zarr.Group:
-    """A group of the store, to be written."""
-    return zarr.open_group(zarr_store(target), path=path, mode="r+", zarr_format=3, use_consolidated=False)
-
-
-@contextmanager
-def writing(target: Target, what: str) -> Iterator[None]:
-    """What a store raises inside, as one `OutputError` that says what could not be done."""
-    try:
-        yield
-    except OutputError:
-        raise
-    except REMOTE_ERRORS as error:
-        raise unwritable(target, what, error) from error
+    """Return the sha256 of a time shard's observations: a tile that a killed run aligned from others is run again."""
+    plain = [[observation.datatake_id, dict(observation.provenance)] for observation in observations]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()

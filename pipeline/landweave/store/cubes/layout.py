@@ -8,11 +8,10 @@ import numpy as np
 import zarr
 from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
-from zarr.dtype import VariableLengthUTF8
 
 from landweave.core.timeseries import PixelClass
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.maps.layout import axis_attributes, declare_crs, write_coordinate
+from landweave.store.georeference import declare_grid, write_coordinate
 
 CODEC = (ZstdCodec(level=3), Crc32cCodec())
 """Of pixels. Level 5, which maps have, takes twice the time for 2 to 6 % fewer bytes (noisy reflectances, chunks of 128
@@ -22,7 +21,18 @@ TIME_CHUNK = 4096
 """Dates in one chunk of a coordinate: it stays as it is while dates are added, so that a reader of the shorter
 array finds what it found before."""
 
-TIME_COORDINATES = ("time", "datatake_id", "provenance")
+TIME_COORDINATES: dict[str, dict[str, Any]] = {
+    "time": {
+        "axis": "T",
+        "standard_name": "time",
+        "long_name": "start of the datatake, UTC; in order of arrival",
+        "units": "seconds since 1970-01-01",
+        "calendar": "proleptic_gregorian",
+    },
+    "datatake_id": {"long_name": "id of the datatake"},
+    "provenance": {"long_name": "scenes and how they were read, JSON"},
+}
+"""Attributes of the coordinates that grow with the dates, by name."""
 
 
 def declare_arrays(store: Store, template: GroupTemplate) -> None:
@@ -30,20 +40,39 @@ def declare_arrays(store: Store, template: GroupTemplate) -> None:
     zarr.create_group(store, path=template.modality, overwrite=True)
     for array in template.arrays:
         declare_pixels(store, template, array, path=f"{template.modality}/{array}", dates=0)
-    for axis, centres in (("y", template.grid.y), ("x", template.grid.x)):
-        write_coordinate(store, f"{template.modality}/{axis}", centres, axis_attributes(axis))
-    declare_crs(store, f"{template.modality}/spatial_ref", template.grid)
-    bands = _declare_line(store, f"{template.modality}/band", "band", len(template.bands), {"long_name": "band"})
-    bands[:] = np.array(template.bands, dtype=object)
-    if template.is_series:
-        for name in TIME_COORDINATES:
-            _declare_line(store, f"{template.modality}/{name}", "time", 0, _TIME_ATTRIBUTES[name])
+    declare_grid(store, template.modality, template.grid)
+    bands = np.array(template.bands, np.dtypes.StringDType())
+    write_coordinate(store, f"{template.modality}/band", bands, {"long_name": "band"})
+    for name, attributes in TIME_COORDINATES.items() if template.is_series else ():
+        zarr.create_array(
+            store,
+            name=f"{template.modality}/{name}",
+            shape=(0,),
+            dtype="int64" if name == "time" else "string",
+            chunks=(TIME_CHUNK,),
+            compressors=CODEC,
+            dimension_names=("time",),
+            attributes=attributes,
+        )
 
 
 def declare_pixels(store: Store, template: GroupTemplate, array: str, *, path: str, dates: int) -> zarr.Array[Any]:
-    """One pixel array over ``dates`` and the whole grid, nothing acquired anywhere.
+    """Declare one pixel array over the whole grid, nothing acquired anywhere.
 
     A chunk without a measurement costs nothing: it is not stored, and an object of such chunks is no object.
+
+    Parameters
+    ----------
+    store
+        Where it is written.
+    template
+        What the group holds.
+    array
+        One of ``template.arrays``.
+    path
+        Below the root of the store.
+    dates
+        Length of its time dimension.
     """
     size = template.tile
     return zarr.create_array(
@@ -52,14 +81,17 @@ def declare_pixels(store: Store, template: GroupTemplate, array: str, *, path: s
         shape=template.sizes(array, dates=dates, pixels=template.grid.shape),
         shards=template.sizes(array, dates=template.time_shard or 1, pixels=(size, size)),
         dimension_names=template.dimensions(array),
-        attributes=array_attributes(template, array),
-        overwrite=True,
+        attributes={
+            **pixel_attributes(template, array),
+            "grid_mapping": "spatial_ref",
+            "coordinates": "spatial_ref datatake_id provenance" if template.is_series else "spatial_ref",
+        },
         **_chunks(template, array),
     )
 
 
 def declare_date(store: Store, template: GroupTemplate, array: str) -> zarr.Array[Any]:
-    """One date of one tile, each chunk an object of its own: what a chunk of `declare_pixels` is encoded by."""
+    """Declare one date of one tile, each chunk an object of its own, encoded as the chunks of `declare_pixels` are."""
     shape = template.sizes(array, dates=1, pixels=(template.tile, template.tile))
     return zarr.create_array(store, name="date", shape=shape, **_chunks(template, array))
 
@@ -76,55 +108,20 @@ def _chunks(template: GroupTemplate, array: str) -> dict[str, Any]:
 
 
 def tile_key(template: GroupTemplate, array: str, shard: int, index: tuple[int, int]) -> str:
-    """Where the object of one tile and time shard lies below its array."""
-    places = {"time": shard, "band": 0, "y": index[0], "x": index[1]}
-    return "/".join(["c", *(str(places[name]) for name in template.dimensions(array))])
+    """Return the key of the object of one tile and time shard, below its array."""
+    positions = {"time": shard, "band": 0, "y": index[0], "x": index[1]}
+    return "/".join(["c", *(str(positions[name]) for name in template.dimensions(array))])
 
 
-def array_attributes(template: GroupTemplate, array: str) -> dict[str, Any]:
-    """Attributes of a pixel array as the CF conventions write them."""
-    times = " datatake_id provenance" if template.is_series else ""
-    common = {"grid_mapping": "spatial_ref", "coordinates": f"spatial_ref{times}"}
+def pixel_attributes(template: GroupTemplate, array: str) -> dict[str, Any]:
+    """Return the attributes of a pixel array as the CF conventions write them."""
     if array == "band_data":
         quantity = {"quantity": template.quantity} if template.quantity else {}
-        return {"long_name": f"{template.modality}, 0 where nothing was measured", **quantity, **common}
+        return {"long_name": f"{template.modality}, 0 where nothing was measured", **quantity}
     if array == "valid":
-        return {"long_name": "whether every band holds a measurement", **common}
+        return {"long_name": "whether every band holds a measurement"}
     return {
-        "long_name": "what the pixel is",
+        "long_name": "class of the pixel",
         "flag_values": [int(pixel_class) for pixel_class in PixelClass],
         "flag_meanings": " ".join(pixel_class.name.lower() for pixel_class in PixelClass),
-        **common,
     }
-
-
-def _declare_line(store: Store, path: str, dimension: str, size: int, attributes: dict[str, Any]) -> zarr.Array[Any]:
-    """A one-dimensional coordinate: instants for ``time``, text otherwise."""
-    is_time = path.endswith("/time")
-    dtype: Any = np.dtype("int64") if is_time else VariableLengthUTF8()
-    return zarr.create_array(
-        store,
-        name=path,
-        shape=(size,),
-        dtype=dtype,
-        chunks=(TIME_CHUNK if dimension == "time" else size,),
-        compressors=CODEC,
-        fill_value=0 if is_time else "",
-        dimension_names=(dimension,),
-        attributes=attributes,
-        config={"write_empty_chunks": True},
-        overwrite=True,
-    )
-
-
-_TIME_ATTRIBUTES: dict[str, dict[str, Any]] = {
-    "time": {
-        "axis": "T",
-        "standard_name": "time",
-        "long_name": "start of the pass, UTC; in order of arrival",
-        "units": "seconds since 1970-01-01",
-        "calendar": "proleptic_gregorian",
-    },
-    "datatake_id": {"long_name": "names the pass"},
-    "provenance": {"long_name": "scenes and how they were read, JSON"},
-}

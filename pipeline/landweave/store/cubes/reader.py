@@ -1,23 +1,19 @@
-"""Reads one group of a cube, a chunk at a time: what is not whole is refused, what has grown is opened again."""
+"""Reads one group of a cube: pixels, of which none may be of an unfinished tile, and the objects that hold them."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from landweave.core.errors import ReadError
-from landweave.core.lattice import Extent
-from landweave.core.protocols import BlockState
-from landweave.store.cubes.dates import Dates
-from landweave.store.cubes.group import CubeGroup
-from landweave.store.maps.store import reread
-from landweave.store.zarr_store import zarr_store
+from landweave.core.lattice import BlockIndex, Extent
+from landweave.store.cubes.group import CubeGroup, ShardTiles
+from landweave.store.cubes.observations import GroupObservations
 
 _NAMED = 6
 """Unfinished tiles named in an error; the others are counted."""
@@ -27,144 +23,132 @@ Indices = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class StoredTile:
-    """The objects of one tile and time shard."""
+    """The objects of one tile and time shard: their bytes, and their checksums in one text."""
 
     shard: int
-    index: tuple[int, int]
+    index: BlockIndex
     bytes: int
     checksum: str
 
 
 class CubeReader:
-    """Reads one group in one process: arrays opened once, and what is known to be whole.
+    """Reads one group in one process: its observations and the ledgers of its time shards are read once.
 
-    Pickled as its group alone; safe in any thread.
+    Pickled as its group alone; safe in any thread; equal to a reader of the same group.
     """
 
     def __init__(self, group: CubeGroup) -> None:
         self.group = group
         self._lock = threading.Lock()
-        self._arrays: dict[tuple[str, int], zarr.Array[Any]] = {}
-        self._whole: dict[int, NDArray[np.int64]] = {}
-        self._dates: Dates | None = None
+        self._tiles: dict[int, ShardTiles] = {}
+        self._dates: GroupObservations | None = None
 
     def __reduce__(self) -> tuple[Callable[..., CubeReader], tuple[CubeGroup]]:
         return CubeReader, (self.group,)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CubeReader) and other.group == self.group
+
+    __hash__ = None  # type: ignore[assignment]
+
     @property
-    def dates(self) -> Dates:
-        """The group's dates as they stood when they were last wanted."""
+    def dates(self) -> GroupObservations:
+        """The group's observations as they stood when they were last read."""
         if self._dates is None:
             self._dates = self.group.dates()
         return self._dates
 
-    def read(self, array: str, places: Indices, bands: Indices, rows: Indices, columns: Indices) -> NDArray[Any]:
-        """Cells of ``array`` at every combination of the indices given for its dimensions; the others are left out.
+    def tiles(self, shard: int, *, again: bool = False) -> ShardTiles:
+        """Return the tiles of a time shard; a date that is whole in one stays so.
+
+        Parameters
+        ----------
+        shard
+            Number of the time shard.
+        again
+            Whether observations and ledgers are read anew.
+        """
+        with self._lock:
+            if again:
+                self._dates = None
+            if again or shard not in self._tiles:
+                self._tiles[shard] = self.group.tiles(shard, self.dates.ledgers.get(shard, ()))
+            return self._tiles[shard]
+
+    def read(self, array: str, dates: Indices, indices: Mapping[str, Indices]) -> NDArray[Any]:
+        """Return cells of ``array`` at every combination of indices.
+
+        Parameters
+        ----------
+        array
+            One of the arrays of the group.
+        dates
+            In order of arrival; ignored for a raster, but for its tiles.
+        indices
+            For ``y``, ``x`` and, where the array has it, ``band``; one without a dimension removes that of the array.
 
         Raises
         ------
         ReadError
             When a tile is not finished, or what is stored cannot be read, twice.
         """
-        self.check(places, rows, columns)
-        given = {"time": places, "band": bands, "y": rows, "x": columns}
-        key = tuple(_run(given[name]) for name in self.group.template.dimensions(array))
-        dates = int(places.max(initial=-1)) + 1 if self.group.template.is_series else 1
-        if 0 in (part.size for name, part in given.items() if name in self.group.template.dimensions(array)):
-            shape = [given[name].size for name in self.group.template.dimensions(array)]
-            return np.zeros(shape, self.group.template.array_dtype(array))
-        where = f"{self.group.target}/{self.group.template.modality}/{array}"
-        return reread(lambda: np.asarray(self._opened(array, dates).oindex[key]), where)
-
-    def check(self, places: Indices, rows: Indices, columns: Indices) -> None:
-        """Make sure that every tile of these pixels is whole on these dates.
-
-        Raises
-        ------
-        ReadError
-            When one is not: it was not aligned yet, or its last try failed.
-        """
-        size = self.group.template.tile
-        tiles = np.ix_(np.unique(rows // size), np.unique(columns // size))
-        for shard in np.unique(places // self.group.length).tolist():
-            ours = places[places // self.group.length == shard]
-            needed = int(ours.max()) - shard * self.group.length + 1
-            if (self.whole(shard)[tiles] < needed).any() and (self.whole(shard, again=True)[tiles] < needed).any():
-                self._refuse(shard, needed, tiles)
-
-    def whole(self, shard: int, *, again: bool = False) -> NDArray[np.int64]:
-        """How many dates of a time shard are whole in each tile; what is whole stays so."""
-        with self._lock:
-            if again:
-                self._dates = None
-            if again or shard not in self._whole:
-                self._whole[shard] = self.group.whole(shard, self.dates.ledgers.get(shard, ()))
-            return self._whole[shard]
-
-    def tiles(self, extent: Extent) -> tuple[Indices, Indices]:
-        """Rows and columns of tiles that touch ``extent``; none when it lies beyond the group."""
-        part = extent.intersect(self.group.grid.extent)
-        if not part.size:
-            return np.arange(0), np.arange(0)
-        rows, columns = part.slices_in(self.group.grid.extent)
-        size = self.group.template.tile
-        return (
-            np.arange(rows.start // size, -(-rows.stop // size)),
-            np.arange(columns.start // size, -(-columns.stop // size)),
-        )
+        self._check(dates, indices["y"], indices["x"])
+        template = self.group.template
+        parts = [dates if axis == "time" else indices[axis] for axis in template.dimensions(array)]
+        if not all(part.size for part in parts):
+            return np.zeros([part.size for part in parts if part.ndim], template.array_dtype(array))
+        at_least = int(dates.max()) + 1 if template.is_series else 0
+        return self.group.opened.read(f"{template.modality}/{array}", tuple(map(_plain, parts)), at_least)
 
     def stored(self, shards: Sequence[int], extent: Extent) -> Iterator[StoredTile]:
-        """Objects that touch ``extent``, from the ledgers in force: time shard by time shard, tile by tile."""
-        rows, columns = self.tiles(extent)
-        for shard in shards:
-            sizes, checksums = self._objects(shard)
-            for row in rows.tolist():
-                for column in columns.tolist():
-                    if sizes[row, column].any():
-                        summed = "-".join(f"{number:016x}" for number in checksums[row, column].tolist())
-                        yield StoredTile(
-                            shard=shard,
-                            index=(row, column),
-                            bytes=int(sizes[row, column].sum()),
-                            checksum=summed,
-                        )
+        """Yield the objects that touch ``extent``: time shard by time shard, tile by tile.
 
-    def _objects(self, shard: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Sizes and checksums ``(block_y, block_x, array)`` by the last ledger in which each tile is done."""
-        shape = (*self.group.template.blocks.shape, len(self.group.template.arrays))
-        sizes, checksums = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
-        for count in self.dates.ledgers.get(shard, ()):
-            done = self.group.ledger_field(shard, count, "state") == BlockState.DONE
-            sizes[done] = self.group.ledger_field(shard, count, "object_bytes")[done]
-            checksums[done] = self.group.ledger_field(shard, count, "object_checksum")[done]
-        return sizes, checksums
-
-    def _opened(self, array: str, dates: int) -> zarr.Array[Any]:
-        """The array, opened again when it has grown since."""
-        with self._lock:
-            known = next((held for (name, size), held in self._arrays.items() if name == array and size >= dates), None)
-            if known is None:
-                path = f"{self.group.template.modality}/{array}"
-                known = zarr.open_array(
-                    zarr_store(self.group.target, read_only=True), path=path, mode="r", zarr_format=3
+        Parameters
+        ----------
+        shards
+            Numbers of time shards.
+        extent
+            Pixels of the group's grid.
+        """
+        size, outer = self.group.template.tile, self.group.grid.extent
+        part = extent.intersect(outer)
+        rows, columns = part.coarsen(size).slices_in(outer.coarsen(size))
+        for shard in shards if part.size else ():
+            tiles = self.tiles(shard)
+            for row, column in np.argwhere(tiles.object_bytes[rows, columns].any(axis=-1)).tolist():
+                index = row + rows.start, column + columns.start
+                yield StoredTile(
+                    shard=shard,
+                    index=index,
+                    bytes=int(tiles.object_bytes[index].sum()),
+                    checksum="-".join(f"{number:016x}" for number in tiles.object_checksum[index].tolist()),
                 )
-                self._arrays[array, known.shape[0] if self.group.template.is_series else 1] = known
-            return known
 
-    def _refuse(self, shard: int, needed: int, tiles: tuple[Any, ...]) -> None:
-        rows, columns = (part.ravel().tolist() for part in tiles)
-        whole = self.whole(shard)
-        lacking = [(row, column) for row in rows for column in columns if whole[row, column] < needed]
-        named = ", ".join(map(str, lacking[:_NAMED])) + (", …" if len(lacking) > _NAMED else "")
+    def _check(self, dates: Indices, rows: Indices, columns: Indices) -> None:
+        """Make sure that every tile of these pixels is whole on these dates: aligned, its last try no failure."""
+        size, length = self.group.template.tile, self.group.length
+        tiles = np.ix_(np.unique(rows // size), np.unique(columns // size))
+        for shard in np.unique(dates // length).tolist():
+            needed = int(dates[dates // length == shard].max()) - shard * length + 1
+            if (self.tiles(shard).whole[tiles] < needed).any():
+                unfinished = self.tiles(shard, again=True).whole[tiles] < needed
+                if unfinished.any():
+                    self._refuse(shard, needed, np.stack(np.broadcast_arrays(*tiles), axis=-1)[unfinished])
+
+    def _refuse(self, shard: int, needed: int, unfinished: Indices) -> None:
+        named = ", ".join(str(tuple(index)) for index in unfinished[:_NAMED].tolist())
+        more = ", …" if len(unfinished) > _NAMED else ""
         of_dates = f", time shard {shard} with {needed} dates," if self.group.template.is_series else ""
         raise ReadError(
-            f"{len(lacking)} of the tiles asked of {self.group.template.modality} in {self.group.target}{of_dates} "
-            f"are not aligned: {named}. Finish `landweave align` first."
+            f"{len(unfinished)} of the tiles asked of {self.group.template.modality} in {self.group.target}{of_dates} "
+            f"are not aligned: {named}{more}. Finish `landweave align` first."
         )
 
 
-def _run(indices: Indices) -> slice | Indices:
-    """The same indices as a slice where they follow one another."""
-    if indices.size and np.array_equal(indices, np.arange(indices[0], indices[0] + indices.size)):
+def _plain(indices: Indices) -> int | slice | Indices:
+    """Return the same indices as an integer or a slice where they can be: Zarr reads those at less cost."""
+    if not indices.ndim:
+        return int(indices)
+    if np.array_equal(indices, np.arange(indices[0], indices[0] + indices.size)):
         return slice(int(indices[0]), int(indices[-1]) + 1)
     return indices

@@ -4,7 +4,7 @@ What a reader may trust, and in what order it is written::
 
     plan      ledger/MODALITY          observations in order of arrival, those to come included; `visible` as it was
     tiles     MODALITY/*/c/SHARD/…     one whole object each; the dates it had stay in it, bit for bit
-              ledger/MODALITY/SHARD-N  what became of each tile of a time shard with its first N dates
+              ledger/MODALITY/SHARD-N  the state of each tile of a time shard with its first N dates
     commit    MODALITY/{time,band_data,…} grow
               ledger/MODALITY          `visible` grows: one object, the one moment at which readers see new dates
               zarr.json                consolidated: the same moment for those who read Zarr without this package
@@ -17,51 +17,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import zarr
 
 from landweave.core.errors import InputError, OutputError
-from landweave.store.cubes.dates import Dates
-from landweave.store.cubes.group import CubeGroup, opened_group, writing
+from landweave.store.common import (
+    ROOT,
+    check_format,
+    consolidate,
+    read_attributes,
+    refuse_occupied,
+    root_attributes,
+    writable_group,
+    writing,
+)
+from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import declare_arrays
-from landweave.store.cubes.template import FORMAT, FORMAT_VERSION, GroupTemplate, check_format
-from landweave.store.maps.layout import check_georeference
-from landweave.store.maps.store import ROOT, consolidate, read_attributes, refuse_occupied
-from landweave.store.maps.template import versions
+from landweave.store.cubes.observations import GroupObservations
+from landweave.store.cubes.template import FORMAT, GroupTemplate
+from landweave.store.georeference import check_georeference
+from landweave.store.ledger_store import LEDGER
 from landweave.store.objects import Target
 from landweave.store.zarr_store import zarr_store
 
 
 @dataclass(frozen=True, kw_only=True)
 class CubeStore:
-    """A cube: its groups by modality. `declare` adds one.
+    """A cube: its groups by modality, each opened once, when it is first used. `declare` adds one.
 
     Attributes
     ----------
     target
-        Where it lies.
-    groups
-        By modality, in the order they were declared.
+        Where it is stored.
+    modalities
+        Names of its groups, in the order they were declared.
     """
 
     target: Target
-    groups: Mapping[str, CubeGroup]
+    modalities: tuple[str, ...] = ()
+
+    @cached_property
+    def _opened(self) -> dict[str, CubeGroup]:
+        return {}
+
+    @property
+    def groups(self) -> Mapping[str, CubeGroup]:
+        """All groups by modality, in the order they were declared."""
+        return {modality: self.group(modality) for modality in self.modalities}
 
     def group(self, modality: str) -> CubeGroup:
-        """The group of ``modality``.
+        """Return the group of ``modality``; its coordinates are compared with its grid.
 
         Raises
         ------
         InputError
-            When there is none; those there are are named.
+            When there is none (those there are are named), or its affine, coordinates and grid disagree.
         """
-        if modality not in self.groups:
+        if modality not in self.modalities:
             raise InputError(
-                f"The cube {self.target} has no {modality}, only {', '.join(self.groups) or 'nothing'}: "
+                f"The cube {self.target} has no {modality}, only {', '.join(self.modalities) or 'nothing'}: "
                 "align it, or name another cube."
             )
-        return self.groups[modality]
+        if modality not in self._opened:
+            self._opened[modality] = _open_group(self.target, modality)
+        return self._opened[modality]
 
     def declare(self, template: GroupTemplate) -> CubeStore:
         """The cube with one more group: metadata and coordinates, no date, no pixel.
@@ -73,24 +94,30 @@ class CubeStore:
         OutputError
             When there is such a group already, or it cannot be written.
         """
-        if template.modality in self.groups:
+        if template.modality in self.modalities:
             raise OutputError(f"{self.target} has a group {template.modality} already: append to it.")
-        store = zarr_store(self.target)
-        group = CubeGroup(target=self.target, template=template)
+        store, modalities = zarr_store(self.target), (*self.modalities, template.modality)
+        register = CubeGroup(target=self.target, template=template).register
         with writing(self.target, f"declare {template.modality}"):
             declare_arrays(store, template)
-            if not self.target.exists(f"ledger/{ROOT}"):
-                zarr.create_group(store, path="ledger")
-            zarr.create_group(store, path=group.register, overwrite=True, attributes=Dates().to_json())
-            opened_group(self.target, template.modality).attrs.put(template.to_attributes())
-            names = [*self.groups, template.modality]
-            opened_group(self.target, "").attrs.put(_root_attributes(names))
+            if not self.target.exists(f"{LEDGER}/{ROOT}"):
+                zarr.create_group(store, path=LEDGER)
+            zarr.create_group(store, path=register, overwrite=True, attributes=GroupObservations().to_json())
+            writable_group(self.target, template.modality).attrs.put(template.to_attributes())
+            writable_group(self.target).attrs.put(_root_attributes(modalities))
         consolidate(self.target)
-        return CubeStore(target=self.target, groups={**self.groups, template.modality: group})
+        return CubeStore(target=self.target, modalities=modalities)
 
 
 def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> CubeStore:
     """Declare a cube with a group for each of ``templates``; more may be declared later.
+
+    Parameters
+    ----------
+    target
+        Where it is to be stored.
+    templates
+        What the groups will hold.
 
     Raises
     ------
@@ -99,43 +126,42 @@ def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> Cube
     """
     refuse_occupied(target)
     with writing(target, "create a cube"):
-        zarr.create_group(zarr_store(target), attributes=_root_attributes([]), overwrite=True)
-    cube = CubeStore(target=target, groups={})
+        zarr.create_group(zarr_store(target), attributes=_root_attributes(()), overwrite=True)
+    cube = CubeStore(target=target)
     for template in templates:
         cube = cube.declare(template)
     return cube
 
 
-def open_cube_store(target: Target) -> CubeStore:
-    """The cube at ``target``, to go on writing or to read; coordinates are compared with grids.
+def open_cube_store(target: Target, attributes: Mapping[str, Any] | None = None) -> CubeStore:
+    """Return the cube at ``target``, to go on writing or to read; one request, and those of each group that is used.
+
+    Parameters
+    ----------
+    target
+        Where it is stored.
+    attributes
+        Of its root, where `landweave.store.common.read_attributes` has read them already.
 
     Raises
     ------
     InputError
-        When there is no cube, or the affine, coordinates and grid of a group disagree.
+        When there is no cube.
     """
-    attributes = read_attributes(target)
+    attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no cube at {target}: {ROOT} is missing. Was `landweave align` run?")
-    check_format(attributes)
-    names = attributes["modalities"]
-    return CubeStore(target=target, groups={name: _open_group(target, name) for name in names})
+    check_format(attributes, FORMAT)
+    return CubeStore(target=target, modalities=tuple(attributes["modalities"]))
 
 
 def _open_group(target: Target, modality: str) -> CubeGroup:
-    group = zarr.open_group(
-        zarr_store(target, read_only=True), path=modality, mode="r", zarr_format=3, use_consolidated=False
-    )
+    store = zarr_store(target, read_only=True)
+    group = zarr.open_group(store, path=modality, mode="r", zarr_format=3, use_consolidated=False)
     template = GroupTemplate.from_attributes(dict(group.attrs))
     check_georeference(group, template.grid)
     return CubeGroup(target=target, template=template)
 
 
 def _root_attributes(modalities: Sequence[str]) -> dict[str, Any]:
-    return {
-        "Conventions": "CF-1.11",
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "modalities": list(modalities),
-        "software": versions(),
-    }
+    return root_attributes(FORMAT, {"modalities": list(modalities)})

@@ -1,20 +1,20 @@
-"""What one group of a cube will hold, decided before anything is written, and how that is kept in its attributes."""
+"""Everything about one group of a cube except its pixels, fixed before anything is written and stored as attributes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 
-from landweave.core.errors import ConfigError, InputError, LatticeError
+from landweave.core.errors import ConfigError, LatticeError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, nearest_multiples
-from landweave.store.maps.template import grid_from_json, grid_to_json
+from landweave.store.common import FORMAT_VERSION, check_format
+from landweave.store.georeference import grid_from_json, grid_to_json
 
 FORMAT = "landweave-cube"
-FORMAT_VERSION = 1
 
 RESERVED = ("ledger", "map")
 """Groups of a store that are no modality."""
@@ -26,9 +26,9 @@ class GroupTemplate:
 
     ::
 
-        values  (time, band, y, x)  source's dtype      values  (band, y, x)
-        pixel_class   (time, y, x)        uint8               valid   (y, x)        bool
-                a series                                        a raster
+        band_data    (time, band, y, x)  source's dtype      band_data  (band, y, x)  source's dtype
+        pixel_class  (time, y, x)        uint8               valid      (y, x)        bool
+                a series                                             a raster
 
         one object = one tile x one time shard x all bands; one chunk of it = one date of ``chunk`` pixels a side
 
@@ -41,7 +41,7 @@ class GroupTemplate:
     bands
         By name, in the order they are stored.
     dtype
-        Of ``values``: the source's own.
+        Of ``band_data``: the source's own.
     tile
         Pixels a side of one object.
     chunk
@@ -49,9 +49,9 @@ class GroupTemplate:
     time_shard
         Dates of a time shard; None for a raster, which has no time.
     quantity, cloud_mask
-        As `landweave.core.protocols.SeriesSource` tells them; empty for a raster.
+        As in `landweave.core.protocols.SeriesSource`; empty for a raster.
     rules
-        What else the pixels rest on (kernel, area, scenes of a raster), plain JSON values.
+        What else the pixels depend on (kernel, area, source files of a raster), plain JSON values.
 
     Raises
     ------
@@ -105,18 +105,18 @@ class GroupTemplate:
     def fingerprint_fields(self) -> dict[str, Any]:
         """What must be the same for two alignments to share a group; plain JSON values."""
         grid = grid_to_json(self.grid)
+        pixels = [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape]
         return {
             "grid": {name: grid[name] for name in ("crs", "resolution", "anchor_xy")},
-            "pixels": [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape],
-            "bands": list(self.bands),
-            "dtype": self.dtype,
-            "tile": self.tile,
-            "chunk": self.chunk,
-            "time_shard": self.time_shard,
-            "quantity": self.quantity,
-            "cloud_mask": dict(self.cloud_mask),
-            "rules": dict(self.rules),
+            "pixels": pixels,
+            **self._plain,
         }
+
+    @property
+    def _plain(self) -> dict[str, Any]:
+        """Every field but the name and the grid."""
+        names = (each.name for each in fields(self) if each.name not in ("modality", "grid"))
+        return {**{name: getattr(self, name) for name in names}, "bands": list(self.bands)}
 
     def dimensions(self, array: str) -> tuple[str, ...]:
         """Names of the dimensions of ``array``."""
@@ -138,42 +138,25 @@ class GroupTemplate:
         return sizes[1:] if self.is_series else sizes
 
     def to_attributes(self) -> dict[str, Any]:
-        """Attributes of the group: plain JSON values, numbers exact."""
-        meaning = {name: value for name, value in self.fingerprint_fields.items() if name not in ("grid", "pixels")}
+        """Return the attributes of the group: plain JSON values, numbers exact."""
         return {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "modality": self.modality,
             "resolution": str(self.grid.resolution),
-            "layout": {"grid": grid_to_json(self.grid), **meaning},
+            "template": {"grid": grid_to_json(self.grid), **self._plain},
         }
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> GroupTemplate:
-        """The template that `to_attributes` wrote down.
+        """Return the template that `to_attributes` wrote.
 
         Raises
         ------
         InputError
             When the attributes are not those of a group of this format.
         """
-        check_format(attributes)
-        written = dict(attributes["layout"])
+        check_format(attributes, FORMAT)
+        written = dict(attributes["template"])
         grid, bands = grid_from_json(written.pop("grid")), tuple(written.pop("bands"))
         return cls(modality=attributes["modality"], grid=grid, bands=bands, **written)
-
-
-def check_format(attributes: Mapping[str, Any]) -> None:
-    """Make sure that ``attributes`` are those of a cube that this version reads.
-
-    Raises
-    ------
-    InputError
-        When they are not.
-    """
-    found = attributes.get("format"), attributes.get("format_version")
-    if found != (FORMAT, FORMAT_VERSION):
-        raise InputError(
-            f"Not a Landweave cube: format {found[0]!r} version {found[1]!r}, {FORMAT!r} version "
-            f"{FORMAT_VERSION} is wanted."
-        )

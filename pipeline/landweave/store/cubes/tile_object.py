@@ -1,4 +1,4 @@
-"""The object of one tile, gathered date by date: memory holds one date, however many the object has.
+"""The object of one tile, collected date by date: memory holds one date, however many the object has.
 
 ::
 
@@ -32,15 +32,15 @@ _ABSENT = np.iinfo(np.uint64).max
 
 
 class TileObject:
-    """One object on its way: `add` every date, then `end` it. The same values give the same bytes.
+    """An object that is being filled: `add` every date, then `end` it. The same values give the same bytes.
 
-    Its file has no name, so that nothing of it is left when the process is killed; it lies where the system keeps
-    temporary files (``TMPDIR``).
+    Its file has no name, so that nothing of it is left when the process is killed; it is among the temporary files
+    of the system (``TMPDIR``).
 
     Attributes
     ----------
     file
-        What was gathered.
+        Its content so far.
     size
         Bytes of it.
     dates
@@ -49,8 +49,8 @@ class TileObject:
 
     def __init__(self, template: GroupTemplate, array: str) -> None:
         side = template.tile // template.chunk
-        places = {"time": template.time_shard or 1, "band": 1, "y": side, "x": side}
-        self._index = np.full((*(places[name] for name in template.dimensions(array)), 2), _ABSENT, np.uint64)
+        chunks = {"time": template.time_shard or 1, "band": 1, "y": side, "x": side}
+        self._index = np.full((*(chunks[name] for name in template.dimensions(array)), 2), _ABSENT, np.uint64)
         self._encoder, self._digest = _Encoder(template, array), hashlib.sha256()
         self.dates = 0
         self.size = 0
@@ -64,18 +64,18 @@ class TileObject:
 
     @property
     def checksum(self) -> int:
-        """Of what was gathered, as `landweave.store.zarr_store.checksum64` tells it."""
+        """Of its content so far, as `landweave.store.zarr_store.checksum64`."""
         return number64(self._digest)
 
     def add(self, values: NDArray[Any]) -> None:
-        """Take one date more, shaped as `GroupTemplate.date_shape` tells; chunks without a measurement cost nothing."""
-        for place, content in self._encoder.encode(values):
-            self._index[self.dates + place[0], *place[1:]] = self.size, len(content)
+        """Add the next date, in the shape of `GroupTemplate.date_shape`; chunks without a measurement cost nothing."""
+        for index, content in self._encoder.encode(values):
+            self._index[self.dates + index[0], *index[1:]] = self.size, len(content)
             self._append(content)
         self.dates += 1
 
     def end(self) -> bool:
-        """Put the index behind the chunks; False where there are none: such an object is not stored."""
+        """Append the index to the chunks; return False where there are none: such an object is not stored."""
         if not self.size:
             return False
         self._append(_encode_index(self._index))
@@ -87,7 +87,7 @@ class TileObject:
             self.file.write(content)
         except OSError as error:
             raise OutputError(
-                f"{self.size + len(content):,} bytes of a tile's dates, of which {self.size:,} are there, do not fit "
+                f"{self.size + len(content):,} bytes of a tile's dates, {self.size:,} of them written, do not fit "
                 f"into {tempfile.gettempdir()}: {error.strerror}. Set TMPDIR to a place with more room."
             ) from error
         self._digest.update(content)
@@ -98,22 +98,24 @@ class _Encoder:
     """Zarr's own encoding of one date after another."""
 
     def __init__(self, template: GroupTemplate, array: str) -> None:
-        self._held: dict[str, Any] = {}
-        self._date = declare_date(MemoryStore(self._held), template, array)
+        self._stored: dict[str, Any] = {}
+        self._date = declare_date(MemoryStore(self._stored), template, array)
 
     def encode(self, values: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], memoryview]]:
-        """Place and content of every chunk that holds anything, in the order of the dimensions."""
+        """Yield index and content of every chunk that holds anything, in the order of the dimensions."""
         self._date[...] = values.reshape(self._date.shape)
         below = f"{self._date.path}/c/"
-        chunks = {tuple(map(int, name[len(below) :].split("/"))): name for name in self._held if name.startswith(below)}
-        for place in sorted(chunks):
-            yield place, memoryview(self._held.pop(chunks[place]).as_buffer_like())
+        chunks = {
+            tuple(map(int, name[len(below) :].split("/"))): name for name in self._stored if name.startswith(below)
+        }
+        for index in sorted(chunks):
+            yield index, memoryview(self._stored.pop(chunks[index]).as_buffer_like())
 
 
 def _encode_index(index: NDArray[np.uint64]) -> memoryview:
-    held: dict[str, Any] = {}
+    stored: dict[str, Any] = {}
     zarr.create_array(
-        MemoryStore(held),
+        MemoryStore(stored),
         name="index",
         data=index,
         chunks=index.shape,
@@ -121,5 +123,5 @@ def _encode_index(index: NDArray[np.uint64]) -> memoryview:
         fill_value=0,
         config={"write_empty_chunks": True},
     )
-    (content,) = (value for name, value in held.items() if "/c/" in name)
+    (content,) = (value for name, value in stored.items() if "/c/" in name)
     return memoryview(content.as_buffer_like())

@@ -1,4 +1,4 @@
-"""Tiles of a cube: each gathered date by date, written whole, as one object of every array."""
+"""Tiles of a cube: collected date by date, each written whole, as one object of every array."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from landweave.core.errors import OutputError
@@ -17,12 +15,10 @@ from landweave.core.protocols import WrittenObject
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import tile_key
 from landweave.store.cubes.tile_object import TileObject
-from landweave.store.maps.store import reread
-from landweave.store.zarr_store import zarr_store
 
 
 @dataclass(frozen=True, kw_only=True)
-class TileStore:
+class CubeTileStore:
     """Tiles of one time shard, and what they hold already: `landweave.aligning.job.TileStore`. Picklable.
 
     Attributes
@@ -43,8 +39,8 @@ class TileStore:
     kept: int = 0
 
     @contextmanager
-    def begin(self, index: BlockIndex) -> Iterator[Tile]:
-        """Tile ``(block_y, block_x)`` with the kept dates in it, to which the others are added in their order.
+    def begin(self, index: BlockIndex) -> Iterator[CubeTile]:
+        """Return tile ``(block_y, block_x)`` with the dates in it that it keeps; the others are added in their order.
 
         Nothing is written before it ends.
 
@@ -56,55 +52,57 @@ class TileStore:
         template = self.group.template
         with ExitStack() as stack:
             objects = {name: stack.enter_context(TileObject(template, name)) for name in template.arrays}
-            tile = Tile(store=self, index=index, objects=objects)
+            tile = CubeTile(store=self, index=index, objects=objects)
             for date in range(self.kept):
-                tile.add(self._kept(index, date))
+                tile.add(self._stored(index, date))
             yield tile
 
-    def _kept(self, index: BlockIndex, date: int) -> dict[str, NDArray[Any]]:
-        """One date of the object that lies there, by array."""
-        template, place = self.group.template, self.shard * self.group.length + date
+    def _stored(self, index: BlockIndex, date: int) -> dict[str, NDArray[Any]]:
+        """Return one date of the object that is stored, by array."""
+        template, number = self.group.template, self.shard * self.group.length + date
         rows, columns = template.blocks[index].slices_in(self.group.grid.extent)
-        return {name: self._read(name, (place, ..., rows, columns)) for name in template.arrays}
-
-    def _read(self, name: str, where: tuple[Any, ...]) -> NDArray[Any]:
-        path = f"{self.group.template.modality}/{name}"
-        store = zarr_store(self.group.target, read_only=True)
-        return reread(
-            lambda: np.asarray(zarr.open_array(store, path=path, mode="r", zarr_format=3)[where]),
-            f"the dates kept of {self.group.target}/{path}",
-        )
+        time = (number,) if template.is_series else ()
+        return {
+            name: self.group.opened.read(f"{template.modality}/{name}", (*time, ..., rows, columns), number + 1)
+            for name in template.arrays
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tile:
-    """One tile on its way: `landweave.aligning.job.Tile`. Made by `TileStore.begin`.
+class CubeTile:
+    """A tile that is being filled, from `CubeTileStore.begin`: `landweave.aligning.job.Tile`.
 
     Attributes
     ----------
     store
-        Where it goes.
+        Of its time shard.
     index
         ``(block_y, block_x)``.
     objects
-        What was gathered, by array.
+        Its dates so far, by array.
     """
 
-    store: TileStore
+    store: CubeTileStore
     index: BlockIndex
     objects: Mapping[str, TileObject]
 
     def add(self, date: Mapping[str, NDArray[Any]]) -> None:
-        """Take one date more, or the raster: every array of the group, of one tile, without a time.
+        """Add the next date, or the raster.
+
+        Parameters
+        ----------
+        date
+            Every array of the group by name, of one tile: ``band_data (band, y, x)``, ``pixel_class (y, x)`` or
+            ``valid (y, x)``.
 
         Raises
         ------
         OutputError
-            When an array is missing, has another shape or dtype, or there are more dates than were told.
+            When an array is missing, has another shape or dtype, or there are more dates than `CubeTileStore.count`.
         """
         checked = self._checked(date)
         if any(content.dates == self.store.count for content in self.objects.values()):
-            raise OutputError(f"{self} has {self.store.count} dates already, all that were told.")
+            raise OutputError(f"{self} has {self.store.count} dates already, all that it has room for.")
         for name, values in checked.items():
             self.objects[name].add(values)
 
@@ -134,9 +132,9 @@ class Tile:
         if set(date) != set(template.arrays):
             raise OutputError(f"{self} has arrays {sorted(date)}, {template.arrays} are wanted.")
         for name, values in date.items():
-            wanted, dtype = template.date_shape(name), template.array_dtype(name)
-            if values.shape != wanted or values.dtype != dtype:
-                raise OutputError(f"{self}: {name} is {values.dtype} {values.shape}, {dtype} {wanted} is wanted.")
+            shape, dtype = template.date_shape(name), template.array_dtype(name)
+            if values.shape != shape or values.dtype != dtype:
+                raise OutputError(f"{self}: {name} is {values.dtype} {values.shape}, {dtype} {shape} is wanted.")
         return {name: date[name] for name in template.arrays}
 
     def _write(self, name: str, content: TileObject) -> WrittenObject | None:

@@ -6,16 +6,15 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import zarr
 from numpy.typing import NDArray
 
 from landweave.core import pyramid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState
+from landweave.store.common import group_attributes, writable_group, writing
 from landweave.store.maps.layout import declare_level
 from landweave.store.maps.store import MapStore
-from landweave.store.objects import REMOTE_ERRORS, unwritable
 from landweave.store.zarr_store import zarr_store
 
 RULES = {"landcover": pyramid.mode, "confidence": pyramid.average, "date_fallback": pyramid.mode}
@@ -46,11 +45,10 @@ class OverviewJob:
     @property
     def blocks(self) -> list[BlockIndex]:
         """Every block of the level."""
-        down, across = self.store.block_shape
-        return [(row, column) for row in range(down) for column in range(across)]
+        return list(np.ndindex(self.store.block_shape))
 
     def open(self) -> BlockFunction:
-        """The function that makes one block."""
+        """Return the function that computes one block."""
         return self._run
 
     def _run(self, index: BlockIndex) -> BlockResult:
@@ -60,41 +58,43 @@ class OverviewJob:
         return BlockResult(state=BlockState.DONE, objects=written, seconds={"total": time.perf_counter() - started})
 
     def _coarse(self, array: str, extent: Extent) -> NDArray[np.uint8]:
-        """One block of one array, made a chunk at a time: a block may stand for 64 blocks below."""
+        """Return one block of one array, computed a chunk at a time: a block may stand for 64 blocks below."""
         level, factor = pyramid.base_of(self.store.level)
-        below = self.store.at_level(level)
-        top, left = below.grid.extent.y.start, below.grid.extent.x.start
+        below = self.store.at_level(level).grid.extent
         result = np.full(extent.shape, NODATA, dtype=np.uint8)
-        tiles = Blocks.covering(extent, self.store.template.chunk)
-        for tile in (tiles[index].intersect(extent) for index in tiles):
+        chunks = Blocks.covering(extent, self.store.template.chunk)
+        for chunk in (chunks[index].intersect(extent) for index in chunks):
             # An overview counts from the map's corner, the map itself from its anchor.
-            fine = tile.refine(factor)
-            moved = Extent(fine.y.grow(-top, top), fine.x.grow(-left, left))
-            values = below.read(array, moved.intersect(below.grid.extent))
-            if (values != NODATA).any():  # beyond an area there is much of nothing
-                result[tile.slices_in(extent)] = RULES[array](values, factor)
+            fine = chunk.refine(factor)
+            moved = Extent(fine.y.grow(-below.y.start, below.y.start), fine.x.grow(-below.x.start, below.x.start))
+            values = self.store.read(array, moved.intersect(below), level)
+            if (values != NODATA).any():  # most of what surrounds an area is nodata
+                result[chunk.slices_in(extent)] = RULES[array](values, factor)
         return result
 
 
 def overviews_complete(store: MapStore) -> bool:
-    """Whether the overviews are those of the map as it is."""
-    group = zarr.open_group(zarr_store(store.target, read_only=True), path="map", mode="r", use_consolidated=False)
-    return bool(group.attrs.get("overviews_complete", False))
+    """Return whether the overviews are those of the map as it is; one request."""
+    return bool((group_attributes(store.target, "map") or {}).get("overviews_complete", False))
 
 
 def mark_overviews(store: MapStore, *, complete: bool) -> None:
-    """Note whether the overviews are those of the map as it is.
+    """Store whether the overviews are those of the map as it is.
+
+    Parameters
+    ----------
+    store
+        The map.
+    complete
+        What `overviews_complete` returns from now on.
 
     Raises
     ------
     OutputError
         When it cannot be written.
     """
-    try:
-        group = zarr.open_group(zarr_store(store.target), path="map", mode="r+", use_consolidated=False)
-        group.attrs["overviews_complete"] = complete
-    except REMOTE_ERRORS as error:
-        raise unwritable(store.target, "write metadata", error) from error
+    with writing(store.target, "write metadata"):
+        writable_group(store.target, "map").attrs["overviews_complete"] = complete
 
 
 def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
@@ -105,7 +105,8 @@ def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
     OutputError
         When the levels cannot be declared.
     """
-    levels = range(1, pyramid.depth(store.grid.shape, store.template.chunk) + 1)
-    for level in levels:
-        declare_level(zarr_store(store.target), store.template, level, store.at_level(level).grid)
-    return tuple(OverviewJob(store=store.at_level(level)) for level in levels)
+    levels = [store.at_level(level) for level in range(1, pyramid.depth(store.grid.shape, store.template.chunk) + 1)]
+    with writing(store.target, "declare overviews"):
+        for above in levels:
+            declare_level(zarr_store(store.target), store.template, above.level, above.grid)
+    return tuple(OverviewJob(store=above) for above in levels)

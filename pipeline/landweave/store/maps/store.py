@@ -2,79 +2,106 @@
 
 from __future__ import annotations
 
-import json
-import time
-import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from landweave.core import pyramid
-from landweave.core.errors import InputError, OutputError, ReadError
+from landweave.core.errors import InputError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Extent
+from landweave.core.legend import Legend
 from landweave.core.protocols import WrittenObject
-from landweave.store.maps.layout import check_georeference, declare_level, level_path
-from landweave.store.maps.template import FORMAT, MapTemplate
-from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
-from landweave.store.zarr_store import Recorder, zarr_store
-
-ROOT = "zarr.json"
-
-_HALF_MADE = {"format": FORMAT, "declared": False}
-
-REREAD_S = 0.2
-"""Pause before the second try of a read that met a shard being replaced."""
-
-T = TypeVar("T")
+from landweave.store.common import HALF_MADE, ROOT, consolidate, read_attributes, refuse_occupied, writing
+from landweave.store.georeference import check_georeference
+from landweave.store.ledger_store import ZarrLedger, create_ledger
+from landweave.store.maps.layout import declare_level, level_path
+from landweave.store.maps.template import MapTemplate
+from landweave.store.objects import Target
+from landweave.store.open_arrays import OpenArrays
+from landweave.store.zarr_store import zarr_store
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapStore:
-    """The arrays of one map, at one level: `landweave.core.protocols.Store`. Picklable, a few kB; safe in any thread.
+    """The arrays of one map: `landweave.core.protocols.Store` and `MapReader`. Picklable, a few kB; thread-safe.
+
+    A run opens its output once (`open_store` or `create_map`), and passes this on: what the root says is in
+    ``template``, and every process opens the metadata of each array once, with its first block. A map that is declared
+    anew is another `MapStore`.
 
     Attributes
     ----------
     target
-        Where the map lies.
+        Where the map is stored.
     template
         What it holds.
     level
-        0 for the map itself, 1 and above for its overviews.
+        Level that `write` fills: 0 for the map itself, 1 and above for its overviews.
     """
 
     target: Target
     template: MapTemplate
     level: int = 0
 
+    @cached_property
+    def opened(self) -> OpenArrays:
+        """The arrays of all levels, opened in this process."""
+        return OpenArrays(self.target)
+
+    @property
+    def legend(self) -> Legend:
+        """What the codes mean."""
+        return self.template.legend
+
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Provenance, plain JSON values."""
+        return self.template.attributes
+
+    @property
+    def block_size(self) -> int:
+        """Pixels a side of a stored object."""
+        return self.template.blocks.size
+
     @property
     def grid(self) -> Grid:
         """Pixels of this level."""
         return pyramid.level_grid(self.template.grid, self.level)
 
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """Pixels of each level declared, the full resolution first."""
+        return tuple(self.at_level(level).grid for level in range(count_levels(self.target)))
+
     @property
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays of this level; probabilities exist at level 0 only."""
-        return tuple(name for name in self.template.arrays if not (self.level and name == "probability"))
+        return self.template.arrays_of(self.level)
 
     @property
     def block_shape(self) -> tuple[int, int]:
         """Number of blocks ``(down, across)``; those at the south and east edges of an overview may be smaller."""
-        size = self.template.blocks.size
         height, width = self.grid.shape
-        return -(-height // size), -(-width // size)
+        return -(-height // self.block_size), -(-width // self.block_size)
+
+    @property
+    def ledger(self) -> ZarrLedger:
+        """The ledger of its blocks, declared or not."""
+        return ZarrLedger(target=self.target)
 
     def at_level(self, level: int) -> MapStore:
-        """The same map at another level."""
-        return MapStore(target=self.target, template=self.template, level=level)
+        """Return the same map at another level."""
+        return replace(self, level=level)
 
     def block(self, index: BlockIndex) -> Extent:
-        """Pixels of one block, clipped to the level."""
-        size, outer = self.template.blocks.size, self.grid.extent
+        """Return the pixels of one block, clipped to the level."""
+        size, outer = self.block_size, self.grid.extent
         top, left = outer.y.start + index[0] * size, outer.x.start + index[1] * size
         return Extent.of((top, top + size), (left, left + size)).intersect(outer)
 
@@ -97,11 +124,20 @@ class MapStore:
         OutputError
             When an array is missing, has another shape or dtype, or cannot be written.
         """
-        checked = {name: self._checked(index, name, arrays) for name in self.arrays}
-        return tuple(self._write_one(index, name, values) for name, values in checked.items())
+        self._check(index, arrays)
+        return tuple(self._write_array(index, name, arrays[name]) for name in self.arrays)
 
-    def read(self, array: str, extent: Extent) -> NDArray[np.uint8]:
-        """Pixels of ``extent``, counted as `grid` counts; 255 where nothing was written yet.
+    def read(self, array: str, extent: Extent, level: int | None = None) -> NDArray[np.uint8]:
+        """Return pixels of one array, uint8 ``(y, x)`` or ``(class, y, x)``; 255 where nothing was written yet.
+
+        Parameters
+        ----------
+        array
+            One of `arrays`.
+        extent
+            Counted as the grid of the level counts.
+        level
+            Of the map; this store's own when not given.
 
         Raises
         ------
@@ -110,11 +146,11 @@ class MapStore:
         ReadError
             When what is stored cannot be read, twice.
         """
-        if not self.grid.extent.contains(extent):
-            raise InputError(f"{extent} is not inside level {self.level} of {self.target}, {self.grid.extent}.")
-        rows, columns = extent.slices_in(self.grid.extent)
-        where = f"{self.target}/{level_path(self.level)}/{array} at {extent}"
-        return reread(lambda: np.asarray(self._opened(array)[..., rows, columns]), where)
+        level = self.level if level is None else level
+        outer = pyramid.level_grid(self.template.grid, level).extent
+        if not outer.contains(extent):
+            raise InputError(f"{extent} is not inside level {level} of {self.target}, {outer}.")
+        return self.opened.read(f"{level_path(level)}/{array}", (..., *extent.slices_in(outer)))
 
     def finalize(self) -> None:
         """Consolidate the metadata, at the end of a run: one request then opens everything.
@@ -126,56 +162,23 @@ class MapStore:
         """
         consolidate(self.target)
 
-    def _opened(self, array: str) -> zarr.Array[Any]:
-        return zarr.open_array(
-            zarr_store(self.target, read_only=True), path=f"{level_path(self.level)}/{array}", mode="r"
-        )
-
-    def _checked(self, index: BlockIndex, name: str, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
-        leading = self.template.block_shape(name)[:-2]
-        wanted = (*leading, *self.block(index).shape)
-        values = arrays.get(name)
-        if set(arrays) != set(self.arrays) or values is None:
+    def _check(self, index: BlockIndex, arrays: Mapping[str, NDArray[Any]]) -> None:
+        if set(arrays) != set(self.arrays):
             raise OutputError(f"Block {index} of {self.target} has arrays {sorted(arrays)}, {self.arrays} are wanted.")
-        if values.shape != wanted or values.dtype != np.uint8:
-            raise OutputError(
-                f"Block {index} of {self.target}: {name} is {values.dtype} {values.shape}, uint8 {wanted} is wanted."
-            )
-        return values
+        for name, values in arrays.items():
+            shape = (*self.template.block_shape(name)[:-2], *self.block(index).shape)
+            if values.shape != shape or values.dtype != np.uint8:
+                raise OutputError(
+                    f"Block {index} of {self.target}: {name} is {values.dtype} {values.shape}, uint8 {shape} is wanted."
+                )
 
-    def _write_one(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
-        recorder = Recorder(zarr_store(self.target))
-        path = f"{level_path(self.level)}/{name}"
-        rows, columns = self.block(index).slices_in(self.grid.extent)
-        try:
-            array = zarr.open_array(recorder, path=path, mode="r+")
-            # Opening forgets this setting, which is not stored: nodata is an answer and has its checksum too.
-            array.with_config({"write_empty_chunks": True})[..., rows, columns] = values
-        except REMOTE_ERRORS as error:
-            raise unwritable(self.target, f"write block {index} of {name}", error) from error
-        if len(recorder.written) != 1:
-            raise OutputError(
-                f"Block {index} of {self.target}: {name} went into {len(recorder.written)} objects, not 1."
-            )
-        _, size, checksum = recorder.written[0]
-        return WrittenObject(array=name, size=size, checksum=checksum)
-
-
-def consolidate(target: Target) -> None:
-    """Gather all metadata in the root, in one object: who opens the store through it sees one moment of it.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be written.
-    """
-    with warnings.catch_warnings():
-        # Readers that do not know consolidated metadata of format 3 ignore it: nothing depends on it.
-        warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
-        try:
-            zarr.consolidate_metadata(zarr_store(target))
-        except REMOTE_ERRORS as error:
-            raise unwritable(target, "write metadata", error) from error
+    def _write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
+        key = (..., *self.block(index).slices_in(self.grid.extent))
+        with writing(self.target, f"write block {index} of {name}"):
+            written = self.opened.write(f"{level_path(self.level)}/{name}", key, values)
+        if len(written) != 1:
+            raise OutputError(f"Block {index} of {self.target}: {name} went into {len(written)} objects, not 1.")
+        return written[0]
 
 
 def create_map(target: Target, template: MapTemplate) -> MapStore:
@@ -183,66 +186,61 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
 
     The root's attributes come last: where a creation was killed there is no map yet, and it is begun anew.
 
+    Parameters
+    ----------
+    target
+        Where it is to be stored.
+    template
+        What it will hold.
+
     Raises
     ------
     OutputError
         When a map, or anything else, is already there, or the place cannot be written.
     """
     refuse_occupied(target)
-    try:
-        store = zarr_store(target)
-        root = zarr.create_group(store, attributes=dict(_HALF_MADE), overwrite=True)
-        declare_level(store, template, 0, template.grid)
-        root.attrs.put(template.to_attributes())
-    except REMOTE_ERRORS as error:
-        raise unwritable(target, "create a map", error) from error
-    return MapStore(target=target, template=template)
+    return declare_map(target, template)
 
 
-def refuse_occupied(target: Target) -> None:
-    """Make sure that a store may be begun at ``target``: nothing is there, or one that was killed at its beginning.
+def declare_map(target: Target, template: MapTemplate) -> MapStore:
+    """Return a new map as `create_map` does, where the caller knows that nothing else is there (`find_attributes`).
+
+    Parameters
+    ----------
+    target
+        Where it is to be stored.
+    template
+        What it will hold.
 
     Raises
     ------
     OutputError
-        When anything else is: Zarr clears the place of a new store, whatever lies there.
+        When the place cannot be written.
     """
-    if read_attributes(target) is not None:
-        raise OutputError(f"{target} already holds a Zarr store: open it, or choose another output.")
-    if not target.exists(ROOT) and (found := target.peek()):
-        raise OutputError(
-            f"{target} already holds {found}, which is no part of a map or cube: a store made there would remove it. "
-            "Choose another output, a folder of its own."
-        )
+    with writing(target, "create a map"):
+        store = zarr_store(target)
+        root = zarr.create_group(store, attributes=dict(HALF_MADE), overwrite=True)
+        declare_level(store, template, 0, template.grid)
+        root.attrs.put(template.to_attributes())
+    return MapStore(target=target, template=template)
 
 
-def read_attributes(target: Target) -> dict[str, Any] | None:
-    """Root attributes of the map at ``target``; None where there is no Zarr store, or a half-made one.
+def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> MapStore:
+    """Return the map at ``target``, to go on writing or to read; its coordinates are compared with its grid.
 
-    Raises
-    ------
-    InputError
-        When something else is there.
-    """
-    content = target.get(ROOT)
-    if content is None:
-        return None
-    try:
-        attributes = json.loads(content).get("attributes", {})
-    except ValueError as error:
-        raise InputError(f"{target}/{ROOT} is not readable metadata: {error}.") from error
-    return None if attributes == _HALF_MADE else dict(attributes)
-
-
-def open_store(target: Target) -> MapStore:
-    """The map at ``target``, to go on writing or to read; its coordinates are compared with its grid.
+    Parameters
+    ----------
+    target
+        Where it is stored.
+    attributes
+        Of its root, where `landweave.store.common.read_attributes` has read them already.
 
     Raises
     ------
     InputError
         When there is no map, or its affine, coordinates and grid disagree.
     """
-    attributes = read_attributes(target)
+    attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
     template = MapTemplate.from_attributes(attributes)
@@ -251,28 +249,15 @@ def open_store(target: Target) -> MapStore:
     return MapStore(target=target, template=template)
 
 
+def create_map_ledger(store: MapStore) -> ZarrLedger:
+    """Declare the ledger of a map, beside it, with the ground coordinates of its blocks."""
+    grid = store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
+    return create_ledger(store.target, store.block_shape, store.arrays, centres_yx=(grid.y, grid.x))
+
+
 def count_levels(target: Target) -> int:
-    """Number of levels declared at ``target``, the full resolution included."""
+    """Return the number of levels declared at ``target``, the full resolution included."""
     level = 0
     while target.exists(f"{level_path(level)}/{ROOT}"):
         level += 1
     return level
-
-
-def reread(read: Callable[[], T], where: str) -> T:
-    """What ``read`` answers; once more if it fails, for a shard that was replaced between its index and its chunk.
-
-    Raises
-    ------
-    ReadError
-        When it fails twice: the object is damaged or out of reach.
-    """
-    failures = (*REMOTE_ERRORS, ValueError, RuntimeError)
-    try:
-        return read()
-    except failures:
-        time.sleep(REREAD_S)
-    try:
-        return read()
-    except failures as error:
-        raise ReadError(f"Cannot read {where}: {error}") from error

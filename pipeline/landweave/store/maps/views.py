@@ -1,231 +1,168 @@
-"""A map as a reader sees it: lazy xarray objects, whether its run goes on or has ended."""
+"""A stored map as a reader sees it: lazy xarray datasets, whether its run goes on or has ended."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from html import escape
-from typing import Any, cast
+from dataclasses import asdict
+from functools import partial
+from typing import Any
 
 import numpy as np
 import rioxarray  # noqa: F401  registers the `.rio` of every view
 import xarray as xr
-import zarr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Extent
-from landweave.core.legend import Legend
-from landweave.core.protocols import LEDGER_FIELDS, BlockState
-from landweave.store.maps.layout import level_path
-from landweave.store.maps.store import MapStore, count_levels, open_store, read_attributes, reread
+from landweave.core.protocols import LEDGER_FIELDS
+from landweave.store.common import ROOT
+from landweave.store.georeference import grid_coordinates, grid_to_json
+from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
+from landweave.store.ledger_store import ZarrLedger
+from landweave.store.maps.layout import class_attributes, level_path, pixel_attributes
+from landweave.store.maps.store import count_levels, open_store
+from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
-from landweave.store.zarr_store import zarr_store
 
-LEDGER = "ledger"
+_CREDITS = ("title", "license", "source")
 
 
-def open_map(where: Any, *, dask: bool = False, storage_options: Mapping[str, Any] | None = None) -> Map:
-    """The map at a path or URL; nothing but metadata and coordinates is read.
+def open_map(
+    where: str | os.PathLike[str] | Target,
+    level: int = 0,
+    chunks: Chunks = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Return one level of a stored map; nothing but metadata and coordinates is read.
+
+    The arrays are as they are stored, uint8 with 255 = nodata (``_FillValue``), neither masked nor scaled, so that
+    codes stay integers; `xarray.decode_cf` masks and scales them. What is not mapped yet reads as 255: a view of a map
+    whose run goes on shows each block as soon as it is written.
 
     Parameters
     ----------
     where
         A path, a URL, or a `Target`.
-    dask
-        Whether arrays are dask arrays of one chunk a block; they are lazily indexed otherwise.
+    level
+        0 for the full resolution, 1 and above for overviews.
+    chunks
+        None for lazily indexed arrays; ``{}`` for dask arrays of one chunk a block; otherwise as
+        `xarray.open_dataset` takes them.
     storage_options
         Of the object store, as `Target.parse` takes them.
+
+    Returns
+    -------
+    xarray.Dataset
+        As `map_dataset`; ``encoding`` has ``source`` and ``storage_options``.
 
     Raises
     ------
     InputError
-        When there is no map.
+        When there is no map, or it has no such level.
     """
-    return Map(store=open_store(Target.parse(where, storage_options)), dask=dask)
+    store = open_store(Target.parse(where, storage_options))
+    if level and not (level > 0 and store.target.exists(f"{level_path(level)}/{ROOT}")):
+        last = count_levels(store.target) - 1
+        raise InputError(f"Level {level} of the map at {store.target} was asked for: it has levels 0 to {last}.")
+    above = store.at_level(level)
+    arrays = {
+        name: LazyArray(
+            (*store.template.block_shape(name)[:-2], *above.grid.shape),
+            np.uint8,
+            partial(store.opened.read, f"{level_path(level)}/{name}"),
+        )
+        for name in above.arrays
+    }
+    dataset = map_dataset(store.template, above.grid, arrays)
+    dataset.encoding = {"source": str(store.target), "storage_options": dict(store.target.storage_options)}
+    return chunked(dataset, chunks, {"y": store.block_size, "x": store.block_size})
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Map:
-    """A land-cover map: `landweave.core.protocols.MapReader`, and views of it for notebooks.
+def map_dataset(template: MapTemplate, grid: Grid, arrays: Mapping[str, LazyArray]) -> xr.Dataset:
+    """Return a map as a dataset whose attributes say all that is known of it.
 
-    Views are lazy; what is not yet mapped reads as 255. A view of a map whose run goes on shows each block as soon
-    as it is written.
+    Parameters
+    ----------
+    template
+        What the map holds.
+    grid
+        Pixels of the arrays.
+    arrays
+        uint8 ``(y, x)``, or ``(class, y, x)`` for ``probability``, by name; 255 = nodata.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``landcover``, and ``confidence`` (probability of the class shown x 250), ``probability`` and ``date_fallback``
+        where the map has them, with pixel-centre coordinates, CRS and transform. Attributes, plain JSON values:
+        ``legend`` (``name``, and ``classes`` with ``code``, ``name``, ``name_fr``, ``color`` and ``trained``),
+        ``grid`` (exact), ``provenance``, and ``title``, ``license`` and ``source`` where they are known.
     """
-
-    store: MapStore
-    dask: bool = False
-
-    @property
-    def legend(self) -> Legend:
-        """What the codes mean."""
-        return self.store.template.legend
-
-    @property
-    def grid(self) -> Grid:
-        """Pixels of the full resolution."""
-        return self.store.grid
-
-    @cached_property
-    def grids(self) -> tuple[Grid, ...]:
-        """Pixels of each level, the full resolution first."""
-        return tuple(self.store.at_level(level).grid for level in range(count_levels(self.store.target)))
-
-    @property
-    def arrays(self) -> tuple[str, ...]:
-        """Names of the arrays at full resolution."""
-        return self.store.arrays
-
-    @property
-    def block_size(self) -> int:
-        """Pixels a side of a stored object."""
-        return self.store.template.blocks.size
-
-    @property
-    def attrs(self) -> Mapping[str, Any]:
-        """Provenance: where the map comes from and how it was made."""
-        return self.store.template.attributes
-
-    def read(self, array: str, extent: Extent, level: int = 0) -> NDArray[np.uint8]:
-        """Pixels of ``extent``, counted as ``grids[level]`` counts.
-
-        Raises
-        ------
-        InputError
-            When the extent is not inside the level.
-        ReadError
-            When what is stored cannot be read.
-        """
-        return self.store.at_level(level).read(array, extent)
-
-    @cached_property
-    def dataset(self) -> xr.Dataset:
-        """The full resolution: ``landcover``, ``confidence``, … over ``(y, x)``, uint8, 255 = nodata."""
-        return self._level(0)
-
-    @property
-    def tree(self) -> xr.DataTree:
-        """All levels and the ledger, under the paths they have in the store."""
-        groups = {f"/{level_path(level)}": self._level(level) for level in range(len(self.grids))}
-        groups["/"] = xr.Dataset(attrs=read_attributes(self.store.target))
-        if self.store.target.exists(f"{LEDGER}/zarr.json"):
-            groups[f"/{LEDGER}"] = self.ledger
-        return xr.DataTree.from_dict(groups)
-
-    @property
-    def ledger(self) -> xr.Dataset:
-        """What became of each block, over ``(block_y, block_x)``, as it stands now; ``reason`` is text.
-
-        Raises
-        ------
-        InputError
-            When the map has no ledger.
-        """
-        if not self.store.target.exists(f"{LEDGER}/zarr.json"):
-            raise InputError(f"The map at {self.store.target} has no ledger.")
-        dataset, group = _open(self.store.target, LEDGER)
-        views = {
-            name: _lazy(dataset[name], (_Reasons if name == "reason" else _Stored)(_array(group, name)))
-            for name in LEDGER_FIELDS
-        }
-        names = [str(name) for name in dataset.attrs["arrays"]]
-        return dataset.drop_vars(list(views)).assign(views).assign_coords(array=names)
-
-    @property
-    def done(self) -> float:
-        """Share of the blocks that have ground and input to map which are mapped, 0 to 1."""
-        states = self.ledger["state"].values
-        idle = np.isin(states, (BlockState.OUTSIDE, BlockState.NO_INPUT)).sum()
-        wanted = states.size - int(idle)
-        return float((states == BlockState.DONE).sum() / wanted) if wanted else 1.0
-
-    def __repr__(self) -> str:
-        return "\n".join(f"{name:<12}{text}" for name, text in self._facts().items())
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th>{escape(name)}</th><td>{escape(text)}</td></tr>" for name, text in self._facts().items()
-        )
-        swatches = " ".join(
-            f'<span style="white-space:nowrap"><span style="background:{cls.color};border:1px solid #999">'
-            f"&emsp;</span> {cls.code} {escape(cls.name)}</span>"
-            for cls in self.legend.classes
-        )
-        return f"<table>{rows}</table><p>{swatches}</p>"
-
-    def _facts(self) -> dict[str, str]:
-        height, width = self.grid.shape
-        metres = float(self.grid.resolution)
-        down, across = self.store.block_shape
-        facts = {
-            "map": f"{self.attrs.get('title', self.legend.name)} at {self.store.target}",
-            "grid": f"{height:,} x {width:,} pixels of {metres:g} m, {self.grid.crs}, "
-            f"{height * width * metres**2 / 1e6:,.2f} km2",
-            "arrays": f"{', '.join(self.arrays)}; {len(self.grids)} level(s)",
-            "blocks": f"{down} x {across} of {self.block_size} pixels",
-        }
-        if self.store.target.exists(f"{LEDGER}/zarr.json"):
-            facts["done"] = f"{self.done:.1%}"
-        return facts
-
-    def _level(self, level: int) -> xr.Dataset:
-        dataset, group = _open(self.store.target, level_path(level))
-        names = self.store.at_level(level).arrays
-        views = {name: _lazy(dataset[name], _Stored(_array(group, name))) for name in names}
-        dataset = dataset.drop_vars(names).assign(views)
-        if not self.dask:
-            return dataset
-        return dataset.chunk({"y": self.block_size, "x": self.block_size})
+    dataset = xr.Dataset(coords=grid_coordinates(grid))
+    if "probability" in arrays:
+        codes = np.asarray(template.legend.codes, np.uint8)
+        dataset = dataset.assign_coords({"class": ("class", codes, class_attributes(template.legend))})
+    for name, array in arrays.items():
+        attributes = pixel_attributes(name, template.legend)
+        dataset[name] = lazy_variable(template.dimensions(name), array, attributes, {"grid_mapping": "spatial_ref"})
+    dataset.attrs = {
+        "Conventions": "CF-1.11",
+        **{name: template.attributes[name] for name in _CREDITS if name in template.attributes},
+        "legend": asdict(template.legend),
+        "grid": grid_to_json(grid),
+        "provenance": dict(template.attributes),
+    }
+    return dataset
 
 
-class _Stored(BackendArray):
-    """A stored array, indexed lazily, that reads a second time when a shard was replaced under it."""
+def open_ledger(where: str | os.PathLike[str] | Target, storage_options: Mapping[str, Any] | None = None) -> xr.Dataset:
+    """Return the state of each block of a map, as it stands when it is loaded.
 
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        self.array = array
-        self.shape: tuple[int, ...] = array.shape
-        self.dtype: np.dtype[Any] = array.dtype
+    Parameters
+    ----------
+    where
+        A path, a URL, or a `Target` of the map.
+    storage_options
+        Of the object store, as `Target.parse` takes them.
 
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._get)
+    Returns
+    -------
+    xarray.Dataset
+        The fields of `landweave.core.protocols.LEDGER_FIELDS` over ``(block_y, block_x)``, the ground coordinates of
+        block centres, lazily indexed; ``reason`` is text.
 
-    def _get(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        return reread(lambda: np.asarray(self.array.oindex[key]), f"{self.array.store}/{self.array.path}")
-
-
-class _Reasons(_Stored):
-    """The reasons of a ledger, ``(block_y, block_x, reason_byte)`` stored, as ``(block_y, block_x)`` of text."""
-
-    def __init__(self, array: zarr.Array[Any]) -> None:
-        super().__init__(array)
-        self.shape = array.shape[:2]
-        self.dtype = np.dtype(object)
-
-    def _get(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        raw = super()._get((*key, slice(None)))
-        texts = np.empty(raw.shape[:-1], dtype=object)
-        for place in np.ndindex(texts.shape):
-            texts[place] = raw[place].tobytes().rstrip(b"\0").decode("utf-8", errors="replace")
-        return texts
-
-
-def _open(target: Target, path: str) -> tuple[xr.Dataset, zarr.Group]:
-    """One group as a dataset, by its own metadata: consolidated metadata may be older or not there yet."""
-    store = zarr_store(target, read_only=True)
-    dataset = xr.open_zarr(
-        store, group=path, chunks=None, consolidated=False, decode_coords="all", mask_and_scale=False
-    )
-    return dataset, zarr.open_group(store, path=path, mode="r", use_consolidated=False)
+    Raises
+    ------
+    InputError
+        When the map has no ledger.
+    """
+    target = Target.parse(where, storage_options)
+    ledger = ZarrLedger(target=target)
+    attributes = ledger.attributes
+    if attributes is None:
+        raise InputError(f"{target} has no ledger of a map. Was the run started?")
+    axes = {axis: (axis, ledger.read(axis), ledger.open(axis).attrs.asdict()) for axis in ("block_y", "block_x")}
+    dataset = xr.Dataset(coords={**axes, "array": list(attributes["arrays"])})
+    for name in LEDGER_FIELDS:
+        dataset[name] = _field(ledger, name)
+    dataset.encoding = {"source": str(target), "storage_options": dict(target.storage_options)}
+    return dataset
 
 
-def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
-    return cast("zarr.Array[Any]", group[name])
+def _field(ledger: ZarrLedger, name: str) -> xr.Variable:
+    stored = ledger.open(name)
+    names, attributes = stored.metadata.dimension_names, stored.attrs.asdict()
+    if name == "reason":
+        return lazy_variable(names[:2], LazyArray(stored.shape[:2], object, partial(_reasons, ledger)), attributes)
+    return lazy_variable(names, LazyArray(stored.shape, stored.dtype, partial(ledger.read, name)), attributes)
 
 
-def _lazy(like: xr.DataArray, stored: _Stored) -> xr.Variable:
-    lazy = indexing.LazilyIndexedArray(stored)
-    return xr.Variable(like.dims[: len(stored.shape)], lazy, attrs=like.attrs, encoding=like.encoding)
+def _reasons(ledger: ZarrLedger, key: tuple[Any, ...]) -> NDArray[Any]:
+    """Return reasons, stored as ``(block_y, block_x, reason_byte)``, as text ``(block_y, block_x)``."""
+    raw = ledger.read("reason", (*key, slice(None)))
+    texts = np.empty(raw.shape[:-1], dtype=object)
+    for index in np.ndindex(texts.shape):
+        texts[index] = raw[index].tobytes().rstrip(b"\0").decode("utf-8", errors="replace")
+    return texts

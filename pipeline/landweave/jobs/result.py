@@ -1,0 +1,189 @@
+"""What a run did, and how far an output is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from landweave.core.protocols import BlockState
+from landweave.core.tables import Rows, as_html, as_text
+from landweave.jobs.ledger import Ledger
+
+EXIT_COMPLETE = 0
+EXIT_FAILED_BLOCKS = 3
+
+SHOWN_FAILURES = 20
+"""Failures of a run that are shown; `Status` shows them all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunResult:
+    """What a run or an alignment did; shown as a table in a notebook.
+
+    Attributes
+    ----------
+    counts
+        Number of blocks of the whole output by state, those of earlier runs included.
+    ran
+        Number of blocks of this run.
+    seconds
+        Wall time of this run.
+    pixels
+        Output pixels of this run.
+    stage_seconds
+        Seconds of this run by stage, summed over blocks (workers run side by side: more than the wall time).
+    failures
+        One line for each block that failed.
+    notes
+        What a person should know.
+    """
+
+    counts: Mapping[BlockState, int]
+    ran: int = 0
+    seconds: float = 0.0
+    pixels: int = 0
+    stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def megapixels_per_second(self) -> float:
+        """Output pixels of this run over its wall time."""
+        return self.pixels / 1e6 / max(self.seconds, 1e-9)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is finished."""
+        return _is_complete(self.counts)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when complete, 3 when blocks failed or are pending."""
+        return EXIT_COMPLETE if self.complete else EXIT_FAILED_BLOCKS
+
+    def __str__(self) -> str:
+        speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self.megapixels_per_second:.2f} Mpx/s)"
+        return "\n".join([f"blocks: {count_words(self.counts)}; {speed}", *self.notes, *self._shown_failures()])
+
+    def _repr_html_(self) -> str:
+        return as_html(
+            [
+                ("blocks", count_words(self.counts)),
+                ("ran", f"{self.ran:,} blocks in {self.seconds:.1f} s, {self.megapixels_per_second:.2f} Mpx/s"),
+                *[("note", note) for note in self.notes],
+                *[("failed", line) for line in self._shown_failures()],
+            ]
+        )
+
+    def _shown_failures(self) -> list[str]:
+        hidden = len(self.failures) - SHOWN_FAILURES
+        return [*self.failures[:SHOWN_FAILURES], *([f"and {hidden:,} more, in the status"] if hidden > 0 else [])]
+
+
+def join_results(
+    results: Sequence[RunResult], ledgers: Iterable[Ledger], failures: Iterable[str], notes: tuple[str, ...]
+) -> RunResult:
+    """One result of several runs.
+
+    Parameters
+    ----------
+    results
+        What ran, one after the other.
+    ledgers
+        The states of all blocks, those of which nothing ran too.
+    failures, notes
+        Of the whole.
+    """
+    stages = {stage for result in results for stage in result.stage_seconds}
+    return RunResult(
+        counts=total_counts(ledger.counts() for ledger in ledgers),
+        ran=sum(result.ran for result in results),
+        seconds=sum(result.seconds for result in results),
+        pixels=sum(result.pixels for result in results),
+        stage_seconds={name: sum(result.stage_seconds.get(name, 0.0) for result in results) for name in stages},
+        failures=tuple(failures),
+        notes=notes,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """How far a map, a cube or one of its modalities is; shown as a table in a notebook.
+
+    Attributes
+    ----------
+    counts
+        Number of blocks by state.
+    failures
+        One line for each block that failed.
+    dates
+        Dates of a series that readers see; None where there are no dates.
+    dates_to_come
+        Dates that a run has begun and readers do not see yet.
+    groups
+        Of a cube: the status by modality.
+    """
+
+    counts: Mapping[BlockState, int]
+    failures: tuple[str, ...] = ()
+    dates: int | None = None
+    dates_to_come: int = 0
+    groups: Mapping[str, Status] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every block is finished, and readers see every date."""
+        return _is_complete(self.counts) and not self.dates_to_come
+
+    @property
+    def done(self) -> float:
+        """Share of the blocks inside the area and with input that are done, 0 to 1."""
+        idle = self.counts[BlockState.OUTSIDE] + self.counts[BlockState.NO_INPUT]
+        mappable = sum(self.counts.values()) - idle
+        return self.counts[BlockState.DONE] / mappable if mappable else 1.0
+
+    @property
+    def rows(self) -> Rows:
+        """The status as rows of a table: by modality, or by state."""
+        if self.groups:
+            return [(name, ", ".join(group._facts())) for name, group in self.groups.items()]
+        return [(state.words, f"{count:>9,}") for state, count in self.counts.items() if count]
+
+    def _facts(self) -> list[str]:
+        dates = [] if self.dates is None else [f"{self.dates:,} dates"]
+        to_come = [f"{self.dates_to_come:,} to come"] if self.dates_to_come else []
+        return [*dates, *to_come, f"blocks: {count_words(self.counts) or 'none yet'}"]
+
+    def __str__(self) -> str:
+        return "\n".join([as_text(self.rows), *self.failures])
+
+    def _repr_html_(self) -> str:
+        return as_html([*self.rows, *[("failed", line) for line in self.failures]])
+
+
+def join_status(groups: Mapping[str, Status]) -> Status:
+    """The status of a cube, from those of its modalities."""
+    return Status(
+        counts=total_counts(group.counts for group in groups.values()),
+        failures=tuple(line for group in groups.values() for line in group.failures),
+        dates_to_come=sum(group.dates_to_come for group in groups.values()),
+        groups=groups,
+    )
+
+
+def total_counts(counts: Iterable[Mapping[BlockState, int]]) -> dict[BlockState, int]:
+    """Number of blocks by state over several ledgers, zeros included."""
+    total = Counter(dict.fromkeys(BlockState, 0))
+    for each in counts:
+        total.update(each)
+    return dict(total)
+
+
+def count_words(counts: Mapping[BlockState, int]) -> str:
+    """Blocks by state in one line, such as ``12 done, 1 read failed``."""
+    return ", ".join(f"{count:,} {state.words}" for state, count in counts.items() if count)
+
+
+def _is_complete(counts: Mapping[BlockState, int]) -> bool:
+    return all(state.finished for state, count in counts.items() if count)

@@ -1,0 +1,54 @@
+"""A run opens its output once: counted request by request."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from landweave import api
+from landweave.core.protocols import LEDGER_FIELDS
+from landweave.store.common import ROOT
+from landweave.store.objects import Target
+from tests.helpers.counted_s3 import BUCKET, CountedS3, counted_s3
+from tests.helpers.small import Small
+
+
+@pytest.fixture
+def s3() -> Iterator[CountedS3]:
+    with counted_s3() as counted:
+        yield counted
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each small object was read by this package itself, not by Zarr on its behalf."""
+    counted: Counter[str] = Counter()
+    read = Target.get
+
+    def get(self: Target, name: str) -> bytes | None:
+        counted[name] += 1
+        return read(self, name)
+
+    monkeypatch.setattr(Target, "get", get)
+    return counted
+
+
+def test_the_root_is_read_twice_and_the_ledger_once(tmp_path, s3: CountedS3, asked: Counter[str]) -> None:
+    """The root once when a configuration is checked, once under the lease."""
+    small = Small.make(tmp_path)
+    output = {"store": f"s3://{BUCKET}/map.zarr", "storage_options": s3.storage_options}
+    config = small.loaded(output=output, engine={"kind": "inline"})
+    for turn in ("new", "again"):
+        s3.requests.clear()
+        asked.clear()
+        assert api.run(config).exit_code == 0
+        reads = s3.reads("map.zarr")
+        chunks = {key: count for key, count in reads.items() if key.startswith("ledger/") and "/c/" in key}
+        print(  # noqa: T201  shown by ``pytest -s``
+            f"{turn}: {reads.total()} GETs, {reads[ROOT]} of the root, {sum(chunks.values())} of ledger chunks"
+        )
+        assert asked[ROOT] == 2
+        assert max(chunks.values(), default=0) <= 1
+    # Nothing was declared this time: these are all requests for the root.
+    assert reads[ROOT] == 2
+    assert len(chunks) == len(LEDGER_FIELDS)
