@@ -15,7 +15,8 @@ import yaml
 from affine import Affine
 from safetensors.torch import save_file
 
-from landweave.config.schema import Config, load_config
+from landweave.config.load import load_config
+from landweave.config.schema import Config
 from landweave.models.cards.registry import find_card
 from landweave.models.factory import build, core
 

@@ -1,6 +1,7 @@
 """What a notebook calls: values that print themselves, and runs that go on where they were."""
 
 import os
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -63,11 +64,11 @@ def test_check_says_how_the_inputs_lie_and_writes_nothing(small: Small) -> None:
         "EPSG:2154, 0.2 m",
         "64 px, overlap 16, cosine",
         "12 of 128 px",
-        "alignment: paste",
         "px off the grid",
-        "tiles: 4, files: 8",
     ):
         assert part in found
+    for row in ("tiles +4", "files +8", "alignment +paste", "bands +R, G, B, NIR"):
+        assert re.search(rf"^AERIAL_RGBI\.{row}$", found, re.MULTILINE)
     assert not small.store.exists()
 
 
@@ -82,7 +83,8 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     assert not list(small.folder.rglob("*lease*"))
     assert api.status(small.store).complete
     provenance = api.open_map(small.store).attrs["provenance"]
-    assert provenance["model"]["card"] == "small" or provenance["model"]["weights"]
+    assert provenance["model"]["card"] == "small"
+    assert len(provenance["model"]["card_sha256"]) == len(provenance["model"]["weights"]) == 64
     assert set(provenance["libraries"]) >= {"torch", "rasterio", "zarr"}
     assert str(small.folder) not in str(provenance["fingerprint_fields"])
 

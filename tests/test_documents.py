@@ -10,7 +10,8 @@ import typer.main
 import yaml
 
 from landweave.cli.main import app
-from landweave.config.schema import CubeConfig, MosaicInput, load_cube_config, parse_config
+from landweave.config.load import load_cube_config
+from landweave.config.schema import Config, CubeConfig, MosaicInput
 from landweave.models.cards.registry import find_card
 from tests.helpers.commands import ROOT
 
@@ -44,7 +45,7 @@ def test_documents_are_found() -> None:
 def test_configurations_in_documents_are_read(path: Path) -> None:
     for part in shown(path):
         merged = {**REST, **{key: {**REST.get(key, {}), **section} for key, section in part.items()}}
-        parse_config(merged, root=ROOT, origin=str(path))
+        Config(**merged)
 
 
 def unmet(config: CubeConfig) -> list[str]:
@@ -70,7 +71,7 @@ def test_configurations_name_what_their_model_wants(path: Path) -> None:
 def test_whole_configurations_in_documents_name_what_their_model_wants(path: Path) -> None:
     for part in shown(path):
         if set(REST) <= set(part):
-            assert unmet(parse_config(part, root=ROOT)) == []
+            assert unmet(Config(**part)) == []
 
 
 def find_command(words: str) -> Any:

@@ -23,6 +23,7 @@ CONDA_NAMES = {"torch": "pytorch"}
 
 USED_THROUGH = {
     "bokeh": "distributed shows its dashboard with it",
+    "geopandas": "pyogrio gives areas from files as its frames",
     "rioxarray": "people ask the maps for .rio",
     "torchvision": "timm and segmentation-models-pytorch import it",
 }

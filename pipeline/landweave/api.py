@@ -13,8 +13,8 @@ import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray 
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.status import cube_status
-from landweave.config.package_data import configs_folder
-from landweave.config.schema import Config, CubeConfig, load_config, load_cube_config, parse_config
+from landweave.config.load import example_config, load_config, load_cube_config
+from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, OutputError
@@ -62,7 +62,6 @@ __all__ = [
     "open_map",
     "open_mosaic",
     "open_series",
-    "parse_config",
     "plan_align",
     "plan_map",
     "predict",
@@ -303,11 +302,6 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
     """
     threads = config.model.torch_threads
     return clusters.open_engine(engine_settings(config.engine, threads), threads)
-
-
-def example_config(name: str) -> Config:
-    """A configuration that comes with the package, such as ``demo``; its paths count from the working directory."""
-    return load_config(configs_folder() / f"{name}.yaml").model_copy(update={"root": Path.cwd()})
 
 
 def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, Engine | None]:

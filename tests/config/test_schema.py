@@ -1,15 +1,26 @@
-"""A configuration cannot be misspelt, and its paths count from its own folder."""
+"""A configuration cannot be misspelt, says what each key means, and shows itself."""
 
+import pickle
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from landweave.config.schema import ElevationInput, MosaicInput, load_config, parse_config
-from landweave.core.blending import Blend
+import landweave
+from landweave.config.schema import (
+    Config,
+    CubeConfig,
+    ElevationInput,
+    GridSection,
+    ModelSection,
+    MosaicInput,
+    OutputSection,
+    Section,
+)
 from landweave.core.errors import ConfigError
-from tests.helpers.commands import ROOT
 
 BARE: dict[str, Any] = {
     "grid": {"crs": "EPSG:2154"},
@@ -19,14 +30,14 @@ BARE: dict[str, Any] = {
 }
 
 
-def problems_of(content: dict[str, Any], **overrides: Any) -> str:
+def problems_of(content: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
-        parse_config(content, root=Path(), overrides=overrides)
+        Config(**content)
     return str(caught.value)
 
 
 def test_what_is_left_out_has_a_value() -> None:
-    config = parse_config(BARE, root=Path("/data"))
+    config = Config(**BARE)
     assert config.area is None
     assert (config.engine.kind, config.engine.workers, config.model.torch_threads) == ("dask", None, 2)
     assert (config.output.confidence, config.output.probability, config.output.chunk) == (True, False, 512)
@@ -39,28 +50,6 @@ def test_what_is_left_out_has_a_value() -> None:
         "name",
         False,
     )
-
-
-def test_paths_count_from_the_files_folder(tmp_path: Path) -> None:
-    file = tmp_path / "here" / "map.yaml"
-    file.parent.mkdir()
-    file.write_text(yaml.safe_dump(BARE))
-    config = load_config(file)
-    assert config.path("a/b.tif") == str(tmp_path / "here" / "a" / "b.tif")
-    assert config.path("/a/b.tif") == "/a/b.tif"
-    assert config.path("s3://bucket/x.zarr") == "s3://bucket/x.zarr"
-    assert config.path("/vsicurl/https://host/x.tif") == "/vsicurl/https://host/x.tif"
-    assert config.path("~/x") == str(Path.home() / "x")
-
-
-def test_values_replace_those_of_the_file_and_nothing_else() -> None:
-    overrides = {"engine.workers": 8, "windows.blend": "crop", "inputs.AERIAL_RGBI.bands.NIR": {"files": "irc"}}
-    before = yaml.safe_dump(BARE)
-    config = parse_config(BARE, root=Path(), overrides=overrides)
-    assert config.engine.workers == 8
-    assert config.windows.blend is Blend.CROP
-    assert set(config.inputs["AERIAL_RGBI"].bands) == {"R", "NIR"}
-    assert yaml.safe_dump(BARE) == before
 
 
 def test_every_problem_is_told_with_its_place() -> None:
@@ -109,7 +98,7 @@ def test_contradictions(section: dict[str, Any], said: str) -> None:
 
 def test_elevation_takes_two_models() -> None:
     section = {"kind": "elevation", "dsm": {"files": ["a.tif", "b.tif"], "nodata": -99}, "dtm": {"files": "c"}}
-    config = parse_config({**BARE, "inputs": {"DEM_ELEV": section}}, root=Path())
+    config = Config(**{**BARE, "inputs": {"DEM_ELEV": section}})
     source = config.inputs["DEM_ELEV"]
     assert isinstance(source, ElevationInput)
     assert source.dsm.files == ("a.tif", "b.tif")
@@ -117,20 +106,65 @@ def test_elevation_takes_two_models() -> None:
     assert "dtm" in problems_of({**BARE, "inputs": {"DEM_ELEV": {"kind": "elevation", "dsm": {"files": "a"}}}})
 
 
-def test_a_value_below_something_that_is_no_section() -> None:
-    message = problems_of(BARE, **{"model.card.name": "x"})
-    assert "model.card.name" in message
-    assert "'demo-unet'" in message
-
-
 def test_a_configuration_never_changes() -> None:
-    config = parse_config(BARE, root=Path())
+    config = Config(**BARE)
     with pytest.raises(ValueError, match="frozen"):
         config.output.store = "other.zarr"
 
 
-def test_every_configuration_that_comes_with_the_project_loads() -> None:
-    files = [file for file in (ROOT / "configs").rglob("*.yaml") if "grid" in yaml.safe_load(file.read_text())]
-    assert len(files) >= 5
-    for file in files:
-        assert load_config(file).inputs
+def fields(section: type[Section] = Section) -> Iterator[tuple[type[Section], str, str | None]]:
+    """Every field of every section, with its description."""
+    yield from ((section, name, field.description) for name, field in section.model_fields.items())
+    for inner in section.__subclasses__():
+        yield from fields(inner)
+
+
+def test_every_field_says_what_it_means() -> None:
+    assert len(list(fields())) > 80
+    assert [f"{section.__name__}.{name}" for section, name, text in fields() if not text] == []
+
+
+def test_a_notebook_makes_one_of_plain_mappings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = landweave.Config(**BARE)
+    assert config.root == tmp_path
+    assert config.path("rvb") == str(tmp_path / "rvb")
+    sections = landweave.Config(
+        grid=GridSection(crs="EPSG:2154"),
+        inputs=BARE["inputs"],
+        model=ModelSection(card="demo-unet"),
+        output=OutputSection(store="out.zarr"),
+    )
+    assert sections == config
+    assert pickle.loads(pickle.dumps(config)) == config
+
+
+def test_a_cubes_configuration_needs_no_model_and_no_output() -> None:
+    part = {"grid": BARE["grid"], "inputs": BARE["inputs"]}
+    assert CubeConfig(**part).model is None
+    message = problems_of(part)
+    assert "2 problem(s)" in message
+    assert "model: Field required" in message
+    assert "output: Field required" in message
+
+
+def test_a_configuration_prints_as_the_yaml_that_gives_it() -> None:
+    config = Config(**{**BARE, "grid": {"crs": "EPSG:2154", "anchor": ["1/3", 0]}})
+    assert yaml.safe_load(str(config)) == {**BARE, "grid": {"crs": "EPSG:2154", "anchor": ["1/3", 0]}}
+    assert Config(**yaml.safe_load(str(config))) == config
+
+
+def test_a_configuration_shows_itself_in_a_notebook() -> None:
+    table = ET.fromstring(Config(**BARE)._repr_html_())
+    rows = {row[0].text: row[1].text for row in table}
+    assert rows["inputs.AERIAL_RGBI.bands.R.files"] == "rvb"
+    assert rows["paths count from"] == str(Path.cwd())
+
+
+def test_options_of_an_object_store_are_not_shown() -> None:
+    options = {"region": "eu-west-3", "secret_access_key": "hush"}
+    config = Config(**{**BARE, "output": {"store": "s3://maps/x.zarr", "storage_options": options}})
+    assert config.output.storage_options == options
+    assert "secret_access_key" in str(config)
+    for shown in (str(config), repr(config), config._repr_html_()):
+        assert "hush" not in shown

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from landweave.config.schema import Config, load_config
+from landweave.config.load import load_config
+from landweave.config.schema import Config
 from landweave.core.lattice import Extent
 from tests.helpers.commands import write_config
 from tests.helpers.networks import unet, write_card, write_weights

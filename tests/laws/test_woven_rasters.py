@@ -21,7 +21,7 @@ def test_a_map_from_the_cube_is_the_map_from_the_files(small):
     content["inputs"]["AERIAL_RGBI"]["align"] = True
     content["output"]["store"] = "woven.zarr"
     content["cube"] = {"store": "cube.zarr", "tile": 64, "chunk": 32, "margin_m": 15}
-    woven = api.parse_config(content, root=plain.root)
+    woven = api.Config(**content, root=plain.root)
     assert "AERIAL_RGBI" in str(api.plan_align(woven))
     assert api.align(woven, engine=inline).exit_code == 0
     for section in ("rgb", "irc"):

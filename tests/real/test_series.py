@@ -119,11 +119,11 @@ def test_flanders_is_mapped_one_civil_year_at_a_time(flanders):
     corner = rasterio.warp.transform("EPSG:32631", "EPSG:2154", [501700], [5629350])
     x, y = corner[0][0], corner[1][0]
     sections["area"] = {"bounds": [x - 150, y - 150, x + 150, y + 150]}
-    every = api.parse_config(flanders_config(folder, **sections), root=folder)
+    every = api.Config(**flanders_config(folder, **sections), root=folder)
     assert api.align(every).exit_code == 0
     with pytest.raises(ConfigError, match="2 years, 2017 to 2018"):
         api.run(every)
-    one = api.parse_config(flanders_config(folder, series={"year": 2018}, **sections), root=folder)
+    one = api.Config(**flanders_config(folder, series={"year": 2018}, **sections), root=folder)
     assert api.run(one).exit_code == 0
     found = api.open_map(folder / "map.zarr").sel(x=slice(x - 140, x + 140), y=slice(y + 140, y - 140)).load()
     assert float(found.x[1] - found.x[0]) == pytest.approx(10.24)
@@ -255,7 +255,7 @@ def test_treesat_is_mapped_by_a_fusion_of_all_sensors(treesat):
         "output": {"store": "map.zarr", "chunk": 256},
         "engine": {"kind": "inline"},
     }
-    config = api.parse_config(content, root=folder)
+    config = api.Config(**content, root=folder)
     assert api.align(config).exit_code == 0
     assert api.run(config).exit_code == 0
     found = api.open_map(folder / "map.zarr")

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from landweave.config.schema import load_config
+from landweave.config.load import load_config
 from landweave.core.errors import BudgetError, CardError, ConfigError, InputError
 from landweave.core.lattice import Extent
 from landweave.jobs.fingerprint import differences
@@ -125,6 +125,14 @@ def test_what_changes_the_map_changes_the_fingerprint(small: Small, sections: di
     assert any(line.startswith(f"{part}: ") or line.startswith(f"{part}[") for line in differences(plain, other))
 
 
+def test_the_provenance_names_the_card_and_its_checksum(small: Small) -> None:
+    setup = made(small)
+    model = setup.template.attributes["model"]
+    assert model["card"] == "small"
+    assert model["card_sha256"] == setup.card.sha256 == setup.fingerprint.parts["model"]["card"]
+    assert model["weights"] == setup.fingerprint.parts["model"]["weights"]
+
+
 def test_how_it_is_run_does_not(small: Small) -> None:
     plain = made(small).fingerprint
     for sections in (
@@ -223,3 +231,24 @@ def test_a_device_of_other_machines_is_not_looked_for_here(small: Small) -> None
     if not torch.cuda.is_available():
         with pytest.raises(ConfigError, match="no GPU here"):
             made(small, overrides={"model.device": "cuda"})
+
+
+def test_notes_of_elevation_models_are_among_those_of_the_map(small: Small) -> None:
+    card = yaml.safe_load(small.card.read_text())
+    card["inputs"]["DEM_ELEV"] = {"pixel": 0.2, "bands": {"NDSM": {}}}
+    (small.folder / "heights.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
+    x0, _, _, y1 = small.scene.bounds
+    for name, crs in (("surface", None), ("terrain", "EPSG:2154")):
+        values = small.scene.values[:1].astype("float32")
+        write_tile(small.folder / f"{name}.tif", values, corner_xy=(x0, y1), crs=crs)
+    elevation = {
+        "kind": "elevation",
+        "dsm": {"files": "surface.tif", "crs": "EPSG:2154"},
+        "dtm": {"files": "terrain.tif"},
+    }
+    run = made(small, model={"card": "heights.yaml"}, inputs={"AERIAL_RGBI": RGBI_FILES, "DEM_ELEV": elevation})
+    [note] = [note for note in run.notes if "from the setting" in note]
+    assert note.startswith("DEM_ELEV DSM: 1 of 1 files take EPSG:2154")
+    rows = dict(run.rows)
+    assert rows["DEM_ELEV.DSM.alignment"] == "paste"
+    assert rows["DEM_ELEV.bands"] == "DSM, DTM, NDSM"

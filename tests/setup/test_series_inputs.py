@@ -1,6 +1,7 @@
 """The dates of a run: from the catalog or a cube, and what is said of those that do not fit the model."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from landweave import check, load_config, predict
 from landweave.models.cards.registry import read_card
 from landweave.models.factory import build, core
+from landweave.store.cubes.store import open_cube_store
 from tests.helpers.commands import Command, done
 from tests.helpers.networks import write_card
 from tests.helpers.small_series import AREA, SmallSeries, write_small_card
@@ -180,7 +182,9 @@ def test_dates_of_another_year_are_no_part_of_a_map_straight_from_its_catalog(
         found = []
         for catalog in ("autumn", "all"):
             path = config(inputs={"SENTINEL2_TS": valley.optical(catalog, year=year)})
-            assert "dates: 4, first: 2021-06-14" in done(landweave("check", path))
+            said = done(landweave("check", path))
+            assert re.search(r"^SENTINEL2_TS\.dates +4$", said, re.MULTILINE)
+            assert re.search(r"^SENTINEL2_TS\.first +2021-06-14", said, re.MULTILINE)
             found.append(check(load_config(path)).fingerprint)
         assert found[0] == found[1]
 
@@ -214,15 +218,15 @@ def test_radar_of_another_quantity_is_taken_where_its_input_says_so(
     bands = {"VV": {"mean": 0.1, "std": 0.1}, "VH": {"mean": 0.03, "std": 0.03}}
     wants = {"pixel": 10.24, "bands": bands, "dates": {}, "quantity": "sigma0"}
     card = write_small_card(tmp_path / "radar.yaml", modality="SENTINEL1-ASC_TS", **wants)
-    told = "note" + " " * 14 + "SENTINEL1-ASC_TS holds gamma0_rtc, the model was trained on sigma0"
+    told = re.compile(r"^note +SENTINEL1-ASC_TS holds gamma0_rtc, the model was trained on sigma0$", re.MULTILINE)
     gamma = {"SENTINEL1-ASC_TS": valley.radar(quantity="gamma0_rtc")}
     named = {"SENTINEL1-ASC_TS": {"kind": "cube", "store": "cube.zarr"}}
-    assert told in done(landweave("check", config(inputs=gamma, model=model(card))))
+    assert told.search(done(landweave("check", config(inputs=gamma, model=model(card)))))
     done(landweave("align", config(inputs=gamma, model=model(card), cube=CUBE)))
-    assert told in done(landweave("check", config(inputs=gamma, model=model(card), cube=CUBE)))
+    assert told.search(done(landweave("check", config(inputs=gamma, model=model(card), cube=CUBE))))
     assert "inputs.SENTINEL1-ASC_TS.quantity: gamma0_rtc" in refused(config(inputs=named, model=model(card)))
     named["SENTINEL1-ASC_TS"]["quantity"] = "gamma0_rtc"
-    assert told in done(landweave("check", config(inputs=named, model=model(card))))
+    assert told.search(done(landweave("check", config(inputs=named, model=model(card)))))
     named["SENTINEL1-ASC_TS"]["quantity"] = "sigma0"
     assert "holds gamma0_rtc, sigma0 was asked" in refused(config(inputs=named, model=model(card)))
     # A unit is another matter: no normalisation of a card fits decibels that were trained as power.
@@ -257,7 +261,8 @@ def test_of_a_cubes_dates_those_that_are_asked_for_are_read(
     """The same map as of the catalog, which is searched between these days."""
     done(landweave("align", config(cube=CUBE)))
     some = {"SENTINEL2_TS": {**valley.optical(), "dates": dates}}
-    assert f"dates: {kept}," in done(landweave("check", config(inputs=some, cube=CUBE)))
+    said = done(landweave("check", config(inputs=some, cube=CUBE)))
+    assert re.search(rf"^SENTINEL2_TS\.dates +{kept}$", said, re.MULTILINE)
     maps = [predict(load_config(config(inputs=some, cube=cube))) for cube in (CUBE, None)]
     x0, y0, _, _ = AREA
     aligned, straight = (each.sel(x=slice(x0 + 100, x0 + 160), y=slice(y0 + 160, y0 + 100)).load() for each in maps)
@@ -330,3 +335,32 @@ def test_a_cube_alone_says_where_the_map_lies(config: Callable[..., Path], landw
     assert x0 <= AREA[0] < AREA[2] <= x1
     assert y0 <= AREA[1] < AREA[3] <= y1
     assert (found.read("landcover", found.grid.extent) != 255).mean() > 0.2
+
+
+def test_a_cube_that_several_inputs_name_is_opened_once(
+    valley: SmallSeries,
+    config: Callable[..., Path],
+    landweave: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By its own input and by the section of the cube alike."""
+    wants = {"pixel": 10.24, "dates": {}}
+    inputs = {
+        "SENTINEL2_TS": {**wants, "bands": {name: {"mean": 5000, "std": 2500} for name in ("B4", "B8")}},
+        "SENTINEL1-ASC_TS": {**wants, "bands": {"VV": {}, "VH": {}}},
+    }
+    card = write_card(tmp_path / "both.yaml", {"kind": "flair_hub"}, window=512, overlap=256, inputs=inputs)
+    save_file(core(build(read_card(card), 512)).state_dict(), card.with_suffix(".safetensors"))
+    sections = {"SENTINEL2_TS": valley.optical(), "SENTINEL1-ASC_TS": valley.radar()}
+    done(landweave("align", config(model=model(card), inputs=sections, cube=CUBE)))
+    opened: list[str] = []
+
+    def counted(target: Any, *attributes: Any) -> Any:
+        opened.append(str(target))
+        return open_cube_store(target, *attributes)
+
+    monkeypatch.setattr("landweave.setup.context.open_cube_store", counted)
+    sections["SENTINEL1-ASC_TS"] = {"kind": "cube", "store": "cube.zarr"}
+    done(landweave("check", config(model=model(card), inputs=sections, cube=CUBE)))
+    assert opened == [str(tmp_path / "cube.zarr")]

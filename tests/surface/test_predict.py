@@ -108,7 +108,7 @@ def test_the_map_of_an_unedited_cube_is_that_of_a_run(cube, whole):
         "output": {"store": "map.zarr", "chunk": 16},
         "engine": {"kind": "inline"},
     }
-    api.run(api.parse_config(content, root=cube))
+    api.run(api.Config(**content, root=cube))
     written = api.open_map(cube / "map.zarr").dataset
     for name in ("landcover", "date_fallback", "confidence"):
         same = written[name].sel(x=whole.x, y=whole.y, method="nearest", tolerance=0.01)

@@ -1,6 +1,6 @@
-"""The ``landweave`` command: each verb loads a configuration, calls one public function and prints its answer.
+"""The ``landweave`` command: each verb loads a configuration, calls one public function and prints its result.
 
-What takes seconds to load is loaded when a verb is called, not to print a line of help.
+What takes seconds to import is imported when a verb is called, not to print a line of help.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 import yaml
@@ -31,33 +31,30 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 out, err = Console(), Console(stderr=True)
 
-T = TypeVar("T")
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
 ]
-Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose scenes changed since.")]
+Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose files changed since.")]
 
 
 @app.command()
 def check(config: ConfigPath, overrides: Overrides = None) -> None:
-    """Say whether a configuration can be carried out, and how its inputs lie on the grid."""
-    say(landweave.check(load(config, overrides)))
+    """Show what a configuration comes to: its model, its grid, and how each input is read."""
+    show(landweave.check(load(config, overrides)))
 
 
 @app.command()
 def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
-    """Say what a run would do, and its price."""
-    say(landweave.plan_map(load(config, overrides), stale=stale))
+    """Show what a run would do, and its cost."""
+    show(landweave.plan_map(load(config, overrides), stale=stale))
 
 
 @app.command()
 def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
     """Make the map; run again to finish what failed or was interrupted."""
-    asked = load(config, overrides)
-    summary = until_interrupted(lambda: landweave.run(asked, stale=stale, progress=progress_on(err)))
-    say(summary)
-    raise typer.Exit(summary.exit_code)
+    loaded = load(config, overrides)
+    finish(lambda: landweave.run(loaded, stale=stale, progress=progress_on(err)))
 
 
 @app.command()
@@ -66,21 +63,20 @@ def align(
     overrides: Overrides = None,
     *,
     stale: Stale = False,
-    dry: Annotated[bool, typer.Option("--plan", help="Only say what it would do, and its price.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
 ) -> None:
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
-    asked = landweave.load_cube_config(config, overrides=replaced(overrides))
-    if dry:
-        return say(landweave.plan_align(asked, stale=stale))
-    done = until_interrupted(lambda: landweave.align(asked, stale=stale, progress=progress_on(err)))
-    say(done)
-    raise typer.Exit(done.exit_code)
+    loaded = landweave.load_cube_config(config, overrides=parse_overrides(overrides))
+    if plan_only:
+        show(landweave.plan_align(loaded, stale=stale))
+    else:
+        finish(lambda: landweave.align(loaded, stale=stale, progress=progress_on(err)))
 
 
 @app.command()
-def status(store: Annotated[str, typer.Argument(help="A map's or cube's path or URL.", show_default=False)]) -> None:
-    """Say how far a map or a cube is, and which blocks failed and why."""
-    say(landweave.status(store))
+def status(store: Annotated[str, typer.Argument(help="Path or URL of a map or cube.", show_default=False)]) -> None:
+    """Show how far a map or a cube is, and which blocks failed and why."""
+    show(landweave.status(store))
 
 
 @app.command()
@@ -93,49 +89,51 @@ def demo(
     from landweave_demo import run_demo  # here alone: nothing else needs the demo
 
     report = run_demo(folder, progress=progress_on(err))
-    say(report)
+    show(report)
     raise typer.Exit(report.exit_code)
 
 
 def load(path: Path, overrides: list[str] | None) -> Config:
     """The configuration with its replaced values."""
-    return landweave.load_config(path, overrides=replaced(overrides))
+    return landweave.load_config(path, overrides=parse_overrides(overrides))
 
 
-def replaced(overrides: list[str] | None) -> dict[str, Any]:
-    """Values of ``KEY=VALUE`` by key, each read as YAML."""
-    return dict(_replaced(text) for text in overrides or [])
+def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
+    """The values of ``KEY=VALUE`` by key, each read as YAML."""
+    return dict(_parse_override(text) for text in overrides or [])
 
 
-def _replaced(text: str) -> tuple[str, Any]:
+def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    wanted = f"--set {text}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
+    advice = f"--set {text}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
     if not key or not equals:
-        raise ConfigError(f"{wanted}.")
+        raise ConfigError(f"{advice}.")
     try:
         return key, yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{wanted}; {value!r} is not: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(f"{advice}; {value!r} is not: {str(error).splitlines()[0]}.") from error
 
 
-def until_interrupted(work: Callable[[], T]) -> T:
-    """What ``work`` answers; an interrupted one ends the command with its own exit code."""
+def finish(work: Callable[[], Any]) -> NoReturn:
+    """Do ``work``, show its result and end the command with the result's exit code, or with that of an interrupt."""
     try:
-        return work()
-    except KeyboardInterrupt:  # here, not in main: typer would end the program first, in silence
+        result = work()
+    except KeyboardInterrupt:  # here, not in main: typer would end the program first, without a message
         err.print("landweave: interrupted; what is done is kept, run again to go on.")
         raise typer.Exit(INTERRUPTED) from None
+    show(result)
+    raise typer.Exit(result.exit_code)
 
 
-def say(answer: Any) -> None:
-    """Print an answer as it describes itself, unwrapped, so that it can be searched and compared."""
-    out.print(str(answer), markup=False, highlight=False, soft_wrap=True)
+def show(result: Any) -> None:
+    """Print a result as it describes itself, unwrapped, so that it can be searched and compared."""
+    out.print(str(result), markup=False, highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    """The command, with errors told in one message and an exit code for each kind of end."""
-    # What a progress bar tells on a terminal goes to a log elsewhere. Ours alone: on a root logger that is set up,
-    # Dask hangs all it has to say.
+    """The command: an error is one message, and each kind of end has an exit code."""
+    # Where there is no terminal, progress goes to a log. Only to ours: Dask adds all its messages to a root logger
+    # that is set up.
     log, handler = logging.getLogger("landweave"), logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     log.handlers = [handler]

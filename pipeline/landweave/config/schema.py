@@ -1,19 +1,27 @@
-"""A run's configuration: YAML that cannot be misspelt, with every path taken from the file's own folder."""
+"""The sections of a configuration: which keys there are, what each means, and which values are allowed.
+
+An input section opens itself: it names the kind of source that it describes, and an `InputContext` opens it. The
+text below each field is its description in the reference of keys.
+"""
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
+from landweave.config.problems import problem_lines
 from landweave.core.blending import Blend
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Bounds, exact
+from landweave.core.grid import Bounds, Grid, exact
+from landweave.core.modalities import ELEVATION_BANDS
+from landweave.core.protocols import RasterSource, SeriesSource
+from landweave.core.tables import as_html, fact_rows
+
+AnySource = RasterSource | SeriesSource
 
 
 def _rational(value: float | str) -> float | str:
@@ -30,49 +38,67 @@ def _positive(value: float | str) -> float | str:
     return value
 
 
-Number = Annotated[float | str, AfterValidator(_rational)]
-"""A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
-
-Metres = Annotated[Number, AfterValidator(_positive)]
-"""Side of a pixel."""
-
-
 def _local(path: str) -> str:
     if "://" in path:
-        raise ValueError("it is written to a local file")
+        raise ValueError("only a local file can be written here, not a URL")
     return path
 
 
 def _png(path: str) -> str:
     if not path.lower().endswith(".png"):
-        raise ValueError("it is a PNG: let its name end in .png")
+        raise ValueError("the picture is a PNG: give it a name that ends in .png")
     return path
 
 
+Number = Annotated[float | str, AfterValidator(_rational)]
+"""A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
+
+Metres = Annotated[Number, AfterValidator(_positive)]
+"""Side of a pixel in metres."""
+
 LocalFile = Annotated[str, AfterValidator(_local)]
-Picture = Annotated[LocalFile, AfterValidator(_png)]
+PngFile = Annotated[LocalFile, AfterValidator(_png)]
 
+StorageOptions = Annotated[
+    dict[str, str | bool],
+    # They may hold secrets: a printed configuration shows their names only.
+    PlainSerializer(lambda options: dict.fromkeys(options, "***"), when_used="json"),
+    Field(repr=False),
+]
+"""Options of an object store, such as its region or endpoint."""
+
+FileList = str | tuple[str, ...]
+Resampling = Literal["nearest", "bilinear", "cubic"]
 Quantity = Literal["sigma0", "gamma0_rtc"]
-
-_DATES = r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$"
+DateSpan = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$")]
+"""First and last day, both included: ``2021-01-01/2021-12-31``."""
 
 
 class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values cannot change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Area(Section):
-    """What is mapped: bounds in the grid's CRS, or the polygons of a vector file; neither: all the imagery."""
+def known_keys(section: type[Section]) -> set[str]:
+    """Keys of a section class and of every class that is made from it."""
+    return set(section.model_fields).union(*map(known_keys, section.__subclasses__()))
+
+
+class AreaSection(Section):
+    """The area that is mapped: bounds, or the polygons of a vector file. Without this section, all the imagery."""
 
     bounds: Bounds | None = None
+    """x0, y0, x1, y1 in the CRS of the grid."""
     file: str | None = None
+    """Vector file with polygons, in any CRS."""
     layer: str | None = None
-    where: str | None = Field(default=None, description="SQL filter on the file's columns, such as \"code = '31'\"")
+    """Layer of the file; needed where it has several."""
+    where: str | None = None
+    """SQL filter on the columns of the file, such as "code = '31'"; all features by default."""
 
     @model_validator(mode="after")
-    def _one_of_them(self) -> Area:
+    def _bounds_or_file(self) -> AreaSection:
         if (self.bounds is None) == (self.file is None):
             raise ValueError("give either bounds or file")
         if self.file is None and (self.layer or self.where):
@@ -85,12 +111,16 @@ class Area(Section):
 
 
 class GridSection(Section):
-    """The pixels of the map: a CRS, a resolution, and where pixels are counted from."""
+    """The pixel grid of the map: CRS, resolution and anchor."""
 
     crs: str | None = None
-    resolution: Metres | None = Field(default=None, description="metres; the card's pixel by default")
-    anchor: tuple[Number, Number] = Field(default=("0", "0"), description="CRS coordinates of a pixel corner")
-    own: str | None = Field(default=None, description="map on this mosaic's own pixels instead")
+    """CRS of the map, in metres."""
+    resolution: Metres | None = None
+    """Side of a pixel in metres; that of the model card by default."""
+    anchor: tuple[Number, Number] = ("0", "0")
+    """CRS coordinates (x, y) of a pixel corner."""
+    own: str | None = None
+    """Name of a mosaic whose own pixel grid is used, instead of crs, resolution and anchor."""
 
     @model_validator(mode="after")
     def _own_or_stated(self) -> GridSection:
@@ -101,185 +131,359 @@ class GridSection(Section):
         return self
 
 
-class Files(Section):
-    """Files of one band: a path, folder or glob, or several; and which band of them."""
+class CampaignYear(Section):
+    """Civil year of a series, taken from the mosaic graph that comes with the aerial images."""
 
-    files: str | tuple[str, ...]
+    file: str
+    """Vector file with the footprint of each aerial image."""
+    column: str
+    """Column with the date, or the year, of each image."""
+    layer: str | None = None
+    """Layer of the file; needed where it has several."""
+
+
+class InputContext(Protocol):
+    """What opens the inputs of a configuration."""
+
+    def open_mosaic(self, name: str, section: MosaicInput, grid: Grid) -> RasterSource:
+        """The tiles of a mosaic on the pixels of ``grid``; file headers are read, no pixel."""
+
+    def open_elevation(self, name: str, section: ElevationInput, grid: Grid) -> RasterSource:
+        """The surface and terrain models on the pixels of ``grid``; file headers are read, no pixel."""
+
+    def open_catalog(self, name: str, section: StacInput, grid: Grid) -> SeriesSource:
+        """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
+
+    def open_cube_group(self, name: str, section: CubeInput) -> AnySource:
+        """The modality of the cube that an input of kind cube names."""
+
+    def find_aligned(self, name: str) -> AnySource | None:
+        """The modality in the configuration's own cube; None where it is not aligned yet, or there is no cube."""
+
+    def find_aligned_series(self, name: str, section: StacInput) -> SeriesSource | None:
+        """The series in the configuration's own cube, cut to the days of ``section``; None as for `find_aligned`."""
+
+
+class InputSection(Section):
+    """One input of the model, by the name of its modality."""
+
+    kind: str
+    """Kind of the input."""
+
+    has_dates: ClassVar[bool] = False
+    """Whether the input, where it is read straight from its files, is a series."""
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether `landweave align` writes the input into the cube: series always, rasters where they say so."""
+        return self.has_dates or bool(self.stated("align"))
+
+    @property
+    def own_bands(self) -> tuple[str, ...]:
+        """Bands that the section names; empty where the model card or the store says which."""
+        return ()
+
+    def stated(self, key: str) -> Any:
+        """The value of a key; None where it is left out, or this kind of input has no such key."""
+        return getattr(self, key, None)
+
+    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
+        """The input as a cube holds it; None where it is read straight from its files.
+
+        Parameters
+        ----------
+        name
+            Modality of the input.
+        context
+            What opens cubes.
+        """
+        return None
+
+    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
+        """The input straight from its files, on the pixels of ``grid``; no pixel is read.
+
+        Parameters
+        ----------
+        name
+            Modality of the input.
+        grid
+            Pixels of the input, over all ground that may be read.
+        context
+            What opens sources.
+        """
+        raise NotImplementedError
+
+
+class MosaicBand(Section):
+    """Files of one band of a mosaic."""
+
+    files: FileList
+    """File, folder, glob or VRT, or a list of them."""
     band: int = Field(default=1, ge=1)
+    """Number of the band in each file, from 1."""
 
 
-class Delivery(Section):
-    """How tiles of one delivery are read."""
+class TileSection(Section):
+    """How the tiles of a mosaic are read."""
 
-    crs: str | None = Field(default=None, description="used where a tile's own CRS is missing or cannot be read")
-    nodata: float | None = Field(default=None, description="value without data, instead of the files' own tag")
-    nodata_border: bool = Field(default=False, description="black pixels connected to a tile's edge are no data")
-    nodata_border_level: float = Field(default=8, ge=0, description="brightest value of a pixel of that border")
-    resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
-    order: Literal["name", "listed"] = Field(default="name", description="which tile wins where tiles overlap")
-    nodes: Literal["corner", "centre"] = Field(default="corner", description="what the origin in the headers names")
+    crs: str | None = None
+    """CRS of tiles whose own CRS is missing or cannot be read."""
+    nodata: float | None = None
+    """Value that means no data, instead of the nodata tags of the files."""
+    nodata_border: bool = False
+    """Whether black pixels connected to the edge of a tile are no data."""
+    nodata_border_level: float = Field(default=8, ge=0)
+    """Brightest value of a pixel of the nodata border."""
+    resampling: Resampling = "bilinear"
+    """Kernel, used where tiles do not lie on the grid and have to be resampled."""
+    order: Literal["name", "listed"] = "name"
+    """Which tile wins where tiles overlap: the first by name, or the first listed."""
+    nodes: Literal["corner", "centre"] = "corner"
+    """Whether the origin in the file headers is the corner or the centre of the first pixel."""
 
 
-class MosaicInput(Delivery):
+class RasterSection(InputSection):
+    """An input without dates, read from files."""
+
+    resolution: Metres | None = None
+    """Side of a pixel in metres in the cube; that of the model card by default."""
+    align: bool = False
+    """Whether the input is written into the cube too; it is read straight from its files otherwise."""
+
+    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
+        """The input as the configuration's cube holds it."""
+        return context.find_aligned(name) if self.align else None
+
+
+class MosaicInput(TileSection, RasterSection):
     """Aerial or satellite tiles; each band may come from files of its own."""
 
     kind: Literal["mosaic"]
-    bands: dict[str, Files] = Field(min_length=1)
-    resolution: Metres | None = Field(default=None, description="metres in the cube; the card's pixel by default")
-    align: bool = Field(default=False, description="kept in the cube too; read straight from its files otherwise")
+    """Kind of the input."""
+    bands: dict[str, MosaicBand] = Field(min_length=1)
+    """Files of each band, by the band's name."""
+
+    @property
+    def own_bands(self) -> tuple[str, ...]:
+        """Bands that the section names."""
+        return tuple(self.bands)
+
+    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
+        """The mosaic on the pixels of ``grid``."""
+        return context.open_mosaic(name, self, grid)
 
 
-class ElevationInput(Section):
-    """A surface and a terrain model; gives DSM, DTM and their difference NDSM."""
+class ElevationModel(TileSection):
+    """Files of one elevation model."""
 
-    class Model(Delivery):
-        """One elevation model."""
+    files: FileList
+    """File, folder, glob or VRT, or a list of them."""
+    band: int = Field(default=1, ge=1)
+    """Number of the band in each file, from 1."""
 
-        files: str | tuple[str, ...]
-        band: int = Field(default=1, ge=1)
+
+class ElevationInput(RasterSection):
+    """A surface and a terrain model, which give DSM, DTM and their difference NDSM in metres."""
 
     kind: Literal["elevation"]
-    dsm: Model
-    dtm: Model
-    resolution: Metres | None = Field(default=None, description="metres in the cube; the card's pixel by default")
-    align: bool = Field(default=False, description="kept in the cube too; read straight from its files otherwise")
+    """Kind of the input."""
+    dsm: ElevationModel
+    """The surface model."""
+    dtm: ElevationModel
+    """The terrain model."""
+
+    @property
+    def own_bands(self) -> tuple[str, ...]:
+        """DSM, DTM and NDSM."""
+        return ELEVATION_BANDS
+
+    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
+        """Both elevation models on the pixels of ``grid``."""
+        return context.open_elevation(name, self, grid)
 
 
 class CloudMask(Section):
     """What the pixel classes of a series (clear, cloud, snow, shadow) are read from."""
 
-    source: Literal["scl", "probability"] = Field(
-        default="scl", description="the scene classification, or cloud and snow probabilities"
-    )
-    cloud_max: float = Field(default=1, ge=0, le=100, description="largest probability of a clear pixel")
+    source: Literal["scl", "probability"] = "scl"
+    """The scene classification, or cloud and snow probabilities."""
+    cloud_max: float = Field(default=1, ge=0, le=100)
+    """Largest cloud probability of a clear pixel, 0 to 100."""
     snow_max: float = Field(default=1, ge=0, le=100)
+    """Largest snow probability of a clear pixel, 0 to 100."""
 
 
-class CampaignYear(Section):
-    """The civil year of a series, told by the mosaic graph that comes with the aerial images."""
+class SeriesSection(InputSection):
+    """An input that may have dates."""
 
-    file: str
-    column: str = Field(description="with the date, or the year, of each image")
-    layer: str | None = None
+    quantity: Quantity | None = None
+    """Radar quantity of the scenes; that of the model card by default. Another one than the card's is accepted."""
+    year: int | CampaignYear | None = None
+    """Civil year of the dates that the model is fed, or the mosaic graph that gives it; all dates by default."""
 
 
-class StacInput(Section):
-    """Dates of a satellite from a STAC catalog, API or item file, brought onto the grid."""
+class StacInput(SeriesSection):
+    """A satellite series from a STAC catalog, API or item file."""
+
+    has_dates: ClassVar[bool] = True
 
     kind: Literal["stac"]
-    catalog: str = Field(description="a catalog, collection or item file, or the address of an API")
+    """Kind of the input."""
+    catalog: str
+    """A catalog, collection or item file, or the address of an API."""
     collections: tuple[str, ...] = ()
-    dates: str = Field(pattern=_DATES, description="first and last day, both taken")
-    bands: tuple[str, ...] | None = Field(default=None, description="the card's by default")
-    resolution: Metres | None = Field(default=None, description="metres; the card's pixel by default")
+    """Ids of the collections that are searched; all by default."""
+    dates: DateSpan
+    """First and last day, both included: 2021-01-01/2021-12-31."""
+    bands: tuple[str, ...] | None = None
+    """Bands in order; those of the model card by default."""
+    resolution: Metres | None = None
+    """Side of a pixel in metres; that of the model card by default."""
     orbit: Literal["ascending", "descending"] | None = None
-    quantity: Quantity | None = Field(
-        default=None, description="what is wanted of radar scenes; the card's by default, which another one overrules"
-    )
+    """Orbit state of the scenes; for Sentinel-1 that of the modality's name by default."""
     decibels: bool = False
+    """Whether radar is given in decibels instead of linear power."""
     cloud_mask: CloudMask = CloudMask()
-    resampling: Literal["nearest", "bilinear", "cubic"] = "bilinear"
-    sign: Literal["planetary-computer"] | None = Field(default=None, description="who signs addresses, when read")
-    year: int | CampaignYear | None = Field(
-        default=None, description="civil year of the dates that the model is given, or who tells it"
-    )
+    """What the pixel classes are read from."""
+    resampling: Resampling = "bilinear"
+    """Kernel with which scenes are brought onto the grid."""
+    sign: Literal["planetary-computer"] | None = None
+    """Service that signs file addresses when they are read."""
+
+    @property
+    def own_bands(self) -> tuple[str, ...]:
+        """Bands that the section names."""
+        return self.bands or ()
+
+    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
+        """The series as the configuration's cube holds it."""
+        return context.find_aligned_series(name, self)
+
+    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
+        """The series straight from its catalog, on the pixels of ``grid``."""
+        return context.open_catalog(name, self, grid)
 
 
-class CubeInput(Section):
-    """One modality of a cube that `align` made."""
+class CubeInput(SeriesSection):
+    """One modality of a cube that `landweave align` wrote."""
 
     kind: Literal["cube"]
+    """Kind of the input."""
     store: str
-    storage_options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store")
-    dates: str | None = Field(
-        default=None, pattern=_DATES, description="first and last day, both taken; all by default"
-    )
-    quantity: Quantity | None = Field(default=None, description="what the radar holds, where the card wants another")
-    year: int | CampaignYear | None = Field(
-        default=None, description="civil year of the dates that the model is given, or who tells it"
-    )
+    """Path or URL of the cube."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the cube."""
+    dates: DateSpan | None = None
+    """First and last day, both included; all dates by default."""
+
+    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
+        """The modality of the cube."""
+        return context.open_cube_group(name, self)
 
 
 Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(discriminator="kind")]
-INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
 
 
 class CubeSection(Section):
-    """Where `align` keeps what it brought onto the grid, and how it is cut."""
+    """The cube that `landweave align` writes."""
 
     store: str
-    storage_options: dict[str, str | bool] = Field(default_factory=dict, description="of the object store")
-    tile: int = Field(default=1024, gt=0, description="pixels a side of a stored object, of each modality's own pixel")
-    chunk: int = Field(default=128, gt=0, description="pixels a side of an inner chunk")
-    time_shard: int = Field(default=32, gt=0, description="dates of a stored object; full ones are never written again")
-    margin_m: float = Field(default=512, ge=0, description="ground kept around the area, for windows across its edge")
+    """Path or URL of the cube, a Zarr store."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the cube."""
+    tile: int = Field(default=1024, gt=0)
+    """Side of a stored object, in pixels of each modality."""
+    chunk: int = Field(default=128, gt=0)
+    """Side of an inner chunk, in pixels of each modality."""
+    time_shard: int = Field(default=32, gt=0)
+    """Dates of a stored object; full objects are never rewritten."""
+    margin_m: float = Field(default=512, ge=0)
+    """Metres around the area that are aligned too, for windows that reach across its edge."""
 
 
-class Coding(Section):
-    """How metres became a byte: ``clip(round(metres * scale + offset), 0, 255)``."""
+class CodingSection(Section):
+    """How heights were stored as bytes for training: clip(round(metres * scale + offset), 0, 255)."""
 
     scale: float
+    """Bytes a metre."""
     offset: float = 0.0
+    """Byte of a height of 0 m."""
 
 
 class ModelSection(Section):
-    """Which model answers, with which weights, and how it computes."""
+    """The model, its weights, and how it computes."""
 
     card: str
+    """Name of a model card, or path of one (.yaml)."""
     weights: str | None = None
+    """File of the weights; that of the card by default."""
     sha256: str | None = None
-    output: str | None = Field(default=None, description="which of the card's outputs; the first by default")
-    pixel: Metres | None = Field(
-        default=None, description="feed pixels of this size although the card was trained on others"
-    )
-    coding: Coding | Literal["delivered"] | None = Field(default=None, description="how heights became bytes")
-    resize_tables: bool = Field(
-        default=False, description="allow windows that position tables do not fit: they are interpolated, another model"
-    )
+    """Checksum that the weights must have; that of the card by default for the card's own weights."""
+    output: str | None = None
+    """Which output of the card is mapped; needed where it has several."""
+    pixel: Metres | None = None
+    """Side in metres of the pixels that the model is fed, where they are others than those of its training."""
+    coding: CodingSection | Literal["delivered"] | None = None
+    """How heights were stored as bytes for training; needed where the card leaves it open."""
+    resize_tables: bool = False
+    """Whether position tables are interpolated for windows that they do not fit, which makes another model."""
     keep_untrained: bool = False
+    """Whether classes that the model was never trained on may appear in the map."""
     device: str = "auto"
+    """Device of the workers: auto, cpu, cuda or cuda:0."""
     batch_size: int | None = Field(default=None, ge=1)
-    torch_threads: int = Field(
-        default=2, ge=1, description="part of the result's bits, so never derived from the machine"
-    )
-    bfloat16: bool = Field(default=False, description="on a GPU, when the card allows it")
+    """Windows in a batch; that of the card by default. Changes the last bits of the result."""
+    torch_threads: int = Field(default=2, ge=1)
+    """Threads of torch in a worker. Changes the last bits of the result, so it never depends on the machine."""
+    bfloat16: bool = False
+    """Whether to compute in bfloat16, on a GPU and with a card that allows it."""
 
 
-class Windows(Section):
-    """How windows lie and blend; the card's own by default."""
+class WindowsSection(Section):
+    """Windows of the model and their blending; those of the card by default."""
 
     size: int | None = Field(default=None, ge=1)
+    """Side of a window in base pixels."""
     overlap: int | None = Field(default=None, ge=0)
+    """Overlap of neighbouring windows in base pixels."""
     blend: Blend | None = None
+    """Weight profile with which overlapping windows are blended."""
 
 
-class Output(Section):
-    """Where the map goes and what it holds."""
+class OutputSection(Section):
+    """The map that is written."""
 
     store: str
-    storage_options: dict[str, str | bool] = Field(
-        default_factory=dict, description="of the object store: endpoint, region, …"
-    )
+    """Path or URL of the map, a Zarr store."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the map."""
     resolution: Metres | None = None
+    """Side of an output pixel in metres, a whole number of base pixels; the base pixel by default."""
     confidence: bool = True
+    """Whether the probability of the mapped class is stored."""
     probability: bool = False
-    block: int | None = Field(default=None, description="output pixels a side of a block, one object each")
-    chunk: int = Field(default=512, gt=0, description="output pixels a side of an inner chunk")
+    """Whether the probabilities of all classes are stored."""
+    block: int | None = None
+    """Side of a block in output pixels, one stored object each; chosen by memory and area by default."""
+    chunk: int = Field(default=512, gt=0)
+    """Side of an inner chunk in output pixels."""
     cog: LocalFile | None = None
-    picture: Picture | None = None
+    """Cloud-optimised GeoTIFF that is written beside the map."""
+    picture: PngFile | None = None
+    """PNG picture that is written beside the map."""
 
 
 class EngineSection(Section):
-    """Who runs the blocks."""
+    """What runs the blocks."""
 
     kind: Literal["inline", "dask"] = "dask"
-    workers: int | None = Field(
-        default=None, ge=1, description="local worker processes; cores / torch_threads by default"
-    )
-    address: str | None = Field(default=None, description="a running scheduler instead of local workers")
-    memory_gib: float | None = Field(
-        default=None, gt=0, description="a worker's memory; an even share of this machine's by default"
-    )
+    """This process, or Dask workers."""
+    workers: int | None = Field(default=None, ge=1)
+    """Local worker processes; cores / torch_threads by default."""
+    address: str | None = None
+    """Address of a running Dask scheduler, instead of local workers."""
+    memory_gib: float | None = Field(default=None, gt=0)
+    """Memory of a worker in GiB; an even share of this machine's free memory by default."""
 
     @model_validator(mode="after")
     def _address_of_dask(self) -> EngineSection:
@@ -289,134 +493,78 @@ class EngineSection(Section):
 
 
 class CubeConfig(Section):
-    """What `align` needs of a configuration; `root` is the folder its paths count from."""
+    """A configuration for `landweave.align`, which needs neither a model nor an output.
 
-    area: Area | None = None
+    Parameters
+    ----------
+    sections
+        Sections by name, as mappings of plain values or as the classes of this module.
+
+    Raises
+    ------
+    ConfigError
+        With every problem, each with its key.
+    """
+
+    area: AreaSection | None = None
+    """The area that is mapped; all the imagery by default."""
     grid: GridSection
+    """The pixel grid of the map."""
     inputs: dict[str, Input] = Field(min_length=1)
+    """Inputs by the name of their modality."""
     cube: CubeSection | None = None
+    """The cube that `landweave align` writes, and a run reads."""
     model: ModelSection | None = None
-    windows: Windows = Windows()
-    output: Output | None = None
+    """The model, its weights, and how it computes."""
+    windows: WindowsSection = WindowsSection()
+    """Windows of the model and their blending."""
+    output: OutputSection | None = None
+    """The map that is written."""
     engine: EngineSection = EngineSection()
-    root: Path = Field(default=Path(), exclude=True)
+    """What runs the blocks."""
+    root: Path = Field(default_factory=Path.cwd, exclude=True)
+    """Folder that relative paths count from: that of the file, or the working directory."""
+
+    def __init__(self, /, **sections: Any) -> None:
+        try:
+            super().__init__(**sections)
+        except ValidationError as error:
+            lines = problem_lines(error, known_keys(Section) - {"root"})
+            listed = "\n".join(f"- {line}" for line in lines)
+            raise ConfigError(f"{len(lines)} problem(s) in the configuration:\n{listed}") from None
 
     def path(self, text: str) -> str:
         """``text`` as a path from the configuration's folder; URLs stay as they are."""
         return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
 
+    def _given(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def __str__(self) -> str:
+        return yaml.safe_dump(self._given(), sort_keys=False, allow_unicode=True)
+
+    def _repr_html_(self) -> str:
+        return as_html([*fact_rows(self._given()), ("paths count from", str(self.root))])
+
 
 class Config(CubeConfig):
-    """A whole configuration: what `align` needs, and the model and the output of a map."""
-
-    model: ModelSection
-    output: Output
-
-
-def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
-    """The configuration in a YAML file.
+    """A whole configuration: what `landweave.align` needs, and the model and the output of a map.
 
     Parameters
     ----------
-    path
-        The file; relative paths in it count from its folder.
-    overrides
-        Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace the file's.
+    sections
+        As for `CubeConfig`.
 
     Raises
     ------
     ConfigError
-        With every problem found, each with its key and what would be right.
+        With every problem, each with its key.
     """
-    return parse_config(_content(Path(path)), root=Path(path).parent, overrides=overrides, origin=str(path))
 
+    model: ModelSection
+    """The model, its weights, and how it computes."""
+    output: OutputSection
+    """The map that is written."""
 
-def load_cube_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> CubeConfig:
-    """What `align` needs of the configuration in a YAML file: it may have no model and no output.
-
-    Otherwise as `load_config`.
-    """
-    content = _content(Path(path))
-    return _parsed(CubeConfig, content, root=Path(path).parent, overrides=overrides, origin=str(path))
-
-
-def parse_config(
-    content: Mapping[str, Any],
-    *,
-    root: Path,
-    overrides: Mapping[str, Any] | None = None,
-    origin: str = "The configuration",
-) -> Config:
-    """The configuration in a mapping, for notebooks; ``root`` is the folder its paths count from."""
-    return _parsed(Config, content, root=root, overrides=overrides, origin=origin)
-
-
-C = TypeVar("C", bound=CubeConfig)
-
-
-def _parsed(
-    kind: type[C], content: Mapping[str, Any], *, root: Path, overrides: Mapping[str, Any] | None, origin: str
-) -> C:
-    merged = _overridden(dict(content), overrides or {})
-    try:
-        return kind(**{**merged, "root": root.absolute()})
-    except ValidationError as error:
-        lines = [_problem(problem) for problem in error.errors()]
-        raise ConfigError(
-            f"{origin} has {len(lines)} problem(s):\n" + "\n".join(f"- {line}" for line in lines)
-        ) from None
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            f"Configuration {path} is not UTF-8 text: byte {error.object[error.start]:#x} at position {error.start}. "
-            "Save it as UTF-8."
-        ) from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
-    return content
-
-
-def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    for dotted, value in overrides.items():
-        *parents, last = dotted.split(".")
-        section = content
-        for parent in parents:
-            inner = section.get(parent) or {}
-            if not isinstance(inner, Mapping):
-                raise ConfigError(f"{dotted} cannot be set: {parent} is {inner!r}, which has no keys of its own.")
-            section[parent] = dict(inner)
-            section = section[parent]
-        section[last] = value
-    return content
-
-
-def _problem(problem: Any) -> str:
-    place = ".".join(str(part) for part in problem["loc"] if part not in INPUT_KINDS)
-    if problem["type"] == "extra_forbidden":
-        key = str(problem["loc"][-1])
-        # A key that is known elsewhere is no better here for that.
-        close = difflib.get_close_matches(key, [known for known in _all_keys() if known != key], n=1)
-        return f"{place}: unknown key" + (f"; did you mean {close[0]!r}?" if close else ".")
-    if problem["type"] == "union_tag_not_found":
-        return f"{place}.kind: give one of {', '.join(INPUT_KINDS)}."
-    if problem["type"] == "union_tag_invalid":
-        given = str(problem["ctx"]["tag"])
-        close = difflib.get_close_matches(given, INPUT_KINDS, n=1)
-        return f"{place}.kind: {given!r} is none of {', '.join(INPUT_KINDS)}" + (
-            f"; did you mean {close[0]!r}?" if close else "."
-        )
-    return f"{place or 'the whole'}: {problem['msg']} (got {problem['input']!r:.80})"
-
-
-def _all_keys() -> Iterable[str]:
-    sections = (Config, Area, GridSection, Files, MosaicInput, ElevationInput, ElevationInput.Model, StacInput)
-    more = (CampaignYear, CloudMask, CubeInput, CubeSection, Coding, ModelSection, Windows, Output, EngineSection)
-    return sorted({key for part in (*sections, *more) for key in part.model_fields} - {"root"})
+    def __init__(self, /, **sections: Any) -> None:
+        super().__init__(**sections)  # stated again for type checkers: sections may be plain mappings

@@ -5,3 +5,6 @@ SENTINEL2_BANDS = ("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"
 
 SENTINEL1_BANDS = ("VV", "VH")
 """Backscatter by polarisation."""
+
+ELEVATION_BANDS = ("DSM", "DTM", "NDSM")
+"""Surface, terrain, and surface minus terrain; all in metres."""

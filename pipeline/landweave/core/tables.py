@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from typing import Any
 
 Rows = Sequence[tuple[str, str]]
 
@@ -40,6 +41,34 @@ def swatches(entries: Iterable[tuple[str, str]]) -> str:
     """
     box = "<span style='white-space:nowrap'><span style='background:{};border:1px solid #999'>&emsp;</span> {}</span>"
     return " ".join(box.format(escape(color), escape(name)) for color, name in entries)
+
+
+def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested facts as one row each, named by their dotted key; lists are written with commas.
+
+    Parameters
+    ----------
+    facts
+        Plain values by name; mappings may hold further ones.
+    prefix
+        Written before every name.
+
+    >>> fact_rows({"tiles": 4, "DSM": {"bands": ["DSM"], "nodata": None}}, "DEM_ELEV.")
+    [('DEM_ELEV.tiles', '4'), ('DEM_ELEV.DSM.bands', 'DSM'), ('DEM_ELEV.DSM.nodata', 'none')]
+    """
+    rows: list[tuple[str, str]] = []
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            rows += fact_rows(value, f"{prefix}{name}.")
+        else:
+            rows.append((f"{prefix}{name}", _fact_text(value)))
+    return rows
+
+
+def _fact_text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_fact_text, value)) or "none"
+    return "none" if value is None else str(value)
 
 
 class Table:

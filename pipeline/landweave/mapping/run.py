@@ -9,7 +9,7 @@ from typing import Any
 from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
-from landweave.core.tables import Rows, Table
+from landweave.core.tables import Rows, Table, fact_rows
 from landweave.engine.clusters import open_engine
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
@@ -91,8 +91,8 @@ class MapSetup(Table):
             ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
             ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {self.job.blending.blend}"),
             ("blocks", f"{len(self.job.blocks):,} of {self.template.blocks.size:,} px"),
-            *[(name, _fact_words(item.source.describe())) for name, item in self.job.inputs.items()],
-            *[("note", note) for note in self.notes],
+            *(row for name, item in self.job.inputs.items() for row in _input_rows(name, item.source.describe())),
+            *(("note", note) for note in self.notes),
         ]
 
     def direct_opens(self) -> dict[str, int]:
@@ -318,7 +318,6 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
     return Status(counts=ledger.counts(), failures=tuple(map(str, ledger.failures())))
 
 
-def _fact_words(facts: Mapping[str, Any]) -> str:
-    """Facts in one line, nested ones in brackets; notes have rows of their own."""
-    words = {name: f"({_fact_words(value)})" if isinstance(value, Mapping) else value for name, value in facts.items()}
-    return ", ".join(f"{name}: {value}" for name, value in words.items() if name != "notes")
+def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
+    """How an input is read, one row for each fact; notes have rows of their own."""
+    return [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]

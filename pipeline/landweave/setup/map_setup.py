@@ -1,32 +1,34 @@
-"""From a configuration to a job: every setting resolved once, every input checked; no pixel read, nothing written."""
+"""From a configuration to a map that can be run: every setting resolved, every input checked; no pixel read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
 from importlib import metadata
 from typing import Any
 
 import psutil
 
-from landweave.config.schema import Config, EngineSection
+from landweave.config.schema import Config, EngineSection, WindowsSection
 from landweave.core import budget
 from landweave.core.blending import Blending
 from landweave.core.errors import ConfigError
-from landweave.core.grid import exact
-from landweave.core.lattice import Blocks, Lattice
+from landweave.core.grid import Grid, exact
+from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.legend import Legend
 from landweave.core.timeseries import padded_length
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
+from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import changed_tensors, check_window
 from landweave.models.predictor import Compute, TorchModel, resolve_model
-from landweave.setup.context import SetupContext
+from landweave.setup.context import resolve_card, resolve_context
+from landweave.setup.map_inputs import OpenedInputs, open_inputs
 from landweave.sources.dataset_pool import KEPT_BYTES
 from landweave.store.maps.store import MapStore
 from landweave.store.maps.template import MapTemplate
@@ -41,251 +43,163 @@ MEMORY_SHARE = 0.8
 LIBRARIES = ("torch", "numpy", "rasterio", "zarr", "xarray", "distributed")
 
 
+@dataclass(frozen=True, kw_only=True)
+class MapRules:
+    """What configuration, card and grid say of a map before any input is opened.
+
+    Attributes
+    ----------
+    config
+        The configuration.
+    card
+        Contract of the model.
+    legend
+        Classes of the output that is mapped.
+    blending
+        Lattice and profile of the windows, in base pixels.
+    pixels
+        Base pixels; the extent means nothing.
+    factor
+        Base pixels a side of one output pixel.
+    """
+
+    config: Config
+    card: ModelCard
+    legend: Legend
+    blending: Blending
+    pixels: Grid
+    factor: int
+
+
 def set_up_map(config: Config) -> MapSetup:
-    """Everything resolved and checked.
+    """A map that can be run, resolved and checked: no pixel is read and nothing is written.
 
     Raises
     ------
     LandweaveError
-        With the reason, before anything is written: a `ConfigError`, `CardError`, `WeightsError`, `InputError` or
-        `BudgetError`.
+        With the reason: a `ConfigError`, `CardError`, `WeightsError`, `InputError` or `BudgetError`.
     """
-    return _Assembly(config).run()
-
-
-class _Assembly:
-    """The settings of one configuration, each resolved once, when it is first needed."""
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.ground = SetupContext(config, config.model)
-
-    def run(self) -> MapSetup:
-        """The whole."""
-        store = MapStore(target=self.target, template=self.template)
-        job = MapJob(
-            key=self.fingerprint.sha256,
-            grid=self.ground.grid.with_extent(self.blocks.extent),
-            blocks=self.blocks,
-            factor=self.factor,
-            blending=self.blending,
-            model=self.model,
-            inputs=self.ground.inputs,
-            legend=self.ground.card.legend(self.config.model.output),
-            area=self.ground.area,
-            store=store,
-            arrays=self.template.arrays,
-            keep_untrained=self.config.model.keep_untrained,
-        )
-        return MapSetup(
-            card=self.ground.card,
-            job=job,
-            template=self.template,
-            fingerprint=self.fingerprint,
-            memory=self.memory(self.blocks.size),
-            engine=self.engine,
-            notes=self.notes,
-            direct_opens_allowed=0 if self.config.cube else DIRECT_OPENS,
-        )
-
-    @cached_property
-    def blending(self) -> Blending:
-        """How windows lie and blend."""
-        rule, asked = self.ground.card.window, self.config.windows
-        size = asked.size or rule.size
-        check_window(self.ground.card, size)
-        overlap = asked.overlap if asked.overlap is not None else rule.overlap * size // rule.size
-        lattice = Lattice(window=size, stride=size - overlap, unit=self.ground.card.unit_px)
-        return Blending(lattice, asked.blend or rule.blend)
-
-    @cached_property
-    def model(self) -> TorchModel:
-        """The model, its weights named and summed but not loaded."""
-        section = self.config.model
-        return resolve_model(
-            self.ground.card,
-            weights=self.config.path(section.weights) if section.weights else None,
-            sha256=section.sha256,
-            output=section.output,
-            window=self.blending.lattice.window,
-            dates=padded_length(max((len(item.indices) for item in self.ground.series.values()), default=1)),
-            compute=Compute(
-                batch_size=section.batch_size,
-                torch_threads=section.torch_threads,
-                device=section.device,
-                bfloat16=section.bfloat16,
-                elsewhere=self.config.engine.address is not None,
-            ),
-        )
-
-    @cached_property
-    def factor(self) -> int:
-        """Base pixels a side of one output pixel."""
-        wanted = self.config.output.resolution
-        factor = exact(wanted) / self.ground.pixels.resolution if wanted is not None else Fraction(1)
-        if factor.denominator != 1:
-            raise ConfigError(
-                f"output.resolution {wanted} m is {float(factor):g} pixels of "
-                f"{float(self.ground.pixels.resolution):g} m: use a whole number of them."
-            )
-        return int(factor)
-
-    @cached_property
-    def blocks(self) -> Blocks:
-        """Blocks over the snapped area."""
-        lattice = self.blending.lattice
-        step = budget.block_step(unit=lattice.unit, chunk=self.config.output.chunk, factor=self.factor)
-        block = self.config.output.block
-        if block is None:
-            size = max(self.ground.grid.extent.shape)
-            largest = max(step, LARGEST_BLOCK // step * step)
-            while largest > step and self.memory(largest).worker > self.engine.worker_bytes:
-                largest -= step
-            chosen = budget.default_block(size, step=step, stride=lattice.stride, largest=largest)
-        else:
-            chosen = block * self.factor
-        budget.check_block(chosen, step)
-        budget.check_memory(self.memory(chosen).worker, self.engine.worker_bytes, chosen)
-        return Blocks.covering(self.ground.grid.extent, chosen)
-
-    def memory(self, block: int) -> budget.BlockMemory:
-        """Memory of blocks of ``block`` base pixels."""
-        window, legend = self.blending.lattice.window, self.ground.card.legend(self.config.model.output)
-        layers = 1 + self.config.output.confidence + bool(filtered_series(self.ground.inputs))
-        bytes_a_pixel = layers + self.config.output.probability * len(legend)
-        found = budget.block_memory(
-            block=block,
-            inputs=[_input_memory(item, window) for item in self.ground.inputs.values()],
-            model=budget.ModelMemory(
-                bytes=self._model_bytes,
-                window=window,
-                classes=len(legend),
-                batch=self.model.batch_size,
-                loading=self.model.loading_bytes,
-                on_gpu=self.model.settings.on_gpu,
-            ),
-            output_bytes=bytes_a_pixel / self.factor**2,
-        )
-        return replace(found, files=KEPT_BYTES)
-
-    @cached_property
-    def _model_bytes(self) -> int:
-        # Asked for once: it takes a pass of the network without values, a second or two.
-        return self.model.memory_bytes()
-
-    @cached_property
-    def engine(self) -> EngineSettings:
-        """Who runs the blocks."""
-        return engine_settings(self.config.engine, self.config.model.torch_threads)
-
-    @cached_property
-    def target(self) -> Target:
-        """Where the map goes."""
-        return Target.parse(self.config.path(self.config.output.store), self.config.output.storage_options)
-
-    @cached_property
-    def template(self) -> MapTemplate:
-        """What the output will hold."""
-        return MapTemplate(
-            grid=self.ground.grid.with_extent(self.blocks.extent).coarsen(self.factor),
-            blocks=Blocks(extent=self.blocks.extent.coarsen(self.factor), size=self.blocks.size // self.factor),
-            legend=self.ground.card.legend(self.config.model.output),
-            confidence=self.config.output.confidence,
-            probability=self.config.output.probability,
-            date_fallback=bool(filtered_series(self.ground.inputs)),
-            chunk=self.config.output.chunk,
-            attributes=self._provenance(),
-        )
-
-    def _provenance(self) -> dict[str, Any]:
-        return {
-            "title": f"Land cover by {self.ground.card.title}",
-            "license": self.ground.card.licence,
-            "source": self.ground.card.source,
-            "model": {"card": self.ground.card.name, **self.model.fingerprint_fields},
-            "fingerprint": self.fingerprint.sha256,
-            "fingerprint_fields": dict(self.fingerprint.parts),
-            "libraries": {name: metadata.version(name) for name in LIBRARIES},
-        }
-
-    @cached_property
-    def fingerprint(self) -> Fingerprint:
-        """The meaning of the run."""
-        lattice, legend = self.blending.lattice, self.ground.card.legend(self.config.model.output)
-        grid, output = self.ground.pixels, self.config.output
-        return Fingerprint(
-            {
-                "grid": {
-                    "crs": grid.crs,
-                    "resolution": str(grid.resolution),
-                    "anchor": [str(value) for value in grid.anchor_xy],
-                },
-                "windows": {"size": lattice.window, "overlap": lattice.overlap, "blend": str(self.blending.blend)},
-                "area": self.ground.area.fingerprint_fields if self.ground.area else "imagery",
-                "output": {
-                    "pixels": [self.blocks.extent.y.start, self.blocks.extent.x.start, *self.blocks.extent.shape],
-                    "block": self.blocks.size,
-                    "chunk": output.chunk,
-                    "factor": self.factor,
-                    "confidence": output.confidence,
-                    "probability": output.probability,
-                },
-                "model": {**self.model.fingerprint_fields, "keep_untrained": self.config.model.keep_untrained},
-                "legend": {"codes": list(legend.codes), "trained": list(legend.trained)},
-                "inputs": {name: _meaning(item) for name, item in self.ground.inputs.items()},
-            }
-        )
-
-    @cached_property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know before running it."""
-        return (*self._model_notes(), *self._input_notes(), *self._series_notes())
-
-    def _model_notes(self) -> Iterator[str]:
-        """Where the model is not used as it was trained."""
-        card, size, pixel = self.ground.card, self.blending.lattice.window, self.ground.pixels.resolution
-        yield from (f"unverified in the card: {text}" for text in card.unverified)
-        if size not in card.window.trained_sizes:
-            trained = ", ".join(map(str, card.window.trained_sizes))
-            yield f"windows of {size} px; the model was trained on {trained}"
-        if self.config.model.resize_tables and (changed := changed_tensors(card, size)):
-            yield f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
-        if pixel != card.base_pixel:
-            yield f"the model is fed pixels of {float(pixel):g} m, it was trained on {float(card.base_pixel):g} m"
-
-    def _input_notes(self) -> Iterator[str]:
-        """What sources tell, and inputs that are left out."""
-        for name, item in self.ground.inputs.items():
-            yield from (f"{name}: {note}" for note in item.source.describe().get("notes", ()))
-        for name in self.ground.card.inputs:
-            if name not in self.config.inputs:
-                yield f"{name} is not among the inputs: fed as absent, which the card allows"
-
-    def _series_notes(self) -> Iterator[str]:
-        """Where dates are others than the model or the windows want."""
-        for name, item in self.ground.series.items():
-            wanted, there = self.ground.card.inputs[name].quantity, item.series and item.series.quantity
-            if wanted not in (None, there):
-                yield f"{name} holds {there}, the model was trained on {wanted}"
-            if years := item.years_without_dates:
-                told = ", ".join(map(str, years))
-                yield f"{name} has no date of {told}: absent where the aerial images are of these years"
-        cube = self.config.cube
-        reach = self.blending.lattice.window * float(self.ground.pixels.resolution)
-        if cube and self.ground.series and cube.margin_m < reach:
-            yield (
-                f"windows reach up to {reach:g} m beyond the area and the cube keeps {cube.margin_m:g} m: beyond them "
-                f"nothing is acquired (cube.margin_m)"
-            )
+    target = Target.parse(config.path(config.output.store), config.output.storage_options)
+    card = resolve_card(config, config.model)
+    blending = _blending(card, config.windows)
+    context = resolve_context(config, card)
+    rules = MapRules(
+        config=config,
+        card=card,
+        legend=card.legend(config.model.output),
+        blending=blending,
+        pixels=context.pixels,
+        factor=_output_factor(config, context.pixels),
+    )
+    opened = open_inputs(context, card)
+    model = _model(rules, opened)
+    engine = engine_settings(config.engine, config.model.torch_threads)
+    memory = _memory_rule(rules, opened, model)
+    blocks = Blocks.covering(opened.grid.extent, _block_size(rules, opened.grid.extent, memory, engine.worker_bytes))
+    area = context.area.fingerprint_fields if context.area else "imagery"
+    fingerprint = _fingerprint(rules, opened, model, blocks, area)
+    template = _template(rules, opened, blocks, _provenance(card, model, fingerprint))
+    job = MapJob(
+        key=fingerprint.sha256,
+        grid=opened.grid.with_extent(blocks.extent),
+        blocks=blocks,
+        factor=rules.factor,
+        blending=blending,
+        model=model,
+        inputs=opened.inputs,
+        legend=rules.legend,
+        area=context.area,
+        store=MapStore(target=target, template=template),
+        arrays=template.arrays,
+        keep_untrained=config.model.keep_untrained,
+    )
+    return MapSetup(
+        card=card,
+        job=job,
+        template=template,
+        fingerprint=fingerprint,
+        memory=memory(blocks.size),
+        engine=engine,
+        notes=(*_model_notes(rules), *_input_notes(rules, opened), *_series_notes(rules, opened)),
+        direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
+    )
 
 
 def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
-    """Who runs the blocks, where a worker's computing takes ``threads`` cores."""
+    """What runs the blocks: its kind, its workers and their memory.
+
+    Parameters
+    ----------
+    section
+        Engine of a configuration.
+    threads
+        Cores that the computing of one worker takes.
+    """
     cores = len(os.sched_getaffinity(0))
     workers = 1 if section.kind == "inline" else section.workers or max(1, cores // threads)
     share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
-    given = int(section.memory_gib * budget.GIB) if section.memory_gib else share
-    return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=given)
+    worker_bytes = int(section.memory_gib * budget.GIB) if section.memory_gib else share
+    return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=worker_bytes)
+
+
+def _blending(card: ModelCard, section: WindowsSection) -> Blending:
+    rule = card.window
+    size = section.size or rule.size
+    check_window(card, size)
+    overlap = section.overlap if section.overlap is not None else rule.overlap * size // rule.size
+    lattice = Lattice(window=size, stride=size - overlap, unit=card.unit_px)
+    return Blending(lattice, section.blend or rule.blend)
+
+
+def _output_factor(config: Config, pixels: Grid) -> int:
+    stated, base = config.output.resolution, pixels.resolution
+    factor = exact(stated) / base if stated is not None else Fraction(1)
+    if factor.denominator != 1:
+        raise ConfigError(
+            f"output.resolution {stated} m is {float(factor):g} pixels of {float(base):g} m: "
+            "use a whole number of them."
+        )
+    return int(factor)
+
+
+def _model(rules: MapRules, opened: OpenedInputs) -> TorchModel:
+    """The model with the checksum of its weights; they are not loaded."""
+    config, section = rules.config, rules.config.model
+    return resolve_model(
+        rules.card,
+        weights=config.path(section.weights) if section.weights else None,
+        sha256=section.sha256,
+        output=section.output,
+        window=rules.blending.lattice.window,
+        dates=padded_length(max((len(item.indices) for item in opened.inputs.values() if item.series), default=1)),
+        compute=Compute(
+            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
+            elsewhere=config.engine.address is not None,
+        ),
+    )
+
+
+def _memory_rule(rules: MapRules, opened: OpenedInputs, model: TorchModel) -> Callable[[int], budget.BlockMemory]:
+    """The memory of a worker by the size of its blocks in base pixels."""
+    window, output = rules.blending.lattice.window, rules.config.output
+    layers = 1 + output.confidence + bool(filtered_series(opened.inputs)) + output.probability * len(rules.legend)
+    inputs = [_input_memory(item, window) for item in opened.inputs.values()]
+    model_memory = budget.ModelMemory(
+        bytes=model.memory_bytes(),  # once: it takes a pass of the network without values, a second or two
+        window=window,
+        classes=len(rules.legend),
+        batch=model.batch_size,
+        loading=model.loading_bytes,
+        on_gpu=model.settings.on_gpu,
+    )
+
+    def memory(block: int) -> budget.BlockMemory:
+        found = budget.block_memory(
+            block=block, inputs=inputs, model=model_memory, output_bytes=layers / rules.factor**2
+        )
+        return replace(found, files=KEPT_BYTES)
+
+    return memory
 
 
 def _input_memory(item: MapInput, window: int) -> budget.InputMemory:
@@ -298,11 +212,131 @@ def _input_memory(item: MapInput, window: int) -> budget.InputMemory:
     )
 
 
-def _meaning(item: MapInput) -> dict[str, Any]:
+def _block_size(rules: MapRules, extent: Extent, memory: Callable[[int], budget.BlockMemory], worker_bytes: int) -> int:
+    """Base pixels a side of a block: as configured, otherwise the default that fits the memory of a worker."""
+    lattice, output = rules.blending.lattice, rules.config.output
+    step = budget.block_step(unit=lattice.unit, chunk=output.chunk, factor=rules.factor)
+    if output.block is not None:
+        size = output.block * rules.factor
+    else:
+        largest = max(step, LARGEST_BLOCK // step * step)
+        while largest > step and memory(largest).worker > worker_bytes:
+            largest -= step
+        size = budget.default_block(max(extent.shape), step=step, stride=lattice.stride, largest=largest)
+    budget.check_block(size, step)
+    budget.check_memory(memory(size).worker, worker_bytes, size)
+    return size
+
+
+def _fingerprint(rules: MapRules, opened: OpenedInputs, model: TorchModel, blocks: Blocks, area: str) -> Fingerprint:
+    """Everything that decides the values of the map."""
+    pixels, lattice, output = rules.pixels, rules.blending.lattice, rules.config.output
+    return Fingerprint(
+        {
+            "grid": {
+                "crs": pixels.crs,
+                "resolution": str(pixels.resolution),
+                "anchor": [str(value) for value in pixels.anchor_xy],
+            },
+            "windows": {"size": lattice.window, "overlap": lattice.overlap, "blend": str(rules.blending.blend)},
+            "area": area,
+            "output": {
+                "pixels": [blocks.extent.y.start, blocks.extent.x.start, *blocks.extent.shape],
+                "block": blocks.size,
+                "factor": rules.factor,
+                **output.model_dump(include={"chunk", "confidence", "probability"}),
+            },
+            "model": {**model.fingerprint_fields, "keep_untrained": rules.config.model.keep_untrained},
+            "legend": {"codes": list(rules.legend.codes), "trained": list(rules.legend.trained)},
+            "inputs": {name: _input_fields(item) for name, item in opened.inputs.items()},
+        }
+    )
+
+
+def _input_fields(item: MapInput) -> dict[str, Any]:
     factor = Fraction(item.factor)
-    told = int(factor) if factor.denominator == 1 else str(factor)
-    meaning = {"bands": list(item.bands), "factor": told, **item.source.fingerprint_fields}
-    if item.series is None:
-        return meaning
-    year = item.year if item.year is None or isinstance(item.year, int) else item.year.fingerprint_fields
-    return {**meaning, "year": year}
+    fields = {
+        "bands": list(item.bands),
+        "factor": int(factor) if factor.denominator == 1 else str(factor),
+        **item.source.fingerprint_fields,
+    }
+    if item.series:
+        year = item.year
+        fields["year"] = year if year is None or isinstance(year, int) else year.fingerprint_fields
+    return fields
+
+
+def _template(rules: MapRules, opened: OpenedInputs, blocks: Blocks, attributes: dict[str, Any]) -> MapTemplate:
+    """What the output holds, in output pixels."""
+    output, factor = rules.config.output, rules.factor
+    return MapTemplate(
+        grid=opened.grid.with_extent(blocks.extent).coarsen(factor),
+        blocks=Blocks(extent=blocks.extent.coarsen(factor), size=blocks.size // factor),
+        legend=rules.legend,
+        confidence=output.confidence,
+        probability=output.probability,
+        date_fallback=bool(filtered_series(opened.inputs)),
+        chunk=output.chunk,
+        attributes=attributes,
+    )
+
+
+def _provenance(card: ModelCard, model: TorchModel, fingerprint: Fingerprint) -> dict[str, Any]:
+    fields = model.fingerprint_fields
+    return {
+        "title": f"Land cover by {card.title}",
+        "license": card.licence,
+        "source": card.source,
+        "model": {**fields, "card": card.name, "card_sha256": fields["card"]},
+        "fingerprint": fingerprint.sha256,
+        "fingerprint_fields": dict(fingerprint.parts),
+        "libraries": {name: metadata.version(name) for name in LIBRARIES},
+    }
+
+
+def _model_notes(rules: MapRules) -> Iterator[str]:
+    """Where the model is not used as it was trained."""
+    card, size, pixel = rules.card, rules.blending.lattice.window, rules.pixels.resolution
+    yield from (f"unverified in the card: {text}" for text in card.unverified)
+    if size not in card.window.trained_sizes:
+        trained = ", ".join(map(str, card.window.trained_sizes))
+        yield f"windows of {size} px; the model was trained on {trained}"
+    if rules.config.model.resize_tables and (changed := changed_tensors(card, size)):
+        yield f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
+    if pixel != card.base_pixel:
+        yield f"the model is fed pixels of {float(pixel):g} m, it was trained on {float(card.base_pixel):g} m"
+
+
+def _input_notes(rules: MapRules, opened: OpenedInputs) -> Iterator[str]:
+    """What the sources noted, and inputs that are left out."""
+    for name, item in opened.inputs.items():
+        yield from _source_notes(name, item.source.describe())
+    for name in rules.card.inputs:
+        if name not in opened.inputs:
+            yield f"{name} is not among the inputs: fed as absent, which the card allows"
+
+
+def _source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Notes of a source, and of the sources that it is made of."""
+    yield from (f"{name}: {note}" for note in facts.get("notes", ()))
+    for part, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _source_notes(f"{name} {part}", value)
+
+
+def _series_notes(rules: MapRules, opened: OpenedInputs) -> Iterator[str]:
+    """Where the dates are not what the model or the windows want."""
+    for name, item in opened.inputs.items():
+        trained, quantity = rules.card.inputs[name].quantity, item.series and item.series.quantity
+        if trained not in (None, quantity):
+            yield f"{name} holds {quantity}, the model was trained on {trained}"
+        if years := item.years_without_dates:
+            listed = ", ".join(map(str, years))
+            yield f"{name} has no date of {listed}: absent where the aerial images are of these years"
+    cube = rules.config.cube
+    reach = rules.blending.lattice.window * float(rules.pixels.resolution)
+    if cube and any(item.series for item in opened.inputs.values()) and cube.margin_m < reach:
+        yield (
+            f"windows reach up to {reach:g} m beyond the area and the cube keeps {cube.margin_m:g} m: beyond them "
+            f"nothing is acquired (cube.margin_m)"
+        )

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from landweave.config.schema import load_config
+from landweave.config.load import load_config
 from landweave.core.lattice import Extent
 from landweave.mapping.run import MapSetup
 from landweave.models.cards.registry import find_card

@@ -1,14 +1,13 @@
-"""From the series of a configuration to opened sources: cubes opened, catalogs searched, no pixel read."""
+"""From the sections of series to searched catalogs and cut cubes, and what a card refuses of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from landweave.config.schema import CubeConfig, CubeInput, StacInput
+from landweave.config.schema import StacInput
 from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
@@ -19,12 +18,7 @@ from landweave.models.cards.inputs import InputSpec
 from landweave.sources.signing import signer
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from landweave.store.common import read_attributes
-from landweave.store.cubes.sources import CubeRaster, CubeSeries, source_of
-from landweave.store.cubes.store import open_cube_store
-from landweave.store.objects import Target
-
-Bands = tuple[str, ...]
+from landweave.store.cubes.sources import CubeSeries
 
 DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
     "SENTINEL2": SENTINEL2_BANDS,
@@ -33,133 +27,35 @@ DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
 """Bands of a series that neither a configuration nor a card names, by the first word of its modality."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """What is wanted of a series.
+def stac_query(name: str, section: StacInput, catalog: str, spec: InputSpec | None) -> StacQuery:
+    """What a catalog is searched for.
 
-    Attributes
+    Parameters
     ----------
-    bands
-        By name, in order; None for all there are.
-    grid
-        Pixels over all ground that may be asked for.
-    quantity
-        Of radar; None where anything will do.
-    """
-
-    bands: tuple[str, ...] | None
-    grid: Grid
-    quantity: str | None = None
-
-
-def open_group(modality: str, section: CubeInput, config: CubeConfig) -> CubeSeries | CubeRaster:
-    """One modality of the cube that an input names.
+    name
+        Modality of the input.
+    section
+        Its section.
+    catalog
+        Absolute path or address of the catalog.
+    spec
+        What the model card says of the input, where there is one: bands and quantity that the section leaves out.
 
     Raises
     ------
     ConfigError
-        When dates are asked of a modality that has none.
-    InputError
-        When there is no such cube, or it does not have that modality or any date between those asked for.
+        When the modality has no such bands, orbit or quantity.
     """
-    group = open_cube_store(Target.parse(config.path(section.store), section.storage_options)).group(modality)
-    found = source_of(group)
-    if section.dates is None:
-        return found
-    if not isinstance(found, CubeSeries):
-        raise ConfigError(f"{modality} in {group.target} has no dates: leave out dates {section.dates} of its input.")
-    return _between(found, section.dates)
-
-
-def open_dates(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> SeriesSource:
-    """The dates of one input: of the cube where they are aligned, straight from the catalog otherwise.
-
-    Raises
-    ------
-    ConfigError
-        When the cube was aligned otherwise than the input asks.
-    InputError
-        When there is no date between the days asked for.
-    """
-    aligned = find_group(config, modality)
-    if not isinstance(aligned, CubeSeries):
-        return open_catalog(modality, section, config, wanted)
-    _refuse_other_alignment(aligned, section, stac_query(modality, section, config, wanted))
-    return _between(aligned, section.dates)
-
-
-def _between(series: CubeSeries, dates: str) -> CubeSeries:
-    """The dates from the first to the last day of ``dates``."""
-    try:
-        first, last = map(_day, dates.split("/"))
-    except ValueError as error:
-        raise ConfigError(f"Dates {dates!r} of {series.modality}: {error}.") from error
-    found = series.between(first, last)
-    if not found.observations:
-        there = [str(observation.time.astype("M8[D]")) for observation in series.observations]
-        told = f"its {len(there)} dates are {there[0]} to {there[-1]}" if there else "it has none"
-        raise InputError(f"{series.modality} has no date from {dates} in {series.group.target}: {told}.")
-    return found
-
-
-def _day(text: str) -> np.datetime64:
-    return np.datetime64(text)
-
-
-def _refuse_other_alignment(aligned: CubeSeries, section: StacInput, query: StacQuery) -> None:
-    """A cube is read as it is: what an input says of its pixels is what was done, or it is not the same series."""
-    quantity = f"{section.quantity or aligned.quantity.removesuffix('_db')}{'_db' if section.decibels else ''}"
-    there = {"quantity": aligned.quantity, "cloud_mask": dict(aligned.cloud_mask), **_kernel_of(aligned)}
-    asked = {"quantity": quantity, "cloud_mask": dict(_cloud_mask(query)), "resampling": section.resampling}
-    if differing := [name for name, value in there.items() if value != asked[name]]:
-        raise ConfigError(
-            f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:\n"
-            + "\n".join(f"- {name}: {there[name]} in the cube, {asked[name]} asked" for name in differing)
-            + "\nCorrect the input, or align it into another cube."
-        )
-
-
-def _kernel_of(aligned: CubeSeries) -> dict[str, str]:
-    rules = aligned.group.template.rules
-    return {"resampling": str(rules["resampling"])} if "resampling" in rules else {}
-
-
-def open_catalog(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> StacSeries:
-    """The dates of one input straight from its catalog.
-
-    Raises
-    ------
-    ConfigError
-        When files are to be signed and who signs them is not installed.
-    InputError
-        When nothing is found there and then, or nothing that can be used.
-    """
-    if section.sign:
-        signer(section.sign)  # by each read, and missed there by every block
-    query = stac_query(modality, section, config, wanted)
-    west, south, east, north = wanted.grid.geobox.geographic_extent.boundingbox.bbox
-    return StacSeries.open(
-        search(query, (west, south, east, north)),
-        modality=modality,
-        bands=query.bands,
-        grid=wanted.grid,
-        resampling=section.resampling,
-        cloud_mask=_cloud_mask(query),
-        decibels=section.decibels,
-        sign=section.sign,
-    )
-
-
-def stac_query(modality: str, section: StacInput, config: CubeConfig, wanted: Wanted) -> StacQuery:
-    """What is asked of the catalog."""
+    card_bands, card_quantity = (spec.names, spec.quantity) if spec else ((), None)
+    is_radar = name.startswith("SENTINEL1")
     return StacQuery(
-        catalog=config.path(section.catalog),
+        catalog=catalog,
         collections=section.collections,
         dates=section.dates,
-        modality=modality,
-        bands=section.bands or wanted.bands or DEFAULT_BANDS.get(modality.split("-")[0].split("_")[0], ()),
+        modality=name,
+        bands=section.bands or card_bands or DEFAULT_BANDS.get(name.split("-")[0].split("_")[0], ()),
         orbit_state=section.orbit,
-        quantity=section.quantity or (wanted.quantity if modality.startswith("SENTINEL1") else None),
+        quantity=section.quantity or (card_quantity if is_radar else None),
         cloud_source=section.cloud_mask.source,
         cloud_max=section.cloud_mask.cloud_max,
         snow_max=section.cloud_mask.snow_max,
@@ -167,55 +63,131 @@ def stac_query(modality: str, section: StacInput, config: CubeConfig, wanted: Wa
     )
 
 
-def find_group(config: CubeConfig, modality: str) -> CubeSeries | CubeRaster | None:
-    """What the configuration's cube has of ``modality``; None where it is not aligned yet, or no cube is named."""
-    if config.cube is None:
-        return None
-    target = cube_target(config)
-    attributes = read_attributes(target)
-    if attributes is None:
-        return None
-    cube = open_cube_store(target, attributes)
-    if modality not in cube.modalities:
-        return None
-    found = source_of(cube.group(modality))
-    return found if found.reader.dates.visible else None
+def stac_series(query: StacQuery, section: StacInput, grid: Grid) -> StacSeries:
+    """The observations that a search finds over ``grid``, on its pixels; no file is opened.
+
+    Parameters
+    ----------
+    query
+        What is searched for.
+    section
+        How the scenes are read.
+    grid
+        Pixels of the input, over all ground that may be read.
+
+    Raises
+    ------
+    ConfigError
+        When file addresses have to be signed and what signs them is not installed.
+    InputError
+        When nothing usable is found.
+    """
+    if section.sign:
+        signer(section.sign)  # fails here, not in the reads of every block
+    west, south, east, north = grid.geobox.geographic_extent.boundingbox.bbox
+    return StacSeries.open(
+        search(query, (west, south, east, north)),
+        modality=query.modality,
+        bands=query.bands,
+        grid=grid,
+        resampling=section.resampling,
+        cloud_mask=_cloud_mask(query),
+        decibels=section.decibels,
+        sign=section.sign,
+    )
 
 
-def cube_target(config: CubeConfig) -> Target:
-    """Where the configuration's cube lies."""
-    assert config.cube is not None
-    return Target.parse(config.path(config.cube.store), config.cube.storage_options)
+def select_days(series: CubeSeries, dates: str) -> CubeSeries:
+    """The observations of a cube between two days.
+
+    Parameters
+    ----------
+    series
+        All observations of the modality.
+    dates
+        First and last day, both included: ``2021-01-01/2021-12-31``.
+
+    Raises
+    ------
+    ConfigError
+        When these are no days.
+    InputError
+        When there is no observation between them.
+    """
+    try:
+        first, last = (np.datetime64(day) for day in dates.split("/"))
+    except ValueError as error:
+        raise ConfigError(f"Dates {dates!r} of {series.modality}: {error}.") from error
+    selected = series.between(first, last)
+    if not selected.observations:
+        raise InputError(
+            f"{series.modality} has no date from {dates} in {series.group.target}: "
+            f"its {len(series.observations)} dates are {date_range(series)}."
+        )
+    return selected
 
 
-def _cloud_mask(query: StacQuery) -> Mapping[str, Any]:
+def date_range(series: SeriesSource) -> str:
+    """First and last day of a series, in words."""
+    days = [str(observation.time.astype("datetime64[D]")) for observation in series.observations]
+    return f"{days[0]} to {days[-1]}" if days else "none"
+
+
+def check_aligned_as_asked(aligned: CubeSeries, section: StacInput, query: StacQuery) -> None:
+    """Refuse a series of a cube that was aligned with other settings than its input has now.
+
+    Parameters
+    ----------
+    aligned
+        The series in the cube.
+    section, query
+        The input, and what its catalog would be searched for.
+
+    Raises
+    ------
+    ConfigError
+        With every setting that differs.
+    """
+    quantity = section.quantity or aligned.quantity.removesuffix("_db")
+    asked = {
+        "quantity": f"{quantity}_db" if section.decibels else quantity,
+        "cloud_mask": _cloud_mask(query),
+        "resampling": section.resampling,
+    }
+    rules = aligned.group.template.rules
+    stored = {
+        "quantity": aligned.quantity,
+        "cloud_mask": dict(aligned.cloud_mask),
+        "resampling": rules.get("resampling", section.resampling),
+    }
+    if differing := [name for name, value in stored.items() if value != asked[name]]:
+        raise ConfigError(
+            f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:\n"
+            + "\n".join(f"- {name}: {stored[name]} in the cube, {asked[name]} asked" for name in differing)
+            + "\nCorrect the input, or align it into another cube."
+        )
+
+
+def _cloud_mask(query: StacQuery) -> dict[str, Any]:
     if query.is_radar:
         return {}
     thresholds = {"cloud_max": query.cloud_max, "snow_max": query.snow_max}
     return {"source": query.cloud_source, **(thresholds if query.cloud_source == "probability" else {})}
 
 
-def offered_bands(modality: str, section: StacInput | CubeInput, config: CubeConfig, wanted: InputSpec) -> Bands:
-    """Bands that a series will give, told before any catalog is searched."""
-    if isinstance(section, CubeInput):
-        return open_group(modality, section, config).bands
-    aligned = find_group(config, modality)
-    return aligned.bands if aligned else section.bands or wanted.names
-
-
 def check_series(
     card: ModelCard, sources: Mapping[str, SeriesSource], accepted: Mapping[str, str | None] | None = None
 ) -> None:
-    """Refuse series that measure something else than ``card`` was trained on, or whose clouds were told otherwise.
+    """Refuse series of another quantity, or with other cloud thresholds, than ``card`` was trained on.
 
     Parameters
     ----------
     card
-        Of the model.
+        Contract of the model.
     sources
-        Series by name.
+        Series by the name of their modality.
     accepted
-        By name, the quantity that a person named for it: taken though the card wants another.
+        Quantity that the configuration names for each: accepted although the card wants another.
 
     Raises
     ------
@@ -230,36 +202,33 @@ def check_series(
         raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))
 
 
-def _mismatches(spec: InputSpec, source: SeriesSource, named: str | None) -> list[str]:
-    problems = _other_quantity(spec, source, named)
+def _mismatches(spec: InputSpec, source: SeriesSource, accepted: str | None) -> Iterator[str]:
+    yield from _other_quantity(spec, source, accepted)
     if spec.dates is None:
-        problems.append(f"{source.modality} has dates, and the card wants one image: give it a mosaic")
-    rule, told = spec.dates and spec.dates.filter, source.cloud_mask
-    if isinstance(rule, MinClearFraction) and told.get("source") == "probability":
-        problems += _other_thresholds(source.modality, told, {"cloud_max": rule.cloud_max, "snow_max": rule.snow_max})
-    if isinstance(rule, MaxCloudFraction) and told.get("source") == "probability":
+        yield f"{source.modality} has dates, and the card wants one image: give it a mosaic"
+        return
+    if source.cloud_mask.get("source") == "probability":
+        for key, value in _card_thresholds(spec.dates.filter).items():
+            if source.cloud_mask[key] != value:
+                yield (
+                    f"{source.modality} calls a pixel clear up to {key} {source.cloud_mask[key]:g}, the card up to "
+                    f"{value:g}: set cloud_mask.{key}, and align it anew where it comes from a cube"
+                )
+
+
+def _other_quantity(spec: InputSpec, source: SeriesSource, accepted: str | None) -> Iterator[str]:
+    quantity, modality = source.quantity, source.modality
+    power = quantity.removesuffix("_db")
+    if accepted and power != accepted:
+        yield f"{modality} holds {quantity}, {accepted} was asked: choose other scenes"
+    elif spec.quantity and quantity not in (spec.quantity, accepted):
+        advice = f"or accept these by inputs.{modality}.quantity: {power}" if power == quantity else "as power"
+        yield f"{modality} holds {quantity} and the card wants {spec.quantity}: choose other scenes, {advice}"
+
+
+def _card_thresholds(rule: MinClearFraction | MaxCloudFraction | None) -> dict[str, float]:
+    """Largest cloud and snow probability of a clear pixel, 0 to 100, that the date filter of a card implies."""
+    if isinstance(rule, MaxCloudFraction):
         # A pixel is cloudy from `cloud_min` on: the largest whole number of a clear one is one less.
-        problems += _other_thresholds(
-            source.modality, told, {"cloud_max": rule.cloud_min - 1, "snow_max": rule.snow_min - 1}
-        )
-    return problems
-
-
-def _other_quantity(spec: InputSpec, source: SeriesSource, named: str | None) -> list[str]:
-    held, modality = source.quantity, source.modality
-    if named and held.removesuffix("_db") != named:
-        return [f"{modality} holds {held}, {named} was asked: choose other scenes"]
-    if not spec.quantity or held in (spec.quantity, named):
-        return []
-    power = held.removesuffix("_db")
-    advice = f", or accept these by inputs.{modality}.quantity: {power}" if power == held else ", as power"
-    return [f"{modality} holds {held} and the card wants {spec.quantity}: choose other scenes{advice}"]
-
-
-def _other_thresholds(modality: str, told: Mapping[str, Any], wanted: Mapping[str, float]) -> list[str]:
-    return [
-        f"{modality} calls a pixel clear up to {name} {told[name]:g}, the card up to {value:g}: set cloud_mask.{name}, "
-        f"and align it anew where it comes from a cube"
-        for name, value in wanted.items()
-        if told[name] != value
-    ]
+        return {"cloud_max": rule.cloud_min - 1, "snow_max": rule.snow_min - 1}
+    return {"cloud_max": rule.cloud_max, "snow_max": rule.snow_max} if rule else {}

@@ -11,13 +11,11 @@ import numpy as np
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, Grid
+from landweave.core.modalities import ELEVATION_BANDS as BANDS
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.requests import check_bands
-
-BANDS = ("DSM", "DTM", "NDSM")
-"""Surface, terrain, and surface minus terrain; all in metres."""
 
 _NEEDS = {"DSM": ("DSM",), "DTM": ("DTM",), "NDSM": ("DSM", "DTM")}
 

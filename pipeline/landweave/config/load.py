@@ -1,0 +1,108 @@
+"""Configurations from YAML files: read, values replaced, paths counted from the file's own folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from landweave.config.package_data import configs_folder
+from landweave.config.schema import Config, CubeConfig
+from landweave.core.errors import ConfigError
+
+C = TypeVar("C", bound=CubeConfig)
+
+
+def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
+    """The configuration in a YAML file.
+
+    Parameters
+    ----------
+    path
+        The file; relative paths in it count from its folder.
+    overrides
+        Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace those of the file.
+
+    Raises
+    ------
+    ConfigError
+        With every problem, each with its key and what is allowed.
+    """
+    return _loaded(Config, Path(path), overrides or {})
+
+
+def load_cube_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> CubeConfig:
+    """What `landweave.align` needs of the configuration in a YAML file: it may have no model and no output.
+
+    Parameters
+    ----------
+    path, overrides
+        As for `load_config`.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    return _loaded(CubeConfig, Path(path), overrides or {})
+
+
+def example_config(name: str) -> Config:
+    """A configuration that comes with the package; its paths count from the working directory.
+
+    Parameters
+    ----------
+    name
+        Of a file in ``configs/`` or ``configs/examples/``, without ``.yaml``: ``demo``, ``bd-ortho``, …
+
+    Raises
+    ------
+    ConfigError
+        When there is no such example; those there are are named.
+    """
+    files = {path.stem: path for folder in (".", "examples") for path in (configs_folder() / folder).glob("*.yaml")}
+    if name not in files:
+        raise ConfigError(f"There is no example configuration {name!r}: choose one of {', '.join(sorted(files))}.")
+    return Config(**_content(files[name]))
+
+
+def _loaded(kind: type[C], path: Path, overrides: Mapping[str, Any]) -> C:
+    content = _overridden(_content(path), overrides)
+    if "root" in content:
+        raise ConfigError(f"{path}: root: unknown key; paths count from the folder of the file.")
+    try:
+        return kind(**content, root=path.parent.absolute())
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"Configuration {path} is not UTF-8 text: byte {error.object[error.start]:#x} at position {error.start}. "
+            "Save it as UTF-8."
+        ) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
+    return {str(key): section for key, section in content.items()}
+
+
+def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    for dotted, value in overrides.items():
+        *parents, last = dotted.split(".")
+        section = content
+        for parent in parents:
+            inner = section.get(parent) or {}
+            if not isinstance(inner, Mapping):
+                raise ConfigError(f"{dotted} cannot be set: {parent} is {inner!r}, which has no keys of its own.")
+            section[parent] = section = dict(inner)
+        section[last] = value
+    return content

@@ -1,0 +1,43 @@
+"""Validation errors in words: each with its key, the value that was given, and the nearest known key."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import ValidationError
+
+INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
+
+
+def problem_lines(error: ValidationError, keys: Collection[str]) -> list[str]:
+    """One line for each problem of a configuration.
+
+    Parameters
+    ----------
+    error
+        What pydantic found.
+    keys
+        Every key of every section, from which the nearest one to an unknown key is named.
+    """
+    return [_line(problem, keys) for problem in error.errors()]
+
+
+def _line(problem: Any, keys: Collection[str]) -> str:
+    key = ".".join(str(part) for part in problem["loc"] if part not in INPUT_KINDS)
+    if problem["type"] == "extra_forbidden":
+        last = str(problem["loc"][-1])
+        # A key that another section has is unknown here all the same: it is not its own nearest one.
+        return f"{key}: unknown key{_nearest(last, set(keys) - {last})}"
+    if problem["type"] == "union_tag_not_found":
+        return f"{key}.kind: give one of {', '.join(INPUT_KINDS)}."
+    if problem["type"] == "union_tag_invalid":
+        tag = str(problem["ctx"]["tag"])
+        return f"{key}.kind: {tag!r} is none of {', '.join(INPUT_KINDS)}{_nearest(tag, INPUT_KINDS)}"
+    return f"{key or 'the whole'}: {problem['msg']} (got {problem['input']!r:.80})"
+
+
+def _nearest(word: str, known: Collection[str]) -> str:
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."

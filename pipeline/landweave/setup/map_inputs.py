@@ -1,0 +1,211 @@
+"""From the inputs of a configuration to what windows are fed: sources opened, compared with the card, not read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from landweave.config.schema import AnySource, InputSection
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
+from landweave.core.protocols import SeriesSource
+from landweave.core.timeseries import DatesRule
+from landweave.formats.campaigns import Campaigns
+from landweave.mapping.inputs import MapInput
+from landweave.models.cards.card import ModelCard, check_inputs
+from landweave.setup.context import SetupContext
+from landweave.setup.series_inputs import check_series, date_range
+from landweave.sources.stac.series import StacSeries
+from landweave.store.cubes.sources import CubeSeries
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenedInputs:
+    """The inputs of a map, opened.
+
+    Attributes
+    ----------
+    grid
+        Base pixels over the area, or over the imagery; not yet snapped to blocks.
+    inputs
+        By modality, in the order of the card.
+    """
+
+    grid: Grid
+    inputs: Mapping[str, MapInput]
+
+
+def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
+    """The inputs that the card reads, each from the cube where it is aligned and from its files otherwise.
+
+    Parameters
+    ----------
+    context
+        Pixels and area, and what opens sources.
+    card
+        Contract of the model.
+
+    Raises
+    ------
+    LandweaveError
+        When the inputs do not fit the card (all mismatches in one message), cannot be opened or share no ground.
+    """
+    sections = context.config.inputs
+    refuse_unused(card, sections)
+    sources = find_stored(context, sections)
+    offered = {name: source.bands for name, source in sources.items()}
+    wanted = {name: section.own_bands or card.inputs[name].names for name, section in sections.items()}
+    check_inputs(card, {**wanted, **offered})
+    sources |= open_rasters(context, card, sources)
+    grid = _map_grid(context, card, sources)
+    sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
+    series = {name: source for name, source in sources.items() if isinstance(source, SeriesSource)}
+    check_series(card, series, {name: sections[name].stated("quantity") for name in series})
+    return OpenedInputs(
+        grid=grid,
+        inputs={name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources},
+    )
+
+
+def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
+    """Refuse inputs that the model does not read."""
+    if unknown := sorted(set(sections) - set(card.inputs)):
+        raise ConfigError(f"Model {card.name} has no use for {', '.join(unknown)}: leave them out.")
+
+
+def find_stored(context: SetupContext, sections: Mapping[str, InputSection]) -> dict[str, AnySource]:
+    """The inputs that a cube holds, by modality; those that are read straight from their files are left out."""
+    found = {name: section.find_stored(name, context) for name, section in sections.items()}
+    return {name: source for name, source in found.items() if source is not None}
+
+
+def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The inputs without dates that no cube holds, opened from their files.
+
+    Parameters
+    ----------
+    context
+        Pixels and area, and what opens sources.
+    card
+        Contract of the model.
+    stored
+        Inputs that a cube holds.
+    """
+    # Products that do not lie on each other are refused where the area needs them.
+    base = context.pixels.with_extent(context.pixels.covering(context.area.bounds)) if context.area else context.pixels
+    opened = {}
+    for name, section in context.config.inputs.items():
+        if name in stored or section.has_dates:
+            continue
+        factor = card.inputs[name].pixel / card.base_pixel
+        if factor.denominator != 1:
+            raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
+        grid = context.input_pixels(name, section).with_extent(base.extent.coarsen(factor))
+        opened[name] = section.open(name, grid, context)
+    return opened
+
+
+def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The sources without dates."""
+    return {name: source for name, source in sources.items() if not isinstance(source, SeriesSource)}
+
+
+def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> Extent:
+    """Pixels inside the bounds of every required input.
+
+    Parameters
+    ----------
+    pixels
+        Base pixels; the extent means nothing.
+    card
+        Which inputs are required.
+    sources
+        Inputs that say where the map lies.
+
+    Raises
+    ------
+    ConfigError
+        When there is none.
+    InputError
+        When a required one is empty, or they share no ground.
+    """
+    if not sources:
+        raise ConfigError("There is no area and no imagery: state the area, as area: {bounds: …}.")
+    bounds = {name: source.bounds(pixels) for name, source in sources.items()}
+    extent: Extent | None = None
+    for name, box in bounds.items():
+        if card.inputs[name].required:
+            if box is None:
+                raise InputError(f"{name} has no tile.")
+            covered = pixels.covering(box)
+            extent = covered if extent is None else extent.intersect(covered)
+    if extent is None or not extent.size:
+        listed = "; ".join(f"{name} covers {_rounded(box)}" for name, box in bounds.items())
+        raise InputError(f"The required inputs share no ground: {listed}")
+    return extent
+
+
+def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnySource]) -> Grid:
+    """Base pixels over the area, or over the imagery where there is no area."""
+    pixels, images = context.pixels, imagery(sources)
+    if context.area is None:
+        return pixels.with_extent(shared_extent(pixels, card, images or sources))
+    grid = pixels.with_extent(pixels.covering(context.area.bounds))
+    for name, source in images.items():
+        own = context.input_pixels(name, context.config.inputs[name])
+        factor = own.resolution / pixels.resolution
+        if card.inputs[name].required and not source.files(own.with_extent(grid.extent.coarsen(factor))):
+            raise InputError(
+                f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
+                f"{_rounded(source.bounds(grid))}, both in {grid.crs[:40]}. Correct one of them."
+            )
+    return grid
+
+
+def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], searched: Grid) -> dict[str, AnySource]:
+    """Series that no cube holds, straight from their catalogs, over the ground of ``searched``."""
+    opened = {}
+    for name, section in context.config.inputs.items():
+        if section.has_dates and name not in stored:
+            pixels = context.input_pixels(name, section)
+            opened[name] = section.open(name, pixels.with_extent(pixels.covering(searched.bounds)), context)
+    return opened
+
+
+def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> MapInput:
+    """How windows are fed an input: the bands, pixels and dates of the card, the year of the configuration."""
+    spec = card.inputs[name]
+    year = context.campaign_years(context.config.inputs[name].stated("year"))
+    item = MapInput(
+        source=_of_years(source, year),
+        bands=spec.names,
+        factor=spec.pixel / card.base_pixel,
+        required=spec.required,
+        size=spec.centred_size,
+        dates=spec.dates or DatesRule(),
+        year=year,
+    )
+    if isinstance(source, SeriesSource) and not item.indices:
+        years, dates = ", ".join(map(str, _years(year))), f"{len(source.observations)} dates are {date_range(source)}"
+        raise InputError(f"{name} has no date in {years}: its {dates}.")
+    return item
+
+
+def _years(year: int | Campaigns | None) -> tuple[int, ...]:
+    return () if year is None else (year,) if isinstance(year, int) else year.years
+
+
+def _of_years(source: AnySource, year: int | Campaigns | None) -> AnySource:
+    """``source`` without the dates of other years, which then are no part of the fingerprint."""
+    years = _years(year)
+    if not years or not isinstance(source, CubeSeries | StacSeries):
+        return source
+    return source.between(np.datetime64(f"{years[0]:04}-01-01"), np.datetime64(f"{years[-1]:04}-12-31"))
+
+
+def _rounded(bounds: tuple[float, ...] | None) -> tuple[float, ...] | None:
+    """Bounds to the centimetre."""
+    return bounds and tuple(round(value, 2) for value in bounds)
