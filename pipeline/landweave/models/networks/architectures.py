@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class NetworkArchitecture(CardPart):
     """Settings of one kind of network; `build` makes it."""
 
+    kind: str
+
     @property
     def summary(self) -> str:
         """Architecture and encoder, with the version of the library that has them."""
