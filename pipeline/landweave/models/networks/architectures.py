@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class NetworkArchitecture(CardPart):
     """Settings of one kind of network; `build` makes it."""
 
+    kind: str
+
     @property
     def summary(self) -> str:
         """Architecture and encoder, with the version of the library that has them."""
@@ -51,7 +53,7 @@ class SmpSettings(NetworkArchitecture):
     ``in_channels``, ``classes`` and ``encoder_weights`` follow from the card and cannot be given.
     """
 
-    name: str = "Unet"
+    name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
     @field_validator("arguments")
@@ -208,6 +210,7 @@ class UnetUtaeArchitecture(SmpSettings):
     """
 
     kind: Literal["unet_utae"]
+    name: str = "Unet"
     stages: tuple[int, ...] = (3, 4, 5)
     series: SeriesBranch = SeriesBranch()
 
