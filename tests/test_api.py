@@ -214,7 +214,7 @@ def test_a_status_of_a_place_without_a_map(tmp_path: Path) -> None:
 
 def test_tables_are_well_formed(small: Small) -> None:
     config = small.loaded()
-    assert len(ET.fromstring(api.check(config)._repr_html_()).findall("tr")) >= 7
+    assert len(ET.fromstring(api.check(config)._repr_html_()).findall("tr")) >= 6
     assert len(ET.fromstring(api.plan_map(config)._repr_html_()).findall("tr")) >= 10
     assert len(ET.fromstring(api.run(config, progress=False)._repr_html_()).findall("tr")) >= 2
     assert len(ET.fromstring(api.status(small.store)._repr_html_()).findall("tr")) == 1
