@@ -11,7 +11,7 @@ READY := .venv/.installed
 
 help:
 	@echo "make demo       map a made-up scene on Dask and draw the map"
-	@echo "make test       lint, types, fast tests (under 10 minutes on two cores, with the install)"
+	@echo "make test       lint, types, fast tests (under 12 minutes on two cores, with the install)"
 	@echo "make test-slow  notebooks, and the tests that take longer"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make bench      throughput, memory and alignment, as tables"
