@@ -135,7 +135,7 @@ def _planes(number: int, shape: tuple[int, int]) -> Iterator[tuple[str, NDArray[
     rng = np.random.default_rng(number)
     for band, side in BANDS.items():
         height, width = (size * 20 // side for size in shape)
-        # Neighbouring pixels alike, as on the ground: noise alone would not compress.
+        # Neighbouring pixels are alike, as in real images: noise alone would not compress.
         fields = rng.integers(1200, 6000, (height // 16 + 1, width // 16 + 1)).repeat(16, 0).repeat(16, 1)
         plane = fields[:height, :width] + rng.normal(0, 60, (height, width))
         yield band, plane.clip(1001, 20000).astype(np.uint16), side

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from ground import write_card, write_config, write_tiles
+from benchmark_data import write_card, write_config, write_tiles
 
 from landweave.core.budget import GIB
 from landweave.engine.clusters import local_engine
@@ -71,39 +71,39 @@ def measure(folder: Path, *, block: int, encoder: str, window: int, sides: Seque
     """Peaks for areas of ``side ** 2`` blocks, each over as many blocks as the largest area has."""
     write_tiles(folder / "tiles", max(sides) * block)
     write_card(folder, encoder=encoder, window=window)
-    return [_told(_peak(folder, side, block, turns=(max(sides) // side) ** 2)) for side in sides]
+    return [_printed(_peak(folder, side, block, turns=(max(sides) // side) ** 2)) for side in sides]
 
 
-def _told(peak: Peak) -> Peak:
+def _printed(peak: Peak) -> Peak:
     print(f"{peak.blocks} blocks: {peak.ratio:.2f} of the promise", flush=True)
     return peak
 
 
 def _peak(folder: Path, side: int, block: int, *, turns: int) -> Peak:
-    made = set_up_map(write_config(folder, side=side * block, block=block, chunk=block // 4))
+    setup = set_up_map(write_config(folder, side=side * block, block=block, chunk=block // 4))
     with local_engine(workers=1, torch_threads=2) as engine:
-        (pid,) = engine.client.run(_settle_and_tell).values()
-        declare_output(made, read_output(made))
-        _run(made, engine, side=1)
-        engine.client.run(_settle_and_tell)
+        (pid,) = engine.client.run(_trim_and_pid).values()
+        declare_output(setup, read_output(setup))
+        _run(setup, engine, side=1)
+        engine.client.run(_trim_and_pid)
         before = psutil.Process(pid).memory_info().rss
         with Watch(pid) as watch:
             for _ in range(turns):
-                _run(made, engine, side=side)
+                _run(setup, engine, side=side)
     # A run takes its model with it when it ends: the next one loads it again, so that the promise holds it too.
-    return Peak(blocks=side**2, promised=made.memory.work, measured=watch.peak - before)
+    return Peak(blocks=side**2, promised=setup.memory.work, measured=watch.peak - before)
 
 
-def _settle_and_tell() -> int:
-    """Give freed memory back to the system; the process's number."""
+def _trim_and_pid() -> int:
+    """Return freed memory to the system; the id of the process."""
     gc.collect()
     trim()
     return os.getpid()
 
 
-def _run(made: MapSetup, engine: DaskEngine, *, side: int) -> None:
+def _run(setup: MapSetup, engine: DaskEngine, *, side: int) -> None:
     blocks = [(row, column) for row in range(side) for column in range(side)]
-    for _, result in engine.run(CatchingJob(made.job), blocks):
+    for _, result in engine.run(CatchingJob(setup.job), blocks):
         if result.reason:
             raise RuntimeError(result.reason)
 

@@ -2,9 +2,9 @@
 
 All use the same network, batch, memory layout and torch threads, and take turns, since machines are shared and noisy;
 the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run reads tiles, normalises, predicts,
-takes the softmax, blends, decides and writes Zarr, on a Dask worker behind its nanny. Bare passes are taken twice: in
-a plain process, as anybody would call the network, and in the worker, whose C library keeps freed memory for the next
-batch: the first ratio tells what a user gains, the second what the run adds to the network.
+takes the softmax, blends, takes the argmax and writes Zarr, on a Dask worker behind its nanny. Bare passes are timed
+twice: in a plain process, as anybody would call the network, and in the worker, whose C library keeps freed memory for
+the next batch: the first ratio is what a user gains, the second what the run adds to the network.
 
 On a GPU ``--device cuda --bfloat16 --batch 16``; it is fast enough that reading and writing on the cores count, so name
 ``--workers`` for half of the cores, and a ``--side`` with blocks for all of their threads. Bare passes are one
@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmark_data import write_card, write_config, write_tiles
 from distributed import Client
-from ground import write_card, write_config, write_tiles
 
 from landweave import api
 from landweave.config.schema import Config
@@ -80,10 +80,10 @@ def measure(
         client.gather(
             [client.submit(_bare_seconds, model, 1, workers=[each], pure=False) for each in client.nthreads()]
         )
-        return [_told(_turn(config, model, engine, number)) for number in range(turns)]
+        return [_printed(_turn(config, model, engine, number)) for number in range(turns)]
 
 
-def _told(turn: Turn) -> Turn:
+def _printed(turn: Turn) -> Turn:
     print(
         f"{turn.windows} windows: run {turn.run_seconds:.1f} s, bare {turn.bare_seconds:.1f} s, "
         f"in the worker {turn.worker_seconds:.1f} s",

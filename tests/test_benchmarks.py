@@ -24,7 +24,7 @@ def run(script: str, *arguments: str) -> str:
 def test_throughput_prints_a_ratio_and_its_stages() -> None:
     table = printed("throughput.py", "--side", "512", "--turns", "1", "--workers", "2")
     assert float(re.search(r"median ratio (\S+)", table)[1]) > 0
-    assert all(stage in table for stage in ("read", "predict", "softmax", "blend", "decide", "write"))
+    assert all(stage in table for stage in ("read", "predict", "softmax", "blend", "argmax", "write"))
 
 
 def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:

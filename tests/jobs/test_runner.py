@@ -258,7 +258,7 @@ def test_the_log_tells_of_a_run(tmp_path, caplog):
 def check_resumption_after(sign, folder, kind, *, shape, in_flight, code):
     """Kill a driver in the middle, run again: what was done twice is what flew, and one flush."""
     job = SquareJob(folder=folder)
-    driver = start_driver(folder, kind, shape, 0.2)
+    driver = start_driver(folder, kind, shape, 0.1)
     wait_until(lambda: any((folder / "ledger").glob("*.npz")) and len(job.outputs()) > 30, seconds=120)
     os.killpg(driver.pid, sign)
     killed = time.time()

@@ -157,19 +157,14 @@ def _seams(classes: NDArray[np.uint8], truth: NDArray[np.uint8], border: NDArray
     known = (classes[1:] != NODATA) & (classes[:-1] != NODATA)
     changed = (classes[1:] != classes[:-1]) & known
     near = _lines_to_edge(truth)
-    pairs, changes = (_count(near, which, border) for which in (known, changed))
-    rates = changes[1] / np.maximum(pairs[1], 1)
-    return Seams(pairs=int(pairs[0].sum()), changes=int(changes[0].sum()), expected=float((pairs[0] * rates).sum()))
 
+    def by_distance(pairs: NDArray[np.bool_], lines: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(near[lines][pairs[lines]], minlength=_EDGE_PIXELS + 2)
 
-def _count(
-    near: NDArray[np.int8], which: NDArray[np.bool_], border: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number of pairs by their distance to an edge: across borders, and elsewhere."""
-    across, elsewhere = (
-        np.bincount(near[lines][which[lines]], minlength=_EDGE_PIXELS + 2) for lines in (border, ~border)
-    )
-    return across, elsewhere
+    across = by_distance(known, border)
+    rates = by_distance(changed, ~border) / np.maximum(by_distance(known, ~border), 1)
+    changes = int(changed[border].sum())
+    return Seams(pairs=int(across.sum()), changes=changes, expected=float((across * rates).sum()))
 
 
 def _lines_to_edge(truth: NDArray[np.uint8]) -> NDArray[np.int8]:

@@ -1,4 +1,4 @@
-"""What both benchmarks run on: made-up tiles, a card for U-Net ResNet-34, and a configuration over any area."""
+"""Data of the benchmarks: synthetic tiles, a card for U-Net ResNet-34, and a configuration over any area."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _write_tile(folder: Path, top: int, left: int) -> None:
         "tiled": True, "blockxsize": 256, "blockysize": 256, "compress": "deflate",
     }  # fmt: skip
     rng = np.random.default_rng((top, left))
-    # Neighbouring pixels alike, as on the ground: noise alone would not compress.
+    # Neighbouring pixels are alike, as in real images: noise alone would not compress.
     coarse = rng.integers(40, 200, (len(BANDS), TILE // 8, TILE // 8), np.uint8)
     pixels = coarse.repeat(8, 1).repeat(8, 2) + rng.integers(0, 9, (len(BANDS), TILE, TILE), np.uint8)
     transform = Affine(PIXEL, 0, ORIGIN[0] + left * PIXEL, 0, -PIXEL, ORIGIN[1] - top * PIXEL)
