@@ -207,8 +207,7 @@ def test_configurations_and_cards_have_the_fields_words() -> None:
 
 
 def test_maps_and_ledgers_have_the_fields_words(tmp_path: Path) -> None:
-    from landweave.store.ledger_store import create_map_ledger
-    from landweave.store.maps.store import create_map
+    from landweave.store.maps.store import create_map, create_map_ledger
     from landweave.store.objects import Target
     from tests.store.samples import template
 

@@ -1,6 +1,6 @@
 """What a map can do as an xarray object, whole or sliced, stored or computed where it is looked at."""
 
-from dataclasses import asdict
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -14,8 +14,8 @@ from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.legend import Legend
 from landweave.core.pyramid import mode
-from landweave.store.maps.layout import flag_attributes
-from landweave.store.maps.template import grid_to_json
+from landweave.store.lazy_array import LazyArray
+from landweave.store.maps.views import map_dataset
 from tests.store.samples import LEGEND, pixels, template
 
 mpl.use("agg")
@@ -28,21 +28,12 @@ PART = {"y": slice(100, 1200), "x": slice(30, 900)}
 @pytest.fixture
 def mapped() -> xr.Dataset:
     """A map as it is opened."""
-    grid = TEMPLATE.grid
-    flags = {"landcover": flag_attributes(LEGEND), "confidence": {}}
-    variables = {name: (("y", "x"), values, {"nodata": 255, **flags[name]}) for name, values in ARRAYS.items()}
     windows = {"size": 128, "overlap": 32, "blend": "cosine"}
-    provenance = {"fingerprint_fields": {"windows": windows, "output": {"block": 512, "factor": 1}}}
-    attrs = {
-        "legend": asdict(LEGEND),
-        "grid": grid_to_json(grid),
-        "title": "Sample",
-        "license": "Licence Ouverte 2.0",
-        "source": "drawn at random",
-        "provenance": provenance,
-    }
-    dataset = xr.Dataset(variables, coords={"y": grid.y, "x": grid.x}, attrs=attrs)
-    return dataset.rio.write_crs(grid.crs)
+    credits = {"title": "Sample", "license": "Licence Ouverte 2.0", "source": "drawn at random"}
+    fields = {"windows": windows, "output": {"block": 512, "factor": 1}}
+    stored = replace(TEMPLATE, attributes={**credits, "fingerprint_fields": fields})
+    arrays = {name: LazyArray(values.shape, np.uint8, values.__getitem__) for name, values in ARRAYS.items()}
+    return map_dataset(stored, TEMPLATE.grid, arrays).load()
 
 
 def test_legend_and_grid_of_the_whole_and_of_a_part(mapped):

@@ -43,7 +43,7 @@ Measured there as well, over one and four tiles of 512 and 1024 pixels: more is 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class Tile(Protocol):
+class TileWriter(Protocol):
     """One tile being written: readers see nothing of it before it ends."""
 
     def add(self, date: Arrays) -> None:
@@ -56,7 +56,7 @@ class Tile(Protocol):
 class TileStore(Protocol):
     """Where the tiles of one time shard, or of a raster, are written. Picklable and thread-safe."""
 
-    def begin(self, index: BlockIndex) -> AbstractContextManager[Tile]:
+    def begin(self, index: BlockIndex) -> AbstractContextManager[TileWriter]:
         """A tile with the dates that it has already; the others are added in their order."""
 
 
