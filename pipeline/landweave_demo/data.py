@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,5 +60,5 @@ def make_demo_data(folder: str | Path, *, seed: int = 7, shape: tuple[int, int] 
     with ThreadPoolExecutor(max_workers=1) as pool:
         catalog = pool.submit(lambda: write_sentinel(make_satellite_year(landscape, seed), imagery / "sentinel"))
         files = write_landscape(landscape, imagery)
-        shutil.copy(lw.example_config("demo").root / CONFIG, folder / CONFIG)
+        (folder / CONFIG).write_text(str(lw.example_config("demo")), encoding="utf-8")
         return DemoData(landscape=landscape, files=files, catalog=catalog.result(), config=folder / CONFIG)

@@ -199,7 +199,7 @@ def test_a_truncated_tiff_and_a_file_that_is_no_raster(small: Small, refused: Ca
     assert str(tile) in message
     assert "is truncated" in message
     assert f"the file has {size * 2 // 3}" in message
-    assert "notes.tif is not a raster" in message
+    assert "notes.tif' not recognized as being in a supported file format. Otherwise leave it out" in message
     assert "2 of 9 files" in message
 
 

@@ -220,7 +220,7 @@ def _facts_or_problem(path: str) -> RasterFacts | str:
     try:
         facts = facts_at_first_open(RasterFile(href=path))
     except ReadError as error:
-        return f"{error} Leave it out of the pattern, or fetch it again."
+        return f"{str(error).rstrip('.')}. Otherwise leave it out of the pattern."
     if facts.georeferenced:
         return facts
     return f"{path} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."

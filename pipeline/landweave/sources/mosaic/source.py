@@ -93,8 +93,10 @@ class MosaicSource:
             "scenes": [tile.id for tile in self.index.tiles],
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
+            "nodata": spec.nodata,
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
+            "dtype": self.dtype.name,
             "pixels": {
                 band: [reading.fingerprint_fields for reading in readings] for band, readings in self._decided.items()
             },
