@@ -14,8 +14,8 @@ from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.legend import Legend
 from landweave.core.pyramid import mode
-from landweave.store.maps.layout import flag_attributes
-from landweave.store.maps.template import grid_to_json
+from landweave.store.georeference import grid_to_json
+from landweave.store.maps.layout import pixel_attributes
 from tests.store.samples import LEGEND, pixels, template
 
 mpl.use("agg")
@@ -29,8 +29,7 @@ PART = {"y": slice(100, 1200), "x": slice(30, 900)}
 def mapped() -> xr.Dataset:
     """A map as it is opened."""
     grid = TEMPLATE.grid
-    flags = {"landcover": flag_attributes(LEGEND), "confidence": {}}
-    variables = {name: (("y", "x"), values, {"nodata": 255, **flags[name]}) for name, values in ARRAYS.items()}
+    variables = {name: (("y", "x"), values, pixel_attributes(name, LEGEND)) for name, values in ARRAYS.items()}
     windows = {"size": 128, "overlap": 32, "blend": "cosine"}
     provenance = {"fingerprint_fields": {"windows": windows, "output": {"block": 512, "factor": 1}}}
     attrs = {

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 from landweave.api import predict
-from landweave.config.schema import load_config
+from landweave.config.load import load_config
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.timeseries import PixelClass
