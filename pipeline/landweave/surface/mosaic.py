@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -91,11 +92,13 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     index = index_tiles(spec)
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
-    mosaic = _LazyMosaic(source)
-    variables = {spec.modality: lazy_variable(("band", "y", "x"), mosaic.pixels, {"nodata": mosaic.nodata})}
-    if mosaic.nodata == 0:
-        valid = {"long_name": "whether every band holds a measurement"}
-        variables["valid"] = lazy_variable(("y", "x"), mosaic.valid, valid)
+    nodata_value = float("nan") if source.dtype.kind == "f" else 0
+    tiles = _KeptRead(source)
+    pixels = LazyArray((len(source.bands), *grid.shape), source.dtype, partial(tiles.pixels, nodata_value))
+    variables = {spec.modality: lazy_variable(("band", "y", "x"), pixels, {"nodata": nodata_value})}
+    if nodata_value == 0:
+        attributes = {"long_name": "whether every band holds a measurement"}
+        variables["valid"] = lazy_variable(("y", "x"), LazyArray(grid.shape, np.bool_, tiles.valid), attributes)
     dataset = xr.Dataset(variables, coords={"band": list(source.bands), "y": grid.y, "x": grid.x})
     dataset = chunked(dataset, chunks, {"y": CHUNK, "x": CHUNK}).set_coords([*variables][1:])
     return with_georeference(dataset[spec.modality], grid)
@@ -141,8 +144,8 @@ def _tiles_grid(index: TileIndex, crs: Any, resolution: Number | None, bounds: B
     return grid.with_extent(grid.covering(bounds)) if bounds else grid
 
 
-class _LazyMosaic:
-    """Pixels and validity of a mosaic as lazy arrays; they are read together, and the last ones are kept."""
+class _KeptRead:
+    """Pixels and validity of a mosaic by outer indexers; they are read together, and the last ones are kept."""
 
     def __init__(self, source: MosaicSource) -> None:
         self._source = source
@@ -151,29 +154,14 @@ class _LazyMosaic:
     def __getstate__(self) -> dict[str, Any]:
         return {"_source": self._source, "_last": None}
 
-    @property
-    def nodata(self) -> float:
-        """Value of pixels without measurement."""
-        return float("nan") if self._source.dtype.kind == "f" else 0
-
-    @property
-    def pixels(self) -> LazyArray:
-        """``(band, y, x)``."""
-        shape = (len(self._source.bands), *self._source.grid.shape)
-        return LazyArray(shape, self._source.dtype, self._read_pixels)
-
-    @property
-    def valid(self) -> LazyArray:
-        """Bool ``(y, x)``."""
-        return LazyArray(self._source.grid.shape, np.bool_, self._read_valid)
-
-    def _read_pixels(self, key: tuple[Any, ...]) -> NDArray[Any]:
+    def pixels(self, nodata: float, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Cells ``(band, y, x)``, ``nodata`` where nothing is measured."""
         raster, inner = self._raster(key[1:])
-        return _outer_index(
-            np.where(raster.valid, raster.values, raster.values.dtype.type(self.nodata)), (key[0], *inner)
-        )
+        values = np.where(raster.valid, raster.values, raster.values.dtype.type(nodata))
+        return _outer_index(values, (key[0], *inner))
 
-    def _read_valid(self, key: tuple[Any, ...]) -> NDArray[Any]:
+    def valid(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Cells ``(y, x)``: whether every band holds a measurement."""
         raster, inner = self._raster(key)
         return _outer_index(raster.valid, inner)
 
