@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import psutil
 
-from landweave.config.schema import Config, CubeSection, EngineSection, ModelSection, OutputSection, WindowsSection
+from landweave.config.schema import Config, CubeSection, EngineSection, OutputSection
 from landweave.core import budget
-from landweave.core.blending import Blending
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
-from landweave.core.lattice import Blocks, Extent, Lattice
-from landweave.core.legend import Legend
-from landweave.core.timeseries import padded_length
+from landweave.core.lattice import Blocks, Extent
 from landweave.engine.settings import EngineSettings
-from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
-from landweave.mapping.job import MapJob
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
 from landweave.models.cards.card import ModelCard
-from landweave.models.networks.position_tables import changed_tensors, check_window
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.networks.position_tables import changed_tensors
+from landweave.models.predictor import TorchModel
 from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
+from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.sources.dataset_pool import KEPT_BYTES
-from landweave.store.maps.store import MapStore
-from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
 LARGEST_BLOCK = 8192
@@ -41,45 +33,6 @@ LARGEST_BLOCK = 8192
 
 MEMORY_SHARE = 0.8
 """Of the memory that is free, for all local workers together."""
-
-Inputs = Mapping[str, MapInput]
-
-LIBRARIES = ("torch", "numpy", "rasterio", "zarr", "xarray", "distributed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapRules:
-    """What is known of a map before any input is opened.
-
-    Attributes
-    ----------
-    card
-        Contract of the model.
-    model, output
-        Their sections of the configuration.
-    blending
-        Lattice and profile of the windows, in base pixels.
-    pixels
-        Base pixels; the extent means nothing.
-    target
-        Where the map is written.
-    legend
-        Classes of the output that is mapped.
-    area
-        Area that is mapped; None for all pixels.
-    factor
-        Base pixels a side of one output pixel.
-    """
-
-    card: ModelCard
-    model: ModelSection
-    output: OutputSection
-    blending: Blending
-    pixels: Grid
-    target: Target
-    legend: Legend
-    area: PolygonArea | None = None
-    factor: int = 1
 
 
 def set_up_map(config: Config) -> MapSetup:
@@ -112,13 +65,7 @@ def set_up_map(config: Config) -> MapSetup:
     memory = _memory_rule(rules, inputs, model)
     blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes))
     fingerprint = _fingerprint(rules, inputs, model, blocks)
-    attributes = {
-        **provenance(rules, model),
-        "fingerprint": fingerprint.sha256,
-        "fingerprint_fields": dict(fingerprint.parts),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
-    }
-    job, template = map_job(rules, inputs, blocks, model, attributes)
+    job, template = map_job(rules, inputs, blocks, model, fingerprint)
     return MapSetup(
         card=card,
         job=job,
@@ -129,48 +76,6 @@ def set_up_map(config: Config) -> MapSetup:
         notes=(*_model_notes(rules), *_input_notes(card, inputs), *_series_notes(rules, inputs, config.cube)),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
-
-
-def map_job(
-    rules: MapRules, inputs: Inputs, blocks: Blocks, model: TorchModel, attributes: Mapping[str, Any]
-) -> tuple[MapJob, MapTemplate]:
-    """The job of a map, and what its output holds, in output pixels.
-
-    Parameters
-    ----------
-    rules, inputs, model
-        What is mapped, by what.
-    blocks
-        In base pixels.
-    attributes
-        Provenance of the map; its fingerprint, where it has one, identifies the run on its workers.
-    """
-    grid, output, factor = rules.pixels.with_extent(blocks.extent), rules.output, rules.factor
-    template = MapTemplate(
-        grid=grid.coarsen(factor),
-        blocks=Blocks(extent=blocks.extent.coarsen(factor), size=blocks.size // factor),
-        legend=rules.legend,
-        confidence=output.confidence,
-        probability=output.probability,
-        date_fallback=bool(filtered_series(inputs)),
-        chunk=output.chunk,
-        attributes=attributes,
-    )
-    job = MapJob(
-        key=attributes.get("fingerprint", ""),
-        grid=grid,
-        blocks=blocks,
-        factor=factor,
-        blending=rules.blending,
-        model=model,
-        inputs=inputs,
-        legend=template.legend,
-        area=rules.area,
-        store=MapStore(target=rules.target, template=template),
-        arrays=template.arrays,
-        keep_untrained=rules.model.keep_untrained,
-    )
-    return job, template
 
 
 def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
@@ -190,29 +95,6 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=worker_bytes)
 
 
-def resolve_blending(card: ModelCard, section: WindowsSection) -> Blending:
-    """Windows and their profile: as the section states them, those of the card otherwise.
-
-    Parameters
-    ----------
-    card
-        Contract of the model.
-    section
-        Windows of a configuration.
-
-    Raises
-    ------
-    CardError
-        When the network takes no such window.
-    """
-    rule = card.window
-    size = section.size or rule.size
-    check_window(card, size)
-    overlap = section.overlap if section.overlap is not None else rule.overlap * size // rule.size
-    lattice = Lattice(window=size, stride=size - overlap, unit=card.unit_px)
-    return Blending(lattice, section.blend or rule.blend)
-
-
 def _output_factor(output: OutputSection, pixels: Grid) -> int:
     stated, base = output.resolution, pixels.resolution
     factor = exact(stated) / base if stated is not None else Fraction(1)
@@ -222,32 +104,6 @@ def _output_factor(output: OutputSection, pixels: Grid) -> int:
             "use a whole number of them."
         )
     return int(factor)
-
-
-def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, elsewhere: bool = False) -> TorchModel:
-    """The model with the checksum of its weights; they are not loaded.
-
-    Parameters
-    ----------
-    rules, inputs
-        What is mapped.
-    weights
-        Their file; that of the card by default.
-    elsewhere
-        Whether other machines compute.
-    """
-    section = rules.model
-    return resolve_model(
-        rules.card,
-        weights=weights,
-        sha256=section.sha256,
-        output=section.output,
-        window=rules.blending.lattice.window,
-        dates=padded_length(max([1, *(len(item.indices) for item in inputs.values())])),
-        compute=Compute(
-            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}), elsewhere=elsewhere
-        ),
-    )
 
 
 def _memory_rule(rules: MapRules, inputs: Inputs, model: TorchModel) -> Callable[[int], budget.BlockMemory]:
@@ -324,12 +180,6 @@ def _fingerprint(rules: MapRules, inputs: Inputs, model: TorchModel, blocks: Blo
     )
 
 
-def window_fields(blending: Blending) -> dict[str, Any]:
-    """The windows of a map, as plain JSON values."""
-    lattice = blending.lattice
-    return {"size": lattice.window, "overlap": lattice.overlap, "blend": str(blending.blend)}
-
-
 def _input_fields(item: MapInput) -> dict[str, Any]:
     factor = Fraction(item.factor)
     fields = {
@@ -341,25 +191,6 @@ def _input_fields(item: MapInput) -> dict[str, Any]:
         year = item.year
         fields["year"] = year if year is None or isinstance(year, int) else year.fingerprint_fields
     return fields
-
-
-def provenance(rules: MapRules, model: TorchModel) -> dict[str, Any]:
-    """What a map says of its model: title, licence, source and the model's settings.
-
-    Parameters
-    ----------
-    rules
-        What is mapped.
-    model
-        By what.
-    """
-    card, fields = rules.card, model.fingerprint_fields
-    return {
-        "title": f"Land cover by {card.title}",
-        "license": card.licence,
-        "source": card.source,
-        "model": {**fields, "card": card.name, "card_sha256": fields["card"]},
-    }
 
 
 def _model_notes(rules: MapRules) -> Iterator[str]:

@@ -21,7 +21,7 @@ from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.models.cards.registry import find_card
 from landweave.setup.context import PIXEL_TOLERANCE
 from landweave.setup.map_inputs import map_input
-from landweave.setup.map_setup import MapRules, map_job, map_model, provenance, resolve_blending, window_fields
+from landweave.setup.map_job import MapRules, map_job, map_model, resolve_blending
 from landweave.setup.series_inputs import check_series
 from landweave.sources.arrays import PIXELS, XarrayRaster, XarraySeries, open_arrays
 from landweave.store.objects import Target
@@ -102,8 +102,7 @@ def _map(card: ModelCard, grid: Grid, inputs: Mapping[str, MapInput], weights: s
         legend=card.legend(),
     )
     model = map_model(rules, inputs, weights)
-    attributes = {**provenance(rules, model), "fingerprint_fields": {"windows": window_fields(rules.blending)}}
-    return lazy_map(*map_job(rules, inputs, Blocks(extent=grid.extent, size=1), model, attributes))
+    return lazy_map(*map_job(rules, inputs, Blocks(extent=grid.extent, size=1), model))
 
 
 def _on_one_grid(card: ModelCard, sources: Mapping[str, AnyArrays]) -> tuple[dict[str, AnyArrays], Grid]:
