@@ -52,8 +52,7 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
     sources |= open_rasters(context, card, sources)
     grid = _map_grid(context, card, sources)
     sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
-    series = {name: source for name, source in sources.items() if isinstance(source, SeriesSource)}
-    check_series(card, series, {name: sections[name].stated("quantity") for name in series})
+    check_series(card, sources, {name: section.stated("quantity") for name, section in sections.items()})
     return grid, {name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources}
 
 

@@ -11,7 +11,7 @@ from landweave.config.schema import StacInput
 from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
-from landweave.core.protocols import SeriesSource
+from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.timeseries import MaxCloudFraction, MinClearFraction
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
@@ -166,7 +166,7 @@ def _cloud_mask(query: StacQuery) -> dict[str, Any]:
 
 
 def check_series(
-    card: ModelCard, sources: Mapping[str, SeriesSource], accepted: Mapping[str, str | None] | None = None
+    card: ModelCard, sources: Mapping[str, RasterSource | SeriesSource], accepted: Mapping[str, str | None]
 ) -> None:
     """Refuse series of another quantity, or with other cloud thresholds, than ``card`` was trained on.
 
@@ -175,18 +175,20 @@ def check_series(
     card
         Contract of the model.
     sources
-        Series by the name of their modality.
+        By the name of their modality; those without dates have nothing to refuse.
     accepted
-        Quantity that the configuration names for each: accepted although the card wants another.
+        Quantity that the configuration names for a series: accepted although the card wants another.
 
     Raises
     ------
     CardError
         With every mismatch.
     """
-    named = accepted or {}
     problems = [
-        text for name, source in sources.items() for text in _mismatches(card.inputs[name], source, named.get(name))
+        text
+        for name, source in sources.items()
+        if isinstance(source, SeriesSource)
+        for text in _mismatches(card.inputs[name], source, accepted.get(name))
     ]
     if problems:
         raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid, Number, exact, metric_crs
-from landweave.core.lattice import Extent
+from landweave.core.lattice import Extent, Span
 from landweave.core.protocols import Raster
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.listing import list_products
@@ -168,20 +168,23 @@ class _KeptRead:
     def _raster(self, key: tuple[Any, ...]) -> tuple[Raster, tuple[Any, ...]]:
         """The pixels that hold those of ``key``, and ``key`` counted from the first of them."""
         grid, last = self._source.grid, self._last
-        positions = [np.arange(size)[part] for size, part in zip(grid.shape, key, strict=True)]
-        spans = [(int(np.min(each)), int(np.max(each)) + 1) if np.size(each) else (0, 0) for each in positions]
-        (top, bottom), (left, right) = spans
-        y, x = grid.extent.y.start, grid.extent.x.start
-        extent = Extent.of((y + top, y + bottom), (x + left, x + right))
-        inner = positions[0] - top, positions[1] - left
-        if last is not None and last[0] == extent:
-            return last[1], inner
-        if not extent.size:
-            values = np.zeros((len(self._source.bands), *extent.shape), self._source.dtype)
-            return Raster(values=values, valid=np.zeros(extent.shape, np.bool_)), inner
-        raster = self._source.read(grid.with_extent(extent), self._source.bands)
-        self._last = extent, raster
-        return raster, inner
+        spans = grid.extent.y, grid.extent.x
+        rows, columns = (np.arange(span.start, span.stop)[part] for span, part in zip(spans, key, strict=True))
+        extent = Extent(_hull(rows), _hull(columns))
+        if last is None or last[0] != extent:
+            self._last = last = extent, self._read(grid.with_extent(extent))
+        return last[1], (rows - extent.y.start, columns - extent.x.start)
+
+    def _read(self, grid: Grid) -> Raster:
+        if grid.extent.size:
+            return self._source.read(grid, self._source.bands)
+        values = np.zeros((len(self._source.bands), *grid.shape), self._source.dtype)
+        return Raster(values=values, valid=np.zeros(grid.shape, np.bool_))
+
+
+def _hull(positions: NDArray[np.int64]) -> Span:
+    """The smallest span that holds all ``positions``."""
+    return Span(int(positions.min()), int(positions.max()) + 1) if positions.size else Span(0, 0)
 
 
 def _outer_index(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any]:

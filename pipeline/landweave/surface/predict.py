@@ -60,7 +60,7 @@ def predict_arrays(
     named = {name: _dataset(group) for name, group in _children(groups).items() if name in card.inputs}
     sources = {name: open_arrays(name, group) for name, group in named.items()}
     check_inputs(card, {name: source.bands for name, source in sources.items()})
-    check_series(card, {name: source for name, source in sources.items() if isinstance(source, XarraySeries)})
+    check_series(card, sources, accepted={})
     if not sources:
         raise InputError(f"None of {', '.join(_children(groups)) or 'no group'} is read by {card.name}.")
     sources, base = _on_one_grid(card, sources)
