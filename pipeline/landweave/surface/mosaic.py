@@ -93,7 +93,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
     nodata_value = float("nan") if source.dtype.kind == "f" else 0
-    tiles = _KeptRead(source)
+    tiles = _LazyTiles(source)
     pixels = LazyArray((len(source.bands), *grid.shape), source.dtype, partial(tiles.pixels, nodata_value))
     variables = {spec.modality: lazy_variable(("band", "y", "x"), pixels, {"nodata": nodata_value})}
     if nodata_value == 0:
@@ -144,7 +144,7 @@ def _tiles_grid(index: TileIndex, crs: Any, resolution: Number | None, bounds: B
     return grid.with_extent(grid.covering(bounds)) if bounds else grid
 
 
-class _KeptRead:
+class _LazyTiles:
     """Pixels and validity of a mosaic by outer indexers; they are read together, and the last ones are kept."""
 
     def __init__(self, source: MosaicSource) -> None:
