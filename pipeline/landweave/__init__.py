@@ -1,3 +1,4 @@
+# ruff: noqa: F405  the names are those of landweave.api
 """Land-cover maps from aerial mosaics and satellite series: torch models over xarray objects, into Zarr, on Dask.
 
 ::
@@ -15,29 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from landweave.api import (
-        Config,
-        Grid,
-        PixelClass,
-        align,
-        check,
-        errors,
-        example_config,
-        load_config,
-        load_cube_config,
-        open_cube,
-        open_engine,
-        open_ledger,
-        open_map,
-        open_mosaic,
-        open_series,
-        plan_align,
-        plan_map,
-        predict,
-        run,
-        stack,
-        status,
-    )
+    from landweave.api import *  # noqa: F403
     from landweave.models.catalog import list_models, load_model
 
 __version__ = "0.1.0"

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 import yaml
 
-from landweave.config.package_data import configs_folder
 from landweave.config.schema import Config, CubeConfig
 from landweave.core.errors import ConfigError
 
@@ -62,10 +61,17 @@ def example_config(name: str) -> Config:
     ConfigError
         When there is no such example; those there are are named.
     """
-    files = {path.stem: path for folder in (".", "examples") for path in (configs_folder() / folder).glob("*.yaml")}
+    files = {path.stem: path for folder in (".", "examples") for path in (_configs_folder() / folder).glob("*.yaml")}
     if name not in files:
         raise ConfigError(f"There is no example configuration {name!r}: choose one of {', '.join(sorted(files))}.")
     return Config(**_content(files[name]))
+
+
+def _configs_folder() -> Path:
+    """``configs/`` of a checkout, or the copy inside an installed package."""
+    package = Path(__file__).parents[1]
+    checkout = package.parents[1] / "configs"
+    return checkout if checkout.is_dir() else package / "configs"
 
 
 def _loaded(kind: type[C], path: Path, overrides: Mapping[str, Any]) -> C:

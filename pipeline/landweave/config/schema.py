@@ -1,14 +1,13 @@
 """The sections of a configuration: which keys there are, what each means, and which values are allowed.
 
-An input section opens itself: it names the kind of source that it describes, and an `InputContext` opens it. The
-text below each field is its description in the reference of keys.
+The text below each field is its description in the reference of keys.
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
@@ -16,12 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 from landweave.config.problems import problem_lines
 from landweave.core.blending import Blend
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Bounds, Grid, exact
+from landweave.core.grid import Bounds, exact
 from landweave.core.modalities import ELEVATION_BANDS
-from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.tables import as_html, fact_rows
-
-AnySource = RasterSource | SeriesSource
 
 
 def _rational(value: float | str) -> float | str:
@@ -142,28 +138,6 @@ class CampaignYear(Section):
     """Layer of the file; needed where it has several."""
 
 
-class InputContext(Protocol):
-    """What opens the inputs of a configuration."""
-
-    def open_mosaic(self, name: str, section: MosaicInput, grid: Grid) -> RasterSource:
-        """The tiles of a mosaic on the pixels of ``grid``; file headers are read, no pixel."""
-
-    def open_elevation(self, name: str, section: ElevationInput, grid: Grid) -> RasterSource:
-        """The surface and terrain models on the pixels of ``grid``; file headers are read, no pixel."""
-
-    def open_catalog(self, name: str, section: StacInput, grid: Grid) -> SeriesSource:
-        """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
-
-    def open_cube_group(self, name: str, section: CubeInput) -> AnySource:
-        """The modality of the cube that an input of kind cube names."""
-
-    def find_aligned(self, name: str) -> AnySource | None:
-        """The modality in the configuration's own cube; None where it is not aligned yet, or there is no cube."""
-
-    def find_aligned_series(self, name: str, section: StacInput) -> SeriesSource | None:
-        """The series in the configuration's own cube, cut to the days of ``section``; None as for `find_aligned`."""
-
-
 class InputSection(Section):
     """One input of the model, by the name of its modality."""
 
@@ -181,37 +155,11 @@ class InputSection(Section):
     @property
     def own_bands(self) -> tuple[str, ...]:
         """Bands that the section names; empty where the model card or the store says which."""
-        return ()
+        return tuple(self.stated("bands") or ())
 
     def stated(self, key: str) -> Any:
         """The value of a key; None where it is left out, or this kind of input has no such key."""
         return getattr(self, key, None)
-
-    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
-        """The input as a cube holds it; None where it is read straight from its files.
-
-        Parameters
-        ----------
-        name
-            Modality of the input.
-        context
-            What opens cubes.
-        """
-        return None
-
-    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
-        """The input straight from its files, on the pixels of ``grid``; no pixel is read.
-
-        Parameters
-        ----------
-        name
-            Modality of the input.
-        grid
-            Pixels of the input, over all ground that may be read.
-        context
-            What opens sources.
-        """
-        raise NotImplementedError
 
 
 class MosaicBand(Section):
@@ -250,10 +198,6 @@ class RasterSection(InputSection):
     align: bool = False
     """Whether the input is written into the cube too; it is read straight from its files otherwise."""
 
-    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
-        """The input as the configuration's cube holds it."""
-        return context.find_aligned(name) if self.align else None
-
 
 class MosaicInput(TileSection, RasterSection):
     """Aerial or satellite tiles; each band may come from files of its own."""
@@ -263,23 +207,9 @@ class MosaicInput(TileSection, RasterSection):
     bands: dict[str, MosaicBand] = Field(min_length=1)
     """Files of each band, by the band's name."""
 
-    @property
-    def own_bands(self) -> tuple[str, ...]:
-        """Bands that the section names."""
-        return tuple(self.bands)
 
-    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
-        """The mosaic on the pixels of ``grid``."""
-        return context.open_mosaic(name, self, grid)
-
-
-class ElevationModel(TileSection):
+class ElevationModel(MosaicBand, TileSection):
     """Files of one elevation model."""
-
-    files: FileList
-    """File, folder, glob or VRT, or a list of them."""
-    band: int = Field(default=1, ge=1)
-    """Number of the band in each file, from 1."""
 
 
 class ElevationInput(RasterSection):
@@ -296,10 +226,6 @@ class ElevationInput(RasterSection):
     def own_bands(self) -> tuple[str, ...]:
         """DSM, DTM and NDSM."""
         return ELEVATION_BANDS
-
-    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
-        """Both elevation models on the pixels of ``grid``."""
-        return context.open_elevation(name, self, grid)
 
 
 class CloudMask(Section):
@@ -350,19 +276,6 @@ class StacInput(SeriesSection):
     sign: Literal["planetary-computer"] | None = None
     """Service that signs file addresses when they are read."""
 
-    @property
-    def own_bands(self) -> tuple[str, ...]:
-        """Bands that the section names."""
-        return self.bands or ()
-
-    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
-        """The series as the configuration's cube holds it."""
-        return context.find_aligned_series(name, self)
-
-    def open(self, name: str, grid: Grid, context: InputContext) -> AnySource:
-        """The series straight from its catalog, on the pixels of ``grid``."""
-        return context.open_catalog(name, self, grid)
-
 
 class CubeInput(SeriesSection):
     """One modality of a cube that `landweave align` wrote."""
@@ -375,10 +288,6 @@ class CubeInput(SeriesSection):
     """Options of the object store that holds the cube."""
     dates: DateSpan | None = None
     """First and last day, both included; all dates by default."""
-
-    def find_stored(self, name: str, context: InputContext) -> AnySource | None:
-        """The modality of the cube."""
-        return context.open_cube_group(name, self)
 
 
 Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(discriminator="kind")]

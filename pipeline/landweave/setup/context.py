@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 
 from landweave.config.schema import (
-    AnySource,
     CampaignYear,
     CubeConfig,
     CubeInput,
@@ -15,8 +16,10 @@ from landweave.config.schema import (
     GridSection,
     InputSection,
     ModelSection,
+    MosaicBand,
     MosaicInput,
     StacInput,
+    TileSection,
 )
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact, metric_crs
@@ -29,11 +32,11 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.cards.registry import find_card
 from landweave.models.networks.position_tables import with_resized_tables
-from landweave.setup.mosaic_inputs import elevation_specs, mosaic_spec
 from landweave.setup.series_inputs import check_aligned_as_asked, select_days, stac_query, stac_series
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.sources.stac.search import StacQuery
 from landweave.sources.stac.series import StacSeries
@@ -43,13 +46,15 @@ from landweave.store.cubes.sources import CubeRaster, CubeSeries, source_of
 from landweave.store.cubes.store import CubeStore, open_cube_store
 from landweave.store.objects import Target
 
+AnySource = RasterSource | SeriesSource
+
 PIXEL_TOLERANCE = Fraction(1, 100)
 """Largest relative difference between the pixels of the grid and those that the model is fed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SetupContext:
-    """Card, pixels and area of one configuration; opens its inputs (`landweave.config.schema.InputContext`).
+    """Card, pixels and area of one configuration; opens its inputs.
 
     Attributes
     ----------
@@ -107,29 +112,64 @@ class SetupContext:
         assert self.card is not None  # a card gave ``spec``
         return replace(self.pixels, resolution=self.pixels.resolution * spec.pixel / self.card.base_pixel)
 
-    def open_mosaic(self, name: str, section: MosaicInput, grid: Grid) -> RasterSource:
-        """The tiles of a mosaic on the pixels of ``grid``."""
-        return MosaicSource.open(mosaic_spec(name, section, self.config.root), grid)
+    def open(self, name: str, section: InputSection, grid: Grid) -> AnySource:
+        """The input straight from its files or its catalog, on the pixels of ``grid``; no pixel is read.
 
-    def open_elevation(self, name: str, section: ElevationInput, grid: Grid) -> RasterSource:
-        """The surface and terrain models on the pixels of ``grid``."""
-        return ElevationSource.open(*elevation_specs(name, section, self.config.root), grid)
+        Parameters
+        ----------
+        name
+            Modality of the input.
+        section
+            Its section, of any kind but ``cube``.
+        grid
+            Pixels of the input, over all ground that may be read.
+        """
+        if isinstance(section, StacInput):
+            return self.open_catalog(name, section, grid)
+        if isinstance(section, ElevationInput):
+            dsm = _tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
+            dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
+            return ElevationSource.open(dsm, dtm, grid)
+        assert isinstance(section, MosaicInput)
+        return MosaicSource.open(_tile_spec(name, section, section.bands, self.config.root), grid)
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
-        """The observations of a STAC catalog over ``grid``."""
+        """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
         return stac_series(self._query(name, section), section, grid)
 
-    def open_cube_group(self, name: str, section: CubeInput) -> AnySource:
+    def find_stored(self, name: str, section: InputSection) -> AnySource | None:
+        """The input as a cube holds it; None where it is read straight from its files.
+
+        Parameters
+        ----------
+        name
+            Modality of the input.
+        section
+            Its section: of a cube, or of an input that the configuration's own cube may hold.
+        """
+        if isinstance(section, CubeInput):
+            return self._open_cube_group(name, section)
+        aligned = self._find_aligned(name) if section.is_aligned else None
+        if not isinstance(section, StacInput):
+            return aligned
+        if not isinstance(aligned, CubeSeries):
+            return None
+        check_aligned_as_asked(aligned, section, self._query(name, section))
+        return select_days(aligned, section.dates)
+
+    def _open_cube_group(self, name: str, section: CubeInput) -> AnySource:
         """The modality of the cube that an input of kind cube names."""
-        group = self._open_cube(cube_target(self.config, section)).group(name)
-        source = self._stored_source(group)
+        target = cube_target(self.config, section)
+        if target not in self.cubes:
+            self.cubes[target] = open_cube_store(target)
+        source = self._stored_source(self.cubes[target].group(name))
         if section.dates is None:
             return source
         if not isinstance(source, CubeSeries):
-            raise ConfigError(f"{name} in {group.target} has no dates: leave out dates {section.dates} of its input.")
+            raise ConfigError(f"{name} in {target} has no dates: leave out dates {section.dates} of its input.")
         return select_days(source, section.dates)
 
-    def find_aligned(self, name: str) -> CubeSeries | CubeRaster | None:
+    def _find_aligned(self, name: str) -> CubeSeries | CubeRaster | None:
         """The modality in the configuration's own cube; None where it is not aligned yet, or there is no cube."""
         if self.config.cube is None:
             return None
@@ -142,14 +182,6 @@ class SetupContext:
         cube = self.cubes[target]
         source = self._stored_source(cube.group(name)) if name in cube.modalities else None
         return source if source and source.reader.dates.visible else None
-
-    def find_aligned_series(self, name: str, section: StacInput) -> SeriesSource | None:
-        """The series in the configuration's own cube, once it is sure to be what ``section`` asks for."""
-        aligned = self.find_aligned(name)
-        if not isinstance(aligned, CubeSeries):
-            return None
-        check_aligned_as_asked(aligned, section, self._query(name, section))
-        return select_days(aligned, section.dates)
 
     def campaign_years(self, year: int | CampaignYear | None) -> int | Campaigns | None:
         """The civil year of a series, or the campaigns that give it for any window; None for all dates."""
@@ -167,11 +199,6 @@ class SetupContext:
         if spec := self.spec(source.modality):
             source.own_extent(self._card_pixels(spec))
         return source
-
-    def _open_cube(self, target: Target) -> CubeStore:
-        if target not in self.cubes:
-            self.cubes[target] = open_cube_store(target)
-        return self.cubes[target]
 
 
 def resolve_context(config: CubeConfig, card: ModelCard | None) -> SetupContext:
@@ -251,7 +278,7 @@ def _native_pixels(config: CubeConfig, name: str) -> Grid:
     section = config.inputs.get(name)
     if not isinstance(section, MosaicInput):
         raise ConfigError(f"grid.own names {name!r}, which is no mosaic among the inputs.")
-    native = native_grid(index_tiles(mosaic_spec(name, section, config.root)))
+    native = native_grid(index_tiles(_tile_spec(name, section, section.bands, config.root)))
     if native.grid is None:
         raise ConfigError(f"{name} has no grid of its own: {native.reason}. State grid.crs instead of grid.own.")
     metric_crs(native.grid.crs)
@@ -265,6 +292,16 @@ def _area(config: CubeConfig, crs: str) -> PolygonArea | None:
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
     return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
+
+
+def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:
+    """The specification that the tiles of a mosaic or an elevation model are opened by."""
+    files = {
+        band: BandFiles(files=(each.files,) if isinstance(each.files, str) else each.files, band=each.band)
+        for band, each in bands.items()
+    }
+    settings = {key: getattr(section, key) for key in TileSection.model_fields}
+    return MosaicSpec(modality=name, bands=files, root=str(root), **settings)
 
 
 def cube_target(config: CubeConfig, section: CubeSection | CubeInput) -> Target:

@@ -92,7 +92,7 @@ def _group_grid(name: str, section: InputSection, context: SetupContext, area: P
 def _group(name: str, section: InputSection, cube: CubeSection, context: SetupContext, area: PolygonArea) -> AlignGroup:
     """One modality, opened on its pixels over the area: the bands of a section first, those of the card otherwise."""
     grid, spec = _group_grid(name, section, context, area), context.spec(name)
-    source = section.open(name, grid, context)
+    source = context.open(name, section, grid)
     fields = source.fingerprint_fields
     rules = {rule: fields[rule] for rule in ("resampling", "border")} if section.has_dates else {}
     return AlignGroup(

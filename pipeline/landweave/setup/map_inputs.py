@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
-from landweave.config.schema import AnySource, InputSection
+from landweave.config.schema import InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
@@ -16,29 +15,13 @@ from landweave.core.timeseries import DatesRule
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
-from landweave.setup.context import SetupContext
+from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeSeries
 
 
-@dataclass(frozen=True, kw_only=True)
-class OpenedInputs:
-    """The inputs of a map, opened.
-
-    Attributes
-    ----------
-    grid
-        Base pixels over the area, or over the imagery; not yet snapped to blocks.
-    inputs
-        By modality, in the order of the card.
-    """
-
-    grid: Grid
-    inputs: Mapping[str, MapInput]
-
-
-def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
+def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str, MapInput]]:
     """The inputs that the card reads, each from the cube where it is aligned and from its files otherwise.
 
     Parameters
@@ -47,6 +30,13 @@ def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
         Pixels and area, and what opens sources.
     card
         Contract of the model.
+
+    Returns
+    -------
+    grid
+        Base pixels over the area, or over the imagery; not yet snapped to blocks.
+    inputs
+        By modality, in the order of the card.
 
     Raises
     ------
@@ -62,12 +52,8 @@ def open_inputs(context: SetupContext, card: ModelCard) -> OpenedInputs:
     sources |= open_rasters(context, card, sources)
     grid = _map_grid(context, card, sources)
     sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
-    series = {name: source for name, source in sources.items() if isinstance(source, SeriesSource)}
-    check_series(card, series, {name: sections[name].stated("quantity") for name in series})
-    return OpenedInputs(
-        grid=grid,
-        inputs={name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources},
-    )
+    check_series(card, sources, {name: section.stated("quantity") for name, section in sections.items()})
+    return grid, {name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources}
 
 
 def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
@@ -78,7 +64,7 @@ def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None
 
 def find_stored(context: SetupContext, sections: Mapping[str, InputSection]) -> dict[str, AnySource]:
     """The inputs that a cube holds, by modality; those that are read straight from their files are left out."""
-    found = {name: section.find_stored(name, context) for name, section in sections.items()}
+    found = {name: context.find_stored(name, section) for name, section in sections.items()}
     return {name: source for name, source in found.items() if source is not None}
 
 
@@ -104,7 +90,7 @@ def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, An
         if factor.denominator != 1:
             raise ConfigError(f"Pixels of {name} are {factor} base pixels, not a whole number.")
         grid = context.input_pixels(name, section).with_extent(base.extent.coarsen(factor))
-        opened[name] = section.open(name, grid, context)
+        opened[name] = context.open(name, section, grid)
     return opened
 
 
@@ -171,16 +157,27 @@ def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], sea
     for name, section in context.config.inputs.items():
         if section.has_dates and name not in stored:
             pixels = context.input_pixels(name, section)
-            opened[name] = section.open(name, pixels.with_extent(pixels.covering(searched.bounds)), context)
+            opened[name] = context.open(name, section, pixels.with_extent(pixels.covering(searched.bounds)))
     return opened
 
 
-def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> MapInput:
-    """How windows are fed an input: the bands, pixels and dates of the card, the year of the configuration."""
+def map_input(card: ModelCard, name: str, source: AnySource, year: int | Campaigns | None) -> MapInput:
+    """How windows are fed an input: the bands, pixels and dates of the card, the year of the caller.
+
+    Parameters
+    ----------
+    card
+        Contract of the model.
+    name
+        Modality of the input.
+    source
+        Its pixels.
+    year
+        Of a series, the civil year of its dates, or the campaigns that give it; None for all dates.
+    """
     spec = card.inputs[name]
-    year = context.campaign_years(context.config.inputs[name].stated("year"))
-    item = MapInput(
-        source=_of_years(source, year),
+    return MapInput(
+        source=source,
         bands=spec.names,
         factor=spec.pixel / card.base_pixel,
         required=spec.required,
@@ -188,6 +185,12 @@ def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySou
         dates=spec.dates or DatesRule(),
         year=year,
     )
+
+
+def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> MapInput:
+    """The input of the year that the configuration states, once it is sure to have dates then."""
+    year = context.campaign_years(context.config.inputs[name].stated("year"))
+    item = map_input(card, name, _of_years(source, year), year)
     if isinstance(source, SeriesSource) and not item.indices:
         years, dates = ", ".join(map(str, _years(year))), f"{len(source.observations)} dates are {date_range(source)}"
         raise InputError(f"{name} has no date in {years}: its {dates}.")

@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from importlib import metadata
 from typing import Any
 
 import psutil
 
-from landweave.config.schema import Config, EngineSection, WindowsSection
+from landweave.config.schema import Config, CubeSection, EngineSection, OutputSection
 from landweave.core import budget
-from landweave.core.blending import Blending
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
-from landweave.core.lattice import Blocks, Extent, Lattice
-from landweave.core.legend import Legend
-from landweave.core.timeseries import padded_length
+from landweave.core.lattice import Blocks, Extent
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
-from landweave.mapping.job import MapJob
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
 from landweave.models.cards.card import ModelCard
-from landweave.models.networks.position_tables import changed_tensors, check_window
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.networks.position_tables import changed_tensors
+from landweave.models.predictor import TorchModel
 from landweave.setup.context import resolve_card, resolve_context
-from landweave.setup.map_inputs import OpenedInputs, open_inputs
+from landweave.setup.map_inputs import open_inputs
+from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.sources.dataset_pool import KEPT_BYTES
-from landweave.store.maps.store import MapStore
-from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
 LARGEST_BLOCK = 8192
@@ -39,36 +33,6 @@ LARGEST_BLOCK = 8192
 
 MEMORY_SHARE = 0.8
 """Of the memory that is free, for all local workers together."""
-
-LIBRARIES = ("torch", "numpy", "rasterio", "zarr", "xarray", "distributed")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapRules:
-    """What configuration, card and grid say of a map before any input is opened.
-
-    Attributes
-    ----------
-    config
-        The configuration.
-    card
-        Contract of the model.
-    legend
-        Classes of the output that is mapped.
-    blending
-        Lattice and profile of the windows, in base pixels.
-    pixels
-        Base pixels; the extent means nothing.
-    factor
-        Base pixels a side of one output pixel.
-    """
-
-    config: Config
-    card: ModelCard
-    legend: Legend
-    blending: Blending
-    pixels: Grid
-    factor: int
 
 
 def set_up_map(config: Config) -> MapSetup:
@@ -81,38 +45,27 @@ def set_up_map(config: Config) -> MapSetup:
     """
     target = Target.parse(config.path(config.output.store), config.output.storage_options)
     card = resolve_card(config, config.model)
-    blending = _blending(card, config.windows)
+    blending = resolve_blending(card, config.windows)
     context = resolve_context(config, card)
     rules = MapRules(
-        config=config,
         card=card,
-        legend=card.legend(config.model.output),
+        model=config.model,
+        output=config.output,
         blending=blending,
         pixels=context.pixels,
-        factor=_output_factor(config, context.pixels),
-    )
-    opened = open_inputs(context, card)
-    model = _model(rules, opened)
-    engine = engine_settings(config.engine, config.model.torch_threads)
-    memory = _memory_rule(rules, opened, model)
-    blocks = Blocks.covering(opened.grid.extent, _block_size(rules, opened.grid.extent, memory, engine.worker_bytes))
-    area = context.area.fingerprint_fields if context.area else "imagery"
-    fingerprint = _fingerprint(rules, opened, model, blocks, area)
-    template = _template(rules, opened, blocks, _provenance(card, model, fingerprint))
-    job = MapJob(
-        key=fingerprint.sha256,
-        grid=opened.grid.with_extent(blocks.extent),
-        blocks=blocks,
-        factor=rules.factor,
-        blending=blending,
-        model=model,
-        inputs=opened.inputs,
-        legend=rules.legend,
+        target=target,
+        legend=card.legend(config.model.output),
         area=context.area,
-        store=MapStore(target=target, template=template),
-        arrays=template.arrays,
-        keep_untrained=config.model.keep_untrained,
+        factor=_output_factor(config.output, context.pixels),
     )
+    grid, inputs = open_inputs(context, card)
+    weights = config.path(config.model.weights) if config.model.weights else None
+    model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
+    engine = engine_settings(config.engine, config.model.torch_threads)
+    memory = _memory_rule(rules, inputs, model)
+    blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes))
+    fingerprint = _fingerprint(rules, inputs, model, blocks)
+    job, template = map_job(rules, inputs, blocks, model, fingerprint)
     return MapSetup(
         card=card,
         job=job,
@@ -120,7 +73,7 @@ def set_up_map(config: Config) -> MapSetup:
         fingerprint=fingerprint,
         memory=memory(blocks.size),
         engine=engine,
-        notes=(*_model_notes(rules), *_input_notes(rules, opened), *_series_notes(rules, opened)),
+        notes=(*_model_notes(rules), *_input_notes(card, inputs), *_series_notes(rules, inputs, config.cube)),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
 
@@ -142,17 +95,8 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=worker_bytes)
 
 
-def _blending(card: ModelCard, section: WindowsSection) -> Blending:
-    rule = card.window
-    size = section.size or rule.size
-    check_window(card, size)
-    overlap = section.overlap if section.overlap is not None else rule.overlap * size // rule.size
-    lattice = Lattice(window=size, stride=size - overlap, unit=card.unit_px)
-    return Blending(lattice, section.blend or rule.blend)
-
-
-def _output_factor(config: Config, pixels: Grid) -> int:
-    stated, base = config.output.resolution, pixels.resolution
+def _output_factor(output: OutputSection, pixels: Grid) -> int:
+    stated, base = output.resolution, pixels.resolution
     factor = exact(stated) / base if stated is not None else Fraction(1)
     if factor.denominator != 1:
         raise ConfigError(
@@ -162,28 +106,11 @@ def _output_factor(config: Config, pixels: Grid) -> int:
     return int(factor)
 
 
-def _model(rules: MapRules, opened: OpenedInputs) -> TorchModel:
-    """The model with the checksum of its weights; they are not loaded."""
-    config, section = rules.config, rules.config.model
-    return resolve_model(
-        rules.card,
-        weights=config.path(section.weights) if section.weights else None,
-        sha256=section.sha256,
-        output=section.output,
-        window=rules.blending.lattice.window,
-        dates=padded_length(max((len(item.indices) for item in opened.inputs.values() if item.series), default=1)),
-        compute=Compute(
-            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
-            elsewhere=config.engine.address is not None,
-        ),
-    )
-
-
-def _memory_rule(rules: MapRules, opened: OpenedInputs, model: TorchModel) -> Callable[[int], budget.BlockMemory]:
+def _memory_rule(rules: MapRules, inputs: Inputs, model: TorchModel) -> Callable[[int], budget.BlockMemory]:
     """The memory of a worker by the size of its blocks in base pixels."""
-    window, output = rules.blending.lattice.window, rules.config.output
-    layers = 1 + output.confidence + bool(filtered_series(opened.inputs)) + output.probability * len(rules.legend)
-    inputs = [_input_memory(item, window) for item in opened.inputs.values()]
+    window, output = rules.blending.lattice.window, rules.output
+    layers = 1 + output.confidence + bool(filtered_series(inputs)) + output.probability * len(rules.legend)
+    input_memory = [_input_memory(item, window) for item in inputs.values()]
     model_memory = budget.ModelMemory(
         bytes=model.memory_bytes(),  # once: it takes a pass of the network without values, a second or two
         window=window,
@@ -195,7 +122,7 @@ def _memory_rule(rules: MapRules, opened: OpenedInputs, model: TorchModel) -> Ca
 
     def memory(block: int) -> budget.BlockMemory:
         found = budget.block_memory(
-            block=block, inputs=inputs, model=model_memory, output_bytes=layers / rules.factor**2
+            block=block, inputs=input_memory, model=model_memory, output_bytes=layers / rules.factor**2
         )
         return replace(found, files=KEPT_BYTES)
 
@@ -214,7 +141,7 @@ def _input_memory(item: MapInput, window: int) -> budget.InputMemory:
 
 def _block_size(rules: MapRules, extent: Extent, memory: Callable[[int], budget.BlockMemory], worker_bytes: int) -> int:
     """Base pixels a side of a block: as configured, otherwise the default that fits the memory of a worker."""
-    lattice, output = rules.blending.lattice, rules.config.output
+    lattice, output = rules.blending.lattice, rules.output
     step = budget.block_step(unit=lattice.unit, chunk=output.chunk, factor=rules.factor)
     if output.block is not None:
         size = output.block * rules.factor
@@ -228,9 +155,9 @@ def _block_size(rules: MapRules, extent: Extent, memory: Callable[[int], budget.
     return size
 
 
-def _fingerprint(rules: MapRules, opened: OpenedInputs, model: TorchModel, blocks: Blocks, area: str) -> Fingerprint:
+def _fingerprint(rules: MapRules, inputs: Inputs, model: TorchModel, blocks: Blocks) -> Fingerprint:
     """Everything that decides the values of the map."""
-    pixels, lattice, output = rules.pixels, rules.blending.lattice, rules.config.output
+    pixels, output = rules.pixels, rules.output
     return Fingerprint(
         {
             "grid": {
@@ -238,17 +165,17 @@ def _fingerprint(rules: MapRules, opened: OpenedInputs, model: TorchModel, block
                 "resolution": str(pixels.resolution),
                 "anchor": [str(value) for value in pixels.anchor_xy],
             },
-            "windows": {"size": lattice.window, "overlap": lattice.overlap, "blend": str(rules.blending.blend)},
-            "area": area,
+            "windows": window_fields(rules.blending),
+            "area": rules.area.fingerprint_fields if rules.area else "imagery",
             "output": {
                 "pixels": [blocks.extent.y.start, blocks.extent.x.start, *blocks.extent.shape],
                 "block": blocks.size,
                 "factor": rules.factor,
                 **output.model_dump(include={"chunk", "confidence", "probability"}),
             },
-            "model": {**model.fingerprint_fields, "keep_untrained": rules.config.model.keep_untrained},
+            "model": {**model.fingerprint_fields, "keep_untrained": rules.model.keep_untrained},
             "legend": {"codes": list(rules.legend.codes), "trained": list(rules.legend.trained)},
-            "inputs": {name: _input_fields(item) for name, item in opened.inputs.items()},
+            "inputs": {name: _input_fields(item) for name, item in inputs.items()},
         }
     )
 
@@ -266,34 +193,6 @@ def _input_fields(item: MapInput) -> dict[str, Any]:
     return fields
 
 
-def _template(rules: MapRules, opened: OpenedInputs, blocks: Blocks, attributes: dict[str, Any]) -> MapTemplate:
-    """What the output holds, in output pixels."""
-    output, factor = rules.config.output, rules.factor
-    return MapTemplate(
-        grid=opened.grid.with_extent(blocks.extent).coarsen(factor),
-        blocks=Blocks(extent=blocks.extent.coarsen(factor), size=blocks.size // factor),
-        legend=rules.legend,
-        confidence=output.confidence,
-        probability=output.probability,
-        date_fallback=bool(filtered_series(opened.inputs)),
-        chunk=output.chunk,
-        attributes=attributes,
-    )
-
-
-def _provenance(card: ModelCard, model: TorchModel, fingerprint: Fingerprint) -> dict[str, Any]:
-    fields = model.fingerprint_fields
-    return {
-        "title": f"Land cover by {card.title}",
-        "license": card.licence,
-        "source": card.source,
-        "model": {**fields, "card": card.name, "card_sha256": fields["card"]},
-        "fingerprint": fingerprint.sha256,
-        "fingerprint_fields": dict(fingerprint.parts),
-        "libraries": {name: metadata.version(name) for name in LIBRARIES},
-    }
-
-
 def _model_notes(rules: MapRules) -> Iterator[str]:
     """Where the model is not used as it was trained."""
     card, size, pixel = rules.card, rules.blending.lattice.window, rules.pixels.resolution
@@ -301,18 +200,18 @@ def _model_notes(rules: MapRules) -> Iterator[str]:
     if size not in card.window.trained_sizes:
         trained = ", ".join(map(str, card.window.trained_sizes))
         yield f"windows of {size} px; the model was trained on {trained}"
-    if rules.config.model.resize_tables and (changed := changed_tensors(card, size)):
+    if rules.model.resize_tables and (changed := changed_tensors(card, size)):
         yield f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
     if pixel != card.base_pixel:
         yield f"the model is fed pixels of {float(pixel):g} m, it was trained on {float(card.base_pixel):g} m"
 
 
-def _input_notes(rules: MapRules, opened: OpenedInputs) -> Iterator[str]:
+def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:
     """What the sources noted, and inputs that are left out."""
-    for name, item in opened.inputs.items():
+    for name, item in inputs.items():
         yield from _source_notes(name, item.source.describe())
-    for name in rules.card.inputs:
-        if name not in opened.inputs:
+    for name in card.inputs:
+        if name not in inputs:
             yield f"{name} is not among the inputs: fed as absent, which the card allows"
 
 
@@ -324,18 +223,17 @@ def _source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
             yield from _source_notes(f"{name} {part}", value)
 
 
-def _series_notes(rules: MapRules, opened: OpenedInputs) -> Iterator[str]:
+def _series_notes(rules: MapRules, inputs: Inputs, cube: CubeSection | None) -> Iterator[str]:
     """Where the dates are not what the model or the windows want."""
-    for name, item in opened.inputs.items():
+    for name, item in inputs.items():
         trained, quantity = rules.card.inputs[name].quantity, item.series and item.series.quantity
         if trained not in (None, quantity):
             yield f"{name} holds {quantity}, the model was trained on {trained}"
         if years := item.years_without_dates:
             listed = ", ".join(map(str, years))
             yield f"{name} has no date of {listed}: absent where the aerial images are of these years"
-    cube = rules.config.cube
     reach = rules.blending.lattice.window * float(rules.pixels.resolution)
-    if cube and any(item.series for item in opened.inputs.values()) and cube.margin_m < reach:
+    if cube and any(item.series for item in inputs.values()) and cube.margin_m < reach:
         yield (
             f"windows reach up to {reach:g} m beyond the area and the cube keeps {cube.margin_m:g} m: beyond them "
             f"nothing is acquired (cube.margin_m)"

@@ -11,7 +11,7 @@ from landweave.config.schema import StacInput
 from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
-from landweave.core.protocols import SeriesSource
+from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.core.timeseries import MaxCloudFraction, MinClearFraction
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
@@ -19,12 +19,6 @@ from landweave.sources.signing import signer
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeSeries
-
-DEFAULT_BANDS: Mapping[str, tuple[str, ...]] = {
-    "SENTINEL2": SENTINEL2_BANDS,
-    "SENTINEL1": SENTINEL1_BANDS,
-}
-"""Bands of a series that neither a configuration nor a card names, by the first word of its modality."""
 
 
 def stac_query(name: str, section: StacInput, catalog: str, spec: InputSpec | None) -> StacQuery:
@@ -53,7 +47,7 @@ def stac_query(name: str, section: StacInput, catalog: str, spec: InputSpec | No
         collections=section.collections,
         dates=section.dates,
         modality=name,
-        bands=section.bands or card_bands or DEFAULT_BANDS.get(name.split("-")[0].split("_")[0], ()),
+        bands=section.bands or card_bands or (SENTINEL1_BANDS if is_radar else SENTINEL2_BANDS),
         orbit_state=section.orbit,
         quantity=section.quantity or (card_quantity if is_radar else None),
         cloud_source=section.cloud_mask.source,
@@ -149,21 +143,17 @@ def check_aligned_as_asked(aligned: CubeSeries, section: StacInput, query: StacQ
         With every setting that differs.
     """
     quantity = section.quantity or aligned.quantity.removesuffix("_db")
-    asked = {
-        "quantity": f"{quantity}_db" if section.decibels else quantity,
-        "cloud_mask": _cloud_mask(query),
-        "resampling": section.resampling,
+    resampling = aligned.group.template.rules.get("resampling", section.resampling)
+    settings = {
+        "quantity": (aligned.quantity, f"{quantity}_db" if section.decibels else quantity),
+        "cloud_mask": (dict(aligned.cloud_mask), _cloud_mask(query)),
+        "resampling": (resampling, section.resampling),
     }
-    rules = aligned.group.template.rules
-    stored = {
-        "quantity": aligned.quantity,
-        "cloud_mask": dict(aligned.cloud_mask),
-        "resampling": rules.get("resampling", section.resampling),
-    }
-    if differing := [name for name, value in stored.items() if value != asked[name]]:
+    differing = [(name, stored, asked) for name, (stored, asked) in settings.items() if stored != asked]
+    if differing:
         raise ConfigError(
             f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:\n"
-            + "\n".join(f"- {name}: {stored[name]} in the cube, {asked[name]} asked" for name in differing)
+            + "\n".join(f"- {name}: {stored} in the cube, {asked} asked" for name, stored, asked in differing)
             + "\nCorrect the input, or align it into another cube."
         )
 
@@ -176,7 +166,7 @@ def _cloud_mask(query: StacQuery) -> dict[str, Any]:
 
 
 def check_series(
-    card: ModelCard, sources: Mapping[str, SeriesSource], accepted: Mapping[str, str | None] | None = None
+    card: ModelCard, sources: Mapping[str, RasterSource | SeriesSource], accepted: Mapping[str, str | None]
 ) -> None:
     """Refuse series of another quantity, or with other cloud thresholds, than ``card`` was trained on.
 
@@ -185,18 +175,20 @@ def check_series(
     card
         Contract of the model.
     sources
-        Series by the name of their modality.
+        By the name of their modality; those without dates have nothing to refuse.
     accepted
-        Quantity that the configuration names for each: accepted although the card wants another.
+        Quantity that the configuration names for a series: accepted although the card wants another.
 
     Raises
     ------
     CardError
         With every mismatch.
     """
-    named = accepted or {}
     problems = [
-        text for name, source in sources.items() for text in _mismatches(card.inputs[name], source, named.get(name))
+        text
+        for name, source in sources.items()
+        if isinstance(source, SeriesSource)
+        for text in _mismatches(card.inputs[name], source, accepted.get(name))
     ]
     if problems:
         raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,9 +46,7 @@ class MapAccessor:
             When the object does not say it.
         """
         if stated := self._mapped.attrs.get("legend"):
-            classes = stated["classes"] if isinstance(stated, Mapping) else stated
-            name = stated["name"] if isinstance(stated, Mapping) else "legend"
-            return Legend(name=name, classes=tuple(LandClass(**each) for each in classes))
+            return Legend(name=stated["name"], classes=tuple(LandClass(**each) for each in stated["classes"]))
         attrs = self._layer.attrs
         if not {"flag_values", "flag_meanings", "flag_colors"} <= attrs.keys():
             raise InputError(f"{self._layer.name!r} has no legend: no attributes flag_values and flag_meanings.")
@@ -202,6 +200,7 @@ class _LoadedMap:
     arrays: tuple[str, ...]
     accessor: MapAccessor
     block_size: int = 8 * TILE
+    levels: dict[tuple[str, int], NDArray[np.uint8]] = field(default_factory=dict)
 
     @property
     def legend(self) -> Legend:
@@ -223,20 +222,15 @@ class _LoadedMap:
         """Pixels of ``extent``, counted as ``grids[level]`` counts; 255 is nodata."""
         return self._level(array, level)[extent.slices_in(self.grids[level].extent)]
 
-    @cached_property
-    def _levels(self) -> dict[tuple[str, int], NDArray[np.uint8]]:
-        return {}
-
     def _level(self, array: str, level: int) -> NDArray[np.uint8]:
-        if (array, level) not in self._levels:
+        if (array, level) not in self.levels:
             if level:
                 base, factor = base_of(level)
                 coarsen = average if array == "confidence" else mode
-                found = coarsen(self._level(array, base), factor)
+                self.levels[array, level] = coarsen(self._level(array, base), factor)
             else:
-                found = _codes(self.dataset[array].transpose("y", "x")).values
-            self._levels[array, level] = found
-        return self._levels[array, level]
+                self.levels[array, level] = _codes(self.dataset[array].transpose("y", "x")).values
+        return self.levels[array, level]
 
 
 def _codes(layer: xr.DataArray) -> xr.DataArray:

@@ -33,5 +33,4 @@ def stated_grid(like: Spatial | None, crs: Any, resolution: Number | None, bound
 
 def with_georeference(array: xr.DataArray, grid: Grid) -> xr.DataArray:
     """``array`` with the CRS and the transform of ``grid`` as rioxarray writes them."""
-    placed: xr.DataArray = array.rio.write_crs(grid.crs)
-    return cast("xr.DataArray", placed.rio.write_transform(grid.transform))
+    return cast("xr.DataArray", array.rio.write_crs(grid.crs).rio.write_transform(grid.transform))

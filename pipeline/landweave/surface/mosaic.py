@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid, Number, exact, metric_crs
-from landweave.core.lattice import Extent
+from landweave.core.lattice import Extent, Span
 from landweave.core.protocols import Raster
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.listing import list_products
@@ -91,11 +92,13 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     index = index_tiles(spec)
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
-    mosaic = _LazyMosaic(source)
-    variables = {spec.modality: lazy_variable(("band", "y", "x"), mosaic.pixels, {"nodata": mosaic.nodata})}
-    if mosaic.nodata == 0:
-        valid = {"long_name": "whether every band holds a measurement"}
-        variables["valid"] = lazy_variable(("y", "x"), mosaic.valid, valid)
+    nodata_value = float("nan") if source.dtype.kind == "f" else 0
+    tiles = _LazyTiles(source)
+    pixels = LazyArray((len(source.bands), *grid.shape), source.dtype, partial(tiles.pixels, nodata_value))
+    variables = {spec.modality: lazy_variable(("band", "y", "x"), pixels, {"nodata": nodata_value})}
+    if nodata_value == 0:
+        attributes = {"long_name": "whether every band holds a measurement"}
+        variables["valid"] = lazy_variable(("y", "x"), LazyArray(grid.shape, np.bool_, tiles.valid), attributes)
     dataset = xr.Dataset(variables, coords={"band": list(source.bands), "y": grid.y, "x": grid.x})
     dataset = chunked(dataset, chunks, {"y": CHUNK, "x": CHUNK}).set_coords([*variables][1:])
     return with_georeference(dataset[spec.modality], grid)
@@ -141,8 +144,8 @@ def _tiles_grid(index: TileIndex, crs: Any, resolution: Number | None, bounds: B
     return grid.with_extent(grid.covering(bounds)) if bounds else grid
 
 
-class _LazyMosaic:
-    """Pixels and validity of a mosaic as lazy arrays; they are read together, and the last ones are kept."""
+class _LazyTiles:
+    """Pixels and validity of a mosaic by outer indexers; they are read together, and the last ones are kept."""
 
     def __init__(self, source: MosaicSource) -> None:
         self._source = source
@@ -151,49 +154,37 @@ class _LazyMosaic:
     def __getstate__(self) -> dict[str, Any]:
         return {"_source": self._source, "_last": None}
 
-    @property
-    def nodata(self) -> float:
-        """Value of pixels without measurement."""
-        return float("nan") if self._source.dtype.kind == "f" else 0
-
-    @property
-    def pixels(self) -> LazyArray:
-        """``(band, y, x)``."""
-        shape = (len(self._source.bands), *self._source.grid.shape)
-        return LazyArray(shape, self._source.dtype, self._read_pixels)
-
-    @property
-    def valid(self) -> LazyArray:
-        """Bool ``(y, x)``."""
-        return LazyArray(self._source.grid.shape, np.bool_, self._read_valid)
-
-    def _read_pixels(self, key: tuple[Any, ...]) -> NDArray[Any]:
+    def pixels(self, nodata: float, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Cells ``(band, y, x)``, ``nodata`` where nothing is measured."""
         raster, inner = self._raster(key[1:])
-        return _outer_index(
-            np.where(raster.valid, raster.values, raster.values.dtype.type(self.nodata)), (key[0], *inner)
-        )
+        values = np.where(raster.valid, raster.values, raster.values.dtype.type(nodata))
+        return _outer_index(values, (key[0], *inner))
 
-    def _read_valid(self, key: tuple[Any, ...]) -> NDArray[Any]:
+    def valid(self, key: tuple[Any, ...]) -> NDArray[Any]:
+        """Cells ``(y, x)``: whether every band holds a measurement."""
         raster, inner = self._raster(key)
         return _outer_index(raster.valid, inner)
 
     def _raster(self, key: tuple[Any, ...]) -> tuple[Raster, tuple[Any, ...]]:
         """The pixels that hold those of ``key``, and ``key`` counted from the first of them."""
         grid, last = self._source.grid, self._last
-        positions = [np.arange(size)[part] for size, part in zip(grid.shape, key, strict=True)]
-        spans = [(int(np.min(each)), int(np.max(each)) + 1) if np.size(each) else (0, 0) for each in positions]
-        (top, bottom), (left, right) = spans
-        y, x = grid.extent.y.start, grid.extent.x.start
-        extent = Extent.of((y + top, y + bottom), (x + left, x + right))
-        inner = positions[0] - top, positions[1] - left
-        if last is not None and last[0] == extent:
-            return last[1], inner
-        if not extent.size:
-            values = np.zeros((len(self._source.bands), *extent.shape), self._source.dtype)
-            return Raster(values=values, valid=np.zeros(extent.shape, np.bool_)), inner
-        raster = self._source.read(grid.with_extent(extent), self._source.bands)
-        self._last = extent, raster
-        return raster, inner
+        spans = grid.extent.y, grid.extent.x
+        rows, columns = (np.arange(span.start, span.stop)[part] for span, part in zip(spans, key, strict=True))
+        extent = Extent(_hull(rows), _hull(columns))
+        if last is None or last[0] != extent:
+            self._last = last = extent, self._read(grid.with_extent(extent))
+        return last[1], (rows - extent.y.start, columns - extent.x.start)
+
+    def _read(self, grid: Grid) -> Raster:
+        if grid.extent.size:
+            return self._source.read(grid, self._source.bands)
+        values = np.zeros((len(self._source.bands), *grid.shape), self._source.dtype)
+        return Raster(values=values, valid=np.zeros(grid.shape, np.bool_))
+
+
+def _hull(positions: NDArray[np.int64]) -> Span:
+    """The smallest span that holds all ``positions``."""
+    return Span(int(positions.min()), int(positions.max()) + 1) if positions.size else Span(0, 0)
 
 
 def _outer_index(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any]:

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
-from math import ceil, floor
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from landweave.config.schema import ModelSection
-from landweave.core.blending import Blending
+from landweave.config.schema import ModelSection, OutputSection, WindowsSection
 from landweave.core.errors import CardError, InputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, Extent, Lattice, Span
-from landweave.core.timeseries import DatesRule, padded_length
-from landweave.mapping.inputs import MapInput, filtered_series
-from landweave.mapping.job import MapJob
+from landweave.core.lattice import Blocks, Extent, Span
+from landweave.mapping.inputs import MapInput
 from landweave.mapping.lazy import lazy_map
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.models.cards.registry import find_card
-from landweave.models.networks.position_tables import check_window
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.setup.context import PIXEL_TOLERANCE
+from landweave.setup.map_inputs import map_input
+from landweave.setup.map_job import MapRules, map_job, map_model, resolve_blending
 from landweave.setup.series_inputs import check_series
 from landweave.sources.arrays import PIXELS, XarrayRaster, XarraySeries, open_arrays
-from landweave.store.maps.store import MapStore
-from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
 AnyArrays = XarrayRaster | XarraySeries
-
-_LARGEST_DEVIATION = Fraction(1, 100)
-"""How far pixels may be from those that the model was trained on."""
 
 _LARGEST_SHIFT = Fraction(1, 100)
 """Of a pixel, between the inputs."""
@@ -68,12 +60,12 @@ def predict_arrays(
     named = {name: _dataset(group) for name, group in _children(groups).items() if name in card.inputs}
     sources = {name: open_arrays(name, group) for name, group in named.items()}
     check_inputs(card, {name: source.bands for name, source in sources.items()})
-    check_series(card, {name: source for name, source in sources.items() if isinstance(source, XarraySeries)})
+    check_series(card, sources, accepted={})
     if not sources:
         raise InputError(f"None of {', '.join(_children(groups)) or 'no group'} is read by {card.name}.")
     sources, base = _on_one_grid(card, sources)
     inputs = {name: _input(card, name, sources[name], year) for name in card.inputs if name in sources}
-    return lazy_map(*_job(card, _covered(card, base, sources), inputs, weights))
+    return _map(card, _covered(card, base, sources), inputs, weights)
 
 
 def _children(groups: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -89,54 +81,28 @@ def _dataset(group: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.Dataset:
 
 
 def _input(card: ModelCard, name: str, source: AnyArrays, year: int | None) -> MapInput:
-    spec = card.inputs[name]
-    common: dict[str, Any] = {
-        "bands": spec.names,
-        "factor": _factor(card, name),
-        "required": spec.required,
-        "size": spec.centred_size,
-    }
-    if isinstance(source, XarrayRaster):
-        if spec.dates is not None:
-            raise CardError(f"{name} has no time, and {card.name} reads a series: band_data (time, band, y, x).")
-        return MapInput(source=source, **common)
-    series = MapInput(source=source, dates=spec.dates or DatesRule(), year=year, **common)
-    if not series.indices:
-        times = [str(each.time) for each in source.observations]
+    item = map_input(card, name, source, year)
+    if item.series is None and card.inputs[name].dates is not None:
+        raise CardError(f"{name} has no time, and {card.name} reads a series: band_data (time, band, y, x).")
+    if item.series and not item.indices:
+        times = [str(each.time) for each in item.series.observations]
         raise InputError(f"{name} has no date{f' in {year}' if year else ''}: it has {', '.join(times) or 'none'}.")
-    return series
+    return item
 
 
-def _job(
-    card: ModelCard, grid: Grid, inputs: Mapping[str, MapInput], weights: str | Path | None
-) -> tuple[MapJob, MapTemplate]:
-    """The job and the template of the map; nothing is computed block by block, so a block is one pixel."""
-    blending = _blending(card)
-    model = _model(card, weights, blending.lattice.window, inputs.values())
-    legend, is_filtered = card.legend(), bool(filtered_series(inputs))
-    blocks = Blocks(extent=grid.extent, size=1)
-    template = MapTemplate(
-        grid=grid,
-        blocks=blocks,
-        legend=legend,
-        date_fallback=is_filtered,
-        chunk=1,
-        attributes=_provenance(card, model, blending),
+def _map(card: ModelCard, grid: Grid, inputs: Mapping[str, MapInput], weights: str | Path | None) -> xr.Dataset:
+    """The lazy map; nothing is computed block by block, so a block is one pixel."""
+    rules = MapRules(
+        card=card,
+        model=ModelSection(card=card.name),
+        output=OutputSection(store="nowhere.zarr", chunk=1),
+        blending=resolve_blending(card, WindowsSection()),
+        pixels=grid,
+        target=Target.parse("nowhere.zarr"),
+        legend=card.legend(),
     )
-    job = MapJob(
-        key="",
-        grid=grid,
-        blocks=blocks,
-        factor=1,
-        blending=blending,
-        model=model,
-        inputs=inputs,
-        legend=legend,
-        area=None,
-        store=MapStore(target=Target.parse("nowhere.zarr"), template=template),
-        arrays=template.arrays,
-    )
-    return job, template
+    model = map_model(rules, inputs, weights)
+    return lazy_map(*map_job(rules, inputs, Blocks(extent=grid.extent, size=1), model))
 
 
 def _on_one_grid(card: ModelCard, sources: Mapping[str, AnyArrays]) -> tuple[dict[str, AnyArrays], Grid]:
@@ -145,7 +111,7 @@ def _on_one_grid(card: ModelCard, sources: Mapping[str, AnyArrays]) -> tuple[dic
     base = replace(sources[coarsest].grid, resolution=sources[finest].grid.resolution / _factor(card, finest))
     for name, source in sources.items():
         fed = base.resolution * _factor(card, name)
-        if source.grid.resolution != fed or abs(base.resolution / card.base_pixel - 1) > _LARGEST_DEVIATION:
+        if source.grid.resolution != fed or abs(base.resolution / card.base_pixel - 1) > PIXEL_TOLERANCE:
             trained = f"; {card.name} was trained on {float(card.inputs[name].pixel):g} m"
             beside = "" if source.grid.resolution == fed else f" and is to have {float(fed):g} m beside {finest}"
             raise InputError(f"{name} has pixels of {float(source.grid.resolution):g} m{beside}{trained}.")
@@ -179,46 +145,12 @@ def _covered(card: ModelCard, base: Grid, sources: Mapping[str, AnyArrays]) -> G
     """Base pixels that touch every required input; the ground of series counts only where there are no images."""
     images = [name for name, source in sources.items() if isinstance(source, XarrayRaster)] or list(sources)
     names = [name for name in images if card.inputs[name].required] or images
-    extent = reduce(Extent.intersect, (_refined(sources[name].grid.extent, _factor(card, name)) for name in names))
+    extent = reduce(Extent.intersect, (sources[name].grid.extent.coarsen(1 / _factor(card, name)) for name in names))
     if not extent.size:
         bounds = ", ".join(f"{name} covers {sources[name].grid.bounds}" for name in names)
         raise InputError(f"The inputs share no ground: {bounds}.")
     return base.with_extent(extent)
 
 
-def _refined(extent: Extent, factor: Fraction) -> Extent:
-    """Base pixels that touch pixels ``factor`` times as long."""
-    return Extent(*(Span(floor(span.start * factor), ceil(span.stop * factor)) for span in (extent.y, extent.x)))
-
-
 def _factor(card: ModelCard, name: str) -> Fraction:
     return card.inputs[name].pixel / card.base_pixel
-
-
-def _blending(card: ModelCard) -> Blending:
-    rule = card.window
-    check_window(card, rule.size)
-    return Blending(Lattice(window=rule.size, stride=rule.size - rule.overlap, unit=card.unit_px), rule.blend)
-
-
-def _model(card: ModelCard, weights: str | Path | None, window: int, inputs: Iterable[MapInput]) -> TorchModel:
-    settings = ModelSection(card=card.name)
-    return resolve_model(
-        card,
-        weights=weights,
-        window=window,
-        dates=padded_length(max((len(item.indices) for item in inputs), default=1) or 1),
-        compute=Compute(torch_threads=settings.torch_threads, device=settings.device),
-    )
-
-
-def _provenance(card: ModelCard, model: TorchModel, blending: Blending) -> dict[str, Any]:
-    lattice = blending.lattice
-    windows = {"size": lattice.window, "overlap": lattice.overlap, "blend": str(blending.blend)}
-    return {
-        "title": f"Land cover by {card.title}",
-        "license": card.licence,
-        "source": card.source,
-        "model": {**model.fingerprint_fields, "card": card.name},
-        "fingerprint_fields": {"windows": windows},
-    }
