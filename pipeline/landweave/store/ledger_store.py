@@ -14,11 +14,10 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from landweave.core.errors import InputError, ReadError
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockState
-from landweave.store.common import group_attributes, writing
+from landweave.store.common import declaring, group_attributes, writing
 from landweave.store.georeference import write_coordinate
 from landweave.store.objects import Target
 from landweave.store.open_arrays import OpenArrays
-from landweave.store.zarr_store import zarr_store
 
 LEDGER = "ledger"
 """Group of a map's ledger, and the group above those of a cube."""
@@ -64,9 +63,9 @@ class ZarrLedger:
 
     @property
     def attributes(self) -> dict[str, Any] | None:
-        """Attributes of its group, read anew; None where it is not declared, or not to its end."""
+        """Attributes of its group, read anew; None where it is not declared."""
         found = group_attributes(self.target, self.path)
-        return found if found and "arrays" in found else None
+        return found if found and "arrays" in found else None  # a cube has a group of that name that is no ledger
 
     def load(self) -> dict[str, NDArray[Any]]:
         """Return every field of `LEDGER_FIELDS`, whole, ``(block_y, block_x, …)``; zeros where nothing was saved.
@@ -131,6 +130,7 @@ def create_ledger(
     *,
     centres_yx: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     path: str = LEDGER,
+    attributes: Mapping[str, Any] | None = None,
 ) -> ZarrLedger:
     """Declare an empty ledger, over an older one.
 
@@ -147,6 +147,8 @@ def create_ledger(
         map of progress; block numbers when not given.
     path
         The group in the store.
+    attributes
+        What the group says beside its ``arrays``.
 
     Raises
     ------
@@ -154,14 +156,12 @@ def create_ledger(
         When it cannot be written.
     """
     y, x = centres_yx or (np.arange(shape[0], dtype=np.float64), np.arange(shape[1], dtype=np.float64))
-    store = zarr_store(target)
-    with writing(target, "create a ledger"):
-        group = zarr.create_group(store, path=path, overwrite=True)
+    with declaring(target, path) as store:
+        zarr.create_group(store, path=path, attributes={"arrays": list(arrays), **(attributes or {})})
         for name in LEDGER_FIELDS:
             _declare_field(store, f"{path}/{name}", shape, len(arrays))
         write_coordinate(store, f"{path}/block_y", y, {"long_name": "northing of block centres", "units": "m"})
         write_coordinate(store, f"{path}/block_x", x, {"long_name": "easting of block centres", "units": "m"})
-        group.attrs["arrays"] = list(arrays)  # last: a ledger without them was not declared to its end
     return ZarrLedger(target=target, path=path)
 
 

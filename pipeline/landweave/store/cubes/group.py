@@ -17,7 +17,7 @@ from landweave.core.errors import InputError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState
 from landweave.core.timeseries import Observation
-from landweave.store.common import consolidate, group_attributes, writable_group, writing
+from landweave.store.common import consolidate, group_attributes, unread_group, writing
 from landweave.store.cubes.layout import TIME_COORDINATES
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
@@ -150,12 +150,14 @@ class CubeGroup:
         """
         path = self.ledger_path(shard, max(len(observations), 1))
         tiles = self.grid.coarsen(self.template.tile)  # whole tiles on the anchor: a tile is one pixel of this grid
-        ledger = create_ledger(
-            self.target, self.template.blocks.shape, self.template.arrays, centres_yx=(tiles.y, tiles.x), path=path
+        return create_ledger(
+            self.target,
+            self.template.blocks.shape,
+            self.template.arrays,
+            centres_yx=(tiles.y, tiles.x),
+            path=path,
+            attributes={"observations_sha256": _digest(observations)},
         )
-        with writing(self.target, "create a ledger"):  # last: a half-made one is begun anew
-            writable_group(self.target, path).attrs["observations_sha256"] = _digest(observations)
-        return ledger
 
     def ledger_path(self, shard: int, count: int) -> str:
         """Return the path of a ledger.
@@ -230,7 +232,7 @@ class CubeGroup:
             if seen != dates:
                 self._register(seen)
             for number in before if complete else ():
-                del writable_group(self.target, self.register)[f"{shard:04}-{number:04}"]
+                del unread_group(self.target)[self.ledger_path(shard, number)]
         consolidate(self.target)
         return seen
 
@@ -254,7 +256,7 @@ class CubeGroup:
 
     def _register(self, dates: GroupObservations) -> None:
         with writing(self.target, "note dates"):
-            writable_group(self.target, self.register).attrs.put(dates.to_json())
+            unread_group(self.target, self.register).attrs.put(dates.to_json())
 
 
 def _digest(observations: Sequence[Observation]) -> str:

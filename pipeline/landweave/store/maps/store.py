@@ -17,7 +17,16 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import Legend
 from landweave.core.protocols import WrittenObject
-from landweave.store.common import HALF_MADE, ROOT, check_arrays, consolidate, read_attributes, refuse_occupied, writing
+from landweave.store.common import (
+    HALF_MADE,
+    ROOT,
+    check_arrays,
+    consolidate,
+    declaring,
+    read_attributes,
+    refuse_occupied,
+    writing,
+)
 from landweave.store.georeference import check_georeference
 from landweave.store.ledger_store import ZarrLedger, create_ledger
 from landweave.store.maps.layout import declare_level, level_path
@@ -154,15 +163,20 @@ class MapStore:
             raise InputError(f"{extent} is not inside level {level} of {self.target}, {outer}.")
         return self.opened.read(f"{level_path(level)}/{array}", (..., *extent.slices_in(outer)))
 
-    def finalize(self) -> None:
+    def finalize(self, attributes: Mapping[str, Any] | None = None) -> None:
         """Consolidate the metadata, at the end of a run: one request then opens everything.
+
+        Parameters
+        ----------
+        attributes
+            Of the root; read when not given.
 
         Raises
         ------
         OutputError
             When it cannot be written.
         """
-        consolidate(self.target)
+        consolidate(self.target, attributes)
 
     def _write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
         key = (..., *self.block(index).slices_in(self.grid.extent))
@@ -210,9 +224,9 @@ def declare_map(target: Target, template: MapTemplate) -> MapStore:
         When the place cannot be written.
     """
     with writing(target, "create a map"):
-        store = zarr_store(target)
-        root = zarr.create_group(store, attributes=dict(HALF_MADE), overwrite=True)
-        declare_level(store, template, 0, template.grid)
+        root = zarr.create_group(zarr_store(target), attributes=dict(HALF_MADE), overwrite=True)
+        with declaring(target, level_path(0)) as store:
+            declare_level(store, template, 0, template.grid)
         root.attrs.put(template.to_attributes())
     return MapStore(target=target, template=template)
 
