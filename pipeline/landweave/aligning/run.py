@@ -29,7 +29,7 @@ from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.cubes.observations import GroupObservations
-from landweave.store.cubes.store import CubeStore, declare_cube, open_cube_store
+from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
 from landweave.store.objects import Target
 
 INLINE = EngineSettings(kind="inline", workers=1, address=None, worker_bytes=sys.maxsize)
@@ -162,7 +162,7 @@ def _check_memory(setup: CubeSetup, plan: AlignPlan) -> None:
 
 def _declare(setup: CubeSetup, found: _Pending) -> dict[str, GroupObservations]:
     """Declare the cube and groups that are not there yet, and store the dates to come of each, before any pixel."""
-    cube = found.cube or declare_cube(setup.target)
+    cube = found.cube or create_cube(setup.target, found_empty=True)
     dates = {}
     for pending, _ in found.groups:
         dates[pending.spec.modality] = pending.dates

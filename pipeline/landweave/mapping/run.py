@@ -26,7 +26,7 @@ from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
-from landweave.store.maps.store import MapStore, create_map_ledger, declare_map, open_store
+from landweave.store.maps.store import MapStore, create_map, create_map_ledger, open_store
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
 
@@ -199,7 +199,7 @@ def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
         When they cannot be written.
     """
     if output.attributes is None:
-        declare_map(setup.target, setup.template)
+        create_map(setup.target, setup.template, found_empty=True)
     return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
 
 

@@ -94,7 +94,7 @@ class CubeGroup:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
         return GroupObservations.from_json(attributes)
 
-    def plan(self, observations: Sequence[Observation], *, dates: GroupObservations | None = None) -> GroupObservations:
+    def plan(self, observations: Sequence[Observation], *, dates: GroupObservations) -> GroupObservations:
         """Store which observations are to come; readers see none of them yet.
 
         Parameters
@@ -102,14 +102,13 @@ class CubeGroup:
         observations
             All of them in order of arrival, the visible ones first.
         dates
-            As they stand now, where the caller has read them.
+            As they stand now.
 
         Raises
         ------
         OutputError
             When the visible ones are not the first of them, or it cannot be written.
         """
-        dates = dates or self.dates()
         seen = [observation.datatake_id for observation in dates.seen]
         if [observation.datatake_id for observation in observations[: len(seen)]] != seen:
             raise OutputError(
@@ -132,8 +131,8 @@ class CubeGroup:
             Of it, in order of arrival; none for a raster.
         """
         ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, max(len(observations), 1)))
-        attributes = ledger.attributes or {}
-        return ledger if attributes.get("observations_sha256") == _digest(observations) else None
+        stored = (ledger.attributes or {}).get("observations_sha256")
+        return ledger if stored == _digest(observations) else None
 
     def start_ledger(self, shard: int, observations: Sequence[Observation]) -> ZarrLedger:
         """Declare a new ledger of a time shard, over one of other observations.
@@ -148,14 +147,11 @@ class CubeGroup:
         OutputError
             When it cannot be written.
         """
-        path = self.ledger_path(shard, max(len(observations), 1))
-        tiles = self.grid.coarsen(self.template.tile)  # whole tiles on the anchor: a tile is one pixel of this grid
         return create_ledger(
             self.target,
-            self.template.blocks.shape,
+            self.grid.coarsen(self.template.tile),  # whole tiles on the anchor: a tile is one pixel of this grid
             self.template.arrays,
-            centres_yx=(tiles.y, tiles.x),
-            path=path,
+            path=self.ledger_path(shard, max(len(observations), 1)),
             attributes={"observations_sha256": _digest(observations)},
         )
 
@@ -194,9 +190,7 @@ class CubeGroup:
                 values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
         return ShardTiles(whole=whole, **objects)
 
-    def commit(
-        self, shard: int, count: int, *, complete: bool, dates: GroupObservations | None = None
-    ) -> GroupObservations:
+    def commit(self, shard: int, count: int, *, complete: bool, dates: GroupObservations) -> GroupObservations:
         """Let readers see the first ``count`` dates of a time shard; its ledger is in force from now on.
 
         May be called again after it was killed anywhere.
@@ -208,7 +202,7 @@ class CubeGroup:
         complete
             Whether every tile is finished: ledgers of fewer dates are then removed.
         dates
-            As they stand now, where the caller has read them.
+            As they stand now.
 
         Returns
         -------
@@ -219,7 +213,6 @@ class CubeGroup:
         OutputError
             When it cannot be written.
         """
-        dates = dates or self.dates()
         before = tuple(number for number in dates.ledgers.get(shard, ()) if number < count)
         seen = replace(
             dates,

@@ -109,7 +109,7 @@ class CubeStore:
         return CubeStore(target=self.target, modalities=modalities)
 
 
-def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> CubeStore:
+def create_cube(target: Target, templates: Sequence[GroupTemplate] = (), *, found_empty: bool = False) -> CubeStore:
     """Declare a cube with a group for each of ``templates``; more may be declared later.
 
     Parameters
@@ -118,30 +118,22 @@ def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> Cube
         Where it is to be stored.
     templates
         What the groups will hold.
+    found_empty
+        Whether the caller knows from `find_attributes` that nothing is there: it is not looked again.
 
     Raises
     ------
     OutputError
         When a cube, or anything else, is already there, or the place cannot be written.
     """
-    refuse_occupied(target)
-    cube = declare_cube(target)
+    if not found_empty:
+        refuse_occupied(target)
+    with writing(target, "create a cube"):
+        zarr.create_group(zarr_store(target), attributes=_root_attributes(()), overwrite=True)
+    cube = CubeStore(target=target)
     for template in templates:
         cube = cube.declare(template)
     return cube
-
-
-def declare_cube(target: Target) -> CubeStore:
-    """Return a new cube without groups, where the caller knows that nothing else is there (`find_attributes`).
-
-    Raises
-    ------
-    OutputError
-        When the place cannot be written.
-    """
-    with writing(target, "create a cube"):
-        zarr.create_group(zarr_store(target), attributes=_root_attributes(()), overwrite=True)
-    return CubeStore(target=target)
 
 
 def open_cube_store(target: Target, attributes: Mapping[str, Any] | None = None) -> CubeStore:

@@ -16,10 +16,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Self, cast
 
+import google_crc32c
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 from zarr.storage import MemoryStore
 
 from landweave.core.errors import OutputError
@@ -50,7 +49,7 @@ class TileObject:
     def __init__(self, template: GroupTemplate, array: str) -> None:
         side = template.tile // template.chunk
         chunks = {"time": template.time_shard or 1, "band": 1, "y": side, "x": side}
-        self._index = np.full((*(chunks[name] for name in template.dimensions(array)), 2), _ABSENT, np.uint64)
+        self._index = np.full((*(chunks[name] for name in template.dimensions(array)), 2), _ABSENT, "<u8")
         self._encoder, self._digest = _Encoder(template, array), hashlib.sha256()
         self.dates = 0
         self.size = 0
@@ -78,7 +77,8 @@ class TileObject:
         """Append the index to the chunks; return False where there are none: such an object is not stored."""
         if not self.size:
             return False
-        self._append(_encode_index(self._index))
+        index = self._index.tobytes()
+        self._append(memoryview(index + google_crc32c.value(index).to_bytes(4, "little")))
         self.file.flush()
         return True
 
@@ -110,18 +110,3 @@ class _Encoder:
         }
         for index in sorted(chunks):
             yield index, memoryview(self._stored.pop(chunks[index]).as_buffer_like())
-
-
-def _encode_index(index: NDArray[np.uint64]) -> memoryview:
-    stored: dict[str, Any] = {}
-    zarr.create_array(
-        MemoryStore(stored),
-        name="index",
-        data=index,
-        chunks=index.shape,
-        compressors=Crc32cCodec(),
-        fill_value=0,
-        config={"write_empty_chunks": True},
-    )
-    (content,) = (value for name, value in stored.items() if "/c/" in name)
-    return memoryview(content.as_buffer_like())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -86,7 +87,8 @@ class MapStore:
     @cached_property
     def grids(self) -> tuple[Grid, ...]:
         """Pixels of each level declared, the full resolution first."""
-        return tuple(self.at_level(level).grid for level in range(count_levels(self.target)))
+        declared = takewhile(lambda level: self.target.exists(f"{level_path(level)}/{ROOT}"), count())
+        return tuple(self.at_level(level).grid for level in declared)
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -187,7 +189,7 @@ class MapStore:
         return written[0]
 
 
-def create_map(target: Target, template: MapTemplate) -> MapStore:
+def create_map(target: Target, template: MapTemplate, *, found_empty: bool = False) -> MapStore:
     """Declare a map: all metadata and coordinates, no pixel.
 
     The root's attributes come last: where a creation was killed there is no map yet, and it is begun anew.
@@ -198,31 +200,16 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
         Where it is to be stored.
     template
         What it will hold.
+    found_empty
+        Whether the caller knows from `find_attributes` that nothing is there: it is not looked again.
 
     Raises
     ------
     OutputError
         When a map, or anything else, is already there, or the place cannot be written.
     """
-    refuse_occupied(target)
-    return declare_map(target, template)
-
-
-def declare_map(target: Target, template: MapTemplate) -> MapStore:
-    """Return a new map as `create_map` does, where the caller knows that nothing else is there (`find_attributes`).
-
-    Parameters
-    ----------
-    target
-        Where it is to be stored.
-    template
-        What it will hold.
-
-    Raises
-    ------
-    OutputError
-        When the place cannot be written.
-    """
+    if not found_empty:
+        refuse_occupied(target)
     with writing(target, "create a map"):
         root = zarr.create_group(zarr_store(target), attributes=dict(HALF_MADE), overwrite=True)
         with declaring(target, level_path(0)) as store:
@@ -257,13 +244,5 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
 
 def create_map_ledger(store: MapStore) -> ZarrLedger:
     """Declare the ledger of a map, beside it, with the ground coordinates of its blocks."""
-    grid = store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
-    return create_ledger(store.target, store.block_shape, store.arrays, centres_yx=(grid.y, grid.x))
-
-
-def count_levels(target: Target) -> int:
-    """Return the number of levels declared at ``target``, the full resolution included."""
-    level = 0
-    while target.exists(f"{level_path(level)}/{ROOT}"):
-        level += 1
-    return level
+    blocks = store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
+    return create_ledger(store.target, blocks, store.arrays)
