@@ -50,7 +50,9 @@ class TileObject:
         side = template.tile // template.chunk
         chunks = {"time": template.time_shard or 1, "band": 1, "y": side, "x": side}
         self._index = np.full((*(chunks[name] for name in template.dimensions(array)), 2), _ABSENT, "<u8")
-        self._encoder, self._digest = _Encoder(template, array), hashlib.sha256()
+        self._stored: dict[str, Any] = {}
+        self._date = declare_date(MemoryStore(self._stored), template, array)
+        self._digest = hashlib.sha256()
         self.dates = 0
         self.size = 0
         self.file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  closed when this is left
@@ -68,7 +70,7 @@ class TileObject:
 
     def add(self, values: NDArray[Any]) -> None:
         """Add the next date, in the shape of `GroupTemplate.date_shape`; chunks without a measurement cost nothing."""
-        for index, content in self._encoder.encode(values):
+        for index, content in self._encode(values):
             self._index[self.dates + index[0], *index[1:]] = self.size, len(content)
             self._append(content)
         self.dates += 1
@@ -93,16 +95,8 @@ class TileObject:
         self._digest.update(content)
         self.size += len(content)
 
-
-class _Encoder:
-    """Zarr's own encoding of one date after another."""
-
-    def __init__(self, template: GroupTemplate, array: str) -> None:
-        self._stored: dict[str, Any] = {}
-        self._date = declare_date(MemoryStore(self._stored), template, array)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], memoryview]]:
-        """Yield index and content of every chunk that holds anything, in the order of the dimensions."""
+    def _encode(self, values: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], memoryview]]:
+        """Yield index and content, as Zarr encodes it, of every chunk of a date that holds anything, in order."""
         self._date[...] = values.reshape(self._date.shape)
         below = f"{self._date.path}/c/"
         chunks = {

@@ -84,7 +84,9 @@ class MapTemplate:
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the root attributes: plain JSON values, numbers exact."""
+        title = {"title": self.attributes["title"]} if "title" in self.attributes else {}
         fields = {
+            **title,
             "grid": grid_to_json(self.grid),
             "block_size": self.blocks.size,
             "chunk_size": self.chunk,
@@ -92,8 +94,7 @@ class MapTemplate:
             "legend": asdict(self.legend),
             "provenance": dict(self.attributes),
         }
-        title = {"title": self.attributes["title"]} if "title" in self.attributes else {}
-        return root_attributes(FORMAT, {**title, **fields})
+        return root_attributes(FORMAT, fields)
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> MapTemplate:
