@@ -11,7 +11,7 @@ from landweave.store.common import (
     read_attributes,
     refuse_occupied,
     root_attributes,
-    writable_group,
+    unread_group,
     writing,
 )
 from landweave.store.zarr_store import zarr_store
@@ -23,7 +23,7 @@ def test_attributes_of_a_group_are_read_as_they_are_now(any_target):
     zarr.create_group(zarr_store(any_target), attributes={"a": 1})
     zarr.create_group(zarr_store(any_target), path="ledger", attributes={"b": [2]})
     consolidate(any_target)
-    writable_group(any_target, "ledger").attrs["c"] = 3
+    unread_group(any_target, "ledger", {"b": [2]}).attrs["c"] = 3
     assert (group_attributes(any_target), group_attributes(any_target, "ledger")) == ({"a": 1}, {"b": [2], "c": 3})
 
 
@@ -31,7 +31,7 @@ def test_a_half_made_store_is_none_and_may_be_begun_anew(any_target):
     zarr.create_group(zarr_store(any_target), attributes=HALF_MADE)
     assert read_attributes(any_target) is None
     refuse_occupied(any_target)
-    writable_group(any_target).attrs.put(root_attributes("landweave-map", {"title": "T"}))
+    unread_group(any_target).attrs.put(root_attributes("landweave-map", {"title": "T"}))
     assert read_attributes(any_target)["title"] == "T"
     with pytest.raises(OutputError, match=r"already holds a Zarr store"):
         refuse_occupied(any_target)

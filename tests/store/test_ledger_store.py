@@ -1,7 +1,11 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from landweave.core.errors import InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Extent
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, BlockState, LedgerStore
 from landweave.store.ledger_store import ZarrLedger, create_ledger
 from landweave.store.maps.store import create_map, create_map_ledger
@@ -10,6 +14,11 @@ from landweave.store.zarr_store import RecordingStore
 from tests.store.samples import template
 
 SHAPE = (LEDGER_CHUNK + 3, 2 * LEDGER_CHUNK)
+
+
+def blocks(shape) -> Grid:
+    extent = Extent.of((0, shape[0]), (0, shape[1]))
+    return Grid(crs="EPSG:2154", resolution=Fraction(100), extent=extent)
 
 
 def filled(shape, seed):
@@ -24,7 +33,7 @@ def filled(shape, seed):
 
 
 def test_what_is_saved_is_loaded(any_target):
-    ledger: LedgerStore = create_ledger(any_target, SHAPE, ["landcover", "confidence"])
+    ledger: LedgerStore = create_ledger(any_target, blocks(SHAPE), ["landcover", "confidence"])
     empty = ledger.load()
     assert {name: (str(values.dtype), values.any()) for name, values in empty.items()} == {
         name: (dtype, False) for name, (dtype, _) in LEDGER_FIELDS.items()
@@ -41,21 +50,21 @@ def test_what_is_saved_is_loaded(any_target):
 
 
 def test_a_mark_can_be_taken_back(target):
-    ledger = create_ledger(target, (2, 2), ["landcover"])
+    ledger = create_ledger(target, blocks((2, 2)), ["landcover"])
     ledger.save((0, 0), {"state": np.full((2, 2), BlockState.DONE, np.uint8)})
     ledger.save((0, 0), {"state": np.full((2, 2), BlockState.PENDING, np.uint8)})
     assert not ledger.load()["state"].any()
 
 
 def test_a_chunk_is_one_object_a_field(target):
-    ledger = create_ledger(target, SHAPE, ["landcover", "confidence"])
+    ledger = create_ledger(target, blocks(SHAPE), ["landcover", "confidence"])
     ledger.save((0, 1), filled((LEDGER_CHUNK, LEDGER_CHUNK), 0))
     objects = [name for name in target.list("ledger") if "/c/" in name and "/block_" not in name]
     assert len(objects) == len(LEDGER_FIELDS)
 
 
 def test_the_state_vouches_for_the_rest(target, monkeypatch):
-    ledger = create_ledger(target, (2, 2), ["landcover", "confidence"])
+    ledger = create_ledger(target, blocks((2, 2)), ["landcover", "confidence"])
     order = []
     write = RecordingStore.set
 

@@ -162,7 +162,7 @@ def _check_memory(setup: CubeSetup, plan: AlignPlan) -> None:
 
 def _declare(setup: CubeSetup, found: _Pending) -> dict[str, GroupObservations]:
     """Declare the cube and groups that are not there yet, and store the dates to come of each, before any pixel."""
-    cube = found.cube or create_cube(setup.target)
+    cube = found.cube or create_cube(setup.target, found_empty=True)
     dates = {}
     for pending, _ in found.groups:
         dates[pending.spec.modality] = pending.dates

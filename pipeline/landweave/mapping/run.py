@@ -26,7 +26,7 @@ from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
-from landweave.store.maps.store import MapStore, create_map_ledger, declare_map, open_store
+from landweave.store.maps.store import MapStore, create_map, create_map_ledger, open_store
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
 
@@ -126,8 +126,8 @@ class MapOutput:
 
     Attributes
     ----------
-    exists
-        Whether the map is declared.
+    attributes
+        Of the root of the map; None where it is not declared.
     ledger
         The states of its blocks; a new one where none is stored.
     has_ledger
@@ -136,14 +136,14 @@ class MapOutput:
         Whether the overviews are those of the map as it is.
     """
 
-    exists: bool
+    attributes: Mapping[str, Any] | None
     ledger: Ledger
     has_ledger: bool
     overviews_complete: bool
 
 
-def check_output(setup: MapSetup) -> bool:
-    """Whether the output holds this map already.
+def check_output(setup: MapSetup) -> Mapping[str, Any] | None:
+    """The root attributes of this map; None where the output does not hold it yet.
 
     Raises
     ------
@@ -152,7 +152,7 @@ def check_output(setup: MapSetup) -> bool:
     """
     attributes = find_attributes(setup.target)
     if attributes is None:
-        return False
+        return None
     if attributes.get("format") != FORMAT:
         raise OutputError(
             f"{setup.target} holds a Zarr store of the format {attributes.get('format')!r}, a map has {FORMAT!r}: "
@@ -164,16 +164,17 @@ def check_output(setup: MapSetup) -> bool:
         f"{setup.target} holds the map of another run",
         "Choose another output.store, or remove that map.",
     )
-    return True
+    return attributes
 
 
 def read_output(setup: MapSetup) -> MapOutput:
     """What the output holds of this map; anything else is refused as by `check_output`."""
-    exists = check_output(setup)
+    attributes = check_output(setup)
+    exists = attributes is not None
     # Not implied by the map: a driver may have been killed between the two.
     has_ledger = exists and setup.target.exists(LEDGER_ROOT)
     return MapOutput(
-        exists=exists,
+        attributes=attributes,
         ledger=Ledger.load(setup.store.ledger, setup.template.arrays)
         if has_ledger
         else Ledger(setup.job.blocks.shape, setup.template.arrays),
@@ -197,8 +198,8 @@ def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
     OutputError
         When they cannot be written.
     """
-    if not output.exists:
-        declare_map(setup.target, setup.template)
+    if output.attributes is None:
+        create_map(setup.target, setup.template, found_empty=True)
     return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
 
 
@@ -273,7 +274,7 @@ def _fill(
     if todo or not output.overviews_complete:
         _write_overviews(setup.store, engine)
         mark_overviews(setup.store, complete=True)
-        setup.store.finalize()
+        setup.store.finalize(output.attributes or setup.template.to_attributes())
     return replace(result, notes=setup.notes)
 
 

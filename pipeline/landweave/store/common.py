@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.core.group import GroupMetadata
+from zarr.storage import MemoryStore, StorePath
 
 from landweave.core.errors import InputError, OutputError
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
@@ -22,6 +25,9 @@ ROOT = "zarr.json"
 
 FORMAT_VERSION = 1
 LIBRARIES = ("landweave", "zarr", "numcodecs", "numpy")
+
+_WRITTEN_AT_ONCE = 16
+"""Small objects of a declaration in flight: there are some twenty a group, and S3 takes 20 to 50 ms for each."""
 
 HALF_MADE = {"declared": False}
 """Root attributes of a store while it is created: where that was killed there is no store yet."""
@@ -174,8 +180,8 @@ def check_arrays(
             raise OutputError(f"{what}: {name} is {found.dtype} {found.shape}, {dtype} {shape} is wanted.")
 
 
-def writable_group(target: Target, path: str = "") -> zarr.Group:
-    """Return a group of a store, to be written.
+def unread_group(target: Target, path: str = "", attributes: Mapping[str, Any] | None = None) -> zarr.Group:
+    """Return a group of a store, to be written: without a request, so that it knows no attributes but those given.
 
     Parameters
     ----------
@@ -183,22 +189,75 @@ def writable_group(target: Target, path: str = "") -> zarr.Group:
         The store.
     path
         The group in it; the root when empty.
+    attributes
+        Of the group.
     """
-    return zarr.open_group(zarr_store(target), path=path, mode="r+", zarr_format=3, use_consolidated=False)
+    metadata = GroupMetadata(attributes=dict(attributes or {}))
+    return zarr.Group(zarr.AsyncGroup(metadata, StorePath(zarr_store(target), path)))
 
 
-def consolidate(target: Target) -> None:
-    """Gather all metadata in the root, one object: a reader that opens the store through it sees one state of it.
+@contextmanager
+def declaring(target: Target, path: str) -> Iterator[MemoryStore]:
+    """Yield a store in memory; what is declared in it at ``path`` is then written to ``target``, over what was there.
+
+    Zarr reads the metadata of every parent for each array that it creates: in memory that is no request. The group's
+    own metadata comes last: where this was killed there is no such group. Parents below the root are created where
+    they are missing.
+
+    Parameters
+    ----------
+    target
+        The store.
+    path
+        The group in it, not the root.
 
     Raises
     ------
     OutputError
         When it cannot be written.
     """
+    declared: dict[str, Any] = {}
+    yield MemoryStore(declared)
+    group = f"{path}/{ROOT}"
+    contents = {name: content.to_bytes() for name, content in declared.items() if name != ROOT}
+    below = [name for name in contents if name.startswith(f"{path}/") and name != group]
+    with writing(target, f"declare {path}"):
+        target.delete(group)
+        del unread_group(target)[path]
+        with ThreadPoolExecutor(_WRITTEN_AT_ONCE) as pool:
+            list(pool.map(lambda name: target.put(name, contents[name]), below))
+        for parent in contents.keys() - {group, *below}:
+            target.create(parent, contents[parent])
+        target.put(group, contents[group])
+
+
+def consolidate(target: Target, attributes: Mapping[str, Any] | None = None) -> None:
+    """Gather all metadata in the root, one object: a reader that opens the store through it sees one state of it.
+
+    Parameters
+    ----------
+    target
+        The store.
+    attributes
+        Of its root; read when not given.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    gathered: dict[str, Any] = {}
     with warnings.catch_warnings(), writing(target, "write metadata"):
         # Readers that do not know consolidated metadata of format 3 ignore it: nothing depends on it.
         warnings.filterwarnings("ignore", message=".*[Cc]onsolidated metadata.*")
-        zarr.consolidate_metadata(zarr_store(target))
+        if attributes is None:
+            attributes = zarr.open_group(zarr_store(target), mode="r", zarr_format=3, use_consolidated=False).attrs
+        root = unread_group(target, attributes=attributes)
+        nodes = {path: node.metadata for path, node in root.members(max_depth=None)}
+        store = MemoryStore(gathered)
+        dict(zarr.create_hierarchy(store=store, nodes={"": root.metadata, **nodes}))
+        zarr.consolidate_metadata(store)
+        target.put(ROOT, gathered[ROOT].to_bytes())
 
 
 @contextmanager

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from landweave.core.errors import InputError, ReadError
+from landweave.core.grid import Grid
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockState
-from landweave.store.common import group_attributes, writing
+from landweave.store.common import declaring, group_attributes, writing
 from landweave.store.georeference import write_coordinate
 from landweave.store.objects import Target
 from landweave.store.open_arrays import OpenArrays
-from landweave.store.zarr_store import zarr_store
 
 LEDGER = "ledger"
 """Group of a map's ledger, and the group above those of a cube."""
@@ -64,9 +64,9 @@ class ZarrLedger:
 
     @property
     def attributes(self) -> dict[str, Any] | None:
-        """Attributes of its group, read anew; None where it is not declared, or not to its end."""
+        """Attributes of its group, read anew; None where it is not declared."""
         found = group_attributes(self.target, self.path)
-        return found if found and "arrays" in found else None
+        return found if found and "arrays" in found else None  # a cube has a group of that name that is no ledger
 
     def load(self) -> dict[str, NDArray[Any]]:
         """Return every field of `LEDGER_FIELDS`, whole, ``(block_y, block_x, …)``; zeros where nothing was saved.
@@ -126,11 +126,11 @@ class ZarrLedger:
 
 def create_ledger(
     target: Target,
-    shape: tuple[int, int],
+    blocks: Grid,
     arrays: Sequence[str],
     *,
-    centres_yx: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
     path: str = LEDGER,
+    attributes: Mapping[str, Any] | None = None,
 ) -> ZarrLedger:
     """Declare an empty ledger, over an older one.
 
@@ -138,30 +138,26 @@ def create_ledger(
     ----------
     target
         The store.
-    shape
-        Blocks ``(down, across)``.
+    blocks
+        A pixel for each block; the ledger has its centre coordinates, so that a plot of it is a map of progress.
     arrays
         Names of the arrays that a block writes.
-    centres_yx
-        Northings and eastings of the centres of the rows and columns of blocks, so that a plot of the ledger is a
-        map of progress; block numbers when not given.
     path
         The group in the store.
+    attributes
+        What the group says beside its ``arrays``.
 
     Raises
     ------
     OutputError
         When it cannot be written.
     """
-    y, x = centres_yx or (np.arange(shape[0], dtype=np.float64), np.arange(shape[1], dtype=np.float64))
-    store = zarr_store(target)
-    with writing(target, "create a ledger"):
-        group = zarr.create_group(store, path=path, overwrite=True)
+    with declaring(target, path) as store:
+        zarr.create_group(store, path=path, attributes={"arrays": list(arrays), **(attributes or {})})
         for name in LEDGER_FIELDS:
-            _declare_field(store, f"{path}/{name}", shape, len(arrays))
-        write_coordinate(store, f"{path}/block_y", y, {"long_name": "northing of block centres", "units": "m"})
-        write_coordinate(store, f"{path}/block_x", x, {"long_name": "easting of block centres", "units": "m"})
-        group.attrs["arrays"] = list(arrays)  # last: a ledger without them was not declared to its end
+            _declare_field(store, f"{path}/{name}", blocks.shape, len(arrays))
+        write_coordinate(store, f"{path}/block_y", blocks.y, {"long_name": "northing of block centres", "units": "m"})
+        write_coordinate(store, f"{path}/block_x", blocks.x, {"long_name": "easting of block centres", "units": "m"})
     return ZarrLedger(target=target, path=path)
 
 
@@ -170,17 +166,15 @@ def _declare_field(store: Any, path: str, shape: tuple[int, int], arrays: int) -
     dtype, beyond = LEDGER_FIELDS[name]
     sizes = {"array": arrays, "reason_byte": REASON_BYTES}
     more = tuple(sizes[dimension] for dimension in beyond)
-    shuffle = BloscShuffle.shuffle if np.dtype(dtype).itemsize > 1 else BloscShuffle.noshuffle
+    width = np.dtype(dtype).itemsize
+    shuffle = BloscShuffle.shuffle if width > 1 else BloscShuffle.noshuffle
     zarr.create_array(
         store,
         name=path,
         shape=(*shape, *more),
         dtype=dtype,
         chunks=(LEDGER_CHUNK, LEDGER_CHUNK, *more),
-        compressors=(
-            BloscCodec(typesize=np.dtype(dtype).itemsize, cname="zstd", clevel=1, shuffle=shuffle),
-            Crc32cCodec(),
-        ),
+        compressors=(BloscCodec(typesize=width, cname="zstd", clevel=1, shuffle=shuffle), Crc32cCodec()),
         fill_value=0,
         dimension_names=("block_y", "block_x", *beyond),
         attributes={"long_name": DESCRIPTIONS[name], **(_STATE_FLAGS if name == "state" else {})},

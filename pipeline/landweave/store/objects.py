@@ -87,7 +87,10 @@ class Target:
         text, options = os.fspath(where), dict(storage_options or {})
         scheme = text.partition("://")[0] if "://" in text else ""
         if scheme in ("", "file"):
-            return cls._local(text.removeprefix("file://"), options)
+            path = text.removeprefix("file://")
+            if options:
+                raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
+            return cls(location=str(Path(path).expanduser().absolute()))
         if scheme not in SCHEMES:
             raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
         if "@" in urlsplit(text).netloc or urlsplit(text).query:
@@ -97,12 +100,6 @@ class Target:
         target = cls(location=text.rstrip("/"), storage_options=tuple(sorted(options.items())))
         _open(target)
         return target
-
-    @classmethod
-    def _local(cls, path: str, options: dict[str, Any]) -> Target:
-        if options:
-            raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
-        return cls(location=str(Path(path).expanduser().absolute()))
 
     def __str__(self) -> str:
         return self.location

@@ -207,7 +207,7 @@ def test_dates_keep_their_place(target):
     align(target, series(DAYS[:2]))
     group = open_cube_store(target).group("SENTINEL2_TS")
     with pytest.raises(OutputError, match="2 dates of SENTINEL2_TS that are not the first of the 2 planned"):
-        group.plan(group.dates().observations[::-1])
+        group.plan(group.dates().observations[::-1], dates=group.dates())
 
 
 def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
@@ -217,7 +217,7 @@ def test_a_reader_in_the_middle_of_an_addition_sees_what_was(target):
     reader = aligned(target)
     group = open_cube_store(target).group("SENTINEL2_TS")
     observations = series(DAYS[:3]).observations
-    group.plan(observations)
+    group.plan(observations, dates=group.dates())
     group.start_ledger(0, observations)
     tiles = CubeTileStore(group=group, count=3, kept=2)
     with tiles.begin((0, 1)) as tile:
@@ -327,7 +327,7 @@ def test_tiles_of_a_killed_run_are_of_the_scenes_it_tells(target):
     source = series(DAYS[:2])
     cube = create_cube(target, [part(source).template(None)])
     group = cube.group("SENTINEL2_TS")
-    group.plan(source.observations)
+    group.plan(source.observations, dates=group.dates())
     ledger = group.start_ledger(0, source.observations)
     ledger.save((0, 0), {"state": np.full((2, 3), BlockState.DONE, np.uint8)})
     assert group.shard_ledger(0, source.observations) == ledger

@@ -4,6 +4,7 @@ import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from landweave.core.protocols import MapReader
 from landweave.store import open_arrays
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import create_cube
+from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps import store as store_module
-from landweave.store.maps.store import create_map, open_store
+from landweave.store.maps.store import create_map, create_map_ledger, open_store
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 from landweave.store.zarr_store import zarr_store
@@ -150,6 +152,25 @@ def test_a_killed_creation_is_begun_anew(target, monkeypatch):
         open_store(target)
     store, arrays = written(target, template())
     np.testing.assert_array_equal(open_store(target).read("confidence", store.grid.extent), arrays["confidence"])
+
+
+@pytest.mark.parametrize("writes", [0, 3, 7, 8, 12, 20])
+def test_what_a_killed_creation_has_written_is_no_map_or_no_ledger(target, monkeypatch, writes):
+    real, done = Target.put, count()
+
+    def killed(self, name, content):
+        if next(done) >= writes:
+            raise KeyboardInterrupt
+        real(self, name, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Target, "put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            create_map_ledger(create_map(target, template(down=5)))
+    assert ZarrLedger(target=target).attributes is None
+    assert (read_attributes(target) is None) == (writes < 8)
+    store = create_map(target, template()) if read_attributes(target) is None else open_store(target)
+    assert create_map_ledger(store).load()["state"].shape == store.block_shape
 
 
 def test_a_block_off_the_chunk_is_refused_with_its_neighbours():

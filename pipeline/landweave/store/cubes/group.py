@@ -17,7 +17,7 @@ from landweave.core.errors import InputError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState
 from landweave.core.timeseries import Observation
-from landweave.store.common import consolidate, group_attributes, writable_group, writing
+from landweave.store.common import consolidate, group_attributes, unread_group, writing
 from landweave.store.cubes.layout import TIME_COORDINATES
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
@@ -94,7 +94,7 @@ class CubeGroup:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
         return GroupObservations.from_json(attributes)
 
-    def plan(self, observations: Sequence[Observation], *, dates: GroupObservations | None = None) -> GroupObservations:
+    def plan(self, observations: Sequence[Observation], *, dates: GroupObservations) -> GroupObservations:
         """Store which observations are to come; readers see none of them yet.
 
         Parameters
@@ -102,14 +102,13 @@ class CubeGroup:
         observations
             All of them in order of arrival, the visible ones first.
         dates
-            As they stand now, where the caller has read them.
+            As they stand now.
 
         Raises
         ------
         OutputError
             When the visible ones are not the first of them, or it cannot be written.
         """
-        dates = dates or self.dates()
         seen = [observation.datatake_id for observation in dates.seen]
         if [observation.datatake_id for observation in observations[: len(seen)]] != seen:
             raise OutputError(
@@ -132,8 +131,8 @@ class CubeGroup:
             Of it, in order of arrival; none for a raster.
         """
         ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, max(len(observations), 1)))
-        attributes = ledger.attributes or {}
-        return ledger if attributes.get("observations_sha256") == _digest(observations) else None
+        stored = (ledger.attributes or {}).get("observations_sha256")
+        return ledger if stored == _digest(observations) else None
 
     def start_ledger(self, shard: int, observations: Sequence[Observation]) -> ZarrLedger:
         """Declare a new ledger of a time shard, over one of other observations.
@@ -148,14 +147,13 @@ class CubeGroup:
         OutputError
             When it cannot be written.
         """
-        path = self.ledger_path(shard, max(len(observations), 1))
-        tiles = self.grid.coarsen(self.template.tile)  # whole tiles on the anchor: a tile is one pixel of this grid
-        ledger = create_ledger(
-            self.target, self.template.blocks.shape, self.template.arrays, centres_yx=(tiles.y, tiles.x), path=path
+        return create_ledger(
+            self.target,
+            self.grid.coarsen(self.template.tile),  # whole tiles on the anchor: a tile is one pixel of this grid
+            self.template.arrays,
+            path=self.ledger_path(shard, max(len(observations), 1)),
+            attributes={"observations_sha256": _digest(observations)},
         )
-        with writing(self.target, "create a ledger"):  # last: a half-made one is begun anew
-            writable_group(self.target, path).attrs["observations_sha256"] = _digest(observations)
-        return ledger
 
     def ledger_path(self, shard: int, count: int) -> str:
         """Return the path of a ledger.
@@ -192,9 +190,7 @@ class CubeGroup:
                 values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
         return ShardTiles(whole=whole, **objects)
 
-    def commit(
-        self, shard: int, count: int, *, complete: bool, dates: GroupObservations | None = None
-    ) -> GroupObservations:
+    def commit(self, shard: int, count: int, *, complete: bool, dates: GroupObservations) -> GroupObservations:
         """Let readers see the first ``count`` dates of a time shard; its ledger is in force from now on.
 
         May be called again after it was killed anywhere.
@@ -206,7 +202,7 @@ class CubeGroup:
         complete
             Whether every tile is finished: ledgers of fewer dates are then removed.
         dates
-            As they stand now, where the caller has read them.
+            As they stand now.
 
         Returns
         -------
@@ -217,7 +213,6 @@ class CubeGroup:
         OutputError
             When it cannot be written.
         """
-        dates = dates or self.dates()
         before = tuple(number for number in dates.ledgers.get(shard, ()) if number < count)
         seen = replace(
             dates,
@@ -230,7 +225,7 @@ class CubeGroup:
             if seen != dates:
                 self._register(seen)
             for number in before if complete else ():
-                del writable_group(self.target, self.register)[f"{shard:04}-{number:04}"]
+                del unread_group(self.target)[self.ledger_path(shard, number)]
         consolidate(self.target)
         return seen
 
@@ -254,7 +249,7 @@ class CubeGroup:
 
     def _register(self, dates: GroupObservations) -> None:
         with writing(self.target, "note dates"):
-            writable_group(self.target, self.register).attrs.put(dates.to_json())
+            unread_group(self.target, self.register).attrs.put(dates.to_json())
 
 
 def _digest(observations: Sequence[Observation]) -> str:

@@ -36,7 +36,7 @@ TIME_COORDINATES: dict[str, dict[str, Any]] = {
 
 
 def declare_arrays(store: Store, template: GroupTemplate) -> None:
-    """Write metadata and coordinates of one group, over an older one; no date, no pixel.
+    """Write metadata and coordinates of one group; no date, no pixel.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def declare_arrays(store: Store, template: GroupTemplate) -> None:
     template
         What the group will hold.
     """
-    zarr.create_group(store, path=template.modality, overwrite=True)
+    zarr.create_group(store, path=template.modality, attributes=template.to_attributes())
     for array in template.arrays:
         _declare_pixels(store, template, array)
     declare_grid(store, template.modality, template.grid)

@@ -27,10 +27,11 @@ from landweave.store.common import (
     ROOT,
     check_format,
     consolidate,
+    declaring,
     read_attributes,
     refuse_occupied,
     root_attributes,
-    writable_group,
+    unread_group,
     writing,
 )
 from landweave.store.cubes.group import CubeGroup
@@ -95,18 +96,20 @@ class CubeStore:
         """
         if template.modality in self.modalities:
             raise OutputError(f"{self.target} has a group {template.modality} already: append to it.")
-        store, modalities = zarr_store(self.target), (*self.modalities, template.modality)
+        modalities = (*self.modalities, template.modality)
         register = CubeGroup(target=self.target, template=template).register
-        with writing(self.target, f"declare {template.modality}"):
+        with declaring(self.target, template.modality) as store:
             declare_arrays(store, template)
-            zarr.create_group(store, path=register, overwrite=True, attributes=GroupObservations().to_json())
-            writable_group(self.target, template.modality).attrs.put(template.to_attributes())
-            writable_group(self.target).attrs.put(_root_attributes(modalities))
-        consolidate(self.target)
+        with declaring(self.target, register) as store:
+            zarr.create_group(store, path=register, attributes=GroupObservations().to_json())
+        attributes = _root_attributes(modalities)
+        with writing(self.target, f"declare {template.modality}"):
+            unread_group(self.target).attrs.put(attributes)
+        consolidate(self.target, attributes)
         return CubeStore(target=self.target, modalities=modalities)
 
 
-def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> CubeStore:
+def create_cube(target: Target, templates: Sequence[GroupTemplate] = (), *, found_empty: bool = False) -> CubeStore:
     """Declare a cube with a group for each of ``templates``; more may be declared later.
 
     Parameters
@@ -115,13 +118,16 @@ def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> Cube
         Where it is to be stored.
     templates
         What the groups will hold.
+    found_empty
+        Whether the caller knows from `find_attributes` that nothing is there: it is not looked again.
 
     Raises
     ------
     OutputError
         When a cube, or anything else, is already there, or the place cannot be written.
     """
-    refuse_occupied(target)
+    if not found_empty:
+        refuse_occupied(target)
     with writing(target, "create a cube"):
         zarr.create_group(zarr_store(target), attributes=_root_attributes(()), overwrite=True)
     cube = CubeStore(target=target)

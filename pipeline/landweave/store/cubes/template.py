@@ -105,10 +105,9 @@ class GroupTemplate:
     def fingerprint_fields(self) -> dict[str, Any]:
         """What must be the same for two alignments to share a group; plain JSON values."""
         grid = grid_to_json(self.grid)
-        pixels = [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape]
         return {
             "grid": {name: grid[name] for name in ("crs", "resolution", "anchor_xy")},
-            "pixels": pixels,
+            "pixels": [self.grid.extent.y.start, self.grid.extent.x.start, *self.grid.shape],
             **self._plain,
         }
 

@@ -16,10 +16,9 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Self, cast
 
+import google_crc32c
 import numpy as np
-import zarr
 from numpy.typing import NDArray
-from zarr.codecs import Crc32cCodec
 from zarr.storage import MemoryStore
 
 from landweave.core.errors import OutputError
@@ -50,8 +49,10 @@ class TileObject:
     def __init__(self, template: GroupTemplate, array: str) -> None:
         side = template.tile // template.chunk
         chunks = {"time": template.time_shard or 1, "band": 1, "y": side, "x": side}
-        self._index = np.full((*(chunks[name] for name in template.dimensions(array)), 2), _ABSENT, np.uint64)
-        self._encoder, self._digest = _Encoder(template, array), hashlib.sha256()
+        self._index = np.full((*(chunks[name] for name in template.dimensions(array)), 2), _ABSENT, "<u8")
+        self._stored: dict[str, Any] = {}
+        self._date = declare_date(MemoryStore(self._stored), template, array)
+        self._digest = hashlib.sha256()
         self.dates = 0
         self.size = 0
         self.file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115  closed when this is left
@@ -69,7 +70,7 @@ class TileObject:
 
     def add(self, values: NDArray[Any]) -> None:
         """Add the next date, in the shape of `GroupTemplate.date_shape`; chunks without a measurement cost nothing."""
-        for index, content in self._encoder.encode(values):
+        for index, content in self._encode(values):
             self._index[self.dates + index[0], *index[1:]] = self.size, len(content)
             self._append(content)
         self.dates += 1
@@ -78,7 +79,8 @@ class TileObject:
         """Append the index to the chunks; return False where there are none: such an object is not stored."""
         if not self.size:
             return False
-        self._append(_encode_index(self._index))
+        index = self._index.tobytes()
+        self._append(memoryview(index + google_crc32c.value(index).to_bytes(4, "little")))
         self.file.flush()
         return True
 
@@ -93,16 +95,8 @@ class TileObject:
         self._digest.update(content)
         self.size += len(content)
 
-
-class _Encoder:
-    """Zarr's own encoding of one date after another."""
-
-    def __init__(self, template: GroupTemplate, array: str) -> None:
-        self._stored: dict[str, Any] = {}
-        self._date = declare_date(MemoryStore(self._stored), template, array)
-
-    def encode(self, values: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], memoryview]]:
-        """Yield index and content of every chunk that holds anything, in the order of the dimensions."""
+    def _encode(self, values: NDArray[Any]) -> Iterator[tuple[tuple[int, ...], memoryview]]:
+        """Yield index and content, as Zarr encodes it, of every chunk of a date that holds anything, in order."""
         self._date[...] = values.reshape(self._date.shape)
         below = f"{self._date.path}/c/"
         chunks = {
@@ -110,18 +104,3 @@ class _Encoder:
         }
         for index in sorted(chunks):
             yield index, memoryview(self._stored.pop(chunks[index]).as_buffer_like())
-
-
-def _encode_index(index: NDArray[np.uint64]) -> memoryview:
-    stored: dict[str, Any] = {}
-    zarr.create_array(
-        MemoryStore(stored),
-        name="index",
-        data=index,
-        chunks=index.shape,
-        compressors=Crc32cCodec(),
-        fill_value=0,
-        config={"write_empty_chunks": True},
-    )
-    (content,) = (value for name, value in stored.items() if "/c/" in name)
-    return memoryview(content.as_buffer_like())

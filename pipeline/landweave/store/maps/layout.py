@@ -40,7 +40,7 @@ def declare_level(store: Store, template: MapTemplate, level: int, grid: Grid) -
         Pixels of the level.
     """
     path = level_path(level)
-    zarr.create_group(store, path=path, overwrite=True, attributes={"resolution": str(grid.resolution)})
+    zarr.create_group(store, path=path, attributes={"resolution": str(grid.resolution)})
     for name in template.arrays_of(level):
         _declare_pixels(store, template, f"{path}/{name}", grid)
         if name == "probability":

@@ -12,10 +12,9 @@ from landweave.core import pyramid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState
-from landweave.store.common import group_attributes, writable_group, writing
-from landweave.store.maps.layout import declare_level
+from landweave.store.common import declaring, group_attributes, unread_group, writing
+from landweave.store.maps.layout import declare_level, level_path
 from landweave.store.maps.store import MapStore
-from landweave.store.zarr_store import zarr_store
 
 RULES = {"landcover": pyramid.mode, "confidence": pyramid.average, "date_fallback": pyramid.mode}
 
@@ -94,7 +93,7 @@ def mark_overviews(store: MapStore, *, complete: bool) -> None:
         When it cannot be written.
     """
     with writing(store.target, "write metadata"):
-        writable_group(store.target, "map").attrs["overviews_complete"] = complete
+        unread_group(store.target, "map").attrs.put({"overviews_complete": complete})
 
 
 def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
@@ -106,7 +105,7 @@ def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
         When the levels cannot be declared.
     """
     levels = [store.at_level(level) for level in range(1, pyramid.depth(store.grid.shape, store.template.chunk) + 1)]
-    with writing(store.target, "declare overviews"):
-        for above in levels:
-            declare_level(zarr_store(store.target), store.template, above.level, above.grid)
+    for above in levels:
+        with declaring(store.target, level_path(above.level)) as declared:
+            declare_level(declared, store.template, above.level, above.grid)
     return tuple(OverviewJob(store=above) for above in levels)

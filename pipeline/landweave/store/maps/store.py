@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,16 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import Legend
 from landweave.core.protocols import WrittenObject
-from landweave.store.common import HALF_MADE, ROOT, check_arrays, consolidate, read_attributes, refuse_occupied, writing
+from landweave.store.common import (
+    HALF_MADE,
+    ROOT,
+    check_arrays,
+    consolidate,
+    declaring,
+    read_attributes,
+    refuse_occupied,
+    writing,
+)
 from landweave.store.georeference import check_georeference
 from landweave.store.ledger_store import ZarrLedger, create_ledger
 from landweave.store.maps.layout import declare_level, level_path
@@ -77,7 +87,8 @@ class MapStore:
     @cached_property
     def grids(self) -> tuple[Grid, ...]:
         """Pixels of each level declared, the full resolution first."""
-        return tuple(self.at_level(level).grid for level in range(count_levels(self.target)))
+        declared = takewhile(lambda level: self.target.exists(f"{level_path(level)}/{ROOT}"), count())
+        return tuple(self.at_level(level).grid for level in declared)
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -154,15 +165,20 @@ class MapStore:
             raise InputError(f"{extent} is not inside level {level} of {self.target}, {outer}.")
         return self.opened.read(f"{level_path(level)}/{array}", (..., *extent.slices_in(outer)))
 
-    def finalize(self) -> None:
+    def finalize(self, attributes: Mapping[str, Any] | None = None) -> None:
         """Consolidate the metadata, at the end of a run: one request then opens everything.
+
+        Parameters
+        ----------
+        attributes
+            Of the root; read when not given.
 
         Raises
         ------
         OutputError
             When it cannot be written.
         """
-        consolidate(self.target)
+        consolidate(self.target, attributes)
 
     def _write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
         key = (..., *self.block(index).slices_in(self.grid.extent))
@@ -173,7 +189,7 @@ class MapStore:
         return written[0]
 
 
-def create_map(target: Target, template: MapTemplate) -> MapStore:
+def create_map(target: Target, template: MapTemplate, *, found_empty: bool = False) -> MapStore:
     """Declare a map: all metadata and coordinates, no pixel.
 
     The root's attributes come last: where a creation was killed there is no map yet, and it is begun anew.
@@ -184,35 +200,20 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
         Where it is to be stored.
     template
         What it will hold.
+    found_empty
+        Whether the caller knows from `find_attributes` that nothing is there: it is not looked again.
 
     Raises
     ------
     OutputError
         When a map, or anything else, is already there, or the place cannot be written.
     """
-    refuse_occupied(target)
-    return declare_map(target, template)
-
-
-def declare_map(target: Target, template: MapTemplate) -> MapStore:
-    """Return a new map as `create_map` does, where the caller knows that nothing else is there (`find_attributes`).
-
-    Parameters
-    ----------
-    target
-        Where it is to be stored.
-    template
-        What it will hold.
-
-    Raises
-    ------
-    OutputError
-        When the place cannot be written.
-    """
+    if not found_empty:
+        refuse_occupied(target)
     with writing(target, "create a map"):
-        store = zarr_store(target)
-        root = zarr.create_group(store, attributes=dict(HALF_MADE), overwrite=True)
-        declare_level(store, template, 0, template.grid)
+        root = zarr.create_group(zarr_store(target), attributes=dict(HALF_MADE), overwrite=True)
+        with declaring(target, level_path(0)) as store:
+            declare_level(store, template, 0, template.grid)
         root.attrs.put(template.to_attributes())
     return MapStore(target=target, template=template)
 
@@ -243,13 +244,5 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
 
 def create_map_ledger(store: MapStore) -> ZarrLedger:
     """Declare the ledger of a map, beside it, with the ground coordinates of its blocks."""
-    grid = store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
-    return create_ledger(store.target, store.block_shape, store.arrays, centres_yx=(grid.y, grid.x))
-
-
-def count_levels(target: Target) -> int:
-    """Return the number of levels declared at ``target``, the full resolution included."""
-    level = 0
-    while target.exists(f"{level_path(level)}/{ROOT}"):
-        level += 1
-    return level
+    blocks = store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
+    return create_ledger(store.target, blocks, store.arrays)

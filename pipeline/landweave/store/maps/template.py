@@ -15,6 +15,9 @@ from landweave.store.georeference import grid_from_json, grid_to_json
 
 FORMAT = "landweave-map"
 
+_OPTIONAL = ("confidence", "probability", "date_fallback")
+"""Arrays beside ``landcover``, in the order they are written."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MapTemplate:
@@ -64,8 +67,7 @@ class MapTemplate:
     @property
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays, in the order they are written."""
-        optional = ("confidence", "probability", "date_fallback")
-        return ("landcover", *(name for name in optional if getattr(self, name)))
+        return ("landcover", *(name for name in _OPTIONAL if getattr(self, name)))
 
     def arrays_of(self, level: int) -> tuple[str, ...]:
         """Return the names of the arrays of a level; probabilities exist at full resolution only."""
@@ -82,7 +84,9 @@ class MapTemplate:
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the root attributes: plain JSON values, numbers exact."""
+        title = {"title": self.attributes["title"]} if "title" in self.attributes else {}
         fields = {
+            **title,
             "grid": grid_to_json(self.grid),
             "block_size": self.blocks.size,
             "chunk_size": self.chunk,
@@ -90,8 +94,7 @@ class MapTemplate:
             "legend": asdict(self.legend),
             "provenance": dict(self.attributes),
         }
-        title = {"title": self.attributes["title"]} if "title" in self.attributes else {}
-        return root_attributes(FORMAT, {**title, **fields})
+        return root_attributes(FORMAT, fields)
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> MapTemplate:
@@ -109,9 +112,7 @@ class MapTemplate:
             grid=grid,
             blocks=Blocks(extent=grid.extent, size=attributes["block_size"]),
             legend=Legend(name=attributes["legend"]["name"], classes=classes),
-            confidence="confidence" in arrays,
-            probability="probability" in arrays,
-            date_fallback="date_fallback" in arrays,
+            **{name: name in arrays for name in _OPTIONAL},
             chunk=attributes["chunk_size"],
             attributes=attributes["provenance"],
         )

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import LEDGER_FIELDS
-from landweave.store.common import ROOT
 from landweave.store.georeference import grid_coordinates, grid_to_json
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.layout import class_attributes, level_path, pixel_attributes
-from landweave.store.maps.store import count_levels, open_store
+from landweave.store.maps.store import open_store
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
@@ -63,9 +62,10 @@ def open_map(
         When there is no map, or it has no such level.
     """
     store = open_store(Target.parse(where, storage_options))
-    if level and not (level > 0 and store.target.exists(f"{level_path(level)}/{ROOT}")):
-        last = count_levels(store.target) - 1
-        raise InputError(f"Level {level} of the map at {store.target} was asked for: it has levels 0 to {last}.")
+    if level and not 0 < level < len(store.grids):
+        raise InputError(
+            f"Level {level} of the map at {store.target} was asked for: it has levels 0 to {len(store.grids) - 1}."
+        )
     above = store.at_level(level)
     arrays = {
         name: LazyArray(
