@@ -126,6 +126,11 @@ class RasterFacts:
         return not self.transform.is_identity and self.transform.determinant != 0
 
     @property
+    def extent(self) -> Extent:
+        """All pixels of the file."""
+        return Extent.of((0, self.shape[0]), (0, self.shape[1]))
+
+    @property
     def file(self) -> RasterFile:
         """The file, which has to be the one that was indexed."""
         return RasterFile(href=self.path, version=(self.size, self.version))

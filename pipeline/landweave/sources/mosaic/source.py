@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
@@ -14,17 +14,10 @@ from landweave.core.errors import ReadError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
-from landweave.sources.band_reading import BandReading, NodataValue, decide_bands
+from landweave.sources.band_reading import BandReading, NodataValue, decide_file
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
 from landweave.sources.mosaic.spec import MosaicSpec
-from landweave.sources.mosaic.tile_index import (
-    Tile,
-    TileIndex,
-    corner_bounds,
-    index_tiles,
-    refuse_unpaired,
-    transforms_of,
-)
+from landweave.sources.mosaic.tile_index import Tile, TileIndex, corner_bounds, corners_of, index_tiles, refuse_unpaired
 from landweave.sources.mosaic.tile_reader import read_tile
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
@@ -95,9 +88,7 @@ class MosaicSource:
             "crs": spec.crs,
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
-            "pixels": {
-                band: [reading.fingerprint_fields for reading in readings] for band, readings in self._decided.items()
-            },
+            "pixels": {band: [asdict(reading) for reading in readings] for band, readings in self._decided.items()},
         }
 
     @property
@@ -110,7 +101,7 @@ class MosaicSource:
         index, boxes = self.index, []
         for crs in dict.fromkeys(index.crs.tolist()):
             members = index.crs == crs
-            boxes.append(bounds_in(corner_bounds(index.transforms[members], index.shapes[members]), crs, grid.crs))
+            boxes.append(bounds_in(corner_bounds(index.corners[members]), crs, grid.crs))
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
@@ -134,8 +125,9 @@ class MosaicSource:
         touched, decoded = 0.0, dict[str, int]()
         for frame, position, part in self._touched(grid):
             for facts in self.index.tiles[int(frame.tiles[position])].files:
-                pixels = _whole_blocks(part, facts.block, facts.shape)
-                touched += facts.size * pixels / (facts.shape[0] * facts.shape[1])
+                whole, (block_y, block_x) = facts.extent, facts.block
+                pixels = Extent(part.y.snap(block_y), part.x.snap(block_x)).intersect(whole).size
+                touched += facts.size * pixels / whole.size
                 decoded[facts.driver] = decoded.get(facts.driver, 0) + pixels * facts.count
         return ReadCost(bytes=round(touched), decoded_pixels=decoded)
 
@@ -212,7 +204,7 @@ class MosaicSource:
         decided: dict[str, set[BandReading]] = {band: set() for band in self.bands}
         for tile in self.index.tiles:
             for settings, facts in zip(self._settings, tile.files, strict=True):
-                for reading in decide_bands(settings, facts):
+                for reading in decide_file(settings, facts).bands:
                     decided[reading.band].add(reading)
         return {band: tuple(sorted(readings, key=str)) for band, readings in decided.items()}
 
@@ -299,18 +291,11 @@ def _put_first(best: Patch, patch: Patch) -> None:
     np.copyto(rank, patch.rank, where=earlier)
 
 
-def _whole_blocks(part: Extent, block: tuple[int, int], shape: tuple[int, int]) -> int:
-    pixels = 1
-    for span, size, limit in ((part.y, block[0], shape[0]), (part.x, block[1], shape[1])):
-        pixels *= min(span.snap(size).stop, limit) - span.snap(size).start
-    return pixels
-
-
 def _needed_on(grid: Grid, unpaired: Sequence[Tile]) -> list[Tile]:
     """Tiles without a file of every product that touch the grid."""
     needed = []
     for tile in unpaired:
-        x0, y0, x1, y1 = corner_bounds(transforms_of([tile]), np.array([tile.shape]))
+        x0, y0, x1, y1 = corner_bounds(corners_of([tile]))
         bounds = bounds_in(grid.bounds, grid.crs, tile.crs, densify=21)
         if x0 < bounds[2] and bounds[0] < x1 and y0 < bounds[3] and bounds[1] < y1:
             needed.append(tile)

@@ -30,7 +30,7 @@ from pystac_client.stac_api_io import StacApiIO
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
 from landweave.sources.files import is_url
-from landweave.sources.stac.items import Json, UnusableItem, item_bounds, item_time
+from landweave.sources.stac.items import Json, StacItem, UnusableItem
 
 PAGE = 100
 """Items in one page of an API: servers refuse, or fail at, much more."""
@@ -66,7 +66,7 @@ class CatalogQuery:
         if self.collections and item.get("collection") not in self.collections:
             return False
         try:
-            day, bounds = item_time(item).astype("datetime64[D]"), item_bounds(item)
+            day, bounds = StacItem(item).time.astype("datetime64[D]"), StacItem(item).bounds
         except UnusableItem:
             return True
         outline = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else _box(bounds)
@@ -221,7 +221,7 @@ def _coverage_of_items(items: Sequence[Json]) -> str:
     times, boxes = [], []
     for item in items:
         try:
-            time, box = item_time(item), item_bounds(item)
+            time, box = StacItem(item).time, StacItem(item).bounds
         except UnusableItem:
             continue
         times.append(time)
