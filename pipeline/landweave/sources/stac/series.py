@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,34 +26,11 @@ from landweave.sources.border_noise import FLOOR, NEAR, SOLID
 from landweave.sources.files import file_format, file_versions
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.kernels import KernelName
-from landweave.sources.stac.costs import read_cost
 from landweave.sources.stac.georeference import covered_pixels, georef_of, grid_extent_of, unite
 from landweave.sources.stac.lazy_stack import SceneStack, stack_scenes
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
 from landweave.sources.stac.records import DroppedItem, ObservationScenes, Scene, SearchResult, group_reasons
-from landweave.sources.stac.scene_reader import SceneReading, dtype_of, read_scene
-
-
-class SeriesSettings(TypedDict, total=False):
-    """How a series is read.
-
-    Attributes
-    ----------
-    resampling
-        Kernel of measurements; classes and probabilities always take the nearest. ``bilinear`` by default.
-    cloud_mask
-        Where pixel classes come from: ``{"source": "scl"}`` by default, or ``{"source": "probability", "cloud_max": 1,
-        "snow_max": 1}``. Has no effect for radar.
-    decibels
-        Whether radar power is given in decibels.
-    sign
-        Who signs addresses when they are read (`landweave.sources.signing`).
-    """
-
-    resampling: KernelName
-    cloud_mask: Mapping[str, Any]
-    decibels: bool
-    sign: str | None
+from landweave.sources.stac.scene_reader import SceneReading, dtype_of, read_cost, read_scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +68,17 @@ class StacSeries:
     dropped: tuple[DroppedItem, ...] = field(default=(), repr=False)
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  what a series is read by
         cls,
         found: SearchResult | Sequence[ObservationScenes],
         *,
         modality: str,
         bands: Sequence[str],
         grid: Grid,
-        **settings: Unpack[SeriesSettings],
+        resampling: KernelName = "bilinear",
+        cloud_mask: Mapping[str, Any] | None = None,
+        decibels: bool = False,
+        sign: str | None = None,
     ) -> StacSeries:
         """The observations of ``found`` on the pixels of ``grid``. No file is opened.
 
@@ -110,8 +90,15 @@ class StacSeries:
             By FLAIR-HUB's name and ours.
         grid
             Pixels to align with.
-        settings
-            As in `SeriesSettings`.
+        resampling
+            Kernel of measurements; classes and probabilities always take the nearest.
+        cloud_mask
+            Where pixel classes come from: ``{"source": "scl"}`` by default, or ``{"source": "probability",
+            "cloud_max": 1, "snow_max": 1}``. Has no effect for radar.
+        decibels
+            Whether radar power is given in decibels.
+        sign
+            Who signs addresses when they are read (`landweave.sources.signing`).
 
         Raises
         ------
@@ -122,32 +109,27 @@ class StacSeries:
         """
         observations = tuple(found.observation_scenes if isinstance(found, SearchResult) else found)
         quantity = _quantity_of(observations, modality)
-        radar, decibels = quantity != "reflectance", settings.get("decibels", False)
-        if decibels and not radar:
+        if decibels and quantity == "reflectance":
             raise ConfigError(f"{modality} is reflectance: it has no decibels.")
-        cloud_mask = {} if radar else dict(settings.get("cloud_mask") or {"source": "scl"})
-        _check_bands(observations, (*bands, *class_bands(cloud_mask)), modality)
+        mask = dict(cloud_mask or {"source": "scl"}) if quantity == "reflectance" else {}
+        _check_bands(observations, (*bands, *class_bands(mask)), modality)
         return cls(
             observation_scenes=observations,
             modality=modality,
             bands=tuple(bands),
             grid=grid,
-            resampling=settings.get("resampling", "bilinear"),
-            cloud_mask=cloud_mask,
+            resampling=resampling,
+            cloud_mask=mask,
             quantity=f"{quantity}_db" if decibels else quantity,
-            sign=settings.get("sign"),
+            sign=sign,
             dropped=found.dropped if isinstance(found, SearchResult) else (),
         )
 
     @property
-    def items(self) -> int:
-        """Number of items of the catalog, those that are not used included."""
-        return len(self._scenes) + len(self.dropped)
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """Which items of the catalog are not used, and why."""
-        return tuple(f"of {self.items:,} items {reason}" for reason in group_reasons(self.dropped))
+        items = len(self._scenes) + len(self.dropped)
+        return tuple(f"of {items:,} items {reason}" for reason in group_reasons(self.dropped))
 
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The observations from one day to another.
