@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.errors import ReadError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
@@ -82,7 +81,7 @@ class MosaicSource:
         spec = self.index.spec
         return {
             "modality": spec.modality,
-            "products": [list(product.names) for product in self.index.products],
+            "products": [list(product.bands) for product in self.index.products],
             "scenes": [tile.id for tile in self.index.tiles],
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
@@ -107,7 +106,7 @@ class MosaicSource:
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, tile by tile in reading order. No pixel is read."""
-        places = sorted({int(frame.tiles[position]) for frame, position, _ in self._touched(grid)})
+        places = sorted({place for place, _ in self._touched(grid)})
         return tuple(
             SourceFile(
                 id=f"{tile.id}#{product}" if product else tile.id,
@@ -123,8 +122,8 @@ class MosaicSource:
     def cost(self, grid: Grid) -> ReadCost:
         """File bytes and decoded pixels x bands of a `read` of ``grid``, counting whole blocks of the files."""
         touched, decoded = 0.0, dict[str, int]()
-        for frame, position, part in self._touched(grid):
-            for facts in self.index.tiles[int(frame.tiles[position])].files:
+        for place, part in self._touched(grid):
+            for facts in self.index.tiles[place].files:
                 whole, (block_y, block_x) = facts.extent, facts.block
                 pixels = Extent(part.y.snap(block_y), part.x.snap(block_x)).intersect(whole).size
                 touched += facts.size * pixels / whole.size
@@ -193,7 +192,7 @@ class MosaicSource:
                     dtype=self.dtype.name,
                     resampling=self.alignment.resampling,
                 )
-                for band, number in zip(product.names, product.numbers, strict=True)
+                for band, number in product.bands.items()
             )
             for product in self.index.products
         )
@@ -237,6 +236,7 @@ class MosaicSource:
 
     def _fill(self, patch: Patch, frame: TileFrame, window: Extent, bands: Sequence[str]) -> None:
         """Lay the tiles of a frame under each other, the first on top, into the ``window`` of a patch."""
+        level = self.index.spec.nodata_border_level if self.index.spec.nodata_border else None
         for position in frame.touching(window).tolist():
             whole = frame.tile_extent(position)
             part = whole.intersect(window)
@@ -246,7 +246,9 @@ class MosaicSource:
             if not vacant.any():
                 continue
             place = int(frame.tiles[position])
-            values, measured = self._read_tile(self.index.tiles[place], _inside(part, whole), bands)
+            values, measured = read_tile(
+                self.index.tiles[place], self._settings, _inside(part, whole), bands, border_level=level
+            )
             measured &= vacant
             if measured.all():  # the common case: one tile, all of it measured
                 patch.values[:, rows, columns], rank[:] = values, place
@@ -254,31 +256,18 @@ class MosaicSource:
                 np.copyto(patch.values[:, rows, columns], values, where=measured)
                 np.copyto(rank, rank.dtype.type(place), where=measured)
 
-    def _read_tile(self, tile: Tile, window: Extent, bands: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        spec = self.index.spec
-        level = spec.nodata_border_level if spec.nodata_border else None
-        try:
-            return read_tile(tile, self._settings, window, bands, border_level=level)
-        except ReadError as error:
-            y, x = window.y, window.x
-            (x0, y0), (x1, y1) = tile.transform @ (x.start, y.stop), tile.transform @ (x.stop, y.start)
-            raise ReadError(
-                f"{error} [{tile.id}, rows {y.start}-{y.stop}, columns {x.start}-{x.stop}, "
-                f"ground ({x0:.2f}, {y0:.2f}, {x1:.2f}, {y1:.2f}) in {tile.crs[:40]}]"
-            ) from error
-
-    def _touched(self, grid: Grid) -> Iterator[tuple[TileFrame, int, Extent]]:
-        """Frame, position in it and pixels of the tile, for every tile that a read of ``grid`` may open."""
+    def _touched(self, grid: Grid) -> Iterator[tuple[int, Extent]]:
+        """Place in the index and pixels of the tile, for every tile that a read of ``grid`` may open."""
         for tiles, part in self._frames_under(grid):
             window = part.extent if tiles.kernel is None else source_window(part, tiles.frame, tiles.kernel.margin)
             for position in tiles.touching(window).tolist():
                 whole = tiles.tile_extent(position)
-                yield tiles, position, _inside(whole.intersect(window), whole)
+                yield int(tiles.tiles[position]), _inside(whole.intersect(window), whole)
 
 
 def _inside(part: Extent, whole: Extent) -> Extent:
     """``part`` counted from the first pixel of ``whole``."""
-    (rows, columns) = part.slices_in(whole)
+    rows, columns = part.slices_in(whole)
     return Extent.of((rows.start, rows.stop), (columns.start, columns.stop))
 
 

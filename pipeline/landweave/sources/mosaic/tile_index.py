@@ -203,8 +203,7 @@ def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFac
     first = facts[products[0].paths[0]]
     for product in products:
         for each in (facts[path] for path in product.paths):
-            bands = zip(product.names, product.numbers, strict=True)
-            missing = [f"{name!r} is band {number}" for name, number in bands if number > each.count]
+            missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
             if missing:
                 problems.append(f"{each.path}: {', '.join(missing)}, the file has {each.count}.")
             if each.dtype != first.dtype or each.dtype == "mixed":
@@ -219,7 +218,9 @@ def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fall
             f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
             f"{without[0].crs_problem}"
         )
-    taken = [(facts[path], number - 1) for product in products for path in product.paths for number in product.numbers]
+    taken = [
+        (facts[path], number - 1) for product in products for path in product.paths for number in product.bands.values()
+    ]
     scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
     if scaled:
         yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"

@@ -125,7 +125,7 @@ def decide_offset(
     UnusableItem
         When nothing says whether the offset is in the numbers, or two fields contradict each other.
     """
-    scale = _unit_scale(stated[0])
+    scale = 1.0 if stated[0] in (None, 1) else round(float(stated[0] or 0) * _UNIT, 9)
     added = baseline >= _FIRST_WITH_OFFSET if baseline else None
     # 1. The provider's flag: what it did to the pixels is stated nowhere else.
     if applied:
@@ -139,10 +139,6 @@ def decide_offset(
         raise UnusableItem("gives neither its processing baseline nor its offset: reflectance would be a guess by 0.1")
     flag = "raw" if applied is None else "not applied by the provider, by its flag"
     return (scale, -float(ADDED), f"{flag}: -1000 applied here") if added else (scale, 0.0, f"none in {baseline}")
-
-
-def _unit_scale(stated: float | None) -> float:
-    return 1.0 if stated in (None, 1) else round(float(stated or 0) * _UNIT, 9)
 
 
 def _stated_offset(stated: float, baseline: str, *, added: bool | None) -> tuple[float, str]:

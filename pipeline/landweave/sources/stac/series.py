@@ -249,14 +249,16 @@ class StacSeries:
         check_pixels(self.modality, self.grid, grid)
         check_bands(self.modality, self.bands, bands)
         channels = [self.bands.index(band) for band in bands]
-        values = np.zeros((len(indices), len(bands), *grid.shape), self.dtype)
-        pixel_class = np.full((len(indices), *grid.shape), PixelClass.NOT_ACQUIRED, np.uint8)
+        series = Series(
+            values=np.zeros((len(indices), len(bands), *grid.shape), self.dtype),
+            pixel_class=np.full((len(indices), *grid.shape), PixelClass.NOT_ACQUIRED, np.uint8),
+        )
         for place, index in enumerate(indices):
             for scene in self._touching(index, grid):
-                self._add_scene(values[place], pixel_class[place], scene, grid, channels)
-                if measured(pixel_class[place]).all():
+                self._add_scene(series, place, scene, grid, channels)
+                if measured(series.pixel_class[place]).all():
                     break
-        return Series(values=values, pixel_class=pixel_class)
+        return series
 
     def stack(self, grid: Grid | None = None, bands: Sequence[str] | None = None, *, chunk: int = 1024) -> xr.DataArray:
         """Scenes over ``grid`` as a lazy array ``(time, band, y, x)``; nothing is read.
@@ -339,15 +341,9 @@ class StacSeries:
         readings = (self._reading.band(scene, band) for band in self.bands)
         return sorted({(each.scale, each.offset, each.file_tag, str(each.nodata)) for each in readings})
 
-    def _add_scene(
-        self,
-        values: NDArray[Any],
-        pixel_class: NDArray[np.uint8],
-        scene: Scene,
-        grid: Grid,
-        channels: Sequence[int],
-    ) -> None:
-        """Fill pixels of one observation that no earlier scene has measured."""
+    def _add_scene(self, series: Series, place: int, scene: Scene, grid: Grid, channels: Sequence[int]) -> None:
+        """Fill pixels of the observation at ``place`` that no earlier scene has measured."""
+        values, pixel_class = series.values[place], series.pixel_class[place]
         planes = read_scene(scene, grid, self._reading)
         valid = (planes[: len(self.bands)] != 0).all(axis=0)
         classes = classify_pixels(dict(zip(self._reading.bands, planes, strict=True)), self.cloud_mask, valid)
@@ -358,8 +354,8 @@ class StacSeries:
             pixel_class[beside & self._covered(scene, grid)] = PixelClass.NODATA
         where = True if take.all() else take
         np.copyto(pixel_class, classes, where=where)
-        for place, channel in enumerate(channels):
-            np.copyto(values[place], self._in_unit(planes[channel]), where=where)
+        for band, channel in zip(values, channels, strict=True):
+            np.copyto(band, self._in_unit(planes[channel]), where=where)
 
     def _covered(self, scene: Scene, grid: Grid) -> NDArray[np.bool_]:
         georefs = {georef_of(scene.assets[band], self.sign) for band in self._reading.bands}
