@@ -29,7 +29,7 @@ from landweave.models.networks.position_tables import changed_tensors, check_win
 from landweave.models.predictor import Compute, TorchModel, resolve_model
 from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import OpenedInputs, open_inputs
-from landweave.sources.dataset_pool import KEPT_BYTES
+from landweave.sources.files import KEPT_BYTES
 from landweave.store.maps.store import MapStore
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target

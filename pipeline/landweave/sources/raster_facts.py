@@ -193,11 +193,7 @@ def facts_at_first_open(file: RasterFile) -> RasterFacts:
     ReadError
         When the file cannot be opened.
     """
-    try:
-        version = file_version(file.href)
-    except OSError as error:
-        raise ReadError(f"{file.href} cannot be read: {error.strerror}") from error
-    return _cached_facts(file, version)
+    return _cached_facts(file, file_version(file.href))
 
 
 def refuse(problems: list[str], *, what: str) -> None:

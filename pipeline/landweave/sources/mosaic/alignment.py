@@ -89,9 +89,7 @@ def align(index: TileIndex, grid: Grid) -> Alignment:
     grid
         The pixels; its extent plays no part.
     """
-    lattice = Affine(
-        float(grid.resolution), 0, float(grid.anchor_xy[0]), 0, -float(grid.resolution), float(grid.anchor_xy[1])
-    )
+    lattice = grid.with_extent(Extent.of((0, 1), (0, 1))).transform
     origins, deviations = lattice_origins(lattice, index.corners, index.shapes)
     deviations[index.crs != grid.crs] = np.nan
     pasted = bool((deviations <= PASTE_PX).all())

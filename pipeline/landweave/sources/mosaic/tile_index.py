@@ -218,9 +218,7 @@ def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fall
             f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
             f"{without[0].crs_problem}"
         )
-    taken = [
-        (facts[path], number - 1) for product in products for path in product.paths for number in product.bands.values()
-    ]
+    taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
     scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
     if scaled:
         yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"
