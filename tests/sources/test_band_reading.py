@@ -1,13 +1,13 @@
 """What is done with the bands of a file: decided without files, obeyed on one."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 from affine import Affine
 
 from landweave.core.lattice import Extent
-from landweave.sources.band_reading import BandReading, NodataValue, decide_bands, decide_file, read_bands
+from landweave.sources.band_reading import BandReading, NodataValue, decide_file, read_bands
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts
 
 WINDOW = Extent.of((0, 4), (0, 6))
@@ -61,7 +61,7 @@ def stated(value, origin="setting"):
     ],
 )
 def test_nodata_comes_from_the_product_the_setting_or_the_item_else_from_the_file(settings, tag, counts):
-    (reading,) = decide_bands([band(**settings)], facts(nodata=(tag,) * 4))
+    (reading,) = decide_file([band(**settings)], facts(nodata=(tag,) * 4)).bands
     assert str(reading) == f"band 1, nodata {counts}, without data where its alpha is 0, nearest, uint8"
     assert not reading.file_tag
 
@@ -79,7 +79,7 @@ def test_a_mask_counts_before_alpha_and_alpha_unless_it_is_a_band_that_is_taken(
 def test_what_is_open_before_a_file_is_opened_is_said():
     assert "nodata 0 (product) and the tag of its file," in str(band(nodata=stated(0.0, "product")))
     assert "x 0.1 -100 (item)" in str(band(scale=0.1, offset=-100, scaled_by="item"))
-    assert band().fingerprint_fields["file_tag"] is True
+    assert asdict(band())["file_tag"] is True
 
 
 @pytest.mark.parametrize(("rule", "holes"), [("any", [(0, 0), (1, 1)]), ("every", [(1, 1)])])
@@ -111,7 +111,7 @@ def test_bands_that_decide_nothing_and_are_not_named_are_not_read(write_tile):
     reading = decide_file(settings, read_raster_facts([path])[path])
     planes, _ = read_bands([reading], WINDOW, ("G",), nodata_rule="every")
     assert list(planes) == ["G"]
-    reading = replace(reading, bands=decide_bands(settings, replace_nodata(read_raster_facts([path])[path])))
+    reading = replace(reading, bands=decide_file(settings, replace_nodata(read_raster_facts([path])[path])).bands)
     planes, _ = read_bands([reading], WINDOW, ("G",), nodata_rule="every")
     assert list(planes) == ["R", "G", "B"]
 

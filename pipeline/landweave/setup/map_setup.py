@@ -25,7 +25,7 @@ from landweave.models.predictor import TorchModel
 from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
-from landweave.sources.dataset_pool import KEPT_BYTES
+from landweave.sources.files import KEPT_BYTES
 from landweave.store.objects import Target
 
 LARGEST_BLOCK = 8192

@@ -20,7 +20,6 @@ import numpy as np
 import rioxarray  # noqa: F401  registers the accessor that CRS and nodata are read from
 import xarray as xr
 from numpy.typing import NDArray
-from rasterio.warp import transform_bounds
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid, metric_crs
@@ -28,6 +27,7 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
 from landweave.sources.requests import check_bands, check_pixels
+from landweave.sources.resampling.pixel_coordinates import bounds_in
 
 PIXELS = "band_data"
 """Variable with the pixels, as in cubes and in what rioxarray opens."""
@@ -63,23 +63,26 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
     crs = metric_crs(pixels.rio.crs)
     y, x = _centres(pixels, "y", name), _centres(pixels, "x", name)
     side = _side(pixels, y, x, name)
-    stated = _stated_grid(pixels)
-    if stated and (stated.crs, stated.resolution) == (crs, side) and not _misfit(found := _over(stated, y, x), y, x):
-        return found
+    stated = _mapping(_stated(pixels, "grid"))  # of a map or of a group of a cube
+    if stated and (stated["crs"], Fraction(stated["resolution"])) == (crs, side):
+        found = _grid_over(y, x, crs, side, [Fraction(each) for each in stated["anchor_xy"]])
+        if not _misfit(found, y, x):
+            return found
     corners = Fraction(x[0]) - side / 2, Fraction(y[0]) + side / 2
-    anchor_x, anchor_y = (_simplest(float(each % side), _SAME_STEP * float(side)) % side for each in corners)
-    unit = Extent.of((0, 1), (0, 1))
-    grid = _over(Grid(crs=crs, resolution=side, extent=unit, anchor_xy=(anchor_x, anchor_y)), y, x)
+    anchors = [_simplest(float(each % side), _SAME_STEP * float(side)) % side for each in corners]
+    grid = _grid_over(y, x, crs, side, anchors)
     if misfit := _misfit(grid, y, x):
         raise InputError(f"{name}: {misfit}: give coordinates in float64, of regular pixels.")
     return grid
 
 
-def _over(grid: Grid, y: NDArray[np.float64], x: NDArray[np.float64]) -> Grid:
-    """Pixels of ``grid`` over these centres, by the first of each axis."""
-    row = round((grid.anchor_xy[1] - Fraction(y[0])) / grid.resolution - Fraction(1, 2))
-    column = round((Fraction(x[0]) - grid.anchor_xy[0]) / grid.resolution - Fraction(1, 2))
-    return grid.with_extent(Extent.of((row, row + y.size), (column, column + x.size)))
+def _grid_over(y: NDArray[Any], x: NDArray[Any], crs: str, side: Fraction, anchors: Sequence[Fraction]) -> Grid:
+    """Pixels of ``side`` over these centres, by the first of each axis."""
+    anchor_x, anchor_y = anchors
+    row = round((anchor_y - Fraction(y[0])) / side - Fraction(1, 2))
+    column = round((Fraction(x[0]) - anchor_x) / side - Fraction(1, 2))
+    extent = Extent.of((row, row + y.size), (column, column + x.size))
+    return Grid(crs=crs, resolution=side, extent=extent, anchor_xy=(anchor_x, anchor_y))
 
 
 def _misfit(grid: Grid, y: NDArray[np.float64], x: NDArray[np.float64]) -> str:
@@ -170,10 +173,7 @@ class _XarrayPixels:
 
     def bounds(self, grid: Grid) -> Bounds | None:
         """Bounds of the pixels in the CRS of ``grid``."""
-        if self.grid.crs == grid.crs:
-            return self.grid.bounds
-        found: Bounds = transform_bounds(self.grid.crs, grid.crs, *self.grid.bounds, densify_pts=101)
-        return found
+        return bounds_in(self.grid.bounds, self.grid.crs, grid.crs)
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """No file is known."""
@@ -329,17 +329,6 @@ def _simplest(value: float, tolerance: float) -> Fraction:
     """The fraction with the shortest denominator within ``tolerance``: 0.2 is 1/5, 0.333333333 is 1/3."""
     tries = (Fraction(value).limit_denominator(10**digits) for digits in range(13))
     return next((each for each in tries if abs(float(each) - value) <= tolerance), Fraction(value))
-
-
-def _stated_grid(pixels: xr.Dataset | xr.DataArray) -> Grid | None:
-    """The grid in the attributes, of a map or of a group of a cube."""
-    stated = _mapping(_stated(pixels, "grid"))
-    if not stated:
-        return None
-    anchor_x, anchor_y = map(Fraction, stated["anchor_xy"])
-    resolution = Fraction(stated["resolution"])
-    unit = Extent.of((0, 1), (0, 1))
-    return Grid(crs=stated["crs"], resolution=resolution, extent=unit, anchor_xy=(anchor_x, anchor_y))
 
 
 def _stated(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:

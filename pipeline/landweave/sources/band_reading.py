@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -82,11 +82,6 @@ class BandReading:
         parts += [f"x {self.scale:g} {self.offset:+g} ({self.scaled_by})"] if self.scaled_by else []
         return ", ".join([f"band {self.number}", *parts, self.resampling, self.dtype])
 
-    @property
-    def fingerprint_fields(self) -> dict[str, Any]:
-        """All of it as plain JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, kw_only=True)
 class FileReading:
@@ -94,8 +89,8 @@ class FileReading:
 
     Attributes
     ----------
-    file, shape
-        The file, and its ``(height, width)``.
+    file, extent
+        The file, and all its pixels.
     bands
         What is done with each band.
     mask_band
@@ -105,13 +100,13 @@ class FileReading:
     """
 
     file: RasterFile
-    shape: tuple[int, int]
+    extent: Extent
     bands: tuple[BandReading, ...]
     mask_band: int | None
     dtypes: tuple[str, ...]
 
 
-def decide_bands(settings: Sequence[BandReading], facts: RasterFacts) -> tuple[BandReading, ...]:
+def decide_file(settings: Sequence[BandReading], facts: RasterFacts, file: RasterFile | None = None) -> FileReading:
     """What is done with the bands taken from one file, once its facts are known.
 
     1. Nodata values of the product, the setting or the item count. 2. The nodata tag of the file counts where the
@@ -124,29 +119,17 @@ def decide_bands(settings: Sequence[BandReading], facts: RasterFacts) -> tuple[B
         All bands taken from the file, as the user, the item and the product describe them.
     facts
         Of the file.
-    """
-    mask_band = _mask_band(settings, facts)
-    mask: Literal["", "mask", "alpha"] = "" if mask_band is None else "alpha" if mask_band else "mask"
-    return tuple(replace(each, nodata=_nodata(each, facts), file_tag=False, mask=mask) for each in settings)
-
-
-def decide_file(settings: Sequence[BandReading], facts: RasterFacts, file: RasterFile | None = None) -> FileReading:
-    """`decide_bands`, with what the reader needs of the file.
-
-    Parameters
-    ----------
-    settings
-        As in `decide_bands`.
-    facts
-        Of the file.
     file
         How it is opened; by default it has to be the file of ``facts``, unchanged.
     """
+    is_own_band = facts.alpha in {each.number for each in settings}
+    mask_band = 0 if facts.masked else facts.alpha if facts.alpha and not is_own_band else None
+    mask: Literal["", "mask", "alpha"] = "" if mask_band is None else "alpha" if mask_band else "mask"
     return FileReading(
         file=file or facts.file,
-        shape=facts.shape,
-        bands=decide_bands(settings, facts),
-        mask_band=_mask_band(settings, facts),
+        extent=facts.extent,
+        bands=tuple(replace(each, nodata=_nodata(each, facts), file_tag=False, mask=mask) for each in settings),
+        mask_band=mask_band,
         dtypes=tuple(facts.dtypes[each.number - 1] for each in settings),
     )
 
@@ -187,7 +170,7 @@ def read_bands(
         if not needed and file.mask_band is None:
             continue
         noise_px = REACH_PX if any(band.backscatter for band in needed) else 0
-        wide = window.grow(noise_px).intersect(Extent.of((0, file.shape[0]), (0, file.shape[1])))
+        wide = window.grow(noise_px).intersect(file.extent)
         core = window.slices_in(wide)
         values, mask = read_window(file.file, [band.number for band in needed], wide, file.mask_band)
         if mask is not None:
@@ -211,12 +194,6 @@ def _nodata(band: BandReading, facts: RasterFacts) -> tuple[NodataValue, ...]:
     values = [*band.nodata, *([] if tag is None else [NodataValue(value=tag, origin="file tag")])]
     first = {each.value: each for each in reversed(values) if not np.isnan(each.value)}
     return tuple(first[value] for value in sorted(first))
-
-
-def _mask_band(bands: Sequence[BandReading], facts: RasterFacts) -> int | None:
-    if facts.masked:
-        return 0
-    return facts.alpha if facts.alpha and facts.alpha not in {each.number for each in bands} else None
 
 
 def _is_needed(band: BandReading, dtype: str, names: Sequence[str]) -> bool:

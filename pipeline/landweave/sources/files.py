@@ -1,9 +1,13 @@
-"""Raster files on disk and on the web: opened for one read, signed, tried again, and checked before they are read."""
+"""Raster files on disk and on the web: signed, checked before they are read, tried again, and kept open.
+
+Open datasets are kept one a file and thread: a GDAL dataset must not be used by two threads.
+"""
 
 from __future__ import annotations
 
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -20,14 +24,32 @@ from cachetools import TTLCache, cached
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
+from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Retry
-from landweave.sources.dataset_pool import open_dataset
 from landweave.sources.integrity import find_damage
 from landweave.sources.signing import signer
 
 T = TypeVar("T")
+
+DATASETS_PER_THREAD = 32
+"""Datasets a thread keeps open, the least recently used closed first."""
+
+GDAL_CACHE_BYTES = 64 * 2**20
+"""Decoded blocks that GDAL keeps in a process, all threads together. GDAL's own default is 5 % of the machine."""
+
+DATASET_BYTES = 350_000
+"""Memory of an open dataset: its decoder and the block at hand. Measured on tiled deflate GeoTIFF."""
+
+KEPT_BYTES = GDAL_CACHE_BYTES + THREADS_A_WORKER * DATASETS_PER_THREAD * DATASET_BYTES
+"""Memory of open datasets in a worker, once it has opened more than it keeps."""
+
+GDAL_OPTIONS: dict[str, str | int] = {
+    "GDAL_NUM_THREADS": "1",  # a worker's cores are counted by its threads
+    "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # masks and world files are looked up by name, not by listing the folder
+    "GDAL_CACHEMAX": GDAL_CACHE_BYTES,
+}
 
 _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
@@ -86,10 +108,19 @@ def is_url(path: str) -> bool:
 
 
 def file_version(path: str) -> Version:
-    """Bytes of a file and its modification time in nanoseconds; ``(0, "")`` for a URL."""
+    """Bytes of a file and its modification time in nanoseconds; ``(0, "")`` for a URL.
+
+    Raises
+    ------
+    ReadError
+        When there is no such file.
+    """
     if is_url(path):
         return 0, ""
-    status = Path(path).stat()
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        raise ReadError(f"{path} cannot be read: {error.strerror}") from error
     return status.st_size, str(status.st_mtime_ns)
 
 
@@ -177,11 +208,55 @@ def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
         return dict(zip(unique, pool.map(lambda href: _version_anywhere(href, sign), unique), strict=True))
 
 
+class _OpenDatasets(threading.local):
+    """Open datasets of the calling thread by path and version, the least recently used first."""
+
+    def __init__(self) -> None:
+        self.datasets: OrderedDict[tuple[str, str], rasterio.DatasetReader] = OrderedDict()
+
+
+_OPEN = _OpenDatasets()
+
+
+@contextmanager
+def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
+    """The calling thread's open dataset of a file, for one read.
+
+    Parameters
+    ----------
+    path
+        Path or URL that GDAL opens.
+    version
+        Another version of a file gets a dataset of its own.
+
+    Raises
+    ------
+    ReadError
+        When the file cannot be opened, or the read inside fails; the dataset is closed then.
+    """
+    datasets, key = _OPEN.datasets, (path, version)
+    # On the web, masks and world files beside a file are not looked up one by one.
+    no_listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_url(path) else {}
+    with rasterio.Env(**{**GDAL_OPTIONS, **_NETWORK, **no_listing}):
+        try:
+            if key not in datasets:
+                datasets[key] = rasterio.open(path)
+            datasets.move_to_end(key)
+            yield datasets[key]
+        except (rasterio.errors.RasterioError, OSError) as error:
+            failed = datasets.pop(key, None)
+            if failed is not None:
+                failed.close()
+            raise ReadError(f"{path} cannot be read: {error.__cause__ or error}") from error
+        while len(datasets) > DATASETS_PER_THREAD:
+            datasets.popitem(last=False)[1].close()
+
+
 @contextmanager
 def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
     path, version = _signed(file.href, file.sign), _checked_version(file)
     try:
-        with rasterio.Env(**_NETWORK), open_dataset(path, version) as dataset:
+        with open_dataset(path, version) as dataset:
             yield dataset
     except ReadError as error:
         text = str(error).replace(path, file.href)
@@ -192,10 +267,7 @@ def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
 
 def _checked_version(file: RasterFile) -> str:
     """Modification time of a local file that has not changed since it was indexed and is not damaged."""
-    try:
-        size, version = file_version(file.href)
-    except OSError as error:
-        raise ReadError(f"{file.href} cannot be read: {error.strerror}") from error
+    size, version = file_version(file.href)
     if file.version not in (None, (size, version)):
         # Otherwise a block would not be what the ledger says it is.
         raise ReadError(

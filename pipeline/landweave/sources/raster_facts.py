@@ -126,6 +126,11 @@ class RasterFacts:
         return not self.transform.is_identity and self.transform.determinant != 0
 
     @property
+    def extent(self) -> Extent:
+        """All pixels of the file."""
+        return Extent.of((0, self.shape[0]), (0, self.shape[1]))
+
+    @property
     def file(self) -> RasterFile:
         """The file, which has to be the one that was indexed."""
         return RasterFile(href=self.path, version=(self.size, self.version))
@@ -188,11 +193,7 @@ def facts_at_first_open(file: RasterFile) -> RasterFacts:
     ReadError
         When the file cannot be opened.
     """
-    try:
-        version = file_version(file.href)
-    except OSError as error:
-        raise ReadError(f"{file.href} cannot be read: {error.strerror}") from error
-    return _cached_facts(file, version)
+    return _cached_facts(file, file_version(file.href))
 
 
 def refuse(problems: list[str], *, what: str) -> None:

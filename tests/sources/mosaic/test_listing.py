@@ -43,8 +43,8 @@ def test_bands_with_the_same_files_are_one_product(folder):
     files = ("in/*.tif",)
     bands = {"R": BandFiles(files=files), "G": BandFiles(files=files, band=2), "N": BandFiles(files=("in/c.jp2",))}
     first, second = list_products(MosaicSpec(modality="A", bands=bands, root=str(folder)))
-    assert (first.names, first.numbers) == (("R", "G"), (1, 2))
-    assert (second.names, second.numbers) == (("N",), (1,))
+    assert list(first.bands.items()) == [("R", 1), ("G", 2)]
+    assert second.bands == {"N": 1}
 
 
 @pytest.mark.parametrize("pattern", ["in/*.png", "nowhere", "in/deep"])

@@ -70,8 +70,9 @@ def test_a_header_that_names_nodes_is_half_a_pixel_off(write_tile, tmp_path):
 
 
 def test_the_worst_corner_counts():
-    tile = np.array([[0.2 * (1 + 1e-4), 0, 700000.004, 0, -0.2, 6600000]])
-    origins, deviations = lattice_origins(Affine(0.2, 0, 0, 0, -0.2, 0), tile, np.array([[1000, 3000]]))
+    west, east, north, south = 700000.004, 700000.004 + 0.2 * (1 + 1e-4) * 3000, 6600000, 6600000 - 0.2 * 1000
+    corners = np.array([[(west, north), (east, north), (west, south), (east, south)]])
+    origins, deviations = lattice_origins(Affine(0.2, 0, 0, 0, -0.2, 0), corners, np.array([[1000, 3000]]))
     assert origins.tolist() == [[-33000000, 3500000]]
     np.testing.assert_allclose(deviations, [0.02 + 0.3], atol=1e-6)
 

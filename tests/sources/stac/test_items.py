@@ -2,16 +2,7 @@ import numpy as np
 import pytest
 from affine import Affine
 
-from landweave.sources.stac.items import (
-    UnusableItem,
-    item_bounds,
-    item_time,
-    middle_longitude,
-    pick_file,
-    read_assets,
-    solar_day,
-    to_time,
-)
+from landweave.sources.stac.items import StacItem, UnusableItem, middle_longitude, pick_file, solar_day, to_time
 from tests.helpers.stac_items import made_item
 
 SIX = [10.0, 0.0, 600000.0, 0.0, -10.0, 5400000.0]
@@ -21,7 +12,7 @@ PLACED = (Affine(10, 0, 600000, 0, -10, 5400000), (10980, 10980))
 def read_one(asset, **properties):
     item = made_item("a", collection="c", **properties)
     item["assets"]["red"] = {"href": "https://files.example/red.tif", **asset}
-    (band,) = read_assets(item)
+    (band,) = StacItem(item).bands()
     return band
 
 
@@ -43,11 +34,11 @@ def test_times_are_utc_whatever_way_they_are_written(text, time):
 
 
 def test_an_interval_counts_by_its_start_and_no_time_is_no_use():
-    assert item_time(made_item("a", collection="c", start_datetime="2021-06-14T10:00:00Z")) == np.datetime64(
+    assert StacItem(made_item("a", collection="c", start_datetime="2021-06-14T10:00:00Z")).time == np.datetime64(
         "2021-06-14T10:00:00"
     )
     with pytest.raises(UnusableItem, match="neither datetime nor start_datetime"):
-        item_time(made_item("a", collection="c"))
+        _ = StacItem(made_item("a", collection="c")).time
 
 
 @pytest.mark.parametrize(
@@ -55,12 +46,12 @@ def test_an_interval_counts_by_its_start_and_no_time_is_no_use():
 )
 def test_bounds_are_flat_and_come_from_the_outline_where_there_is_no_box(box, expected):
     item = {"bbox": box, "geometry": {"type": "LineString", "coordinates": [[0, 0], [2, 1]]}}
-    assert item_bounds(item) == expected
+    assert StacItem(item).bounds == expected
 
 
 def test_no_place_is_no_use():
     with pytest.raises(UnusableItem, match="neither bbox nor geometry"):
-        item_bounds({"geometry": None})
+        _ = StacItem({"geometry": None}).bounds
 
 
 @pytest.mark.parametrize(("bounds", "middle"), [((2, 0, 4, 1), 3), ((178, 0, -178, 1), -180), ((-10, 0, 10, 1), 0)])
@@ -145,7 +136,7 @@ def test_names_of_a_band_are_read_in_all_their_forms(form):
 def test_a_key_is_bare_of_resolution_and_format(key, bare, original):
     item = made_item("a", collection="c")
     item["assets"][key] = {"href": "x"}
-    (band,) = read_assets(item)
+    (band,) = StacItem(item).bands()
     assert (band.key, band.original) == (bare, original)
 
 
@@ -164,13 +155,13 @@ def test_a_key_is_bare_of_resolution_and_format(key, bare, original):
 def test_pictures_and_metadata_are_no_bands(key, asset):
     item = made_item("a", collection="c")
     item["assets"][key] = {"href": "x", **asset}
-    assert read_assets(item) == ()
+    assert StacItem(item).bands() == ()
 
 
 def test_of_several_files_of_a_band_the_one_of_its_native_pixel_is_read():
     item = made_item("a", collection="c")
     for key, pixel in (("red_60m", 60), ("red_20m", 20), ("red", 10), ("red-jp2", 10)):
         item["assets"][key] = {"href": key, "gsd": pixel}
-    bands = read_assets(item)
+    bands = StacItem(item).bands()
     assert [pick_file(bands, resolution=pixel).file.href for pixel in (10, 20, 60)] == ["red", "red_20m", "red_60m"]
     assert pick_file(bands[::-1], resolution=10).file.href == "red"

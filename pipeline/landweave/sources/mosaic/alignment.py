@@ -11,13 +11,7 @@ from affine import Affine
 
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Extent
-from landweave.sources.mosaic.tile_index import (
-    Floats,
-    Ints,
-    TileIndex,
-    corner_bounds,
-    lattice_origins,
-)
+from landweave.sources.mosaic.tile_index import Floats, Ints, TileIndex, corner_bounds, lattice_origins
 from landweave.sources.resampling.kernels import PASTE_PX, ResamplingKernel
 from landweave.sources.resampling.pixel_coordinates import Frame, bounds_in, pixels_per_pixel
 
@@ -95,10 +89,8 @@ def align(index: TileIndex, grid: Grid) -> Alignment:
     grid
         The pixels; its extent plays no part.
     """
-    lattice = Affine(
-        float(grid.resolution), 0, float(grid.anchor_xy[0]), 0, -float(grid.resolution), float(grid.anchor_xy[1])
-    )
-    origins, deviations = lattice_origins(lattice, index.transforms, index.shapes)
+    lattice = grid.with_extent(Extent.of((0, 1), (0, 1))).transform
+    origins, deviations = lattice_origins(lattice, index.corners, index.shapes)
     deviations[index.crs != grid.crs] = np.nan
     pasted = bool((deviations <= PASTE_PX).all())
     everything = np.arange(len(index.tiles))
@@ -135,7 +127,7 @@ def native_grid(index: TileIndex) -> NativeGrid:
         _readable(value, digits / abs(value) if value else 1) % resolution
         for value in (first.transform.c, first.transform.f)
     )
-    x0, y0, x1, y1 = map(exact, corner_bounds(index.transforms, index.shapes))
+    x0, y0, x1, y1 = map(exact, corner_bounds(index.corners))
     half = resolution / 2  # outer corners may lie a hair outside their pixel: go half a pixel in
     grid = Grid.from_bounds(
         (x0 + half, y0 + half, x1 - half, y1 - half),
@@ -155,7 +147,7 @@ def _why_not_native(index: TileIndex) -> str:
         return f"{first.id} is not north up"
     if abs(width - height) / width * int(_span(index, first.transform)) > PASTE_PX:
         return f"pixels of {first.id} are not square: {width} by {height}"
-    _, deviations = lattice_origins(first.transform, index.transforms, index.shapes)
+    _, deviations = lattice_origins(first.transform, index.corners, index.shapes)
     worst = int(deviations.argmax())
     if deviations[worst] <= PASTE_PX:
         return ""
@@ -174,7 +166,7 @@ def _readable(value: float, tolerance: float) -> Fraction:
 
 def _span(index: TileIndex, transform: Affine) -> float:
     """Longest side of the mosaic, in pixels."""
-    x0, y0, x1, y1 = corner_bounds(index.transforms, index.shapes)
+    x0, y0, x1, y1 = corner_bounds(index.corners)
     return float(max(np.array([x1 - x0, y1 - y0]) / np.array(_pixel(transform)))) + 1
 
 
@@ -201,7 +193,7 @@ def _group(index: TileIndex, grid: Grid) -> tuple[TileFrame, ...]:
     frames = []
     while left.size:
         first = index.tiles[int(left[0])]
-        origins, deviations = lattice_origins(first.transform, index.transforms[left], index.shapes[left])
+        origins, deviations = lattice_origins(first.transform, index.corners[left], index.shapes[left])
         same = (deviations <= PASTE_PX) & (index.crs[left] == first.crs)
         frames.append(_frame(index, first.transform, left[same], origins[same], grid, pasted=False))
         left = left[~same]
@@ -212,7 +204,7 @@ def _frame(index: TileIndex, lattice: Affine, members: Ints, origins: Ints, grid
     shapes = index.shapes[members]
     (top, left), (bottom, right) = origins.min(axis=0).tolist(), (origins + shapes).max(axis=0).tolist()
     crs = str(index.crs[members[0]])
-    bounds = bounds_in(corner_bounds(index.transforms[members], shapes), crs, grid.crs)
+    bounds = bounds_in(corner_bounds(index.corners[members]), crs, grid.crs)
     frame = Frame(
         crs=crs,
         transform=lattice,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -98,11 +97,7 @@ class ElevationSource:
 
     def cost(self, grid: Grid) -> ReadCost:
         """Of both models."""
-        costs = [model.cost(grid) for model in self.models.values()]
-        decoded: Counter[str] = Counter()
-        for cost in costs:
-            decoded.update(cost.decoded_pixels)
-        return ReadCost(bytes=sum(cost.bytes for cost in costs), decoded_pixels=dict(decoded))
+        return self.dsm.cost(grid) + self.dtm.cost(grid)
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
         """Pixels of ``bands`` on ``grid``, float32 metres; valid where every model they need is measured.

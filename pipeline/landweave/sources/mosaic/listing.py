@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,13 +27,12 @@ class Product:
     ----------
     paths
         In reading order, each once.
-    names, numbers
-        Bands by name, and their number in the files, from 1.
+    bands
+        Number of each band in the files, from 1, by its name.
     """
 
     paths: tuple[str, ...]
-    names: tuple[str, ...]
-    numbers: tuple[int, ...]
+    bands: Mapping[str, int]
 
 
 def tile_id(path: str, root: str) -> str:
@@ -60,16 +60,13 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
     InputError
         When a pattern names no file, or a VRT is more than a mosaic of files.
     """
-    grouped: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    grouped: dict[tuple[str, ...], dict[str, int]] = {}
     for name, files in spec.bands.items():
         paths, number = _resolve(files, spec.root)
         if spec.order == "name":
             paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
-        grouped.setdefault(paths, []).append((name, number))
-    return tuple(
-        Product(paths=paths, names=tuple(name for name, _ in bands), numbers=tuple(number for _, number in bands))
-        for paths, bands in grouped.items()
-    )
+        grouped.setdefault(paths, {})[name] = number
+    return tuple(Product(paths=paths, bands=bands) for paths, bands in grouped.items())
 
 
 def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int]:

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.errors import ReadError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
-from landweave.sources.band_reading import BandReading, NodataValue, decide_bands
+from landweave.sources.band_reading import BandReading, NodataValue, decide_file
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
 from landweave.sources.mosaic.spec import MosaicSpec
-from landweave.sources.mosaic.tile_index import (
-    Tile,
-    TileIndex,
-    corner_bounds,
-    index_tiles,
-    refuse_unpaired,
-    transforms_of,
-)
+from landweave.sources.mosaic.tile_index import Tile, TileIndex, corner_bounds, corners_of, index_tiles, refuse_unpaired
 from landweave.sources.mosaic.tile_reader import read_tile
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
@@ -89,7 +81,7 @@ class MosaicSource:
         spec = self.index.spec
         return {
             "modality": spec.modality,
-            "products": [list(product.names) for product in self.index.products],
+            "products": [list(product.bands) for product in self.index.products],
             "scenes": [tile.id for tile in self.index.tiles],
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
@@ -97,9 +89,7 @@ class MosaicSource:
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
             "dtype": self.dtype.name,
-            "pixels": {
-                band: [reading.fingerprint_fields for reading in readings] for band, readings in self._decided.items()
-            },
+            "pixels": {band: [asdict(reading) for reading in readings] for band, readings in self._decided.items()},
         }
 
     @property
@@ -112,13 +102,13 @@ class MosaicSource:
         index, boxes = self.index, []
         for crs in dict.fromkeys(index.crs.tolist()):
             members = index.crs == crs
-            boxes.append(bounds_in(corner_bounds(index.transforms[members], index.shapes[members]), crs, grid.crs))
+            boxes.append(bounds_in(corner_bounds(index.corners[members]), crs, grid.crs))
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, tile by tile in reading order. No pixel is read."""
-        places = sorted({int(frame.tiles[position]) for frame, position, _ in self._touched(grid)})
+        places = sorted({place for place, _ in self._touched(grid)})
         return tuple(
             SourceFile(
                 id=f"{tile.id}#{product}" if product else tile.id,
@@ -134,10 +124,11 @@ class MosaicSource:
     def cost(self, grid: Grid) -> ReadCost:
         """File bytes and decoded pixels x bands of a `read` of ``grid``, counting whole blocks of the files."""
         touched, decoded = 0.0, dict[str, int]()
-        for frame, position, part in self._touched(grid):
-            for facts in self.index.tiles[int(frame.tiles[position])].files:
-                pixels = _whole_blocks(part, facts.block, facts.shape)
-                touched += facts.size * pixels / (facts.shape[0] * facts.shape[1])
+        for place, part in self._touched(grid):
+            for facts in self.index.tiles[place].files:
+                whole, (block_y, block_x) = facts.extent, facts.block
+                pixels = Extent(part.y.snap(block_y), part.x.snap(block_x)).intersect(whole).size
+                touched += facts.size * pixels / whole.size
                 decoded[facts.driver] = decoded.get(facts.driver, 0) + pixels * facts.count
         return ReadCost(bytes=round(touched), decoded_pixels=decoded)
 
@@ -203,7 +194,7 @@ class MosaicSource:
                     dtype=self.dtype.name,
                     resampling=self.alignment.resampling,
                 )
-                for band, number in zip(product.names, product.numbers, strict=True)
+                for band, number in product.bands.items()
             )
             for product in self.index.products
         )
@@ -214,7 +205,7 @@ class MosaicSource:
         decided: dict[str, set[BandReading]] = {band: set() for band in self.bands}
         for tile in self.index.tiles:
             for settings, facts in zip(self._settings, tile.files, strict=True):
-                for reading in decide_bands(settings, facts):
+                for reading in decide_file(settings, facts).bands:
                     decided[reading.band].add(reading)
         return {band: tuple(sorted(readings, key=str)) for band, readings in decided.items()}
 
@@ -247,6 +238,7 @@ class MosaicSource:
 
     def _fill(self, patch: Patch, frame: TileFrame, window: Extent, bands: Sequence[str]) -> None:
         """Lay the tiles of a frame under each other, the first on top, into the ``window`` of a patch."""
+        level = self.index.spec.nodata_border_level if self.index.spec.nodata_border else None
         for position in frame.touching(window).tolist():
             whole = frame.tile_extent(position)
             part = whole.intersect(window)
@@ -256,7 +248,9 @@ class MosaicSource:
             if not vacant.any():
                 continue
             place = int(frame.tiles[position])
-            values, measured = self._read_tile(self.index.tiles[place], _inside(part, whole), bands)
+            values, measured = read_tile(
+                self.index.tiles[place], self._settings, _inside(part, whole), bands, border_level=level
+            )
             measured &= vacant
             if measured.all():  # the common case: one tile, all of it measured
                 patch.values[:, rows, columns], rank[:] = values, place
@@ -264,31 +258,18 @@ class MosaicSource:
                 np.copyto(patch.values[:, rows, columns], values, where=measured)
                 np.copyto(rank, rank.dtype.type(place), where=measured)
 
-    def _read_tile(self, tile: Tile, window: Extent, bands: Sequence[str]) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        spec = self.index.spec
-        level = spec.nodata_border_level if spec.nodata_border else None
-        try:
-            return read_tile(tile, self._settings, window, bands, border_level=level)
-        except ReadError as error:
-            y, x = window.y, window.x
-            (x0, y0), (x1, y1) = tile.transform @ (x.start, y.stop), tile.transform @ (x.stop, y.start)
-            raise ReadError(
-                f"{error} [{tile.id}, rows {y.start}-{y.stop}, columns {x.start}-{x.stop}, "
-                f"ground ({x0:.2f}, {y0:.2f}, {x1:.2f}, {y1:.2f}) in {tile.crs[:40]}]"
-            ) from error
-
-    def _touched(self, grid: Grid) -> Iterator[tuple[TileFrame, int, Extent]]:
-        """Frame, position in it and pixels of the tile, for every tile that a read of ``grid`` may open."""
+    def _touched(self, grid: Grid) -> Iterator[tuple[int, Extent]]:
+        """Place in the index and pixels of the tile, for every tile that a read of ``grid`` may open."""
         for tiles, part in self._frames_under(grid):
             window = part.extent if tiles.kernel is None else source_window(part, tiles.frame, tiles.kernel.margin)
             for position in tiles.touching(window).tolist():
                 whole = tiles.tile_extent(position)
-                yield tiles, position, _inside(whole.intersect(window), whole)
+                yield int(tiles.tiles[position]), _inside(whole.intersect(window), whole)
 
 
 def _inside(part: Extent, whole: Extent) -> Extent:
     """``part`` counted from the first pixel of ``whole``."""
-    (rows, columns) = part.slices_in(whole)
+    rows, columns = part.slices_in(whole)
     return Extent.of((rows.start, rows.stop), (columns.start, columns.stop))
 
 
@@ -301,18 +282,11 @@ def _put_first(best: Patch, patch: Patch) -> None:
     np.copyto(rank, patch.rank, where=earlier)
 
 
-def _whole_blocks(part: Extent, block: tuple[int, int], shape: tuple[int, int]) -> int:
-    pixels = 1
-    for span, size, limit in ((part.y, block[0], shape[0]), (part.x, block[1], shape[1])):
-        pixels *= min(span.snap(size).stop, limit) - span.snap(size).start
-    return pixels
-
-
 def _needed_on(grid: Grid, unpaired: Sequence[Tile]) -> list[Tile]:
     """Tiles without a file of every product that touch the grid."""
     needed = []
     for tile in unpaired:
-        x0, y0, x1, y1 = corner_bounds(transforms_of([tile]), np.array([tile.shape]))
+        x0, y0, x1, y1 = corner_bounds(corners_of([tile]))
         bounds = bounds_in(grid.bounds, grid.crs, tile.crs, densify=21)
         if x0 < bounds[2] and bounds[0] < x1 and y0 < bounds[3] and bounds[1] < y1:
             needed.append(tile)

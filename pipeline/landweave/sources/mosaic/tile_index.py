@@ -15,7 +15,7 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from landweave.core.grid import canonical_crs
+from landweave.core.grid import Bounds, canonical_crs
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
@@ -87,14 +87,14 @@ class TileIndex:
         return np.dtype(self.tiles[0].files[0].dtype)
 
     @cached_property
-    def transforms(self) -> Floats:
-        """float64 ``(tile, 6)``: `Tile.transform` of every tile."""
-        return transforms_of(self.tiles)
+    def corners(self) -> Floats:
+        """float64 ``(tile, corner, xy)``: `corners_of` all tiles."""
+        return corners_of(self.tiles)
 
     @cached_property
     def shapes(self) -> Ints:
         """int64 ``(tile, 2)``: height and width of every tile."""
-        return _shapes_of(self.tiles)
+        return np.array([tile.shape for tile in self.tiles], np.int64)
 
     @cached_property
     def crs(self) -> NDArray[np.str_]:
@@ -148,48 +148,30 @@ def refuse_unpaired(needed: Sequence[Tile], unpaired: Sequence[Tile], modality: 
     )
 
 
-def transforms_of(tiles: Sequence[Tile]) -> Floats:
-    """float64 ``(tile, 6)``: coefficients of each tile's transform."""
-    return np.array([tuple(tile.transform)[:6] for tile in tiles], np.float64).reshape(-1, 6)
-
-
-def corners(transforms: Floats, shapes: Ints) -> Floats:
-    """CRS coordinates of the tiles' corners, float64 ``(tile, corner, xy)``: NW, NE, SW, SE in file order.
-
-    Parameters
-    ----------
-    transforms, shapes
-        Of the tiles, ``(tile, 6)`` and ``(tile, 2)``.
-    """
-    height, width = shapes[:, :1].astype(np.float64), shapes[:, 1:].astype(np.float64)
-    zero = np.zeros_like(width)
-    columns, rows = np.hstack([zero, width, zero, width]), np.hstack([zero, zero, height, height])
-    a, b, c, d, e, f = (transforms[:, i, None] for i in range(6))
+def corners_of(tiles: Sequence[Tile]) -> Floats:
+    """CRS coordinates of the tiles' corners, float64 ``(tile, corner, xy)``: NW, NE, SW, SE in file order."""
+    height, width = np.array([tile.shape for tile in tiles], np.float64).reshape(-1, 2, 1).swapaxes(0, 1)
+    columns, rows = width * [0, 1, 0, 1], height * [0, 0, 1, 1]
+    transforms = np.array([tuple(tile.transform)[:6] for tile in tiles], np.float64).reshape(-1, 6)
+    a, b, c, d, e, f = transforms.T[..., None]
     return np.stack([a * columns + b * rows + c, d * columns + e * rows + f], axis=-1)
 
 
-def corner_bounds(transforms: Floats, shapes: Ints) -> tuple[float, float, float, float]:
-    """Bounds ``(x0, y0, x1, y1)`` of all tiles in their CRS.
-
-    Parameters
-    ----------
-    transforms, shapes
-        Of the tiles, ``(tile, 6)`` and ``(tile, 2)``.
-    """
-    points = corners(transforms, shapes)
-    (x0, y0), (x1, y1) = points.min(axis=(0, 1)).tolist(), points.max(axis=(0, 1)).tolist()
+def corner_bounds(corners: Floats) -> Bounds:
+    """Bounds ``(x0, y0, x1, y1)`` of all ``corners`` ``(tile, corner, xy)`` in their CRS."""
+    (x0, y0), (x1, y1) = corners.min(axis=(0, 1)).tolist(), corners.max(axis=(0, 1)).tolist()
     return x0, y0, x1, y1
 
 
-def lattice_origins(lattice: Affine, transforms: Floats, shapes: Ints) -> tuple[Ints, Floats]:
+def lattice_origins(lattice: Affine, corners: Floats, shapes: Ints) -> tuple[Ints, Floats]:
     """The pixel of a lattice at which each tile starts, and how far the tile deviates from the lattice.
 
     Parameters
     ----------
     lattice
         Affine from the lattice's (column, row) to CRS coordinates of pixel corners.
-    transforms, shapes
-        Of the tiles, ``(tile, 6)`` and ``(tile, 2)``.
+    corners, shapes
+        Of the tiles, ``(tile, corner, xy)`` and ``(tile, 2)``.
 
     Returns
     -------
@@ -200,18 +182,13 @@ def lattice_origins(lattice: Affine, transforms: Floats, shapes: Ints) -> tuple[
         would be if the tile were pasted there.
     """
     inverse = ~lattice
-    points = corners(transforms, shapes)
-    columns = inverse.a * points[..., 0] + inverse.b * points[..., 1] + inverse.c
-    rows = inverse.d * points[..., 0] + inverse.e * points[..., 1] + inverse.f
+    columns = inverse.a * corners[..., 0] + inverse.b * corners[..., 1] + inverse.c
+    rows = inverse.d * corners[..., 0] + inverse.e * corners[..., 1] + inverse.f
     coordinates = np.stack([rows, columns], axis=-1)
     origins = np.rint(coordinates[:, 0])
     sizes = shapes[:, None, :] * np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     strays = coordinates - (origins[:, None, :] + sizes)
     return origins.astype(np.int64), np.abs(strays).max(axis=(1, 2))
-
-
-def _shapes_of(tiles: Sequence[Tile]) -> Ints:
-    return np.array([tile.shape for tile in tiles], np.int64).reshape(-1, 2)
 
 
 def _tile(facts: RasterFacts, spec: MosaicSpec, fallback: str) -> Tile:
@@ -226,8 +203,7 @@ def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFac
     first = facts[products[0].paths[0]]
     for product in products:
         for each in (facts[path] for path in product.paths):
-            bands = zip(product.names, product.numbers, strict=True)
-            missing = [f"{name!r} is band {number}" for name, number in bands if number > each.count]
+            missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
             if missing:
                 problems.append(f"{each.path}: {', '.join(missing)}, the file has {each.count}.")
             if each.dtype != first.dtype or each.dtype == "mixed":
@@ -242,7 +218,7 @@ def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fall
             f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
             f"{without[0].crs_problem}"
         )
-    taken = [(facts[path], number - 1) for product in products for path in product.paths for number in product.numbers]
+    taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
     scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
     if scaled:
         yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"
@@ -268,7 +244,7 @@ def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]
 
 def _match(tiles: list[Tile], others: list[Tile]) -> list[int]:
     """For each tile, which of ``others`` covers the same ground; -1 for none. Each is given once, in order."""
-    here, there = (corners(transforms_of(each), _shapes_of(each)) for each in (tiles, others))
+    here, there = map(corners_of, (tiles, others))
     tolerance = PASTE_PX * np.array([tile.pixel for tile in tiles])
     tree = shapely.STRtree(shapely.points(there[:, 0]))
     pairs = tree.query(shapely.points(here[:, 0]), predicate="dwithin", distance=2 * tolerance)

@@ -10,6 +10,7 @@ import numpy as np
 from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
+from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
 from landweave.sources.band_reading import BandReading, decide_file, read_bands
 from landweave.sources.files import read_window
@@ -53,14 +54,21 @@ def read_tile(
     Raises
     ------
     ReadError
-        When a file cannot be read, or is not the one that was indexed.
+        When a file cannot be read, or is not the one that was indexed; with the window and its ground.
     """
     files = [decide_file(bands, facts) for bands, facts in zip(settings, tile.files, strict=True)]
-    planes, measured = read_bands(files, window, names, nodata_rule="every")
-    if border_level is not None:
-        border = _border_of(tile, border_level)
-        if border is not None:
-            measured &= ~border.mask(window)
+    try:
+        planes, measured = read_bands(files, window, names, nodata_rule="every")
+        border = None if border_level is None else _border_of(tile, border_level)
+    except ReadError as error:
+        y, x = window.y, window.x
+        (x0, y0), (x1, y1) = tile.transform @ (x.start, y.stop), tile.transform @ (x.stop, y.start)
+        raise ReadError(
+            f"{error} [{tile.id}, rows {y.start}-{y.stop}, columns {x.start}-{x.stop}, "
+            f"ground ({x0:.2f}, {y0:.2f}, {x1:.2f}, {y1:.2f}) in {tile.crs[:40]}]"
+        ) from error
+    if border is not None:
+        measured &= ~border.mask(window)
     return np.stack([planes[name] for name in names]), measured
 
 

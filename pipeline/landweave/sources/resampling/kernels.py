@@ -88,15 +88,11 @@ class KernelWeights:
         """Whether another pixel may stand in for a nearest one."""
         return bool((self.nearest[0] != self.nearest[1]).any())
 
-    @property
-    def range(self) -> tuple[int, int]:
-        """First and last index that is used, the last excluded."""
+    def cropped(self) -> tuple[KernelWeights, slice]:
+        """The same pixels counted from the first that is used, and those that are used."""
         low = min(int(self.indices.min()), int(self.nearest.min()))
-        return low, max(int(self.indices.max()), int(self.nearest.max())) + 1
-
-    def shifted(self, by: int) -> KernelWeights:
-        """The same pixels, counted from ``by``."""
-        return KernelWeights(self.indices - by, self.weights, self.nearest - by)
+        high = max(int(self.indices.max()), int(self.nearest.max())) + 1
+        return KernelWeights(self.indices - low, self.weights, self.nearest - low), slice(low, high)
 
 
 def kernel_weights(coordinates: NDArray[np.float64], window: Span, name: KernelName, width: float) -> KernelWeights:
@@ -160,8 +156,8 @@ class SeparableSampler:
         down, across
             Weights of each target row and column, counted in one window of the source.
         """
-        (top, bottom), (left, right) = down.range, across.range
-        return cls(down.shifted(top), across.shifted(left), (slice(top, bottom), slice(left, right)))
+        (down, rows), (across, columns) = down.cropped(), across.cropped()
+        return cls(down, across, (rows, columns))
 
     @property
     def candidates(self) -> int:
@@ -225,18 +221,15 @@ class PointSampler:
             Kernel and widths.
         """
         y, x = np.where(np.isfinite(yx).all(axis=0), yx, _UNREACHED)
-        down = kernel_weights(y, window.y, kernel.name, kernel.widths_yx[0])
-        across = kernel_weights(x, window.x, kernel.name, kernel.widths_yx[1])
-        (top, bottom), (left, right) = down.range, across.range
-        down, across, width = down.shifted(top), across.shifted(left), right - left
+        down, rows = kernel_weights(y, window.y, kernel.name, kernel.widths_yx[0]).cropped()
+        across, columns = kernel_weights(x, window.x, kernel.name, kernel.widths_yx[1]).cropped()
+        width, shape = columns.stop - columns.start, (-1, *y.shape)
         ways = 2 if down.has_stand_ins or across.has_stand_ins else 1
-        shape = (-1, *y.shape)
-        rows, stand_ins = down.indices * width, down.nearest[:ways] * width
         return cls(
-            (rows[:, None] + across.indices).reshape(shape),
+            ((down.indices * width)[:, None] + across.indices).reshape(shape),
             (down.weights[:, None] * across.weights).reshape(shape),
-            (stand_ins[:, None] + across.nearest[:ways]).reshape(shape),
-            (slice(top, bottom), slice(left, right)),
+            ((down.nearest[:ways] * width)[:, None] + across.nearest[:ways]).reshape(shape),
+            (rows, columns),
         )
 
     @property

@@ -30,7 +30,7 @@ from pystac_client.stac_api_io import StacApiIO
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
 from landweave.sources.files import is_url
-from landweave.sources.stac.items import Json, UnusableItem, item_bounds, item_time
+from landweave.sources.stac.items import Json, StacItem, UnusableItem
 
 PAGE = 100
 """Items in one page of an API: servers refuse, or fail at, much more."""
@@ -65,11 +65,11 @@ class CatalogQuery:
         """
         if self.collections and item.get("collection") not in self.collections:
             return False
-        try:
-            day, bounds = item_time(item).astype("datetime64[D]"), item_bounds(item)
-        except UnusableItem:
+        known = _time_and_bounds(item)
+        if known is None:
             return True
-        outline = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else _box(bounds)
+        day, outline = known[0].astype("datetime64[D]"), _box(known[1])
+        outline = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else outline
         return bool(self.first <= day <= self.last and outline.intersects(_box(self.bounds)))
 
 
@@ -146,6 +146,13 @@ def _is_item(document: Any) -> bool:
     return is_feature and {"id", "properties", "assets"} <= {*document}
 
 
+def _time_and_bounds(item: Json) -> tuple[np.datetime64, Bounds] | None:
+    try:
+        return StacItem(item).time, StacItem(item).bounds
+    except UnusableItem:
+        return None
+
+
 def _box(bounds: Bounds) -> shapely.Geometry:
     west, south, east, north = bounds
     if west <= east:
@@ -218,16 +225,10 @@ def _coverage_of_collection(collection: Json) -> str:
 
 
 def _coverage_of_items(items: Sequence[Json]) -> str:
-    times, boxes = [], []
-    for item in items:
-        try:
-            time, box = item_time(item), item_bounds(item)
-        except UnusableItem:
-            continue
-        times.append(time)
-        boxes.append(box)
-    if not boxes:
+    known = [each for item in items if (each := _time_and_bounds(item))]
+    if not known:
         return "no item"
+    times, boxes = zip(*known, strict=True)
     west, south, east, north = zip(*boxes, strict=True)
     around = _words([min(west), min(south), max(east), max(north)])
     collections = ", ".join(sorted({str(item.get("collection")) for item in items}))

@@ -5,10 +5,13 @@ A grid's extent plays no part here: only its pixels do, so that a scene is resam
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from functools import lru_cache, reduce
+from typing import Any
 
 import numpy as np
+from cachetools import LRUCache, cached
 from numpy.typing import NDArray
 
 from landweave.core.errors import InputError, ReadError
@@ -82,6 +85,11 @@ def _georef_of_file(file: RasterFile) -> GeoRef:
     return GeoRef(crs=facts.crs, transform=facts.transform, shape=facts.shape)
 
 
+def _pixels_key(georef: GeoRef, grid: Grid, *name: KernelName) -> tuple[Any, ...]:
+    return georef, grid.with_extent(_ONE_PIXEL), *name
+
+
+@cached(LRUCache(maxsize=1024), key=_pixels_key, lock=threading.Lock())
 def frame_of(georef: GeoRef, grid: Grid) -> Frame:
     """The pixels of a scene beside those of ``grid``.
 
@@ -92,9 +100,18 @@ def frame_of(georef: GeoRef, grid: Grid) -> Frame:
     grid
         Pixels it is resampled to.
     """
-    return _frame(georef, grid.with_extent(_ONE_PIXEL))
+    height, width = georef.shape
+    corners = np.array([georef.transform @ (x, y) for x in (0, width) for y in (0, height)])
+    (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return Frame(
+        crs=georef.crs,
+        transform=georef.transform,
+        extent=georef.extent,
+        grid_extent=_covering(grid, georef.crs, (x0, y0, x1, y1)).grow(2),
+    )
 
 
+@cached(LRUCache(maxsize=1024), key=_pixels_key, lock=threading.Lock())
 def kernel_of(georef: GeoRef, grid: Grid, name: KernelName) -> ResamplingKernel:
     """The kernel for a scene on the pixels of ``grid``.
 
@@ -107,25 +124,7 @@ def kernel_of(georef: GeoRef, grid: Grid, name: KernelName) -> ResamplingKernel:
     name
         Which kernel.
     """
-    return _kernel(georef, grid.with_extent(_ONE_PIXEL), name)
-
-
-@lru_cache(maxsize=1024)
-def _frame(georef: GeoRef, pixels: Grid) -> Frame:
-    height, width = georef.shape
-    corners = np.array([georef.transform @ (x, y) for x in (0, width) for y in (0, height)])
-    (x0, y0), (x1, y1) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
-    return Frame(
-        crs=georef.crs,
-        transform=georef.transform,
-        extent=georef.extent,
-        grid_extent=_covering(pixels, georef.crs, (x0, y0, x1, y1)).grow(2),
-    )
-
-
-@lru_cache(maxsize=1024)
-def _kernel(georef: GeoRef, pixels: Grid, name: KernelName) -> ResamplingKernel:
-    return ResamplingKernel.of(name, pixels_per_pixel(pixels, _frame(georef, pixels)))
+    return ResamplingKernel.of(name, pixels_per_pixel(grid, frame_of(georef, grid)))
 
 
 def grid_extent_of(scene: Scene, grid: Grid) -> Extent:

@@ -8,7 +8,7 @@ and only where an item declares the extension; so all forms are read here, and n
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -18,7 +18,7 @@ import shapely
 from affine import Affine
 
 from landweave.core.grid import Bounds
-from landweave.sources.stac.records import BandAsset
+from landweave.sources.stac.records import BandAsset, Scene
 
 Json = Mapping[str, Any]
 """An item as served: plain JSON values, the paths of its assets absolute."""
@@ -72,18 +72,112 @@ class AssetBand:
     file: BandAsset
 
 
-def item_time(item: Json) -> np.datetime64:
-    """Time of acquisition, UTC, in whole seconds.
+@dataclass(frozen=True)
+class StacItem:
+    """The fields of an item, wherever it keeps them.
 
-    Raises
-    ------
-    UnusableItem
-        When the item has none.
+    Attributes
+    ----------
+    json
+        The item as served.
     """
-    text = first_property(item, "datetime", "start_datetime")
-    if not text:
-        raise UnusableItem("has neither datetime nor start_datetime")
-    return to_time(text)
+
+    json: Json
+
+    @property
+    def properties(self) -> Json:
+        """Properties by name."""
+        return cast("Json", self.json.get("properties", {}))
+
+    @property
+    def collection(self) -> str:
+        """Id of its collection; empty without one."""
+        return str(self.json.get("collection") or "")
+
+    @property
+    def time(self) -> np.datetime64:
+        """Time of acquisition, UTC, in whole seconds; raises `UnusableItem` without one."""
+        text = self.first("datetime", "start_datetime")
+        if not text:
+            raise UnusableItem("has neither datetime nor start_datetime")
+        return to_time(text)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian.
+
+        Raises `UnusableItem` without a box and an outline.
+        """
+        box = self.json.get("bbox")
+        if not box and self.json.get("geometry"):
+            box = shapely.bounds(shapely.geometry.shape(self.json["geometry"])).tolist()
+        if not box or len(box) not in (4, 6):
+            raise UnusableItem("has neither bbox nor geometry")
+        half = len(box) // 2
+        return float(box[0]), float(box[1]), float(box[half]), float(box[half + 1])
+
+    def first(self, *names: str) -> Any:
+        """The first of some properties, in order, that is there and not empty; None without any."""
+        return next((self.properties[name] for name in names if self.properties.get(name)), None)
+
+    def mgrs_tile(self, prefix: str = "mgrs") -> str:
+        """MGRS tile such as ``31TCJ`` from its three properties; empty where the item lacks one.
+
+        Parameters
+        ----------
+        prefix
+            Of the properties.
+        """
+        parts = [self.first(f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
+        return "".join(map(str, parts)).zfill(5) if all(parts) else ""
+
+    def bands(self) -> tuple[AssetBand, ...]:
+        """Every band of every raster asset; pictures made for people to look at, and metadata, are left out."""
+        assets = self.json.get("assets", {}).items()
+        return tuple(band for key, asset in assets for band in _bands(key.lower(), asset, self.properties))
+
+    def require(self, found: Container[str], bands: Sequence[str]) -> None:
+        """Refuse the item where it lacks a band.
+
+        Parameters
+        ----------
+        found, bands
+            Bands that it has, and those that are needed.
+
+        Raises
+        ------
+        UnusableItem
+            With the bands, and the assets there are.
+        """
+        if missing := [name for name in bands if name not in found]:
+            assets = ", ".join(sorted(self.json.get("assets", {})))
+            raise UnusableItem(f"has no asset for {', '.join(missing)}; it has {assets}")
+
+    def scene(self, *, longitude: float | None = None, **fields: Any) -> Scene:
+        """The scene of the item.
+
+        Parameters
+        ----------
+        longitude
+            Whose sun gives the local date; by default the middle of the bounds.
+        fields
+            Of the scene, those that do not stand in every item alike.
+
+        Raises
+        ------
+        UnusableItem
+            When the item lacks a time or a place.
+        """
+        time, bounds = self.time, self.bounds
+        return Scene(
+            id=self.json["id"],
+            collection=self.collection,
+            time=time,
+            bounds=bounds,
+            solar_day=solar_day(time, middle_longitude(bounds) if longitude is None else longitude),
+            orbit_state=str(self.first("sat:orbit_state") or "").lower(),
+            **fields,
+        )
 
 
 def to_time(text: str | None) -> np.datetime64:
@@ -94,23 +188,6 @@ def to_time(text: str | None) -> np.datetime64:
         return np.datetime64("NaT", "s")
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return np.datetime64(aware.astimezone(UTC).replace(tzinfo=None), "s")
-
-
-def item_bounds(item: Json) -> Bounds:
-    """Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian.
-
-    Raises
-    ------
-    UnusableItem
-        When the item has none.
-    """
-    box = item.get("bbox")
-    if not box and item.get("geometry"):
-        box = shapely.bounds(shapely.geometry.shape(item["geometry"])).tolist()
-    if not box or len(box) not in (4, 6):
-        raise UnusableItem("has neither bbox nor geometry")
-    half = len(box) // 2
-    return float(box[0]), float(box[1]), float(box[half]), float(box[half + 1])
 
 
 def solar_day(time: np.datetime64, longitude: float) -> np.datetime64:
@@ -138,60 +215,10 @@ def middle_longitude(bounds: Bounds) -> float:
     return (west + (east - west) % 360 / 2 + 180) % 360 - 180
 
 
-def first_property(item: Json, *names: str) -> Any:
-    """The first of some properties of an item that is there and not empty; None without any.
-
-    Parameters
-    ----------
-    item
-        The item.
-    names
-        Names of properties, in order.
-    """
-    properties = item.get("properties", {})
-    return next((properties[name] for name in names if properties.get(name)), None)
-
-
-def scene_fields(item: Json) -> dict[str, Any]:
-    """Fields of a `landweave.sources.stac.records.Scene` that stand in every item alike.
-
-    Raises
-    ------
-    UnusableItem
-        When the item lacks a time or a place.
-    """
-    return {
-        "id": item["id"],
-        "collection": item.get("collection") or "",
-        "time": item_time(item),
-        "bounds": item_bounds(item),
-        "orbit_state": str(first_property(item, "sat:orbit_state") or "").lower(),
-    }
-
-
-def mgrs_tile(item: Json, prefix: str = "mgrs") -> str:
-    """MGRS tile such as ``31TCJ`` from its three properties; empty where an item lacks one.
-
-    Parameters
-    ----------
-    item
-        The item.
-    prefix
-        Of the properties.
-    """
-    parts = [first_property(item, f"{prefix}:{part}") for part in ("utm_zone", "latitude_band", "grid_square")]
-    return "".join(map(str, parts)).zfill(5) if all(parts) else ""
-
-
-def read_assets(item: Json) -> tuple[AssetBand, ...]:
-    """Every band of every raster asset; pictures made for people to look at, and metadata, are left out."""
-    return tuple(band for key, asset in item.get("assets", {}).items() for band in _bands(key.lower(), asset, item))
-
-
-def _bands(key: str, asset: Json, item: Json) -> Iterator[AssetBand]:
+def _bands(key: str, asset: Json, properties: Json) -> Iterator[AssetBand]:
     if _NOT_A_BAND.search(key) or not _RASTER.match(asset.get("type") or "image/tiff") or not asset.get("href"):
         return
-    georef = _georeference(asset, item)
+    georef = _georeference(asset, properties)
     shared = {name: asset[form] for name in _ENTRY for form in (name, f"raster:{name}", f"eo:{name}") if form in asset}
     lists = [asset[name] for name in ("eo:bands", "bands", "raster:bands") if asset.get(name)]
     for index in range(max(map(len, lists), default=1)):
@@ -219,9 +246,8 @@ def _band(key: str, asset: Json, entry: Json, georef: Mapping[str, Any]) -> Asse
     )
 
 
-def _georeference(asset: Json, item: Json) -> dict[str, Any]:
+def _georeference(asset: Json, properties: Json) -> dict[str, Any]:
     """CRS, transform and shape: the asset's own, else the item's. A shape counts only beside its transform."""
-    properties = item.get("properties", {})
     owner = asset if asset.get("proj:transform") else properties
     numbers, shape = owner.get("proj:transform"), owner.get("proj:shape")
     return {
@@ -258,25 +284,3 @@ def pick_file(candidates: Sequence[AssetBand], *, resolution: float) -> AssetBan
     return min(
         candidates, key=lambda band: (abs((band.resolution or resolution) - resolution), band.original, band.key)
     )
-
-
-def require_bands(found: Mapping[str, Any], bands: Sequence[str], item: Json) -> None:
-    """Refuse an item that lacks a band.
-
-    Parameters
-    ----------
-    found
-        Files by band.
-    bands
-        Bands that are needed.
-    item
-        The item: its assets are listed.
-
-    Raises
-    ------
-    UnusableItem
-        With the bands, and the assets there are.
-    """
-    missing = [name for name in bands if name not in found]
-    if missing:
-        raise UnusableItem(f"has no asset for {', '.join(missing)}; it has {', '.join(sorted(item.get('assets', {})))}")

@@ -12,7 +12,7 @@ from rasterio.windows import Window
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Extent, Span
+from landweave.core.lattice import Extent
 from landweave.sources.resampling.kernels import Plane
 from landweave.sources.stac.records import Scene
 from landweave.sources.stac.scene_reader import SceneReading, read_scene
@@ -70,13 +70,10 @@ class BandReader:
         ReadError
             When a file cannot be read.
         """
-        y, x = self.stack.grid.extent.y, self.stack.grid.extent.x
-        top, left = int(window.row_off), int(window.col_off)
-        extent = Extent(
-            y.part(Span(top, top + int(window.height))),
-            x.part(Span(left, left + int(window.width))),
-        )
-        return _LAST.take(self.scene, self.band, self.stack.grid.with_extent(extent), self.stack.reading)
+        grid = self.stack.grid
+        top, left = grid.extent.y.start + int(window.row_off), grid.extent.x.start + int(window.col_off)
+        extent = Extent.of((top, top + int(window.height)), (left, left + int(window.width)))
+        return _LAST.take(self.band, (self.scene, grid.with_extent(extent), self.stack.reading))
 
     def close(self) -> None:
         """Does nothing: no file is kept open here."""
@@ -85,15 +82,13 @@ class BandReader:
 class _LastScene(threading.local):
     """Bands of the scene that this thread read last: stackstac reads band by band, a scene is read all at once."""
 
-    def __init__(self) -> None:
-        self.scene: Scene | None = None
-        self.pixels: tuple[Grid, SceneReading] | None = None
-        self.planes: dict[str, Plane] = {}
+    request: tuple[Scene, Grid, SceneReading] | None = None
+    planes: dict[str, Plane]
 
-    def take(self, scene: Scene, band: str, grid: Grid, reading: SceneReading) -> Plane:
-        if scene is not self.scene or (grid, reading) != self.pixels or band not in self.planes:
-            self.scene, self.pixels = scene, (grid, reading)
-            self.planes = dict(zip(reading.bands, read_scene(scene, grid, reading), strict=True))
+    def take(self, band: str, request: tuple[Scene, Grid, SceneReading]) -> Plane:
+        if self.request != request or band not in self.planes:
+            planes = read_scene(*request)
+            self.request, self.planes = request, dict(zip(request[2].bands, planes, strict=True))
         return self.planes.pop(band)
 
 

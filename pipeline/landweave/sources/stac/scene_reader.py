@@ -1,4 +1,4 @@
-"""Bands of a scene on the grid: read once, masked, resampled in float, scaled, rounded once.
+"""Bands of a scene on the grid: read once, masked, resampled in float, scaled, rounded once; and what that costs.
 
 ::
 
@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,8 +18,9 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
+from landweave.core.protocols import ReadCost
 from landweave.sources.band_reading import BandReading, FileReading, NodataValue, decide_file, read_bands
-from landweave.sources.files import RasterFile
+from landweave.sources.files import RasterFile, file_format, file_version
 from landweave.sources.raster_facts import GeoRef, facts_at_first_open
 from landweave.sources.resampling.kernels import KernelName, Plane
 from landweave.sources.resampling.pixel_coordinates import pixel_coordinates, source_window
@@ -34,6 +38,12 @@ REFLECTANCE_MAX = 65535
 
 POWER_MIN = 1e-6
 """Smallest linear power that is given (-60 dB): beside a bright target a cubic kernel undershoots 0."""
+
+_BLOCK = 512
+"""Pixels a side of what is decoded at once, before a file is opened: what most COGs have."""
+
+_BYTES_A_PIXEL = 1.5
+"""Of a compressed 16-bit band, where its file cannot be measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,3 +225,46 @@ def _in_unit(values: Plane, measured: NDArray[np.bool_], asset: BandAsset, quant
             np.maximum(values, np.float32(POWER_MIN), out=values)
     values[~measured] = 0
     return values
+
+
+def read_cost(scenes: Iterable[Scene], bands: Sequence[str], grid: Grid) -> ReadCost:
+    """Bytes and decoded pixels of reading scenes over a grid, in whole blocks, by their items: no file is opened.
+
+    Parameters
+    ----------
+    scenes, bands
+        Scenes, and the bands read of each.
+    grid
+        Pixels that are read.
+    """
+    touched, decoded = 0.0, Counter[str]()
+    pixels: dict[GeoRef | None, int] = {}
+    for scene in scenes:
+        for asset in (scene.assets[band] for band in bands):
+            georef = asset.georef
+            if georef not in pixels:
+                pixels[georef] = _pixels(georef, grid)
+            decoded[file_format(asset.href)] += pixels[georef]
+            touched += pixels[georef] * _density(asset.href, georef)
+    return ReadCost(bytes=round(touched), decoded_pixels=dict(decoded))
+
+
+def _pixels(georef: GeoRef | None, grid: Grid) -> int:
+    """Pixels of a scene in the blocks that a read of ``grid`` touches."""
+    if georef is None:
+        return grid.extent.snap(_BLOCK).size
+    frame = frame_of(georef, grid)
+    part = grid.with_extent(grid.extent.intersect(frame.grid_extent))
+    if not part.extent.size:
+        return 0
+    return source_window(part, frame, margin=2).snap(_BLOCK).intersect(frame.extent).size
+
+
+@lru_cache(maxsize=2**17)
+def _density(href: str, georef: GeoRef | None) -> float:
+    """File bytes a pixel."""
+    try:
+        size = file_version(href)[0]
+    except OSError:
+        size = 0
+    return size / float(np.prod(georef.shape)) if size and georef else _BYTES_A_PIXEL

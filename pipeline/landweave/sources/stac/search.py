@@ -111,12 +111,6 @@ class StacQuery:
         """Bands, and those that pixel classes come from."""
         return self.bands if self.is_radar else (*self.bands, *BANDS_BY_SOURCE[self.cloud_source])
 
-    def catalog_query(self, bounds: Bounds) -> CatalogQuery:
-        """Which items of the catalog are needed within ``bounds``, longitudes and latitudes."""
-        first, last = self.dates.split("/")
-        days = {"first": np.datetime64(first), "last": np.datetime64(last)}
-        return CatalogQuery(collections=self.collections, bounds=bounds, **days)
-
 
 def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     """Observations of ``query`` that touch some bounds. No pixel is read.
@@ -133,7 +127,9 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     InputError
         When the catalog cannot be read, has nothing there and then, or nothing that can be used.
     """
-    listed = list_items(query.catalog, query.catalog_query(bounds_lonlat))
+    first, last = (np.datetime64(day) for day in query.dates.split("/"))
+    needed = CatalogQuery(collections=query.collections, first=first, last=last, bounds=bounds_lonlat)
+    listed = list_items(query.catalog, needed)
     bounds = " ".join(f"{side:.6g}" for side in bounds_lonlat)
     of_collections = f" of {', '.join(query.collections)}" if query.collections else ""
     if not listed.items:
@@ -186,7 +182,7 @@ def read_item(item: Json, query: StacQuery) -> Scene | DroppedItem:
         else:
             scene = read_sentinel2(item, query.assets)
         if query.orbit and scene.orbit_state != query.orbit:
-            raise UnusableItem(f"is {scene.orbit_state or 'of an unknown orbit'}, {query.orbit} was asked")
+            raise UnusableItem(f"is {scene.orbit_state or 'of an unknown orbit'}, {query.orbit} was asked for")
     except UnusableItem as reason:
         return DroppedItem(id=str(item.get("id")), reason=str(reason))
     return scene

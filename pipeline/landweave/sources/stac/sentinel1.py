@@ -18,20 +18,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from landweave.core.errors import ReadError
 from landweave.sources.files import RasterFile, is_url
 from landweave.sources.raster_facts import facts_at_first_open
-from landweave.sources.stac.items import (
-    AssetBand,
-    Json,
-    UnusableItem,
-    first_property,
-    mgrs_tile,
-    middle_longitude,
-    pick_file,
-    read_assets,
-    require_bands,
-    scene_fields,
-    solar_day,
-    to_time,
-)
+from landweave.sources.stac.items import AssetBand, Json, StacItem, UnusableItem, pick_file, to_time
 from landweave.sources.stac.records import BandAsset, Scene
 
 POLARISATIONS = ("VV", "VH", "HH", "HV")
@@ -61,19 +48,17 @@ def read_sentinel1(item: Json, bands: Sequence[str], *, quantity: str | None = N
     UnusableItem
         When it is raw, is not orthorectified, measures something else, or lacks a band.
     """
-    measured, found = _files_by_band(item, quantity)
-    require_bands(found, bands, item)
+    stac = StacItem(item)
+    measured, found = _files_by_band(stac, quantity)
+    stac.require(found, bands)
     files = {name: pick_file(found[name], resolution=10) for name in bands}
-    _refuse_radar_geometry(files, measured, item)
-    common = scene_fields(item)
-    orbit = item.get("properties", {}).get("sat:relative_orbit")
-    return Scene(
-        **common,
+    _refuse_radar_geometry(files, measured, stac.collection)
+    orbit = stac.properties.get("sat:relative_orbit")
+    return stac.scene(
         assets={name: _scaled(asset) for name, asset in files.items()},
-        datatake=_datatake(item),
-        solar_day=solar_day(common["time"], middle_longitude(common["bounds"])),
-        tile=mgrs_tile(item),
-        processed=to_time(first_property(item, "s1:processing_datetime", "processing:datetime")),
+        datatake=_datatake(stac),
+        tile=stac.mgrs_tile(),
+        processed=to_time(stac.first("s1:processing_datetime", "processing:datetime")),
         relative_orbit=None if orbit is None else int(orbit),
         quantity=measured,
     )
@@ -103,19 +88,18 @@ def quantity_of(collection: str, text: str) -> str:
     return "gamma0_rtc" if _FLATTENED.search(collection.lower()) and "amplitude" not in text.lower() else ""
 
 
-def _files_by_band(item: Json, quantity: str | None) -> tuple[str, Mapping[str, list[AssetBand]]]:
+def _files_by_band(item: StacItem, quantity: str | None) -> tuple[str, Mapping[str, list[AssetBand]]]:
     """The quantity to read and the files of each band that hold it."""
-    collection = str(item.get("collection") or "")
     found: dict[str, dict[str, list[AssetBand]]] = {}
-    for asset in read_assets(item):
+    for asset in item.bands():
         if band := _band(asset):
-            of_asset = quantity_of(collection, f"{asset.key} {asset.text}")
+            of_asset = quantity_of(item.collection, f"{asset.key} {asset.text}")
             found.setdefault(of_asset, {}).setdefault(band, []).append(asset)
     usable = [each for each in ("sigma0", "gamma0_rtc") if each in found]
     if found and not usable:
-        raise UnusableItem(_why_unusable(collection, found))
+        raise UnusableItem(_why_unusable(item.collection, found))
     if quantity and usable and quantity not in usable:
-        raise UnusableItem(f"measures {' and '.join(usable)}, {quantity} was asked")
+        raise UnusableItem(f"measures {' and '.join(usable)}, {quantity} was asked for")
     if not quantity and len(usable) > 1:
         raise UnusableItem(f"measures {' and '.join(usable)}: name one as quantity")
     taken = quantity or (usable[0] if usable else "")
@@ -134,8 +118,8 @@ def _why_unusable(collection: str, found: Mapping[str, Mapping[str, Sequence[Ass
     )
 
 
-def _refuse_radar_geometry(files: Mapping[str, AssetBand], quantity: str, item: Json) -> None:
-    words = [str(item.get("collection") or ""), *(f"{asset.key} {asset.text}" for asset in files.values())]
+def _refuse_radar_geometry(files: Mapping[str, AssetBand], quantity: str, collection: str) -> None:
+    words = [collection, *(f"{asset.key} {asset.text}" for asset in files.values())]
     orthorectified = _ORTHORECTIFIED.search(" ".join(words).lower())
     for name, asset in files.items():
         points = _control_points(asset.file)
@@ -169,13 +153,15 @@ def _band(asset: AssetBand) -> str:
     return next((name for name in POLARISATIONS if name.lower() in words), "")
 
 
-def _datatake(item: Json) -> str:
+def _datatake(item: StacItem) -> str:
     """Platform and absolute orbit; without one the relative orbit, which its solar day makes unique."""
-    properties = item.get("properties", {})
-    found = _PRODUCT.search(f"{item['id']} {properties.get('s1:product_identifier', '')}")
+    properties = item.properties
+    found = _PRODUCT.search(f"{item.json['id']} {properties.get('s1:product_identifier', '')}")
     platform = found["platform"] if found else "S" + str(properties.get("platform") or "")[-2:].upper()
     absolute = properties.get("sat:absolute_orbit", found["orbit"] if found else None)
     relative = properties.get("sat:relative_orbit")
-    if absolute is None and relative is None:
+    if absolute is not None:
+        return f"{platform}_A{int(absolute):06d}"
+    if relative is None:
         raise UnusableItem("gives neither its absolute nor its relative orbit")
-    return f"{platform}_A{int(absolute):06d}" if absolute is not None else f"{platform}_R{int(relative):03d}"
+    return f"{platform}_R{int(relative):03d}"

@@ -14,22 +14,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from landweave.core.grid import Bounds
 from landweave.core.modalities import SENTINEL2_BANDS
-from landweave.sources.stac.items import (
-    AssetBand,
-    Json,
-    UnusableItem,
-    first_property,
-    mgrs_tile,
-    middle_longitude,
-    pick_file,
-    read_assets,
-    require_bands,
-    scene_fields,
-    solar_day,
-    to_time,
-)
+from landweave.sources.stac.items import AssetBand, Json, StacItem, UnusableItem, pick_file, to_time
 from landweave.sources.stac.records import BandAsset, Scene
 
 ADDED = 1000
@@ -84,35 +70,34 @@ def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
     UnusableItem
         When it is not level 2A, lacks a band, or does not say whether its offset is applied.
     """
-    names = read_names(item)
-    if names.get("level") == "1C" or str(first_property(item, "s2:product_type")).endswith("1C"):
+    stac = StacItem(item)
+    names = read_names(stac)
+    if names.get("level") == "1C" or str(stac.first("s2:product_type")).endswith("1C"):
         raise UnusableItem("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
-    common = scene_fields(item)
-    baseline = _baseline(item, names)
-    files, decision = _files(item, bands, baseline)
-    tile = _tile(item, names)
-    return Scene(
-        **common,
+    baseline = _baseline(stac, names)
+    files, decision = _files(stac, bands, baseline)
+    tile = _tile(stac, names)
+    return stac.scene(
+        # Of the tile's UTM zone, the same for every version of it.
+        longitude=int(tile[:2]) * 6 - 183 if tile[:2].isdigit() else None,
         assets=files,
-        datatake=_datatake(item, names),
-        solar_day=solar_day(common["time"], _longitude(tile, common["bounds"])),
+        datatake=_datatake(stac, names),
         tile=tile,
         baseline=baseline,
-        processed=_processed(item, names),
-        datastrip=_datastrip(item),
+        processed=_processed(stac, names),
+        datastrip=_datastrip(stac),
         offset_decision=decision,
-        relative_orbit=_orbit(item, names),
+        relative_orbit=_orbit(stac, names),
     )
 
 
-def read_names(item: Json) -> Names:
+def read_names(item: StacItem) -> Names:
     """Fields of the names in an item: platform, start and orbit of the datatake, baseline, tile, processing time.
 
     A product's name counts before a datatake's, and that before a granule's.
     """
-    properties = item.get("properties", {})
-    texts = [str(item.get("id", "")), *(str(value) for value in properties.values() if isinstance(value, str))]
-    texts += [str(asset.get("href", "")) for asset in item.get("assets", {}).values()]
+    texts = [str(item.json.get("id", "")), *(value for value in item.properties.values() if isinstance(value, str))]
+    texts += [str(asset.get("href", "")) for asset in item.json.get("assets", {}).values()]
     found: dict[str, str] = {}
     for pattern in (_GRANULE, _DATATAKE, _PRODUCT):
         matches = [match for text in texts if (match := pattern.search(text))]
@@ -140,7 +125,7 @@ def decide_offset(
     UnusableItem
         When nothing says whether the offset is in the numbers, or two fields contradict each other.
     """
-    scale = _unit_scale(stated[0])
+    scale = 1.0 if stated[0] in (None, 1) else round(float(stated[0] or 0) * _UNIT, 9)
     added = baseline >= _FIRST_WITH_OFFSET if baseline else None
     # 1. The provider's flag: what it did to the pixels is stated nowhere else.
     if applied:
@@ -156,10 +141,6 @@ def decide_offset(
     return (scale, -float(ADDED), f"{flag}: -1000 applied here") if added else (scale, 0.0, f"none in {baseline}")
 
 
-def _unit_scale(stated: float | None) -> float:
-    return 1.0 if stated in (None, 1) else round(float(stated or 0) * _UNIT, 9)
-
-
 def _stated_offset(stated: float, baseline: str, *, added: bool | None) -> tuple[float, str]:
     offset = round(stated * _UNIT, 6)
     if offset not in (0, -ADDED):
@@ -169,14 +150,13 @@ def _stated_offset(stated: float, baseline: str, *, added: bool | None) -> tuple
     return offset, f"stated as scale and offset: {offset:g} applied here" if offset else "stated as scale and offset: 0"
 
 
-def _files(item: Json, bands: Sequence[str], baseline: str) -> tuple[Mapping[str, BandAsset], str]:
+def _files(item: StacItem, bands: Sequence[str], baseline: str) -> tuple[Mapping[str, BandAsset], str]:
     """Files of ``bands`` with scale and offset, and the decisions on the offset in words."""
     found: dict[str, list[AssetBand]] = {}
-    for asset in read_assets(item):
+    for asset in item.bands():
         found.setdefault(_our_name(asset), []).append(asset)
-    require_bands(found, bands, item)
-    properties = item.get("properties", {})
-    flags = (properties.get(f"{provider}:boa_offset_applied") for provider in ("earthsearch", "sentinel"))
+    item.require(found, bands)
+    flags = (item.properties.get(f"{provider}:boa_offset_applied") for provider in ("earthsearch", "sentinel"))
     flag = next((bool(value) for value in flags if value is not None), None)
     files: dict[str, BandAsset] = {}
     decisions: dict[str, None] = {}
@@ -208,19 +188,19 @@ def _our_name(asset: AssetBand) -> str:
     return known
 
 
-def _baseline(item: Json, names: Names) -> str:
-    stated = first_property(item, "s2:processing_baseline", "sentinel:processing_baseline")
-    texts = [str(text) for text in (stated, names.get("baseline"), first_property(item, "processing:version")) if text]
+def _baseline(item: StacItem, names: Names) -> str:
+    stated = item.first("s2:processing_baseline", "sentinel:processing_baseline")
+    texts = [str(text) for text in (stated, names.get("baseline"), item.first("processing:version")) if text]
     dotted = [f"{text[:2]}.{text[2:]}" if len(text) == 4 and text.isdigit() else text for text in texts]
     return next((text for text in dotted if _BASELINE.fullmatch(text)), "")
 
 
-def _datatake(item: Json, names: Names) -> str:
+def _datatake(item: StacItem, names: Names) -> str:
     """Platform and start of the datatake, else its absolute orbit, else its relative orbit, for the solar day.
 
     Without the baseline that ESA's own id ends in, so that reprocessed versions share it.
     """
-    platform = names.get("platform") or "S" + str(first_property(item, "platform") or "")[-2:].upper()
+    platform = names.get("platform") or "S" + str(item.first("platform") or "")[-2:].upper()
     orbit = _orbit(item, names)
     if "start" in names:
         return f"{platform}_{names['start']}"
@@ -231,29 +211,24 @@ def _datatake(item: Json, names: Names) -> str:
     return f"{platform}_R{orbit:03d}"
 
 
-def _tile(item: Json, names: Names) -> str:
-    if tile := mgrs_tile(item) or mgrs_tile(item, "sentinel"):
+def _tile(item: StacItem, names: Names) -> str:
+    if tile := item.mgrs_tile() or item.mgrs_tile("sentinel"):
         return tile
-    code = str(first_property(item, "s2:mgrs_tile", "grid:code") or names.get("tile", ""))
+    code = str(item.first("s2:mgrs_tile", "grid:code") or names.get("tile", ""))
     return code.removeprefix("MGRS-").removeprefix("T").zfill(5) if code else ""
 
 
-def _longitude(tile: str, bounds: Bounds) -> float:
-    """Of the tile's UTM zone, the same for every version of it; without a tile, the middle of the bounds."""
-    return int(tile[:2]) * 6 - 183 if tile[:2].isdigit() else middle_longitude(bounds)
-
-
-def _processed(item: Json, names: Names) -> np.datetime64:
-    stated = to_time(first_property(item, "s2:generation_time", "processing:datetime"))
+def _processed(item: StacItem, names: Names) -> np.datetime64:
+    stated = to_time(item.first("s2:generation_time", "processing:datetime"))
     return to_time(names.get("processed")) if np.isnat(stated) else stated
 
 
-def _datastrip(item: Json) -> str:
+def _datastrip(item: StacItem) -> str:
     """Start of the part of the datatake that was received in one go: a tile may lie in two of them."""
-    found = _DATASTRIP.search(str(first_property(item, "s2:datastrip_id", "eopf:datastrip_id") or ""))
+    found = _DATASTRIP.search(str(item.first("s2:datastrip_id", "eopf:datastrip_id") or ""))
     return found.group(1) if found else ""
 
 
-def _orbit(item: Json, names: Names) -> int | None:
-    orbit = first_property(item, "sat:relative_orbit") or names.get("orbit")
+def _orbit(item: StacItem, names: Names) -> int | None:
+    orbit = item.first("sat:relative_orbit") or names.get("orbit")
     return int(orbit) if orbit else None

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,34 +26,11 @@ from landweave.sources.border_noise import FLOOR, NEAR, SOLID
 from landweave.sources.files import file_format, file_versions
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.kernels import KernelName
-from landweave.sources.stac.costs import read_cost
 from landweave.sources.stac.georeference import covered_pixels, georef_of, grid_extent_of, unite
 from landweave.sources.stac.lazy_stack import SceneStack, stack_scenes
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
 from landweave.sources.stac.records import DroppedItem, ObservationScenes, Scene, SearchResult, group_reasons
-from landweave.sources.stac.scene_reader import SceneReading, dtype_of, read_scene
-
-
-class SeriesSettings(TypedDict, total=False):
-    """How a series is read.
-
-    Attributes
-    ----------
-    resampling
-        Kernel of measurements; classes and probabilities always take the nearest. ``bilinear`` by default.
-    cloud_mask
-        Where pixel classes come from: ``{"source": "scl"}`` by default, or ``{"source": "probability", "cloud_max": 1,
-        "snow_max": 1}``. Has no effect for radar.
-    decibels
-        Whether radar power is given in decibels.
-    sign
-        Who signs addresses when they are read (`landweave.sources.signing`).
-    """
-
-    resampling: KernelName
-    cloud_mask: Mapping[str, Any]
-    decibels: bool
-    sign: str | None
+from landweave.sources.stac.scene_reader import SceneReading, dtype_of, read_cost, read_scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +68,17 @@ class StacSeries:
     dropped: tuple[DroppedItem, ...] = field(default=(), repr=False)
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913  what a series is read by
         cls,
         found: SearchResult | Sequence[ObservationScenes],
         *,
         modality: str,
         bands: Sequence[str],
         grid: Grid,
-        **settings: Unpack[SeriesSettings],
+        resampling: KernelName = "bilinear",
+        cloud_mask: Mapping[str, Any] | None = None,
+        decibels: bool = False,
+        sign: str | None = None,
     ) -> StacSeries:
         """The observations of ``found`` on the pixels of ``grid``. No file is opened.
 
@@ -110,8 +90,15 @@ class StacSeries:
             By FLAIR-HUB's name and ours.
         grid
             Pixels to align with.
-        settings
-            As in `SeriesSettings`.
+        resampling
+            Kernel of measurements; classes and probabilities always take the nearest.
+        cloud_mask
+            Where pixel classes come from: ``{"source": "scl"}`` by default, or ``{"source": "probability",
+            "cloud_max": 1, "snow_max": 1}``. Has no effect for radar.
+        decibels
+            Whether radar power is given in decibels.
+        sign
+            Who signs addresses when they are read (`landweave.sources.signing`).
 
         Raises
         ------
@@ -122,32 +109,27 @@ class StacSeries:
         """
         observations = tuple(found.observation_scenes if isinstance(found, SearchResult) else found)
         quantity = _quantity_of(observations, modality)
-        radar, decibels = quantity != "reflectance", settings.get("decibels", False)
-        if decibels and not radar:
+        if decibels and quantity == "reflectance":
             raise ConfigError(f"{modality} is reflectance: it has no decibels.")
-        cloud_mask = {} if radar else dict(settings.get("cloud_mask") or {"source": "scl"})
-        _check_bands(observations, (*bands, *class_bands(cloud_mask)), modality)
+        mask = dict(cloud_mask or {"source": "scl"}) if quantity == "reflectance" else {}
+        _check_bands(observations, (*bands, *class_bands(mask)), modality)
         return cls(
             observation_scenes=observations,
             modality=modality,
             bands=tuple(bands),
             grid=grid,
-            resampling=settings.get("resampling", "bilinear"),
-            cloud_mask=cloud_mask,
+            resampling=resampling,
+            cloud_mask=mask,
             quantity=f"{quantity}_db" if decibels else quantity,
-            sign=settings.get("sign"),
+            sign=sign,
             dropped=found.dropped if isinstance(found, SearchResult) else (),
         )
 
     @property
-    def items(self) -> int:
-        """Number of items of the catalog, those that are not used included."""
-        return len(self._scenes) + len(self.dropped)
-
-    @property
     def notes(self) -> tuple[str, ...]:
         """Which items of the catalog are not used, and why."""
-        return tuple(f"of {self.items:,} items {reason}" for reason in group_reasons(self.dropped))
+        items = len(self._scenes) + len(self.dropped)
+        return tuple(f"of {items:,} items {reason}" for reason in group_reasons(self.dropped))
 
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The observations from one day to another.
@@ -267,14 +249,16 @@ class StacSeries:
         check_pixels(self.modality, self.grid, grid)
         check_bands(self.modality, self.bands, bands)
         channels = [self.bands.index(band) for band in bands]
-        values = np.zeros((len(indices), len(bands), *grid.shape), self.dtype)
-        pixel_class = np.full((len(indices), *grid.shape), PixelClass.NOT_ACQUIRED, np.uint8)
+        series = Series(
+            values=np.zeros((len(indices), len(bands), *grid.shape), self.dtype),
+            pixel_class=np.full((len(indices), *grid.shape), PixelClass.NOT_ACQUIRED, np.uint8),
+        )
         for place, index in enumerate(indices):
             for scene in self._touching(index, grid):
-                self._add_scene(values[place], pixel_class[place], scene, grid, channels)
-                if measured(pixel_class[place]).all():
+                self._add_scene(series, place, scene, grid, channels)
+                if measured(series.pixel_class[place]).all():
                     break
-        return Series(values=values, pixel_class=pixel_class)
+        return series
 
     def stack(self, grid: Grid | None = None, bands: Sequence[str] | None = None, *, chunk: int = 1024) -> xr.DataArray:
         """Scenes over ``grid`` as a lazy array ``(time, band, y, x)``; nothing is read.
@@ -357,15 +341,9 @@ class StacSeries:
         readings = (self._reading.band(scene, band) for band in self.bands)
         return sorted({(each.scale, each.offset, each.file_tag, str(each.nodata)) for each in readings})
 
-    def _add_scene(
-        self,
-        values: NDArray[Any],
-        pixel_class: NDArray[np.uint8],
-        scene: Scene,
-        grid: Grid,
-        channels: Sequence[int],
-    ) -> None:
-        """Fill pixels of one observation that no earlier scene has measured."""
+    def _add_scene(self, series: Series, place: int, scene: Scene, grid: Grid, channels: Sequence[int]) -> None:
+        """Fill pixels of the observation at ``place`` that no earlier scene has measured."""
+        values, pixel_class = series.values[place], series.pixel_class[place]
         planes = read_scene(scene, grid, self._reading)
         valid = (planes[: len(self.bands)] != 0).all(axis=0)
         classes = classify_pixels(dict(zip(self._reading.bands, planes, strict=True)), self.cloud_mask, valid)
@@ -376,8 +354,8 @@ class StacSeries:
             pixel_class[beside & self._covered(scene, grid)] = PixelClass.NODATA
         where = True if take.all() else take
         np.copyto(pixel_class, classes, where=where)
-        for place, channel in enumerate(channels):
-            np.copyto(values[place], self._in_unit(planes[channel]), where=where)
+        for band, channel in zip(values, channels, strict=True):
+            np.copyto(band, self._in_unit(planes[channel]), where=where)
 
     def _covered(self, scene: Scene, grid: Grid) -> NDArray[np.bool_]:
         georefs = {georef_of(scene.assets[band], self.sign) for band in self._reading.bands}
