@@ -68,14 +68,12 @@ def level_grid(grid: Grid, level: int) -> Grid:
     """
     if not level:
         return grid
-    corner_x = grid.anchor_xy[0] + grid.extent.x.start * grid.resolution
-    corner_y = grid.anchor_xy[1] - grid.extent.y.start * grid.resolution
     height, width = (-(-size // (1 << level)) for size in grid.shape)
     return Grid(
         crs=grid.crs,
         resolution=grid.resolution * (1 << level),
         extent=Extent.of((0, height), (0, width)),
-        anchor_xy=(corner_x, corner_y),
+        anchor_xy=grid.corner(grid.extent.y.start, grid.extent.x.start),
     )
 
 

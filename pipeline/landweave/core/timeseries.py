@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
+from itertools import groupby
 from math import ceil
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -207,7 +208,8 @@ class DatesRule(_Rule):
         images: list[tuple[np.datetime64, tuple[int, ...]]] = [(times[index], (index,)) for index in indices]
         if self.composite is not None:
             clear = (pixel_class == PixelClass.CLEAR).any((1, 2))
-            images = self._periods([index for index in indices if clear[index]], times)
+            periods = groupby((index for index in indices if clear[index]), lambda index: self._middle(times[index]))
+            images = [(day, tuple(dates)) for day, dates in periods]
         return DateSelection(
             dates=tuple(dates for _, dates in images),
             day_offsets=tuple(self.day_offset(day) for day, _ in images),
@@ -231,16 +233,8 @@ class DatesRule(_Rule):
         clearest = np.lexsort((-counts, -_count(pixel_class == PixelClass.CLEAR)))
         return sorted(clearest[counts[clearest] > 0][: self.filter.clearest].tolist()), DateFallback.CLEAREST
 
-    def _periods(
-        self, indices: Sequence[int], times: Sequence[np.datetime64]
-    ) -> list[tuple[np.datetime64, tuple[int, ...]]]:
-        """Periods of a composite, ascending: the middle day of each, and its dates; two years are never mixed."""
-        periods: dict[np.datetime64, list[int]] = {}
-        for index in indices:
-            periods.setdefault(self._middle(times[index]), []).append(index)
-        return [(day, tuple(dates)) for day, dates in sorted(periods.items())]
-
     def _middle(self, time: np.datetime64) -> np.datetime64:
+        """Day by which the period of a composite is dated; those of two years differ."""
         month = time.astype("datetime64[M]")
         if self.composite == "month":
             return np.datetime64(f"{month}-15")
