@@ -24,9 +24,6 @@ from landweave.core.legend import NODATA
 LEVELS_A_STEP = 3
 """Levels computed from one base: up to 8 by 8 = 64 pixels each."""
 
-MOST_VOTES = 15
-"""Largest factor: pixels of a class are counted in uint8."""
-
 
 def depth(shape: tuple[int, int], most: int) -> int:
     """Number of levels above level 0 until the map is at most ``most`` pixels a side.
@@ -85,7 +82,7 @@ def mode(classes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     classes
         uint8 ``(y, x)``, 255 = nodata.
     factor
-        Pixels a side, 1 to `MOST_VOTES`.
+        Pixels a side, 1 to 15: they are counted in uint8.
 
     Returns
     -------
@@ -114,7 +111,7 @@ def average(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     values
         uint8 ``(y, x)``, 255 = nodata.
     factor
-        Pixels a side, 1 to `MOST_VOTES`.
+        Pixels a side, 1 to 15: they are counted in uint8.
 
     Returns
     -------
