@@ -138,9 +138,14 @@ class BlockMemory:
         return max(self.inputs + self.blending + self.outputs, int(ENCODE_FACTOR * self.outputs))
 
     @property
+    def work(self) -> int:
+        """Peak of a worker's two threads beyond the process itself."""
+        return int(ALLOCATOR_SLACK * (THREADS_A_WORKER * self.thread + self.model + self.files))
+
+    @property
     def worker(self) -> int:
         """Peak of a worker with two threads, its interpreter and libraries included."""
-        return self.process + int(ALLOCATOR_SLACK * (THREADS_A_WORKER * self.thread + self.model + self.files))
+        return self.process + self.work
 
 
 def block_memory(*, block: int, inputs: Sequence[InputMemory], model: ModelMemory, output_bytes: float) -> BlockMemory:

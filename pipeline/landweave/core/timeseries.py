@@ -35,6 +35,11 @@ class PixelClass(IntEnum):
     NODATA = 5
     """Acquired without a measurement: nodata, defective, border noise."""
 
+    @property
+    def measured(self) -> bool:
+        """Whether the pixel holds a value, clear or not."""
+        return self not in (PixelClass.NOT_ACQUIRED, PixelClass.NODATA)
+
 
 class DateFallback(IntEnum):
     """How far the date selection of a window had to fall back. The values are stored: never renumber."""
