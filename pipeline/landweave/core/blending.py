@@ -270,9 +270,7 @@ def drop_untrained(probabilities: Array, trained: tuple[bool, ...]) -> Array:
     """
     if all(trained):
         return probabilities
-    total = 0
-    for channel, is_trained in enumerate(trained):
-        total = total + probabilities[channel] if is_trained else total
+    total = sum(probabilities[channel] for channel, is_trained in enumerate(trained) if is_trained)
     renormalised = probabilities / array_namespace(probabilities).where(total > 0, total, 1)
     for channel, is_trained in enumerate(trained):
         if not is_trained:

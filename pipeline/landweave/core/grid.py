@@ -100,12 +100,7 @@ class Grid:
 
     @classmethod
     def from_bounds(
-        cls,
-        bounds: Sequence[Number],
-        *,
-        crs: str,
-        resolution: Number,
-        anchor_xy: tuple[Number, Number] = (0, 0),
+        cls, bounds: Sequence[Number], *, crs: str, resolution: Number, anchor_xy: tuple[Number, Number] = (0, 0)
     ) -> Grid:
         """The smallest grid of whole pixels that covers some bounds.
 
@@ -144,14 +139,15 @@ class Grid:
     @property
     def transform(self) -> Affine:
         """Affine from (column, row) of the extent to CRS coordinates of pixel corners."""
-        step = float(self.resolution)
-        return Affine(step, 0.0, self._corner_x(self.extent.x.start), 0.0, -step, self._corner_y(self.extent.y.start))
+        step, (x0, y1) = float(self.resolution), self.corner(self.extent.y.start, self.extent.x.start)
+        return Affine(step, 0.0, float(x0), 0.0, -step, float(y1))
 
     @property
     def bounds(self) -> Bounds:
         """``(x0, y0, x1, y1)`` of the pixels' outer edges, in CRS units."""
-        x, y = self.extent.x, self.extent.y
-        return self._corner_x(x.start), self._corner_y(y.stop), self._corner_x(x.stop), self._corner_y(y.start)
+        x0, y1 = self.corner(self.extent.y.start, self.extent.x.start)
+        x1, y0 = self.corner(self.extent.y.stop, self.extent.x.stop)
+        return float(x0), float(y0), float(x1), float(y1)
 
     @property
     def geobox(self) -> GeoBox:
@@ -184,11 +180,15 @@ class Grid:
         """The smallest extent of pixels of this grid (beyond its own extent too) that covers ``bounds`` in its CRS."""
         return Grid.from_bounds(bounds, crs=self.crs, resolution=self.resolution, anchor_xy=self.anchor_xy).extent
 
-    def _corner_x(self, column: int) -> float:
-        return float(self.anchor_xy[0] + column * self.resolution)
+    def corner(self, row: int, column: int) -> tuple[Fraction, Fraction]:
+        """Exact CRS coordinates ``(x, y)`` of the north-west corner of a pixel.
 
-    def _corner_y(self, row: int) -> float:
-        return float(self.anchor_xy[1] - row * self.resolution)
+        Parameters
+        ----------
+        row, column
+            Counted from the anchor.
+        """
+        return self.anchor_xy[0] + column * self.resolution, self.anchor_xy[1] - row * self.resolution
 
     @staticmethod
     def _centres(anchor: Fraction, step: Fraction, span: Span) -> NDArray[np.float64]:

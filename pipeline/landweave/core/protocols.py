@@ -80,8 +80,7 @@ class ReadCost:
     decoded_pixels: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: ReadCost) -> ReadCost:
-        decoded = Counter(self.decoded_pixels)
-        decoded.update(other.decoded_pixels)
+        decoded = Counter(self.decoded_pixels) + Counter(other.decoded_pixels)
         return ReadCost(bytes=self.bytes + other.bytes, decoded_pixels=dict(decoded))
 
     def __mul__(self, share: Fraction | int) -> ReadCost:

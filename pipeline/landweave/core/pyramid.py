@@ -11,6 +11,7 @@ one of level 6 of 8 by 8, and so on.
 
 from __future__ import annotations
 
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,6 @@ from landweave.core.legend import NODATA
 
 LEVELS_A_STEP = 3
 """Levels computed from one base: up to 8 by 8 = 64 pixels each."""
-
-MOST_VOTES = 15
-"""Largest factor: pixels of a class are counted in uint8."""
 
 
 def depth(shape: tuple[int, int], most: int) -> int:
@@ -40,10 +38,7 @@ def depth(shape: tuple[int, int], most: int) -> int:
     >>> depth((3072, 1024), 512), depth((512, 512), 512)
     (3, 0)
     """
-    levels = 0
-    while max(shape) > most << levels:
-        levels += 1
-    return levels
+    return next(level for level in count() if max(shape) <= most << level)
 
 
 def base_of(level: int) -> tuple[int, int]:
@@ -70,14 +65,12 @@ def level_grid(grid: Grid, level: int) -> Grid:
     """
     if not level:
         return grid
-    corner_x = grid.anchor_xy[0] + grid.extent.x.start * grid.resolution
-    corner_y = grid.anchor_xy[1] - grid.extent.y.start * grid.resolution
     height, width = (-(-size // (1 << level)) for size in grid.shape)
     return Grid(
         crs=grid.crs,
         resolution=grid.resolution * (1 << level),
         extent=Extent.of((0, height), (0, width)),
-        anchor_xy=(corner_x, corner_y),
+        anchor_xy=grid.corner(grid.extent.y.start, grid.extent.x.start),
     )
 
 
@@ -89,7 +82,7 @@ def mode(classes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     classes
         uint8 ``(y, x)``, 255 = nodata.
     factor
-        Pixels a side, 1 to `MOST_VOTES`.
+        Pixels a side, 1 to 15: they are counted in uint8.
 
     Returns
     -------
@@ -101,8 +94,8 @@ def mode(classes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
            [  9,   4]], dtype=uint8)
     """
     padded = _padded(classes, factor)
-    result = np.full(_coarse(padded, factor), NODATA, dtype=np.uint8)
-    best = np.zeros(result.shape, dtype=np.uint8)
+    best = np.zeros([size // factor for size in padded.shape], dtype=np.uint8)
+    result = np.full_like(best, NODATA)
     for code in _codes(padded):
         votes = _sums((padded == code).view(np.uint8), factor, np.uint8)
         np.copyto(result, code, where=votes > best)
@@ -118,7 +111,7 @@ def average(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     values
         uint8 ``(y, x)``, 255 = nodata.
     factor
-        Pixels a side, 1 to `MOST_VOTES`.
+        Pixels a side, 1 to 15: they are counted in uint8.
 
     Returns
     -------
@@ -130,10 +123,10 @@ def average(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """
     padded = _padded(values, factor)
     valid = padded != NODATA
-    count = _sums(valid.view(np.uint8), factor, np.uint8).astype(np.uint32)
+    valid_count = _sums(valid.view(np.uint8), factor, np.uint8).astype(np.uint32)
     total = _sums(np.where(valid, padded, 0).astype(np.uint16), factor, np.uint32)
-    mean = (total + count // 2) // np.maximum(count, 1)
-    return np.where(count > 0, mean, NODATA).astype(np.uint8)
+    mean = (total + valid_count // 2) // np.maximum(valid_count, 1)
+    return np.where(valid_count > 0, mean, NODATA).astype(np.uint8)
 
 
 def _codes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -148,15 +141,10 @@ def _padded(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     return np.pad(values, missing, constant_values=NODATA) if any(after for _, after in missing) else values
 
 
-def _coarse(values: NDArray[Any], factor: int) -> tuple[int, int]:
-    return values.shape[0] // factor, values.shape[1] // factor
-
-
 def _sums(values: NDArray[Any], factor: int, dtype: type[np.generic]) -> NDArray[Any]:
     """Sum of each square; over rows first, which are contiguous in memory, then over columns."""
-    height, width = _coarse(values, factor)
-    rows = values.reshape(height, factor, -1).sum(axis=1, dtype=dtype)
+    rows = values.reshape(-1, factor, values.shape[1]).sum(axis=1, dtype=dtype)
     total: NDArray[Any] = rows[:, ::factor].copy()
     for offset in range(1, factor):
         total += rows[:, offset::factor]
-    return total.reshape(height, width)
+    return total

@@ -1,8 +1,8 @@
-"""Rows of a name and a value, and colours with their names: text for a terminal, HTML for a notebook."""
+"""Rows of a name and a value: text for a terminal, HTML for a notebook."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -31,16 +31,6 @@ def as_html(rows: Sequence[Sequence[str]]) -> str:
         for name, *values in rows
     )
     return f"<table>{''.join(lines)}</table>"
-
-
-def swatches(entries: Iterable[tuple[str, str]]) -> str:
-    """Colours, as ``#rrggbb``, and their names side by side, as Jupyter shows them.
-
-    >>> swatches([("#1553ae", "water")])
-    "<span style='white-space:nowrap'><span style='background:#1553ae;border:1px solid #999'>&emsp;</span> water</span>"
-    """
-    box = "<span style='white-space:nowrap'><span style='background:{};border:1px solid #999'>&emsp;</span> {}</span>"
-    return " ".join(box.format(escape(color), escape(name)) for color, name in entries)
 
 
 def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

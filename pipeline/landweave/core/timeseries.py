@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
+from itertools import groupby
 from math import ceil
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -98,6 +99,11 @@ class MinClearFraction(_Rule):
     cloud_max: float = 1
     snow_max: float = 1
     clearest: int = Field(default=1, ge=0)
+    good: ClassVar[tuple[PixelClass, ...]] = (PixelClass.CLEAR,)
+
+    def needed(self, pixels: int) -> int:
+        """Smallest number of good pixels of a date that passes; exact, where a float's 0.95 is a little less."""
+        return ceil(Fraction(str(self.min_clear_fraction)) * pixels)
 
 
 class MaxCloudFraction(_Rule):
@@ -116,10 +122,15 @@ class MaxCloudFraction(_Rule):
     """
 
     clearest: ClassVar[int] = 1
+    good: ClassVar[tuple[PixelClass, ...]] = (PixelClass.CLEAR, PixelClass.SHADOW)  # a shadow is no cloud
 
     max_cloud_fraction: float = Field(gt=0, le=1)
     cloud_min: float = 60
     snow_min: float = 60
+
+    def needed(self, pixels: int) -> int:
+        """Smallest number of good pixels of a date that passes; exact."""
+        return pixels - ceil(Fraction(str(self.max_cloud_fraction)) * pixels) + 1
 
 
 def _filter_tag(value: Any) -> str:
@@ -202,7 +213,8 @@ class DatesRule(_Rule):
         images: list[tuple[np.datetime64, tuple[int, ...]]] = [(times[index], (index,)) for index in indices]
         if self.composite is not None:
             clear = (pixel_class == PixelClass.CLEAR).any((1, 2))
-            images = self._periods([index for index in indices if clear[index]], times)
+            periods = groupby((index for index in indices if clear[index]), lambda index: self._middle(times[index]))
+            images = [(day, tuple(dates)) for day, dates in periods]
         return DateSelection(
             dates=tuple(dates for _, dates in images),
             day_offsets=tuple(self.day_offset(day) for day, _ in images),
@@ -211,28 +223,23 @@ class DatesRule(_Rule):
         )
 
     def _filtered(self, pixel_class: NDArray[np.uint8]) -> tuple[list[int], DateFallback]:
-        counts = _Counts(pixel_class)
+        counts = _count(measured(pixel_class))
         if self.filter is None:
-            return np.flatnonzero(counts.measured > 0).tolist(), DateFallback.PASSED
-        needed = counts.needed(self.filter)
+            return np.flatnonzero(counts).tolist(), DateFallback.PASSED
+        needed = self.filter.needed(pixel_class.shape[1] * pixel_class.shape[2])
         for date_fallback, good in (
-            (DateFallback.PASSED, counts.good(self.filter)),
-            (DateFallback.CLOUDY, counts.measured - counts.snow),
+            (DateFallback.PASSED, sum(_count(pixel_class == each) for each in self.filter.good)),
+            (DateFallback.CLOUDY, counts - _count(pixel_class == PixelClass.SNOW)),
         ):
-            if (good >= needed).any():
-                return np.flatnonzero(good >= needed).tolist(), date_fallback
-        return counts.clearest(self.filter.clearest), DateFallback.CLEAREST
-
-    def _periods(
-        self, indices: Sequence[int], times: Sequence[np.datetime64]
-    ) -> list[tuple[np.datetime64, tuple[int, ...]]]:
-        """Periods of a composite, ascending: the middle day of each, and its dates; two years are never mixed."""
-        periods: dict[np.datetime64, list[int]] = {}
-        for index in indices:
-            periods.setdefault(self._middle(times[index]), []).append(index)
-        return [(day, tuple(dates)) for day, dates in sorted(periods.items())]
+            passing = np.flatnonzero(good >= needed)
+            if passing.size:
+                return passing.tolist(), date_fallback
+        # Stable: of equals the earlier first.
+        clearest = np.lexsort((-counts, -_count(pixel_class == PixelClass.CLEAR)))
+        return sorted(clearest[counts[clearest] > 0][: self.filter.clearest].tolist()), DateFallback.CLEAREST
 
     def _middle(self, time: np.datetime64) -> np.datetime64:
+        """Day by which the period of a composite is dated; those of two years differ."""
         month = time.astype("datetime64[M]")
         if self.composite == "month":
             return np.datetime64(f"{month}-15")
@@ -278,34 +285,9 @@ def measured(pixel_class: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray((pixel_class != PixelClass.NOT_ACQUIRED) & (pixel_class != PixelClass.NODATA))
 
 
-class _Counts:
-    """Number of pixels of each date by pixel class, int64 ``(time,)``."""
-
-    def __init__(self, pixel_class: NDArray[np.uint8]) -> None:
-        self.pixels: int = pixel_class.shape[1] * pixel_class.shape[2]
-        self.clear = _count(pixel_class, PixelClass.CLEAR)
-        self.snow = _count(pixel_class, PixelClass.SNOW)
-        self.shadow = _count(pixel_class, PixelClass.SHADOW)
-        self.measured = self.clear + self.snow + self.shadow + _count(pixel_class, PixelClass.CLOUD)
-
-    def good(self, rule: MinClearFraction | MaxCloudFraction) -> NDArray[np.int64]:
-        """Pixels that count for a date: a shadow is not clear, but it is no cloud."""
-        return self.clear if isinstance(rule, MinClearFraction) else self.clear + self.shadow
-
-    def needed(self, rule: MinClearFraction | MaxCloudFraction) -> int:
-        """Smallest number of good pixels of a date that passes; exact, where a float's 0.95 is a little less."""
-        if isinstance(rule, MinClearFraction):
-            return ceil(Fraction(str(rule.min_clear_fraction)) * self.pixels)
-        return self.pixels - ceil(Fraction(str(rule.max_cloud_fraction)) * self.pixels) + 1
-
-    def clearest(self, count: int) -> list[int]:
-        """The ``count`` clearest dates among those that measured anything, ascending in time."""
-        order = np.lexsort((-self.measured, -self.clear)).tolist()  # stable: of equals the earlier first
-        return sorted([date for date in order if self.measured[date]][:count])
-
-
-def _count(pixel_class: NDArray[np.uint8], of: PixelClass) -> NDArray[np.int64]:
-    return np.asarray(np.count_nonzero(pixel_class == of, axis=(1, 2)), np.int64)
+def _count(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Number of pixels of each date, int64 ``(time,)``."""
+    return np.asarray(np.count_nonzero(pixels, axis=(1, 2)), np.int64)
 
 
 def compose(

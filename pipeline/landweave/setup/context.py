@@ -25,9 +25,8 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact, metric_crs
 from landweave.core.lattice import Extent
 from landweave.core.protocols import RasterSource, SeriesSource
-from landweave.formats.area import PolygonArea
+from landweave.formats.area import PolygonArea, read_area
 from landweave.formats.campaigns import Campaigns, read_campaigns
-from landweave.formats.vector import read_area
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.cards.registry import find_card

@@ -20,8 +20,7 @@ from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import average, base_of, depth, level_grid, mode
 from landweave.formats.cog import TILE, write_cog
-from landweave.formats.figure import draw_classes
-from landweave.formats.picture import write_picture
+from landweave.formats.picture import draw_classes, write_picture
 from landweave.sources.arrays import grid_of
 
 if TYPE_CHECKING:

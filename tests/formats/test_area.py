@@ -7,7 +7,7 @@ import shapely
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.formats.vector import rasterize_area, read_area
+from landweave.formats.area import PolygonArea, read_area
 
 GRID = Grid.from_bounds((700000, 6599900, 700130, 6600000), crs="EPSG:2154", resolution=0.5)
 
@@ -71,7 +71,7 @@ def test_lines_and_files_without_a_crs_are_refused(tmp_path):
 def test_a_real_file_in_a_zip(shared):
     area = read_area(str(shared("data/massachusetts/massachusetts_buildings.zip")), crs="EPSG:26986")
     grid = Grid.from_bounds((229018, 893971, 230200, 894871), crs="EPSG:26986", resolution=1)
-    share = rasterize_area(area, grid).mean()
+    share = PolygonArea(area).mask(grid).mean()
     assert share == pytest.approx(area.intersection(shapely.box(*grid.bounds)).area / grid.extent.size, rel=0.01)
 
 
@@ -85,7 +85,7 @@ def star(rng, points=400):
 def test_inside_is_what_shapely_says_of_the_centres(rng_of_test):
     area = shapely.union(star(rng_of_test), shapely.box(700120, 6599901, 700129, 6599910)).buffer(0)
     x, y = np.meshgrid(GRID.x, GRID.y)
-    inside = rasterize_area(area, GRID)
+    inside = PolygonArea(area).mask(GRID)
     np.testing.assert_array_equal(inside, shapely.contains_xy(area, x, y))
     burnt = rasterio.features.rasterize([area], out_shape=GRID.shape, transform=GRID.transform)
     assert (inside != burnt.astype(bool)).mean() < 1e-3
@@ -100,12 +100,12 @@ def test_a_pixel_has_one_answer_whatever_extent_is_asked(rng_of_test):
     # Corners on pixel centres, where the last digit would decide.
     on_centres = shapely.Polygon([(700010.25, 6599910.25), (700060.25, 6599910.25), (700040.75, 6599990.75)])
     for area in (star(rng_of_test), on_centres):
-        whole = rasterize_area(area, GRID)
+        whole = PolygonArea(area).mask(GRID)
         for _ in range(40):
             y = np.sort(rng_of_test.choice(200, 2, replace=False)) + GRID.extent.y.start
             x = np.sort(rng_of_test.choice(260, 2, replace=False)) + GRID.extent.x.start
             extent = Extent.of((int(y[0]), int(y[1])), (int(x[0]), int(x[1])))
-            part = rasterize_area(area, GRID.with_extent(extent))
+            part = PolygonArea(area).mask(GRID.with_extent(extent))
             np.testing.assert_array_equal(part, whole[extent.slices_in(GRID.extent)])
 
 
@@ -114,5 +114,5 @@ def test_neighbours_share_out_their_pixels(rng_of_test):
     border[::7] = np.round(border[::7] * 4) / 4
     west = shapely.Polygon([(700000, 6599900), *border, (700000, 6600000)])
     east = shapely.Polygon([(700130, 6600000), *border[::-1], (700130, 6599900)])
-    count = rasterize_area(west, GRID).astype(int) + rasterize_area(east, GRID)
+    count = PolygonArea(west).mask(GRID).astype(int) + PolygonArea(east).mask(GRID)
     assert (count == 1).all()
