@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from landweave.core.errors import CardError
-from landweave.models.networks.flair1 import AERIAL, METADATA
-from landweave.models.networks.flair2 import DATES, MASK, SERIES, Flair2, Flair2Spec, centred, stepped_widths
+from landweave.models.networks.flair1 import AERIAL, METADATA, FlairSpec
+from landweave.models.networks.flair2 import DATES, MASK, SERIES, Flair2, centred, stepped_widths
 
 PART_OF_STD = 1e-4
 
@@ -25,7 +25,7 @@ def inputs(batch: int, size: int) -> dict[str, Tensor]:
 
 def build(*, metadata: bool) -> Flair2:
     torch.manual_seed(2)
-    return Flair2(Flair2Spec(encoder="resnet18", classes=6, metadata=metadata)).eval()
+    return Flair2(FlairSpec(encoder="resnet18", classes=6, metadata=metadata)).eval()
 
 
 @pytest.fixture(scope="module")
