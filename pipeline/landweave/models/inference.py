@@ -119,7 +119,8 @@ class TorchPredictor:
                 inputs[days_input(name)] = self._tensor(given.days)
                 inputs[mask_input(name)] = self._tensor(given.present)
         if self._settings.card.numerics.channels_last:
-            return {name: _channels_last(tensor) for name, tensor in inputs.items()}
+            last = torch.channels_last
+            return {k: x.contiguous(memory_format=last) if x.ndim == 4 else x for k, x in inputs.items()}
         return inputs
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -239,11 +240,6 @@ class _Normalisation:
         for band, coding in self.codings.items():
             x[..., band, :, :].mul_(coding.scale).add_(coding.offset).round_().clamp_(0, 255)
         return x.sub_(self.mean).div_(self.std).masked_fill_(~valid.unsqueeze(-3), self.fill)
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    is_image = tensor.ndim == 4
-    return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
 
 
 def _check_batch(batch: Mapping[str, InputBatch], settings: InferenceSettings) -> None:

@@ -16,7 +16,7 @@ from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
-from landweave.models.factory import build
+from landweave.models.factory import build_on_meta
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.weights import file_sha256
 
@@ -165,8 +165,7 @@ def _parameters(card: ModelCard) -> int:
     """Return the parameters of the network; 0 for a program, which has none without its file."""
     if isinstance(card.architecture, ExportedArchitecture):
         return 0
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(card, card.window.size).parameters())
+    return sum(parameter.numel() for parameter in build_on_meta(card, card.window.size).parameters())
 
 
 def _weights_asset(card: ModelCard, weights: Path | None) -> pystac.Asset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,16 +34,11 @@ def measure_strides(card: ModelCard, network: nn.Module, window: int) -> dict[st
     """
     inputs = dummy_inputs(card, (window, window), on=next(network.parameters()).device)
     widths: dict[str, _Widths] = {name: _Widths() for name in card.inputs}
-    hooks = [
-        module.register_forward_hook(_recording([widths[name] for name in _inputs_of(path, card)]))
-        for path, module in network.named_modules()
-    ]
-    try:
-        with torch.no_grad():
-            network(inputs, (window, window))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for path, module in network.named_modules():
+            record = _recording([widths[name] for name in _inputs_of(path, card)])
+            hooks.enter_context(module.register_forward_hook(record))
+        network(inputs, (window, window))
     own = {name: inputs[name].shape[-1] for name in card.inputs}
     return {name: -(-width // min([width, *widths[name].deepest])) for name, width in own.items()}
 
