@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, FlairSpec
-from landweave.models.networks.flair2 import DATES, SERIES, Flair2
+from landweave.models.networks.flair2 import SERIES, Flair2
 from landweave.models.networks.flair_hub import FlairHub
 from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS
 
@@ -66,7 +66,7 @@ def test_flair2_answers_as_published(public):
     inputs = {
         AERIAL: public.values("FLAIR2:aerial", 1, 5, 512, 512),
         SERIES: public.values("FLAIR2:sat", 1, 6, 10, 40, 40),
-        DATES: public.days("FLAIR2", 6),
+        "SENTINEL2_DATES": public.days("FLAIR2", 6),
         METADATA: public.values("FLAIR2:mtd", 1, 45),
     }
 

@@ -112,8 +112,10 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
     window = card.window.size if window is None else window
     check_window(card, window)
     program = isinstance(card.architecture, ExportedArchitecture)
-    network = _load_program(card, window, weights) if program else build(card, window)
+    if program and weights is None:
+        raise CardError(f"Model {card.name} is a program of torch.export: give its .pt2 file as weights.")
     batch = card.numerics.batch if program else 1
+    network = load(card, window, weights, batch_size=batch) if program and weights else build(card, window)
     counted = network if program else build_on_meta(card, window)
     device = next((each.device for each in (*counted.parameters(), *counted.buffers())), torch.device("cpu"))
     inputs = dummy_inputs(card, (window, window), batch=batch, on=device)
@@ -160,9 +162,3 @@ def _training_parameters(network: nn.Module) -> int:
         return 0
     with torch.device("meta"):
         return count_all(FlairHub(replace(network.spec, aux=True)).aux_decoders)
-
-
-def _load_program(card: ModelCard, window: int, weights: Path | None) -> nn.Module:
-    if weights is None:
-        raise CardError(f"Model {card.name} is a program of torch.export: give its .pt2 file as weights.")
-    return load(card, window, weights, batch_size=card.numerics.batch)

@@ -64,7 +64,7 @@ class Flair1(nn.Module):
     def __init__(self, spec: FlairSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.seg_model = unet(spec.encoder, spec.channels, spec.classes)
+        self.seg_model = unet(spec)
         if spec.metadata:
             self.enc = metadata_branch(0.4, close=True)
 
@@ -104,17 +104,9 @@ def metadata_branch(dropout: float, *, close: bool = False) -> nn.Sequential:
     return named(enc_mlp=dense((METADATA_VALUES, 64, 32, METADATA_WINDOW // 32), dropout, close=close))
 
 
-def unet(encoder: str, channels: int, classes: int) -> Any:
-    """Return the U-Net of segmentation-models-pytorch with random weights.
-
-    Parameters
-    ----------
-    encoder
-        Its name in that library.
-    channels, classes
-        Bands of the image, and number of classes.
-    """
-    return smp.Unet(encoder, encoder_weights=None, in_channels=channels, classes=classes)
+def unet(spec: FlairSpec) -> Any:
+    """Return the U-Net of segmentation-models-pytorch with random weights."""
+    return smp.Unet(spec.encoder, encoder_weights=None, in_channels=spec.channels, classes=spec.classes)
 
 
 def unet_scores(net: Any, stages: list[Tensor], size: tuple[int, int] | None) -> Tensor:

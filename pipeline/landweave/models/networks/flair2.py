@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.networks._layers import dense, resized, size_of
+from landweave.models.networks._layers import dated_series, dense, resized, size_of
 from landweave.models.networks.flair1 import (
     METADATA,
     METADATA_WINDOW,
@@ -33,8 +33,6 @@ from landweave.models.networks.flair1 import (
 from landweave.models.networks.utae import Utae, UtaeSpec
 
 SERIES = "SENTINEL2_TS"
-DATES = "SENTINEL2_DATES"
-MASK = "SENTINEL2_MASK"
 SERIES_CHANNELS = 10
 CENTRE = 10
 """Sentinel-2 pixels a side, in the middle of the series, that cover the aerial window."""
@@ -56,7 +54,7 @@ class Flair2(nn.Module):
     def __init__(self, spec: FlairSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.arch_vhr = unet(spec.encoder, spec.channels, spec.classes)
+        self.arch_vhr = unet(spec)
         utae = UtaeSpec(channels=SERIES_CHANNELS, encoder_widths=_WIDTHS, decoder_widths=_WIDTHS, kernel=4, stride=2)
         self.arch_hr = Utae(replace(utae, score_widths=(32, spec.classes)))
         widths = tuple(self.arch_vhr.encoder.out_channels)
@@ -74,7 +72,7 @@ class Flair2(nn.Module):
         ----------
         inputs
             Images ``(b, band, h, w)`` by name, scaled; `SERIES` ``(b, t, channels, y, x)`` around the window,
-            with its day offsets `DATES` ``(b, t)`` and, where some dates are padding, `MASK` ``(b, t)``, True
+            with its day offsets ``…_DATES (b, t)`` and, where some dates are padding, ``…_MASK (b, t)``, True
             for the real ones; with metadata, `METADATA` ``(b, 45)`` too, and a window of 512 pixels only.
         size
             Height and width of the logits; by default the images' own.
@@ -87,7 +85,7 @@ class Flair2(nn.Module):
         stages: list[Tensor] = self.arch_vhr.encoder(torch.cat([inputs[name] for name in self.spec.images], dim=1))
         if self.spec.metadata:
             stages[-1] = with_metadata(stages[-1], self.mtd_mlp(inputs[METADATA]))
-        series = self.arch_hr.maps(inputs[SERIES], inputs[DATES], inputs.get(MASK))[-1]
+        series = self.arch_hr.maps(*dated_series(inputs, SERIES))[-1]
         near = self.fm_utae_featmap_cropped(centred(series, CENTRE), [size_of(each) for each in stages[1:]])
         around = self.fm_utae_featmap_collapsed(series.mean((-2, -1)))
         joined = [stage + (here + there) for stage, here, there in zip(stages[1:], near, around, strict=True)]

@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.cards.inputs import days_input, mask_input
-from landweave.models.networks._layers import resized, size_of
+from landweave.models.networks._layers import dated_series, resized, size_of
 from landweave.models.networks.utae import Utae, UtaeSpec
 
 
@@ -100,6 +99,6 @@ class UnetUtae(nn.Module):
         """Return one map ``(b, width, h, w)`` of each series, all at the size of the first; inputs as `forward`."""
         maps: list[Tensor] = []
         for name, utae in self.series.items():
-            own = utae(inputs[name], inputs[days_input(name)], inputs.get(mask_input(name)))
+            own = utae(*dated_series(inputs, name))
             maps.append(resized(own, size_of(maps[0])) if maps else own)
         return maps
