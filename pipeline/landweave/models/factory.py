@@ -74,20 +74,16 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
         When the weights do not fit.
     """
     if isinstance(card.architecture, ExportedArchitecture):
-        return _load_program(card, window, weights, batch_size)
+        from landweave.models.exported import load_exported
+
+        card.check_window(window)
+        program = load_exported(weights)
+        program.check_shape((batch_size, card.image_channels, window, window), weights)
+        return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
     with _NoRandomInit():
         network = build(card, window)
     load_weights(core(network), weights, resize_tables=getattr(card.architecture, "resize_tables", False))
     return network
-
-
-def _load_program(card: ModelCard, window: int, weights: Path, batch_size: int) -> nn.Module:
-    from landweave.models.exported import load_exported
-
-    card.check_window(window)
-    program = load_exported(weights)
-    program.check_shape((batch_size, card.image_channels, window, window), weights)
-    return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
 
 
 class _NoRandomInit(TorchFunctionMode):

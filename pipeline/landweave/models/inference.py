@@ -79,7 +79,7 @@ class TorchPredictor:
         self._network = network
         self._device = torch.device(settings.device)
         inputs = settings.card.inputs
-        self._normalisations = {name: _Normalisation.of(spec, self._device) for name, spec in inputs.items()}
+        self._normalisations = {name: _Normalisation(spec, self._device) for name, spec in inputs.items()}
 
     def predict(self, batch: Mapping[str, InputBatch]) -> Array:
         """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels, contiguous.
@@ -128,19 +128,6 @@ class TorchPredictor:
             return torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device="meta")
         # torch warns of arrays that it may not write to, even where it never does.
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
-
-
-def empty_batch(settings: InferenceSettings, dates: int = 1) -> dict[str, InputBatch]:
-    """Return a batch without measurements: every input of the card.
-
-    Parameters
-    ----------
-    settings
-        Give the card, the window and the batch size.
-    dates
-        Of each series.
-    """
-    return {name: absent(settings, name, dates) for name in settings.card.inputs}
 
 
 def absent(settings: InferenceSettings, name: str, dates: int = 1) -> InputBatch:
@@ -218,21 +205,14 @@ def class_probabilities(logits: Tensor) -> Tensor:
     return planes
 
 
-@dataclass(frozen=True)
 class _Normalisation:
     """From raw values of one input to what the network takes; its constants are on the device."""
 
-    mean: Tensor
-    std: Tensor
-    fill: float
-    codings: Mapping[int, HeightCoding]
-
-    @classmethod
-    def of(cls, spec: InputSpec, device: torch.device) -> _Normalisation:
+    def __init__(self, spec: InputSpec, device: torch.device) -> None:
         bands = spec.bands.values()
         statistics = torch.tensor([band.statistics for band in bands], device=device)[:, :, None, None]
-        codings = {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)}
-        return cls(statistics[:, 0], statistics[:, 1], spec.fill, codings)
+        self.mean, self.std, self.fill = statistics[:, 0], statistics[:, 1], spec.fill
+        self.codings = {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)}
 
     def __call__(self, values: Tensor, valid: Tensor) -> Tensor:
         """Return normalised float32 of ``values (…, band, y, x)``; ``fill`` where ``valid (…, y, x)`` is False."""

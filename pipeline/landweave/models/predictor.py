@@ -15,7 +15,7 @@ from torch import nn
 from landweave.core.errors import ConfigError, WeightsError
 from landweave.models.cards.card import ModelCard
 from landweave.models.factory import build_on_meta, load
-from landweave.models.inference import InferenceSettings, TorchPredictor, empty_batch
+from landweave.models.inference import InferenceSettings, TorchPredictor, absent
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
@@ -226,7 +226,8 @@ def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
 def _network_bytes(settings: InferenceSettings) -> int:
     """Bytes of a network and of one batch at its peak; takes a second or two, so once a process for equal settings."""
     network = _with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
-    predictor, batch = TorchPredictor(settings, network), empty_batch(settings, settings.dates)
+    predictor = TorchPredictor(settings, network)
+    batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
     weights = tensor_bytes(network)
     # While it loads, the file's tensors are in memory beside the network's.
     return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))

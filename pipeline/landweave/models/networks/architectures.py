@@ -8,6 +8,7 @@ inside the methods: cards are read without torch.
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -45,6 +46,34 @@ class SmpSettings(CardPart):
         library = "segmentation-models-pytorch"
         return f"{self.name} with {self.arguments.get('encoder_name', 'resnet34')} ({library} {version(library)})"
 
+    def smp_network(self, card: ModelCard) -> nn.Module:
+        """Return the library's network over the images of ``card``, with random weights.
+
+        Raises
+        ------
+        CardError
+            When the library has no such architecture, or refuses the arguments.
+        """
+        from torch import nn
+
+        from landweave.models._torchvision import smp
+
+        architecture = getattr(smp, self.name, None)
+        if not (isinstance(architecture, type) and issubclass(architecture, nn.Module)):
+            raise CardError(
+                f"Model {card.name} names the architecture {self.name!r}, which "
+                f"segmentation-models-pytorch {smp.__version__} does not have; Unet is one."
+            )
+        # What the architecture does not know goes to its encoder, and encoders that are not timm's drop it in silence.
+        unknown = sorted(set(self.arguments) - set(inspect.signature(architecture).parameters))
+        if unknown and not str(self.arguments.get("encoder_name")).startswith("tu-"):
+            raise CardError(f"Model {card.name} gives {self.name} arguments it has not: {', '.join(unknown)}.")
+        sizes = {"in_channels": card.image_channels, "classes": len(card.legend())}
+        try:
+            return architecture(encoder_weights=None, **sizes, **self.arguments)
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            raise CardError(f"Model {card.name} cannot be built as {self.name}: {error}") from error
+
 
 class SmpArchitecture(SmpSettings):
     """A network of segmentation-models-pytorch; inputs are concatenated on channels, in the card's order."""
@@ -54,9 +83,8 @@ class SmpArchitecture(SmpSettings):
     def build(self, card: ModelCard, window: int) -> nn.Module:
         """Return the network of ``card``, with random weights."""
         from landweave.models.networks._layers import StackedInputs
-        from landweave.models.networks.smp_network import build_smp
 
-        return StackedInputs(build_smp(card, self), tuple(card.inputs), card.output_name())
+        return StackedInputs(self.smp_network(card), tuple(card.inputs), card.output_name())
 
 
 class ExportedArchitecture(CardPart):
@@ -175,7 +203,6 @@ class UnetUtaeArchitecture(SmpSettings):
 
     def build(self, card: ModelCard, window: int) -> nn.Module:
         """Return the network of ``card``, with random weights."""
-        from landweave.models.networks.smp_network import build_smp
         from landweave.models.networks.unet_utae import UnetUtae, UnetUtaeSpec
         from landweave.models.networks.utae import UtaeSpec
 
@@ -192,7 +219,7 @@ class UnetUtaeArchitecture(SmpSettings):
             for name, spec in card.series.items()
         }
         spec = UnetUtaeSpec(images=tuple(card.images), series=series, stages=self.stages, output=card.output_name())
-        return UnetUtae(build_smp(card, self), spec)
+        return UnetUtae(self.smp_network(card), spec)
 
 
 Architecture = Annotated[

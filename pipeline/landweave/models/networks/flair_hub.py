@@ -171,9 +171,8 @@ class FlairHub(nn.Module):
         if self.spec.images:
             stages = self._joined_stages(inputs)
             return {name: resized(decoder(stages), size) for name, decoder in self.main_decoders.items()}
-        scores = torch.stack(
-            [self.encoders[each.name](*dated_series(inputs, each.name)) for each in self.spec.series]
-        ).mean(0)
+        names = [each.name for each in self.spec.series]
+        scores = torch.stack([self.encoders[name](*dated_series(inputs, name)) for name in names]).mean(0)
         if len(self.spec.classes) == 1:  # as published: the 1x1 convolution of a single output never runs
             return {name: resized(scores, size) for name in self.spec.classes}
         return {name: resized(decoder(scores), size) for name, decoder in self.main_decoders.items()}
