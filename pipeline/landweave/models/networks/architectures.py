@@ -30,6 +30,7 @@ class SmpSettings(CardPart):
     ``in_channels``, ``classes`` and ``encoder_weights`` follow from the card and cannot be given.
     """
 
+    kind: str  # first, as in the checksums of cards
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
