@@ -96,3 +96,17 @@ def test_a_card_that_is_there_is_kept(small_card, tmp_path):
     assert path.read_text() == before
     with pytest.raises(CardError, match="cannot be written"):
         write_card({"name": "other"}, tmp_path / "none" / "card.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "checksum"),
+    [
+        ("LC-A", "97a1a74004cb647f"),
+        ("demo-fusion", "792fadfeb608600f"),
+        ("demo-unet", "2dda3b338f07d751"),
+        ("flair2-utt", "6326252401de9e60"),
+    ],
+)
+def test_the_checksum_of_a_card_stays(name, checksum):
+    """It depends on the order of the fields too; maps that were begun before carry it in their fingerprint."""
+    assert find_card(name).sha256.startswith(checksum)
