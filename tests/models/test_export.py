@@ -7,8 +7,7 @@ import torch
 import yaml
 
 from landweave.core.errors import CardError, ConfigError
-from landweave.models.cards.card_file import card_content, write_card
-from landweave.models.cards.registry import read_card
+from landweave.models.cards.registry import card_content, read_card, write_card
 from landweave.models.export import export_model, export_program
 from landweave.models.factory import load
 from landweave.models.inference import torch_threads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,26 +18,8 @@ _NO_BREAK = "\N{NO-BREAK SPACE}"
 """Replaces the spaces inside a class's name, so that no line ends there."""
 
 
-class ModelList(Mapping[str, ModelCard]):
-    """The cards that come with the package, by name; printed as a table.
-
-    Parameters
-    ----------
-    cards
-        By name.
-    """
-
-    def __init__(self, cards: Mapping[str, ModelCard]) -> None:
-        self._cards = dict(cards)
-
-    def __getitem__(self, name: str) -> ModelCard:
-        return self._cards[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._cards)
-
-    def __len__(self) -> int:
-        return len(self._cards)
+class ModelList(dict[str, ModelCard]):
+    """The cards that come with the package, by name; printed as a table."""
 
     @property
     def rows(self) -> list[tuple[str, str, str, str]]:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from landweave.core.errors import CardError, ConfigError, WeightsError
 from landweave.core.grid import Bounds
 from landweave.models.cards.card import ModelCard, WeightsFile
-from landweave.models.cards.card_file import card_content, write_card, write_new
-from landweave.models.cards.registry import find_card
+from landweave.models.cards.registry import card_content, find_card, write_card, write_new
 from landweave.models.exported import load_exported
 from landweave.models.factory import load
 from landweave.models.networks.architectures import ExportedArchitecture

@@ -114,13 +114,11 @@ def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
     for name in archive.namelist():
         if name.endswith(("_weights_config.json", "_constants_config.json")):
             config = json.loads(archive.read(name))["config"]
-            yield from (f"{key} is a pickle" for key, entry in config.items() if _is_pickle(entry))
+            for key, entry in config.items():
+                if entry.get("use_pickle") or not entry["path_name"].startswith(("weight_", "tensor_")):
+                    yield f"{key} is a pickle"
         elif "/data/" in name and name.endswith(".pt") and not _is_plain(archive.read(name)):
             yield f"{name} is more than plain tensors"
-
-
-def _is_pickle(entry: dict[str, Any]) -> bool:
-    return bool(entry.get("use_pickle")) or not entry["path_name"].startswith(("weight_", "tensor_"))
 
 
 def _is_plain(content: bytes) -> bool:

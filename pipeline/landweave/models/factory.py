@@ -12,8 +12,8 @@ from torch.overrides import TorchFunctionMode
 
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks._layers import StackedInputs
-from landweave.models.networks.architectures import ExportedArchitecture, FlairHubArchitecture
-from landweave.models.weights import Adapt, load_weights
+from landweave.models.networks.architectures import ExportedArchitecture
+from landweave.models.weights import load_weights
 
 
 def build(card: ModelCard, window: int) -> nn.Module:
@@ -39,6 +39,19 @@ def build(card: ModelCard, window: int) -> nn.Module:
         return card.architecture.build(card, window).eval()
 
 
+def build_on_meta(card: ModelCard, window: int) -> nn.Module:
+    """Return the network of `build` on the meta device: shapes without values.
+
+    Parameters
+    ----------
+    card, window
+        As for `build`.
+    """
+    with torch.device("meta"):
+        # Some encoders make their first layer anew, on the CPU, where the bands are not three.
+        return build(card, window).to("meta")
+
+
 def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.Module:
     """Return the network of ``card`` as `build` does, with the weights of a file.
 
@@ -61,28 +74,16 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
         When the weights do not fit.
     """
     if isinstance(card.architecture, ExportedArchitecture):
-        return _load_program(card, window, weights, batch_size)
+        from landweave.models.exported import load_exported
+
+        card.check_window(window)
+        program = load_exported(weights)
+        program.check_shape((batch_size, card.image_channels, window, window), weights)
+        return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
     with _NoRandomInit():
         network = build(card, window)
-    load_weights(core(network), weights, adapt=_adaptation(card))
+    load_weights(core(network), weights, resize_tables=getattr(card.architecture, "resize_tables", False))
     return network
-
-
-def _adaptation(card: ModelCard) -> Adapt | None:
-    if not (isinstance(card.architecture, FlairHubArchitecture) and card.architecture.resize_tables):
-        return None
-    from landweave.models.networks.resizing import resized_tables
-
-    return resized_tables
-
-
-def _load_program(card: ModelCard, window: int, weights: Path, batch_size: int) -> nn.Module:
-    from landweave.models.exported import load_exported
-
-    card.check_window(window)
-    program = load_exported(weights)
-    program.check_shape((batch_size, card.image_channels, window, window), weights)
-    return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
 
 
 class _NoRandomInit(TorchFunctionMode):

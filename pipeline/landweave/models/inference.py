@@ -79,7 +79,7 @@ class TorchPredictor:
         self._network = network
         self._device = torch.device(settings.device)
         inputs = settings.card.inputs
-        self._normalisations = {name: _Normalisation.of(spec, self._device) for name, spec in inputs.items()}
+        self._normalisations = {name: _Normalisation(spec, self._device) for name, spec in inputs.items()}
 
     def predict(self, batch: Mapping[str, InputBatch]) -> Array:
         """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels, contiguous.
@@ -119,7 +119,8 @@ class TorchPredictor:
                 inputs[days_input(name)] = self._tensor(given.days)
                 inputs[mask_input(name)] = self._tensor(given.present)
         if self._settings.card.numerics.channels_last:
-            return {name: _channels_last(tensor) for name, tensor in inputs.items()}
+            last = torch.channels_last
+            return {k: x.contiguous(memory_format=last) if x.ndim == 4 else x for k, x in inputs.items()}
         return inputs
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
@@ -127,19 +128,6 @@ class TorchPredictor:
             return torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device="meta")
         # torch warns of arrays that it may not write to, even where it never does.
         return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
-
-
-def empty_batch(settings: InferenceSettings, dates: int = 1) -> dict[str, InputBatch]:
-    """Return a batch without measurements: every input of the card.
-
-    Parameters
-    ----------
-    settings
-        Give the card, the window and the batch size.
-    dates
-        Of each series.
-    """
-    return {name: absent(settings, name, dates) for name in settings.card.inputs}
 
 
 def absent(settings: InferenceSettings, name: str, dates: int = 1) -> InputBatch:
@@ -217,21 +205,14 @@ def class_probabilities(logits: Tensor) -> Tensor:
     return planes
 
 
-@dataclass(frozen=True)
 class _Normalisation:
     """From raw values of one input to what the network takes; its constants are on the device."""
 
-    mean: Tensor
-    std: Tensor
-    fill: float
-    codings: Mapping[int, HeightCoding]
-
-    @classmethod
-    def of(cls, spec: InputSpec, device: torch.device) -> _Normalisation:
+    def __init__(self, spec: InputSpec, device: torch.device) -> None:
         bands = spec.bands.values()
         statistics = torch.tensor([band.statistics for band in bands], device=device)[:, :, None, None]
-        codings = {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)}
-        return cls(statistics[:, 0], statistics[:, 1], spec.fill, codings)
+        self.mean, self.std, self.fill = statistics[:, 0], statistics[:, 1], spec.fill
+        self.codings = {i: band.coding for i, band in enumerate(bands) if isinstance(band.coding, HeightCoding)}
 
     def __call__(self, values: Tensor, valid: Tensor) -> Tensor:
         """Return normalised float32 of ``values (…, band, y, x)``; ``fill`` where ``valid (…, y, x)`` is False."""
@@ -239,11 +220,6 @@ class _Normalisation:
         for band, coding in self.codings.items():
             x[..., band, :, :].mul_(coding.scale).add_(coding.offset).round_().clamp_(0, 255)
         return x.sub_(self.mean).div_(self.std).masked_fill_(~valid.unsqueeze(-3), self.fill)
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    is_image = tensor.ndim == 4
-    return tensor.contiguous(memory_format=torch.channels_last) if is_image else tensor
 
 
 def _check_batch(batch: Mapping[str, InputBatch], settings: InferenceSettings) -> None:

@@ -14,8 +14,8 @@ from torch import nn
 
 from landweave.core.errors import ConfigError, WeightsError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build, load
-from landweave.models.inference import InferenceSettings, TorchPredictor, empty_batch
+from landweave.models.factory import build_on_meta, load
+from landweave.models.inference import InferenceSettings, TorchPredictor, absent
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
@@ -225,10 +225,9 @@ def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
 @lru_cache(maxsize=32)
 def _network_bytes(settings: InferenceSettings) -> int:
     """Bytes of a network and of one batch at its peak; takes a second or two, so once a process for equal settings."""
-    with torch.device("meta"):
-        # Some encoders make their first layer anew, on the CPU, where the bands are not three.
-        network = _with_memory_format(build(settings.card, settings.window).to("meta"), settings.card)
-    predictor, batch = TorchPredictor(settings, network), empty_batch(settings, settings.dates)
+    network = _with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
+    predictor = TorchPredictor(settings, network)
+    batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
     weights = tensor_bytes(network)
     # While it loads, the file's tensors are in memory beside the network's.
     return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))

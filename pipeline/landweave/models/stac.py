@@ -16,7 +16,7 @@ from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
-from landweave.models.factory import build
+from landweave.models.factory import build_on_meta
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.weights import file_sha256
 
@@ -83,14 +83,14 @@ def _description(card: ModelCard) -> dict[str, Any]:
 
 
 def _mlm_fields(card: ModelCard) -> dict[str, Any]:
-    parameters = _parameters(card)
+    program = isinstance(card.architecture, ExportedArchitecture)  # its parameters are in its file
     return {
         "mlm:name": card.name,
         "mlm:architecture": card.architecture.summary + (" and U-TAE" if card.series else ""),
         "mlm:tasks": [TASK],
         "mlm:framework": "PyTorch",
         "mlm:framework_version": torch.__version__.split("+")[0],
-        **({"mlm:total_parameters": parameters} if parameters else {}),
+        **({} if program else {"mlm:total_parameters": _parameters(card)}),
         "mlm:batch_size_suggestion": card.numerics.batch,
         "mlm:input": [_input(card, name, spec) for name, spec in card.inputs.items()],
         "mlm:output": [_output(card, name) for name in card.outputs],
@@ -162,11 +162,8 @@ def _class_fields(land_class: LandClass) -> dict[str, Any]:
 
 
 def _parameters(card: ModelCard) -> int:
-    """Return the parameters of the network; 0 for a program, which has none without its file."""
-    if isinstance(card.architecture, ExportedArchitecture):
-        return 0
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(card, card.window.size).parameters())
+    """Return the number of parameters of the network."""
+    return sum(parameter.numel() for parameter in build_on_meta(card, card.window.size).parameters())
 
 
 def _weights_asset(card: ModelCard, weights: Path | None) -> pystac.Asset:

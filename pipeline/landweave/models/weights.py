@@ -7,7 +7,7 @@ import hashlib
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -43,9 +43,6 @@ _PLAIN_GLOBALS: list[Any] = [
     *(np.ndarray, np.dtype, argparse.Namespace),
 ]
 """Plain values that training tools store beside tensors: paths, numbers, settings. Unpickling one runs no code."""
-
-Adapt = Callable[[Mapping[str, Tensor], nn.Module], dict[str, Tensor]]
-"""Returns tensors changed to suit a network, by the network's names."""
 
 _SHOWN = 8
 """Longest list of names in a message."""
@@ -89,11 +86,11 @@ def check_sha256(path: Path, wanted: str) -> None:
         )
 
 
-def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) -> None:
+def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False) -> None:
     """Fill ``network`` with the tensors of ``path``: a ``.safetensors`` file, or a ``.ckpt`` or ``.pth`` of torch.
 
     Prefixes that training tools add are removed; tensors used in training alone are left out. Nothing else is
-    changed, except by ``adapt``.
+    changed, except by ``resize_tables``.
 
     Parameters
     ----------
@@ -101,8 +98,8 @@ def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) 
         On any device but meta.
     path
         Of the file.
-    adapt
-        Applied to the tensors of the file before they are checked.
+    resize_tables
+        Whether position tables of another window are interpolated before they are checked.
 
     Raises
     ------
@@ -111,11 +108,12 @@ def load_weights(network: nn.Module, path: Path, *, adapt: Adapt | None = None) 
         the file is broken, or when it holds more than plain tensors and values. The network is then as it was.
     """
     found = _renamed(read_tensors(path), network, path)
-    if adapt is not None:
-        found = adapt(found, network)
+    if resize_tables:
+        from landweave.models.networks.resizing import resized_tables  # timm takes seconds to import
+
+        found = resized_tables(found, network)
     wanted = network.state_dict()
-    problems = _differences(found, wanted)
-    if problems:
+    if problems := _differences(found, wanted):
         fitting = sum(name in wanted and found[name].shape == wanted[name].shape for name in found)
         raise WeightsError(
             f"Weights {path} do not fit the network: {fitting} of its {len(wanted)} tensors are there.\n"
@@ -135,17 +133,13 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise WeightsError(f"Weights {path} cannot be read: there is no such file.")
     if path.suffix == ".safetensors":
-        return _read_safetensors(path)
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise WeightsError(f"Weights {path} are broken ({error}): fetch them again.") from error
     if path.suffix in (".ckpt", ".pth", ".pt"):
         return _read_checkpoint(path)
     raise WeightsError(f"Weights {path} end in {path.suffix or 'nothing'}: give .safetensors, .ckpt or .pth.")
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"Weights {path} are broken ({error}): fetch them again.") from error
 
 
 def _read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -154,20 +148,15 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals(_PLAIN_GLOBALS):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
+        named = re.search(r"GLOBAL (\S+)", str(error))  # the name that the file would import, where torch gives it
         raise WeightsError(
             f"Weights {path} hold more than plain tensors, or are broken, and were not loaded: loading them would "
-            f"run code that came with the file{_refused_global(error)}. Save the network's state_dict alone, where you "
-            f"trust it."
+            f"run code that came with the file{f': {named[1]}' if named else ''}. Save the network's state_dict alone, "
+            f"where you trust it."
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"Weights {path} are broken ({_first_line(error)}): fetch them again.") from error
     return _tensors(content, path)
-
-
-def _refused_global(error: pickle.UnpicklingError) -> str:
-    """Return the name that the file would import, where torch says it."""
-    named = re.search(r"GLOBAL (\S+)", str(error))
-    return f": {named[1]}" if named else ""
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.models.cards.inputs import HeightCoding
-from landweave.models.cards.legends import find_legend
+from landweave.models.cards.outputs import find_legend
 from landweave.models.cards.registry import find_card
 from tests.models.conftest import small_content
 

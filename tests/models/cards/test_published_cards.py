@@ -12,7 +12,7 @@ from torch import nn
 
 from landweave.core.errors import CardError
 from landweave.core.protocols import InputBatch
-from landweave.models.cards.legends import find_legend
+from landweave.models.cards.outputs import find_legend
 from landweave.models.cards.registry import card_path, find_card, list_cards
 from landweave.models.factory import build, core
 from landweave.models.networks import flair_hub

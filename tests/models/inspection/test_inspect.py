@@ -59,7 +59,7 @@ def test_a_convolutional_network_is_counted_as_by_hand(small_card):
 def test_a_network_that_pools_its_window_is_global(small_card):
     found = inspect(small_card(architecture=SWIN))
 
-    assert found.receptive_field.is_global
+    assert found.receptive_field.pixels is None
     assert found.strides["AERIAL_RGBI"] == 32
 
 
@@ -81,7 +81,7 @@ def test_parts_of_a_multi_sensor_network_are_named_by_input_and_task(small_card)
         "main_decoders.LABEL",
     ]
     assert found.training_parameters == 2 * found.parameters["main_decoders.LABEL"]
-    assert found.receptive_field.is_global
+    assert found.receptive_field.pixels is None
     assert found.dates == 12
     assert "of 12 dates" in str(found)
     assert "in training" in str(found)

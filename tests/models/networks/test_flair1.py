@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from landweave.core.errors import CardError
-from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, Flair1Spec, with_metadata
+from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, FlairSpec, with_metadata
 
 
 @pytest.fixture(scope="module")
 def net() -> Flair1:
     torch.manual_seed(1)
-    return Flair1(Flair1Spec(encoder="resnet18", classes=4, metadata=True)).eval()
+    return Flair1(FlairSpec(encoder="resnet18", classes=4, metadata=True)).eval()
 
 
 def test_metadata_is_added_row_by_row():
@@ -44,7 +44,7 @@ def test_names_of_the_metadata_branch(net):
 
 
 def test_without_metadata_any_window_will_do():
-    net = Flair1(Flair1Spec(encoder="resnet18", classes=4)).eval()
+    net = Flair1(FlairSpec(encoder="resnet18", classes=4)).eval()
     with torch.inference_mode():
         assert net({AERIAL: torch.zeros(1, 5, 96, 160)})["AERIAL_LABEL"].shape == (1, 4, 96, 160)
         assert net({AERIAL: torch.zeros(1, 5, 96, 96)}, (48, 48))["AERIAL_LABEL"].shape == (1, 4, 48, 48)

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from landweave.core.errors import CardError
-from landweave.models.networks.flair1 import AERIAL, METADATA
-from landweave.models.networks.flair2 import DATES, MASK, SERIES, Flair2, Flair2Spec, centred, stepped_widths
+from landweave.models.networks.flair1 import AERIAL, METADATA, FlairSpec
+from landweave.models.networks.flair2 import SERIES, Flair2, centred, stepped_widths
 
 PART_OF_STD = 1e-4
 
@@ -18,14 +18,14 @@ def inputs(batch: int, size: int) -> dict[str, Tensor]:
     return {
         AERIAL: torch.rand((batch, 5, size, size), generator=generator),
         SERIES: torch.rand((batch, 3, 10, 40, 40), generator=generator) * brightness,
-        DATES: torch.tensor([-100.0, -20, 40]).repeat(batch, 1),
+        "SENTINEL2_DATES": torch.tensor([-100.0, -20, 40]).repeat(batch, 1),
         METADATA: torch.randn((batch, 45), generator=generator),
     }
 
 
 def build(*, metadata: bool) -> Flair2:
     torch.manual_seed(2)
-    return Flair2(Flair2Spec(encoder="resnet18", classes=6, metadata=metadata)).eval()
+    return Flair2(FlairSpec(encoder="resnet18", classes=6, metadata=metadata)).eval()
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,8 @@ def test_padded_dates_change_nothing(without):
     given = inputs(2, 64)
     padded = given | {
         SERIES: torch.cat([given[SERIES], torch.zeros(2, 5, 10, 40, 40)], dim=1),
-        DATES: torch.cat([given[DATES], torch.zeros(2, 5)], dim=1),
-        MASK: torch.arange(8).expand(2, 8) < 3,
+        "SENTINEL2_DATES": torch.cat([given["SENTINEL2_DATES"], torch.zeros(2, 5)], dim=1),
+        "SENTINEL2_MASK": torch.arange(8).expand(2, 8) < 3,
     }
 
     wanted = answer(without, given)

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from landweave.models.networks import flair_hub
-from landweave.models.networks.flair1 import Flair1, Flair1Spec
-from landweave.models.networks.flair2 import Flair2, Flair2Spec
+from landweave.models.networks.flair1 import Flair1, FlairSpec
+from landweave.models.networks.flair2 import Flair2
 from landweave.models.networks.flair_hub import FlairHub
 from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS, tensor_shapes, with_size
 
@@ -59,9 +59,9 @@ def build(name: str) -> nn.Module | nn.ModuleList:
     """The parts that the published figure counts, without memory."""
     with torch.device("meta"):
         if name == "FLAIR#1 baseline":
-            return Flair1(Flair1Spec())
+            return Flair1(FlairSpec())
         if name == "FLAIR#2 baseline":
-            return Flair2(Flair2Spec())
+            return Flair2(FlairSpec(classes=13, metadata=True))
         net = FlairHub(replace(FLAIR_HUB_MODELS[name], aux=True))
         return nn.ModuleList([net.encoders, net.main_decoders, net.aux_decoders])
 

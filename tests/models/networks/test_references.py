@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, Flair1Spec
-from landweave.models.networks.flair2 import DATES, SERIES, Flair2, Flair2Spec
+from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, FlairSpec
+from landweave.models.networks.flair2 import SERIES, Flair2
 from landweave.models.networks.flair_hub import FlairHub
 from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS
 
@@ -51,7 +51,7 @@ def test_flair_hub_answers_as_published(public, name):
 
 def test_flair1_answers_as_published(public):
     name = "FLAIR1-unet-resnet34"
-    net = Flair1(Flair1Spec())
+    net = Flair1(FlairSpec())
     net.load_state_dict(public.weights(name, prefix="model."), strict=True)
 
     found = scores(net, {AERIAL: public.values("FLAIR1", 1, 5, 512, 512)}, net.spec.output)
@@ -61,12 +61,12 @@ def test_flair1_answers_as_published(public):
 
 def test_flair2_answers_as_published(public):
     name = "FLAIR2-unet-utae"
-    net = Flair2(Flair2Spec())
+    net = Flair2(FlairSpec(classes=13, metadata=True))
     net.load_state_dict(public.weights(name), strict=True)
     inputs = {
         AERIAL: public.values("FLAIR2:aerial", 1, 5, 512, 512),
         SERIES: public.values("FLAIR2:sat", 1, 6, 10, 40, 40),
-        DATES: public.days("FLAIR2", 6),
+        "SENTINEL2_DATES": public.days("FLAIR2", 6),
         METADATA: public.values("FLAIR2:mtd", 1, 45),
     }
 

@@ -1,16 +1,62 @@
-"""Outputs of a model: the legend of each, as a card's file has it, and its pixel size."""
+"""Outputs of a model: the legend of each, as a card's file has it, and its pixel size.
+
+A card may name a legend of ``legends.yaml``, beside this module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
+import yaml
 from pydantic import BeforeValidator, PlainSerializer
 
-from landweave.core.legend import Legend
+from landweave.core.errors import CardError
+from landweave.core.legend import LandClass, Legend
 from landweave.models.cards.inputs import CardPart, Length
-from landweave.models.cards.legends import find_legend, make_legend, named_legends
+
+
+@cache
+def named_legends() -> Mapping[str, Legend]:
+    """Return every legend that a card may name, by name."""
+    content = yaml.safe_load(Path(__file__).with_name("legends.yaml").read_text(encoding="utf-8"))
+    return MappingProxyType({name: make_legend(name, classes) for name, classes in content.items()})
+
+
+def make_legend(name: str, classes: Iterable[Mapping[str, Any]]) -> Legend:
+    """Return a legend of classes as YAML has them.
+
+    Parameters
+    ----------
+    name
+        Of the legend.
+    classes
+        In channel order, each with the fields of `LandClass`.
+
+    Raises
+    ------
+    CardError
+        When codes do not ascend, or a colour is not ``#rrggbb``.
+    """
+    return Legend(name=name, classes=tuple(LandClass(**each) for each in classes))
+
+
+def find_legend(name: str) -> Legend:
+    """Return the legend of that name.
+
+    Raises
+    ------
+    CardError
+        When there is none; the message lists all.
+    """
+    known = named_legends()
+    if name not in known:
+        raise CardError(f"There is no legend {name!r}; a card may name {', '.join(known)}, or list its own classes.")
+    return known[name]
 
 
 def _read_legend(value: Any) -> Any:

@@ -12,11 +12,11 @@ from typing import Any
 
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.card_file import write_card
-from landweave.models.cards.registry import parse_card, read_yaml
+from landweave.models.cards.registry import parse_card, read_yaml, write_card
 from landweave.models.factory import build, core
-from landweave.models.flair_import.flair1_config import flair1_content
-from landweave.models.flair_import.flair_hub_config import flair_hub_content
+from landweave.models.flair_import.flair1_config import Flair1Config
+from landweave.models.flair_import.flair_hub_config import FlairHubConfig
+from landweave.models.flair_import.schema import card_content_of
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.weights import file_sha256, load_weights
 
@@ -65,7 +65,7 @@ def card_from_flair_config(file: Path, weights: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        For `landweave.models.cards.card_file.write_card`; it has the absolute path of the weights.
+        For `landweave.models.cards.registry.write_card`; it has the absolute path of the weights.
 
     Raises
     ------
@@ -92,9 +92,9 @@ def _content(file: Path) -> dict[str, Any]:
     for part in sorted(file.glob("*.y*ml")) if file.is_dir() else [file]:
         config |= read_yaml(part, "Configuration")
     if isinstance(config.get("modalities"), Mapping) and "inputs" in config["modalities"]:
-        return flair_hub_content(config)
+        return card_content_of(FlairHubConfig, config)
     if {"encoder_name", "channels", "classes"} <= set(config):
-        return flair1_content(config)
+        return card_content_of(Flair1Config, config)
     raise CardError(
         f"Configuration {file} is not one of a training with FLAIR-HUB's tool (modalities: inputs: …) or with "
         f"FLAIR-1's (encoder_name, channels, classes). It has: {', '.join(map(str, config)) or 'nothing'}."

@@ -7,14 +7,13 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from landweave.core.legend import LandClass, Legend
-from landweave.models.cards.legends import named_legends
-from landweave.models.cards.outputs import legend_content
+from landweave.models.cards.outputs import legend_content, named_legends
 
 
 def legend_of(name: str, names: Mapping[int, str], untrained: Set[int]) -> str | dict[str, Any]:
     """Return the ``legend`` of a card.
 
-    It is the name of one of `landweave.models.cards.legends` where codes, names and training agree. Elsewhere classes
+    It is the name of one of `landweave.models.cards.outputs` where codes, names and training agree. Elsewhere classes
     have the colours and the French names of a known class of that name, or colours of their own.
 
     Parameters

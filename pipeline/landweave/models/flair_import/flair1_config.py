@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from inspect import getmembers, isclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from landweave.models._torchvision import smp
 from landweave.models.flair_import.classes import legend_of
-from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NormType, Text, TrainingSection, parse, refuse
+from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NormType, Text, TrainingConfig
 
 _AERIAL = ("R", "G", "B", "NIR")
 _HEIGHT = 5
@@ -20,18 +20,7 @@ _HEIGHT = 5
 LABEL = "AERIAL_LABEL"
 
 
-def flair1_content(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a card, without its name and its weights.
-
-    Raises
-    ------
-    CardError
-        With everything that no network here has.
-    """
-    return parse(Flair1Config, config).content()
-
-
-class Flair1Config(TrainingSection):
+class Flair1Config(TrainingConfig):
     """Training configuration of FLAIR-1's tool."""
 
     model_provider: str | None = "SegmentationModelsPytorch"
@@ -46,8 +35,7 @@ class Flair1Config(TrainingSection):
     norm_stds: list[StrictFloat] | None = None
 
     def content(self) -> dict[str, Any]:
-        """As `flair1_content`."""
-        refuse(self._problems())
+        """Return the content of a card, without its name and its weights."""
         smp_content = {"kind": "smp", "name": self._smp_class, "arguments": {"encoder_name": self.encoder_name}}
         return {
             "architecture": {"kind": "flair1", "metadata": True} if self.use_metadata else smp_content,
@@ -57,7 +45,8 @@ class Flair1Config(TrainingSection):
             "numerics": NUMERICS,
         }
 
-    def _problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
+        """Yield what no network here has."""
         if self.model_provider != "SegmentationModelsPytorch":
             yield f"model_provider is {self.model_provider}: networks come from segmentation-models-pytorch"
         if self._smp_class is None:

@@ -15,9 +15,8 @@ from landweave.models.flair_import.schema import (
     NoneIsEmpty,
     NormType,
     Text,
+    TrainingConfig,
     TrainingSection,
-    parse,
-    refuse,
 )
 from landweave.models.networks.flair_hub import MODALITY_ORDER
 
@@ -56,18 +55,7 @@ _FIXED = {
 }
 """Settings of the only U-TAE that the networks here have."""
 
-OVERLAP_WITH_SERIES = 256
-
-
-def flair_hub_content(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of a card, without its name and its weights.
-
-    Raises
-    ------
-    CardError
-        With everything that no network here has.
-    """
-    return parse(FlairHubConfig, config).content()
+_OVERLAP_WITH_SERIES = 256
 
 
 class _HubNormalization(TrainingSection):
@@ -140,7 +128,7 @@ class _HubLabel(TrainingSection):
         return legend_of(name, self.value_name, {code for code, weight in weight_of.items() if not weight})
 
 
-class FlairHubConfig(TrainingSection):
+class FlairHubConfig(TrainingConfig):
     """Training configuration of FLAIR-HUB's tool."""
 
     modalities: _HubModalities
@@ -149,13 +137,12 @@ class FlairHubConfig(TrainingSection):
     labels_configs: Annotated[dict[str, Annotated[_HubLabel, NoneIsEmpty]], NoneIsEmpty] = Field(default_factory=dict)
 
     def content(self) -> dict[str, Any]:
-        """As `flair_hub_content`."""
-        refuse(self._problems())
+        """Return the content of a card, without its name and its weights."""
         return {
             "unverified": list(self._unverified()),
             "architecture": {"kind": "flair_hub", "encoder": self._architecture[0]},
             "inputs": {name: self._input(name) for name in self._inputs},
-            "window": WINDOWS | ({"overlap": OVERLAP_WITH_SERIES} if self._series else {}),
+            "window": WINDOWS | ({"overlap": _OVERLAP_WITH_SERIES} if self._series else {}),
             "outputs": {
                 name: {"legend": label.legend(name.lower()), "pixel": _PIXEL} for name, label in self._outputs.items()
             },
@@ -189,7 +176,7 @@ class FlairHubConfig(TrainingSection):
     def _norm_type(self) -> NormType | None:
         return self.modalities.normalization.norm_type
 
-    def _problems(self) -> Iterator[str]:
+    def problems(self) -> Iterator[str]:
         """Yield what no network here has."""
         switched = self.modalities.inputs
         yield from (

@@ -5,8 +5,8 @@ A schema has the keys that a card needs; others are ignored. A value of another 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
@@ -17,8 +17,7 @@ NormType = Literal["custom", "scaling", "without"]
 NoneIsEmpty = BeforeValidator(lambda value: {} if value is None else value)
 """Reads a section without content as one without keys."""
 
-WINDOW, OVERLAP = 512, 128
-WINDOWS = {"size": WINDOW, "overlap": OVERLAP, "blend": "cosine", "trained": [WINDOW], "multiple": 32}
+WINDOWS = {"size": 512, "overlap": 128, "blend": "cosine", "trained": [512], "multiple": 32}
 """Windows of the dataset's patches, and the total stride of the encoders."""
 
 NUMERICS = {"bfloat16": True, "batch": 4}
@@ -30,11 +29,20 @@ class TrainingSection(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-ConfigType = TypeVar("ConfigType", bound=TrainingSection)
+class TrainingConfig(TrainingSection):
+    """A whole training configuration; each tool has its own."""
+
+    def problems(self) -> Iterator[str]:
+        """Yield what no network here has."""
+        raise NotImplementedError
+
+    def content(self) -> dict[str, Any]:
+        """Return the content of a card, without its name and its weights."""
+        raise NotImplementedError
 
 
-def parse(kind: type[ConfigType], config: Mapping[str, Any]) -> ConfigType:
-    """Return a configuration's validated content.
+def card_content_of(kind: type[TrainingConfig], config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of a card, without its name and its weights.
 
     Parameters
     ----------
@@ -46,24 +54,15 @@ def parse(kind: type[ConfigType], config: Mapping[str, Any]) -> ConfigType:
     Raises
     ------
     CardError
-        With every value of another type than the tool's own, by its key.
+        With every value of another type than the tool's own, by its key; else with everything that no network here has.
     """
     try:
-        return kind.model_validate(config)
+        parsed = kind.model_validate(config)
     except ValidationError as error:
         slips = dict.fromkeys(f"  - {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise CardError("The training configuration says what its tool would not take:\n" + "\n".join(slips)) from error
-
-
-def refuse(problems: Iterable[str]) -> None:
-    """Refuse a configuration with any problem.
-
-    Raises
-    ------
-    CardError
-        With all of them.
-    """
-    if lines := [f"  - {each}" for each in problems]:
+    if lines := [f"  - {each}" for each in parsed.problems()]:
         raise CardError(
             "The training configuration describes a network that cannot be built here:\n" + "\n".join(lines)
         )
+    return parsed.content()

@@ -14,7 +14,7 @@ from landweave.core.errors import CardError
 from landweave.core.tables import as_html, as_text
 from landweave.models._torchvision import smp
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build, core, load
+from landweave.models.factory import build, build_on_meta, core, load
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.inspection.placement_consistency import PlacementConsistency
 from landweave.models.inspection.receptive_field import ReceptiveField, measure_receptive_field
@@ -112,9 +112,11 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
     window = card.window.size if window is None else window
     check_window(card, window)
     program = isinstance(card.architecture, ExportedArchitecture)
-    network = _load_program(card, window, weights) if program else build(card, window)
+    if program and weights is None:
+        raise CardError(f"Model {card.name} is a program of torch.export: give its .pt2 file as weights.")
     batch = card.numerics.batch if program else 1
-    counted = network if program else _on_meta_device(card, window)
+    network = load(card, window, weights, batch_size=batch) if program and weights else build(card, window)
+    counted = network if program else build_on_meta(card, window)
     device = next((each.device for each in (*counted.parameters(), *counted.buffers())), torch.device("cpu"))
     inputs = dummy_inputs(card, (window, window), batch=batch, on=device)
     with torch.no_grad(), FlopCounterMode(display=False) as operations:
@@ -160,15 +162,3 @@ def _training_parameters(network: nn.Module) -> int:
         return 0
     with torch.device("meta"):
         return count_all(FlairHub(replace(network.spec, aux=True)).aux_decoders)
-
-
-def _load_program(card: ModelCard, window: int, weights: Path | None) -> nn.Module:
-    if weights is None:
-        raise CardError(f"Model {card.name} is a program of torch.export: give its .pt2 file as weights.")
-    return load(card, window, weights, batch_size=card.numerics.batch)
-
-
-def _on_meta_device(card: ModelCard, window: int) -> nn.Module:
-    with torch.device("meta"):
-        # Some encoders make their first layer anew, on the CPU, where the bands are not three.
-        return build(card, window).to("meta")

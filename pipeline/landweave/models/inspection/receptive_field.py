@@ -45,11 +45,6 @@ class ReceptiveField:
     pixels: int | None
     seen: int
 
-    @property
-    def is_global(self) -> bool:
-        """Whether a prediction depends on the whole window, however large."""
-        return self.pixels is None
-
     def __str__(self) -> str:
         if self.pixels is None:
             return f"global: every pixel depends on all of its window (seen over {self.seen:,} px)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -32,32 +32,17 @@ def measure_strides(card: ModelCard, network: nn.Module, window: int) -> dict[st
         Base pixels a side.
     """
     inputs = dummy_inputs(card, (window, window), on=next(network.parameters()).device)
-    widths: dict[str, _Widths] = {name: _Widths() for name in card.inputs}
-    hooks = [
-        module.register_forward_hook(_recording([widths[name] for name in _inputs_of(path, card)]))
-        for path, module in network.named_modules()
-    ]
-    try:
-        with torch.no_grad():
-            network(inputs, (window, window))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    stages: dict[str, list[int]] = {name: [] for name in card.inputs}
+    layers: dict[str, list[int]] = {name: [] for name in card.inputs}
+    with ExitStack() as hooks, torch.no_grad():
+        for path, module in network.named_modules():
+            names = _inputs_of(path, card)
+            record = _recording([stages[name] for name in names], [layers[name] for name in names])
+            hooks.enter_context(module.register_forward_hook(record))
+        network(inputs, (window, window))
     own = {name: inputs[name].shape[-1] for name in card.inputs}
-    return {name: -(-width // min([width, *widths[name].deepest])) for name, width in own.items()}
-
-
-@dataclass
-class _Widths:
-    """Widths of an encoder's stages, and of the outputs of layers with a stride."""
-
-    stages: list[int] = field(default_factory=list)
-    layers: list[int] = field(default_factory=list)
-
-    @property
-    def deepest(self) -> list[int]:
-        """Widths that count: an encoder may have layers beyond the stages that it returns."""
-        return self.stages or self.layers
+    # An encoder may have layers beyond the stages that it returns.
+    return {name: -(-width // min([width, *(stages[name] or layers[name])])) for name, width in own.items()}
 
 
 def _inputs_of(path: str, card: ModelCard) -> list[str]:
@@ -66,14 +51,17 @@ def _inputs_of(path: str, card: ModelCard) -> list[str]:
     return named[:1] or list(card.images)
 
 
-def _recording(widths: list[_Widths]) -> Any:
+def _recording(stages: list[list[int]], layers: list[list[int]]) -> Any:
+    """Return a hook that records the widths of an encoder's stages, and of the outputs of layers with a stride."""
+
     def record(module: nn.Module, _: Any, output: Any) -> None:
-        for each in widths:
-            if isinstance(output, list | tuple):
-                each.stages += _stage_widths(output)
-            elif isinstance(module, _SHRINKING) and _stride(module) > 1:
-                # Not any layer's width: pooling to a fixed size, and what follows it, show nothing of a stride.
-                each.layers.append(output.shape[-1])
+        if isinstance(output, list | tuple):
+            for widths in stages:
+                widths += _stage_widths(output)
+        elif isinstance(module, _SHRINKING) and _stride(module) > 1:
+            # Not any layer's width: pooling to a fixed size, and what follows it, show nothing of a stride.
+            for widths in layers:
+                widths.append(output.shape[-1])
 
     return record
 

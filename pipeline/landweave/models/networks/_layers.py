@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from landweave.models.cards.inputs import days_input, mask_input
+
 
 def resized(x: Tensor, size_yx: tuple[int, int]) -> Tensor:
     """Return an array at another height and width: bilinear, corners not aligned.
@@ -32,6 +34,19 @@ def size_of(x: Tensor) -> tuple[int, int]:
 def named(**layers: nn.Module) -> nn.Sequential:
     """Return layers applied one after the other, under the names that checkpoints give them."""
     return nn.Sequential(OrderedDict(layers))
+
+
+def dated_series(inputs: Mapping[str, Tensor], name: str) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return a series, its day offsets and, where given, the mask of its real dates.
+
+    Parameters
+    ----------
+    inputs
+        By name.
+    name
+        Of the series, which ends in ``_TS``.
+    """
+    return inputs[name], inputs[days_input(name)], inputs.get(mask_input(name))
 
 
 def dense(widths: tuple[int, ...], dropout: float, *, close: bool = False) -> nn.Sequential:

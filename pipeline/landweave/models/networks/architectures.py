@@ -1,12 +1,16 @@
 """Kinds of network that a card may name, each with its settings and how it is built from a card.
 
-Networks are imported inside the methods: cards are read without torch.
+``summary`` is the architecture and encoder, with the version of the library that has them. ``build(card, window)``
+returns the network of a card, which gives the inputs and outputs, for windows of ``window`` base pixels (already
+checked), with random weights; it raises `CardError` when the libraries have no such network. Networks are imported
+inside the methods: cards are read without torch.
 """
 
 from __future__ import annotations
 
+import inspect
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -17,42 +21,16 @@ if TYPE_CHECKING:
     from torch import nn
 
     from landweave.models.cards.card import ModelCard
+    from landweave.models.networks.flair1 import FlairSpec
 
 
-class NetworkArchitecture(CardPart):
-    """Settings of one kind of network; `build` makes it."""
-
-    kind: str
-
-    @property
-    def summary(self) -> str:
-        """Architecture and encoder, with the version of the library that has them."""
-        raise NotImplementedError
-
-    def build(self, card: ModelCard, window: int) -> nn.Module:
-        """Return the network of ``card`` for windows of ``window`` base pixels, with random weights.
-
-        Parameters
-        ----------
-        card
-            Gives the inputs and outputs.
-        window
-            Base pixels a side, already checked.
-
-        Raises
-        ------
-        CardError
-            When the libraries have no such network.
-        """
-        raise NotImplementedError
-
-
-class SmpSettings(NetworkArchitecture):
+class SmpSettings(CardPart):
     """An architecture of segmentation-models-pytorch and the arguments of its class.
 
     ``in_channels``, ``classes`` and ``encoder_weights`` follow from the card and cannot be given.
     """
 
+    kind: str  # first, as in the checksums of cards
     name: str
     arguments: dict[str, Any] = Field(default_factory=dict)
 
@@ -65,10 +43,37 @@ class SmpSettings(NetworkArchitecture):
 
     @property
     def summary(self) -> str:
-        """As `NetworkArchitecture.summary`."""
-        encoder = self.arguments.get("encoder_name", "resnet34")
+        """Architecture and encoder, with the version of the library."""
         library = "segmentation-models-pytorch"
-        return f"{self.name} with {encoder} ({library} {version(library)})"
+        return f"{self.name} with {self.arguments.get('encoder_name', 'resnet34')} ({library} {version(library)})"
+
+    def smp_network(self, card: ModelCard) -> nn.Module:
+        """Return the library's network over the images of ``card``, with random weights.
+
+        Raises
+        ------
+        CardError
+            When the library has no such architecture, or refuses the arguments.
+        """
+        from torch import nn
+
+        from landweave.models._torchvision import smp
+
+        architecture = getattr(smp, self.name, None)
+        if not (isinstance(architecture, type) and issubclass(architecture, nn.Module)):
+            raise CardError(
+                f"Model {card.name} names the architecture {self.name!r}, which "
+                f"segmentation-models-pytorch {smp.__version__} does not have; Unet is one."
+            )
+        # What the architecture does not know goes to its encoder, and encoders that are not timm's drop it in silence.
+        unknown = sorted(set(self.arguments) - set(inspect.signature(architecture).parameters))
+        if unknown and not str(self.arguments.get("encoder_name")).startswith("tu-"):
+            raise CardError(f"Model {card.name} gives {self.name} arguments it has not: {', '.join(unknown)}.")
+        sizes = {"in_channels": card.image_channels, "classes": len(card.legend())}
+        try:
+            return architecture(encoder_weights=None, **sizes, **self.arguments)
+        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            raise CardError(f"Model {card.name} cannot be built as {self.name}: {error}") from error
 
 
 class SmpArchitecture(SmpSettings):
@@ -77,29 +82,24 @@ class SmpArchitecture(SmpSettings):
     kind: Literal["smp"]
 
     def build(self, card: ModelCard, window: int) -> nn.Module:
-        """As `NetworkArchitecture.build`."""
+        """Return the network of ``card``, with random weights."""
         from landweave.models.networks._layers import StackedInputs
-        from landweave.models.networks.smp_network import build_smp
 
-        return StackedInputs(build_smp(card, self), tuple(card.inputs), card.output_name())
+        return StackedInputs(self.smp_network(card), tuple(card.inputs), card.output_name())
 
 
-class ExportedArchitecture(NetworkArchitecture):
+class ExportedArchitecture(CardPart):
     """A program of `torch.export` (``.pt2``, weights inside): stacked inputs ``(n, channel, y, x)`` to logits."""
 
+    summary: ClassVar[str] = "program of torch.export"
     kind: Literal["exported"]
-
-    @property
-    def summary(self) -> str:
-        """As `NetworkArchitecture.summary`."""
-        return "program of torch.export"
 
     def build(self, card: ModelCard, window: int) -> nn.Module:
         """Raise `CardError`: `landweave.models.factory.load` reads the network from its file."""
         raise CardError(f"Model {card.name} is a program of torch.export: it is loaded from its .pt2 file, not built.")
 
 
-class FlairHubArchitecture(NetworkArchitecture):
+class FlairHubArchitecture(CardPart):
     """A network of FLAIR-HUB over the card's inputs and outputs.
 
     With ``resize_tables``, weights of another window are interpolated where they depend on it: another model than the
@@ -112,11 +112,11 @@ class FlairHubArchitecture(NetworkArchitecture):
 
     @property
     def summary(self) -> str:
-        """As `NetworkArchitecture.summary`."""
+        """Architecture and encoder, with the version of the library."""
         return f"FLAIR-HUB: UPerNet with {self.encoder} (timm {version('timm')})"
 
     def build(self, card: ModelCard, window: int) -> nn.Module:
-        """As `NetworkArchitecture.build`."""
+        """Return the network of ``card``, with random weights."""
         from landweave.models.networks.flair_hub import FlairHub, FlairHubSpec, Modality
 
         modalities = tuple(
@@ -132,56 +132,44 @@ class FlairHubArchitecture(NetworkArchitecture):
         return FlairHub(FlairHubSpec(modalities=modalities, classes=classes, encoder=self.encoder))
 
 
-class Flair1Architecture(NetworkArchitecture):
+def _flair_spec(card: ModelCard, metadata: bool) -> FlairSpec:
+    from landweave.models.networks.flair1 import FlairSpec
+
+    return FlairSpec(
+        images=tuple(card.images),
+        channels=card.image_channels,
+        classes=len(card.legend()),
+        metadata=metadata,
+        output=card.output_name(),
+    )
+
+
+class Flair1Architecture(CardPart):
     """The U-Net of FLAIR#1, with or without the branch for its acquisition metadata."""
 
+    summary: ClassVar[str] = "U-Net with ResNet-34"
     kind: Literal["flair1"]
     metadata: bool = False
 
-    @property
-    def summary(self) -> str:
-        """As `NetworkArchitecture.summary`."""
-        return "U-Net with ResNet-34"
-
     def build(self, card: ModelCard, window: int) -> nn.Module:
-        """As `NetworkArchitecture.build`."""
-        from landweave.models.networks.flair1 import Flair1, Flair1Spec
+        """Return the network of ``card``, with random weights."""
+        from landweave.models.networks.flair1 import Flair1
 
-        return Flair1(
-            Flair1Spec(
-                images=tuple(card.images),
-                channels=card.image_channels,
-                classes=len(card.legend()),
-                metadata=self.metadata,
-                output=card.output_name(),
-            )
-        )
+        return Flair1(_flair_spec(card, self.metadata))
 
 
-class Flair2Architecture(NetworkArchitecture):
+class Flair2Architecture(CardPart):
     """U-T&T of FLAIR#2, with or without the branch for its acquisition metadata."""
 
+    summary: ClassVar[str] = "U-T&T"
     kind: Literal["flair2"]
     metadata: bool = True
 
-    @property
-    def summary(self) -> str:
-        """As `NetworkArchitecture.summary`."""
-        return "U-T&T"
-
     def build(self, card: ModelCard, window: int) -> nn.Module:
-        """As `NetworkArchitecture.build`."""
-        from landweave.models.networks.flair2 import Flair2, Flair2Spec
+        """Return the network of ``card``, with random weights."""
+        from landweave.models.networks.flair2 import Flair2
 
-        return Flair2(
-            Flair2Spec(
-                images=tuple(card.images),
-                channels=card.image_channels,
-                classes=len(card.legend()),
-                metadata=self.metadata,
-                output=card.output_name(),
-            )
-        )
+        return Flair2(_flair_spec(card, self.metadata))
 
 
 class SeriesBranch(CardPart):
@@ -215,8 +203,7 @@ class UnetUtaeArchitecture(SmpSettings):
     series: SeriesBranch = SeriesBranch()
 
     def build(self, card: ModelCard, window: int) -> nn.Module:
-        """As `NetworkArchitecture.build`."""
-        from landweave.models.networks.smp_network import build_smp
+        """Return the network of ``card``, with random weights."""
         from landweave.models.networks.unet_utae import UnetUtae, UnetUtaeSpec
         from landweave.models.networks.utae import UtaeSpec
 
@@ -233,7 +220,7 @@ class UnetUtaeArchitecture(SmpSettings):
             for name, spec in card.series.items()
         }
         spec = UnetUtaeSpec(images=tuple(card.images), series=series, stages=self.stages, output=card.output_name())
-        return UnetUtae(build_smp(card, self), spec)
+        return UnetUtae(self.smp_network(card), spec)
 
 
 Architecture = Annotated[

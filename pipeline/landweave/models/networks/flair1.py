@@ -24,12 +24,11 @@ METADATA = "AERIAL_METADATA"
 METADATA_VALUES = 45
 METADATA_WINDOW = 512
 """The only window for which the metadata branch has a value for each row of the deepest stage."""
-METADATA_ROWS = METADATA_WINDOW // 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flair1Spec:
-    """Inputs and outputs of a FLAIR#1 network.
+class FlairSpec:
+    """Inputs and outputs of a network of FLAIR#1 or FLAIR#2.
 
     Attributes
     ----------
@@ -62,10 +61,10 @@ class Flair1(nn.Module):
         Inputs and outputs.
     """
 
-    def __init__(self, spec: Flair1Spec) -> None:
+    def __init__(self, spec: FlairSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.seg_model = unet(spec.encoder, spec.channels, spec.classes)
+        self.seg_model = unet(spec)
         if spec.metadata:
             self.enc = metadata_branch(0.4, close=True)
 
@@ -102,20 +101,12 @@ def metadata_branch(dropout: float, *, close: bool = False) -> nn.Sequential:
     close
         Whether the last layer too has dropout and ReLU.
     """
-    return named(enc_mlp=dense((METADATA_VALUES, 64, 32, METADATA_ROWS), dropout, close=close))
+    return named(enc_mlp=dense((METADATA_VALUES, 64, 32, METADATA_WINDOW // 32), dropout, close=close))
 
 
-def unet(encoder: str, channels: int, classes: int) -> Any:
-    """Return the U-Net of segmentation-models-pytorch with random weights.
-
-    Parameters
-    ----------
-    encoder
-        Its name in that library.
-    channels, classes
-        Bands of the image, and number of classes.
-    """
-    return smp.Unet(encoder, encoder_weights=None, in_channels=channels, classes=classes)
+def unet(spec: FlairSpec) -> Any:
+    """Return the U-Net of segmentation-models-pytorch with random weights."""
+    return smp.Unet(spec.encoder, encoder_weights=None, in_channels=spec.channels, classes=spec.classes)
 
 
 def unet_scores(net: Any, stages: list[Tensor], size: tuple[int, int] | None) -> Tensor:

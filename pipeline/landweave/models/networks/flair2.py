@@ -14,17 +14,17 @@ Imagery", NeurIPS, arXiv 2310.13336. Unlike the published code, each window of a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.networks._layers import dense, resized, size_of
+from landweave.models.networks._layers import dated_series, dense, resized, size_of
 from landweave.models.networks.flair1 import (
-    AERIAL,
     METADATA,
     METADATA_WINDOW,
+    FlairSpec,
     metadata_branch,
     unet,
     unet_scores,
@@ -33,39 +33,11 @@ from landweave.models.networks.flair1 import (
 from landweave.models.networks.utae import Utae, UtaeSpec
 
 SERIES = "SENTINEL2_TS"
-DATES = "SENTINEL2_DATES"
-MASK = "SENTINEL2_MASK"
+SERIES_CHANNELS = 10
+CENTRE = 10
+"""Sentinel-2 pixels a side, in the middle of the series, that cover the aerial window."""
+
 _WIDTHS = (64, 64, 128, 128)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Flair2Spec:
-    """Inputs and outputs of a FLAIR#2 network.
-
-    Attributes
-    ----------
-    images
-        Names of the inputs that are concatenated on channels, in their order.
-    channels, series_channels, classes
-        Bands of all images together, bands of a Sentinel-2 date, and number of classes.
-    encoder
-        Encoder of the U-Net, by its name in segmentation-models-pytorch.
-    metadata
-        Whether it reads the metadata of the aerial acquisition.
-    centre
-        Sentinel-2 pixels a side, in the middle of the series, that cover the aerial window.
-    output
-        Name of the output.
-    """
-
-    images: tuple[str, ...] = (AERIAL,)
-    channels: int = 5
-    series_channels: int = 10
-    classes: int = 13
-    encoder: str = "resnet34"
-    metadata: bool = True
-    centre: int = 10
-    output: str = "AERIAL_LABEL"
 
 
 class Flair2(nn.Module):
@@ -79,11 +51,12 @@ class Flair2(nn.Module):
         Inputs and outputs.
     """
 
-    def __init__(self, spec: Flair2Spec) -> None:
+    def __init__(self, spec: FlairSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.arch_vhr = unet(spec.encoder, spec.channels, spec.classes)
-        self.arch_hr = Utae(_utae_spec(spec))
+        self.arch_vhr = unet(spec)
+        utae = UtaeSpec(channels=SERIES_CHANNELS, encoder_widths=_WIDTHS, decoder_widths=_WIDTHS, kernel=4, stride=2)
+        self.arch_hr = Utae(replace(utae, score_widths=(32, spec.classes)))
         widths = tuple(self.arch_vhr.encoder.out_channels)
         self.fm_utae_featmap_cropped = _CentreMaps(_WIDTHS[0], widths)
         self.fm_utae_featmap_collapsed = _SeriesMean(_WIDTHS[0], widths)
@@ -99,7 +72,7 @@ class Flair2(nn.Module):
         ----------
         inputs
             Images ``(b, band, h, w)`` by name, scaled; `SERIES` ``(b, t, channels, y, x)`` around the window,
-            with its day offsets `DATES` ``(b, t)`` and, where some dates are padding, `MASK` ``(b, t)``, True
+            with its day offsets ``…_DATES (b, t)`` and, where some dates are padding, ``…_MASK (b, t)``, True
             for the real ones; with metadata, `METADATA` ``(b, 45)`` too, and a window of 512 pixels only.
         size
             Height and width of the logits; by default the images' own.
@@ -112,8 +85,8 @@ class Flair2(nn.Module):
         stages: list[Tensor] = self.arch_vhr.encoder(torch.cat([inputs[name] for name in self.spec.images], dim=1))
         if self.spec.metadata:
             stages[-1] = with_metadata(stages[-1], self.mtd_mlp(inputs[METADATA]))
-        series = self.arch_hr.maps(inputs[SERIES], inputs[DATES], inputs.get(MASK))[-1]
-        near = self.fm_utae_featmap_cropped(centred(series, self.spec.centre), [size_of(each) for each in stages[1:]])
+        series = self.arch_hr.maps(*dated_series(inputs, SERIES))[-1]
+        near = self.fm_utae_featmap_cropped(centred(series, CENTRE), [size_of(each) for each in stages[1:]])
         around = self.fm_utae_featmap_collapsed(series.mean((-2, -1)))
         joined = [stage + (here + there) for stage, here, there in zip(stages[1:], near, around, strict=True)]
         return {self.spec.output: unet_scores(self.arch_vhr, [stages[0], *joined], size)}
@@ -139,18 +112,6 @@ def centred(x: Tensor, pixels: int) -> Tensor:
         raise CardError(f"{pixels} pixels cannot lie in the middle of {height} x {width}: give an even margin.")
     top, left = (height - pixels) // 2, (width - pixels) // 2
     return x[..., top : top + pixels, left : left + pixels]
-
-
-def _utae_spec(spec: Flair2Spec) -> UtaeSpec:
-    return UtaeSpec(
-        channels=spec.series_channels,
-        encoder_widths=_WIDTHS,
-        decoder_widths=_WIDTHS,
-        score_widths=(32, spec.classes),
-        kernel=4,
-        stride=2,
-        padding=1,
-    )
 
 
 class _CentreMaps(nn.Module):

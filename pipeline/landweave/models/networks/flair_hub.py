@@ -28,8 +28,7 @@ from torch import Tensor, nn
 
 from landweave.core.errors import CardError
 from landweave.models._torchvision import smp, timm
-from landweave.models.cards.inputs import days_input, mask_input
-from landweave.models.networks._layers import named, resized, size_of
+from landweave.models.networks._layers import dated_series, named, resized, size_of
 from landweave.models.networks.upernet import UPerNet
 from landweave.models.networks.utae import Utae, UtaeSpec
 
@@ -172,7 +171,8 @@ class FlairHub(nn.Module):
         if self.spec.images:
             stages = self._joined_stages(inputs)
             return {name: resized(decoder(stages), size) for name, decoder in self.main_decoders.items()}
-        scores = torch.stack([self._utae(each)(*_dated(each, inputs)) for each in self.spec.series]).mean(0)
+        names = [each.name for each in self.spec.series]
+        scores = torch.stack([self.encoders[name](*dated_series(inputs, name)) for name in names]).mean(0)
         if len(self.spec.classes) == 1:  # as published: the 1x1 convolution of a single output never runs
             return {name: resized(scores, size) for name in self.spec.classes}
         return {name: resized(decoder(scores), size) for name, decoder in self.main_decoders.items()}
@@ -180,12 +180,9 @@ class FlairHub(nn.Module):
     def _joined_stages(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return the stages of the first image, joined with all other inputs."""
         images = [self.encoders[each.name](inputs[each.name]) for each in self.spec.images]
-        series = [self._utae(each).maps(*_dated(each, inputs)) for each in self.spec.series]
-        stages: list[Tensor] = self.fusion_handler(images, series)
-        return stages
-
-    def _utae(self, modality: Modality) -> Utae:
-        return cast(Utae, self.encoders[modality.name])
+        utaes = {each.name: cast(Utae, self.encoders[each.name]) for each in self.spec.series}
+        series = [utae.maps(*dated_series(inputs, name)) for name, utae in utaes.items()]
+        return cast(list[Tensor], self.fusion_handler(images, series))
 
     def _own_size(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         first = (*self.spec.images, *self.spec.series)[0]
@@ -200,20 +197,15 @@ def _public_encoder(encoder: str, modality: Modality) -> Any:
     """
     bare = encoder.removeprefix("tu-")
     name = encoder if encoder in smp.encoders.encoders else f"tu-{bare}"
-    size = {"img_size": modality.window} if name.startswith("tu-") and _wants_size(bare) else {}
-    options = {"in_channels": modality.channels, "depth": 5, "weights": None, **size}
     if name.startswith("tu-") and not timm.is_model(bare):
         raise CardError(
             f"The encoder {encoder!r} is in neither segmentation-models-pytorch nor timm {timm.__version__}: "
             f"{SWIN_BASE}, resnet34 and convnext_base are three that are."
         )
-    return smp.encoders.get_encoder(name, **options)
-
-
-def _wants_size(encoder: str) -> bool:
-    """Whether timm builds this encoder for one size of image."""
-    known = timm.models.get_pretrained_cfg(encoder)
-    return bool(known and known.fixed_input_size)
+    known = timm.models.get_pretrained_cfg(bare) if name.startswith("tu-") else None
+    # Built for one size of image, where timm says so.
+    size = {"img_size": modality.window} if known and known.fixed_input_size else {}
+    return smp.encoders.get_encoder(name, in_channels=modality.channels, depth=5, weights=None, **size)
 
 
 def _first_joined_stage(channels: Sequence[int]) -> int:
@@ -281,9 +273,3 @@ class _Fusion(nn.Module):
         for conv, stages in zip(self.conv_f[start - self.first :], zip(*parts, strict=True), strict=True):
             joined.append(conv(torch.cat([resized(stage, size_of(stages[0])) for stage in stages], dim=1)))
         return joined
-
-
-def _dated(modality: Modality, inputs: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return series, day offsets and, where given, the mask of real dates."""
-    name = modality.name
-    return inputs[name], inputs[days_input(name)], inputs.get(mask_input(name))

@@ -8,11 +8,9 @@ and is part of a run's fingerprint.
 
 from __future__ import annotations
 
-import torch
-
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build, core
+from landweave.models.factory import build_on_meta, core
 from landweave.models.networks.architectures import FlairHubArchitecture
 
 TableShape = tuple[int, ...]
@@ -112,6 +110,5 @@ def any_window(card: ModelCard) -> ModelCard:
 
 
 def _shapes(card: ModelCard, window: int) -> dict[str, TableShape]:
-    with torch.device("meta"):
-        network = core(build(any_window(card), window))
+    network = core(build_on_meta(any_window(card), window))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from landweave.models._torchvision import timm
 
-TABLE = ".relative_position_bias_table"
+TABLE = "relative_position_bias_table"
 
 
 def resized_tables(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[str, Tensor]:
@@ -24,21 +24,15 @@ def resized_tables(tensors: Mapping[str, Tensor], network: nn.Module) -> dict[st
     network
         For another window.
     """
-    wanted = network.state_dict()
+    attentions = {f"{path}.{TABLE}": each for path, each in network.named_modules() if hasattr(each, TABLE)}
     return {
-        name: _resized(name, tensor, network)
-        if name.endswith(TABLE) and name in wanted and tensor.shape != wanted[name].shape
-        else tensor
-        for name, tensor in tensors.items()
+        name: _resized(tensor, attentions[name]) if name in attentions else tensor for name, tensor in tensors.items()
     }
 
 
-def _resized(name: str, table: Tensor, network: nn.Module) -> Tensor:
-    attention = cast(Any, network.get_submodule(name.removesuffix(TABLE)))
-    shape = tuple(attention.relative_position_bias_table.shape)
+def _resized(table: Tensor, attention: Any) -> Tensor:
+    shape = tuple(getattr(attention, TABLE).shape)
     if table.ndim != len(shape) or table.shape[-1] != shape[-1]:
         return table  # another number of heads: not a matter of size
-    layers: Any = timm.layers
     # Bicubic, as Swin's own authors do it; timm's other rule uses indexing that torch deprecates.
-    resized = layers.resize_rel_pos_bias_table_simple(table, attention.window_size, shape)
-    return cast(Tensor, resized)
+    return cast(Tensor, timm.layers.resize_rel_pos_bias_table_simple(table, attention.window_size, shape))

@@ -13,14 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
-from landweave.models.cards.inputs import days_input, mask_input
-from landweave.models.networks._layers import resized, size_of
+from landweave.models.networks._layers import dated_series, resized, size_of
 from landweave.models.networks.utae import Utae, UtaeSpec
 
 
@@ -46,14 +45,6 @@ class UnetUtaeSpec:
     output: str
 
 
-class _SmpParts(Protocol):
-    """Parts of a network of segmentation-models-pytorch; the library has no types."""
-
-    encoder: Any
-    decoder: Any
-    segmentation_head: Any
-
-
 class UnetUtae(nn.Module):
     """Class scores from images and time series of one window.
 
@@ -73,8 +64,8 @@ class UnetUtae(nn.Module):
     def __init__(self, network: nn.Module, spec: UnetUtaeSpec) -> None:
         super().__init__()
         self.spec = spec
-        self.network = network
-        channels = tuple(cast(_SmpParts, network).encoder.out_channels)
+        self.network: Any = network  # the library has no types
+        channels = tuple(cast(Any, network).encoder.out_channels)
         if absent := [stage for stage in spec.stages if not 0 <= stage < len(channels)]:
             raise CardError(f"Stages {absent} cannot be joined: the encoder has stages 0 to {len(channels) - 1}.")
         self.series = nn.ModuleDict({name: Utae(utae) for name, utae in spec.series.items()})
@@ -95,20 +86,19 @@ class UnetUtae(nn.Module):
         size
             Height and width of the logits; by default those of the network.
         """
-        network = cast(_SmpParts, self.network)
-        stages = list(network.encoder(torch.cat([inputs[name] for name in self.spec.images], dim=1)))
+        stages = list(self.network.encoder(torch.cat([inputs[name] for name in self.spec.images], dim=1)))
         if self.joins:
             maps = torch.cat(self.maps(inputs), dim=1)
             for stage, join in self.joins.items():
                 image = stages[int(stage)]
                 stages[int(stage)] = image + resized(join(maps), size_of(image))
-        logits: Tensor = network.segmentation_head(network.decoder(stages))
+        logits: Tensor = self.network.segmentation_head(self.network.decoder(stages))
         return {self.spec.output: resized(logits, size) if size else logits}
 
     def maps(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
         """Return one map ``(b, width, h, w)`` of each series, all at the size of the first; inputs as `forward`."""
         maps: list[Tensor] = []
         for name, utae in self.series.items():
-            own = utae(inputs[name], inputs[days_input(name)], inputs.get(mask_input(name)))
+            own = utae(*dated_series(inputs, name))
             maps.append(resized(own, size_of(maps[0])) if maps else own)
         return maps

@@ -29,7 +29,6 @@ from landweave.models.networks._layers import named, resized, size_of
 PERIOD_DAYS = 1000.0
 """Base of the wavelengths that code the day of a date."""
 
-Norm = Literal["batch", "group"]
 _NORM_GROUPS = 4
 
 
@@ -45,7 +44,7 @@ class UtaeSpec:
         Channels from the finest stage to the deepest; the deepest is the same in both.
     score_widths
         Channels of the last convolutions; the last is the number of classes.
-    kernel, stride, padding
+    kernel, stride
         Of the convolutions that go from one stage to the next; a stride of 1 keeps every stage at full size.
     heads, model_width, key_width
         Of the attention over dates.
@@ -57,7 +56,6 @@ class UtaeSpec:
     score_widths: tuple[int, ...] = (32, 19)
     kernel: int = 3
     stride: int = 1
-    padding: int = 1
     heads: int = 16
     model_width: int = 256
     key_width: int = 4
@@ -196,18 +194,15 @@ def _by_date(block: nn.Module, x: Tensor) -> Tensor:
 
 
 def _convolutions(
-    widths: tuple[int, ...], norm: Norm, kernel: int = 3, stride: int = 1, padding: int = 1
+    widths: tuple[int, ...], norm: Literal["batch", "group"], kernel: int = 3, stride: int = 1
 ) -> nn.Sequential:
     """Return convolutions with a reflected border, each followed by a norm and ReLU."""
     layers: list[nn.Module] = []
     for width, following in pairwise(widths):
-        conv = nn.Conv2d(width, following, kernel, stride, padding, padding_mode="reflect")
-        layers += [conv, _norm(norm, following), nn.ReLU()]
+        conv = nn.Conv2d(width, following, kernel, stride, padding=1, padding_mode="reflect")
+        scaled = nn.GroupNorm(_NORM_GROUPS, following) if norm == "group" else nn.BatchNorm2d(following)
+        layers += [conv, scaled, nn.ReLU()]
     return named(conv=nn.Sequential(*layers))
-
-
-def _norm(kind: Norm, width: int) -> nn.Module:
-    return nn.GroupNorm(_NORM_GROUPS, width) if kind == "group" else nn.BatchNorm2d(width)
 
 
 class _Down(nn.Module):
@@ -215,7 +210,7 @@ class _Down(nn.Module):
 
     def __init__(self, spec: UtaeSpec, width: int, following: int) -> None:
         super().__init__()
-        self.down = _convolutions((width, width), "group", spec.kernel, spec.stride, spec.padding)
+        self.down = _convolutions((width, width), "group", spec.kernel, spec.stride)
         self.conv1 = _convolutions((width, following), "group")
         self.conv2 = _convolutions((following, following), "group")
 
@@ -232,7 +227,7 @@ class _Up(nn.Module):
         super().__init__()
         self.skip_conv = nn.Sequential(nn.Conv2d(skip, skip, 1), nn.BatchNorm2d(skip), nn.ReLU())
         self.up = nn.Sequential(
-            nn.ConvTranspose2d(width, following, spec.kernel, spec.stride, spec.padding),
+            nn.ConvTranspose2d(width, following, spec.kernel, spec.stride, padding=1),
             nn.BatchNorm2d(following),
             nn.ReLU(),
         )

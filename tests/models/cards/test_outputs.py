@@ -5,7 +5,7 @@ import re
 import pytest
 
 from landweave.core.errors import CardError
-from landweave.models.cards.legends import find_legend, named_legends
+from landweave.models.cards.outputs import find_legend, named_legends
 
 COSIA = find_legend("cosia")
 LPIS = find_legend("lpis")
