@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from landweave.aligning.job import tile_memory
-from landweave.aligning.pending import PendingGroup, PendingShard
+from landweave.aligning.pending import PendingGroup
 from landweave.core.budget import GIB, PROCESS_BYTES, THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.protocols import RasterSource, ReadCost, SeriesSource
@@ -139,9 +139,7 @@ class AlignPlan(Table):
         ]
 
 
-def cost_align(
-    target: Target, groups: Sequence[tuple[PendingGroup, Sequence[PendingShard]]], notes: Sequence[str]
-) -> AlignPlan:
+def cost_align(target: Target, groups: Sequence[PendingGroup], notes: Sequence[str]) -> AlignPlan:
     """The plan of an alignment and its cost. Reads no pixel.
 
     Parameters
@@ -149,17 +147,18 @@ def cost_align(
     target
         Path or URL of the cube.
     groups
-        Every modality with its time shards.
+        One for each modality.
     notes
         What a person should know, of the whole.
     """
-    plans = tuple(_plan_group(pending, shards) for pending, shards in groups)
+    plans = tuple(map(_plan_group, groups))
     own = (note for plan in plans for note in plan.notes)
     return AlignPlan(output=str(target), groups=plans, notes=(*notes, *own))
 
 
-def _plan_group(pending: PendingGroup, shards: Sequence[PendingShard]) -> GroupPlan:
+def _plan_group(pending: PendingGroup) -> GroupPlan:
     template, source, series = pending.group.template, pending.spec.source, pending.spec.series
+    shards = pending.shards
     cost_of = cache(lambda index: source.cost(pending.tile_grid(index)))
     opens_of = cache(lambda index: _opens(source, pending.tile_grid(index)))
     opens, cost, raw_bytes, todo, stuck = Fraction(0), ReadCost(), 0, 0, 0

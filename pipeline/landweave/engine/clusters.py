@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import dask
 from distributed import Client, LocalCluster, Worker
@@ -19,7 +20,16 @@ from landweave.core.protocols import Engine
 from landweave.engine.dask import PATIENCE_SECONDS, TERMINATE_SHARE, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
-from landweave.engine.settings import EngineSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Which engine runs the blocks: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
+
+    kind: str
+    workers: int
+    address: str | None
+    worker_bytes: int
 
 
 def open_engine(

@@ -53,14 +53,11 @@ class DaskEngine:
     ----------
     client
         Connected to the scheduler. Scheduler and workers must be able to import this package.
-    in_flight_per_thread
-        Blocks submitted for each thread of the cluster.
     patience_s
         Seconds without any worker after which a run ends with an `EngineError`.
     """
 
     client: Client
-    in_flight_per_thread: int = IN_FLIGHT_PER_THREAD
     patience_s: float = PATIENCE_SECONDS
 
     @property
@@ -196,7 +193,7 @@ class _Submissions:
         if time.monotonic() - self._counted >= _POLL_SECONDS:
             self._count_threads()
         # With no worker yet one block is submitted: `_wait_for_one` then keeps the deadline.
-        return max(1, self._engine.in_flight_per_thread * self._threads) - len(self._submitted)
+        return max(1, IN_FLIGHT_PER_THREAD * self._threads) - len(self._submitted)
 
     def _wait_for_one(self) -> BlockIndex:
         while True:

@@ -139,8 +139,6 @@ class LogProgress:
 
     def __init__(self, every_seconds: float = LOG_SECONDS) -> None:
         self._every_seconds = every_seconds
-        self._tally = Tally()
-        self._logged = 0.0
 
     def start(self, total: int, engine: str) -> None:
         """Log the number of blocks and the engine."""
@@ -166,7 +164,6 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = Tally()
         self._bar = rich_progress.Progress(
             rich_progress.TextColumn("blocks"),
             rich_progress.BarColumn(),
@@ -201,8 +198,6 @@ class NotebookProgress:
 
     def __init__(self, every_seconds: float = NOTEBOOK_SECONDS) -> None:
         self._every_seconds = every_seconds
-        self._tally = Tally()
-        self._engine = ""
         self._failures: list[str] = []
         self._shown = 0.0
 

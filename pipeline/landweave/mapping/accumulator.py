@@ -38,8 +38,8 @@ class ArgmaxRule:
     blending: Blending
     factor: int
     legend: Legend
-    arrays: tuple[str, ...]
-    keep_untrained: bool
+    arrays: tuple[str, ...] = ("landcover", "confidence")
+    keep_untrained: bool = False
 
 
 @dataclass

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array, Blending
+from landweave.core.blending import Array
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
-from landweave.core.legend import NODATA, Legend
+from landweave.core.legend import NODATA
 from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, InputBatch, Model, Predictor, Store
 from landweave.core.stopwatch import Stopwatch
 from landweave.jobs.fingerprint import digest_files
@@ -34,8 +34,10 @@ Arrays = dict[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapJob:
-    """Everything a worker needs to map any block; a picklable value: `landweave.core.protocols.BlockJob`.
+class MapJob(ArgmaxRule):
+    """Everything a worker needs to map any block, beside the rule of its arrays: `landweave.core.protocols.BlockJob`.
+
+    A picklable value.
 
     Attributes
     ----------
@@ -45,39 +47,21 @@ class MapJob:
         Base pixels over all of ``blocks``.
     blocks
         In base pixels.
-    factor
-        Base pixels a side of one output pixel.
-    blending
-        Lattice and weight profile of the windows.
-    model, inputs, legend
-        The model, its inputs by name, and what its channels mean.
+    model, inputs
+        The model, and its inputs by name.
     area
         Where pixels are written; None for everywhere.
     store
         Where the arrays are written.
-    arrays
-        Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are stored.
-    keep_untrained
-        Whether classes that the model was never trained on can be mapped.
     """
 
     key: str
     grid: Grid
     blocks: Blocks
-    factor: int
-    blending: Blending
     model: Model
     inputs: Mapping[str, MapInput]
-    legend: Legend
     area: Area | None
     store: Store
-    arrays: tuple[str, ...] = ("landcover", "confidence")
-    keep_untrained: bool = False
-
-    @property
-    def torch_threads(self) -> int | None:
-        """Threads of the numeric library in each process."""
-        return self.model.torch_threads
 
     def open(self) -> BlockFunction:
         """Load the model; the function maps one block and may be called from two threads."""
@@ -130,17 +114,6 @@ class MapJob:
             (name, file)
             for name, item in self.inputs.items()
             for file in item.source.files(self.read_grid(item, extent))
-        )
-
-    @property
-    def argmax_rule(self) -> ArgmaxRule:
-        """How blended probabilities become arrays."""
-        return ArgmaxRule(
-            blending=self.blending,
-            factor=self.factor,
-            legend=self.legend,
-            arrays=self.arrays,
-            keep_untrained=self.keep_untrained,
         )
 
 
@@ -215,7 +188,7 @@ class MapFunction:
             for window in job.blending.lattice.windows(extent, job.blending.support)
             if mapped[window.intersect(extent).coarsen(job.factor).slices_in(grid.extent)].any()
         ]
-        accumulator = BlockAccumulator(rule=job.argmax_rule, extent=extent, mapped=mapped, watch=watch)
+        accumulator = BlockAccumulator(rule=job, extent=extent, mapped=mapped, watch=watch)
         for window, dates, probabilities in self._predictions(windows, inputs, watch):
             accumulator.add(window, probabilities, inputs.date_fallback(dates))
         return accumulator.arrays(), len(windows)

@@ -10,8 +10,7 @@ from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.tables import Rows, Table, fact_rows
-from landweave.engine.clusters import open_engine
-from landweave.engine.settings import EngineSettings
+from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
@@ -256,7 +255,7 @@ def run_map(
         settings = replace(setup.engine, kind="inline")
         if actions.todo or not output.overviews_complete:
             settings = setup.engine
-        with open_engine(settings, setup.job.torch_threads, engine) as opened, writing_begun():
+        with open_engine(settings, setup.job.model.torch_threads, engine) as opened, writing_begun():
             return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
 
 
@@ -315,7 +314,7 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
     """
     store = open_store(target, attributes)
     ledger = Ledger.load(store.ledger, store.arrays)
-    return Status(counts=ledger.counts(), failures=tuple(map(str, ledger.failures())))
+    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 
 def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:

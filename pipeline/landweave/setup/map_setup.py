@@ -19,7 +19,7 @@ from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.legend import Legend
 from landweave.core.timeseries import padded_length
-from landweave.engine.settings import EngineSettings
+from landweave.engine.clusters import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
