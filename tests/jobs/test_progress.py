@@ -38,7 +38,7 @@ def test_the_bar_shows_blocks_rate_time_left_failures_and_the_link():
     bar.stop()
     text = screen.getvalue()
     assert LINK in text
-    assert "3/3" in text
+    assert "3 of 3 blocks" in text
     assert "Mpx/s" in text
     assert "0:00 left" in text
     assert "1 failed" in text

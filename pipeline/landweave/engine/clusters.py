@@ -109,15 +109,13 @@ def local_engine(
 
 
 @contextmanager
-def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> Iterator[DaskEngine]:
+def connected_engine(address: str) -> Iterator[DaskEngine]:
     """An engine on a scheduler that is running already, with the workers that it has.
 
     Parameters
     ----------
     address
         ``tcp://host:8786``.
-    patience_s
-        Seconds without any worker after which a run ends.
 
     Raises
     ------
@@ -129,7 +127,7 @@ def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> I
     except (OSError, TimeoutError, ValueError) as error:
         raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
     with client:
-        yield DaskEngine(client=client, patience_s=patience_s)
+        yield DaskEngine(client=client)
 
 
 @contextmanager
@@ -176,7 +174,9 @@ def _own_environment() -> Iterator[None]:
 
 
 def _settings(torch_threads: int | None) -> dict[str, object]:
-    settings: dict[str, object] = {
+    threads = {} if torch_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(torch_threads))
+    environment = MALLOC_ENVIRONMENT | threads
+    return {
         # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
         # it goes on, or its nanny kills it.
         "distributed.worker.memory.target": False,
@@ -188,12 +188,8 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
         # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC_ENVIRONMENT.items()},
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment.items()},
     }
-    if torch_threads is not None:
-        for variable in _THREAD_VARIABLES:
-            settings[f"distributed.nanny.pre-spawn-environ.{variable}"] = torch_threads
-    return settings
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):

@@ -165,28 +165,21 @@ class BarProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("blocks"),
-            rich_progress.BarColumn(),
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TextColumn("{task.description}"),
-            console=console,
+            rich_progress.BarColumn(), rich_progress.TextColumn("{task.description}"), console=console
         )
 
     def start(self, total: int, engine: str) -> None:
         """Draw an empty bar under the engine's name."""
         self._tally = Tally(total=total)
         self._console.print(f"{total} blocks on {engine}", markup=False, highlight=False)
-        self._task = self._bar.add_task("", total=total)
+        self._task = self._bar.add_task(str(self._tally), total=total)
         self._bar.start()
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
         """Move the bar; the first few failures are printed above it."""
         if failure := self._tally.add(index, result):
             self._console.print(failure, style="red", markup=False, highlight=False)
-        failed = f"  [red]{self._tally.failed} failed[/red]" if self._tally.failed else ""
-        left = clock(self._tally.seconds_left or 0)
-        text = f"{self._tally.megapixels_per_second:.2f} Mpx/s  {left} left{failed}"
-        self._bar.update(self._task, advance=1, description=text)
+        self._bar.update(self._task, advance=1, description=str(self._tally))
 
     def stop(self) -> None:
         """Leave the bar as it is."""

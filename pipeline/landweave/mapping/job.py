@@ -19,7 +19,7 @@ from landweave.core.blending import Array
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA
-from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, InputBatch, Model, Predictor, Store
+from landweave.core.protocols import Area, BlockResult, BlockState, InputBatch, Model, Predictor, Store
 from landweave.core.stopwatch import Stopwatch
 from landweave.jobs.fingerprint import digest_files
 from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
@@ -63,7 +63,7 @@ class MapJob(ArgmaxRule):
     area: Area | None
     store: Store
 
-    def open(self) -> BlockFunction:
+    def open(self) -> MapFunction:
         """Load the model; the function maps one block and may be called from two threads."""
         return MapFunction(self, self.model.open())
 

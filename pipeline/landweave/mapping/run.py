@@ -29,9 +29,6 @@ from landweave.store.maps.store import MapStore, create_map_ledger, declare_map,
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
 
-LEDGER_ROOT = "ledger/zarr.json"
-"""Object without which a map has no ledger yet."""
-
 DIRECT_OPENS = 2000
 """Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
 
@@ -127,17 +124,17 @@ class MapOutput:
     ----------
     exists
         Whether the map is declared.
+    stored
+        Its ledger in the store; None where there is none yet.
     ledger
         The states of its blocks; a new one where none is stored.
-    has_ledger
-        Whether a ledger is stored.
     overviews_complete
         Whether the overviews are those of the map as it is.
     """
 
     exists: bool
+    stored: ZarrLedger | None
     ledger: Ledger
-    has_ledger: bool
     overviews_complete: bool
 
 
@@ -170,13 +167,12 @@ def read_output(setup: MapSetup) -> MapOutput:
     """What the output holds of this map; anything else is refused as by `check_output`."""
     exists = check_output(setup)
     # Not implied by the map: a driver may have been killed between the two.
-    has_ledger = exists and setup.target.exists(LEDGER_ROOT)
+    stored = setup.store.ledger if exists and setup.store.ledger.attributes else None
+    arrays = setup.template.arrays
     return MapOutput(
         exists=exists,
-        ledger=Ledger.load(setup.store.ledger, setup.template.arrays)
-        if has_ledger
-        else Ledger(setup.job.blocks.shape, setup.template.arrays),
-        has_ledger=has_ledger,
+        stored=stored,
+        ledger=Ledger.load(stored, arrays) if stored else Ledger(setup.job.blocks.shape, arrays),
         overviews_complete=exists and overviews_complete(setup.store),
     )
 
@@ -198,7 +194,7 @@ def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
     """
     if not output.exists:
         declare_map(setup.target, setup.template)
-    return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
+    return output.stored or create_map_ledger(setup.store)
 
 
 def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
