@@ -183,10 +183,9 @@ def test_memory_is_that_of_one_date_however_many_a_time_shard_has(tmp_path):
 
 
 def test_an_object_store_is_sent_a_tile_that_is_whole_in_memory():
-    tile = {"pixels": 1024**2, "bands": 10, "itemsize": 2}
     date = 1024**2 * (10 * 2 + 1)
-    assert tile_memory(**tile, sent_dates=32) > 2 * 32 * date > tile_memory(**tile)
-    assert tile_memory(**tile, sent_dates=1) == tile_memory(**tile)
+    assert tile_memory(date, sent_dates=32) > 2 * 32 * date > tile_memory(date)
+    assert tile_memory(date, sent_dates=1) == tile_memory(date)
 
 
 def test_a_read_that_fails_writes_nothing():

@@ -147,20 +147,17 @@ def raster_version(source: SeriesSource | RasterSource, grid: Grid) -> int:
     return digest_files((source.modality, file) for file in source.files(grid))
 
 
-def tile_memory(*, pixels: int, bands: int, itemsize: int, sent_dates: int = 0) -> int:
+def tile_memory(date_bytes: int, *, sent_dates: int = 0) -> int:
     """Bytes that a worker with two threads needs for tiles, beyond `landweave.core.budget.PROCESS_BYTES`.
 
     A thread has one date in memory, as it is read and as it is encoded; the dates before it are in a temporary file.
 
     Parameters
     ----------
-    pixels
-        Of a tile.
-    bands, itemsize
-        Number of bands, and bytes of one value.
+    date_bytes
+        Of one date of a tile: its bands and its pixel classes.
     sent_dates
         Dates of a tile that an object store receives in one request, which are in memory then, at most as large as
         their pixels; 0 for a disk.
     """
-    date = pixels * (bands * itemsize + 1)
-    return int(THREADS_A_WORKER * (max(date * DATE_FACTOR, date * sent_dates) + READ_BYTES))
+    return int(THREADS_A_WORKER * (date_bytes * max(DATE_FACTOR, sent_dates) + READ_BYTES))

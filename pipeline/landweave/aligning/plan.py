@@ -17,7 +17,6 @@ from landweave.core.protocols import RasterSource, ReadCost, SeriesSource
 from landweave.core.tables import Rows, Table
 from landweave.jobs.plan import BlockAction, cost_rows, first_names, memory_row
 from landweave.sources.stac.series import StacSeries
-from landweave.store.cubes.template import GroupTemplate
 from landweave.store.objects import Target
 
 
@@ -159,6 +158,7 @@ def cost_align(target: Target, groups: Sequence[PendingGroup], notes: Sequence[s
 def _plan_group(pending: PendingGroup) -> GroupPlan:
     template, source, series = pending.group.template, pending.spec.source, pending.spec.series
     shards = pending.shards
+    date_bytes = template.tile**2 * (len(template.bands) * np.dtype(template.dtype).itemsize + 1)  # of one tile
     cost_of = cache(lambda index: source.cost(pending.tile_grid(index)))
     opens_of = cache(lambda index: _opens(source, pending.tile_grid(index)))
     opens, cost, raw_bytes, todo, stuck = Fraction(0), ReadCost(), 0, 0, 0
@@ -168,7 +168,7 @@ def _plan_group(pending: PendingGroup) -> GroupPlan:
                 stuck += len(blocks)
                 continue
             todo += len(blocks)
-            raw_bytes += len(blocks) * shard.shard.count * _date_bytes(template)
+            raw_bytes += len(blocks) * shard.shard.count * date_bytes
             # A source states costs of all its dates: each block has its share of them.
             share = Fraction(shard.shard.count - kept, max(len(series.observations), 1)) if series else Fraction(1)
             opens += sum(map(opens_of, blocks)) * share
@@ -190,19 +190,9 @@ def _plan_group(pending: PendingGroup) -> GroupPlan:
         opens=round(opens),
         cost=cost,
         raw_bytes=raw_bytes,
-        memory=tile_memory(
-            pixels=template.tile**2,
-            bands=len(template.bands),
-            itemsize=np.dtype(template.dtype).itemsize,
-            sent_dates=0 if pending.group.target.is_local else longest,
-        ),
-        temporary_bytes=THREADS_A_WORKER * longest * _date_bytes(template),
+        memory=tile_memory(date_bytes, sent_dates=0 if pending.group.target.is_local else longest),
+        temporary_bytes=THREADS_A_WORKER * longest * date_bytes,
     )
-
-
-def _date_bytes(template: GroupTemplate) -> int:
-    """Of one date of one tile."""
-    return template.tile**2 * (len(template.bands) * np.dtype(template.dtype).itemsize + 1)
 
 
 def _opens(source: SeriesSource | RasterSource, grid: Grid) -> int:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
 from landweave.aligning.plan import AlignPlan, cost_align
-from landweave.core.budget import GIB
-from landweave.core.errors import BudgetError
+from landweave.core.budget import check_memory
 from landweave.core.protocols import Engine
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
@@ -114,10 +113,10 @@ def run_align(
     with hold(*setup.target.beside(LEASE)) as lease:
         cube, groups = _find(setup, stale)
         plan = cost_align(setup.target, groups, setup.notes)
-        _check_memory(setup, plan)
-        # For nothing at all no cluster is started.
-        settings = setup.engine if plan.todo else replace(setup.engine, kind="inline")
-        with open_engine(settings, None, engine) as opened, writing_begun():
+        if plan.todo:
+            tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
+            check_memory(plan.memory, setup.engine.worker_bytes, tiles, "cube.tile")
+        with open_engine(setup.engine, None, engine, idle=not plan.todo) as opened, writing_begun():
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
                 results = [
@@ -141,15 +140,6 @@ def _find(setup: CubeSetup, stale: bool) -> tuple[CubeStore | None, list[Pending
     attributes = find_attributes(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
     return cube, [find_pending(cube, setup.target, each, area=setup.area, stale=stale) for each in setup.groups]
-
-
-def _check_memory(setup: CubeSetup, plan: AlignPlan) -> None:
-    if plan.todo and plan.memory > setup.engine.worker_bytes:
-        raise BudgetError(
-            f"A worker needs {plan.memory / GIB:.2f} GiB for tiles of {max(group.tile for group in setup.groups)} "
-            f"pixels but has {setup.engine.worker_bytes / GIB:.2f} GiB: make cube.tile smaller, give engine.memory_gib "
-            "more, or use fewer workers."
-        )
 
 
 def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[PendingGroup, GroupObservations]]:

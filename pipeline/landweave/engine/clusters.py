@@ -33,7 +33,7 @@ class EngineSettings:
 
 
 def open_engine(
-    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None
+    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None, *, idle: bool = False
 ) -> AbstractContextManager[Engine]:
     """The engine of ``settings`` for the length of a ``with`` block.
 
@@ -45,6 +45,8 @@ def open_engine(
         Threads of numeric libraries in each local worker; None where no model runs.
     given
         An open engine to be used instead; it stays open.
+    idle
+        Whether there is nothing to run: no workers are started.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def open_engine(
     """
     if given is not None:
         return nullcontext(given)
-    if settings.kind == "inline":
+    if idle or settings.kind == "inline":
         return nullcontext(InlineEngine())
     if settings.address:
         return connected_engine(settings.address)
@@ -130,13 +132,12 @@ def connected_engine(address: str) -> Iterator[DaskEngine]:
         yield DaskEngine(client=client)
 
 
-@contextmanager
-def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> Iterator[LocalCluster]:
+def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> LocalCluster:
     with warnings.catch_warnings():
         # The dashboard of a second run on this machine has another port, which is in the link that is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
-            cluster = LocalCluster(
+            return LocalCluster(
                 n_workers=workers,
                 threads_per_worker=threads_per_worker,
                 memory_limit=memory_limit,
@@ -149,8 +150,6 @@ def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> 
                 f"{workers} local workers did not start: {type(error).__name__}: {error}. The machine may be short of "
                 "time or memory: run again, or with fewer workers."
             ) from error
-    with cluster:
-        yield cluster
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,9 +92,19 @@ class Ledger:
         objects = {written.array: written for written in result.objects}
         if objects.keys() - set(self.arrays):
             raise ValueError(f"Block {index} wrote {sorted(objects)}; the ledger knows {list(self.arrays)}.")
-        for name, value in self._row(result).items():
+        listed = [objects.get(name) for name in self.arrays]
+        row: dict[str, Any] = {
+            "state": result.state,
+            "attempts": min(int(self.fields["attempts"][index]) + 1, _MARKED_TIMES_MAX),
+            "inputs": result.inputs,
+            "seconds": result.seconds.get("total", 0.0),
+            "windows": result.counts.get("windows", 0),
+            "object_bytes": np.array([written.size if written else 0 for written in listed], np.uint64),
+            "object_checksum": np.array([written.checksum if written else 0 for written in listed], np.uint64),
+            "reason": np.frombuffer(encode_reason(result.reason), np.uint8),
+        }
+        for name, value in row.items():
             self.fields[name][index] = value
-        self.fields["attempts"][index] = min(int(self.fields["attempts"][index]) + 1, _MARKED_TIMES_MAX)
         self._dirty.add((index[0] // LEDGER_CHUNK, index[1] // LEDGER_CHUNK))
 
     def mark_outside(self, blocks: Iterable[BlockIndex]) -> None:
@@ -133,20 +143,6 @@ class Ledger:
             store.save(chunk, {name: values[rows, columns] for name, values in self.fields.items()})
             self._dirty.discard(chunk)
         return len(chunks)
-
-    def _row(self, result: BlockResult) -> Mapping[str, Any]:
-        """Every field of one block except ``attempts``."""
-        objects = {written.array: written for written in result.objects}
-        listed = [objects.get(name) for name in self.arrays]
-        return {
-            "state": result.state,
-            "inputs": result.inputs,
-            "seconds": result.seconds.get("total", 0.0),
-            "windows": result.counts.get("windows", 0),
-            "object_bytes": np.array([written.size if written else 0 for written in listed], np.uint64),
-            "object_checksum": np.array([written.checksum if written else 0 for written in listed], np.uint64),
-            "reason": np.frombuffer(encode_reason(result.reason), np.uint8),
-        }
 
 
 def cells_where(codes: NDArray[np.uint8], wanted: Sequence[int]) -> list[BlockIndex]:

@@ -205,10 +205,11 @@ class MapFunction:
     ) -> Iterator[tuple[Extent, WindowDates, Array]]:
         """Every window with its dates and probabilities, in the order of ``windows``."""
         size = self.job.model.batch_size
-        dates: dict[int, WindowDates] = {}
+        with watch("batch"):
+            dates = [inputs.select(window) for window in windows]
+        lengths = [tuple(selection.padded_length for selection in of_window.values()) for of_window in dates]
         predicted: dict[int, Array] = {}
         following = 0
-        lengths = _series_lengths(windows, inputs, dates, watch)
         for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
             full = [*group, *[group[-1]] * (size - len(group))]
             with watch("batch"):
@@ -217,15 +218,5 @@ class MapFunction:
                 probabilities = self._device.submit(self._predictor.predict, batch).result()
             predicted.update((number, probabilities[row]) for row, number in enumerate(group))
             while following in predicted:
-                yield windows[following], dates.pop(following), predicted.pop(following)
+                yield windows[following], dates[following], predicted.pop(following)
                 following += 1
-
-
-def _series_lengths(
-    windows: Sequence[Extent], inputs: BlockInputs, dates: dict[int, WindowDates], watch: Stopwatch
-) -> Iterator[tuple[int, ...]]:
-    """Padded lengths of the series of each window; its dates are put into ``dates`` by its number."""
-    for number, window in enumerate(windows):
-        with watch("batch"):
-            dates[number] = inputs.select(window)
-        yield tuple(selection.padded_length for selection in dates[number].values())

@@ -247,11 +247,9 @@ def run_map(
     with hold(*setup.target.beside(LEASE)) as lease:
         output = read_output(setup)
         actions = setup.actions(output.ledger, stale=stale)
-        # For nothing at all no cluster is started; otherwise before anything is written, as workers may not come.
-        settings = replace(setup.engine, kind="inline")
-        if actions.todo or not output.overviews_complete:
-            settings = setup.engine
-        with open_engine(settings, setup.job.model.torch_threads, engine) as opened, writing_begun():
+        idle = not actions.todo and output.overviews_complete
+        # Before anything is written, as workers may not come.
+        with open_engine(setup.engine, setup.job.model.torch_threads, engine, idle=idle) as opened, writing_begun():
             return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
 
 

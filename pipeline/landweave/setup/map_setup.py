@@ -224,7 +224,7 @@ def _block_size(rules: MapRules, extent: Extent, memory: Callable[[int], budget.
             largest -= step
         size = budget.default_block(max(extent.shape), step=step, stride=lattice.stride, largest=largest)
     budget.check_block(size, step)
-    budget.check_memory(memory(size).worker, worker_bytes, size)
+    budget.check_memory(memory(size).worker, worker_bytes, f"blocks of {size} base pixels", "output.block")
     return size
 
 
