@@ -72,11 +72,6 @@ class AlignJob:
     store: CubeTileStore
     area: Area | None = None
 
-    @property
-    def count(self) -> int:
-        """Number of dates; 1 for a raster."""
-        return len(self.indices) if isinstance(self.source, SeriesSource) else 1
-
     def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
         """One date on the pixels of ``grid``, or the raster.
 
@@ -85,7 +80,7 @@ class AlignJob:
         grid
             Pixels of a tile.
         number
-            Of the date, below `count`.
+            Of the date, in ``indices``; 0 of a raster.
 
         Returns
         -------
@@ -125,7 +120,7 @@ class AlignJob:
         with watch("total"), ExitStack() as stack:
             with watch("write"):
                 tile = stack.enter_context(self.store.begin(index))
-            for number in range(self.count):
+            for number in range(len(self.indices) if isinstance(self.source, SeriesSource) else 1):
                 with watch("read"):
                     date, pixels = self.read(grid, number)
                 with watch("write"):

@@ -17,7 +17,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import EngineError
 from landweave.core.protocols import Engine
-from landweave.engine.dask import PATIENCE_SECONDS, TERMINATE_SHARE, DaskEngine
+from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
 
@@ -74,26 +74,19 @@ def active_engine() -> DaskEngine | None:
 
 @contextmanager
 def local_engine(
-    *,
-    workers: int,
-    threads_per_worker: int = THREADS_A_WORKER,
-    memory_limit: int | str = "auto",
-    torch_threads: int | None = None,
-    patience_s: float = PATIENCE_SECONDS,
+    *, workers: int, memory_limit: int | str = "auto", torch_threads: int | None = None
 ) -> Iterator[DaskEngine]:
     """An engine with worker processes of its own on this machine, each restarted by a nanny when it dies.
 
     Parameters
     ----------
-    workers, threads_per_worker
-        Number of processes, and of blocks that each runs at once.
+    workers
+        Number of processes, each with `landweave.core.budget.THREADS_A_WORKER` blocks at once.
     memory_limit
         Bytes at which a nanny kills its worker, or a share of the machine's memory: ``auto``.
     torch_threads
         Exported as ``OMP_NUM_THREADS`` and its like before a worker starts, where a nanny would export 1: some
         libraries read it once, when they are loaded.
-    patience_s
-        Seconds without any worker after which a run ends.
 
     Raises
     ------
@@ -103,11 +96,11 @@ def local_engine(
     with (
         _own_environment(),
         dask.config.set(_settings(torch_threads)),
-        _cluster(workers, threads_per_worker, memory_limit) as cluster,
+        _cluster(workers, memory_limit) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
-        yield DaskEngine(client=client, patience_s=patience_s)
+        yield DaskEngine(client=client)
 
 
 @contextmanager
@@ -132,14 +125,14 @@ def connected_engine(address: str) -> Iterator[DaskEngine]:
         yield DaskEngine(client=client)
 
 
-def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> LocalCluster:
+def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
     with warnings.catch_warnings():
         # The dashboard of a second run on this machine has another port, which is in the link that is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
             return LocalCluster(
                 n_workers=workers,
-                threads_per_worker=threads_per_worker,
+                threads_per_worker=THREADS_A_WORKER,
                 memory_limit=memory_limit,
                 dashboard_address="127.0.0.1:8787",
                 # The run reports killed workers once; without this, four components do so with tracebacks.

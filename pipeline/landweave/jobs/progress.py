@@ -135,10 +135,7 @@ class Tally:
 
 
 class LogProgress:
-    """A line in the log ``landweave`` at the start, at most every ``every_seconds``, and at the end."""
-
-    def __init__(self, every_seconds: float = LOG_SECONDS) -> None:
-        self._every_seconds = every_seconds
+    """A line in the log ``landweave`` at the start, at most every `LOG_SECONDS`, and at the end."""
 
     def start(self, total: int, engine: str) -> None:
         """Log the number of blocks and the engine."""
@@ -150,7 +147,7 @@ class LogProgress:
         """Log a line when it is time for one; the first few failures at once."""
         if failure := self._tally.add(index, result):
             _logger.warning("%s", failure)
-        if time.monotonic() - self._logged >= self._every_seconds:
+        if time.monotonic() - self._logged >= LOG_SECONDS:
             self._logged = time.monotonic()
             _logger.info("%s", self._tally)
 
@@ -189,8 +186,7 @@ class BarProgress:
 class NotebookProgress:
     """A bar in the output of a notebook's cell, as plain HTML: rich's own needs ipywidgets there."""
 
-    def __init__(self, every_seconds: float = NOTEBOOK_SECONDS) -> None:
-        self._every_seconds = every_seconds
+    def __init__(self) -> None:
         self._failures: list[str] = []
         self._shown = 0.0
 
@@ -206,7 +202,7 @@ class NotebookProgress:
         """Move the bar when it is time; the first few failures are listed below it."""
         if failure := self._tally.add(index, result):
             self._failures.append(failure)
-        if time.monotonic() - self._shown >= self._every_seconds:
+        if time.monotonic() - self._shown >= NOTEBOOK_SECONDS:
             self._show()
 
     def stop(self) -> None:
