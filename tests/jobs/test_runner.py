@@ -220,10 +220,11 @@ def test_a_job_that_cannot_be_opened_ends_the_run(tmp_path):
         run_squares(Unfit(folder=tmp_path), InlineEngine(), SHAPE)
 
 
-def test_a_driver_that_lost_its_output_writes_nothing_more(tmp_path):
+def test_a_driver_that_lost_its_output_writes_nothing_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("landweave.jobs.lease.BEAT_SECONDS", 0.02)
     store = NpyLedgerStore(tmp_path / "ledger", SHAPE)
     place = FolderObjects(tmp_path)
-    lease = Lease(place, "lease", beat_seconds=0.02)
+    lease = Lease(place, "lease")
 
     class Overtaken(SilentProgress):
         def advance(self, index, result):
