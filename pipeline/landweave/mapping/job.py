@@ -180,7 +180,7 @@ class MapFunction:
             return None, 0
         with watch("read"):
             inputs = job.read(extent)
-        mapped = mapped & self._covered(inputs, extent)
+        mapped = mapped & inputs.covered(extent, job.factor)
         if not mapped.any():
             return None, 0
         windows = [
@@ -192,13 +192,6 @@ class MapFunction:
         for window, dates, probabilities in self._predictions(windows, inputs, watch):
             accumulator.add(window, probabilities, inputs.date_fallback(dates))
         return accumulator.arrays(), len(windows)
-
-    def _covered(self, inputs: BlockInputs, extent: Extent) -> NDArray[np.bool_]:
-        """Output pixels wholly covered by every required input."""
-        factor = self.job.factor
-        height, width = extent.shape
-        cells = inputs.covered(extent).reshape(height // factor, factor, width // factor, factor)
-        return np.asarray(cells.all((1, 3)))
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch

@@ -172,12 +172,25 @@ class BlockInputs:
     required: frozenset[str]
     filtered: frozenset[str]
 
-    def covered(self, extent: Extent) -> NDArray[np.bool_]:
-        """Base pixels of ``extent`` whose centre is in a measured pixel of every required input, bool ``(y, x)``."""
-        covered = np.ones(extent.shape, np.bool_)
+    def covered(self, extent: Extent, factor: int) -> NDArray[np.bool_]:
+        """Output pixels wholly covered: each base pixel's centre is in a measured pixel of every required input.
+
+        Parameters
+        ----------
+        extent
+            In base pixels.
+        factor
+            Base pixels a side of one output pixel.
+
+        Returns
+        -------
+        ndarray
+            bool ``(y, x)``, in output pixels.
+        """
+        covered, (height, width) = np.ones(extent.shape, np.bool_), extent.shape
         for name in self.required:
             covered &= _measured_at(self.loaded[name], extent)
-        return covered
+        return np.asarray(covered.reshape(height // factor, factor, width // factor, factor).all((1, 3)))
 
     def select(self, window: Extent) -> WindowDates:
         """The dates of ``window`` of every input."""
