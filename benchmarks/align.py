@@ -304,7 +304,7 @@ def measure_memory(folder: Path, *, tile: int, dates: Sequence[int], areas: Sequ
 
 def _peak(task: Task) -> Peak:
     done = _in_process("cube ours", task)
-    promised = tile_memory(pixels=task.tile**2, bands=len(BANDS), itemsize=2) // THREADS_A_WORKER
+    promised = tile_memory(task.tile**2 * (len(BANDS) * 2 + 1)) // THREADS_A_WORKER
     tiles = (task.side // task.tile) ** 2
     return Peak(dates=task.dates, tiles=tiles, promised=promised, measured=done.peak_bytes - done.before_bytes)
 

@@ -12,7 +12,6 @@ import xarray as xr
 import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
-from landweave.aligning.status import cube_status
 from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
@@ -285,7 +284,7 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes and attributes.get("format") == CUBE_FORMAT:
-        return cube_status(open_cube_store(target, attributes))
+        return aligning.cube_status(open_cube_store(target, attributes))
     return mapping.map_status(target, attributes)
 
 

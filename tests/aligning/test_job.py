@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 
-from landweave.aligning.job import AlignInput, AlignJob, tile_memory
+from landweave.aligning.job import AlignJob, tile_memory
 from landweave.core.errors import ReadError
 from landweave.core.lattice import Blocks
 from landweave.core.protocols import BlockJob, BlockState, Series, WrittenObject
@@ -53,8 +53,16 @@ class MemoryTile:
 
 def job(source, store, *, chosen, area=None) -> AlignJob:
     blocks = Blocks(extent=source.grid.extent, size=TILE)
-    given = AlignInput(source=source, bands=source.bands, indices=chosen)
-    return AlignJob(key="align", grid=source.grid, blocks=blocks, input=given, store=store, area=area)
+    return AlignJob(
+        key="align",
+        grid=source.grid,
+        blocks=blocks,
+        source=source,
+        bands=source.bands,
+        indices=chosen,
+        store=store,
+        area=area,
+    )
 
 
 def test_a_block_is_its_tile_of_every_date():
@@ -68,7 +76,6 @@ def test_a_block_is_its_tile_of_every_date():
     assert set(result.seconds) == {"read", "write", "total"}
     np.testing.assert_array_equal(store.tiles[1, 0]["band_data"], source.values[[2, 0, 1], :, TILE:, :TILE])
     np.testing.assert_array_equal(store.tiles[1, 0]["pixel_class"], source.pixel_class[[2, 0, 1], TILE:, :TILE])
-    assert aligning.torch_threads is None
 
 
 def test_what_becomes_of_a_block():
@@ -111,7 +118,7 @@ def test_an_invalid_pixel_of_a_raster_holds_nothing():
     source = raster()
     holed = replace(source, values=np.where(source.valid, source.values, np.float32(np.nan)))
     tile = source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[1, 1])
-    arrays, count = AlignInput(source=holed, bands=("R", "NIR")).read(tile, 0)
+    arrays, count = job(holed, MemoryStore(), chosen=()).read(tile, 0)
     np.testing.assert_array_equal(arrays["band_data"], source.values[:, TILE:, TILE : 2 * TILE])
     assert count == source.valid[TILE:, TILE : 2 * TILE].sum()
 
@@ -138,9 +145,16 @@ class Endless(ArraySeries):
 def peak(where: Target, source: Endless, shape: GroupTemplate) -> int:
     """Most bytes at work while one tile of ``source`` is aligned."""
     group = create_cube(where, [shape]).group("S")
-    given = AlignInput(source=source, bands=source.bands, indices=tuple(range(len(source.observations))))
-    store = CubeTileStore(group=group, count=len(source.observations))
-    aligning = AlignJob(key="a", grid=shape.grid, blocks=shape.blocks, input=given, store=store)
+    count = len(source.observations)
+    aligning = AlignJob(
+        key="a",
+        grid=shape.grid,
+        blocks=shape.blocks,
+        source=source,
+        bands=source.bands,
+        indices=tuple(range(count)),
+        store=CubeTileStore(group=group, count=count),
+    )
     tracemalloc.start()
     try:
         assert aligning.open()((0, 0)).state is BlockState.DONE
@@ -169,10 +183,9 @@ def test_memory_is_that_of_one_date_however_many_a_time_shard_has(tmp_path):
 
 
 def test_an_object_store_is_sent_a_tile_that_is_whole_in_memory():
-    tile = {"pixels": 1024**2, "bands": 10, "itemsize": 2}
     date = 1024**2 * (10 * 2 + 1)
-    assert tile_memory(**tile, sent_dates=32) > 2 * 32 * date > tile_memory(**tile)
-    assert tile_memory(**tile, sent_dates=1) == tile_memory(**tile)
+    assert tile_memory(date, sent_dates=32) > 2 * 32 * date > tile_memory(date)
+    assert tile_memory(date, sent_dates=1) == tile_memory(date)
 
 
 def test_a_read_that_fails_writes_nothing():

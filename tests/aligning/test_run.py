@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 
 from landweave.aligning.groups import AlignGroup
-from landweave.aligning.run import CubeSetup, plan_align, run_align
-from landweave.aligning.status import cube_status
+from landweave.aligning.run import CubeSetup, cube_status, plan_align, run_align
 from landweave.core.errors import ConfigError, OutputError, ReadError
 from landweave.core.protocols import BlockState, SourceFile
 from landweave.formats.area import PolygonArea

@@ -106,8 +106,8 @@ def test_a_block_off_the_step_names_its_neighbours(block: int, valid: str) -> No
 
 def test_too_little_memory_names_both_numbers() -> None:
     with pytest.raises(BudgetError, match=r"needs 3\.00 GiB for blocks of 8192 .* has 2\.00 GiB.*output\.block"):
-        check_memory(3 * GIB, 2 * GIB, 8192)
-    check_memory(2 * GIB, 2 * GIB, 8192)
+        check_memory(3 * GIB, 2 * GIB, "blocks of 8192 base pixels", "output.block")
+    check_memory(2 * GIB, 2 * GIB, "blocks of 8192 base pixels", "output.block")
 
 
 def test_decoding_is_priced_by_format() -> None:

@@ -7,11 +7,17 @@ from dataclasses import replace
 import pytest
 
 from landweave.core.errors import OutputError
+from landweave.jobs import lease as lease_module
 from landweave.jobs.lease import Holder, Lease, hold
 from tests.block_jobs import FolderObjects, wait_until
 
-QUICK = {"beat_seconds": 0.05, "silent_seconds": 0.5}
 ELSEWHERE = Holder(host="node7", pid=4242, machine="another machine")
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "SILENT_SECONDS", 0.5)
 
 
 @pytest.fixture
@@ -25,10 +31,11 @@ def dead_pid() -> int:
     return ended.pid
 
 
+@pytest.mark.usefixtures("quick")
 def test_one_driver_at_a_time(place):
-    with hold(place, "lease", **QUICK), pytest.raises(OutputError, match=r"process \d+ on .*, last seen \d+ s ago"):
-        Lease(place, "lease", **QUICK)
-    with hold(place, "lease", **QUICK):
+    with hold(place, "lease"), pytest.raises(OutputError, match=r"process \d+ on .*, last seen \d+ s ago"):
+        Lease(place, "lease")
+    with hold(place, "lease"):
         pass
     assert place.get("lease") is None
 
@@ -39,8 +46,9 @@ def test_refusal_names_who_where_and_since_when(place):
         Lease(place, "lease")
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_holder_beats(place):
-    with hold(place, "lease", **QUICK):
+    with hold(place, "lease"):
         first = Holder.from_bytes(place.get("lease"))
         wait_until(lambda: Holder.from_bytes(place.get("lease")).seen > first.seen)
         assert Holder.from_bytes(place.get("lease")).token == first.token
@@ -63,31 +71,35 @@ def test_a_living_process_and_any_of_another_machine_are_not_gone():
     assert not replace(ELSEWHERE, pid=dead_pid()).gone
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_silent_holder_is_watched_and_then_followed(place):
     place.put("lease", replace(ELSEWHERE, seen=time.time() - 1).to_bytes())
-    with hold(place, "lease", **QUICK) as lease:
+    with hold(place, "lease") as lease:
         lease.check()
 
 
 @pytest.mark.parametrize("offset", [-3600, 3600])
+@pytest.mark.usefixtures("quick")
 def test_a_holder_with_another_clock_is_alive_while_it_beats(place, monkeypatch, offset):
     wrong = replace(ELSEWHERE, seen=time.time() + offset)
     place.put("lease", wrong.to_bytes())
     # Somebody beats while the newcomer watches.
     monkeypatch.setattr(time, "sleep", lambda _: place.put("lease", replace(wrong, seen=wrong.seen + 10).to_bytes()))
     with pytest.raises(OutputError, match="node7"):
-        Lease(place, "lease", **QUICK)
+        Lease(place, "lease")
 
 
+@pytest.mark.usefixtures("quick")
 def test_of_two_who_find_a_dead_holder_one_wins(place, monkeypatch):
     place.put("lease", Holder(pid=dead_pid()).to_bytes())
     monkeypatch.setattr(time, "sleep", lambda _: place.put("lease", ELSEWHERE.to_bytes()))
     with pytest.raises(OutputError, match="took this output over just now: process 4242 on node7"):
-        Lease(place, "lease", **QUICK)
+        Lease(place, "lease")
 
 
+@pytest.mark.usefixtures("quick")
 def test_who_was_followed_learns_it_and_leaves_the_other_alone(place):
-    lease = Lease(place, "lease", **QUICK)
+    lease = Lease(place, "lease")
     lease.check()
     place.put("lease", ELSEWHERE.to_bytes())
 
@@ -106,14 +118,16 @@ def test_who_was_followed_learns_it_and_leaves_the_other_alone(place):
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", json.dumps({"pid": 1}).encode()])
+@pytest.mark.usefixtures("quick")
 def test_a_lease_that_was_cut_short_binds_nobody(place, content):
     place.put("lease", content)
-    with hold(place, "lease", **QUICK):
+    with hold(place, "lease"):
         pass
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_store_that_fails_for_a_moment_does_not_lose_the_lease(place, monkeypatch):
-    with hold(place, "lease", **QUICK) as lease:
+    with hold(place, "lease") as lease:
         with monkeypatch.context() as broken:
             failures = []
 

@@ -38,7 +38,7 @@ def test_the_bar_shows_blocks_rate_time_left_failures_and_the_link():
     bar.stop()
     text = screen.getvalue()
     assert LINK in text
-    assert "3/3" in text
+    assert "3 of 3 blocks" in text
     assert "Mpx/s" in text
     assert "0:00 left" in text
     assert "1 failed" in text
@@ -67,8 +67,9 @@ def handle(monkeypatch):
     return handle
 
 
-def test_a_notebook_gets_a_bar_of_html(handle):
-    bar = NotebookProgress(every_seconds=0)
+def test_a_notebook_gets_a_bar_of_html(handle, monkeypatch):
+    monkeypatch.setattr("landweave.jobs.progress.NOTEBOOK_SECONDS", 0)
+    bar = NotebookProgress()
     with shown(bar, 3, LINK):
         for index, result in enumerate([DONE, BAD, DONE]):
             bar.advance((0, index), result)
@@ -80,8 +81,9 @@ def test_a_notebook_gets_a_bar_of_html(handle):
     assert repr(bar).startswith("3 of 3 blocks, 1 failed")
 
 
-def test_a_notebook_is_updated_a_few_times_a_second(handle):
-    bar = NotebookProgress(every_seconds=3600)
+def test_a_notebook_is_updated_a_few_times_a_second(handle, monkeypatch):
+    monkeypatch.setattr("landweave.jobs.progress.NOTEBOOK_SECONDS", 3600)
+    bar = NotebookProgress()
     with shown(bar, 1000, "inline"):
         for column in range(1000):
             bar.advance((0, column), DONE)
@@ -114,7 +116,7 @@ def test_progress_stops_however_a_run_ends():
 
 
 def test_a_log_gets_a_line_now_and_then(caplog):
-    log = LogProgress(every_seconds=3600)
+    log = LogProgress()
     with caplog.at_level(logging.INFO, logger="landweave"):
         log.start(1000, LINK)
         for column in range(1000):
@@ -126,7 +128,7 @@ def test_a_log_gets_a_line_now_and_then(caplog):
 
 
 def test_a_log_names_the_first_failures_only(caplog):
-    log = LogProgress(every_seconds=3600)
+    log = LogProgress()
     with caplog.at_level(logging.WARNING, logger="landweave"):
         log.start(1000, "inline")
         for column in range(1000):
@@ -134,8 +136,9 @@ def test_a_log_names_the_first_failures_only(caplog):
     assert len(caplog.messages) == 10
 
 
-def test_a_log_that_is_due_gets_its_line(caplog):
-    log = LogProgress(every_seconds=0)
+def test_a_log_that_is_due_gets_its_line(caplog, monkeypatch):
+    monkeypatch.setattr("landweave.jobs.progress.LOG_SECONDS", 0)
+    log = LogProgress()
     with caplog.at_level(logging.INFO, logger="landweave"):
         log.start(2, "inline")
         log.advance((0, 0), DONE)

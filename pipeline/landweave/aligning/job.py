@@ -9,9 +9,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +19,11 @@ from numpy.typing import NDArray
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks
-from landweave.core.protocols import (
-    Area,
-    BlockFunction,
-    BlockResult,
-    BlockState,
-    RasterSource,
-    SeriesSource,
-    WrittenObject,
-)
+from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, RasterSource, SeriesSource
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import PixelClass
 from landweave.jobs.fingerprint import digest64, digest_files
+from landweave.store.cubes.tiles import CubeTileStore
 
 DATE_FACTOR = 6.5
 """Memory for reading and encoding one date of a tile, over the size of the date: bands as they come from their files
@@ -43,47 +36,41 @@ Measured there as well, over one and four tiles of 512 and 1024 pixels: more is 
 Arrays = Mapping[str, NDArray[Any]]
 
 
-class TileWriter(Protocol):
-    """One tile being written: readers see nothing of it before it ends."""
-
-    def add(self, date: Arrays) -> None:
-        """Add one date, or the raster: arrays of a tile by name, without a time dimension."""
-
-    def end(self) -> tuple[WrittenObject, ...]:
-        """Write the tile whole, and return its objects; a tile without a measurement has none."""
-
-
-class TileStore(Protocol):
-    """Where the tiles of one time shard, or of a raster, are written. Picklable and thread-safe."""
-
-    def begin(self, index: BlockIndex) -> AbstractContextManager[TileWriter]:
-        """A tile with the dates that it has already; the others are added in their order."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class AlignInput:
-    """What tiles are read from: some dates of a series, or a raster. Picklable.
+class AlignJob:
+    """Everything a worker needs to align any tile of one time shard or raster: `landweave.core.protocols.BlockJob`.
 
     Dates are read one at a time, so that a block has no more than one in memory.
 
     Attributes
     ----------
+    key
+        Identifies the run on its workers.
+    grid
+        Pixels over all of ``blocks``.
+    blocks
+        The tiles.
     source
         A `SeriesSource`, or a `RasterSource`.
     bands
         In the order they are stored.
     indices
-        Of a series: indices of ``source.observations``, in the order they are stored.
+        Of a series: indices of ``source.observations`` that are added to the dates that ``store`` keeps, in the order
+        they are stored.
+    store
+        Where the tiles are written.
+    area
+        What is aligned, in whole tiles; None for everything.
     """
 
+    key: str
+    grid: Grid
+    blocks: Blocks
     source: SeriesSource | RasterSource
     bands: tuple[str, ...]
     indices: tuple[int, ...] = ()
-
-    @property
-    def count(self) -> int:
-        """Number of dates; 1 for a raster."""
-        return len(self.indices) if isinstance(self.source, SeriesSource) else 1
+    store: CubeTileStore
+    area: Area | None = None
 
     def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
         """One date on the pixels of ``grid``, or the raster.
@@ -93,7 +80,7 @@ class AlignInput:
         grid
             Pixels of a tile.
         number
-            Of the date, below `count`.
+            Of the date, in ``indices``; 0 of a raster.
 
         Returns
         -------
@@ -111,54 +98,17 @@ class AlignInput:
         values = np.where(raster.valid, raster.values, np.zeros((), raster.values.dtype))
         return {"band_data": values, "valid": raster.valid}, int(np.count_nonzero(raster.valid))
 
-    def version(self, grid: Grid) -> int:
-        """Digest of the dates and their scenes, whatever else the source has found; of a raster's files as they are."""
-        modality = self.source.modality
-        if not isinstance(self.source, SeriesSource):
-            return digest_files((modality, file) for file in self.source.files(grid))
-        observations = (self.source.observations[index] for index in self.indices)
-        return digest64([modality, each.datatake_id, dict(each.provenance)] for each in observations)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AlignJob:
-    """Everything a worker needs to align any tile of one time shard or raster: `landweave.core.protocols.BlockJob`.
-
-    Attributes
-    ----------
-    key
-        Identifies the run on its workers.
-    grid
-        Pixels over all of ``blocks``.
-    blocks
-        The tiles.
-    input
-        The dates that are added to those that ``store`` keeps.
-    store
-        Where the tiles are written.
-    area
-        What is aligned, in whole tiles; None for everything.
-    """
-
-    key: str
-    grid: Grid
-    blocks: Blocks
-    input: AlignInput
-    store: TileStore
-    area: Area | None = None
-
-    @property
-    def torch_threads(self) -> int | None:
-        """None: no model runs."""
-        return None
-
     def open(self) -> BlockFunction:
         """The function that aligns one tile; it may be called from two threads."""
         return self._align
 
     def input_version(self, index: BlockIndex) -> int:
-        """Digest of what a tile is read from."""
-        return self.input.version(self._tile(index))
+        """Digest of the dates and their scenes, whatever else the source has found; of a raster's files as they are."""
+        if not isinstance(self.source, SeriesSource):
+            return raster_version(self.source, self._tile(index))
+        observations = (self.source.observations[number] for number in self.indices)
+        modality = self.source.modality
+        return digest64([modality, each.datatake_id, dict(each.provenance)] for each in observations)
 
     def _tile(self, index: BlockIndex) -> Grid:
         return self.grid.with_extent(self.blocks[index])
@@ -170,9 +120,9 @@ class AlignJob:
         with watch("total"), ExitStack() as stack:
             with watch("write"):
                 tile = stack.enter_context(self.store.begin(index))
-            for number in range(self.input.count):
+            for number in range(len(self.indices) if isinstance(self.source, SeriesSource) else 1):
                 with watch("read"):
-                    date, pixels = self.input.read(grid, number)
+                    date, pixels = self.read(grid, number)
                 with watch("write"):
                     tile.add(date)
                 acquired += pixels
@@ -187,20 +137,22 @@ class AlignJob:
         )
 
 
-def tile_memory(*, pixels: int, bands: int, itemsize: int, sent_dates: int = 0) -> int:
+def raster_version(source: SeriesSource | RasterSource, grid: Grid) -> int:
+    """Digest of the files of ``source`` that intersect ``grid``, as they are now."""
+    return digest_files((source.modality, file) for file in source.files(grid))
+
+
+def tile_memory(date_bytes: int, *, sent_dates: int = 0) -> int:
     """Bytes that a worker with two threads needs for tiles, beyond `landweave.core.budget.PROCESS_BYTES`.
 
     A thread has one date in memory, as it is read and as it is encoded; the dates before it are in a temporary file.
 
     Parameters
     ----------
-    pixels
-        Of a tile.
-    bands, itemsize
-        Number of bands, and bytes of one value.
+    date_bytes
+        Of one date of a tile: its bands and its pixel classes.
     sent_dates
         Dates of a tile that an object store receives in one request, which are in memory then, at most as large as
         their pixels; 0 for a disk.
     """
-    date = pixels * (bands * itemsize + 1)
-    return int(THREADS_A_WORKER * (max(date * DATE_FACTOR, date * sent_dates) + READ_BYTES))
+    return int(THREADS_A_WORKER * (date_bytes * max(DATE_FACTOR, sent_dates) + READ_BYTES))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from landweave.aligning.dates import DatePlan, TimeShard, plan_dates, time_shards
 from landweave.aligning.groups import AlignGroup
-from landweave.aligning.job import AlignInput, AlignJob
+from landweave.aligning.job import AlignJob, raster_version
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex
 from landweave.formats.area import PolygonArea
@@ -41,12 +41,15 @@ class PendingGroup:
         In the cube.
     declared
         Whether the cube has it already.
+    stale
+        Whether tiles of rasters whose files changed since are run again.
     """
 
     spec: AlignGroup
     area: PolygonArea | None
     group: CubeGroup
     declared: bool
+    stale: bool
 
     @cached_property
     def dates(self) -> GroupObservations:
@@ -59,12 +62,12 @@ class PendingGroup:
         found = self.spec.series.observations if self.spec.series else ()
         return plan_dates(self.dates.seen, self.dates.observations[self.dates.visible :], found)
 
-    def shards(self, *, stale: bool) -> list[PendingShard]:
-        """All time shards in order, finished ones too; ``stale``: whether changed tiles of rasters are run again."""
-        shards = time_shards(self.date_plan.observations, self.group.template.time_shard)
-        return [self._pending_shard(shard, stale) for shard in shards]
+    @cached_property
+    def shards(self) -> list[PendingShard]:
+        """All time shards in order, finished ones too; their ledgers are read once."""
+        return [self._shard(each) for each in time_shards(self.date_plan.observations, self.group.template.time_shard)]
 
-    def _pending_shard(self, shard: TimeShard, stale: bool) -> PendingShard:
+    def _shard(self, shard: TimeShard) -> PendingShard:
         template = self.group.template
         stored = self.group.shard_ledger(shard.number, shard.observations) if self.declared else None
         counts = [number for number in self.dates.ledgers.get(shard.number, ()) if number < shard.count]
@@ -74,27 +77,11 @@ class PendingGroup:
             stored=stored,
             ledger=Ledger.load(stored, template.arrays) if stored else Ledger(template.blocks.shape, template.arrays),
             whole=self.group.tiles(shard.number, counts).whole,
-            stale=stale,
         )
 
-    def input(self, shard: TimeShard, kept: int) -> AlignInput | None:
-        """What tiles of one time shard are read from; None when some of the dates are not among those found.
-
-        Parameters
-        ----------
-        shard
-            The time shard.
-        kept
-            Number of its first dates that the tiles have already.
-        """
-        indices = [self._indices.get(observation.datatake_id) for observation in shard.observations[kept:]]
-        found = tuple(index for index in indices if index is not None)
-        if len(found) < len(indices):
-            return None
-        return AlignInput(source=self.spec.source, bands=self.spec.bands, indices=found)
-
     @cached_property
-    def _indices(self) -> dict[str, int]:
+    def indices(self) -> dict[str, int]:
+        """Of a series, the index of every date among those found, by its datatake id."""
         observations = self.spec.series.observations if self.spec.series else ()
         return {observation.datatake_id: index for index, observation in enumerate(observations)}
 
@@ -119,8 +106,6 @@ class PendingShard:
         The states of its tiles.
     whole
         How many of its dates are whole in each tile, ``(block_y, block_x)``.
-    stale
-        Whether tiles of rasters whose files changed since are run again.
     """
 
     pending: PendingGroup
@@ -128,7 +113,6 @@ class PendingShard:
     stored: ZarrLedger | None
     ledger: Ledger
     whole: NDArray[np.int64]
-    stale: bool
 
     @property
     def committed(self) -> bool:
@@ -144,15 +128,14 @@ class PendingShard:
             self.ledger,
             outside=lambda index: area is not None and not area.touches(tile_grid(index)),
             input_version=self._input_version,
-            recompute_stale=self.stale,
+            recompute_stale=self.pending.stale,
         )
 
     def _input_version(self, index: BlockIndex) -> int:
         """Of a raster, its files as they are now; dates are never stale: they stay as they were aligned."""
         if self.pending.spec.series:
             return int(self.ledger.fields["inputs"][index])
-        spec = self.pending.spec
-        return AlignInput(source=spec.source, bands=spec.bands).version(self.pending.tile_grid(index))
+        return raster_version(self.pending.spec.source, self.pending.tile_grid(index))
 
     @cached_property
     def todo(self) -> dict[int, list[BlockIndex]]:
@@ -164,21 +147,25 @@ class PendingShard:
 
     def job(self, kept: int) -> AlignJob | None:
         """The job of tiles that keep ``kept`` dates; None when the others are not among those found."""
-        given = self.pending.input(self.shard, kept)
-        if given is None:
+        lacking = [observation.datatake_id for observation in self.shard.observations[kept:]]
+        if any(datatake_id not in self.pending.indices for datatake_id in lacking):
             return None
         group, number, count = self.pending.group, self.shard.number, self.shard.count
         return AlignJob(
             key=f"align {group.template.modality} {number}-{count}-{kept} of {group.target}",
             grid=group.grid,
             blocks=group.template.blocks,
-            input=given,
+            source=self.pending.spec.source,
+            bands=self.pending.spec.bands,
+            indices=tuple(self.pending.indices[datatake_id] for datatake_id in lacking),
             store=CubeTileStore(group=group, shard=number, count=count, kept=kept),
             area=self.pending.area,
         )
 
 
-def find_pending(cube: CubeStore | None, target: Target, spec: AlignGroup, area: PolygonArea | None) -> PendingGroup:
+def find_pending(
+    cube: CubeStore | None, target: Target, spec: AlignGroup, *, area: PolygonArea | None, stale: bool
+) -> PendingGroup:
     """One modality beside its group in the cube.
 
     Parameters
@@ -191,6 +178,8 @@ def find_pending(cube: CubeStore | None, target: Target, spec: AlignGroup, area:
         What is to be aligned.
     area
         Where; None for everywhere.
+    stale
+        Whether tiles of rasters whose files changed since are run again.
 
     Raises
     ------
@@ -198,16 +187,16 @@ def find_pending(cube: CubeStore | None, target: Target, spec: AlignGroup, area:
         When the group was aligned with other settings.
     """
     template = spec.template(area)
-    if cube is None or spec.modality not in cube.modalities:
-        return PendingGroup(spec=spec, area=area, group=CubeGroup(target=target, template=template), declared=False)
-    group = cube.group(spec.modality)
-    require_same_settings(
-        group.template.fingerprint_fields,
-        template.fingerprint_fields,
-        f"{target} holds {spec.modality} aligned in another way",
-        "Choose another cube, or remove that one.",
-    )
-    return PendingGroup(spec=spec, area=area, group=group, declared=True)
+    declared = cube.group(spec.modality) if cube and spec.modality in cube.modalities else None
+    if declared:
+        require_same_settings(
+            declared.template.fingerprint_fields,
+            template.fingerprint_fields,
+            f"{target} holds {spec.modality} aligned in another way",
+            "Choose another cube, or remove that one.",
+        )
+    group = declared or CubeGroup(target=target, template=template)
+    return PendingGroup(spec=spec, area=area, group=group, declared=bool(declared), stale=stale)
 
 
 def failure_lines(modality: str, shard: TimeShard, ledger: Ledger) -> Iterator[str]:

@@ -10,14 +10,13 @@ from functools import cache
 import numpy as np
 
 from landweave.aligning.job import tile_memory
-from landweave.aligning.pending import PendingGroup, PendingShard
+from landweave.aligning.pending import PendingGroup
 from landweave.core.budget import GIB, PROCESS_BYTES, THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.protocols import RasterSource, ReadCost, SeriesSource
 from landweave.core.tables import Rows, Table
 from landweave.jobs.plan import BlockAction, cost_rows, first_names, memory_row
 from landweave.sources.stac.series import StacSeries
-from landweave.store.cubes.template import GroupTemplate
 from landweave.store.objects import Target
 
 
@@ -139,9 +138,7 @@ class AlignPlan(Table):
         ]
 
 
-def cost_align(
-    target: Target, groups: Sequence[tuple[PendingGroup, Sequence[PendingShard]]], notes: Sequence[str]
-) -> AlignPlan:
+def cost_align(target: Target, groups: Sequence[PendingGroup], notes: Sequence[str]) -> AlignPlan:
     """The plan of an alignment and its cost. Reads no pixel.
 
     Parameters
@@ -149,17 +146,19 @@ def cost_align(
     target
         Path or URL of the cube.
     groups
-        Every modality with its time shards.
+        One for each modality.
     notes
         What a person should know, of the whole.
     """
-    plans = tuple(_plan_group(pending, shards) for pending, shards in groups)
+    plans = tuple(map(_plan_group, groups))
     own = (note for plan in plans for note in plan.notes)
     return AlignPlan(output=str(target), groups=plans, notes=(*notes, *own))
 
 
-def _plan_group(pending: PendingGroup, shards: Sequence[PendingShard]) -> GroupPlan:
+def _plan_group(pending: PendingGroup) -> GroupPlan:
     template, source, series = pending.group.template, pending.spec.source, pending.spec.series
+    shards = pending.shards
+    date_bytes = template.tile**2 * (len(template.bands) * np.dtype(template.dtype).itemsize + 1)  # of one tile
     cost_of = cache(lambda index: source.cost(pending.tile_grid(index)))
     opens_of = cache(lambda index: _opens(source, pending.tile_grid(index)))
     opens, cost, raw_bytes, todo, stuck = Fraction(0), ReadCost(), 0, 0, 0
@@ -169,7 +168,7 @@ def _plan_group(pending: PendingGroup, shards: Sequence[PendingShard]) -> GroupP
                 stuck += len(blocks)
                 continue
             todo += len(blocks)
-            raw_bytes += len(blocks) * shard.shard.count * _date_bytes(template)
+            raw_bytes += len(blocks) * shard.shard.count * date_bytes
             # A source states costs of all its dates: each block has its share of them.
             share = Fraction(shard.shard.count - kept, max(len(series.observations), 1)) if series else Fraction(1)
             opens += sum(map(opens_of, blocks)) * share
@@ -191,19 +190,9 @@ def _plan_group(pending: PendingGroup, shards: Sequence[PendingShard]) -> GroupP
         opens=round(opens),
         cost=cost,
         raw_bytes=raw_bytes,
-        memory=tile_memory(
-            pixels=template.tile**2,
-            bands=len(template.bands),
-            itemsize=np.dtype(template.dtype).itemsize,
-            sent_dates=0 if pending.group.target.is_local else longest,
-        ),
-        temporary_bytes=THREADS_A_WORKER * longest * _date_bytes(template),
+        memory=tile_memory(date_bytes, sent_dates=0 if pending.group.target.is_local else longest),
+        temporary_bytes=THREADS_A_WORKER * longest * date_bytes,
     )
-
-
-def _date_bytes(template: GroupTemplate) -> int:
-    """Of one date of one tile."""
-    return template.tile**2 * (len(template.bands) * np.dtype(template.dtype).itemsize + 1)
 
 
 def _opens(source: SeriesSource | RasterSource, grid: Grid) -> int:

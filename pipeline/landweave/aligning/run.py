@@ -10,24 +10,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
 from landweave.aligning.plan import AlignPlan, cost_align
-from landweave.core.budget import GIB
-from landweave.core.errors import BudgetError
+from landweave.core.budget import check_memory
 from landweave.core.protocols import Engine
-from landweave.engine.clusters import open_engine
-from landweave.engine.settings import EngineSettings
+from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import LEASE, Lease, hold
+from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, join_results
+from landweave.jobs.result import RunResult, Status, join_results, join_status, total_counts
 from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
+from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
 from landweave.store.objects import Target
@@ -63,15 +64,6 @@ class CubeSetup:
         return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Pending:
-    """What is left of an alignment: the cube (None where there is none), its groups and time shards, read once."""
-
-    cube: CubeStore | None
-    groups: tuple[tuple[PendingGroup, list[PendingShard]], ...]
-    plan: AlignPlan
-
-
 def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
     """What `run_align` would do, and its cost. Reads no pixel and writes nothing.
 
@@ -87,7 +79,7 @@ def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
     OutputError
         When the cube was aligned with other settings: those that differ are named.
     """
-    return _find(setup, stale).plan
+    return cost_align(setup.target, _find(setup, stale)[1], setup.notes)
 
 
 def run_align(
@@ -119,59 +111,46 @@ def run_align(
     """
     progress = progress or SilentProgress()
     with hold(*setup.target.beside(LEASE)) as lease:
-        found = _find(setup, stale)
-        _check_memory(setup, found.plan)
-        # For nothing at all no cluster is started.
-        settings = setup.engine if found.plan.todo else replace(setup.engine, kind="inline")
-        with open_engine(settings, None, engine) as opened, writing_begun():
-            dates = _declare(setup, found)
-            with shown(progress, found.plan.todo, opened.name):
+        cube, groups = _find(setup, stale)
+        plan = cost_align(setup.target, groups, setup.notes)
+        if plan.todo:
+            tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
+            check_memory(plan.memory, setup.engine.worker_bytes, tiles, "cube.tile")
+        with open_engine(setup.engine, None, engine, idle=not plan.todo) as opened, writing_begun():
+            declared = _declare(cube or create_cube(setup.target, found_empty=True), groups)
+            with shown(progress, plan.todo, opened.name):
                 results = [
                     result
-                    for pending, shards in found.groups
-                    for result in _run_group(shards, dates[pending.spec.modality], opened, progress, lease)
+                    for pending, dates in declared
+                    for result in _run_group(pending.shards, dates, opened, progress, lease)
                 ]
-    shards = [shard for _, of_group in found.groups for shard in of_group]
+    shards = [shard for pending in groups for shard in pending.shards]
     return join_results(
         results,
         ledgers=[shard.ledger for shard in shards],
         failures=[
             line for shard in shards for line in failure_lines(shard.pending.spec.modality, shard.shard, shard.ledger)
         ],
-        notes=found.plan.notes,
+        notes=plan.notes,
     )
 
 
-def _find(setup: CubeSetup, stale: bool) -> _Pending:
-    """What is left to align; what is no cube, or was aligned with other settings, is refused."""
+def _find(setup: CubeSetup, stale: bool) -> tuple[CubeStore | None, list[PendingGroup]]:
+    """The cube, None where there is none, and what is left to align; other settings than the cube's are refused."""
     attributes = find_attributes(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
-    pending = [find_pending(cube, setup.target, group, setup.area) for group in setup.groups]
-    groups = tuple((group, group.shards(stale=stale)) for group in pending)
-    return _Pending(cube=cube, groups=groups, plan=cost_align(setup.target, groups, setup.notes))
+    return cube, [find_pending(cube, setup.target, each, area=setup.area, stale=stale) for each in setup.groups]
 
 
-def _check_memory(setup: CubeSetup, plan: AlignPlan) -> None:
-    if plan.todo and plan.memory > setup.engine.worker_bytes:
-        raise BudgetError(
-            f"A worker needs {plan.memory / GIB:.2f} GiB for tiles of {max(group.tile for group in setup.groups)} "
-            f"pixels but has {setup.engine.worker_bytes / GIB:.2f} GiB: make cube.tile smaller, give engine.memory_gib "
-            "more, or use fewer workers."
-        )
-
-
-def _declare(setup: CubeSetup, found: _Pending) -> dict[str, GroupObservations]:
-    """Declare the cube and groups that are not there yet, and store the dates to come of each, before any pixel."""
-    cube = found.cube or create_cube(setup.target, found_empty=True)
-    dates = {}
-    for pending, _ in found.groups:
-        dates[pending.spec.modality] = pending.dates
+def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[PendingGroup, GroupObservations]]:
+    """Declare the groups that are not there yet, and store the dates to come of each, before any pixel."""
+    declared = []
+    for pending in groups:
         if not pending.declared:
             cube = cube.declare(pending.group.template)
-        if pending.spec.series:
-            planned = pending.group.plan(pending.date_plan.observations, dates=pending.dates)
-            dates[pending.spec.modality] = planned
-    return dates
+        dates = pending.group.plan(pending.date_plan.observations, dates=pending.dates)
+        declared.append((pending, dates))
+    return declared
 
 
 def _run_group(
@@ -190,3 +169,25 @@ def _run_group(
                 yield run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
         lease.check()
         dates = group.commit(number, shard.shard.count, complete=not ledger.todo(), dates=dates)
+
+
+def cube_status(cube: CubeStore) -> Status:
+    """How far a cube is, by modality, from its ledgers."""
+    return join_status({name: _group_status(group) for name, group in cube.groups.items()})
+
+
+def _group_status(group: CubeGroup) -> Status:
+    dates, template = group.dates(), group.template
+    ledgers: list[Ledger] = []
+    failures: list[str] = []
+    for shard in time_shards(dates.observations, template.time_shard):
+        stored = group.shard_ledger(shard.number, shard.observations)
+        ledger = Ledger.load(stored, template.arrays) if stored else Ledger(template.blocks.shape, template.arrays)
+        ledgers.append(ledger)
+        failures += failure_lines(template.modality, shard, ledger)
+    return Status(
+        counts=total_counts(ledger.counts() for ledger in ledgers),
+        failures=tuple(failures),
+        dates=dates.visible if template.is_series else None,
+        dates_to_come=len(dates.observations) - dates.visible if template.is_series else 0,
+    )

@@ -244,15 +244,17 @@ def check_block(block: int, step: int) -> None:
         )
 
 
-def check_memory(needed: int, available: int, block: int) -> None:
+def check_memory(needed: int, available: int, blocks: str, key: str) -> None:
     """Refuse a plan that does not fit into the memory of a worker.
 
     Parameters
     ----------
     needed, available
         Bytes.
-    block
-        Base pixels a side, for the message.
+    blocks
+        What is computed, with its size, for the message.
+    key
+        Of the configuration, that makes it smaller.
 
     Raises
     ------
@@ -261,8 +263,8 @@ def check_memory(needed: int, available: int, block: int) -> None:
     """
     if needed > available:
         raise BudgetError(
-            f"A worker needs {needed / GIB:.2f} GiB for blocks of {block} base pixels but has {available / GIB:.2f} "
-            f"GiB: make output.block smaller, give engine.memory_gib more, or use fewer workers."
+            f"A worker needs {needed / GIB:.2f} GiB for {blocks} but has {available / GIB:.2f} GiB: make {key} "
+            f"smaller, give engine.memory_gib more, or use fewer workers."
         )
 
 

@@ -389,10 +389,6 @@ class BlockJob(Protocol):
     def key(self) -> str:
         """Name of the job on its workers: the fingerprint's sha256 and the run's id."""
 
-    @property
-    def torch_threads(self) -> int | None:
-        """Threads of numeric libraries in a process; None where no model runs."""
-
     def open(self) -> BlockFunction:
         """Load what all blocks share (a model, indexes) in this process."""
 

@@ -8,6 +8,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 
 import dask
 from distributed import Client, LocalCluster, Worker
@@ -16,14 +17,23 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import EngineError
 from landweave.core.protocols import Engine
-from landweave.engine.dask import PATIENCE_SECONDS, TERMINATE_SHARE, DaskEngine
+from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
-from landweave.engine.settings import EngineSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """Which engine runs the blocks: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
+
+    kind: str
+    workers: int
+    address: str | None
+    worker_bytes: int
 
 
 def open_engine(
-    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None
+    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None, *, idle: bool = False
 ) -> AbstractContextManager[Engine]:
     """The engine of ``settings`` for the length of a ``with`` block.
 
@@ -35,6 +45,8 @@ def open_engine(
         Threads of numeric libraries in each local worker; None where no model runs.
     given
         An open engine to be used instead; it stays open.
+    idle
+        Whether there is nothing to run: no workers are started.
 
     Raises
     ------
@@ -43,7 +55,7 @@ def open_engine(
     """
     if given is not None:
         return nullcontext(given)
-    if settings.kind == "inline":
+    if idle or settings.kind == "inline":
         return nullcontext(InlineEngine())
     if settings.address:
         return connected_engine(settings.address)
@@ -62,26 +74,19 @@ def active_engine() -> DaskEngine | None:
 
 @contextmanager
 def local_engine(
-    *,
-    workers: int,
-    threads_per_worker: int = THREADS_A_WORKER,
-    memory_limit: int | str = "auto",
-    torch_threads: int | None = None,
-    patience_s: float = PATIENCE_SECONDS,
+    *, workers: int, memory_limit: int | str = "auto", torch_threads: int | None = None
 ) -> Iterator[DaskEngine]:
     """An engine with worker processes of its own on this machine, each restarted by a nanny when it dies.
 
     Parameters
     ----------
-    workers, threads_per_worker
-        Number of processes, and of blocks that each runs at once.
+    workers
+        Number of processes, each with `landweave.core.budget.THREADS_A_WORKER` blocks at once.
     memory_limit
         Bytes at which a nanny kills its worker, or a share of the machine's memory: ``auto``.
     torch_threads
         Exported as ``OMP_NUM_THREADS`` and its like before a worker starts, where a nanny would export 1: some
         libraries read it once, when they are loaded.
-    patience_s
-        Seconds without any worker after which a run ends.
 
     Raises
     ------
@@ -91,23 +96,21 @@ def local_engine(
     with (
         _own_environment(),
         dask.config.set(_settings(torch_threads)),
-        _cluster(workers, threads_per_worker, memory_limit) as cluster,
+        _cluster(workers, memory_limit) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
-        yield DaskEngine(client=client, patience_s=patience_s)
+        yield DaskEngine(client=client)
 
 
 @contextmanager
-def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> Iterator[DaskEngine]:
+def connected_engine(address: str) -> Iterator[DaskEngine]:
     """An engine on a scheduler that is running already, with the workers that it has.
 
     Parameters
     ----------
     address
         ``tcp://host:8786``.
-    patience_s
-        Seconds without any worker after which a run ends.
 
     Raises
     ------
@@ -119,18 +122,17 @@ def connected_engine(address: str, *, patience_s: float = PATIENCE_SECONDS) -> I
     except (OSError, TimeoutError, ValueError) as error:
         raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
     with client:
-        yield DaskEngine(client=client, patience_s=patience_s)
+        yield DaskEngine(client=client)
 
 
-@contextmanager
-def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> Iterator[LocalCluster]:
+def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
     with warnings.catch_warnings():
         # The dashboard of a second run on this machine has another port, which is in the link that is printed.
         warnings.filterwarnings("ignore", message="Port .* is already in use")
         try:
-            cluster = LocalCluster(
+            return LocalCluster(
                 n_workers=workers,
-                threads_per_worker=threads_per_worker,
+                threads_per_worker=THREADS_A_WORKER,
                 memory_limit=memory_limit,
                 dashboard_address="127.0.0.1:8787",
                 # The run reports killed workers once; without this, four components do so with tracebacks.
@@ -141,8 +143,6 @@ def _cluster(workers: int, threads_per_worker: int, memory_limit: int | str) -> 
                 f"{workers} local workers did not start: {type(error).__name__}: {error}. The machine may be short of "
                 "time or memory: run again, or with fewer workers."
             ) from error
-    with cluster:
-        yield cluster
 
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -166,7 +166,9 @@ def _own_environment() -> Iterator[None]:
 
 
 def _settings(torch_threads: int | None) -> dict[str, object]:
-    settings: dict[str, object] = {
+    threads = {} if torch_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(torch_threads))
+    environment = MALLOC_ENVIRONMENT | threads
+    return {
         # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
         # it goes on, or its nanny kills it.
         "distributed.worker.memory.target": False,
@@ -178,12 +180,8 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
         # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
         # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in MALLOC_ENVIRONMENT.items()},
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment.items()},
     }
-    if torch_threads is not None:
-        for variable in _THREAD_VARIABLES:
-            settings[f"distributed.nanny.pre-spawn-environ.{variable}"] = torch_threads
-    return settings
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):

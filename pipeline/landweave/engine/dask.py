@@ -53,15 +53,9 @@ class DaskEngine:
     ----------
     client
         Connected to the scheduler. Scheduler and workers must be able to import this package.
-    in_flight_per_thread
-        Blocks submitted for each thread of the cluster.
-    patience_s
-        Seconds without any worker after which a run ends with an `EngineError`.
     """
 
     client: Client
-    in_flight_per_thread: int = IN_FLIGHT_PER_THREAD
-    patience_s: float = PATIENCE_SECONDS
 
     @property
     def name(self) -> str:
@@ -86,7 +80,7 @@ class DaskEngine:
             Whatever opening the job raised on a worker.
         """
         with registered(self.client, job) as name:
-            submissions = _Submissions(self, name, blocks)
+            submissions = _Submissions(self.client, name, blocks)
             try:
                 yield from submissions.results()
             finally:
@@ -130,8 +124,8 @@ class _Submissions:
     nothing new is submitted; when no other block is in flight, they are submitted one by one.
     """
 
-    def __init__(self, engine: DaskEngine, name: str, blocks: Iterable[BlockIndex]) -> None:
-        self._engine, self._client, self._name = engine, engine.client, name
+    def __init__(self, client: Client, name: str, blocks: Iterable[BlockIndex]) -> None:
+        self._client, self._name = client, name
         self._waiting = iter(blocks)
         self._to_retry: deque[BlockIndex] = deque()
         self._retried: BlockIndex | None = None
@@ -196,7 +190,7 @@ class _Submissions:
         if time.monotonic() - self._counted >= _POLL_SECONDS:
             self._count_threads()
         # With no worker yet one block is submitted: `_wait_for_one` then keeps the deadline.
-        return max(1, self._engine.in_flight_per_thread * self._threads) - len(self._submitted)
+        return max(1, IN_FLIGHT_PER_THREAD * self._threads) - len(self._submitted)
 
     def _wait_for_one(self) -> BlockIndex:
         while True:
@@ -222,7 +216,7 @@ class _Submissions:
             raise _lost(self._client)
         self._count_threads()
         waited = time.monotonic() - self._worker_seen
-        if waited > self._engine.patience_s:
+        if waited > PATIENCE_SECONDS:
             raise EngineError(
                 f"No worker at {_address(self._client)} for {waited:.0f} s, and {len(self._submitted)} blocks "
                 "in flight: start workers (or see why they stop: memory, an import) and run again; what is done "

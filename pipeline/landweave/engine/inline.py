@@ -12,7 +12,7 @@ from landweave.engine.malloc import trim
 
 @dataclass(frozen=True)
 class InlineEngine:
-    """A plain loop. The job applies its own `torch_threads` when it is opened, here as on any worker."""
+    """A plain loop. A model applies its own `torch_threads` when it is opened, here as on any worker."""
 
     name: str = "inline"
 

@@ -142,15 +142,14 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[str]:
     if isinstance(old, dict) and isinstance(new, dict):
         for key in sorted(old.keys() | new.keys()):
             yield from _differences(f"{path}.{key}".lstrip("."), old.get(key, _ABSENT), new.get(key, _ABSENT))
-    elif isinstance(old, list) and isinstance(new, list) and _canonical(old) != _canonical(new):
-        yield f"{path}: {_list_difference(old, new)}"
     elif old is _ABSENT or new is _ABSENT or _canonical(old) != _canonical(new):
-        yield f"{path}: {_shown(new)} here, {_shown(old)} in the output"
+        yield f"{path}: {_both(old, new)}"
 
 
-def _list_difference(old: list[Any], new: list[Any]) -> str:
-    """Short lists whole; of long ones (ids of files) the lengths and the first entry that differs."""
-    if len(_canonical(old)) <= _SHOWN and len(_canonical(new)) <= _SHOWN:
+def _both(old: Any, new: Any) -> str:
+    """Both values; of long lists (ids of files) the lengths and the first entry that differs."""
+    are_lists = isinstance(old, list) and isinstance(new, list)
+    if not are_lists or max(len(_canonical(old)), len(_canonical(new))) <= _SHOWN:
         return f"{_shown(new)} here, {_shown(old)} in the output"
     shorter = min(len(old), len(new))
     first = next((n for n in range(shorter) if _canonical(old[n]) != _canonical(new[n])), shorter)

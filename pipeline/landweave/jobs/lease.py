@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import psutil
 
@@ -126,8 +126,6 @@ class Lease:
     ----------
     place, name
         Folder or bucket and name of the lease object.
-    beat_seconds, silent_seconds
-        See `BEAT_SECONDS` and `SILENT_SECONDS`.
 
     Raises
     ------
@@ -135,17 +133,9 @@ class Lease:
         When another driver holds it: its host, process and age are named.
     """
 
-    def __init__(
-        self,
-        place: SmallObjects,
-        name: str,
-        *,
-        beat_seconds: float = BEAT_SECONDS,
-        silent_seconds: float = SILENT_SECONDS,
-    ) -> None:
+    def __init__(self, place: SmallObjects, name: str) -> None:
         self._place, self._name = place, name
-        self._beat_seconds = beat_seconds
-        self._holder = _take(place, name, beat_seconds=beat_seconds, silent_seconds=silent_seconds)
+        self._holder = _take(place, name)
         self._lost = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="landweave-lease", daemon=True)
@@ -165,7 +155,7 @@ class Lease:
             self._place.delete(self._name)
 
     def _beat(self) -> None:
-        while not self._ended.wait(self._beat_seconds):
+        while not self._ended.wait(BEAT_SECONDS):
             try:
                 current = _read(self._place, self._name)
                 if current is not None and current.token != self._holder.token:
@@ -181,21 +171,21 @@ class Lease:
 
 
 @contextmanager
-def hold(place: SmallObjects, name: str, **seconds: Any) -> Iterator[Lease]:
+def hold(place: SmallObjects, name: str) -> Iterator[Lease]:
     """A `Lease` for the length of a ``with`` block; parameters as of `Lease`."""
-    lease = Lease(place, name, **seconds)
+    lease = Lease(place, name)
     try:
         yield lease
     finally:
         lease.release()
 
 
-def _take(place: SmallObjects, name: str, *, beat_seconds: float, silent_seconds: float) -> Holder:
+def _take(place: SmallObjects, name: str) -> Holder:
     mine = Holder()
     if place.create(name, mine.to_bytes()):
         return mine
     other = _read(place, name)
-    if other is not None and not other.gone and not _silent(place, name, other, beat_seconds, silent_seconds):
+    if other is not None and not other.gone and not _silent(place, name, other):
         raise OutputError(
             f"The output is being written by another driver: {_described(other)}. "
             "Wait for it or stop it; if it is dead, run again in a minute."
@@ -209,15 +199,15 @@ def _take(place: SmallObjects, name: str, *, beat_seconds: float, silent_seconds
     return mine
 
 
-def _silent(place: SmallObjects, name: str, other: Holder, beat_seconds: float, silent_seconds: float) -> bool:
+def _silent(place: SmallObjects, name: str, other: Holder) -> bool:
     """Whether a holder is dead by its last sign of life.
 
     Clocks of two machines differ: a holder that seems silent is watched for longer than a beat before it is taken for
     dead.
     """
-    if 0 <= time.time() - other.seen < silent_seconds:
+    if 0 <= time.time() - other.seen < SILENT_SECONDS:
         return False
-    time.sleep(2 * beat_seconds)
+    time.sleep(2 * BEAT_SECONDS)
     return _read(place, name) == other
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,18 +13,6 @@ from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockResult, BlockState, LedgerStore
 
 _MARKED_TIMES_MAX = np.iinfo(np.uint8).max
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """A block that failed, with its state and the reason."""
-
-    index: BlockIndex
-    state: BlockState
-    reason: str
-
-    def __str__(self) -> str:
-        return f"block {self.index}: {self.state.words}: {self.reason}"
 
 
 class Ledger:
@@ -84,11 +71,6 @@ class Ledger:
         down, across = self.fields["state"].shape
         return down, across
 
-    @property
-    def dirty(self) -> frozenset[tuple[int, int]]:
-        """Chunks (`LEDGER_CHUNK` blocks a side) with changes that are not stored."""
-        return frozenset(self._dirty)
-
     def mark(self, index: BlockIndex, result: BlockResult) -> None:
         """Set the state of block ``index``; stored with the next `flush`.
 
@@ -110,9 +92,19 @@ class Ledger:
         objects = {written.array: written for written in result.objects}
         if objects.keys() - set(self.arrays):
             raise ValueError(f"Block {index} wrote {sorted(objects)}; the ledger knows {list(self.arrays)}.")
-        for name, value in self._row(result).items():
+        listed = [objects.get(name) for name in self.arrays]
+        row: dict[str, Any] = {
+            "state": result.state,
+            "attempts": min(int(self.fields["attempts"][index]) + 1, _MARKED_TIMES_MAX),
+            "inputs": result.inputs,
+            "seconds": result.seconds.get("total", 0.0),
+            "windows": result.counts.get("windows", 0),
+            "object_bytes": np.array([written.size if written else 0 for written in listed], np.uint64),
+            "object_checksum": np.array([written.checksum if written else 0 for written in listed], np.uint64),
+            "reason": np.frombuffer(encode_reason(result.reason), np.uint8),
+        }
+        for name, value in row.items():
             self.fields[name][index] = value
-        self.fields["attempts"][index] = min(int(self.fields["attempts"][index]) + 1, _MARKED_TIMES_MAX)
         self._dirty.add((index[0] // LEDGER_CHUNK, index[1] // LEDGER_CHUNK))
 
     def mark_outside(self, blocks: Iterable[BlockIndex]) -> None:
@@ -131,12 +123,12 @@ class Ledger:
 
     def todo(self) -> list[BlockIndex]:
         """Blocks that are pending or failed, north to south, then west to east."""
-        return self._where([state for state in BlockState if not state.finished])
+        return cells_where(self.fields["state"], [state for state in BlockState if not state.finished])
 
-    def failures(self) -> list[Failure]:
-        """Blocks that failed, in the order of `todo`."""
-        failed = self._where([state for state in BlockState if state.failed])
-        return [Failure(index=index, state=self.state(index), reason=self.reason(index)) for index in failed]
+    def failures(self) -> list[str]:
+        """One line for each block that failed, with its state and the reason, in the order of `todo`."""
+        failed = cells_where(self.fields["state"], [state for state in BlockState if state.failed])
+        return [f"block {index}: {self.state(index).words}: {self.reason(index)}" for index in failed]
 
     def counts(self) -> dict[BlockState, int]:
         """Number of blocks in every state, zeros included."""
@@ -152,23 +144,19 @@ class Ledger:
             self._dirty.discard(chunk)
         return len(chunks)
 
-    def _row(self, result: BlockResult) -> Mapping[str, Any]:
-        """Every field of one block except ``attempts``."""
-        objects = {written.array: written for written in result.objects}
-        listed = [objects.get(name) for name in self.arrays]
-        return {
-            "state": result.state,
-            "inputs": result.inputs,
-            "seconds": result.seconds.get("total", 0.0),
-            "windows": result.counts.get("windows", 0),
-            "object_bytes": np.array([written.size if written else 0 for written in listed], np.uint64),
-            "object_checksum": np.array([written.checksum if written else 0 for written in listed], np.uint64),
-            "reason": np.frombuffer(encode_reason(result.reason), np.uint8),
-        }
 
-    def _where(self, states: Sequence[BlockState]) -> list[BlockIndex]:
-        rows, columns = np.nonzero(np.isin(self.fields["state"], states))
-        return list(zip(rows.tolist(), columns.tolist(), strict=True))
+def cells_where(codes: NDArray[np.uint8], wanted: Sequence[int]) -> list[BlockIndex]:
+    """Blocks whose code is one of ``wanted``, north to south, then west to east.
+
+    Parameters
+    ----------
+    codes
+        ``(block_y, block_x)``.
+    wanted
+        Codes.
+    """
+    rows, columns = np.nonzero(np.isin(codes, wanted))
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def encode_reason(reason: str) -> bytes:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from landweave.core.budget import GIB, decode_seconds
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, ReadCost
-from landweave.jobs.ledger import Ledger
+from landweave.jobs.ledger import Ledger, cells_where
 
 NAMED = 12
 """Blocks or dates that are named in a line; of more, the first ones."""
@@ -51,8 +51,7 @@ class BlockActionGrid:
 
     def blocks(self, *actions: BlockAction) -> list[BlockIndex]:
         """Blocks with one of ``actions``."""
-        rows, columns = np.nonzero(np.isin(self.actions, actions))
-        return list(zip(rows.tolist(), columns.tolist(), strict=True))
+        return cells_where(self.actions, actions)
 
     def count(self, action: BlockAction) -> int:
         """Number of blocks with ``action``."""

@@ -135,12 +135,7 @@ class Tally:
 
 
 class LogProgress:
-    """A line in the log ``landweave`` at the start, at most every ``every_seconds``, and at the end."""
-
-    def __init__(self, every_seconds: float = LOG_SECONDS) -> None:
-        self._every_seconds = every_seconds
-        self._tally = Tally()
-        self._logged = 0.0
+    """A line in the log ``landweave`` at the start, at most every `LOG_SECONDS`, and at the end."""
 
     def start(self, total: int, engine: str) -> None:
         """Log the number of blocks and the engine."""
@@ -152,7 +147,7 @@ class LogProgress:
         """Log a line when it is time for one; the first few failures at once."""
         if failure := self._tally.add(index, result):
             _logger.warning("%s", failure)
-        if time.monotonic() - self._logged >= self._every_seconds:
+        if time.monotonic() - self._logged >= LOG_SECONDS:
             self._logged = time.monotonic()
             _logger.info("%s", self._tally)
 
@@ -166,30 +161,22 @@ class BarProgress:
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._tally = Tally()
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("blocks"),
-            rich_progress.BarColumn(),
-            rich_progress.MofNCompleteColumn(),
-            rich_progress.TextColumn("{task.description}"),
-            console=console,
+            rich_progress.BarColumn(), rich_progress.TextColumn("{task.description}"), console=console
         )
 
     def start(self, total: int, engine: str) -> None:
         """Draw an empty bar under the engine's name."""
         self._tally = Tally(total=total)
         self._console.print(f"{total} blocks on {engine}", markup=False, highlight=False)
-        self._task = self._bar.add_task("", total=total)
+        self._task = self._bar.add_task(str(self._tally), total=total)
         self._bar.start()
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
         """Move the bar; the first few failures are printed above it."""
         if failure := self._tally.add(index, result):
             self._console.print(failure, style="red", markup=False, highlight=False)
-        failed = f"  [red]{self._tally.failed} failed[/red]" if self._tally.failed else ""
-        left = clock(self._tally.seconds_left or 0)
-        text = f"{self._tally.megapixels_per_second:.2f} Mpx/s  {left} left{failed}"
-        self._bar.update(self._task, advance=1, description=text)
+        self._bar.update(self._task, advance=1, description=str(self._tally))
 
     def stop(self) -> None:
         """Leave the bar as it is."""
@@ -199,10 +186,7 @@ class BarProgress:
 class NotebookProgress:
     """A bar in the output of a notebook's cell, as plain HTML: rich's own needs ipywidgets there."""
 
-    def __init__(self, every_seconds: float = NOTEBOOK_SECONDS) -> None:
-        self._every_seconds = every_seconds
-        self._tally = Tally()
-        self._engine = ""
+    def __init__(self) -> None:
         self._failures: list[str] = []
         self._shown = 0.0
 
@@ -218,7 +202,7 @@ class NotebookProgress:
         """Move the bar when it is time; the first few failures are listed below it."""
         if failure := self._tally.add(index, result):
             self._failures.append(failure)
-        if time.monotonic() - self._shown >= self._every_seconds:
+        if time.monotonic() - self._shown >= NOTEBOOK_SECONDS:
             self._show()
 
     def stop(self) -> None:

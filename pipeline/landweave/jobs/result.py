@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -174,10 +173,8 @@ def join_status(groups: Mapping[str, Status]) -> Status:
 
 def total_counts(counts: Iterable[Mapping[BlockState, int]]) -> dict[BlockState, int]:
     """Number of blocks by state over several ledgers, zeros included."""
-    total = Counter(dict.fromkeys(BlockState, 0))
-    for each in counts:
-        total.update(each)
-    return dict(total)
+    listed = list(counts)
+    return {state: sum(each.get(state, 0) for each in listed) for state in BlockState}
 
 
 def count_words(counts: Mapping[BlockState, int]) -> str:

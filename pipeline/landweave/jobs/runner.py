@@ -92,7 +92,7 @@ def run_blocks(
         seconds=tally.seconds,
         pixels=tally.pixels,
         stage_seconds=dict(stage_seconds),
-        failures=tuple(map(str, ledger.failures())),
+        failures=tuple(ledger.failures()),
     )
 
 
@@ -139,11 +139,6 @@ class CatchingJob:
     def key(self) -> str:
         """The key of the job."""
         return self.job.key
-
-    @property
-    def torch_threads(self) -> int | None:
-        """The threads of the job."""
-        return self.job.torch_threads
 
     def open(self) -> BlockFunction:
         """The job's block function inside `try_block`. What opening raises is raised: no block could be run."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -38,15 +38,14 @@ class ArgmaxRule:
     blending: Blending
     factor: int
     legend: Legend
-    arrays: tuple[str, ...]
-    keep_untrained: bool
+    arrays: tuple[str, ...] = ("landcover", "confidence")
+    keep_untrained: bool = False
 
 
-@dataclass
 class BlockAccumulator:
     """Sums of one block, added window by window in lattice order; rows are classified as soon as they are complete.
 
-    Attributes
+    Parameters
     ----------
     rule
         How probabilities become arrays.
@@ -58,19 +57,10 @@ class BlockAccumulator:
         Adds up the seconds of ``blend`` and ``argmax``.
     """
 
-    rule: ArgmaxRule
-    extent: Extent
-    mapped: NDArray[np.bool_]
-    watch: Stopwatch
-    _sums: RowAccumulator = field(init=False)
-    _top: int = field(init=False)
-    _results: dict[str, NDArray[np.uint8]] = field(init=False)
-    _date_fallbacks: NDArray[np.uint8] = field(init=False)
-
-    def __post_init__(self) -> None:
-        rule, shape = self.rule, self.mapped.shape
-        self._sums = RowAccumulator(rule.blending, self.extent, cell=rule.factor)
-        self._top = self.extent.y.start
+    def __init__(self, *, rule: ArgmaxRule, extent: Extent, mapped: NDArray[np.bool_], watch: Stopwatch) -> None:
+        self.rule, self.extent, self.mapped, self.watch = rule, extent, mapped, watch
+        self._sums = RowAccumulator(rule.blending, extent, cell=rule.factor)
+        self._top, shape = extent.y.start, mapped.shape
         shapes = {"probability": (len(rule.legend), *shape)}
         self._results = {name: np.full(shapes.get(name, shape), NODATA, np.uint8) for name in rule.arrays}
         self._date_fallbacks = np.zeros(shape if "date_fallback" in rule.arrays else (0, 0), np.uint8)

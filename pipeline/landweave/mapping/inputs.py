@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,22 +21,8 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, WindowFootprint
 from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSource
 from landweave.core.timeseries import DatesRule, civil_year
+from landweave.formats.campaigns import Campaigns
 from landweave.mapping.loaded_inputs import LoadedInput, LoadedRaster, LoadedSeries
-
-
-class YearByLocation(Protocol):
-    """Civil years that differ from place to place, such as those of aerial campaigns. Picklable."""
-
-    @property
-    def years(self) -> tuple[int, ...]:
-        """All years, ascending."""
-
-    @property
-    def fingerprint_fields(self) -> Mapping[str, Any]:
-        """Plain JSON values for the fingerprint."""
-
-    def year_of(self, grid: Grid) -> int:
-        """The year of the pixels of ``grid``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +59,7 @@ class MapInput:
     required: bool = True
     size: int | None = None
     dates: DatesRule = field(default_factory=DatesRule)
-    year: int | YearByLocation | None = None
+    year: int | Campaigns | None = None
 
     def __post_init__(self) -> None:
         years = sorted(set(self._years))
@@ -93,11 +78,6 @@ class MapInput:
     def footprint(self) -> WindowFootprint:
         """Its pixels around a window."""
         return WindowFootprint(pixel=self.factor, size=self.size)
-
-    @property
-    def is_filtered(self) -> bool:
-        """Whether dates are selected by a filter, so that the date fallback is worth storing."""
-        return self.series is not None and self.dates.filter is not None
 
     @cached_property
     def indices(self) -> tuple[int, ...]:
@@ -179,4 +159,4 @@ def own_pixels(item: MapInput, grid: Grid, extent: Extent | None = None) -> Grid
 
 def filtered_series(inputs: Mapping[str, MapInput]) -> frozenset[str]:
     """Names of the series whose dates are filtered: a map of any of them has the layer ``date_fallback``."""
-    return frozenset(name for name, item in inputs.items() if item.is_filtered)
+    return frozenset(name for name, item in inputs.items() if item.series and item.dates.filter)

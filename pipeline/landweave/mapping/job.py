@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array, Blending
+from landweave.core.blending import Array
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
-from landweave.core.legend import NODATA, Legend
-from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, InputBatch, Model, Predictor, Store
+from landweave.core.legend import NODATA
+from landweave.core.protocols import Area, BlockResult, BlockState, InputBatch, Model, Predictor, Store
 from landweave.core.stopwatch import Stopwatch
 from landweave.jobs.fingerprint import digest_files
 from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
@@ -34,8 +34,10 @@ Arrays = dict[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class MapJob:
-    """Everything a worker needs to map any block; a picklable value: `landweave.core.protocols.BlockJob`.
+class MapJob(ArgmaxRule):
+    """Everything a worker needs to map any block, beside the rule of its arrays: `landweave.core.protocols.BlockJob`.
+
+    A picklable value.
 
     Attributes
     ----------
@@ -45,41 +47,23 @@ class MapJob:
         Base pixels over all of ``blocks``.
     blocks
         In base pixels.
-    factor
-        Base pixels a side of one output pixel.
-    blending
-        Lattice and weight profile of the windows.
-    model, inputs, legend
-        The model, its inputs by name, and what its channels mean.
+    model, inputs
+        The model, and its inputs by name.
     area
         Where pixels are written; None for everywhere.
     store
         Where the arrays are written.
-    arrays
-        Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are stored.
-    keep_untrained
-        Whether classes that the model was never trained on can be mapped.
     """
 
     key: str
     grid: Grid
     blocks: Blocks
-    factor: int
-    blending: Blending
     model: Model
     inputs: Mapping[str, MapInput]
-    legend: Legend
     area: Area | None
     store: Store
-    arrays: tuple[str, ...] = ("landcover", "confidence")
-    keep_untrained: bool = False
 
-    @property
-    def torch_threads(self) -> int | None:
-        """Threads of the numeric library in each process."""
-        return self.model.torch_threads
-
-    def open(self) -> BlockFunction:
+    def open(self) -> MapFunction:
         """Load the model; the function maps one block and may be called from two threads."""
         return MapFunction(self, self.model.open())
 
@@ -130,17 +114,6 @@ class MapJob:
             (name, file)
             for name, item in self.inputs.items()
             for file in item.source.files(self.read_grid(item, extent))
-        )
-
-    @property
-    def argmax_rule(self) -> ArgmaxRule:
-        """How blended probabilities become arrays."""
-        return ArgmaxRule(
-            blending=self.blending,
-            factor=self.factor,
-            legend=self.legend,
-            arrays=self.arrays,
-            keep_untrained=self.keep_untrained,
         )
 
 
@@ -207,7 +180,7 @@ class MapFunction:
             return None, 0
         with watch("read"):
             inputs = job.read(extent)
-        mapped = mapped & self._covered(inputs, extent)
+        mapped = mapped & inputs.covered(extent, job.factor)
         if not mapped.any():
             return None, 0
         windows = [
@@ -215,27 +188,21 @@ class MapFunction:
             for window in job.blending.lattice.windows(extent, job.blending.support)
             if mapped[window.intersect(extent).coarsen(job.factor).slices_in(grid.extent)].any()
         ]
-        accumulator = BlockAccumulator(rule=job.argmax_rule, extent=extent, mapped=mapped, watch=watch)
+        accumulator = BlockAccumulator(rule=job, extent=extent, mapped=mapped, watch=watch)
         for window, dates, probabilities in self._predictions(windows, inputs, watch):
             accumulator.add(window, probabilities, inputs.date_fallback(dates))
         return accumulator.arrays(), len(windows)
-
-    def _covered(self, inputs: BlockInputs, extent: Extent) -> NDArray[np.bool_]:
-        """Output pixels wholly covered by every required input."""
-        factor = self.job.factor
-        height, width = extent.shape
-        cells = inputs.covered(extent).reshape(height // factor, factor, width // factor, factor)
-        return np.asarray(cells.all((1, 3)))
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch
     ) -> Iterator[tuple[Extent, WindowDates, Array]]:
         """Every window with its dates and probabilities, in the order of ``windows``."""
         size = self.job.model.batch_size
-        dates: dict[int, WindowDates] = {}
+        with watch("batch"):
+            dates = [inputs.select(window) for window in windows]
+        lengths = [tuple(selection.padded_length for selection in of_window.values()) for of_window in dates]
         predicted: dict[int, Array] = {}
         following = 0
-        lengths = _series_lengths(windows, inputs, dates, watch)
         for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
             full = [*group, *[group[-1]] * (size - len(group))]
             with watch("batch"):
@@ -244,15 +211,5 @@ class MapFunction:
                 probabilities = self._device.submit(self._predictor.predict, batch).result()
             predicted.update((number, probabilities[row]) for row, number in enumerate(group))
             while following in predicted:
-                yield windows[following], dates.pop(following), predicted.pop(following)
+                yield windows[following], dates[following], predicted.pop(following)
                 following += 1
-
-
-def _series_lengths(
-    windows: Sequence[Extent], inputs: BlockInputs, dates: dict[int, WindowDates], watch: Stopwatch
-) -> Iterator[tuple[int, ...]]:
-    """Padded lengths of the series of each window; its dates are put into ``dates`` by its number."""
-    for number, window in enumerate(windows):
-        with watch("batch"):
-            dates[number] = inputs.select(window)
-        yield tuple(selection.padded_length for selection in dates[number].values())

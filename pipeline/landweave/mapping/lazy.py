@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,6 @@ class _ComputedExtents:
 
     def __init__(self, job: MapJob, template: MapTemplate) -> None:
         self._job, self._template = job, template
-        self._function: MapFunction | None = None
         self._cached: OrderedDict[Extent, Arrays | None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -84,19 +83,16 @@ class _ComputedExtents:
             outer = next((cached for cached in self._cached if cached.contains(extent)), None)
             if outer is None:
                 outer = extent
-                self._cached[extent] = self._compute(extent)
+                self._cached[extent] = self._function.predict(extent.refine(self._job.factor), Stopwatch())[0]
                 if len(self._cached) > CACHED_EXTENTS:
                     self._cached.popitem(last=False)
             self._cached.move_to_end(outer)
             arrays = self._cached[outer]
         return None if arrays is None else arrays[name][..., *extent.slices_in(outer)]
 
-    def _compute(self, extent: Extent) -> Arrays | None:
-        if self._function is None:
-            opened = self._job.open()
-            assert isinstance(opened, MapFunction)
-            self._function = opened
-        return self._function.predict(extent.refine(self._job.factor), Stopwatch())[0]
+    @cached_property
+    def _function(self) -> MapFunction:
+        return self._job.open()
 
 
 def _hull(indices: NDArray[np.int64]) -> Span:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,32 +130,25 @@ class LoadedSeries:
         """
         shape = (len(windows), selections[0].padded_length)
         pixels = self.footprint.cut(windows[0]).shape
-        values = self.series.values
-        batch = InputBatch(
-            values=np.zeros((*shape, values.shape[1], *pixels), np.float32 if self.rule.composite else values.dtype),
-            valid=np.zeros((*shape, *pixels), np.bool_),
-            days=np.zeros(shape, np.float32),
-            present=np.zeros(shape, np.bool_),
-        )
+        bands, dtype = self.series.values.shape[1], np.float32 if self.rule.composite else self.series.values.dtype
+        values, valid = np.zeros((*shape, bands, *pixels), dtype), np.zeros((*shape, *pixels), np.bool_)
+        days, present = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
         for row, (window, selection) in enumerate(zip(windows, selections, strict=True)):
-            self._fill(batch, row, window, selection)
-        return batch
+            for number, image in enumerate(self._images(window, selection)):
+                values[row, number], valid[row, number] = image
+            days[row, : len(selection.dates)] = selection.day_offsets
+            present[row, : max(len(selection.dates), 1)] = True
+        return InputBatch(values=values, valid=valid, days=days, present=present)
 
-    def _fill(self, batch: InputBatch, row: int, window: Extent, selection: DateSelection) -> None:
-        """Put the images of one window into a batch of zeros."""
-        assert batch.days is not None
-        assert batch.present is not None
+    def _images(self, window: Extent, selection: DateSelection) -> Iterator[tuple[NDArray[Any], NDArray[np.bool_]]]:
+        """Values ``(band, y, x)`` and valid pixels ``(y, x)`` of each image of one window."""
         y, x = self.footprint.cut(window).slices_in(self.extent)
         values, pixel_class = self.series.values[..., y, x], self.series.pixel_class[:, y, x]
-        for image, dates in enumerate(map(list, selection.dates)):
+        for dates in map(list, selection.dates):
             if selection.statistic is None:
-                batch.values[row, image] = values[dates[0]]
-                batch.valid[row, image] = measured(pixel_class[dates[0]])
+                yield values[dates[0]], measured(pixel_class[dates[0]])
             else:
-                composed = compose(values[dates], pixel_class[dates], selection.statistic)
-                batch.values[row, image], batch.valid[row, image] = composed
-        batch.days[row, : len(selection.dates)] = selection.day_offsets
-        batch.present[row, : max(len(selection.dates), 1)] = True
+                yield compose(values[dates], pixel_class[dates], selection.statistic)
 
 
 LoadedInput = LoadedRaster | LoadedSeries
@@ -178,12 +172,25 @@ class BlockInputs:
     required: frozenset[str]
     filtered: frozenset[str]
 
-    def covered(self, extent: Extent) -> NDArray[np.bool_]:
-        """Base pixels of ``extent`` whose centre is in a measured pixel of every required input, bool ``(y, x)``."""
-        covered = np.ones(extent.shape, np.bool_)
+    def covered(self, extent: Extent, factor: int) -> NDArray[np.bool_]:
+        """Output pixels wholly covered: each base pixel's centre is in a measured pixel of every required input.
+
+        Parameters
+        ----------
+        extent
+            In base pixels.
+        factor
+            Base pixels a side of one output pixel.
+
+        Returns
+        -------
+        ndarray
+            bool ``(y, x)``, in output pixels.
+        """
+        covered, (height, width) = np.ones(extent.shape, np.bool_), extent.shape
         for name in self.required:
             covered &= _measured_at(self.loaded[name], extent)
-        return covered
+        return np.asarray(covered.reshape(height // factor, factor, width // factor, factor).all((1, 3)))
 
     def select(self, window: Extent) -> WindowDates:
         """The dates of ``window`` of every input."""

@@ -10,8 +10,7 @@ from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.tables import Rows, Table, fact_rows
-from landweave.engine.clusters import open_engine
-from landweave.engine.settings import EngineSettings
+from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
@@ -29,9 +28,6 @@ from landweave.store.maps.overviews import create_overviews, mark_overviews, ove
 from landweave.store.maps.store import MapStore, create_map, create_map_ledger, open_store
 from landweave.store.maps.template import FORMAT, MapTemplate
 from landweave.store.objects import Target
-
-LEDGER_ROOT = "ledger/zarr.json"
-"""Object without which a map has no ledger yet."""
 
 DIRECT_OPENS = 2000
 """Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
@@ -128,17 +124,17 @@ class MapOutput:
     ----------
     attributes
         Of the root of the map; None where it is not declared.
+    stored
+        Its ledger in the store; None where there is none yet.
     ledger
         The states of its blocks; a new one where none is stored.
-    has_ledger
-        Whether a ledger is stored.
     overviews_complete
         Whether the overviews are those of the map as it is.
     """
 
     attributes: Mapping[str, Any] | None
+    stored: ZarrLedger | None
     ledger: Ledger
-    has_ledger: bool
     overviews_complete: bool
 
 
@@ -172,13 +168,12 @@ def read_output(setup: MapSetup) -> MapOutput:
     attributes = check_output(setup)
     exists = attributes is not None
     # Not implied by the map: a driver may have been killed between the two.
-    has_ledger = exists and setup.target.exists(LEDGER_ROOT)
+    stored = setup.store.ledger if exists and setup.store.ledger.attributes else None
+    arrays = setup.template.arrays
     return MapOutput(
         attributes=attributes,
-        ledger=Ledger.load(setup.store.ledger, setup.template.arrays)
-        if has_ledger
-        else Ledger(setup.job.blocks.shape, setup.template.arrays),
-        has_ledger=has_ledger,
+        stored=stored,
+        ledger=Ledger.load(stored, arrays) if stored else Ledger(setup.job.blocks.shape, arrays),
         overviews_complete=exists and overviews_complete(setup.store),
     )
 
@@ -200,7 +195,7 @@ def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
     """
     if output.attributes is None:
         create_map(setup.target, setup.template, found_empty=True)
-    return setup.store.ledger if output.has_ledger else create_map_ledger(setup.store)
+    return output.stored or create_map_ledger(setup.store)
 
 
 def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
@@ -253,11 +248,9 @@ def run_map(
     with hold(*setup.target.beside(LEASE)) as lease:
         output = read_output(setup)
         actions = setup.actions(output.ledger, stale=stale)
-        # For nothing at all no cluster is started; otherwise before anything is written, as workers may not come.
-        settings = replace(setup.engine, kind="inline")
-        if actions.todo or not output.overviews_complete:
-            settings = setup.engine
-        with open_engine(settings, setup.job.torch_threads, engine) as opened, writing_begun():
+        idle = not actions.todo and output.overviews_complete
+        # Before anything is written, as workers may not come.
+        with open_engine(setup.engine, setup.job.model.torch_threads, engine, idle=idle) as opened, writing_begun():
             return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
 
 
@@ -316,7 +309,7 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
     """
     store = open_store(target, attributes)
     ledger = Ledger.load(store.ledger, store.arrays)
-    return Status(counts=ledger.counts(), failures=tuple(map(str, ledger.failures())))
+    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 
 def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:

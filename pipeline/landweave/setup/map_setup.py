@@ -15,7 +15,7 @@ from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
-from landweave.engine.settings import EngineSettings
+from landweave.engine.clusters import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
@@ -151,7 +151,7 @@ def _block_size(rules: MapRules, extent: Extent, memory: Callable[[int], budget.
             largest -= step
         size = budget.default_block(max(extent.shape), step=step, stride=lattice.stride, largest=largest)
     budget.check_block(size, step)
-    budget.check_memory(memory(size).worker, worker_bytes, size)
+    budget.check_memory(memory(size).worker, worker_bytes, f"blocks of {size} base pixels", "output.block")
     return size
 
 

@@ -20,7 +20,7 @@ from landweave.store.cubes.tile_object import TileObject
 
 @dataclass(frozen=True, kw_only=True)
 class CubeTileStore:
-    """Tiles of one time shard, and what they hold already: `landweave.aligning.job.TileStore`. Picklable.
+    """Tiles of one time shard, and what they hold already. Picklable and thread-safe.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class CubeTileStore:
 
 @dataclass(frozen=True, kw_only=True)
 class CubeTile:
-    """A tile that is being filled, from `CubeTileStore.begin`: `landweave.aligning.job.Tile`.
+    """A tile that is being filled, from `CubeTileStore.begin`: readers see nothing of it before it ends.
 
     Attributes
     ----------

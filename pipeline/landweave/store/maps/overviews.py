@@ -37,11 +37,6 @@ class OverviewJob:
         return f"overview {self.store.level} of {self.store.target}"
 
     @property
-    def torch_threads(self) -> int | None:
-        """None: no model runs."""
-        return None
-
-    @property
     def blocks(self) -> list[BlockIndex]:
         """Every block of the level."""
         return list(np.ndindex(self.store.block_shape))
