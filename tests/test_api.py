@@ -16,6 +16,7 @@ from distributed import Client, LocalCluster
 
 import landweave
 from landweave import api
+from landweave.core.budget import GIB
 from landweave.core.errors import InputError, OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult, BlockState
@@ -114,9 +115,28 @@ def test_a_run_uses_the_dask_client_that_is_active(small: Small) -> None:
         assert api.run(small.loaded(engine={"kind": "dask", "workers": None}), progress=heard).complete
         assert f"1 workers, 2 threads, dashboard {client.dashboard_link}" in heard.engine
         assert client.run(os.getpid) == before
+        # What is planned and checked beforehand, and looked at afterwards, is what these workers run.
+        assert not api.plan_map(small.loaded(engine={"kind": "dask", "workers": None})).blocks.todo
         own = Heard()
         assert api.run(small.loaded(output={"store": "inline.zarr"}, engine={"kind": "inline"}), progress=own).complete
         assert own.engine == "inline"
+
+
+def test_blocks_are_those_that_the_memory_of_an_active_client_allows(small: Small) -> None:
+    """Before, during and after a run alike; its workers may run more blocks at once than a plan counts."""
+    config = small.loaded(engine={"kind": "dask", "workers": None}, output={"block": None})
+    alone = api.check(config).engine.worker_bytes
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=4, memory_limit="4GiB", processes=False, dashboard_address=None
+        ) as cluster,
+        Client(cluster),
+    ):
+        setup = api.check(config)
+        assert setup.engine.worker_bytes < 2 * GIB < alone
+        on_gpu = landweave.load_config(small.config(engine={"kind": "dask"}), overrides={"model.device": "cuda"})
+        assert api.check(on_gpu).job.model.settings.on_gpu  # the workers may have what this machine lacks
+        assert api.plan_map(config).memory == setup.memory
 
 
 def test_a_finished_map_is_left_alone(small: Small) -> None:

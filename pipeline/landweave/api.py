@@ -80,6 +80,13 @@ def check(config: Config) -> MapSetup:
     LandweaveError
         With the reason and what to do.
     """
+    setup = _checked(_with_engine(config, None)[0])
+    mapping.check_output(setup)
+    return setup
+
+
+def _checked(config: Config) -> MapSetup:
+    """The setup of a map, once model and outputs are checked but for what the output's store holds."""
     setup = set_up_map(config)
     setup.job.model.verify()
     setup.target.check_writable()
@@ -89,7 +96,6 @@ def check(config: Config) -> MapSetup:
             if path.is_dir():
                 raise OutputError(f"output.{name}: {path} is a folder; name a file in it.")
             Target.parse(path.parent).check_writable()
-    mapping.check_output(setup)
     return setup
 
 
@@ -103,7 +109,7 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose files changed since they were done are run again.
     """
-    return mapping.plan_map(set_up_map(config), stale=stale)
+    return mapping.plan_map(set_up_map(_with_engine(config, None)[0]), stale=stale)
 
 
 def run(
@@ -135,7 +141,7 @@ def run(
         scheduler or the output go away during the run (3): what is done is kept.
     """
     config, engine = _with_engine(config, engine)
-    setup = check(config)
+    setup = _checked(config)
     result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
     with writing_begun():
         _write_files(setup, config)
@@ -304,17 +310,18 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
 
 
 def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, Engine | None]:
-    """The engine that is open already, and the configuration with the memory of its workers.
+    """The engine that is open already, and the configuration with the place and the memory of its workers.
 
     Of the memory that is free now they may have taken their part themselves.
     """
     section = config.engine
     if engine is None and section.kind == "dask" and section.address is None and section.workers is None:
         engine = clusters.active_engine()
+        if engine is not None:
+            section = section.model_copy(update={"address": engine.address})
     if section.memory_gib is None and isinstance(engine, DaskEngine) and (limit := engine.worker_bytes):
         section = section.model_copy(update={"memory_gib": limit / GIB})
-        config = config.model_copy(update={"engine": section})
-    return config, engine
+    return config.model_copy(update={"engine": section}), engine
 
 
 def _write_files(setup: MapSetup, config: Config) -> None:

@@ -2,15 +2,22 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from landweave import api
-from landweave.core.protocols import LEDGER_FIELDS
+from landweave.core.errors import OutputError
+from landweave.core.protocols import LEDGER_FIELDS, Engine
+from landweave.mapping import run as mapping
 from landweave.store.common import ROOT
+from landweave.store.maps.store import create_map, open_store
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, CountedS3, counted_s3
 from tests.helpers.small import Small
+from tests.store.samples import template
 
 MOST_METADATA = {"new": 63, "again": 12}
 """GET requests for metadata of any array or group of the output."""
@@ -36,12 +43,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     return counted
 
 
-def test_the_root_is_read_twice_and_the_ledger_once(tmp_path, s3: CountedS3, asked: Counter[str]) -> None:
-    """The root once when a configuration is checked, once under the lease."""
+def test_the_root_is_read_twice_at_most_and_the_ledger_once(tmp_path, s3: CountedS3, asked: Counter[str]) -> None:
+    """The root once under the lease, and once more when a map is begun there."""
     small = Small.make(tmp_path)
     output = {"store": f"s3://{BUCKET}/map.zarr", "storage_options": s3.storage_options}
     config = small.loaded(output=output, engine={"kind": "inline"})
-    for turn in ("new", "again"):
+    for turn, of_root in (("new", 2), ("again", 1)):
         s3.requests.clear()
         asked.clear()
         assert api.run(config).exit_code == 0
@@ -52,7 +59,35 @@ def test_the_root_is_read_twice_and_the_ledger_once(tmp_path, s3: CountedS3, ask
             f"{turn}: {reads.total()} GETs, {metadata} of metadata, {reads[ROOT]} of the root, "
             f"{sum(chunks.values())} of ledger chunks"
         )
-        assert asked[ROOT] == reads[ROOT] == 2  # Zarr itself asks for it neither to declare nor to consolidate
+        assert asked[ROOT] == reads[ROOT] == of_root  # Zarr itself asks for it neither to declare nor to consolidate
         assert max(chunks.values(), default=0) <= 1
         assert metadata <= MOST_METADATA[turn]
     assert len(chunks) == len(LEDGER_FIELDS)
+
+
+@pytest.mark.parametrize("what", ["a file", "another map"])
+def test_what_came_to_the_output_while_workers_started_is_not_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Workers may take minutes; the place was free when the run began."""
+    small = Small.make(tmp_path)
+    config = small.loaded(engine={"kind": "inline"})
+    started, store = mapping.open_engine, small.store
+
+    @contextmanager
+    def slowly(*args: Any, **settings: Any) -> Iterator[Engine]:
+        with started(*args, **settings) as engine:
+            if what == "a file":
+                store.mkdir()
+                (store / "notes.txt").write_text("of somebody else")
+            else:
+                create_map(Target.parse(store), template())
+            yield engine
+
+    monkeypatch.setattr(mapping, "open_engine", slowly)
+    with pytest.raises(OutputError, match=r"holds|not empty"):
+        api.run(config)
+    if what == "a file":
+        assert [path.name for path in store.iterdir()] == ["notes.txt"]
+    else:
+        assert open_store(Target.parse(store)).template == template()

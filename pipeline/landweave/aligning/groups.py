@@ -8,7 +8,7 @@ from typing import Any
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
-from landweave.core.protocols import RasterSource, SeriesSource
+from landweave.core.protocols import RasterSource, SeriesSource, has_dates
 from landweave.formats.area import PolygonArea
 from landweave.store.cubes.template import GroupTemplate
 
@@ -52,7 +52,7 @@ class AlignGroup:
     @property
     def series(self) -> SeriesSource | None:
         """The source where it has dates."""
-        return self.source if isinstance(self.source, SeriesSource) else None
+        return self.source if has_dates(self.source) else None
 
     def template(self, area: PolygonArea | None) -> GroupTemplate:
         """What the group holds, for the tiles of ``area``."""

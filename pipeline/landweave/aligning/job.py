@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks
-from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, RasterSource, SeriesSource
+from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, RasterSource, SeriesSource, has_dates
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import PixelClass
 from landweave.jobs.fingerprint import digest64, digest_files
@@ -90,7 +90,7 @@ class AlignJob:
         acquired
             Number of acquired pixels.
         """
-        if isinstance(self.source, SeriesSource):
+        if has_dates(self.source):
             series = self.source.read(grid, self.bands, (self.indices[number],))
             acquired = np.count_nonzero(series.pixel_class[0] != PixelClass.NOT_ACQUIRED)
             return {"band_data": series.values[0], "pixel_class": series.pixel_class[0]}, int(acquired)
@@ -104,7 +104,7 @@ class AlignJob:
 
     def input_version(self, index: BlockIndex) -> int:
         """Digest of the dates and their scenes, whatever else the source has found; of a raster's files as they are."""
-        if not isinstance(self.source, SeriesSource):
+        if not has_dates(self.source):
             return raster_version(self.source, self._tile(index))
         observations = (self.source.observations[number] for number in self.indices)
         modality = self.source.modality
@@ -120,7 +120,7 @@ class AlignJob:
         with watch("total"), ExitStack() as stack:
             with watch("write"):
                 tile = stack.enter_context(self.store.begin(index))
-            for number in range(len(self.indices) if isinstance(self.source, SeriesSource) else 1):
+            for number in range(len(self.indices) if has_dates(self.source) else 1):
                 with watch("read"):
                     date, pixels = self.read(grid, number)
                 with watch("write"):

@@ -117,7 +117,8 @@ def run_align(
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
             check_memory(plan.memory, setup.engine.worker_bytes, tiles, "cube.tile")
         with open_engine(setup.engine, None, engine, idle=not plan.todo) as opened, writing_begun():
-            declared = _declare(cube or create_cube(setup.target, found_empty=True), groups)
+            lease.check()  # workers may have taken minutes to come
+            declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
                 results = [
                     result

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import Legend
 from landweave.core.timeseries import Observation
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +168,6 @@ class Series:
     pixel_class: NDArray[np.uint8]
 
 
-@runtime_checkable
 class SeriesSource(Source, Protocol):
     """The observations of a modality: scenes of a STAC catalog, or a series of a cube.
 
@@ -204,6 +206,14 @@ class SeriesSource(Source, Protocol):
         ReadError
             When a file cannot be read: a failed read never becomes nodata.
         """
+
+
+def has_dates(source: Source) -> TypeIs[SeriesSource]:
+    """Whether a source is a series.
+
+    One attribute tells: a runtime check of the whole protocol would compute every property of a large series.
+    """
+    return hasattr(source, "cloud_mask")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ from typing import Any
 
 from distributed import CancelledError, Client, Future, KilledWorker
 
+from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import EngineError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState
@@ -64,8 +65,13 @@ class DaskEngine:
         return f"dask: {len(threads)} workers, {sum(threads)} threads, dashboard {self.client.dashboard_link}"
 
     @property
+    def address(self) -> str:
+        """Of the scheduler."""
+        return str(self.client.scheduler_info()["address"])
+
+    @property
     def worker_bytes(self) -> int | None:
-        """Memory that a worker can use, of the one that has least; None where none is limited."""
+        """Memory for the two blocks that a plan counts a worker, of the one that has least; None where unlimited."""
         limits = self.client.run_on_scheduler(_memory_limits)
         return min((int(limit * TERMINATE_SHARE) for limit in limits if limit), default=None)
 
@@ -88,7 +94,11 @@ class DaskEngine:
 
 
 def _memory_limits(dask_scheduler: Any = None) -> list[int]:
-    return [worker.memory_limit for worker in dask_scheduler.workers.values()]
+    # Workers that others started may run more blocks at once than a plan counts.
+    return [
+        int(worker.memory_limit * min(1, THREADS_A_WORKER / worker.nthreads))
+        for worker in dask_scheduler.workers.values()
+    ]
 
 
 @contextmanager

@@ -19,8 +19,8 @@ import numpy as np
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, WindowFootprint
-from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSource
-from landweave.core.timeseries import DatesRule, civil_year
+from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSource, has_dates
+from landweave.core.timeseries import DatesRule, Observation, civil_year
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.loaded_inputs import LoadedInput, LoadedRaster, LoadedSeries
 
@@ -72,7 +72,11 @@ class MapInput:
     @property
     def series(self) -> SeriesSource | None:
         """The source where it has dates."""
-        return self.source if isinstance(self.source, SeriesSource) else None
+        return self.source if has_dates(self.source) else None
+
+    @property
+    def _observations(self) -> tuple[Observation, ...]:
+        return self.series.observations if self.series else ()
 
     @property
     def footprint(self) -> WindowFootprint:
@@ -85,13 +89,14 @@ class MapInput:
         years = (self.year,) if isinstance(self.year, int) else self.year.years if self.year else None
         return tuple(
             index
-            for index, observation in enumerate(self.series.observations if self.series else ())
+            for index, observation in enumerate(self._observations)
             if years is None or civil_year(observation.time) in years
         )
 
     @property
     def _times(self) -> tuple[np.datetime64, ...]:
-        return tuple(self.series.observations[index].time for index in self.indices) if self.series else ()
+        observations = self._observations
+        return tuple(observations[index].time for index in self.indices)
 
     @property
     def _years(self) -> tuple[int, ...]:
@@ -122,7 +127,7 @@ class MapInput:
         base
             Base pixels that windows are counted in.
         """
-        if not isinstance(self.source, SeriesSource):
+        if not has_dates(self.source):
             raster = self.source.read(grid, self.bands)
             return LoadedRaster(footprint=self.footprint, extent=grid.extent, raster=raster)
         return LoadedSeries(

@@ -194,7 +194,7 @@ def declare_output(setup: MapSetup, output: MapOutput) -> ZarrLedger:
         When they cannot be written.
     """
     if output.attributes is None:
-        create_map(setup.target, setup.template, found_empty=True)
+        create_map(setup.target, setup.template)
     return output.stored or create_map_ledger(setup.store)
 
 
@@ -258,6 +258,7 @@ def _fill(
     setup: MapSetup, output: MapOutput, actions: BlockActionGrid, engine: Engine, progress: Progress, lease: Lease
 ) -> RunResult:
     ledger, todo = output.ledger, actions.todo
+    lease.check()  # workers may have taken minutes to come
     ledger_store = declare_output(setup, output)
     ledger.mark_outside(actions.blocks(BlockAction.OUTSIDE))
     if todo and output.overviews_complete:

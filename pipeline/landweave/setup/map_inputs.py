@@ -10,7 +10,7 @@ from landweave.config.schema import InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.protocols import SeriesSource
+from landweave.core.protocols import has_dates
 from landweave.core.timeseries import DatesRule
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
@@ -96,7 +96,7 @@ def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, An
 
 def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:
     """The sources without dates."""
-    return {name: source for name, source in sources.items() if not isinstance(source, SeriesSource)}
+    return {name: source for name, source in sources.items() if not has_dates(source)}
 
 
 def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> Extent:
@@ -191,7 +191,7 @@ def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySou
     """The input of the year that the configuration states, once it is sure to have dates then."""
     year = context.campaign_years(context.config.inputs[name].stated("year"))
     item = map_input(card, name, _of_years(source, year), year)
-    if isinstance(source, SeriesSource) and not item.indices:
+    if has_dates(source) and not item.indices:
         years, dates = ", ".join(map(str, _years(year))), f"{len(source.observations)} dates are {date_range(source)}"
         raise InputError(f"{name} has no date in {years}: its {dates}.")
     return item

@@ -11,7 +11,7 @@ from landweave.config.schema import StacInput
 from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
-from landweave.core.protocols import RasterSource, SeriesSource
+from landweave.core.protocols import RasterSource, SeriesSource, has_dates
 from landweave.core.timeseries import MaxCloudFraction, MinClearFraction
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
@@ -187,7 +187,7 @@ def check_series(
     problems = [
         text
         for name, source in sources.items()
-        if isinstance(source, SeriesSource)
+        if has_dates(source)
         for text in _mismatches(card.inputs[name], source, accepted.get(name))
     ]
     if problems:

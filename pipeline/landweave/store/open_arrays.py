@@ -27,8 +27,7 @@ REREAD = Retry(pauses_s=(0.2,), is_transient=lambda error: isinstance(error, _UN
 class OpenArrays:
     """Arrays of one store by path, each opened once in a process: one request for its metadata, whatever is read.
 
-    Pickled as its target alone, so that each process opens its own; safe in any thread. Every declaration of a store
-    starts from new ones, which keeps metadata of an older declaration out.
+    Pickled as its target alone, so that each process opens its own; safe in any thread.
     """
 
     def __init__(self, target: Target) -> None:

@@ -109,7 +109,7 @@ class CubeStore:
         return CubeStore(target=self.target, modalities=modalities)
 
 
-def create_cube(target: Target, templates: Sequence[GroupTemplate] = (), *, found_empty: bool = False) -> CubeStore:
+def create_cube(target: Target, templates: Sequence[GroupTemplate] = ()) -> CubeStore:
     """Declare a cube with a group for each of ``templates``; more may be declared later.
 
     Parameters
@@ -118,16 +118,13 @@ def create_cube(target: Target, templates: Sequence[GroupTemplate] = (), *, foun
         Where it is to be stored.
     templates
         What the groups will hold.
-    found_empty
-        Whether the caller knows from `find_attributes` that nothing is there: it is not looked again.
 
     Raises
     ------
     OutputError
         When a cube, or anything else, is already there, or the place cannot be written.
     """
-    if not found_empty:
-        refuse_occupied(target)
+    refuse_occupied(target)
     with writing(target, "create a cube"):
         zarr.create_group(zarr_store(target), attributes=_root_attributes(()), overwrite=True)
     cube = CubeStore(target=target)

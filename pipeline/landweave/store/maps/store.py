@@ -189,7 +189,7 @@ class MapStore:
         return written[0]
 
 
-def create_map(target: Target, template: MapTemplate, *, found_empty: bool = False) -> MapStore:
+def create_map(target: Target, template: MapTemplate) -> MapStore:
     """Declare a map: all metadata and coordinates, no pixel.
 
     The root's attributes come last: where a creation was killed there is no map yet, and it is begun anew.
@@ -200,16 +200,13 @@ def create_map(target: Target, template: MapTemplate, *, found_empty: bool = Fal
         Where it is to be stored.
     template
         What it will hold.
-    found_empty
-        Whether the caller knows from `find_attributes` that nothing is there: it is not looked again.
 
     Raises
     ------
     OutputError
         When a map, or anything else, is already there, or the place cannot be written.
     """
-    if not found_empty:
-        refuse_occupied(target)
+    refuse_occupied(target)
     with writing(target, "create a map"):
         root = zarr.create_group(zarr_store(target), attributes=dict(HALF_MADE), overwrite=True)
         with declaring(target, level_path(0)) as store:
