@@ -192,9 +192,14 @@ def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySou
     year = context.campaign_years(context.config.inputs[name].stated("year"))
     item = map_input(card, name, _of_years(source, year), year)
     if isinstance(source, SeriesSource) and not item.indices:
-        years, dates = ", ".join(map(str, _years(year))), f"{len(source.observations)} dates are {date_range(source)}"
-        raise InputError(f"{name} has no date in {years}: its {dates}.")
+        raise InputError(_why_dateless(name, source, ", ".join(map(str, _years(year)))))
     return item
+
+
+def _why_dateless(name: str, series: SeriesSource, years: str) -> str:
+    if not years:
+        return f"{name} has no date: run `landweave align`."
+    return f"{name} has no date in {years}: its {len(series.observations)} dates are {date_range(series)}."
 
 
 def _years(year: int | Campaigns | None) -> tuple[int, ...]:
