@@ -168,3 +168,9 @@ def test_options_of_an_object_store_are_not_shown() -> None:
     assert "secret_access_key" in str(config)
     for shown in (str(config), repr(config), config._repr_html_()):
         assert "hush" not in shown
+
+
+def test_problems_of_the_cube_are_told_with_their_section() -> None:
+    message = problems_of({**BARE, "cube": {"tile": 0}})
+    assert "- cube.store: " in message
+    assert "- cube.tile: " in message

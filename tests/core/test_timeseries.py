@@ -145,6 +145,12 @@ def test_a_reference_is_a_day_of_every_year(reference: str) -> None:
         DatesRule(reference=reference)
 
 
+@pytest.mark.parametrize("wrong", ["clear", ["clear"], 0.95, True])
+def test_a_filter_that_is_no_section_is_refused_in_words(wrong: object) -> None:
+    with pytest.raises(ValidationError, match="filter"):
+        DatesRule.model_validate({"filter": wrong})
+
+
 def times_of(*told: str) -> list[np.datetime64]:
     return [np.datetime64(day, "s") for day in told]
 

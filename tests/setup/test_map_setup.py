@@ -207,6 +207,13 @@ def test_an_optional_input_may_be_left_out(small: Small) -> None:
         made(small, model={"card": "required.yaml"})
 
 
+def test_a_quantity_of_an_input_without_dates_is_no_matter_of_dates(small: Small) -> None:
+    card = yaml.safe_load(small.card.read_text())
+    card["inputs"]["AERIAL_RGBI"]["quantity"] = "sigma0"
+    (small.folder / "quantity.yaml").write_text(yaml.safe_dump(card, sort_keys=False))
+    assert not [note for note in made(small, model={"card": "quantity.yaml"}).notes if "holds" in note]
+
+
 def test_inputs_that_share_no_ground(small: Small) -> None:
     card = yaml.safe_load(small.card.read_text())
     card["inputs"]["DEM_ELEV"] = {"pixel": 0.2, "bands": {"NDSM": {}}}

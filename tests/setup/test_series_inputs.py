@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from landweave import check, load_config, predict
 from landweave.models.cards.registry import read_card
 from landweave.models.factory import build, core
+from landweave.store.cubes.sources import CubeSeries
 from landweave.store.cubes.store import open_cube_store
 from tests.helpers.commands import Command, done
 from tests.helpers.networks import write_card
@@ -60,11 +62,11 @@ def test_items_that_are_not_used_are_told_with_the_reason(
     del items[1]["assets"]["B08"]
     write_items(tmp_path / "items.json", *items)
     inputs = {"SENTINEL2_TS": {**valley.optical(), "catalog": "items.json"}}
-    reason = f"1 has no asset for B8; it has B04, CLOUD, SCL, SNOW: {items[1]['id']}"
+    reason = f"has no asset for B8; it has B04, CLOUD, SCL, SNOW: {items[1]['id']}"
     assert reason in done(landweave("check", config(inputs=inputs)))
     planned = done(landweave("align", config(inputs=inputs, cube=CUBE), "--plan")).splitlines()
     assert "2 new, 0 kept" in planned[2]
-    told = f"SENTINEL2_TS: of 3 items {reason}"
+    told = f"SENTINEL2_TS: 1 of 3 items are left out, each {reason}"
     assert told in planned[-1]
     assert told in done(landweave("plan", config(inputs=inputs, cube=CUBE)))
 
@@ -144,6 +146,19 @@ def test_a_year_without_dates_is_refused_with_the_dates_there_are(
     assert "has no date in 2019: its 3 dates are 2021-06-14 to 2021-08-03" in refused(config(inputs=absent))
     done(landweave("align", config(cube=CUBE)))
     assert "has no date in 2019: its 3 dates are 2021-06-14 to 2021-08-03" in refused(config(inputs=absent, cube=CUBE))
+
+
+def test_a_group_without_dates_is_refused(
+    config: Callable[..., Path],
+    refused: Callable[..., str],
+    landweave: Command,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    done(landweave("align", config(cube=CUBE)))
+    named = {"SENTINEL2_TS": {"kind": "cube", "store": "cube.zarr"}}
+    whole = CubeSeries.of
+    monkeypatch.setattr(CubeSeries, "of", lambda group: replace(whole(group), observations=(), arrivals=()))
+    assert "SENTINEL2_TS has no date: run `landweave align`." in refused(config(inputs=named))
 
 
 def test_two_years_are_refused_until_one_is_named(

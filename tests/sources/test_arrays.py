@@ -153,3 +153,70 @@ def test_radar_without_classes_is_clear_where_it_measured():
     found = source.read(on, ("B4",), (0,))
     np.testing.assert_array_equal(found.values.ravel(), [0.5, 0, 0])
     np.testing.assert_array_equal(found.pixel_class.ravel(), [PixelClass.CLEAR, 0, 0])
+
+
+def test_radar_without_classes_heeds_nodata():
+    on = grid(shape=(1, 3))
+    dataset = series(on, np.array([0.5, -9999, 3], np.float32).reshape(1, 1, 1, 3), ["2021-06-01"])
+    dataset.band_data.attrs = {"quantity": "sigma0", "nodata": -9999}
+    found = open_arrays("SENTINEL1-ASC_TS", dataset).read(on, ("B4",), (0,))
+    np.testing.assert_array_equal(found.values.ravel(), [0.5, 0, 3])
+    np.testing.assert_array_equal(found.pixel_class.ravel(), [PixelClass.CLEAR, 0, PixelClass.CLEAR])
+
+
+def test_infinity_is_no_measurement():
+    on = grid(shape=(1, 3))
+    values = np.array([np.inf, 1, -np.inf], np.float32)
+    found = open_arrays("A", raster(on, np.stack([values, values])[:, None])).read(on, ("R", "G"))
+    np.testing.assert_array_equal(found.valid, [[False, True, False]])
+    assert np.isfinite(found.values).all()
+    clear = (("time", "y", "x"), np.full((1, 1, 3), PixelClass.CLEAR, np.uint8))
+    for variables in ({}, {"pixel_class": clear}):
+        dataset = series(on, values[None, None, None], ["2021-06-01"], **variables)
+        dataset.band_data.attrs["quantity"] = "sigma0"
+        dated = open_arrays("SENTINEL1-ASC_TS", dataset).read(on, ("B4",), (0,))
+        np.testing.assert_array_equal(dated.pixel_class.ravel() == PixelClass.CLEAR, [False, True, False])
+        assert np.isfinite(dated.values).all()
+
+
+@pytest.mark.parametrize("name", ["_FillValue", "missing_value", "nodata"])
+@pytest.mark.parametrize("kept_in", ["attrs", "encoding"])
+@pytest.mark.parametrize(
+    ("value", "empty"), [(-9999, False), (256, False), (np.nan, False), (2.5, False), ("none", False), (7, True)]
+)
+def test_a_nodata_value_that_the_pixels_cannot_hold_is_none(name, kept_in, value, empty):
+    on = grid(shape=(1, 2))
+    dataset = raster(on, np.array([[[7, 1]], [[7, 1]]], np.uint8))
+    getattr(dataset.band_data, kept_in)[name] = value
+    np.testing.assert_array_equal(open_arrays("A", dataset).read(on, ("R", "G")).valid, [[not empty, True]])
+
+
+def test_a_nodata_value_counts_as_the_pixels_hold_it():
+    on = grid(shape=(1, 2))
+    dataset = raster(on, np.array([[[-9999.0059, 1]], [[-9999.0059, 1]]], np.float32))
+    dataset.band_data.attrs = {"_FillValue": np.nan, "nodata": -9999.0059}
+    np.testing.assert_array_equal(open_arrays("A", dataset).read(on, ("R", "G")).valid, [[False, True]])
+
+
+@pytest.mark.parametrize("text", ["lambert", "{}", "[1]", '{"resolution": "1/5"}', '{"crs": "EPSG:2154"}'])
+@pytest.mark.parametrize("name", ["grid", "layout", "cloud_mask"])
+def test_attributes_of_other_meaning_are_left_alone(name, text):
+    on = grid(shape=(2, 3))
+    clear = (("time", "y", "x"), np.full((1, 2, 3), PixelClass.CLEAR, np.uint8))
+    dataset = series(on, np.ones((1, 1, 2, 3), np.uint16), ["2021-06-01"], pixel_class=clear)
+    assert open_arrays("SENTINEL2_TS", dataset.assign_attrs({name: text})).grid == on
+
+
+def test_a_grid_that_is_stated_by_halves_is_no_grid():
+    on = grid()
+    whole = {"crs": on.crs, "resolution": "1/5", "anchor_xy": ["0", "0"]}
+    for change in ({"resolution": "fine"}, {"resolution": None}, {"anchor_xy": ["0"]}, {"anchor_xy": 3}):
+        assert grid_of(raster(on).assign_attrs(grid={**whole, **change})) == on
+
+
+def test_a_time_that_was_left_over_is_named():
+    on = grid()
+    dataset = raster(on).assign_coords(time=np.datetime64("2021-06-01", "ns"))
+    with pytest.raises(InputError, match=r"pixel_class.*\.drop_vars\('time'\)"):
+        open_arrays("AERIAL_RGBI", dataset)
+    assert isinstance(open_arrays("AERIAL_RGBI", dataset.drop_vars("time")), XarrayRaster)

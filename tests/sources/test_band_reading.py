@@ -49,6 +49,8 @@ def stated(value, origin="setting"):
         ({}, 7.0, "7 (file tag)"),
         ({}, None, "none"),
         ({}, float("nan"), "none"),
+        ({}, float("-inf"), "none"),
+        ({}, -3.4028234663852886e38, "-3.4028234663852886e+38 (file tag)"),
         ({"nodata": stated(9.0), "file_tag": False}, 7.0, "9 (setting)"),
         ({"nodata": stated(float("nan")), "file_tag": False}, 7.0, "none"),
         ({"nodata": stated(0.0, "product")}, 7.0, "0 (product) and 7 (file tag)"),

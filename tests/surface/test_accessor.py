@@ -141,6 +141,24 @@ def test_scores_are_of_the_pixels_that_both_have(mapped):
         mapped.landweave.scores(np.zeros((3, 4), np.uint8))
 
 
+@pytest.mark.parametrize("plain", [False, True])
+def test_truth_that_is_nan_is_left_out(mapped, plain):
+    known = mapped.landcover.where(mapped.landcover.y > mapped.y[50])
+    truth = known.values if plain else known
+    found = mapped.landweave.scores(truth)
+    assert found.accuracy == 1
+    assert found.confusion.sum() == mapped.isel(y=slice(50)).landweave.scores(mapped.landcover).confusion.sum()
+
+
+@pytest.mark.parametrize("wrong", [-1, 256, np.inf])
+def test_truth_that_is_no_code_is_refused(mapped, wrong):
+    truth = mapped.landcover.astype(np.float32 if wrong == np.inf else np.int16)
+    truth[3, 4] = wrong
+    for given in (truth, truth.values):
+        with pytest.raises(InputError, match=rf"{wrong}.*0 to 255"):
+            mapped.landweave.scores(given)
+
+
 def test_seams_are_looked_for_where_windows_and_blocks_end(mapped):
     grid = TEMPLATE.grid
     flat = mapped.assign(landcover=xr.zeros_like(mapped.landcover))

@@ -151,6 +151,12 @@ def test_scenes_of_a_catalog_are_one_lazy_array(series):
     )
 
 
+@pytest.mark.parametrize("chunks", [16, {"x": 16, "band": 1}])
+def test_chunks_are_given_as_xarray_takes_them(series, chunks):
+    found = open_series(series.folder / "summer.json", "SENTINEL2_TS", bands=["B4"], chunks=chunks, **GROUND)
+    assert max(found.chunks[3]) == max(found.pixel_class.chunks[2]) == 16
+
+
 def test_items_in_memory_do_too(series):
     content = json.loads((series.folder / "summer.json").read_text())
     dicts = content["features"] if isinstance(content, dict) else content

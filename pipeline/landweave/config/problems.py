@@ -25,7 +25,8 @@ def problem_lines(error: ValidationError, keys: Collection[str]) -> list[str]:
 
 
 def _line(problem: Any, keys: Collection[str]) -> str:
-    key = ".".join(str(part) for part in problem["loc"] if part not in INPUT_KINDS)
+    kinds = INPUT_KINDS if problem["loc"][:1] == ("inputs",) else ()  # pydantic names the kind below an input
+    key = ".".join(str(part) for part in problem["loc"] if part not in kinds)
     if problem["type"] == "extra_forbidden":
         last = str(problem["loc"][-1])
         # A key that another section has is unknown here all the same: it is not its own nearest one.

@@ -134,7 +134,7 @@ class MaxCloudFraction(_Rule):
 
 
 def _filter_tag(value: Any) -> str:
-    keys = value if isinstance(value, Mapping) else type(value).model_fields
+    keys = value if isinstance(value, Mapping) else getattr(type(value), "model_fields", ())
     return "max_cloud_fraction" if "max_cloud_fraction" in keys else "min_clear_fraction"
 
 

@@ -10,7 +10,7 @@ from landweave.config.schema import InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.protocols import has_dates
+from landweave.core.protocols import SeriesSource, has_dates
 from landweave.core.timeseries import DatesRule
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
@@ -192,9 +192,14 @@ def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySou
     year = context.campaign_years(context.config.inputs[name].stated("year"))
     item = map_input(card, name, _of_years(source, year), year)
     if has_dates(source) and not item.indices:
-        years, dates = ", ".join(map(str, _years(year))), f"{len(source.observations)} dates are {date_range(source)}"
-        raise InputError(f"{name} has no date in {years}: its {dates}.")
+        raise InputError(_why_dateless(name, source, ", ".join(map(str, _years(year)))))
     return item
+
+
+def _why_dateless(name: str, series: SeriesSource, years: str) -> str:
+    if not years:
+        return f"{name} has no date: run `landweave align`."
+    return f"{name} has no date in {years}: its {len(series.observations)} dates are {date_range(series)}."
 
 
 def _years(year: int | Campaigns | None) -> tuple[int, ...]:

@@ -226,9 +226,9 @@ def _source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
 def _series_notes(rules: MapRules, inputs: Inputs, cube: CubeSection | None) -> Iterator[str]:
     """Where the dates are not what the model or the windows want."""
     for name, item in inputs.items():
-        trained, quantity = rules.card.inputs[name].quantity, item.series and item.series.quantity
-        if trained not in (None, quantity):
-            yield f"{name} holds {quantity}, the model was trained on {trained}"
+        trained = rules.card.inputs[name].quantity
+        if item.series and trained not in (None, item.series.quantity):
+            yield f"{name} holds {item.series.quantity}, the model was trained on {trained}"
         if years := item.years_without_dates:
             listed = ", ".join(map(str, years))
             yield f"{name} has no date of {listed}: absent where the aerial images are of these years"

@@ -63,17 +63,26 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
     crs = metric_crs(pixels.rio.crs)
     y, x = _centres(pixels, "y", name), _centres(pixels, "x", name)
     side = _side(pixels, y, x, name)
-    stated = _mapping(_stated(pixels, "grid"))  # of a map or of a group of a cube
-    if stated and (stated["crs"], Fraction(stated["resolution"])) == (crs, side):
-        found = _grid_over(y, x, crs, side, [Fraction(each) for each in stated["anchor_xy"]])
+    if anchors := _stated_anchors(pixels, crs, side):
+        found = _grid_over(y, x, crs, side, anchors)
         if not _misfit(found, y, x):
             return found
     corners = Fraction(x[0]) - side / 2, Fraction(y[0]) + side / 2
-    anchors = [_simplest(float(each % side), _SAME_STEP * float(side)) % side for each in corners]
+    anchors = tuple(_simplest(float(each % side), _SAME_STEP * float(side)) % side for each in corners)
     grid = _grid_over(y, x, crs, side, anchors)
     if misfit := _misfit(grid, y, x):
         raise InputError(f"{name}: {misfit}: give coordinates in float64, of regular pixels.")
     return grid
+
+
+def _stated_anchors(pixels: xr.Dataset | xr.DataArray, crs: str, side: Fraction) -> tuple[Fraction, ...]:
+    """The anchor ``(x, y)`` of the map or of the group of a cube that was cut; empty where no such grid is stated."""
+    stated = _mapping(_stated(pixels, "grid"))
+    try:
+        x, y = map(Fraction, stated["anchor_xy"])
+        return (x, y) if (stated["crs"], Fraction(stated["resolution"])) == (crs, side) else ()
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):  # an attribute of another meaning
+        return ()
 
 
 def _grid_over(y: NDArray[Any], x: NDArray[Any], crs: str, side: Fraction, anchors: Sequence[Fraction]) -> Grid:
@@ -196,6 +205,13 @@ class _XarrayPixels:
             found[..., *part.slices_in(grid.extent)] = loaded.expand_dims(lacking).transpose(*dims).values
         return found
 
+    def _nodata(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Where ``values`` are a number that the attributes give for nodata."""
+        empty = np.zeros(values.shape, np.bool_)
+        for number in _nodata_numbers(self.pixels):
+            empty |= values == number
+        return empty
+
     def _channels(self, grid: Grid, bands: Sequence[str]) -> list[int]:
         check_pixels(self.modality, self.grid, grid)
         check_bands(self.modality, self.bands, bands)
@@ -207,7 +223,7 @@ class XarrayRaster(_XarrayPixels):
     """Pixels without dates: `landweave.core.protocols.RasterSource`.
 
     A pixel is valid where ``valid`` is True; where there is no such mask, if any of its bands differs from the nodata
-    value. NaN in a band is never valid.
+    value. NaN and infinity in a band are never valid.
     """
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
@@ -219,9 +235,9 @@ class XarrayRaster(_XarrayPixels):
             valid[inside.slices_in(grid.extent)] = True
         if self.mask is not None:
             valid &= self._read(self.mask, ("y", "x"), grid).astype(np.bool_)
-        elif (nodata := self.pixels.rio.nodata) is not None and not np.isnan(nodata):
-            valid &= (values != nodata).any(0)
-        valid &= ~np.isnan(values).any(0)
+        else:
+            valid &= ~self._nodata(values).all(0)
+        valid &= np.isfinite(values).all(0)
         np.copyto(values, 0, where=~valid)
         return Raster(values=values, valid=valid)
 
@@ -260,9 +276,10 @@ class XarraySeries(_XarrayPixels):
         return _merged(values, pixel_class, [len(each) for each in scenes])
 
     def _classes(self, values: NDArray[Any], grid: Grid, times: Sequence[int]) -> NDArray[np.uint8]:
-        there = ~np.isnan(values).any(1)
+        there = np.isfinite(values).all(1)
         if self.mask is None:  # radar
-            return np.where(there & (values != 0).all(1), PixelClass.CLEAR, PixelClass.NOT_ACQUIRED).astype(np.uint8)
+            there &= ((values != 0) & ~self._nodata(values)).all(1)
+            return np.where(there, PixelClass.CLEAR, PixelClass.NOT_ACQUIRED).astype(np.uint8)
         pixel_class = self._read(self.mask, ("time", "y", "x"), grid, time=times)
         if pixel_class.size and not 0 <= pixel_class.min() <= pixel_class.max() <= max(PixelClass):
             raise InputError(
@@ -338,8 +355,28 @@ def _stated(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    """A nested attribute; NetCDF keeps such as JSON text."""
-    return json.loads(value) if isinstance(value, str) else value or {}
+    """A nested attribute, empty where it is none; NetCDF keeps such as JSON text."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return {}
+    return value if isinstance(value, Mapping) else {}
+
+
+def _nodata_numbers(pixels: xr.DataArray) -> list[Any]:
+    """Numbers that mean nodata, in the dtype of the pixels; NaN and what that dtype cannot hold are none.
+
+    The encoding counts for integers alone: floats that state a number there were masked when they were opened.
+    """
+    dtype, found = pixels.dtype, list[Any]()
+    stated = pixels.attrs if dtype.kind == "f" else {**pixels.encoding, **pixels.attrs}
+    for number in (np.asarray(stated.get(name)) for name in ("_FillValue", "missing_value", "nodata")):
+        if number.dtype.kind in "iuf":
+            with np.errstate(invalid="ignore", over="ignore"):
+                held = number.astype(dtype)
+            found += held[np.isfinite(held) if dtype.kind == "f" else held == number].tolist()
+    return found
 
 
 def _mask(group: xr.Dataset, variable: str, kinds: str, name: str) -> xr.DataArray | None:
@@ -357,7 +394,8 @@ def _pixel_class(group: xr.Dataset, name: str) -> xr.DataArray | None:
     if mask is None and not name.startswith("SENTINEL1"):
         raise InputError(
             f"{name} has no variable 'pixel_class' (time, y, x): which pixels are clear decides the dates. Where all "
-            "are, give xr.full_like(band_data.isel(band=0, drop=True), landweave.PixelClass.CLEAR, 'uint8')."
+            "are, give xr.full_like(band_data.isel(band=0, drop=True), landweave.PixelClass.CLEAR, 'uint8'). "
+            "Pixels that are no series have no time: .drop_vars('time')."
         )
     return mask
 
@@ -376,7 +414,10 @@ def _observations(pixels: xr.DataArray, name: str) -> tuple[tuple[Observation, .
     times = np.atleast_1d(pixels["time"].values)
     if times.dtype.kind != "M" or np.isnat(times).any():
         wrong = times.dtype if times.dtype.kind != "M" else f"NaT at {np.isnat(times).sum()} of {times.size} positions"
-        raise InputError(f"time of {name} is {wrong}: give the start of each acquisition, UTC, as datetime64.")
+        raise InputError(
+            f"time of {name} is {wrong}: give the start of each acquisition, UTC, as datetime64. Pixels that are no "
+            "series have no time: .drop_vars('time')."
+        )
     times = times.astype("datetime64[s]")
     grouped: dict[str, list[int]] = {}
     if "datatake_id" in pixels.coords:

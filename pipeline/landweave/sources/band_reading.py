@@ -36,7 +36,8 @@ class NodataValue:
     origin: Origin
 
     def __str__(self) -> str:
-        return f"{self.value:g} ({self.origin})"
+        short = f"{self.value:g}"
+        return f"{short if float(short) == self.value else self.value} ({self.origin})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class BandReading:
     band, number
         Name, and number in the file from 1.
     nodata
-        Stored numbers that are no measurement. NaN never is one and needs no entry.
+        Stored numbers that are no measurement. NaN and infinity never are one and need no entry.
     file_tag
         Whether the nodata tag of the file is to be added, once its facts are known.
     mask
@@ -192,7 +193,7 @@ def read_bands(
 def _nodata(band: BandReading, facts: RasterFacts) -> tuple[NodataValue, ...]:
     tag = facts.nodata[band.number - 1] if band.file_tag else None
     values = [*band.nodata, *([] if tag is None else [NodataValue(value=tag, origin="file tag")])]
-    first = {each.value: each for each in reversed(values) if not np.isnan(each.value)}
+    first = {each.value: each for each in reversed(values) if np.isfinite(each.value)}
     return tuple(first[value] for value in sorted(first))
 
 

@@ -116,12 +116,12 @@ class MapAccessor:
         return write_picture(self._reader, path, max_size=max_size)
 
     def scores(self, truth: Truth) -> Scores:
-        """Scores of the classes against ``truth``: codes by coordinates, or of the same shape; 255 is left out.
+        """Scores of the classes against ``truth``: codes by coordinates, or of the same shape; not of 255 and NaN.
 
         Raises
         ------
         InputError
-            When they share no pixel, or shapes differ.
+            When they share no pixel, shapes differ, or a value is no code.
         """
         codes = [entry.code for entry in self.legend.classes if entry.trained]
         found = score(self._like(truth), self._classes, codes)
@@ -188,7 +188,7 @@ class MapAccessor:
             truth = pixels.reindex(y=layer.y, x=layer.x, method="nearest", tolerance=near, fill_value=NODATA).values
         if truth.shape != layer.shape:
             raise InputError(f"The map has {layer.shape} pixels, the truth {truth.shape}: give it with coordinates.")
-        return np.asarray(truth, np.uint8)
+        return _known_codes(np.asarray(truth))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -236,6 +236,14 @@ def _codes(layer: xr.DataArray) -> xr.DataArray:
     """A layer as uint8 with 255 where there is nothing: xarray opens a map that it masks itself as floats with NaN."""
     whole = layer.fillna(NODATA) if layer.dtype.kind == "f" else layer
     return whole.astype(np.uint8).assign_attrs(layer.attrs)
+
+
+def _known_codes(truth: NDArray[Any]) -> NDArray[np.uint8]:
+    """``truth`` as uint8, 255 where it is NaN."""
+    whole = np.where(np.isnan(truth), NODATA, truth) if truth.dtype.kind == "f" else truth
+    if not 0 <= whole.min() <= whole.max() <= NODATA:
+        raise InputError(f"The truth has values from {whole.min()} to {whole.max()}: codes run from 0 to {NODATA}.")
+    return whole.astype(np.uint8)
 
 
 xr.register_dataset_accessor("landweave")(MapAccessor)  # type: ignore[no-untyped-call]

@@ -143,7 +143,7 @@ def _with_pixel_classes(series: StacSeries, chunks: Chunks) -> xr.DataArray:
     """The stack of a series, its pixel classes as a coordinate."""
     bands, mask = series.bands, series.cloud_mask
     planes = series.stack(bands=(*bands, *class_bands(mask)), chunk=CHUNK)
-    planes = planes if chunks in (None, {}, "auto") else planes.chunk({**chunks, "band": -1})  # type: ignore[dict-item]
+    planes = planes if chunks in (None, {}, "auto") else planes.chunk(chunks).chunk(band=-1)
     names = planes["band"].values.tolist()
 
     def classify(block: NDArray[Any]) -> NDArray[np.uint8]:

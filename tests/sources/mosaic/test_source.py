@@ -1,5 +1,6 @@
 """Laws of the mosaic source, against oracles that share no code with it: pyproj on pixel centres, and rasterio."""
 
+import json
 import os
 import pathlib
 import pickle
@@ -535,3 +536,28 @@ def test_a_real_tile_with_a_malformed_crs_is_pasted(shared):
     np.testing.assert_array_equal(raster.values[:, raster.valid], image[:, raster.valid])
     np.testing.assert_array_equal(raster.valid, ~(image == 255).all(axis=0))
     assert (image == 255).any(axis=0).sum() > (~raster.valid).sum() > 0
+
+
+def test_tags_that_almost_agree_are_told_apart_in_one_order(write_tile, tmp_path):
+    """Two float32 minima that software writes: neither their order nor their text hangs on how sets are hashed."""
+    names, minima = "ABCDEFGH", (-3.4028234663852886e38, -3.40282306073709652e38)
+    for number, tag in enumerate(minima):
+        image = np.ones((len(names), 4, 4), np.float32)
+        write_tile(f"{number}.tif", image, (X + 0.8 * number, Y), nodata=tag)
+    source = open_mosaic(tmp_path, names=names, grid=grid_of(8, 4))
+    for band in names:
+        tags = [each["nodata"][0]["value"] for each in source.fingerprint_fields["pixels"][band]]
+        assert tags == sorted(minima, key=repr)
+        first, second = source.describe()["pixels"][band].split(" or ")
+        assert first != second
+
+
+@pytest.mark.parametrize("nodata", [np.nan, np.inf])
+def test_a_nodata_value_that_is_no_number_is_none(write_tile, tmp_path, nodata):
+    image = np.full((1, 4, 4), nodata, np.float32)
+    image[0, 1] = 7
+    write_tile("a.tif", image, (X, Y), nodata=nodata)
+    for settings in ({}, {"nodata": nodata}):
+        source = open_mosaic(tmp_path, grid=grid_of(4, 4), **settings)
+        json.dumps(source.fingerprint_fields, allow_nan=False)
+        assert source.read(grid_of(4, 4), ("R",)).valid.sum() == 4

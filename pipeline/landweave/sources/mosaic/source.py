@@ -85,7 +85,7 @@ class MosaicSource:
             "scenes": [tile.id for tile in self.index.tiles],
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
-            "nodata": spec.nodata,
+            "nodata": spec.nodata if spec.nodata is not None and np.isfinite(spec.nodata) else None,
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
             "dtype": self.dtype.name,
@@ -207,7 +207,7 @@ class MosaicSource:
             for settings, facts in zip(self._settings, tile.files, strict=True):
                 for reading in decide_file(settings, facts).bands:
                     decided[reading.band].add(reading)
-        return {band: tuple(sorted(readings, key=str)) for band, readings in decided.items()}
+        return {band: tuple(sorted(readings, key=repr)) for band, readings in decided.items()}
 
     @cached_property
     def _grid_extents(self) -> NDArray[np.int64]:

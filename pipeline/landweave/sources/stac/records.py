@@ -152,13 +152,16 @@ class SearchResult:
         return "\n".join(lines)
 
 
-def group_reasons(dropped: Iterable[DroppedItem]) -> list[str]:
-    """One line a reason, the commonest first: how many items, why, and a few of their ids."""
+def group_reasons(dropped: Iterable[DroppedItem], found: int | None = None) -> list[str]:
+    """One line a reason, the commonest first: how many items (of those ``found``), why, and a few of their ids."""
+    counted = "" if found is None else f" of {found:,} items are left out, each"
     groups: dict[str, list[str]] = {}
     for each in dropped:
         groups.setdefault(each.reason, []).append(each.id)
     ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
-    return [f"{len(ids)} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered]
+    return [
+        f"{len(ids)}{counted} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered
+    ]
 
 
 @lru_cache(maxsize=256)

@@ -128,8 +128,7 @@ class StacSeries:
     @property
     def notes(self) -> tuple[str, ...]:
         """Which items of the catalog are not used, and why."""
-        items = len(self._scenes) + len(self.dropped)
-        return tuple(f"of {items:,} items {reason}" for reason in group_reasons(self.dropped))
+        return tuple(group_reasons(self.dropped, found=len(self._scenes) + len(self.dropped)))
 
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The observations from one day to another.
