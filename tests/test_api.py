@@ -128,7 +128,7 @@ def test_blocks_are_those_that_the_memory_of_an_active_client_allows(small: Smal
     alone = api.check(config).engine.worker_bytes
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=4, memory_limit="4GiB", processes=False, dashboard_address=None
+            n_workers=1, threads_per_worker=4, memory_limit="4GiB", processes=False, dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster),
     ):
