@@ -59,7 +59,7 @@ def write_card(folder: Path, *, encoder: str, window: int) -> None:
     content = {
         "name": "benchmark",
         "title": f"U-Net with {encoder}, random weights",
-        "architecture": {"kind": "smp", "architecture": "Unet", "arguments": {"encoder_name": encoder}},
+        "architecture": {"kind": "smp", "name": "Unet", "arguments": {"encoder_name": encoder}},
         "inputs": {"AERIAL_RGBI": {"pixel": PIXEL, "bands": {band: normal for band in BANDS}}},
         "window": {"size": window, "overlap": window // 4, "multiple": 32},
         "numerics": NUMERICS,
