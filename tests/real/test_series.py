@@ -131,7 +131,7 @@ def test_flanders_is_mapped_one_civil_year_at_a_time(flanders):
     assert (found.date_fallback < 3).all()
     assert len(np.unique(found.confidence)) > 1
     days = [str(time)[:4] for time in fine.timestamp.values]
-    assert api.check(one).job.inputs["SENTINEL2_TS"].observations == tuple(range(days.count("2018")))
+    assert api.check(one).job.inputs["SENTINEL2_TS"].indices == tuple(range(days.count("2018")))
 
 
 @dataclass(frozen=True, kw_only=True)
