@@ -76,7 +76,7 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
 
 
 def _stated_anchors(pixels: xr.Dataset | xr.DataArray, crs: str, side: Fraction) -> tuple[Fraction, ...]:
-    """The anchor ``(x, y)`` of the map or of the group of a cube that was cut; empty where no such grid is stated."""
+    """The anchor ``(x, y)`` of the map that was cut; empty where no such grid is stated."""
     stated = _mapping(_stated(pixels, "grid"))
     try:
         x, y = map(Fraction, stated["anchor_xy"])
@@ -349,9 +349,9 @@ def _simplest(value: float, tolerance: float) -> Fraction:
 
 
 def _stated(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
-    """An attribute of the object or of its pixels, or of the layout that a group of a cube keeps in its attributes."""
+    """An attribute of the object or of its pixels."""
     own = pixels[PIXELS].attrs if isinstance(pixels, xr.Dataset) and PIXELS in pixels else {}
-    return own.get(name) or pixels.attrs.get(name) or _mapping(pixels.attrs.get("layout")).get(name)
+    return own.get(name) or pixels.attrs.get(name)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -1,9 +1,13 @@
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import rioxarray  # noqa: F401
 import xarray as xr
 
 from landweave.core.errors import InputError, ReadError
+from landweave.sources.arrays import open_arrays
 from landweave.store.cubes.views import open_cube
 from landweave.store.objects import Target
 from tests.store.cubes.cube_samples import DAYS, TILE, Spoilt, align, raster, series
@@ -116,3 +120,14 @@ def test_a_cube_that_grew_is_seen_when_it_is_opened_again(target):
 def test_no_cube(target):
     with pytest.raises(InputError, match="There is no cube"):
         open_cube(target)
+
+
+def test_a_group_gives_its_exact_grid_and_cloud_mask(tmp_path):
+    """Coordinates are floats: an anchor that is no multiple of the pixel cannot be told from them."""
+    moved = replace(series(), grid=replace(series().grid, anchor_xy=(Fraction("700000.1"), Fraction("6600000.05"))))
+    target = Target.parse(tmp_path / "cube.zarr")
+    align(target, moved)
+    opened = open_arrays("SENTINEL2_TS", open_cube(target)["SENTINEL2_TS"].to_dataset())
+    assert opened.grid.anchor_xy == moved.grid.anchor_xy
+    assert opened.grid.resolution == moved.grid.resolution
+    assert dict(opened.cloud_mask) == moved.cloud_mask

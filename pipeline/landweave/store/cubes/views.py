@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import pixel_attributes
 from landweave.store.cubes.sources import CubeSeries, source_of
 from landweave.store.cubes.store import open_cube_store
-from landweave.store.georeference import grid_coordinates
+from landweave.store.georeference import grid_coordinates, grid_to_json
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.store.objects import Target
 
@@ -71,6 +72,8 @@ def _dataset(group: CubeGroup, chunks: Chunks) -> xr.Dataset:
         lazy = LazyArray(shape, template.array_dtype(name), partial(source.cells, name))
         attributes, encoding = pixel_attributes(template, name), {"grid_mapping": "spatial_ref"}
         dataset[name] = lazy_variable(template.dimensions(name), lazy, attributes, encoding)
+    # As JSON text, which NetCDF keeps too: coordinates alone do not give an anchor that is not a multiple of the pixel.
+    dataset.attrs = {"grid": json.dumps(grid_to_json(group.grid)), "cloud_mask": json.dumps(dict(template.cloud_mask))}
     return chunked(dataset, chunks, {"y": template.tile, "x": template.tile, "time": 1})
 
 
