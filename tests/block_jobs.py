@@ -102,7 +102,7 @@ class NpyLedgerStore:
             row, column = (int(part) * LEDGER_CHUNK for part in path.stem.split("-"))
             for name, values in np.load(path).items():
                 fields[name][row : row + values.shape[0], column : column + values.shape[1]] = values
-        return fields
+        return fields, frozenset()
 
     def save(self, chunk, fields):
         self.saved.append(chunk)

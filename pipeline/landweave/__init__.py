@@ -5,7 +5,7 @@
 
     open_mosaic, open_series, open_cube          pixels, as xarray objects
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
-    plan_map, run, status, open_map              the map, block by block
+    plan_map, run, status, verify, open_map      the map, block by block
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
@@ -44,6 +44,7 @@ __all__ = [
     "run",
     "stack",
     "status",
+    "verify",
 ]
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
+from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
@@ -24,6 +25,7 @@ from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
+from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
 from landweave.jobs.runner import writing_begun
@@ -31,6 +33,7 @@ from landweave.mapping import run as mapping
 from landweave.mapping.lazy import lazy_map
 from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
+from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
@@ -67,6 +70,7 @@ __all__ = [
     "run",
     "stack",
     "status",
+    "verify",
 ]
 
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
@@ -292,6 +296,35 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return aligning.cube_status(open_cube_store(target, attributes))
     return mapping.map_status(target, attributes)
+
+
+def verify(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Verification:
+    """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the store.
+    storage_options
+        Of the object store.
+
+    Returns
+    -------
+    Verification
+        Its ``exit_code`` is 0 when everything is as it was written, 3 otherwise.
+
+    Raises
+    ------
+    InputError
+        When there is no map or cube.
+    OutputError
+        When another driver writes it.
+    """
+    target = Target.parse(where, storage_options)
+    attributes = read_attributes(target)
+    if attributes and attributes.get("format") == CUBE_FORMAT:
+        return verify_cube(target, attributes)
+    return verify_map(target, attributes)
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:

@@ -1,6 +1,8 @@
 import json
+import pickle
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -140,3 +142,54 @@ def test_a_store_that_fails_for_a_moment_does_not_lose_the_lease(place, monkeypa
         before = Holder.from_bytes(place.get("lease")).seen
         wait_until(lambda: Holder.from_bytes(place.get("lease")).seen > before)
         lease.check()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_missing_lease_is_a_lost_lease(place):
+    """The one who took over has ended since: its lease is gone, and so is this one's right to write."""
+    lease = Lease(place, "lease")
+    place.delete("lease")
+    with pytest.raises(OutputError, match="another took its output over"):
+        lease.check()
+    time.sleep(0.3)
+    assert place.get("lease") is None  # no beat takes the output back
+    lease.release()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_fence_says_at_once_that_another_took_over(place):
+    """Where blocks are written nobody waits for the next beat."""
+    with hold(place, "lease") as lease:
+        fence = pickle.loads(pickle.dumps(lease.fence))
+        fence.check()
+        place.put("lease", ELSEWHERE.to_bytes())
+        with pytest.raises(OutputError, match="process 4242 on node7"):
+            fence.check()
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_holder_suspended_within_a_beat_does_not_put_its_lease_over_the_next_one(place, monkeypatch):
+    lease, read, woken = Lease(place, "lease"), place.get, []
+
+    def get(name):
+        content = read(name)
+        if threading.current_thread().name == "landweave-lease" and not woken:
+            place.put("lease", ELSEWHERE.to_bytes())
+            time.sleep(0.2)  # longer than a beat
+            woken.append(1)
+        return content
+
+    monkeypatch.setattr(place, "get", get)
+    wait_until(lambda: woken)
+    time.sleep(0.2)
+    assert Holder.from_bytes(read("lease")) == ELSEWHERE
+    lease.release()
+
+
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.usefixtures("quick")
+def test_a_driver_knows_whether_it_follows_one_that_never_gave_back(place, held):
+    if held:
+        place.put("lease", Holder(pid=dead_pid()).to_bytes())
+    with hold(place, "lease") as lease:
+        assert lease.followed is held

@@ -67,6 +67,7 @@ def test_todo_is_what_is_not_finished():
         BlockState.MODEL_FAILED,
         BlockState.FAILED,
         BlockState.WORKER_DIED,
+        BlockState.DAMAGED,
     ]
     assert [line.split(": ")[1] for line in ledger.failures()] == [state.words for state in left[1:]]
 

@@ -11,7 +11,8 @@ from obstore.exceptions import GenericError
 from zarr.core.buffer import default_buffer_prototype
 
 from landweave.store import zarr_store as module
-from landweave.store.zarr_store import RecordingStore, checksum64, zarr_store
+from landweave.store.objects import checksum64
+from landweave.store.zarr_store import RecordingStore, zarr_store
 
 
 def declared(target):

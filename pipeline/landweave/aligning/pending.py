@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 from landweave.aligning.dates import DatePlan, TimeShard, plan_dates, time_shards
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.job import AlignJob, raster_version
+from landweave.aligning.verify import load_shard_ledger
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockState, WriteFence
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import require_same_settings
 from landweave.jobs.ledger import Ledger
@@ -68,16 +70,12 @@ class PendingGroup:
         return [self._shard(each) for each in time_shards(self.date_plan.observations, self.group.template.time_shard)]
 
     def _shard(self, shard: TimeShard) -> PendingShard:
-        template = self.group.template
         stored = self.group.shard_ledger(shard.number, shard.observations) if self.declared else None
         counts = [number for number in self.dates.ledgers.get(shard.number, ()) if number < shard.count]
-        return PendingShard(
-            pending=self,
-            shard=shard,
-            stored=stored,
-            ledger=Ledger.load(stored, template.arrays) if stored else Ledger(template.blocks.shape, template.arrays),
-            whole=self.group.tiles(shard.number, counts).whole,
-        )
+        ledger = load_shard_ledger(self.group, shard, stored)
+        whole = self.group.tiles(shard.number, counts).whole
+        whole[ledger.fields["state"] == BlockState.DAMAGED] = 0
+        return PendingShard(pending=self, shard=shard, stored=stored, ledger=ledger, whole=whole)
 
     @cached_property
     def indices(self) -> dict[str, int]:
@@ -140,13 +138,25 @@ class PendingShard:
     @cached_property
     def todo(self) -> dict[int, list[BlockIndex]]:
         """Tiles to run, by the number of dates that they keep."""
+        return self.by_kept(self.actions.todo)
+
+    def by_kept(self, blocks: Iterable[BlockIndex]) -> dict[int, list[BlockIndex]]:
+        """Tiles by the number of dates that they keep; a damaged one keeps none."""
         found: defaultdict[int, list[BlockIndex]] = defaultdict(list)
-        for index in self.actions.todo:
-            found[int(self.whole[index])].append(index)
+        for index in blocks:
+            found[0 if self.ledger.state(index) is BlockState.DAMAGED else int(self.whole[index])].append(index)
         return dict(sorted(found.items()))
 
-    def job(self, kept: int) -> AlignJob | None:
-        """The job of tiles that keep ``kept`` dates; None when the others are not among those found."""
+    def job(self, kept: int, fence: WriteFence | None = None) -> AlignJob | None:
+        """The job of tiles that keep some dates; None when the others are not among those found.
+
+        Parameters
+        ----------
+        kept
+            Number of dates that the tiles keep.
+        fence
+            Asked before each object is written.
+        """
         lacking = [observation.datatake_id for observation in self.shard.observations[kept:]]
         if any(datatake_id not in self.pending.indices for datatake_id in lacking):
             return None
@@ -158,7 +168,7 @@ class PendingShard:
             source=self.pending.spec.source,
             bands=self.pending.spec.bands,
             indices=tuple(self.pending.indices[datatake_id] for datatake_id in lacking),
-            store=CubeTileStore(group=group, shard=number, count=count, kept=kept),
+            store=CubeTileStore(group=group, shard=number, count=count, kept=kept, fence=fence),
             area=self.pending.area,
         )
 

@@ -9,17 +9,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
-from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
+from landweave.aligning.pending import (
+    PendingGroup,
+    PendingShard,
+    failure_lines,
+    find_pending,
+)
 from landweave.aligning.plan import AlignPlan, cost_align
+from landweave.aligning.verify import find_damage, load_shard_ledger
 from landweave.core.budget import check_memory
-from landweave.core.protocols import Engine
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import Engine, WriteFence
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
+from landweave.jobs.audit import run_until_whole
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
@@ -165,11 +174,21 @@ def _run_group(
         stored = shard.stored or group.start_ledger(number, shard.shard.observations)
         ledger.mark_outside(shard.actions.blocks(BlockAction.OUTSIDE))
         ledger.flush(stored)
-        for kept, blocks in shard.todo.items():
-            if (job := shard.job(kept)) is not None:
-                yield run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
+        run = partial(run_blocks, engine=engine, ledger=ledger, ledger_store=stored, progress=progress, lease=lease)
+        find = partial(find_damage, group, shard.shard, ledger, followed=lease.followed)
+        yield from run_until_whole(partial(_run_tiles, shard, run, lease.fence), shard.actions.todo, ledger, find)
         lease.check()
+        ledger.flush(stored)
         dates = group.commit(number, shard.shard.count, complete=not ledger.todo(), dates=dates)
+
+
+def _run_tiles(
+    shard: PendingShard, run: Callable[..., RunResult], fence: WriteFence, blocks: Sequence[BlockIndex]
+) -> Iterator[RunResult]:
+    """Run tiles of a time shard, those that keep as many dates together."""
+    for kept, tiles in shard.by_kept(blocks).items():
+        if (job := shard.job(kept, fence)) is not None:
+            yield run(job, blocks=tiles)
 
 
 def cube_status(cube: CubeStore) -> Status:
@@ -183,7 +202,7 @@ def _group_status(group: CubeGroup) -> Status:
     failures: list[str] = []
     for shard in time_shards(dates.observations, template.time_shard):
         stored = group.shard_ledger(shard.number, shard.observations)
-        ledger = Ledger.load(stored, template.arrays) if stored else Ledger(template.blocks.shape, template.arrays)
+        ledger = load_shard_ledger(group, shard, stored)
         ledgers.append(ledger)
         failures += failure_lines(template.modality, shard, ledger)
     return Status(

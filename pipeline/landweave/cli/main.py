@@ -80,6 +80,12 @@ def status(store: Annotated[str, typer.Argument(help="Path or URL of a map or cu
 
 
 @app.command()
+def verify(store: Annotated[str, typer.Argument(help="Path or URL of a map or cube.", show_default=False)]) -> None:
+    """Reread every object of a map or a cube and compare it with the ledger; a run then repairs what is damaged."""
+    finish(lambda: landweave.verify(store))
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where data and map go; an earlier demo is replaced.")] = Path(
         "out/demo"

@@ -295,6 +295,7 @@ class BlockState(IntEnum):
     MODEL_FAILED = 5
     FAILED = 6
     WORKER_DIED = 7
+    DAMAGED = 8
 
     @property
     def words(self) -> str:
@@ -308,8 +309,8 @@ class BlockState(IntEnum):
 
     @property
     def failed(self) -> bool:
-        """Whether the block was tried and nothing was written."""
-        return self in (BlockState.READ_FAILED, BlockState.MODEL_FAILED, BlockState.FAILED, BlockState.WORKER_DIED)
+        """Whether the block was tried and nothing was written, or what was written is damaged."""
+        return self is not BlockState.PENDING and not self.finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -370,8 +371,16 @@ the arrays a job writes, ``reason_byte`` over `REASON_BYTES`."""
 class LedgerStore(Protocol):
     """Storage of a ledger. Only the driver writes it."""
 
-    def load(self) -> dict[str, NDArray[Any]]:
-        """Every field of `LEDGER_FIELDS`, ``(block_y, block_x, …)``; zeros where nothing was saved."""
+    def load(self) -> tuple[dict[str, NDArray[Any]], frozenset[tuple[int, int]]]:
+        """Every field of `LEDGER_FIELDS`, and the chunks that are damaged.
+
+        Returns
+        -------
+        fields
+            ``(block_y, block_x, …)``; zeros where nothing was saved.
+        damaged
+            ``(row, column)`` of chunks in which a field that `rebuild` needs cannot be read, or is missing.
+        """
 
     def save(self, chunk: tuple[int, int], fields: Mapping[str, NDArray[Any]]) -> None:
         """Write one chunk of every field, each atomically.
@@ -405,6 +414,13 @@ class BlockJob(Protocol):
 
 BlockResults = Generator[tuple[BlockIndex, BlockResult], None, None]
 """Results of an engine, block by block."""
+
+
+class WriteFence(Protocol):
+    """What is asked just before an object is written. Picklable; called from any thread."""
+
+    def check(self) -> None:
+        """Raise `OutputError` when this run may write no more."""
 
 
 class Store(Protocol):

@@ -5,6 +5,8 @@
     create ──> beat ── beat ── beat ──> delete          the holder, every BEAT_SECONDS
        others are refused while it beats; it is taken over at once when the holder ran on this machine and is gone
        (kill -9), otherwise when it has been silent for SILENT_SECONDS
+
+A holder that was overtaken writes nothing more: its `Fence` is looked at before every object, where it is written.
 """
 
 from __future__ import annotations
@@ -119,6 +121,33 @@ class Holder:
             return False
 
 
+@dataclass(frozen=True, kw_only=True)
+class Fence:
+    """The proof that a driver still holds its lease, to be looked at just before a write. Picklable with its ``place``.
+
+    Attributes
+    ----------
+    place, name
+        Folder or bucket and name of the lease object.
+    token
+        Of the holder.
+    """
+
+    place: SmallObjects
+    name: str
+    token: str
+
+    def check(self) -> None:
+        """Raise `OutputError` when the lease is another's, or is gone: who finds no lease was overtaken, too."""
+        current = _read(self.place, self.name)
+        if current is None or current.token != self.token:
+            by = _described(current) if current else "it has ended since, or its lease was removed"
+            raise OutputError(
+                f"This driver was silent for so long that another took its output over: {by}. Nothing more is written "
+                "here; run again to go on."
+            )
+
+
 class Lease:
     """The right to write to an output, held until `release`; renewed by a thread of its own.
 
@@ -126,6 +155,13 @@ class Lease:
     ----------
     place, name
         Folder or bucket and name of the lease object.
+
+    Attributes
+    ----------
+    fence
+        Looked at by whoever writes for this driver.
+    followed
+        Whether a driver before this one ended without a word: it, or its workers, may still write a block.
 
     Raises
     ------
@@ -135,39 +171,38 @@ class Lease:
 
     def __init__(self, place: SmallObjects, name: str) -> None:
         self._place, self._name = place, name
-        self._holder = _take(place, name)
-        self._lost = ""
+        self._holder, self.followed = _take(place, name)
+        self.fence = Fence(place=place, name=name, token=self._holder.token)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="landweave-lease", daemon=True)
         self._thread.start()
 
     def check(self) -> None:
-        """Raise `OutputError` when another driver has taken the lease over (this one was suspended too long)."""
-        if self._lost:
-            raise OutputError(self._lost)
+        """Raise `OutputError` when this driver was overtaken: it was suspended for too long."""
+        self.fence.check()
 
     def release(self) -> None:
         """Stop renewing, and free the output if it is still this driver's."""
         self._ended.set()
         self._thread.join()
-        current = _read(self._place, self._name)
-        if current is not None and current.token == self._holder.token:
+        if self._is_held():
             self._place.delete(self._name)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
             try:
-                current = _read(self._place, self._name)
-                if current is not None and current.token != self._holder.token:
-                    self._lost = (
-                        f"This driver (process {self._holder.pid} on {self._holder.host}) was silent for so long "
-                        f"that another took its output over: {_described(current)}. Nothing more is written here."
-                    )
+                looked = time.monotonic()
+                if not self._is_held():
                     return
-                self._place.put(self._name, replace(self._holder, seen=time.time()).to_bytes())
+                if time.monotonic() - looked < BEAT_SECONDS:  # else suspended in between: it may be another's by now
+                    self._place.put(self._name, replace(self._holder, seen=time.time()).to_bytes())
             except OSError:
                 # The store may answer at the next beat; if it never does, writing the ledger fails.
                 continue
+
+    def _is_held(self) -> bool:
+        current = _read(self._place, self._name)
+        return current is not None and current.token == self._holder.token
 
 
 @contextmanager
@@ -180,10 +215,11 @@ def hold(place: SmallObjects, name: str) -> Iterator[Lease]:
         lease.release()
 
 
-def _take(place: SmallObjects, name: str) -> Holder:
+def _take(place: SmallObjects, name: str) -> tuple[Holder, bool]:
+    """The new holder, and whether it follows one that never gave the lease back."""
     mine = Holder()
     if place.create(name, mine.to_bytes()):
-        return mine
+        return mine, False
     other = _read(place, name)
     if other is not None and not other.gone and not _silent(place, name, other):
         raise OutputError(
@@ -196,7 +232,7 @@ def _take(place: SmallObjects, name: str) -> Holder:
     winner = _read(place, name)
     if not created or winner is None or winner.token != mine.token:
         raise OutputError(f"Another driver took this output over just now: {_described(winner)}.")
-    return mine
+    return mine, True
 
 
 def _silent(place: SmallObjects, name: str, other: Holder) -> bool:

@@ -26,6 +26,11 @@ class Ledger:
         Blocks ``(down, across)``.
     arrays
         Names of the arrays that the job writes, in the order of the ``array`` dimension.
+
+    Attributes
+    ----------
+    damaged
+        Stored chunks, ``(row, column)``, that could not be read: `landweave.jobs.audit.rebuild` sets their blocks.
     """
 
     def __init__(self, shape: tuple[int, int], arrays: Sequence[str] = ()) -> None:
@@ -35,6 +40,7 @@ class Ledger:
             name: np.zeros((*shape, *(sizes[dim] for dim in dims)), dtype)
             for name, (dtype, dims) in LEDGER_FIELDS.items()
         }
+        self.damaged: frozenset[tuple[int, int]] = frozenset()
         self._dirty: set[tuple[int, int]] = set()
 
     @classmethod
@@ -53,7 +59,7 @@ class Ledger:
         ValueError
             When the store holds another number of arrays, or a field of another shape.
         """
-        saved = store.load()
+        saved, damaged = store.load()
         down, across = saved["state"].shape
         ledger = cls((down, across), arrays)
         for name, values in ledger.fields.items():
@@ -63,6 +69,7 @@ class Ledger:
                     f"blocks {(down, across)} of arrays {ledger.arrays} make {values.shape}."
                 )
             values[...] = saved[name]
+        ledger.damaged = damaged
         return ledger
 
     @property
@@ -125,9 +132,10 @@ class Ledger:
         """Blocks that are pending or failed, north to south, then west to east."""
         return cells_where(self.fields["state"], [state for state in BlockState if not state.finished])
 
-    def failures(self) -> list[str]:
-        """One line for each block that failed, with its state and the reason, in the order of `todo`."""
-        failed = cells_where(self.fields["state"], [state for state in BlockState if state.failed])
+    def failures(self, *states: BlockState) -> list[str]:
+        """One line for each block that failed, or that has one of ``states``, with its state and the reason."""
+        wanted = states or [state for state in BlockState if state.failed]
+        failed = cells_where(self.fields["state"], wanted)
         return [f"block {index}: {self.state(index).words}: {self.reason(index)}" for index in failed]
 
     def counts(self) -> dict[BlockState, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from landweave.core.budget import BlockMemory
@@ -11,15 +12,17 @@ from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.tables import Rows, Table, fact_rows
 from landweave.engine.clusters import EngineSettings, open_engine
+from landweave.jobs.audit import run_until_whole
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, Status
+from landweave.jobs.result import RunResult, Status, join_results
 from landweave.jobs.runner import CatchingJob, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.job import MapJob
 from landweave.mapping.plan import MapPlan, cost_map
+from landweave.mapping.verify import find_damage, load_ledger, restore_metadata
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -127,15 +130,18 @@ class MapOutput:
     stored
         Its ledger in the store; None where there is none yet.
     ledger
-        The states of its blocks; a new one where none is stored.
+        The states of its blocks, those whose objects are missing or torn damaged; a new one where none is stored.
     overviews_complete
         Whether the overviews are those of the map as it is.
+    notes
+        What was found damaged.
     """
 
     attributes: Mapping[str, Any] | None
     stored: ZarrLedger | None
     ledger: Ledger
     overviews_complete: bool
+    notes: tuple[str, ...] = ()
 
 
 def check_output(setup: MapSetup) -> Mapping[str, Any] | None:
@@ -163,18 +169,33 @@ def check_output(setup: MapSetup) -> Mapping[str, Any] | None:
     return attributes
 
 
-def read_output(setup: MapSetup) -> MapOutput:
-    """What the output holds of this map; anything else is refused as by `check_output`."""
+def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
+    """What the output holds of this map; anything else is refused as by `check_output`.
+
+    Parameters
+    ----------
+    setup
+        The map.
+    repair
+        Whether metadata that is missing is written again; only under the lease.
+    """
     attributes = check_output(setup)
-    exists = attributes is not None
+    store, arrays = setup.store, setup.template.arrays
+    if attributes is None:
+        ledger = Ledger(setup.job.blocks.shape, arrays)
+        return MapOutput(attributes=None, stored=None, ledger=ledger, overviews_complete=False)
+    sizes = setup.target.sizes()
+    notes = restore_metadata(store, sizes) if repair else []
     # Not implied by the map: a driver may have been killed between the two.
-    stored = setup.store.ledger if exists and setup.store.ledger.attributes else None
-    arrays = setup.template.arrays
+    stored = store.ledger if store.ledger.attributes else None
+    ledger, found = load_ledger(store, sizes) if stored else (Ledger(setup.job.blocks.shape, arrays), [])
+    complete = overviews_complete(store, sizes)
     return MapOutput(
         attributes=attributes,
         stored=stored,
-        ledger=Ledger.load(stored, arrays) if stored else Ledger(setup.job.blocks.shape, arrays),
-        overviews_complete=exists and overviews_complete(setup.store),
+        ledger=ledger,
+        overviews_complete=complete,
+        notes=(*notes, *found),
     )
 
 
@@ -246,7 +267,7 @@ def run_map(
     """
     _refuse_many_opens(setup)
     with hold(*setup.target.beside(LEASE)) as lease:
-        output = read_output(setup)
+        output = read_output(setup, repair=True)
         actions = setup.actions(output.ledger, stale=stale)
         idle = not actions.todo and output.overviews_complete
         # Before anything is written, as workers may not come.
@@ -263,13 +284,20 @@ def _fill(
     ledger.mark_outside(actions.blocks(BlockAction.OUTSIDE))
     if todo and output.overviews_complete:
         mark_overviews(setup.store, complete=False)
+    store = replace(setup.store, fence=lease.fence)
+    job = replace(setup.job, store=store)
+    run = partial(run_blocks, job, engine, ledger, ledger_store, progress=progress, lease=lease)
     with shown(progress, len(todo), engine.name):
-        result = run_blocks(setup.job, engine, ledger, ledger_store, blocks=todo, progress=progress, lease=lease)
+        find = partial(find_damage, store, ledger, followed=lease.followed)
+        results = list(run_until_whole(lambda blocks: [run(blocks=blocks)], todo, ledger, find)) if todo else []
+    lease.check()
+    ledger.flush(ledger_store)
     if todo or not output.overviews_complete:
-        _write_overviews(setup.store, engine)
+        _write_overviews(store, engine)
+        lease.check()
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
-    return replace(result, notes=setup.notes)
+    return join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes))
 
 
 def _write_overviews(store: MapStore, engine: Engine) -> None:
@@ -309,7 +337,7 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
         When there is no map.
     """
     store = open_store(target, attributes)
-    ledger = Ledger.load(store.ledger, store.arrays)
+    ledger, _ = load_ledger(store, target.sizes())
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import metadata
@@ -229,6 +229,21 @@ def declaring(target: Target, path: str) -> Iterator[MemoryStore]:
         for parent in contents.keys() - {group, *below}:
             target.create(parent, contents[parent])
         target.put(group, contents[group])
+
+
+def declared_contents(path: str, declare: Callable[[MemoryStore], object]) -> dict[str, bytes]:
+    """Return the metadata and coordinates of a group as they are declared, by name.
+
+    Parameters
+    ----------
+    path
+        The group in its store.
+    declare
+        Declares it in a store in memory.
+    """
+    declared: dict[str, Any] = {}
+    declare(MemoryStore(declared))
+    return {name: content.to_bytes() for name, content in declared.items() if name.startswith(f"{path}/")}
 
 
 def consolidate(target: Target, attributes: Mapping[str, Any] | None = None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
+from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from landweave.core.errors import InputError, ReadError
@@ -17,11 +18,14 @@ from landweave.core.grid import Grid
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockState
 from landweave.store.common import declaring, group_attributes, writing
 from landweave.store.georeference import write_coordinate
-from landweave.store.objects import Target
+from landweave.store.objects import REMOTE_ERRORS, Target
 from landweave.store.open_arrays import OpenArrays
 
 LEDGER = "ledger"
 """Group of a map's ledger, and the group above those of a cube."""
+
+CORE_FIELDS = ("state", "object_bytes", "object_checksum")
+"""Fields without which nobody knows whether a block is done; the others are lost without harm."""
 
 DESCRIPTIONS = {
     "state": "state of the block",
@@ -68,18 +72,56 @@ class ZarrLedger:
         found = group_attributes(self.target, self.path)
         return found if found and "arrays" in found else None  # a cube has a group of that name that is no ledger
 
-    def load(self) -> dict[str, NDArray[Any]]:
-        """Return every field of `LEDGER_FIELDS`, whole, ``(block_y, block_x, …)``; zeros where nothing was saved.
+    def load(self) -> tuple[dict[str, NDArray[Any]], frozenset[tuple[int, int]]]:
+        """Return every field of `LEDGER_FIELDS` whole, and the chunks that are damaged: flipped, emptied or removed.
+
+        Returns
+        -------
+        fields
+            ``(block_y, block_x, …)``; zeros where nothing was saved, and where a chunk cannot be read.
+        damaged
+            ``(row, column)`` of chunks in which `CORE_FIELDS` cannot all be read, or some are missing.
 
         Raises
         ------
         InputError
             When there is no ledger or it cannot be read.
         """
+        sizes = self.target.sizes(self.path)
+        damaged: set[tuple[int, int]] = set()
         try:
-            return {name: self.read(name) for name in LEDGER_FIELDS}
+            fields = {name: self._readable(name, damaged) for name in LEDGER_FIELDS}
         except ReadError as error:
             raise InputError(f"Cannot read the ledger {self.target}/{self.path}: {error}") from error
+        for chunk in self._chunks(fields["state"].shape):
+            stored = [self._key(name, chunk) in sizes for name in CORE_FIELDS]
+            if any(stored) and not all(stored):
+                damaged.add(chunk)
+        return fields, frozenset(damaged)
+
+    def _readable(self, field: str, damaged: set[tuple[int, int]]) -> NDArray[Any]:
+        """One field; zeros in chunks that cannot be read, which are added to ``damaged`` where they matter."""
+        try:
+            return self.read(field)
+        except ReadError as error:
+            if isinstance(error.__cause__, REMOTE_ERRORS):  # out of reach, or not declared: nothing is known of it
+                raise
+        array = self.open(field)
+        values = np.zeros(array.shape, array.dtype)
+        for chunk in self._chunks(array.shape):
+            try:
+                values[_cells(chunk)] = self.read(field, _cells(chunk))
+            except ReadError:
+                damaged |= {chunk} if field in CORE_FIELDS else set()
+        return values
+
+    def _key(self, field: str, chunk: tuple[int, int]) -> str:
+        beyond = ("0",) * len(LEDGER_FIELDS[field][1])
+        return "/".join([self.path, field, "c", *map(str, chunk), *beyond])
+
+    def _chunks(self, shape: tuple[int, ...]) -> list[tuple[int, int]]:
+        down, across = (-(-size // LEDGER_CHUNK) for size in shape[:2])
+        return [(row, column) for row in range(down) for column in range(across)]
 
     def open(self, field: str) -> Any:
         """Return the Zarr array of one field or coordinate, read-only."""
@@ -117,11 +159,9 @@ class ZarrLedger:
         OutputError
             When it cannot be written.
         """
-        top, left = (number * LEDGER_CHUNK for number in chunk)
-        key = slice(top, top + LEDGER_CHUNK), slice(left, left + LEDGER_CHUNK)
         with writing(self.target, f"write chunk {chunk} of the ledger"):
             for name in sorted(fields, key=lambda field: field == "state"):
-                self.opened.write(f"{self.path}/{name}", key, fields[name])
+                self.opened.write(f"{self.path}/{name}", _cells(chunk), fields[name])
 
 
 def create_ledger(
@@ -153,12 +193,34 @@ def create_ledger(
         When it cannot be written.
     """
     with declaring(target, path) as store:
-        zarr.create_group(store, path=path, attributes={"arrays": list(arrays), **(attributes or {})})
-        for name in LEDGER_FIELDS:
-            _declare_field(store, f"{path}/{name}", blocks.shape, len(arrays))
-        write_coordinate(store, f"{path}/block_y", blocks.y, {"long_name": "northing of block centres", "units": "m"})
-        write_coordinate(store, f"{path}/block_x", blocks.x, {"long_name": "easting of block centres", "units": "m"})
+        declare_ledger(store, path, blocks, {"arrays": list(arrays), **(attributes or {})})
     return ZarrLedger(target=target, path=path)
+
+
+def declare_ledger(store: Store, path: str, blocks: Grid, attributes: Mapping[str, Any]) -> None:
+    """Write the metadata and coordinates of an empty ledger.
+
+    Parameters
+    ----------
+    store
+        Where they are written.
+    path
+        The group in the store.
+    blocks
+        A pixel for each block.
+    attributes
+        Of the group, the names of the ``arrays`` among them.
+    """
+    zarr.create_group(store, path=path, attributes=dict(attributes))
+    for name in LEDGER_FIELDS:
+        _declare_field(store, f"{path}/{name}", blocks.shape, len(attributes["arrays"]))
+    write_coordinate(store, f"{path}/block_y", blocks.y, {"long_name": "northing of block centres", "units": "m"})
+    write_coordinate(store, f"{path}/block_x", blocks.x, {"long_name": "easting of block centres", "units": "m"})
+
+
+def _cells(chunk: tuple[int, int]) -> tuple[slice, slice]:
+    top, left = (number * LEDGER_CHUNK for number in chunk)
+    return slice(top, top + LEDGER_CHUNK), slice(left, left + LEDGER_CHUNK)
 
 
 def _declare_field(store: Any, path: str, shape: tuple[int, int], arrays: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import uuid
 from collections.abc import Callable, Mapping
@@ -211,6 +212,11 @@ class Target:
         except FileNotFoundError:
             return None
 
+    def checksum(self, name: str) -> int | None:
+        """Return the checksum of one object as the ledger has it; None where there is none."""
+        content = self.get(name)
+        return None if content is None else checksum64(content)
+
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
         try:
@@ -224,12 +230,16 @@ class Target:
         with suppress(FileNotFoundError):
             self._call("delete", name, lambda: obstore.delete(self.objects, name))
 
+    def sizes(self, prefix: str = "") -> dict[str, int]:
+        """Return the bytes of every object below ``prefix`` (whole path segments) by its name, in one listing."""
+        if self._is_absent:
+            return {}
+        found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
+        return {item["path"]: item["size"] for item in found}
+
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """Return the names of all objects below ``prefix`` (whole path segments), sorted."""
-        if self._is_absent:
-            return ()
-        found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
-        return tuple(sorted(item["path"] for item in found))
+        return tuple(sorted(self.sizes(prefix)))
 
     def peek(self) -> str:
         """Return the name of anything that is stored here, a folder included; empty where nothing is.
@@ -327,3 +337,17 @@ def _open(target: Target) -> Any:
         names = ", ".join(sorted(dict(target.storage_options))) or "none"
         reason = str(error).strip().splitlines()[0]
         raise ConfigError(f"Cannot use {target} (options given: {names}): {reason}") from error
+
+
+def checksum64(content: Any) -> int:
+    """Return the first 8 bytes of the sha256 of ``content`` as an unsigned number.
+
+    >>> hex(checksum64(b""))
+    '0xe3b0c44298fc1c14'
+    """
+    return number64(hashlib.sha256(content))
+
+
+def number64(digest: hashlib._Hash) -> int:
+    """Return the first 8 bytes of a ``digest`` as an unsigned number."""
+    return int.from_bytes(digest.digest()[:8], "big")

@@ -13,7 +13,7 @@ from zarr import AsyncArray
 from zarr.storage import StorePath
 
 from landweave.core.errors import ReadError
-from landweave.core.protocols import WrittenObject
+from landweave.core.protocols import WriteFence, WrittenObject
 from landweave.core.retry import Retry
 from landweave.store.objects import REMOTE_ERRORS, Target
 from landweave.store.zarr_store import RecordingStore, zarr_store
@@ -78,7 +78,9 @@ class OpenArrays:
         except _UNREADABLE as error:
             raise ReadError(f"Cannot read {self.target}/{path} at {reprlib.repr(key)}: {error}") from error
 
-    def write(self, path: str, key: Any, values: NDArray[Any]) -> list[WrittenObject]:
+    def write(
+        self, path: str, key: Any, values: NDArray[Any], *, fence: WriteFence | None = None
+    ) -> list[WrittenObject]:
         """Write whole objects of an array, each atomically, and return what was written.
 
         Parameters
@@ -89,8 +91,10 @@ class OpenArrays:
             Slices that cover whole objects (shards, or chunks where there are none): others lose what they had.
         values
             In the shape of ``key``. Chunks equal to the fill value are stored too: nodata has its checksum.
+        fence
+            Asked before each object is written, once it is encoded.
         """
-        recorder = RecordingStore(zarr_store(self.target))
+        recorder = RecordingStore(zarr_store(self.target), fence=fence)
         metadata: Any = self.open(path).metadata
         array: Any = AsyncArray(metadata, StorePath(recorder, path), {"write_empty_chunks": True})
         zarr.Array(array)[key] = values

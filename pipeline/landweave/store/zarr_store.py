@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -12,7 +11,8 @@ import obstore
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, ObjectStore, WrapperStore
 
-from landweave.store.objects import RETRY, Target
+from landweave.core.protocols import WriteFence
+from landweave.store.objects import RETRY, Target, checksum64
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -82,14 +82,19 @@ class RecordingStore(WrapperStore[Store]):
     ----------
     written
         ``(key, bytes, checksum)`` of each object written.
+    fence
+        Asked before each object is written; None to write always.
     """
 
-    def __init__(self, store: Store, written: list[tuple[str, int, int]] | None = None) -> None:
+    def __init__(
+        self, store: Store, written: list[tuple[str, int, int]] | None = None, fence: WriteFence | None = None
+    ) -> None:
         super().__init__(store)
         self.written: list[tuple[str, int, int]] = [] if written is None else written
+        self.fence = fence
 
     def _with_store(self, store: Store) -> Self:
-        return type(self)(store, self.written)
+        return type(self)(store, self.written, self.fence)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         if not key.endswith("zarr.json"):
@@ -100,19 +105,7 @@ class RecordingStore(WrapperStore[Store]):
         content = value.as_buffer_like()
         # Hashing a shard takes a tenth of a second: not on the event loop that every read waits for.
         checksum = await asyncio.to_thread(checksum64, content)
+        if self.fence is not None:
+            await asyncio.to_thread(self.fence.check)
         await self._store.set(key, value)
         self.written.append((key, len(value), checksum))
-
-
-def checksum64(content: Any) -> int:
-    """Return the first 8 bytes of the sha256 of ``content`` as an unsigned number.
-
-    >>> hex(checksum64(b""))
-    '0xe3b0c44298fc1c14'
-    """
-    return number64(hashlib.sha256(content))
-
-
-def number64(digest: hashlib._Hash) -> int:
-    """Return the first 8 bytes of a ``digest`` as an unsigned number."""
-    return int.from_bytes(digest.digest()[:8], "big")

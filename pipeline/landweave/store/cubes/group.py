@@ -13,16 +13,16 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.core.grid import Grid
-from landweave.core.protocols import BlockState
+from landweave.core.protocols import BlockState, WrittenObject
 from landweave.core.timeseries import Observation
 from landweave.store.common import consolidate, group_attributes, unread_group, writing
-from landweave.store.cubes.layout import TIME_COORDINATES
+from landweave.store.cubes.layout import TIME_COORDINATES, tile_key
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
 from landweave.store.ledger_store import LEDGER, ZarrLedger, create_ledger
-from landweave.store.objects import Target
+from landweave.store.objects import Target, checksum64
 from landweave.store.open_arrays import OpenArrays
 from landweave.store.zarr_store import zarr_store
 
@@ -186,9 +186,59 @@ class CubeGroup:
                 continue
             state = ledger.read("state")
             whole[np.isin(state, _FINISHED)] = count
+            whole[state == BlockState.DAMAGED] = 0
             for name, values in objects.items():
                 values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+        whole[self._lost(shard, objects["object_bytes"])] = 0
         return ShardTiles(whole=whole, **objects)
+
+    def _lost(self, shard: int, object_bytes: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Tiles of which an object is gone: Zarr would give zeros for it. bool ``(block_y, block_x)``."""
+        lost = np.zeros(object_bytes.shape[:2], bool)
+        for number, array in enumerate(self.template.arrays):
+            if object_bytes[..., number].any():
+                sizes = self.sizes(shard, array)
+                for row, column in np.argwhere(object_bytes[..., number] > 0).tolist():
+                    lost[row, column] |= self.object_key(shard, (row, column), array) not in sizes
+        return lost
+
+    def sizes(self, shard: int, array: str) -> dict[str, int]:
+        """Return the bytes of every object of an array in a time shard by its key, in one listing."""
+        level = [str(shard)] if self.template.dimensions(array)[0] == "time" else []
+        return self.target.sizes("/".join([self.template.modality, array, "c", *level]))
+
+    def object_key(self, shard: int, index: tuple[int, int], array: str) -> str:
+        """Return the key of the object that holds one tile of one array.
+
+        Parameters
+        ----------
+        shard
+            Number of the time shard.
+        index
+            ``(block_y, block_x)``.
+        array
+            One of the arrays of the group.
+        """
+        return f"{self.template.modality}/{array}/{tile_key(self.template, array, shard, index)}"
+
+    def stored_object(self, shard: int, index: tuple[int, int], array: str) -> WrittenObject | None:
+        """Return size and checksum of an object as it is stored; None where it is missing or damaged, or not visible.
+
+        Parameters
+        ----------
+        shard, index, array
+            As in `object_key`.
+        """
+        content = self.target.get(self.object_key(shard, index, array))
+        if content is None:
+            return None
+        rows, columns = self.template.blocks[index].slices_in(self.grid.extent)
+        time = (slice(shard * self.length, (shard + 1) * self.length),) if self.template.is_series else ()
+        try:
+            self.opened.read(f"{self.template.modality}/{array}", (*time, ..., rows, columns))
+        except ReadError:
+            return None
+        return WrittenObject(array=array, size=len(content), checksum=checksum64(content))
 
     def commit(self, shard: int, count: int, *, complete: bool, dates: GroupObservations) -> GroupObservations:
         """Let readers see the first ``count`` dates of a time shard; its ledger is in force from now on.

@@ -24,7 +24,7 @@ from zarr.storage import MemoryStore
 from landweave.core.errors import OutputError
 from landweave.store.cubes.layout import declare_date
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.zarr_store import number64
+from landweave.store.objects import number64
 
 _ABSENT = np.iinfo(np.uint64).max
 """Offset and length of a chunk that is not stored."""

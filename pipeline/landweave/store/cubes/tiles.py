@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import OutputError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import WrittenObject
+from landweave.core.protocols import WriteFence, WrittenObject
 from landweave.store.common import check_arrays
 from landweave.store.cubes.group import CubeGroup
-from landweave.store.cubes.layout import tile_key
 from landweave.store.cubes.tile_object import TileObject
 
 
@@ -32,12 +31,15 @@ class CubeTileStore:
         Dates that it will hold; 1 for a raster.
     kept
         How many of them, the first ones, are whole in the tiles to be written: they stay as they are.
+    fence
+        Asked before each object is written; None to write always.
     """
 
     group: CubeGroup
     shard: int = 0
     count: int = 1
     kept: int = 0
+    fence: WriteFence | None = None
 
     @contextmanager
     def begin(self, index: BlockIndex) -> Iterator[CubeTile]:
@@ -131,9 +133,11 @@ class CubeTile:
         return f"Tile {self.index} of {self.store.group.template.modality} in {self.store.group.target}"
 
     def _write(self, name: str, content: TileObject) -> WrittenObject | None:
-        target, template = self.store.group.target, self.store.group.template
-        key = f"{template.modality}/{name}/{tile_key(template, name, self.store.shard, self.index)}"
-        if not content.end():
+        target, key = self.store.group.target, self.store.group.object_key(self.store.shard, self.index, name)
+        whole = content.end()
+        if self.store.fence is not None:
+            self.store.fence.check()
+        if not whole:
             # A killed run may have left an object here, of other dates.
             target.delete(key)
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from landweave.core import pyramid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState
-from landweave.store.common import declaring, group_attributes, unread_group, writing
+from landweave.store.common import ROOT, declaring, group_attributes, unread_group, writing
 from landweave.store.maps.layout import declare_level, level_path
 from landweave.store.maps.store import MapStore
 
@@ -67,9 +68,33 @@ class OverviewJob:
         return result
 
 
-def overviews_complete(store: MapStore) -> bool:
-    """Return whether the overviews are those of the map as it is; one request."""
-    return bool((group_attributes(store.target, "map") or {}).get("overviews_complete", False))
+def overviews_complete(store: MapStore, sizes: Mapping[str, int]) -> bool:
+    """Return whether the overviews are those of the map as it is, and all their objects are stored; one request.
+
+    Parameters
+    ----------
+    store
+        The map.
+    sizes
+        Bytes of every object that is stored, by its name.
+    """
+    if not (group_attributes(store.target, "map") or {}).get("overviews_complete", False):
+        return False
+    metadata = [f"{level_path(above.level)}/{name}/{ROOT}" for above in _levels(store) for name in above.arrays]
+    objects = [above.object_key(index, name) for above, index, name in _objects(store)]
+    return all(sizes.get(name) for name in metadata + objects)
+
+
+def overviews_whole(store: MapStore, sizes: Mapping[str, int]) -> bool:
+    """Return whether the overviews are complete, and every object of them can be read; reads them all.
+
+    Parameters
+    ----------
+    store, sizes
+        As of `overviews_complete`.
+    """
+    complete = overviews_complete(store, sizes)
+    return complete and all(above.stored_object(index, name) for above, index, name in _objects(store))
 
 
 def mark_overviews(store: MapStore, *, complete: bool) -> None:
@@ -99,8 +124,18 @@ def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
     OutputError
         When the levels cannot be declared.
     """
-    levels = [store.at_level(level) for level in range(1, pyramid.depth(store.grid.shape, store.template.chunk) + 1)]
+    levels = _levels(store)
     for above in levels:
         with declaring(store.target, level_path(above.level)) as declared:
             declare_level(declared, store.template, above.level, above.grid)
     return tuple(OverviewJob(store=above) for above in levels)
+
+
+def _objects(store: MapStore) -> Iterator[tuple[MapStore, BlockIndex, str]]:
+    """Yield level, block and array of every object of the overviews."""
+    for above in _levels(store):
+        yield from ((above, index, name) for name in above.arrays for index in np.ndindex(above.block_shape))
+
+
+def _levels(store: MapStore) -> list[MapStore]:
+    return [store.at_level(level) for level in range(1, pyramid.depth(store.grid.shape, store.template.chunk) + 1)]

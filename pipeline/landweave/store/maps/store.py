@@ -13,26 +13,27 @@ import zarr
 from numpy.typing import NDArray
 
 from landweave.core import pyramid
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import Legend
-from landweave.core.protocols import WrittenObject
+from landweave.core.protocols import WriteFence, WrittenObject
 from landweave.store.common import (
     HALF_MADE,
     ROOT,
     check_arrays,
     consolidate,
+    declared_contents,
     declaring,
     read_attributes,
     refuse_occupied,
     writing,
 )
 from landweave.store.georeference import check_georeference
-from landweave.store.ledger_store import ZarrLedger, create_ledger
+from landweave.store.ledger_store import LEDGER, ZarrLedger, create_ledger, declare_ledger
 from landweave.store.maps.layout import declare_level, level_path
 from landweave.store.maps.template import MapTemplate
-from landweave.store.objects import Target
+from landweave.store.objects import Target, checksum64
 from landweave.store.open_arrays import OpenArrays
 from landweave.store.zarr_store import zarr_store
 
@@ -53,11 +54,14 @@ class MapStore:
         What it holds.
     level
         Level that `write` fills: 0 for the map itself, 1 and above for its overviews.
+    fence
+        Asked before each object is written; None to write always.
     """
 
     target: Target
     template: MapTemplate
     level: int = 0
+    fence: WriteFence | None = None
 
     @cached_property
     def opened(self) -> OpenArrays:
@@ -140,6 +144,36 @@ class MapStore:
         check_arrays(f"Block {index} of {self.target}", arrays, expected)
         return tuple(self._write_array(index, name, arrays[name]) for name in self.arrays)
 
+    def object_key(self, index: BlockIndex, array: str) -> str:
+        """Return the key of the object that holds one block of one array.
+
+        Parameters
+        ----------
+        index
+            ``(block_y, block_x)``.
+        array
+            One of `arrays`.
+        """
+        classes = ("0",) * (len(self.template.dimensions(array)) - 2)
+        return "/".join([level_path(self.level), array, "c", *classes, *map(str, index)])
+
+    def stored_object(self, index: BlockIndex, array: str) -> WrittenObject | None:
+        """Return size and checksum of one block of one array as it is stored; None where it is missing or damaged.
+
+        Parameters
+        ----------
+        index, array
+            As in `object_key`.
+        """
+        content = self.target.get(self.object_key(index, array))
+        if content is None:
+            return None
+        try:
+            self.read(array, self.block(index))
+        except ReadError:
+            return None
+        return WrittenObject(array=array, size=len(content), checksum=checksum64(content))
+
     def read(self, array: str, extent: Extent, level: int | None = None) -> NDArray[np.uint8]:
         """Return pixels of one array, uint8 ``(y, x)`` or ``(class, y, x)``; 255 where nothing was written yet.
 
@@ -183,7 +217,7 @@ class MapStore:
     def _write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
         key = (..., *self.block(index).slices_in(self.grid.extent))
         with writing(self.target, f"write block {index} of {name}"):
-            written = self.opened.write(f"{level_path(self.level)}/{name}", key, values)
+            written = self.opened.write(f"{level_path(self.level)}/{name}", key, values, fence=self.fence)
         if len(written) != 1:
             raise OutputError(f"Block {index} of {self.target}: {name} went into {len(written)} objects, not 1.")
         return written[0]
@@ -241,5 +275,26 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
 
 def create_map_ledger(store: MapStore) -> ZarrLedger:
     """Declare the ledger of a map, beside it, with the ground coordinates of its blocks."""
-    blocks = store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
-    return create_ledger(store.target, blocks, store.arrays)
+    return create_ledger(store.target, _block_grid(store), store.arrays)
+
+
+def declared_metadata(store: MapStore, *, ledger: bool) -> dict[str, bytes]:
+    """Return the metadata and coordinates of a map as they were declared, by name; those of its overviews left out.
+
+    Parameters
+    ----------
+    store
+        The map.
+    ledger
+        Whether those of its ledger are included.
+    """
+    template, path = store.template, level_path(0)
+    contents = declared_contents(path, lambda new: declare_level(new, template, 0, template.grid))
+    if ledger:
+        blocks, attributes = _block_grid(store), {"arrays": list(store.arrays)}
+        contents |= declared_contents(LEDGER, lambda new: declare_ledger(new, LEDGER, blocks, attributes))
+    return contents
+
+
+def _block_grid(store: MapStore) -> Grid:
+    return store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid

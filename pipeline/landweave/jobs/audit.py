@@ -1,0 +1,246 @@
+"""Compares the objects of an output with its ledger: which are missing, torn or altered, and which are not in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from landweave.core.errors import LandweaveError
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import LEDGER_CHUNK, BlockResult, BlockState, WrittenObject
+from landweave.core.tables import Rows, Table
+from landweave.jobs.ledger import Ledger, cells_where
+from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS, RunResult
+
+ROUNDS = 3
+"""How often blocks whose objects are not what the ledger has are run in one run, the first time included."""
+
+_READ_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification(Table):
+    """What rereading an output found; shown as a table in a notebook.
+
+    Attributes
+    ----------
+    output
+        Path or URL of the map or cube.
+    objects
+        Number of objects that its ledger has, all reread.
+    damaged
+        One line for each block with an object that is missing, torn or altered; marked, so that a run repairs them.
+    orphans
+        Keys of objects that no block has.
+    notes
+        Metadata that was written again, ledger chunks that were rebuilt, overviews that a run will make again.
+    """
+
+    output: str
+    objects: int
+    damaged: tuple[str, ...] = ()
+    orphans: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def exit_code(self) -> int:
+        """0 when everything is as it was written, 3 otherwise."""
+        return EXIT_FAILED_BLOCKS if self.damaged or self.orphans or self.notes else EXIT_COMPLETE
+
+    @property
+    def rows(self) -> Rows:
+        """What was found as rows of a table."""
+        return [
+            ("output", self.output),
+            ("objects reread", f"{self.objects:,}"),
+            ("damaged blocks", f"{len(self.damaged):,}" + ("; run again to repair them" if self.damaged else "")),
+            *[("damaged", line) for line in self.damaged],
+            *[("not in the ledger", name) for name in self.orphans],
+            *[("note", note) for note in self.notes],
+        ]
+
+
+ObjectKey = Callable[[BlockIndex, str], str]
+"""Key of the object of a block and an array."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerObject:
+    """One object that a ledger has: its block, array and key, and its size and checksum as it was written."""
+
+    index: BlockIndex
+    array: str
+    key: str
+    size: int
+    checksum: int
+
+
+def ledger_objects(
+    ledger: Ledger, key: ObjectKey, blocks: Collection[BlockIndex] | None = None
+) -> Iterator[LedgerObject]:
+    """The objects of all blocks that are done.
+
+    Parameters
+    ----------
+    ledger
+        The states of all blocks.
+    key
+        Of an object.
+    blocks
+        Only those of these blocks.
+    """
+    sizes, checksums = ledger.fields["object_bytes"], ledger.fields["object_checksum"]
+    for index in cells_where(ledger.fields["state"], [BlockState.DONE]):
+        if blocks is not None and index not in blocks:
+            continue
+        for number, array in enumerate(ledger.arrays):
+            if size := int(sizes[index][number]):
+                checksum = int(checksums[index][number])
+                yield LedgerObject(index=index, array=array, key=key(index, array), size=size, checksum=checksum)
+
+
+def find_missing(objects: Iterable[LedgerObject], sizes: Mapping[str, int]) -> dict[BlockIndex, str]:
+    """What is wrong with each block whose objects are not there or have another size; nothing is read.
+
+    Parameters
+    ----------
+    objects
+        From `ledger_objects`.
+    sizes
+        Bytes of every object that is stored, by its key.
+    """
+    found: dict[BlockIndex, list[str]] = {}
+    for item in objects:
+        size = sizes.get(item.key)
+        if size != item.size:
+            what = "is missing" if size is None else f"has {size:,} bytes, {item.size:,} were written"
+            found.setdefault(item.index, []).append(f"{item.key} {what}")
+    return {index: "; ".join(problems) for index, problems in found.items()}
+
+
+def find_altered(objects: Iterable[LedgerObject], checksum: Callable[[str], int | None]) -> dict[BlockIndex, str]:
+    """What is wrong with each block whose objects are not the bytes that were written; every object is read.
+
+    Parameters
+    ----------
+    objects
+        From `ledger_objects`.
+    checksum
+        Of the object of a key as it is stored; None where there is none.
+    """
+    listed = list(objects)
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        stored = list(pool.map(lambda item: checksum(item.key), listed))
+    found: dict[BlockIndex, list[str]] = {}
+    for item, actual in zip(listed, stored, strict=True):
+        if actual != item.checksum:
+            what = "is missing" if actual is None else "holds other bytes than were written"
+            found.setdefault(item.index, []).append(f"{item.key} {what}")
+    return {index: "; ".join(problems) for index, problems in found.items()}
+
+
+def mark_damaged(ledger: Ledger, damage: Mapping[BlockIndex, str]) -> None:
+    """Set blocks to `BlockState.DAMAGED`: another run does them again.
+
+    Parameters
+    ----------
+    ledger
+        The states of all blocks.
+    damage
+        From `find_missing` or `find_altered`.
+    """
+    for index, problem in damage.items():
+        ledger.mark(index, BlockResult(state=BlockState.DAMAGED, reason=problem))
+
+
+def run_until_whole(
+    run: Callable[[Sequence[BlockIndex]], Iterable[RunResult]],
+    blocks: Sequence[BlockIndex],
+    ledger: Ledger,
+    find: Callable[[Collection[BlockIndex]], Mapping[BlockIndex, str]],
+) -> Iterator[RunResult]:
+    """Results of running blocks, and of running those again whose objects then are not what the ledger has.
+
+    Another driver, one that was overtaken and woke, may have written over them.
+
+    Parameters
+    ----------
+    run
+        Runs blocks and marks them in ``ledger``.
+    blocks
+        To be run.
+    ledger
+        The states of all blocks; what is still damaged in the end is marked.
+    find
+        What is wrong with blocks that are done, after those given were run.
+    """
+    for _ in range(ROUNDS):
+        yield from run(blocks)
+        damage = find(blocks)
+        mark_damaged(ledger, damage)
+        blocks = sorted(damage)
+        if not blocks:
+            return
+
+
+def find_orphans(ledger: Ledger, key: ObjectKey, sizes: Mapping[str, int]) -> list[str]:
+    """Keys of objects that are stored for blocks that have none: outside the area, or without input.
+
+    Such a block may have had input before; its old pixels would still be read.
+
+    Parameters
+    ----------
+    ledger
+        The states of all blocks.
+    key
+        Of an object.
+    sizes
+        Bytes of every object that is stored, by its key.
+    """
+    empty = cells_where(ledger.fields["state"], [BlockState.OUTSIDE, BlockState.NO_INPUT])
+    return [name for index in empty for array in ledger.arrays if (name := key(index, array)) in sizes]
+
+
+def rebuild(
+    ledger: Ledger,
+    chunks: Collection[tuple[int, int]],
+    written: Callable[[BlockIndex, str], WrittenObject | None],
+) -> int:
+    """Set the blocks of damaged ledger chunks by the objects that are whole; the number of blocks found done.
+
+    Blocks without a whole object of every array are pending again.
+
+    Parameters
+    ----------
+    ledger
+        The states of all blocks; those of the damaged chunks mean nothing.
+    chunks
+        ``(row, column)`` of each, counted in chunks of `landweave.core.protocols.LEDGER_CHUNK` blocks a side.
+    written
+        Size and checksum of a block's object of one array as it is stored; None where it is missing or damaged.
+    """
+    done = 0
+    for row, column in chunks:
+        for index in np.ndindex(LEDGER_CHUNK, LEDGER_CHUNK):
+            block = row * LEDGER_CHUNK + index[0], column * LEDGER_CHUNK + index[1]
+            if block[0] < ledger.shape[0] and block[1] < ledger.shape[1]:
+                done += _rebuild_block(ledger, block, written)
+    return done
+
+
+def _rebuild_block(
+    ledger: Ledger, index: BlockIndex, written: Callable[[BlockIndex, str], WrittenObject | None]
+) -> bool:
+    inputs = int(ledger.fields["inputs"][index])
+    try:
+        found = [written(index, array) for array in ledger.arrays]
+    except LandweaveError:
+        found = [None]
+    objects = tuple(item for item in found if item is not None)
+    is_done = len(objects) == len(ledger.arrays)
+    state = BlockState.DONE if is_done else BlockState.PENDING
+    ledger.mark(index, BlockResult(state=state, objects=objects if is_done else (), inputs=inputs))
+    return is_done

@@ -1,0 +1,151 @@
+"""Holds a map against its ledger: what is missing, torn or altered is named, marked, and run again.
+
+::
+
+    objects as listed ─┐
+    ledger ────────────┼─> blocks that are damaged ─> marked, and run again
+    objects as reread ─┘   (`landweave verify`; after a driver that was overtaken, those that it may have written)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockState
+from landweave.jobs.audit import (
+    Verification,
+    find_altered,
+    find_missing,
+    find_orphans,
+    ledger_objects,
+    mark_damaged,
+    rebuild,
+)
+from landweave.jobs.lease import LEASE, hold
+from landweave.jobs.ledger import Ledger
+from landweave.jobs.plan import first_names
+from landweave.store.ledger_store import LEDGER
+from landweave.store.maps.layout import level_path
+from landweave.store.maps.overviews import mark_overviews, overviews_whole
+from landweave.store.maps.store import MapStore, declared_metadata, open_store
+from landweave.store.objects import Target
+
+
+def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, reread: bool = False) -> list[str]:
+    """Write metadata and coordinates that are missing or torn again; one line for each.
+
+    Parameters
+    ----------
+    store
+        The map.
+    sizes
+        Bytes of every object that is stored, by its key.
+    reread
+        Whether what has the right size is compared too.
+    """
+    notes = []
+    for name, content in declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes)).items():
+        altered = reread and name in sizes and store.target.get(name) != content
+        if sizes.get(name) != len(content) or altered:
+            store.target.put(name, content)
+            notes.append(f"{name} was {'damaged' if name in sizes else 'missing'} and is written again")
+    return notes
+
+
+def load_ledger(store: MapStore, sizes: Mapping[str, int]) -> tuple[Ledger, list[str]]:
+    """The ledger of a map held against the objects that are stored; nothing is written.
+
+    Parameters
+    ----------
+    store
+        The map.
+    sizes
+        Bytes of every object that is stored, by its key.
+
+    Returns
+    -------
+    ledger
+        Damaged chunks rebuilt, blocks whose objects are missing or torn marked.
+    notes
+        What was found.
+    """
+    ledger, notes = Ledger.load(store.ledger, store.arrays), []
+    if ledger.damaged:
+        done = rebuild(ledger, ledger.damaged, store.stored_object)
+        chunks = ", ".join(map(str, sorted(ledger.damaged)))
+        notes.append(f"chunks {chunks} of the ledger are damaged: rebuilt from the objects of {done:,} whole blocks")
+    if missing := find_missing(ledger_objects(ledger, store.object_key), sizes):
+        mark_damaged(ledger, missing)
+        notes.append(f"{len(missing):,} blocks had lost objects: {first_names(sorted(missing))}")
+    return ledger, notes
+
+
+def find_damage(
+    store: MapStore, ledger: Ledger, ran: Collection[BlockIndex], *, followed: bool
+) -> Mapping[BlockIndex, str]:
+    """What is wrong with the blocks that are done; old pixels of blocks that have none now are removed.
+
+    Objects are listed, not read, but for those that a driver before this one, which never gave its lease back, may
+    have written in the meantime.
+
+    Parameters
+    ----------
+    store
+        The map.
+    ledger
+        The states of its blocks.
+    ran
+        Blocks that ran.
+    followed
+        Whether there was such a driver.
+    """
+    sizes = store.target.sizes(level_path(0))
+    for name in find_orphans(ledger, store.object_key, sizes):
+        store.target.delete(name)
+    mine = ledger_objects(ledger, store.object_key, set(ran)) if followed else ()
+    missing = find_missing(ledger_objects(ledger, store.object_key), sizes)
+    return {**find_altered(mine, store.target.checksum), **missing}
+
+
+def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> Verification:
+    """Reread every object of a map, and mark the blocks whose objects are not what was written.
+
+    Parameters
+    ----------
+    target, attributes
+        As of `map_status`.
+
+    Raises
+    ------
+    InputError
+        When there is no map.
+    OutputError
+        When another driver writes it.
+    """
+    store = open_store(target, attributes)
+    with hold(*target.beside(LEASE)):
+        sizes = target.sizes()
+        notes = restore_metadata(store, sizes, reread=True)
+        ledger, found = load_ledger(store, sizes)
+        objects = list(ledger_objects(ledger, store.object_key))
+        mark_damaged(ledger, find_altered(objects, target.checksum))
+        if not overviews_whole(store, sizes):
+            mark_overviews(store, complete=False)
+            notes.append("overviews are missing or damaged: run again to make them")
+        ledger.flush(store.ledger)
+    known = {item.key for item in objects}
+    stored = {name for array in store.arrays for name in sizes if name.startswith(f"{level_path(0)}/{array}/c/")}
+    return Verification(
+        output=str(target),
+        objects=len(objects),
+        damaged=tuple(ledger.failures(BlockState.DAMAGED)),
+        orphans=tuple(sorted(stored - known - _unfinished(ledger, store))),
+        notes=(*notes, *found),
+    )
+
+
+def _unfinished(ledger: Ledger, store: MapStore) -> set[str]:
+    """Keys of the objects of blocks that are not finished: a run writes them anew."""
+    return {store.object_key(index, array) for index in ledger.todo() for array in store.arrays}

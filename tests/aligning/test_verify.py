@@ -1,0 +1,108 @@
+"""What is lost of a cube is found, never read as zeros, and aligned again, exactly that."""
+
+import numpy as np
+import pytest
+
+from landweave import api
+from landweave.core.errors import ReadError
+from landweave.core.protocols import BlockState
+from landweave.jobs.lease import LEASE, Holder
+from landweave.store.cubes.tiles import CubeTile
+from landweave.store.objects import Target
+from tests.aligning.test_run import everything
+from tests.jobs.test_lease import dead_pid
+from tests.store.cubes.cube_samples import DAYS, align, aligned, raster, series
+
+
+@pytest.fixture
+def target(tmp_path):
+    return Target.parse(tmp_path / "cube.zarr")
+
+
+def flip(target, name):
+    content = bytearray(target.get(name))
+    content[len(content) // 3] ^= 0x10
+    target.put(name, bytes(content))
+
+
+DAMAGES = {
+    "deleted": lambda target, name: target.delete(name),
+    "emptied": lambda target, name: target.put(name, b""),
+    "cut short": lambda target, name: target.put(name, target.get(name)[:-7]),
+    "flipped": flip,
+}
+
+
+@pytest.mark.parametrize("kind", ["SENTINEL2_TS/band_data", "SENTINEL2_TS/pixel_class", "SPOT_RGBI/valid"])
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_tile_is_named_and_aligned_again(target, kind, how):
+    sources = series(DAYS[:5]), raster()
+    align(target, *sources)
+    before = everything(target)
+    assert api.verify(target.location).exit_code == 0
+    name = next(name for name in before if name.startswith(f"{kind}/c/"))
+    DAMAGES[how](target, name)
+    found = api.verify(target.location)
+    assert found.exit_code == 3
+    assert len(found.damaged) == 1
+    assert name in found.damaged[0]
+    assert api.status(target.location).counts[BlockState.DAMAGED] == 1
+    modality = kind.partition("/")[0]
+    source = next(each for each in sources if each.modality == modality)
+    dates = [] if modality == "SPOT_RGBI" else [range(5)]
+    with pytest.raises(ReadError):
+        aligned(target, modality).read(source.grid, source.bands, *dates)
+    again = align(target, *sources)
+    assert (again.ran, again.exit_code) == (1, 0)
+    assert everything(target) == before
+    assert api.verify(target.location).exit_code == 0
+
+
+def test_a_tile_that_went_missing_is_never_read_as_zeros(target):
+    """Nobody has verified: Zarr itself would give the fill value."""
+    source = series(DAYS[:5])
+    align(target, source)
+    name = next(name for name in everything(target) if name.startswith("SENTINEL2_TS/band_data/c/"))
+    target.delete(name)
+    with pytest.raises(ReadError):
+        aligned(target).read(source.grid, source.bands, range(5))
+
+
+def test_a_tile_that_went_missing_before_dates_are_added_is_aligned_from_all_of_them(target):
+    align(target, series(DAYS[:3]))
+    name = next(name for name in everything(target) if name.startswith("SENTINEL2_TS/band_data/c/"))
+    target.delete(name)
+    source = series(DAYS[:5])
+    assert align(target, source).exit_code == 0
+    np.testing.assert_array_equal(aligned(target).read(source.grid, source.bands, range(5)).values, source.values)
+
+
+@pytest.mark.parametrize("how", ["flipped", "emptied", "deleted"])
+def test_a_damaged_ledger_of_a_cube_is_rebuilt(target, how):
+    sources = series(DAYS[:5]), raster()
+    align(target, *sources)
+    before = everything(target)
+    states = [name for name in target.list("ledger/SENTINEL2_TS") if "/state/c/" in name]
+    DAMAGES[how](target, states[0])
+    again = align(target, *sources)
+    assert again.exit_code == 0
+    assert everything(target) == before
+    assert api.verify(target.location).exit_code == 0
+
+
+def test_what_an_overtaken_driver_wrote_over_a_tile_is_aligned_again(target, monkeypatch):
+    place, name = target.beside(LEASE)
+    place.put(name, Holder(pid=dead_pid()).to_bytes())
+    end, late = CubeTile.end, []
+
+    def torn(self):
+        written = end(self)
+        if written and not late:
+            late.append(self)
+            flip(target, self.store.group.object_key(self.store.shard, self.index, written[0].array))
+        return written
+
+    monkeypatch.setattr(CubeTile, "end", torn)
+    assert align(target, series(DAYS[:2])).exit_code == 0
+    assert late
+    assert api.verify(target.location).exit_code == 0

@@ -1,0 +1,234 @@
+"""What is lost of an output is found and repaired, exactly that, and the bytes are the reference's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from landweave import api
+from landweave.core.errors import OutputError
+from landweave.core.protocols import BlockState
+from landweave.jobs import lease
+from landweave.jobs.lease import Holder
+from landweave.store.common import ROOT
+from landweave.store.maps.store import MapStore
+from landweave.store.objects import Target
+from tests.helpers.small import Small
+from tests.jobs.test_lease import dead_pid
+
+
+def files(store: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(store)): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+
+
+def pixels(store: Path) -> dict[str, bytes]:
+    return {name: content for name, content in files(store).items() if name.startswith("map/")}
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Small:
+    return Small.make(tmp_path)
+
+
+@pytest.fixture
+def mapped(small: Small):
+    config = small.loaded(engine={"kind": "inline"})
+    assert api.run(config).exit_code == 0
+    return config
+
+
+def objects(store: Path, array: str = "landcover") -> list[Path]:
+    return sorted(path for path in (store / "map" / "0" / array / "c").rglob("*") if path.is_file())
+
+
+DAMAGES = {
+    "deleted": lambda path: path.unlink(),
+    "emptied": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+}
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_run_repairs_exactly_what_is_missing_or_torn(small: Small, mapped, how: str) -> None:
+    before = pixels(small.store)
+    DAMAGES[how](objects(small.store)[3])
+    status = api.status(small.store)
+    assert status.counts[BlockState.DAMAGED] == 1
+    assert not status.complete
+    assert "map/0/landcover/c/" in status.failures[0]
+    result = api.run(mapped)
+    assert result.exit_code == 0
+    assert result.ran == 1
+    assert "had lost objects" in str(result)
+    assert pixels(small.store) == before
+
+
+def test_a_lost_overview_is_made_again(small: Small, mapped) -> None:
+    before = pixels(small.store)
+    overview = next(path for path in (small.store / "map" / "1" / "landcover").rglob("c/*/*"))
+    overview.unlink()
+    assert api.run(mapped).ran == 0
+    assert pixels(small.store) == before
+
+
+@pytest.mark.parametrize("where", ["map/0/landcover", "map/0/confidence", "map/0/x", "map/0", "ledger", "ledger/state"])
+def test_metadata_that_is_missing_is_restored(small: Small, mapped, where: str) -> None:
+    before = files(small.store)
+    (small.store / where / ROOT).unlink()
+    result = api.run(mapped)
+    assert result.ran == 0
+    assert result.exit_code == 0
+    assert f"{where}/{ROOT} was missing and is written again" in str(result)
+    assert files(small.store) == before
+
+
+@pytest.mark.parametrize("field", ["state", "object_checksum", "object_bytes", "reason", "windows"])
+@pytest.mark.parametrize("how", ["flipped", "emptied", "removed"])
+def test_a_damaged_ledger_chunk_is_rebuilt_from_the_objects_that_are_whole(
+    small: Small, mapped, field: str, how: str
+) -> None:
+    before = pixels(small.store)
+    chunk = next(path for path in (small.store / "ledger" / field / "c").rglob("*") if path.is_file())
+    content = bytearray(chunk.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    if how == "removed":
+        chunk.unlink()
+    else:
+        chunk.write_bytes(bytes(content) if how == "flipped" else b"")
+    lost = objects(small.store)[5]
+    lost.unlink()
+    result = api.run(mapped)
+    assert result.exit_code == 0
+    assert result.ran == 1
+    if field not in ("reason", "windows"):
+        assert "of the ledger are damaged" in str(result)
+    assert pixels(small.store) == before
+    assert api.status(small.store).complete
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    path.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "flipped"])
+def test_verify_names_what_is_damaged_and_a_run_repairs_exactly_that(small: Small, mapped, how: str) -> None:
+    before = pixels(small.store)
+    assert api.verify(small.store).exit_code == 0
+    victim = objects(small.store, "confidence")[2]
+    {**DAMAGES, "flipped": flip}[how](victim)
+    found = api.verify(small.store)
+    assert found.exit_code == 3
+    assert len(found.damaged) == 1
+    assert victim.relative_to(small.store).as_posix() in found.damaged[0]
+    assert victim.relative_to(small.store).as_posix() in str(found)
+    assert api.status(small.store).counts[BlockState.DAMAGED] == 1
+    result = api.run(mapped)
+    assert (result.exit_code, result.ran) == (0, 1)
+    assert pixels(small.store) == before
+    assert api.verify(small.store).exit_code == 0
+
+
+def test_verify_finds_altered_metadata_overviews_and_objects_that_nobody_wrote(small: Small, mapped) -> None:
+    before = files(small.store)
+    metadata = small.store / "map" / "0" / "landcover" / ROOT
+    metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "fill_value": 0}))
+    flip(next(path for path in (small.store / "map" / "1" / "confidence" / "c").rglob("*") if path.is_file()))
+    foreign = small.store / "map" / "0" / "landcover" / "c" / "77" / "3"
+    foreign.parent.mkdir()
+    foreign.write_bytes(b"of nobody")
+    text = str(api.verify(small.store))
+    assert "map/0/landcover/zarr.json was damaged and is written again" in text
+    assert "overviews are missing or damaged" in text
+    assert "map/0/landcover/c/77/3" in text
+    foreign.unlink()
+    foreign.parent.rmdir()
+    assert api.run(mapped).ran == 0
+    after = files(small.store)
+    assert {name for name in before if before[name] != after.get(name)} <= {"ledger/state/c/0/0"}
+    assert api.verify(small.store).exit_code == 0
+
+
+def copy_of(small: Small) -> Small:
+    folder = small.folder / "again"
+    for name in ("rgb", "irc"):
+        shutil.copytree(small.folder / name, folder / name)
+    return Small(folder=folder, card=small.card, weights=small.weights, scene=small.scene)
+
+
+@pytest.mark.parametrize("when", ["during", "after"])
+def test_a_driver_that_was_overtaken_writes_nothing(small: Small, monkeypatch, when: str) -> None:
+    """The first run holds its last block from old pixels; the tile is mended, another run makes the map, it wakes."""
+    config = small.loaded(engine={"kind": "inline"})
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 1000)  # it is suspended
+    monkeypatch.setattr(Holder, "gone", property(lambda self: True))
+    write, woken = MapStore.write, threading.Event()
+    held, first = threading.Event(), []
+
+    def slow(self, index, arrays):
+        if index == (1, 1) and not first:
+            first.append(threading.current_thread())
+            held.set()
+            assert woken.wait(120)
+        elif when == "during" and index == (2, 2) and threading.current_thread() not in first:
+            woken.set()
+            first[0].join(60)
+        return write(self, index, arrays)
+
+    monkeypatch.setattr(MapStore, "write", slow)
+    ended: list[BaseException] = []
+
+    def overtaken() -> None:
+        try:
+            api.run(config)
+        except BaseException as error:  # noqa: BLE001
+            ended.append(error)
+
+    sleeper = threading.Thread(target=overtaken)
+    sleeper.start()
+    assert held.wait(120)
+    for tile in sorted(small.folder.glob("rgb/*.tif")):
+        with rasterio.open(tile, "r+") as dataset:
+            dataset.write(255 - dataset.read())
+    result = api.run(config, stale=True)
+    woken.set()
+    sleeper.join(120)
+    assert result.exit_code == 0
+    assert [type(error) for error in ended] == [OutputError]
+    assert "took its output over" in str(ended[0])
+    monkeypatch.setattr(MapStore, "write", write)
+    reference = copy_of(small)
+    assert api.run(reference.loaded(engine={"kind": "inline"})).exit_code == 0
+    assert pixels(small.store) == pixels(reference.store)
+    assert api.status(small.store).complete
+    assert api.verify(small.store).exit_code == 0
+
+
+def test_what_an_overtaken_driver_wrote_all_the_same_is_found_and_done_again(small: Small, monkeypatch) -> None:
+    """No store can compare and write in one step: the last run looks at the checksums of what it wrote."""
+    config = small.loaded(engine={"kind": "inline"})
+    target = Target.parse(small.store)
+    place, name = target.beside(lease.LEASE)
+    place.put(name, replace(Holder(), pid=dead_pid()).to_bytes())
+    write, late = MapStore.write, []
+
+    def torn(self, index, arrays):
+        written = write(self, index, arrays)
+        if self.level == 0 and index == (1, 2) and not late:
+            late.append(index)
+            write(self, index, {key: np.zeros_like(values) for key, values in arrays.items()})
+        return written
+
+    monkeypatch.setattr(MapStore, "write", torn)
+    result = api.run(config)
+    assert result.exit_code == 0
+    assert late
+    assert api.verify(small.store).exit_code == 0
