@@ -97,21 +97,28 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference
     assert first.calls + second.calls <= sum(calls.values()) + again
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["inline", "dask"])
+STROKES = {"ctrl-c": (signal.SIGINT, 130), "terminated": (signal.SIGTERM, 143)}
+
+
+@pytest.mark.parametrize("stroke", STROKES)
+@pytest.mark.parametrize("kind", [pytest.param("inline"), pytest.param("dask", marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
-def test_ctrl_c_ends_with_130_and_loses_nothing_that_was_done(small: Small, reference, kind: str) -> None:
-    settings, at_once = ENGINES[kind]
+def test_a_signal_ends_the_run_with_its_code_and_loses_nothing_that_was_done(
+    small: Small, reference, kind: str, stroke: str
+) -> None:
+    """SIGTERM is what Slurm, Kubernetes and systemd end a job with; it goes to every process of the run."""
+    (number, expected_code), (settings, at_once) = STROKES[stroke], ENGINES[kind]
     config = small.config(engine=settings)
     struck = 0.0
 
     def strike(process: subprocess.Popen[str]) -> None:
         nonlocal struck
         struck = time.time()
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
 
     code, first = interrupt(small, config, strike)
-    assert code == 130
+    assert code == expected_code
+    assert time.time() - struck < (10 if kind == "inline" else 60)
     assert not list(small.folder.rglob("*lease*"))
     done = done_in_ledger(small)
     second = finish(small, config)

@@ -16,7 +16,7 @@ from rich.console import Console
 
 import landweave
 from landweave.cli import models
-from landweave.core.errors import INTERRUPTED, ConfigError, LandweaveError
+from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
 from landweave.jobs.progress import progress_on
 
 if TYPE_CHECKING:
@@ -122,11 +122,14 @@ def _parse_override(text: str) -> tuple[str, Any]:
 
 def finish(work: Callable[[], Any]) -> NoReturn:
     """Do ``work``, show its result and end the command with the result's exit code, or with that of an interrupt."""
+    from landweave.jobs.runner import terminable  # takes a second, which the line of help need not wait for
+
     try:
-        result = work()
-    except KeyboardInterrupt:  # here, not in main: typer would end the program first, without a message
+        with terminable():
+            result = work()
+    except KeyboardInterrupt as stop:  # here, not in main: typer would end the program first, without a message
         err.print("landweave: interrupted; what is done is kept, run again to go on.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
     show(result)
     raise typer.Exit(result.exit_code)
 

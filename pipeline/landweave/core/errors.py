@@ -7,6 +7,13 @@ what to do.
 INTERRUPTED = 130
 """Exit code of the command after Ctrl-C."""
 
+TERMINATED = 143
+"""Exit code of the command after SIGTERM, with which Slurm, Kubernetes and systemd end a job."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, handled as Ctrl-C is: what is done is saved, the lease is given back."""
+
 
 class LandweaveError(Exception):
     """Anything this package refuses or fails to do.

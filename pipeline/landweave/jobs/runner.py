@@ -14,14 +14,15 @@ import threading
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
-from landweave.core.errors import LandweaveError, PredictError, ReadError
+from landweave.core.errors import LandweaveError, PredictError, ReadError, Terminated
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore
 from landweave.jobs.lease import Lease
@@ -79,13 +80,13 @@ def run_blocks(
         for index, result in results:
             writer.mark(index, result)
             if interrupts:
-                raise KeyboardInterrupt
+                raise interrupt(interrupts[0])
             tally.add(index, result)
             for stage, seconds in result.seconds.items():
                 stage_seconds[stage] += seconds
             progress.advance(index, result)
         if interrupts:
-            raise KeyboardInterrupt
+            raise interrupt(interrupts[0])
     return RunResult(
         counts=ledger.counts(),
         ran=tally.ended,
@@ -98,25 +99,46 @@ def run_blocks(
 
 @contextmanager
 def recorded_interrupts() -> Iterator[list[int]]:
-    """Interrupts (Ctrl-C) of this process as they come, each raised as usual too.
+    """Interrupts of this process as they come, by the number of their signal, each raised as usual too.
 
-    Python prints and forgets what is raised inside a finalizer or a callback, and the futures of a cluster have both.
+    Ctrl-C, and SIGTERM where the program handles it. Python prints and forgets what is raised inside a finalizer or
+    a callback, and the futures of a cluster have both.
     """
     interrupts: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield interrupts  # only the main thread receives signals, and here they may be ignored
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if threading.current_thread() is not threading.main_thread():
+        yield interrupts  # only the main thread receives signals
         return
-
-    def record(number: int, frame: FrameType | None) -> None:
-        interrupts.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, record)
-    try:
+    with ExitStack() as restored:
+        for number, before in handlers.items():
+            if callable(before):  # they may be ignored, or end the program
+                signal.signal(number, partial(_record, interrupts, before))
+                restored.callback(signal.signal, number, before)
         yield interrupts
+
+
+def _record(interrupts: list[int], before: Callable[..., Any], number: int, frame: FrameType | None) -> None:
+    interrupts.append(number)
+    before(number, frame)
+
+
+def interrupt(number: int) -> KeyboardInterrupt:
+    """The exception of a signal: of Ctrl-C, or of SIGTERM."""
+    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end this process as Ctrl-C does, for the length of a ``with`` block; the command's own."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

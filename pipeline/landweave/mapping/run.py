@@ -19,7 +19,7 @@ from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import RunResult, Status, join_results
-from landweave.jobs.runner import CatchingJob, recorded_interrupts, run_blocks, writing_begun
+from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.job import MapJob
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.mapping.verify import find_damage, load_ledger, restore_metadata
@@ -307,7 +307,7 @@ def _write_overviews(store: MapStore, engine: Engine) -> None:
                 if result.state is not BlockState.DONE:
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
                 if interrupts:
-                    raise KeyboardInterrupt
+                    raise interrupt(interrupts[0])
 
 
 def _refuse_many_opens(setup: MapSetup) -> None:
