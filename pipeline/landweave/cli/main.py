@@ -17,6 +17,7 @@ from rich.console import Console
 import landweave
 from landweave.cli import models
 from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
+from landweave.core.yaml_text import load_yaml
 from landweave.jobs.progress import progress_on
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _parse_override(text: str) -> tuple[str, Any]:
     if not key or not equals:
         raise ConfigError(f"{advice}.")
     try:
-        return key, yaml.safe_load(value)
+        return key, load_yaml(value)
     except yaml.YAMLError as error:
         raise ConfigError(f"{advice}; {value!r} is not: {str(error).splitlines()[0]}.") from error
 

@@ -10,6 +10,7 @@ import yaml
 
 from landweave.config.schema import Config, CubeConfig
 from landweave.core.errors import ConfigError
+from landweave.core.yaml_text import load_yaml
 
 C = TypeVar("C", bound=CubeConfig)
 
@@ -86,7 +87,7 @@ def _loaded(kind: type[C], path: Path, overrides: Mapping[str, Any]) -> C:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

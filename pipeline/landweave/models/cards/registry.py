@@ -11,6 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from landweave.core.errors import CardError
+from landweave.core.yaml_text import load_yaml
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.outputs import legend_content
 
@@ -112,7 +113,7 @@ def read_yaml(path: Path, kind: str) -> Mapping[str, Any]:
         When it cannot be read, is not YAML, or holds anything but keys and values.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CardError(f"{kind} {path} cannot be read: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -1,0 +1,75 @@
+"""YAML from outside, read within limits: a few hundred bytes can otherwise stand for billions of values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+MOST_BYTES = 1 << 20
+MOST_VALUES = 100_000
+"""Values of a file, those that aliases repeat counted each time."""
+MOST_LEVELS = 50
+MOST_DIGITS = 40
+
+
+def load_yaml(text: str) -> Any:
+    """Plain values of a YAML text.
+
+    Parameters
+    ----------
+    text
+        Of a configuration, a card, or a value of the command line.
+
+    Raises
+    ------
+    yaml.YAMLError
+        When it is not YAML, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`.
+    """
+    if len(text) > MOST_BYTES:
+        raise yaml.YAMLError(f"{len(text):,} characters, {MOST_BYTES:,} are taken")
+    loader = _BoundedLoader(text)
+    try:
+        return loader.get_single_data()
+    except (ValueError, RecursionError) as error:  # such as a date of a 13th month
+        raise yaml.YAMLError(str(error)) from error
+    finally:
+        loader.dispose()
+
+
+class _BoundedLoader(yaml.SafeLoader):
+    level = 0
+
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        count = _count(node, {})
+        if count > MOST_VALUES:
+            raise yaml.YAMLError(f"{count:,} values with those that aliases repeat, {MOST_VALUES:,} are taken")
+        return node
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self.level += 1
+        if self.level > MOST_LEVELS:
+            raise yaml.YAMLError(f"more than {MOST_LEVELS} levels, one inside the other")
+        node = super().compose_node(parent, index)
+        self.level -= 1
+        return node
+
+    def construct_yaml_int(self, node: Any) -> int:
+        if len(node.value) > MOST_DIGITS:
+            raise yaml.YAMLError(f"a number of {len(node.value):,} digits, {MOST_DIGITS} are taken")
+        return int(super().construct_yaml_int(node))
+
+
+_BoundedLoader.add_constructor("tag:yaml.org,2002:int", _BoundedLoader.construct_yaml_int)
+
+
+def _count(node: Any, known: dict[int, int]) -> int:
+    """Number of values below a node, each alias counted as what it repeats."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = MOST_VALUES + 1  # a node inside itself is endless
+        inner = (part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,)))
+        known[id(node)] = 1 + sum(_count(part, known) for part in inner)
+    return known[id(node)]
