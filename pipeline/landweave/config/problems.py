@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
+
+from landweave.core.secrets import plain_without_secrets
 
 INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
 
@@ -36,7 +38,16 @@ def _line(problem: Any, keys: Collection[str]) -> str:
     if problem["type"] == "union_tag_invalid":
         tag = str(problem["ctx"]["tag"])
         return f"{key}.kind: {tag!r} is none of {', '.join(INPUT_KINDS)}{_nearest(tag, INPUT_KINDS)}"
-    return f"{key or 'the whole'}: {problem['msg']} (got {problem['input']!r:.80})"
+    return f"{key or 'the whole'}: {problem['msg']} (got {_given(key, problem['input'])})"
+
+
+def _given(key: str, value: Any) -> str:
+    """The value as it may be shown: of several values only their kind, as one of them may be a password."""
+    if "storage_options" in key:
+        return f"a {type(value).__name__}, not shown"
+    if isinstance(value, Mapping):
+        return f"the keys {', '.join(map(str, value))}" if value else "no keys"
+    return f"{plain_without_secrets(value)!r:.80}"
 
 
 def _nearest(word: str, known: Collection[str]) -> str:

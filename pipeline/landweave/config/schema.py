@@ -17,6 +17,7 @@ from landweave.core.blending import Blend
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
 from landweave.core.modalities import ELEVATION_BANDS
+from landweave.core.secrets import plain_without_secrets, without_secrets
 from landweave.core.tables import as_html, fact_rows
 
 
@@ -74,6 +75,9 @@ class Section(BaseModel):
     """A part of the configuration: unknown keys are refused, values cannot change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    def __repr__(self) -> str:
+        return without_secrets(super().__repr__())
 
 
 def known_keys(section: type[Section]) -> set[str]:
@@ -447,7 +451,8 @@ class CubeConfig(Section):
         return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
 
     def _given(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude_unset=True)
+        shown: dict[str, Any] = plain_without_secrets(self.model_dump(mode="json", exclude_unset=True))
+        return shown
 
     def __str__(self) -> str:
         return yaml.safe_dump(self._given(), sort_keys=False, allow_unicode=True)

@@ -1,8 +1,10 @@
 """Errors, by who can correct them: each is a `LandweaveError` and a builtin exception.
 
 A message names what was requested, the thing concerned (key, file, band, block), the two numbers that disagree, and
-what to do.
+what to do. Addresses in it lose what lets somebody in: a message may be the word of any library.
 """
+
+from landweave.core.secrets import without_secrets
 
 INTERRUPTED = 130
 """Exit code of the command after Ctrl-C."""
@@ -25,6 +27,9 @@ class LandweaveError(Exception):
     """
 
     exit_code = 2
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(without_secrets(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(LandweaveError, ValueError):

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from landweave.core.secrets import without_secrets
+
 Rows = Sequence[tuple[str, str]]
 
 
@@ -17,7 +19,7 @@ def as_text(rows: Rows) -> str:
     memory  1 GiB
     """
     width = max((len(name) for name, _ in rows), default=0)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+    return without_secrets("\n".join(f"{name:<{width}}  {value}" for name, value in rows))
 
 
 def as_html(rows: Sequence[Sequence[str]]) -> str:
@@ -30,7 +32,7 @@ def as_html(rows: Sequence[Sequence[str]]) -> str:
         f"<tr><th style='text-align:left'>{escape(name)}</th>{''.join(f'<td>{escape(v)}</td>' for v in values)}</tr>"
         for name, *values in rows
     )
-    return f"<table>{''.join(lines)}</table>"
+    return without_secrets(f"<table>{''.join(lines)}</table>")
 
 
 def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

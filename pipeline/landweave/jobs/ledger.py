@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockResult, BlockState, LedgerStore
+from landweave.core.secrets import without_secrets
 
 _MARKED_TIMES_MAX = np.iinfo(np.uint8).max
 
@@ -175,7 +176,7 @@ def encode_reason(reason: str) -> bytes:
     >>> encode_reason("a bad tile").rstrip(bytes(1))
     b'a bad tile'
     """
-    text = " ".join(reason.split()).replace("\0", "")
+    text = without_secrets(" ".join(reason.split()).replace("\0", ""))
     encoded = text.encode()
     if len(encoded) > REASON_BYTES:
         mark = " … ".encode()

@@ -1,0 +1,44 @@
+"""Text that may be shown or stored: addresses without passwords, tokens and signatures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_ADDRESS = re.compile(
+    r"(?P<start>[a-z][a-z0-9+.-]*://)(?P<user>[^\s/?#'\"<>@]*@)?(?P<rest>[^\s?#'\"<>]*)(?P<query>\?[^\s'\"<>]*)?"
+)
+
+_SECRET = re.compile(
+    r"sig|signature|token|secret|credential|password|passwd|pwd|auth|api.?key|subscription.?key|access.?key|key.?pair"
+    r"|policy|^key$|^(se|sp|sv|sr|st|spr|sks|ske|skt|skv|skoid|sktid)$|expires|^x-(amz|goog)-",
+    re.IGNORECASE,
+)
+"""Parameters of an address that sign it or let somebody in; they change when it is signed anew."""
+
+
+def without_secrets(text: str) -> str:
+    """``text`` with every address in it as it may be shown: a renewed signature leaves it the same.
+
+    >>> without_secrets("GET https://me:pw@host/a.tif?sig=8F3&band=2 failed")
+    'GET https://host/a.tif?band=2 failed'
+    """
+    return _ADDRESS.sub(_shown, text) if "://" in text else text
+
+
+def plain_without_secrets(value: Any) -> Any:
+    """The same of every text in nested plain values."""
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        return {key: plain_without_secrets(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_without_secrets(inner) for inner in value]
+    return value
+
+
+def _shown(match: re.Match[str]) -> str:
+    query, _, fragment = (match["query"] or "").partition("#")
+    kept = [part for part in query[1:].split("&") if part and not _SECRET.search(part.partition("=")[0])]
+    return f"{match['start']}{match['rest']}{'?' if kept else ''}{'&'.join(kept)}{'#' if fragment else ''}{fragment}"
