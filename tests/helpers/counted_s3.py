@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,10 +17,16 @@ BUCKET = "counted"
 
 @dataclass(kw_only=True)
 class CountedS3:
-    """Where it is, as storage options, and the requests so far by method and key."""
+    """Where it is, as storage options, the requests so far by method and key, and how some of them fail.
+
+    ``fault`` is asked for every request: an HTTP status such as ``"503 Slow Down"`` instead of a response, with
+    ``"late "`` before it one that comes after the request was carried out; None to respond.
+    """
 
     storage_options: dict[str, Any]
     requests: Counter[tuple[str, str]] = field(default_factory=Counter)
+    fault: Callable[[], str | None] = lambda: None
+    failed: int = 0
 
     def reads(self, prefix: str, *methods: str) -> Counter[str]:
         """GET (or other) requests for every object below ``prefix``, by its name there."""
@@ -57,7 +63,15 @@ def counted_s3() -> Iterator[CountedS3]:
     def app(environ: dict[str, Any], start_response: Any) -> Any:
         key = unquote(environ["PATH_INFO"]).removeprefix(f"/{BUCKET}/")
         counted.requests[environ["REQUEST_METHOD"], key] += 1
-        return answer(environ, start_response)
+        if (status := counted.fault()) is None:
+            return answer(environ, start_response)
+        counted.failed += 1
+        if status.startswith("late "):
+            list(answer(environ, lambda *_: lambda _: None))
+        else:
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response(status.removeprefix("late "), [("Content-Type", "text/plain"), ("Content-Length", "0")])
+        return []
 
     server._server.app = app
     try:

@@ -1,10 +1,16 @@
 """The whole way to an object store: the same map as on disk, gone on with, refused to another run."""
 
+import random
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from landweave import api
 from landweave.core.errors import OutputError
+from landweave.store.objects import Target
+from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.small import Small
 from tests.helpers.stored import stored_map
 
@@ -31,3 +37,29 @@ def test_a_bucket_itself_can_be_a_map(s3_target):
     bucket = type(s3_target)(location="s3://maps", storage_options=s3_target.storage_options)
     place, name = bucket.beside(".lease")
     assert (str(place), name) == ("s3://maps", ".lease")
+
+
+def _faults(seed: int, share: float) -> Callable[[], str | None]:
+    rng, kinds = random.Random(seed), ("500 Internal Server Error", "503 Slow Down", "late 500 Internal Server Error")
+    return lambda: rng.choice(kinds) if rng.random() < share else None
+
+
+SLOW = [pytest.param(seed, share, marks=pytest.mark.slow) for seed in range(1, 4) for share in (0.05, 0.2)]
+
+
+@pytest.mark.parametrize(("seed", "share"), [(0, 0.2), *SLOW])
+def test_a_store_that_fails_one_request_in_five_holds_the_same_bytes(tmp_path: Path, seed: int, share: float) -> None:
+    """Of all requests: objects, metadata, listings, the lease."""
+    with counted_s3() as s3:
+        small, contents = Small.make(tmp_path), []
+        for name in ("quiet", "failing"):
+            output = {"store": f"s3://{BUCKET}/{name}.zarr", "storage_options": s3.storage_options}
+            config = small.loaded(output=output, engine={"kind": "inline"})
+            if name == "failing":
+                s3.fault = _faults(seed, share)
+            assert api.run(config).exit_code == 0
+            s3.fault = lambda: None
+            target = Target.parse(output["store"], s3.storage_options)
+            contents.append({key: target.get(key) for key in target.list("map")})
+        assert s3.failed > 5
+        assert contents[0] == contents[1]

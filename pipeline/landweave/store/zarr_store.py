@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -65,11 +65,35 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         content = value.as_buffer_like()
         await RETRY.call_async(lambda: obstore.put_async(self._store.store, key, content, use_multipart=False))
 
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        self._check_writable()
+        await RETRY.call_async(lambda: self._store.set_if_not_exists(key, value))
+
     async def delete(self, key: str) -> None:
         await RETRY.call_async(lambda: self._store.delete(key))
 
     async def delete_dir(self, prefix: str) -> None:
         await RETRY.call_async(lambda: self._store.delete_dir(prefix))
+
+    async def getsize(self, key: str) -> int:
+        return await RETRY.call_async(lambda: self._store.getsize(key))
+
+    # A listing is begun anew after an error, so it is gathered before any of it is given.
+    async def list(self) -> AsyncIterator[str]:
+        for name in await RETRY.call_async(lambda: _gathered(self._store.list())):
+            yield name
+
+    async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
+        for name in await RETRY.call_async(lambda: _gathered(self._store.list_prefix(prefix))):
+            yield name
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        for name in await RETRY.call_async(lambda: _gathered(self._store.list_dir(prefix))):
+            yield name
+
+
+async def _gathered(names: AsyncIterator[str]) -> tuple[str, ...]:
+    return tuple([name async for name in names])
 
 
 class RecordingStore(WrapperStore[Store]):
