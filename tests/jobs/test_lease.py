@@ -1,4 +1,5 @@
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -69,7 +70,7 @@ def test_a_process_that_nobody_buried_is_dead_too(place):
 
 
 def test_a_living_process_and_any_of_another_machine_are_not_gone():
-    assert not Holder().gone
+    assert not Holder(pid=os.getppid()).gone
     assert not replace(ELSEWHERE, pid=dead_pid()).gone
 
 
@@ -193,3 +194,22 @@ def test_a_driver_knows_whether_it_follows_one_that_never_gave_back(place, held)
         place.put("lease", Holder(pid=dead_pid()).to_bytes())
     with hold(place, "lease") as lease:
         assert lease.followed is held
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_store_that_went_away_does_not_hide_what_ended_the_run_and_may_be_taken_at_once(place, monkeypatch):
+    def fail(name):
+        raise OSError("out of reach")
+
+    def run():
+        with monkeypatch.context() as away, hold(place, "lease"):
+            away.setattr(place, "get", fail)
+            raise KeyError("height")
+
+    with pytest.raises(KeyError, match="height"):
+        run()
+    assert place.get("lease") is not None
+    started = time.monotonic()
+    with hold(place, "lease") as lease:
+        assert lease.followed
+    assert time.monotonic() - started < 5

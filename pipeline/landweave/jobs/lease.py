@@ -18,7 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Protocol
@@ -38,6 +38,10 @@ SILENT_SECONDS = 60.0
 
 _SETTLE_SECONDS = 0.5
 """Two drivers may find the same dead holder: the one that has the lease after this time is its owner."""
+
+
+_HELD: set[str] = set()
+"""Tokens of the leases that this process holds, or tried to take."""
 
 
 class SmallObjects(Protocol):
@@ -113,6 +117,8 @@ class Holder:
         """Whether it surely has ended: it ran on this machine, and no living process has its number."""
         if self.machine != _machine():
             return False
+        if self.pid == os.getpid():
+            return self.token not in _HELD  # it could not be given back: its store was out of reach
         try:
             return bool(psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
@@ -182,11 +188,16 @@ class Lease:
         self.fence.check()
 
     def release(self) -> None:
-        """Stop renewing, and free the output if it is still this driver's."""
+        """Stop renewing, and free the output if it is still this driver's.
+
+        Where its store is out of reach the lease stays, and is dead: what ended the run is what is raised.
+        """
         self._ended.set()
         self._thread.join()
-        if self._is_held():
-            self._place.delete(self._name)
+        _HELD.discard(self._holder.token)
+        with suppress(OSError):
+            if self._is_held():
+                self._place.delete(self._name)
 
     def _beat(self) -> None:
         while not self._ended.wait(BEAT_SECONDS):
@@ -218,6 +229,7 @@ def hold(place: SmallObjects, name: str) -> Iterator[Lease]:
 def _take(place: SmallObjects, name: str) -> tuple[Holder, bool]:
     """The new holder, and whether it follows one that never gave the lease back."""
     mine = Holder()
+    _HELD.add(mine.token)
     if place.create(name, mine.to_bytes()):
         return mine, False
     other = _read(place, name)
