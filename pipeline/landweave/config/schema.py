@@ -177,11 +177,19 @@ class TileSection(Section):
     crs: str | None = None
     """CRS of tiles whose own CRS is missing or cannot be read."""
     nodata: float | None = None
-    """Value that means no data, instead of the nodata tags of the files."""
+    """Stored number that means no data, instead of the nodata tags of the files."""
+    nodata_rule: Literal["any", "file", "every"] = "file"
+    """Where a pixel is no data: file by file, where any band that the model needs holds a number that cannot be data
+    (-9999, 65535) or all bands of the file hold one of 0 to 255; where any holds it; or only where every one does."""
+    scale: float | None = Field(default=None, gt=0)
+    """Values are stored number x scale + offset, instead of the tags of the files; 1 for stored numbers."""
+    offset: float | None = None
+    """Added to the scaled numbers, instead of the tags of the files; 0 where only the scale is stated."""
     nodata_border: bool = False
-    """Whether black pixels connected to the edge of a tile are no data."""
+    """Whether black pixels connected to the edge of a tile are no data, in any file; in one of a single band only where
+    the tile's other files are black too."""
     nodata_border_level: float = Field(default=8, ge=0)
-    """Brightest value of a pixel of the nodata border."""
+    """Brightest stored number of a pixel of the nodata border."""
     resampling: Resampling = "bilinear"
     """Kernel, used where tiles do not lie on the grid and have to be resampled."""
     order: Literal["name", "listed"] = "name"

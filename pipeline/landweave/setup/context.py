@@ -130,7 +130,7 @@ class SetupContext:
             dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
             return ElevationSource.open(dsm, dtm, grid)
         assert isinstance(section, MosaicInput)
-        return MosaicSource.open(_tile_spec(name, section, section.bands, self.config.root), grid)
+        return MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
         """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
@@ -251,7 +251,7 @@ def resolve_card(config: CubeConfig, model: ModelSection) -> ModelCard:
 def _model_pixels(config: CubeConfig, card: ModelCard) -> Grid:
     fed = exact((config.model and config.model.pixel) or card.base_pixel)
     own = config.grid.own
-    pixels = _native_pixels(config, own) if own else _stated_pixels(config.grid, fed)
+    pixels = _native_pixels(config, own, card) if own else _stated_pixels(config.grid, fed)
     if abs(pixels.resolution / fed - 1) > PIXEL_TOLERANCE:
         raise ConfigError(
             f"The grid has pixels of {float(pixels.resolution):g} m, the model is fed {float(fed):g} m: leave out "
@@ -273,11 +273,11 @@ def _stated_pixels(section: GridSection, default: Fraction) -> Grid:
     )
 
 
-def _native_pixels(config: CubeConfig, name: str) -> Grid:
+def _native_pixels(config: CubeConfig, name: str, card: ModelCard) -> Grid:
     section = config.inputs.get(name)
     if not isinstance(section, MosaicInput):
         raise ConfigError(f"grid.own names {name!r}, which is no mosaic among the inputs.")
-    native = native_grid(index_tiles(_tile_spec(name, section, section.bands, config.root)))
+    native = native_grid(index_tiles(_mosaic_spec(name, section, config, card)))
     if native.grid is None:
         raise ConfigError(f"{name} has no grid of its own: {native.reason}. State grid.crs instead of grid.own.")
     metric_crs(native.grid.crs)
@@ -291,6 +291,13 @@ def _area(config: CubeConfig, crs: str) -> PolygonArea | None:
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
     return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
+
+
+def _mosaic_spec(name: str, section: MosaicInput, config: CubeConfig, card: ModelCard | None) -> MosaicSpec:
+    """The specification of a mosaic; of its bands those of the card are needed, all without one."""
+    names = card.inputs[name].names if card and name in card.inputs else ()
+    needed = tuple(band for band in names if band in section.bands)  # what is missing is named with all other inputs
+    return replace(_tile_spec(name, section, section.bands, config.root), needed=needed)
 
 
 def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:

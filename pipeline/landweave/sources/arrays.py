@@ -26,6 +26,7 @@ from landweave.core.grid import Bounds, Grid, metric_crs
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
+from landweave.sources.band_reading import DATA_LIKE, is_number
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.pixel_coordinates import bounds_in
 
@@ -205,12 +206,10 @@ class _XarrayPixels:
             found[..., *part.slices_in(grid.extent)] = loaded.expand_dims(lacking).transpose(*dims).values
         return found
 
-    def _nodata(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where ``values`` are a number that the attributes give for nodata."""
-        empty = np.zeros(values.shape, np.bool_)
-        for number in _nodata_numbers(self.pixels):
-            empty |= values == number
-        return empty
+    def _nodata(self, values: NDArray[Any], *, data_like: bool | None = None) -> NDArray[np.bool_]:
+        """Where ``values`` are a number of the attributes for nodata, of those alone that can, or cannot, be data."""
+        numbers = [number for number in _nodata_numbers(self.pixels) if data_like in (None, number in DATA_LIKE)]
+        return np.isin(values, np.array(numbers, values.dtype))
 
     def _channels(self, grid: Grid, bands: Sequence[str]) -> list[int]:
         check_pixels(self.modality, self.grid, grid)
@@ -222,8 +221,8 @@ class _XarrayPixels:
 class XarrayRaster(_XarrayPixels):
     """Pixels without dates: `landweave.core.protocols.RasterSource`.
 
-    A pixel is valid where ``valid`` is True; where there is no such mask, if any of its bands differs from the nodata
-    value. NaN and infinity in a band are never valid.
+    A pixel is valid where ``valid`` is True; where there is no such mask, where no band that is read holds a nodata
+    value, which of those that can be data (0 to 255) all bands have to hold. NaN and infinity are never valid.
     """
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
@@ -236,8 +235,8 @@ class XarrayRaster(_XarrayPixels):
         if self.mask is not None:
             valid &= self._read(self.mask, ("y", "x"), grid).astype(np.bool_)
         else:
-            valid &= ~self._nodata(values).all(0)
-        valid &= np.isfinite(values).all(0)
+            valid &= ~self._nodata(values, data_like=True).all(0) & ~self._nodata(values, data_like=False).any(0)
+        valid &= is_number(values).all(0)
         np.copyto(values, 0, where=~valid)
         return Raster(values=values, valid=valid)
 
@@ -276,7 +275,7 @@ class XarraySeries(_XarrayPixels):
         return _merged(values, pixel_class, [len(each) for each in scenes])
 
     def _classes(self, values: NDArray[Any], grid: Grid, times: Sequence[int]) -> NDArray[np.uint8]:
-        there = np.isfinite(values).all(1)
+        there = is_number(values).all(1)
         if self.mask is None:  # radar
             there &= ((values != 0) & ~self._nodata(values)).all(1)
             return np.where(there, PixelClass.CLEAR, PixelClass.NOT_ACQUIRED).astype(np.uint8)

@@ -155,9 +155,9 @@ def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -
 
 
 def read_window(
-    file: RasterFile, numbers: Sequence[int], window: Extent, mask_band: int | None = None
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Stored numbers of some bands over a window, all in one call of the decoder, and a mask.
+    file: RasterFile, numbers: Sequence[int], window: Extent, masks: Sequence[int] = (), alpha: int = 0
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Stored numbers of some bands over a window, all in one call of the decoder, and what the file marks as data.
 
     Parameters
     ----------
@@ -167,15 +167,17 @@ def read_window(
         Bands, counted from 1; may be empty where only the mask is needed.
     window
         Pixels of the file, inside it.
-    mask_band
-        0 for the mask stored in the file, the number of its alpha band, or None for no mask.
+    masks
+        Bands whose masks count.
+    alpha
+        Number of the alpha band; 0 where none counts.
 
     Returns
     -------
     values
         ``(band, y, x)`` in the file's dtype.
-    mask
-        ``(y, x)``, above 0 where the file marks a pixel as data; None without a ``mask_band``.
+    marked
+        bool ``(y, x)``, True where all ``masks`` and ``alpha`` are above 0; None where there are none.
 
     Raises
     ------
@@ -184,11 +186,11 @@ def read_window(
     """
     part = Window(window.x.start, window.y.start, window.x.size, window.y.size)
 
-    def read(dataset: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        mask = None
-        if mask_band is not None:
-            mask = dataset.read(mask_band, window=part) if mask_band else dataset.read_masks(1, window=part)
-        return dataset.read(list(numbers), window=part) if numbers else np.zeros((0, *window.shape)), mask
+    def read(dataset: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        planes = [dataset.read_masks(list(masks), window=part)] if masks else []
+        planes += [dataset.read([alpha], window=part)] if alpha else []
+        marked = np.concatenate(planes).astype(np.bool_).all(axis=0) if planes else None
+        return dataset.read(list(numbers), window=part) if numbers else np.zeros((0, *window.shape)), marked
 
     return query_file(file, read)
 

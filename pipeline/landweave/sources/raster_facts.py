@@ -9,17 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from xml.etree import ElementTree
 
 import pyproj
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import canonical_crs
 from landweave.core.lattice import Extent
-from landweave.sources.files import RasterFile, file_version, query_file
+from landweave.sources.files import RasterFile, file_version, is_url, query_file
 
 _OPENED_AT_ONCE = 8
 LISTED = 20
@@ -78,10 +81,14 @@ class RasterFacts:
         ``(height, width)``.
     dtypes, nodata, scales, offsets
         By band: dtype, nodata tag (None without one), and the tags of scale and offset (1 and 0 without).
-    colours
-        Colour interpretation by band, such as ``red``, ``palette`` or ``alpha``.
-    masked
-        Whether the file has a mask of its own (internal or beside it).
+    impossible_nodata
+        Nodata tags, as text, that no number of their band can equal: -9999 or NaN in bytes.
+    colours, descriptions
+        By band: colour interpretation, such as ``red``, ``palette`` or ``alpha`` (``gray`` for a palette of the greys
+        in order), and the name that the file gives it.
+    masks
+        By band, the number of the band whose mask (internal or beside the file) counts: itself, 1 where the file has
+        one mask for all bands, 0 for none.
     control_points
         Number of ground control points; an image that has them is in radar or sensor geometry.
     block
@@ -100,8 +107,10 @@ class RasterFacts:
     nodata: tuple[float | None, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    impossible_nodata: tuple[str, ...] = ()
     colours: tuple[str, ...]
-    masked: bool
+    descriptions: tuple[str, ...] = ()
+    masks: tuple[int, ...]
     control_points: int
     block: tuple[int, int]
 
@@ -148,7 +157,6 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
     """
     size, version = file_version(path)
     crs, problem = _usable_crs(dataset.crs.to_wkt() if dataset.crs else "")
-    flags = dataset.mask_flag_enums[0]
     return RasterFacts(
         path=path,
         driver=dataset.driver,
@@ -162,11 +170,41 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         nodata=tuple(dataset.nodatavals),
         scales=tuple(dataset.scales),
         offsets=tuple(dataset.offsets),
-        colours=tuple(ColorInterp(role).name for role in dataset.colorinterp),
-        masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
+        impossible_nodata=_impossible_nodata(dataset, path),
+        colours=tuple(_colour(dataset, number) for number in dataset.indexes),
+        descriptions=tuple(text or "" for text in dataset.descriptions),
+        masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
     )
+
+
+def _mask(flags: list[MaskFlags], number: int) -> int:
+    """Number of the band whose mask counts for band ``number``; without a flag it has one of its own."""
+    if not flags:
+        return number
+    return int(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+
+
+def _colour(dataset: rasterio.DatasetReader, number: int) -> str:
+    role = ColorInterp(dataset.colorinterp[number - 1]).name
+    if role != "palette":
+        return role
+    entries = dataset.colormap(number).items()
+    return "gray" if all(colour[:3] == (index,) * 3 for index, colour in entries) else role
+
+
+def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str, ...]:
+    """Tags that no integer can equal, most of which rasterio leaves out; GDAL writes them into a VRT."""
+    tags = zip(dataset.nodatavals, dataset.dtypes, strict=True)
+    hidden = ["int" in dtype and (tag is None or not tag.is_integer()) for tag, dtype in tags]
+    if is_url(path) or not any(hidden):
+        return ()
+    with MemoryFile(ext=".vrt") as memory:
+        copy(dataset, memory.name, driver="VRT")
+        bands = ElementTree.fromstring(memory.read()).findall("VRTRasterBand")
+    found = (band.findtext("NoDataValue") for band, is_hidden in zip(bands, hidden, strict=True) if is_hidden)
+    return tuple(dict.fromkeys(text for text in found if text))
 
 
 def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:

@@ -53,7 +53,7 @@ def tile_id(path: str, root: str) -> str:
 
 
 def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
-    """The delivery's files, grouped by the bands that share them, in the order of ``spec``.
+    """The delivery's files, grouped by the bands that share them, in the order of ``spec``; each with a band given.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
         if spec.order == "name":
             paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
         grouped.setdefault(paths, {})[name] = number
-    return tuple(Product(paths=paths, bands=bands) for paths, bands in grouped.items())
+    return tuple(Product(paths=paths, bands=bands) for paths, bands in grouped.items() if {*bands} & {*spec.given})
 
 
 def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int]:

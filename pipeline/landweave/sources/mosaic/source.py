@@ -73,7 +73,7 @@ class MosaicSource:
     @property
     def bands(self) -> tuple[str, ...]:
         """Bands it can give, by name, in the order they were listed."""
-        return tuple(self.index.spec.bands)
+        return self.index.spec.given
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
@@ -86,6 +86,7 @@ class MosaicSource:
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
             "nodata": spec.nodata if spec.nodata is not None and np.isfinite(spec.nodata) else None,
+            "nodata_rule": spec.nodata_rule,
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
             "dtype": self.dtype.name,
@@ -184,13 +185,20 @@ class MosaicSource:
         """For each product, what the settings say of its bands."""
         spec = self.index.spec
         nodata = () if spec.nodata is None else (NodataValue(value=spec.nodata, origin="setting"),)
+        scale, offset = spec.stated_scale or (1.0, 0.0)
         return tuple(
             tuple(
                 BandReading(
                     band=band,
                     number=number,
                     nodata=nodata,
+                    nodata_rule=spec.nodata_rule,
                     file_tag=spec.nodata is None,
+                    file_scale=spec.stated_scale is None,
+                    given=band in spec.given,
+                    scale=scale,
+                    offset=offset,
+                    scaled_by="" if spec.stated_scale is None else "setting",
                     dtype=self.dtype.name,
                     resampling=self.alignment.resampling,
                 )
@@ -202,7 +210,7 @@ class MosaicSource:
     @cached_property
     def _decided(self) -> dict[str, tuple[BandReading, ...]]:
         """What is done with each band: one record, or several where files differ."""
-        decided: dict[str, set[BandReading]] = {band: set() for band in self.bands}
+        decided = {band: set[BandReading]() for product in self.index.products for band in product.bands}
         for tile in self.index.tiles:
             for settings, facts in zip(self._settings, tile.files, strict=True):
                 for reading in decide_file(settings, facts).bands:
@@ -249,7 +257,11 @@ class MosaicSource:
                 continue
             place = int(frame.tiles[position])
             values, measured = read_tile(
-                self.index.tiles[place], self._settings, _inside(part, whole), bands, border_level=level
+                self.index.tiles[place],
+                self._settings,
+                _inside(part, whole),
+                bands,
+                border_level=level,
             )
             measured &= vacant
             if measured.all():  # the common case: one tile, all of it measured

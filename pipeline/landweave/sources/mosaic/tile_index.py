@@ -16,6 +16,7 @@ from affine import Affine
 from numpy.typing import NDArray
 
 from landweave.core.grid import Bounds, canonical_crs
+from landweave.sources.mosaic.band_checks import band_notes, band_problems
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
@@ -81,10 +82,19 @@ class TileIndex:
     unpaired: tuple[Tile, ...]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[np.generic]:
-        """Common dtype of all files."""
-        return np.dtype(self.tiles[0].files[0].dtype)
+        """Common dtype of all files; float32 where a scale or offset applies."""
+        stated = self.spec.stated_scale
+        found = [(1.0, 0.0)] if stated else [pair for tile in self.tiles for pair in self._scale_tags(tile)]
+        is_scaled = {*found, stated or (1.0, 0.0)} != {(1.0, 0.0)}
+        return np.dtype(np.float32 if is_scaled else self.tiles[0].files[0].dtype)
+
+    def _scale_tags(self, tile: Tile) -> Iterator[tuple[float, float]]:
+        for product, facts in zip(self.products, tile.files, strict=True):
+            for name, number in product.bands.items():
+                if name in self.spec.given:
+                    yield facts.scales[number - 1], facts.offsets[number - 1]
 
     @cached_property
     def corners(self) -> Floats:
@@ -113,7 +123,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     """
     products = list_products(spec)
     facts = read_raster_facts(path for product in products for path in product.paths)
-    _check_contents(products, facts)
+    refuse(list(band_problems(spec, products, facts)), what="problems with the bands of the files")
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(
         [f"{each.path} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
@@ -123,9 +133,10 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     tiles, unpaired = _pair(columns)
     if not tiles:
         refuse_unpaired(unpaired, unpaired, spec.modality)
-    notes = [*_notes(products, facts, fallback)]
+    notes = [*_notes(facts, fallback)]
     if unpaired:
         notes.append(f"{len(unpaired)} footprints lack a product and are not read, {unpaired[0].id} the first")
+    notes += band_notes(spec, products, facts)
     return TileIndex(spec=spec, products=products, tiles=tiles, unpaired=unpaired, notes=tuple(notes))
 
 
@@ -198,33 +209,13 @@ def _tile(facts: RasterFacts, spec: MosaicSpec, fallback: str) -> Tile:
     return Tile(id=tile_id(facts.path, spec.root), files=(facts,), crs=facts.crs or fallback, transform=transform)
 
 
-def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFacts]) -> None:
-    problems = []
-    first = facts[products[0].paths[0]]
-    for product in products:
-        for each in (facts[path] for path in product.paths):
-            missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
-            if missing:
-                problems.append(f"{each.path}: {', '.join(missing)}, the file has {each.count}.")
-            if each.dtype != first.dtype or each.dtype == "mixed":
-                problems.append(f"{each.path} holds {each.dtype}, {first.path} {first.dtype}: give them as two inputs.")
-    refuse(problems, what="problems with the bands of the files")
-
-
-def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
+def _notes(facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
     without = [each for each in facts.values() if each.crs_problem]
     if without:
         yield (
             f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
             f"{without[0].crs_problem}"
         )
-    taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
-    scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
-    if scaled:
-        yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"
-    palettes = [each for each, band in taken if each.colours[band] == "palette"]
-    if palettes:
-        yield f"{len(palettes)} bands hold numbers of a palette and are read as numbers, {palettes[0].path} the first"
 
 
 def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:

@@ -187,9 +187,8 @@ def _read_patch(scene: Scene, group: _BandGroup, window: Extent, reading: SceneR
 
     The nearest measured pixel gives a pixel of the grid its class, so classes travel as ranks.
     """
-    stored, measured = read_bands(
-        _file_readings(scene, group, reading), window, (*group.bands, *group.classes), nodata_rule="any"
-    )
+    names = (*group.bands, *group.classes)
+    stored, measured = read_bands(_file_readings(scene, group, reading), window, names)
     dtype = np.result_type(*(stored[band] for band in group.bands))
     patch = Patch.empty(len(group.bands), window.grow(1), dtype=dtype, ranks=np.dtype(np.uint8))
     rank = stored[group.classes[0]] if group.classes else 0

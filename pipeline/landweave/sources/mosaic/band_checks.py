@@ -1,0 +1,139 @@
+"""What the files of a mosaic say of their bands, compared with how the settings take them: refused, or noted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from landweave.sources.mosaic.listing import Product
+from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.raster_facts import RasterFacts
+
+Facts = Mapping[str, RasterFacts]
+
+_COLOURS = {"R": "red", "G": "green", "B": "blue", "NIR": "nir"}
+_FALSE_COLOURS = {"NIR": "red", "R": "green", "G": "blue"}
+"""What files of near infrared, red and green, made to be looked at, call their bands."""
+
+_SPOKEN = re.compile(r"\b(red|green|blue|nir)\b|near.?infra", re.IGNORECASE)
+
+
+def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
+    """Why the bands cannot be read: not there, of several dtypes, complex, of a palette, or scaled by nothing.
+
+    Parameters
+    ----------
+    spec
+        The settings.
+    products, facts
+        The files, and what they say of themselves by path.
+    """
+    first = facts[products[0].paths[0]]
+    for product, each in _files(products, facts):
+        missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
+        if missing:
+            yield f"{each.path}: {', '.join(missing)}, the file has {each.count}."
+        if each.dtype != first.dtype or each.dtype == "mixed":
+            yield f"{each.path} holds {each.dtype}, {first.path} {first.dtype}: give them as two inputs."
+        if each.dtype.startswith("complex"):
+            yield f"{each.path} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
+        for name, number in product.bands.items():
+            if number > each.count:
+                continue
+            role, scale, offset = (listed[number - 1] for listed in (each.colours, each.scales, each.offsets))
+            if role == "palette":
+                yield (
+                    f"{each.path}: {name!r} is band {number}, whose numbers are entries of a palette, no brightness: "
+                    "expand it (gdal_translate -expand rgb)."
+                )
+            if spec.stated_scale is None and not (scale and np.isfinite((scale, offset)).all()):
+                yield f"{each.path}: {name!r} has tags of scale {scale:g} and offset {offset:g}: state scale instead."
+
+
+def band_notes(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
+    """What a person should know of the bands, a line each.
+
+    Parameters
+    ----------
+    spec
+        The settings.
+    products, facts
+        The files, and what they say of themselves by path.
+    """
+    if unused := [name for name in spec.bands if name not in spec.given]:
+        yield f"{', '.join(unused)}: not read as a band, for the model takes {', '.join(spec.given)}"
+    for product in products:
+        yield from _role_notes(product, [facts[path] for path in product.paths], spec.given)
+        yield from _difference_notes([facts[path] for path in product.paths])
+    yield from _nodata_notes(spec, [each for _, each in _files(products, facts)])
+
+
+def _files(products: Sequence[Product], facts: Facts) -> Iterator[tuple[Product, RasterFacts]]:
+    return ((product, facts[path]) for product in products for path in product.paths)
+
+
+def _role_notes(product: Product, files: Sequence[RasterFacts], given: Iterable[str]) -> Iterator[str]:
+    """Bands that are taken as something else than what the file calls them."""
+    for name, number in product.bands.items():
+        if name not in given:
+            continue
+        called: dict[str, list[RasterFacts]] = {}
+        for each in files:
+            called.setdefault(_called(each, number), []).append(each)
+        for role, those in called.items():
+            if role != _COLOURS.get(name, role) and role:
+                usual = "NIR" in product.bands and _FALSE_COLOURS.get(name) == role
+                reason = ", as images in false colour do" if usual else ""
+                effect = ", and marks nothing as nodata" if role == "alpha" else ""
+                yield (
+                    f"{name} is read from band {number}, which {len(those)} of {len(files)} files call {role}{reason}"
+                    f"{effect}, {those[0].path} the first"
+                )
+
+
+def _called(facts: RasterFacts, number: int) -> str:
+    """The colour, or alpha, that a file says its band is, by its description or its colour interpretation, or ''."""
+    text = facts.descriptions[number - 1] if facts.descriptions else ""
+    if spoken := _SPOKEN.search(text):
+        return (spoken.group(1) or "nir").lower()
+    role = facts.colours[number - 1]
+    return role if role in (*_COLOURS.values(), "alpha") else ""
+
+
+def _difference_notes(files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Files of one product that differ in what they say of their bands."""
+    first = files[0]
+    for what in ("count", "colours"):
+        others = [each for each in files if getattr(each, what) != getattr(first, what)]
+        if others:
+            listed = [str(each.count) if what == "count" else ", ".join(each.colours) for each in (others[0], first)]
+            name = {"count": "numbers of bands", "colours": "colours of bands"}[what]
+            yield (
+                f"{len(others)} of {len(files)} files have other {name}: {others[0].path} {listed[0]}, {first.path} "
+                f"{listed[1]}"
+            )
+
+
+def _nodata_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Nodata values that no pixel can equal."""
+    if spec.nodata is not None:
+        held = [each for each in files if not _can_hold(each.dtypes[0], spec.nodata)]
+        if held and np.isfinite(spec.nodata):
+            yield f"nodata {spec.nodata:g} (setting) cannot occur in {held[0].dtypes[0]}: no pixel is nodata by it"
+        return
+    tagged = [each for each in files if each.impossible_nodata]
+    if tagged:
+        yield (
+            f"{len(tagged)} files are tagged nodata {' and '.join(tagged[0].impossible_nodata)}, which cannot occur in "
+            f"{tagged[0].dtypes[0]}: no pixel is nodata by it, {tagged[0].path} the first. Where pixels without data "
+            "hold another number, set nodata"
+        )
+
+
+def _can_hold(dtype: str, value: float) -> bool:
+    if np.dtype(dtype).kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max
