@@ -130,7 +130,10 @@ class SetupContext:
             dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
             return ElevationSource.open(dsm, dtm, grid)
         assert isinstance(section, MosaicInput)
-        return MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
+        source = MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
+        if spec := self.spec(name):
+            _refuse_other_units(source, spec)
+        return source
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
         """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
@@ -298,6 +301,18 @@ def _mosaic_spec(name: str, section: MosaicInput, config: CubeConfig, card: Mode
     names = card.inputs[name].names if card and name in card.inputs else ()
     needed = tuple(band for band in names if band in section.bands)  # what is missing is named with all other inputs
     return replace(_tile_spec(name, section, section.bands, config.root), needed=needed)
+
+
+def _refuse_other_units(source: MosaicSource, spec: InputSpec) -> None:
+    """Refuse tags of scale that bring numbers to a unit in which the card's statistics cannot be."""
+    for band, (least, largest) in source.tagged_ranges.items():
+        mean, std = spec.bands[band].statistics if band in spec.bands else (least, 0.0)
+        if not least <= mean <= mean + std <= largest:
+            raise ConfigError(
+                f"{source.modality} {band}: tags of scale in the files bring its numbers to {least:g} to {largest:g}, "
+                f"and the model was trained on a mean of {mean:g} with a deviation of {std:g}. Set inputs."
+                f"{source.modality}.scale: 1 for numbers as they are stored, or scale and offset for others."
+            )
 
 
 def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:

@@ -26,6 +26,7 @@ from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.sources.files import KEPT_BYTES
+from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
 
 LARGEST_BLOCK = 8192
@@ -210,6 +211,10 @@ def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:
     """What the sources noted, and inputs that are left out."""
     for name, item in inputs.items():
         yield from _source_notes(name, item.source.describe())
+        unread = [band for band in item.source.bands if band not in item.bands]
+        if isinstance(item.source, CubeRaster) and unread:
+            listed = ", ".join(unread)
+            yield f"{name} is data where all bands of its cube are, also {listed}, which the model leaves out"
     for name in card.inputs:
         if name not in inputs:
             yield f"{name} is not among the inputs: fed as absent, which the card allows"

@@ -189,7 +189,7 @@ def read_window(
     def read(dataset: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         planes = [dataset.read_masks(list(masks), window=part)] if masks else []
         planes += [dataset.read([alpha], window=part)] if alpha else []
-        marked = np.concatenate(planes).astype(np.bool_).all(axis=0) if planes else None
+        marked = np.logical_and.reduce(np.concatenate(planes) > 0, axis=0) if planes else None
         return dataset.read(list(numbers), window=part) if numbers else np.zeros((0, *window.shape)), marked
 
     return query_file(file, read)

@@ -187,7 +187,7 @@ def _mask(flags: list[MaskFlags], number: int) -> int:
 
 
 def _colour(dataset: rasterio.DatasetReader, number: int) -> str:
-    role = ColorInterp(dataset.colorinterp[number - 1]).name
+    role = str(ColorInterp(dataset.colorinterp[number - 1]).name)
     if role != "palette":
         return role
     entries = dataset.colormap(number).items()

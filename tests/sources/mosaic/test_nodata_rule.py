@@ -259,9 +259,7 @@ def test_bands_of_one_file_have_tags_of_their_own(write_tile, tmp_path):
     assert np.argwhere(~source.read(GRID, NAMES).valid).tolist() == [[0, 1], [0, 2], [0, 5]]
 
 
-@pytest.mark.parametrize(
-    ("dtype", "tag"), [(np.uint8, "-9999"), (np.uint8, "nan"), (np.int16, "nan"), (np.uint8, "0.5")]
-)
+@pytest.mark.parametrize(("dtype", "tag"), [("uint8", "-9999"), ("uint8", "nan"), ("int16", "nan"), ("uint8", "0.5")])
 def test_a_tag_that_no_number_of_the_file_can_equal_is_noted(write_tile, tmp_path, dtype, tag):
     write_form(write_tile, "one file", image(dtype), "a")
     tag_bands(tmp_path / "all/a.tif", dict.fromkeys(range(1, 5), tag))

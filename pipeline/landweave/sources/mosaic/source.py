@@ -180,6 +180,18 @@ class MosaicSource:
             "notes": list(index.notes),
         }
 
+    @property
+    def tagged_ranges(self) -> dict[str, tuple[float, float]]:
+        """By band, the least and the largest value that tags of scale and offset make of the files' integers."""
+        stored, found = np.dtype(self.index.tiles[0].files[0].dtype), {}
+        for band, readings in self._decided.items():
+            tags = {(each.scale, each.offset) for each in readings if each.scaled_by == "file tag"}
+            if tags and stored.kind in "iu" and band in self.bands:
+                limits = np.iinfo(stored)
+                ends = [end * scale + offset for scale, offset in tags for end in (limits.min, limits.max)]
+                found[band] = min(ends), max(ends)
+        return found
+
     @cached_property
     def _settings(self) -> tuple[tuple[BandReading, ...], ...]:
         """For each product, what the settings say of its bands."""

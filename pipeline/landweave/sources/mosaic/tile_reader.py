@@ -87,8 +87,8 @@ def _border_key(tile: Tile, level: float) -> tuple[Any, ...]:
 @cached(LRUCache(maxsize=BORDERS_PER_PROCESS), key=_border_key, lock=threading.Lock())
 def _border_of(tile: Tile, level: float) -> NodataBorder | None:
     """Of each file of several bands; of one band only where all files are dark: water is black in the near infrared."""
-    groups = [(facts,) for facts in tile.files if len(_brightness(facts)) > 1]
-    groups += [] if len(groups) == len(tile.files) else [tile.files]
+    groups = [[facts] for facts in tile.files if len(_brightness(facts)) > 1]
+    groups += [] if len(groups) == len(tile.files) else [[*tile.files]]
     height = max(facts.block[0] for facts in tile.files)
     borders = [find_nodata_border(_darkness(files, level), tile.shape, height) for files in groups]
     return unite([border for border in borders if border])
