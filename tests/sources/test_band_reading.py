@@ -104,14 +104,14 @@ def test_a_pixel_is_without_data_where_any_band_or_every_band_is(write_tile, rul
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_neither_nan_nor_infinity_is_a_measurement(write_tile, dtype):
+def test_neither_nan_nor_infinity_nor_the_lowest_float_is_a_measurement(write_tile, dtype):
     image = np.ones((1, 4, 6), dtype)
-    image[0, 0, 0], image[0, 2, 3] = np.nan, np.inf
+    image[0, 0, 0], image[0, 2, 3], image[0, 3, 3] = np.nan, np.inf, np.finfo(dtype).min
     path = write_tile("a.tif", image, (0, 4), pixel=1)
     for rule in ("any", "file", "every"):
         reading = decide_file([band(nodata_rule=rule)], read_raster_facts([path])[path])
         _, measured = read_bands([reading], WINDOW, ())
-        assert np.argwhere(~measured).tolist() == [[0, 0], [2, 3]]
+        assert np.argwhere(~measured).tolist() == [[0, 0], [2, 3], [3, 3]]
 
 
 def test_bands_that_decide_nothing_and_are_not_named_are_not_read(write_tile):

@@ -20,7 +20,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, WindowFootprint
 from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSource, has_dates
-from landweave.core.timeseries import DatesRule, Observation, civil_year
+from landweave.core.timeseries import DatesRule, Observation, PixelClass, civil_year, is_number, measured
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.loaded_inputs import LoadedInput, LoadedRaster, LoadedSeries
 
@@ -129,11 +129,12 @@ class MapInput:
         """
         if not has_dates(self.source):
             raster = self.source.read(grid, self.bands)
+            raster = replace(raster, valid=raster.valid & is_number(raster.values).all(0))
             return LoadedRaster(footprint=self.footprint, extent=grid.extent, raster=raster)
         return LoadedSeries(
             footprint=self.footprint,
             extent=grid.extent,
-            series=self.source.read(grid, self.bands, self.indices) if self.indices else self._no_dates(grid),
+            series=_numbers(self.source.read(grid, self.bands, self.indices)) if self.indices else self._no_dates(grid),
             times=self._times,
             rule=self.dates,
             year_of=lambda window: self.year_of(base.with_extent(window)),
@@ -144,6 +145,14 @@ class MapInput:
             values=np.zeros((0, len(self.bands), *grid.shape), self.source.dtype),
             pixel_class=np.zeros((0, *grid.shape), np.uint8),
         )
+
+
+def _numbers(series: Series) -> Series:
+    """``series`` with the class nodata where a band is no number: of a cube that was edited, for one."""
+    if series.values.dtype.kind != "f":
+        return series
+    lost = measured(series.pixel_class) & ~is_number(series.values).all(1)
+    return replace(series, pixel_class=np.where(lost, np.uint8(PixelClass.NODATA), series.pixel_class))
 
 
 def own_pixels(item: MapInput, grid: Grid, extent: Extent | None = None) -> Grid:

@@ -25,8 +25,8 @@ from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid, metric_crs
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
-from landweave.core.timeseries import Observation, PixelClass, measured
-from landweave.sources.band_reading import DATA_LIKE, is_number
+from landweave.core.timeseries import Observation, PixelClass, is_number, measured
+from landweave.sources.band_reading import DATA_LIKE
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.pixel_coordinates import bounds_in
 

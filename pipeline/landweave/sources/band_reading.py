@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
+from landweave.core.timeseries import is_number
 from landweave.sources.border_noise import REACH_PX, border_noise
 from landweave.sources.files import RasterFile, read_window
 from landweave.sources.raster_facts import RasterFacts
@@ -35,9 +36,6 @@ that cannot be data, or all of them hold one that can be; or only where ``every`
 
 DATA_LIKE = range(256)
 """Nodata values that can be data in one band: 0 of an aerial image is a shadow, 255 a bright roof. Others cannot."""
-
-LARGEST = 1e38
-"""A number of this magnitude is no measurement, as NaN and infinity: the lowest float32 often stands for nodata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +200,7 @@ def read_bands(files: Iterable[FileReading], window: Extent, names: Sequence[str
     values
         ``(y, x)`` by band, in the file's dtype.
     measured
-        bool ``(y, x)``; the same whichever bands are named. NaN, infinity and `LARGEST` are no measurements.
+        bool ``(y, x)``; the same whichever bands are named. Nothing but an `is_number` is one.
 
     Raises
     ------
@@ -233,11 +231,6 @@ def read_bands(files: Iterable[FileReading], window: Extent, names: Sequence[str
             measured &= ~_everywhere(blank)
             blank.clear()
     return planes, measured & ~_everywhere(blank)
-
-
-def is_number(values: Plane) -> Mask:
-    """Where ``values`` can be measurements: neither NaN nor infinity, nor of the magnitude of `LARGEST`."""
-    return np.abs(values) < LARGEST if values.dtype.kind == "f" else np.ones(values.shape, bool)
 
 
 def _completed(band: BandReading, facts: RasterFacts) -> BandReading:
