@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pystac
 import pytest
+import rasterio
 import xarray as xr
 
 from landweave.api import predict
@@ -190,3 +191,22 @@ def test_radar_has_a_quantity_and_no_clouds(series):
     assert scenes.attrs["quantity"] == "gamma0_rtc"
     assert float(scenes.sel(band="VV").mean()) == pytest.approx(0.1)
     assert set(np.unique(scenes.pixel_class)) == {PixelClass.CLEAR}
+
+
+def test_classes_with_a_palette_are_opened_as_numbers_by_nearest_alone(tmp_path):
+    write_tile(tmp_path / "classes.tif", np.arange(64, dtype=np.uint8).reshape(1, 8, 8), corner_xy=(0, 0))
+    with rasterio.open(tmp_path / "classes.tif", "r+") as dataset:
+        dataset.write_colormap(1, {number: (number, 0, 9, 255) for number in range(256)})
+    opened = open_mosaic(tmp_path / "classes.tif", {"class": 1}, resampling="nearest")
+    np.testing.assert_array_equal(opened.values[0].ravel(), np.arange(64))
+    with pytest.raises(InputError, match="numbers are entries of a palette"):
+        open_mosaic(tmp_path / "classes.tif", {"class": 1})
+
+
+def test_tags_of_scale_are_applied(tmp_path):
+    path = write_tile(tmp_path / "dsm.tif", np.arange(64, dtype=np.int16).reshape(1, 8, 8), corner_xy=(0, 0))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets, dataset.nodata = (0.1,), (50,), 63
+    heights = open_mosaic(path, {"DSM": 1})
+    assert heights.dtype == np.float32
+    np.testing.assert_allclose(heights.values[0].ravel(), [*(np.arange(63) / 10 + 50), np.nan], rtol=1e-6)

@@ -266,7 +266,9 @@ def _everywhere(masks: Sequence[Mask]) -> Mask | np.bool_:
 
 def _is_measured(plane: Plane, band: BandReading) -> Mask:
     """Where one band alone allows a measurement."""
-    measured = is_number(plane) & ~_holds(plane, band.own_nodata)
+    measured = is_number(plane)
+    if band.own_nodata:
+        measured &= ~_holds(plane, band.own_nodata)
     if band.backscatter:
         power = plane if band.scale == 1 and not band.offset else plane * band.scale + band.offset
         measured &= power > 0

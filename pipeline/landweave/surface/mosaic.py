@@ -58,11 +58,13 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     like
         An xarray object whose grid is used instead.
     resampling
-        ``nearest``, ``bilinear`` or ``cubic``; used where pixels are not those of the grid.
+        ``nearest``, ``bilinear`` or ``cubic``; used where pixels are not those of the grid. Numbers of a palette, as of
+        classes, are only given with ``nearest``.
     nodata
-        Value without measurement, instead of the files' own tags.
+        Stored number without measurement, instead of the files' own tags. Of a number from 0 to 255 all bands of a
+        file have to hold it, any other counts in any band.
     nodata_border
-        Whether black pixels that reach a tile's edge are without measurement.
+        Whether black pixels that reach a tile's edge are without measurement, file by file.
     chunks
         None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
     modality
@@ -71,8 +73,9 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     Returns
     -------
     xarray.DataArray
-        In the tiles' own dtype; where nothing is measured NaN, or of integers 0, beside which the coordinate ``valid
-        (y, x)`` marks what is measured. With CRS, transform, names of bands and pixel-centre coordinates.
+        In the tiles' own dtype, or float32 where tags of scale and offset apply; where nothing is measured NaN, or of
+        integers 0, beside which the coordinate ``valid (y, x)`` marks what is measured. With CRS, transform, names of
+        bands and pixel-centre coordinates.
 
     Raises
     ------
@@ -88,6 +91,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         resampling=resampling,
         nodata=nodata,
         nodata_border=nodata_border,
+        palettes=resampling == "nearest",
     )
     index = index_tiles(spec)
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)

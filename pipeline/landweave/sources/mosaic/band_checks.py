@@ -43,10 +43,10 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
             if number > each.count:
                 continue
             role, scale, offset = (listed[number - 1] for listed in (each.colours, each.scales, each.offsets))
-            if role == "palette":
+            if role == "palette" and not spec.palettes:
                 yield (
                     f"{each.path}: {name!r} is band {number}, whose numbers are entries of a palette, no brightness: "
-                    "expand it (gdal_translate -expand rgb)."
+                    "expand it (gdal_translate -expand rgb). open_mosaic gives the numbers with resampling='nearest'."
                 )
             if spec.stated_scale is None and not (scale and np.isfinite((scale, offset)).all()):
                 yield f"{each.path}: {name!r} has tags of scale {scale:g} and offset {offset:g}: state scale instead."

@@ -70,6 +70,8 @@ class MosaicSpec:
     nodes
         What the origin in the files' headers is: the ``corner`` of the first pixel, or its ``centre`` (grids of
         nodes whose headers give the first node as a corner).
+    palettes
+        Whether numbers that stand for colours are given as they are; they are refused otherwise.
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
     """
@@ -88,6 +90,7 @@ class MosaicSpec:
     resampling: KernelName = "bilinear"
     order: Literal["name", "listed"] = "name"
     nodes: Literal["corner", "centre"] = "corner"
+    palettes: bool = False
     as_float: bool = False
 
     def __post_init__(self) -> None:
