@@ -131,7 +131,7 @@ class FileReading:
     file, extent
         The file, and all its pixels.
     bands
-        What is done with each band.
+        What is done with each band; with those that nobody takes, where they tell dark pixels from nodata.
     masks, alpha
         Numbers of the bands whose masks count, and of the alpha band that does; none and 0 for none.
     dtypes
@@ -173,13 +173,16 @@ def decide_file(settings: Sequence[BandReading], facts: RasterFacts, file: Raste
     is_own_band = facts.alpha in {each.number for each in settings}
     alpha = 0 if masks or is_own_band else facts.alpha
     mask: Literal["", "mask", "alpha"] = "mask" if masks else "alpha" if alpha else ""
+    bands = [replace(_completed(each, facts), mask=mask) for each in settings]
+    if any(each.shared_nodata for each in bands):
+        bands += _other_bands(settings, facts)
     return FileReading(
         file=file or facts.file,
         extent=facts.extent,
-        bands=tuple(replace(_completed(each, facts), mask=mask) for each in settings),
+        bands=tuple(bands),
         masks=masks,
         alpha=alpha,
-        dtypes=tuple(facts.dtypes[each.number - 1] for each in settings),
+        dtypes=tuple(facts.dtypes[each.number - 1] for each in bands),
     )
 
 
@@ -231,6 +234,13 @@ def read_bands(files: Iterable[FileReading], window: Extent, names: Sequence[str
             measured &= ~_everywhere(blank)
             blank.clear()
     return planes, measured & ~_everywhere(blank)
+
+
+def _other_bands(settings: Sequence[BandReading], facts: RasterFacts) -> list[BandReading]:
+    """Bands of the file that nobody takes, but alpha: they have to hold a nodata value too."""
+    taken = {each.number for each in settings} | {facts.alpha}
+    others = [number for number in range(1, facts.count + 1) if number not in taken]
+    return [_completed(replace(settings[0], band=f"#{each}", number=each, given=False), facts) for each in others]
 
 
 def _completed(band: BandReading, facts: RasterFacts) -> BandReading:

@@ -115,6 +115,16 @@ def test_a_dark_or_a_bright_pixel_is_data_where_its_file_holds_another_band(writ
     np.testing.assert_array_equal(raster.valid, ~(planes == nodata).all(0))
 
 
+def test_water_is_data_in_a_file_of_false_colour_of_which_near_infrared_alone_is_taken(write_tile, tmp_path):
+    planes = image(np.uint8)
+    planes[3, :5] = 0
+    planes[:, 5:7] = 0
+    write_form(write_tile, "false colour", planes, "a", nodata=0)
+    expected = np.ones(GRID.shape, bool)
+    expected[5:7] = False
+    np.testing.assert_array_equal(open_form(tmp_path, "false colour").read(GRID, NAMES).valid, expected)
+
+
 @pytest.mark.parametrize(
     ("rule", "void"), [("any", {(0, 0), (0, 1), (0, 2)}), ("file", {(0, 1), (0, 2)}), ("every", {(0, 2)})]
 )

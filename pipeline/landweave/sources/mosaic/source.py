@@ -225,7 +225,7 @@ class MosaicSource:
         decided = {band: set[BandReading]() for product in self.index.products for band in product.bands}
         for tile in self.index.tiles:
             for settings, facts in zip(self._settings, tile.files, strict=True):
-                for reading in decide_file(settings, facts).bands:
+                for reading in decide_file(settings, facts).bands[: len(settings)]:
                     decided[reading.band].add(reading)
         return {band: tuple(sorted(readings, key=repr)) for band, readings in decided.items()}
 
