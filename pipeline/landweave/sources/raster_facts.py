@@ -83,9 +83,9 @@ class RasterFacts:
         By band: dtype, nodata tag (None without one), and the tags of scale and offset (1 and 0 without).
     impossible_nodata
         Nodata tags, as text, that no number of their band can equal: -9999 or NaN in bytes.
-    colours, descriptions
+    colours, descriptions, units
         By band: colour interpretation, such as ``red``, ``palette`` or ``alpha`` (``gray`` for a palette of the greys
-        in order), and the name that the file gives it.
+        in order), and the name and the unit that the file gives it.
     masks
         By band, the number of the band whose mask (internal or beside the file) counts: itself, 1 where the file has
         one mask for all bands, 0 for none.
@@ -110,6 +110,7 @@ class RasterFacts:
     impossible_nodata: tuple[str, ...] = ()
     colours: tuple[str, ...]
     descriptions: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
     masks: tuple[int, ...]
     control_points: int
     block: tuple[int, int]
@@ -173,6 +174,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         impossible_nodata=_impossible_nodata(dataset, path),
         colours=tuple(_colour(dataset, number) for number in dataset.indexes),
         descriptions=tuple(text or "" for text in dataset.descriptions),
+        units=tuple(text or "" for text in dataset.units),
         masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],

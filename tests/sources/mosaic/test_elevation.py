@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from landweave.core.errors import ConfigError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
@@ -190,3 +190,17 @@ def test_a_setting_switches_tags_off_or_states_centimetres(write_tile, tmp_path)
     source = open_folders(tmp_path, dsm={"scale": 1}, dtm={"scale": 0.01})
     raster = source.read(GRID, ("DSM", "DTM", "NDSM"))
     np.testing.assert_allclose(raster.values[:, 50, 50], (120, 100, 20), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "fits"), [("m", True), ("metre", True), ("US survey foot", False), ("cm", False)])
+def test_heights_in_another_unit_than_metres_are_refused_until_their_scale_is_stated(write_tile, tmp_path, unit, fits):
+    path = write_tile("dsm/a.tif", flat(120), (X - 5, Y + 5), pixel=1)
+    write_tile("dtm/a.tif", flat(100), (X - 5, Y + 5), pixel=1)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.units = (unit,)
+    if fits:
+        assert open_folders(tmp_path).read(GRID, ("DSM",)).values.max() == 120
+        return
+    with pytest.raises(InputError, match=rf"a\.tif: 'DSM' is in '{unit}', and metres are read: state scale"):
+        open_folders(tmp_path)
+    assert open_folders(tmp_path, dsm={"scale": 0.5}).read(GRID, ("DSM",)).values.max() == 60

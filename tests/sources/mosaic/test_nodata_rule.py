@@ -407,7 +407,8 @@ def test_complex_numbers_are_refused(write_tile, tmp_path):
         ({"R": 3, "G": 2, "B": 1}, ["R is read from band 3, which 1 of 1 files call blue,", "B is read from band 1"]),
         ({"NIR": 3}, ["NIR is read from band 3, which 1 of 1 files call blue,"]),
         ({"NIR": 1, "R": 2, "G": 3}, ["files call red, as images in false colour do,", "R is read", "G is read"]),
-        ({"PAN": 1}, []),
+        ({"PAN": 1}, ["PAN is read from band 1, which 1 of 1 files call red,"]),
+        ({"PAN": 4}, []),
     ],
 )
 def test_a_band_that_its_file_calls_another_is_told(write_tile, tmp_path, numbers, told):
@@ -422,15 +423,17 @@ def test_a_band_that_its_file_calls_another_is_told(write_tile, tmp_path, number
 def test_a_description_says_more_than_a_colour(write_tile, tmp_path):
     path = write_tile("in/a.tif", image(np.uint8), (X, Y), photometric="RGB")
     with rasterio.open(path, "r+") as dataset:
-        dataset.descriptions = ("Near Infrared", "Red", "Green", "quality")
+        dataset.descriptions = ("Near Infrared", "Red", "Green", "Red edge 1")
     bands = {name: BandFiles(files=("in",), band=number) for number, name in enumerate(("NIR", "R", "G"), 1)}
     assert not MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path)), GRID).describe()["notes"]
     bands = {name: BandFiles(files=("in",), band=number) for number, name in enumerate("RGB", 1)}
+    bands["NIR"] = BandFiles(files=("in",), band=4)
     notes = MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path)), GRID).describe()["notes"]
     assert [note.split(",")[1] for note in notes] == [
         " which 1 of 1 files call nir",
         " which 1 of 1 files call red",
         " which 1 of 1 files call green",
+        " which 1 of 1 files call rededge",
     ]
 
 
@@ -440,8 +443,10 @@ def test_files_of_one_product_that_differ_are_told(write_tile, tmp_path):
     write_tile("in/c.tif", image(np.uint8), (X + 40, Y), photometric="RGB")
     bands = {"R": BandFiles(files=("in",))}
     notes = MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path)), GRID).describe()["notes"]
-    assert any("1 of 3 files have other numbers of bands: " in note and "c.tif 4, " in note for note in notes)
-    assert any("2 of 3 files have other colours of bands: " in note and "b.tif gray" in note for note in notes)
+    (note,) = (each for each in notes if "have other bands" in each)
+    assert note.startswith("2 of 3 files have other bands: ")
+    assert "b.tif gray, undefined, undefined; " in note
+    assert note.endswith("a.tif red, green, blue")
 
 
 def test_a_file_that_turns_complex_fails_its_read(write_tile, tmp_path):

@@ -403,3 +403,15 @@ def test_a_reader_serves_its_own_grid_alone(scene: dict[str, SceneFile]) -> None
 
 def test_an_item_is_json(scene: dict[str, SceneFile]) -> None:
     assert json.loads(json.dumps(optical_item(scene)))["assets"]["B02"]["proj:shape"] == [120, 100]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).min])
+def test_reflectance_that_is_no_number_is_not_measured(tmp_path: Path, value: float) -> None:
+    plane = coded((120, 100)).astype(np.float32)
+    plane[20:40, 30:50] = value
+    planes = {"B2": plane, "B5": coded((60, 50)), "SCL": np.full((60, 50), 4, np.uint8)}
+    found = read(acquired(write_scene(tmp_path / "scene", planes, corner_xy=CORNER)))
+    hole = np.zeros(found.shape, bool)
+    hole[10:30, 20:40] = True  # the grid begins 10 rows and columns into the file
+    hole = hole[: found.shape[0], : found.shape[1]]
+    np.testing.assert_array_equal(found == 0, hole)

@@ -13,15 +13,25 @@ from landweave.sources.raster_facts import RasterFacts
 
 Facts = Mapping[str, RasterFacts]
 
-_COLOURS = {"R": "red", "G": "green", "B": "blue", "NIR": "nir"}
+_COLOURS = {"R": "red", "G": "green", "B": "blue"}
+"""Of bands whose own name is no colour."""
+
 _FALSE_COLOURS = {"NIR": "red", "R": "green", "G": "blue"}
 """What files of near infrared, red and green, made to be looked at, call their bands."""
 
-_SPOKEN = re.compile(r"\b(red|green|blue|nir)\b|near.?infra", re.IGNORECASE)
+_SPOKEN = {
+    "rededge": "red.?edge",
+    "nir": r"\bnir\b|near.?infra",
+    "alpha": r"\balpha\b",
+    **{colour: rf"\b{colour}\b" for colour in _COLOURS.values()},
+}
+"""Patterns of descriptions, the first that matches."""
+
+_METRES = re.compile("m|met(re|er)s?", re.IGNORECASE)
 
 
 def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
-    """Why the bands cannot be read: not there, of several dtypes, complex, of a palette, or scaled by nothing.
+    """Why the bands cannot be read: not there, of mixed dtypes, complex, of a palette, scaled by 0, heights in feet.
 
     Parameters
     ----------
@@ -40,16 +50,24 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
         if each.dtype.startswith("complex"):
             yield f"{each.path} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
         for name, number in product.bands.items():
-            if number > each.count:
-                continue
-            role, scale, offset = (listed[number - 1] for listed in (each.colours, each.scales, each.offsets))
-            if role == "palette" and not spec.palettes:
-                yield (
-                    f"{each.path}: {name!r} is band {number}, whose numbers are entries of a palette, no brightness: "
-                    "expand it (gdal_translate -expand rgb). open_mosaic gives the numbers with resampling='nearest'."
-                )
-            if spec.stated_scale is None and not (scale and np.isfinite((scale, offset)).all()):
-                yield f"{each.path}: {name!r} has tags of scale {scale:g} and offset {offset:g}: state scale instead."
+            if number <= each.count:
+                yield from (f"{each.path}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
+
+
+def _number_problems(spec: MosaicSpec, facts: RasterFacts, place: int) -> Iterator[str]:
+    """Why the numbers of one band are no values."""
+    if facts.colours[place] == "palette" and not spec.palettes:
+        yield (
+            f"is band {place + 1}, whose numbers are entries of a palette, no brightness: expand it (gdal_translate "
+            "-expand rgb), or open it by open_mosaic with resampling='nearest'"
+        )
+    if spec.stated_scale is not None:
+        return
+    scale, offset, unit = facts.scales[place], facts.offsets[place], facts.units[place]
+    if not scale or not np.isfinite((scale, offset)).all():
+        yield f"has tags of scale {scale:g} and offset {offset:g}: state scale instead"
+    if spec.as_float and unit and not _METRES.fullmatch(unit):
+        yield f"is in {unit!r}, and metres are read: state scale, such as 0.3048 for feet"
 
 
 def band_notes(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
@@ -83,7 +101,7 @@ def _role_notes(product: Product, files: Sequence[RasterFacts], given: Iterable[
         for each in files:
             called.setdefault(_called(each, number), []).append(each)
         for role, those in called.items():
-            if role != _COLOURS.get(name, role) and role:
+            if role not in ("", _COLOURS.get(name, name.lower())):
                 usual = "NIR" in product.bands and _FALSE_COLOURS.get(name) == role
                 reason = ", as images in false colour do" if usual else ""
                 effect = ", and marks nothing as nodata" if role == "alpha" else ""
@@ -94,26 +112,18 @@ def _role_notes(product: Product, files: Sequence[RasterFacts], given: Iterable[
 
 
 def _called(facts: RasterFacts, number: int) -> str:
-    """The colour, or alpha, that a file says its band is, by its description or its colour interpretation, or ''."""
-    text = facts.descriptions[number - 1] if facts.descriptions else ""
-    if spoken := _SPOKEN.search(text):
-        return (spoken.group(1) or "nir").lower()
-    role = facts.colours[number - 1]
-    return role if role in (*_COLOURS.values(), "alpha") else ""
+    """The colour that a file says its band is, by its description or its colour interpretation; empty for a grey."""
+    text, role = facts.descriptions[number - 1], facts.colours[number - 1]
+    spoken = (each for each, pattern in _SPOKEN.items() if re.search(pattern, text, re.IGNORECASE))
+    return next(spoken, "" if role in ("gray", "undefined", "palette") else role.lower())
 
 
 def _difference_notes(files: Sequence[RasterFacts]) -> Iterator[str]:
-    """Files of one product that differ in what they say of their bands."""
+    """Files of one product that have other bands, by number or colour."""
     first = files[0]
-    for what in ("count", "colours"):
-        others = [each for each in files if getattr(each, what) != getattr(first, what)]
-        if others:
-            listed = [str(each.count) if what == "count" else ", ".join(each.colours) for each in (others[0], first)]
-            name = {"count": "numbers of bands", "colours": "colours of bands"}[what]
-            yield (
-                f"{len(others)} of {len(files)} files have other {name}: {others[0].path} {listed[0]}, {first.path} "
-                f"{listed[1]}"
-            )
+    if others := [each for each in files if each.colours != first.colours]:
+        named = (f"{each.path} {', '.join(each.colours)}" for each in (others[0], first))
+        yield f"{len(others)} of {len(files)} files have other bands: {'; '.join(named)}"
 
 
 def _nodata_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[str]:
