@@ -252,6 +252,12 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
             datasets.popitem(last=False)[1].close()
 
 
+def close_dataset(path: str) -> None:
+    """Close the calling thread's open datasets of a file that is not read again soon."""
+    for key in [key for key in _OPEN.datasets if key[0] == path]:
+        _OPEN.datasets.pop(key).close()
+
+
 @contextmanager
 def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
     path, version = _signed(file.href, file.sign), _checked_version(file)

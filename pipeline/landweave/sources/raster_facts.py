@@ -78,6 +78,8 @@ class RasterFacts:
         ``(height, width)``.
     dtypes, nodata, scales, offsets
         By band: dtype, nodata tag (None without one), and the tags of scale and offset (1 and 0 without).
+    words
+        By band, its description and its unit.
     colours
         Colour interpretation by band, such as ``red``, ``palette`` or ``alpha``.
     masked
@@ -104,6 +106,7 @@ class RasterFacts:
     masked: bool
     control_points: int
     block: tuple[int, int]
+    words: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -166,6 +169,9 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
+        words=tuple(
+            " ".join(filter(None, both)) for both in zip(dataset.descriptions, dataset.units, strict=True)
+        ),
     )
 
 
