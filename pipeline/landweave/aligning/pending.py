@@ -145,7 +145,7 @@ class PendingShard:
             found[int(self.whole[index])].append(index)
         return dict(sorted(found.items()))
 
-    def job(self, kept: int) -> AlignJob | None:
+    def job(self, kept: int, *, accept_missing: bool = False) -> AlignJob | None:
         """The job of tiles that keep ``kept`` dates; None when the others are not among those found."""
         lacking = [observation.datatake_id for observation in self.shard.observations[kept:]]
         if any(datatake_id not in self.pending.indices for datatake_id in lacking):
@@ -160,6 +160,8 @@ class PendingShard:
             indices=tuple(self.pending.indices[datatake_id] for datatake_id in lacking),
             store=CubeTileStore(group=group, shard=number, count=count, kept=kept),
             area=self.pending.area,
+            kept=kept,
+            accept_missing=accept_missing,
         )
 
 

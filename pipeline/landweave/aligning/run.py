@@ -17,14 +17,22 @@ from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
 from landweave.aligning.plan import AlignPlan, cost_align
 from landweave.core.budget import check_memory
-from landweave.core.protocols import Engine
+from landweave.core.protocols import BlockState, Engine
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, Status, join_results, join_status, total_counts
+from landweave.jobs.result import (
+    RunResult,
+    Status,
+    coverage_notes,
+    is_empty,
+    join_results,
+    join_status,
+    total_counts,
+)
 from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -83,7 +91,12 @@ def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
 
 
 def run_align(
-    setup: CubeSetup, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
+    setup: CubeSetup,
+    *,
+    stale: bool = False,
+    accept_missing: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Align what is not aligned yet: new dates, new modalities, and blocks that failed or were never reached.
 
@@ -95,6 +108,8 @@ def run_align(
     ----------
     setup, stale
         As in `plan_align`.
+    accept_missing
+        Whether dates whose files are gone for good are marked as not acquired in those tiles, which fail otherwise.
     engine
         Runs the blocks, in place of the setup's own.
     progress
@@ -120,20 +135,32 @@ def run_align(
             lease.check()  # workers may have taken minutes to come
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
-                results = [
-                    result
-                    for pending, dates in declared
-                    for result in _run_group(pending.shards, dates, opened, progress, lease)
-                ]
+                run = _GroupRun(engine=opened, progress=progress, lease=lease, accept_missing=accept_missing)
+                results = {
+                    pending.spec.modality: list(_run_group(pending.shards, dates, run)) for pending, dates in declared
+                }
     shards = [shard for pending in groups for shard in pending.shards]
+    coverage = [line for name, of_group in results.items() for line in coverage_notes(name, of_group)]
     return join_results(
-        results,
+        [result for of_group in results.values() for result in of_group],
         ledgers=[shard.ledger for shard in shards],
         failures=[
             line for shard in shards for line in failure_lines(shard.pending.spec.modality, shard.shard, shard.ledger)
         ],
-        notes=plan.notes,
+        notes=(*plan.notes, *coverage, *_missing_notes(shards)),
+        empty=tuple(pending.spec.modality for pending in groups if is_empty(_counts(pending))),
     )
+
+
+def _counts(pending: PendingGroup) -> dict[BlockState, int]:
+    return total_counts(shard.ledger.counts() for shard in pending.shards)
+
+
+def _missing_notes(shards: Sequence[PendingShard]) -> Iterator[str]:
+    """Tiles some of whose dates were marked as not acquired, their files being gone."""
+    for shard in shards:
+        for index, reason in shard.ledger.remarks():
+            yield f"{shard.pending.spec.modality}, {shard.shard}, block {index}: marked as not acquired: {reason}"
 
 
 def _find(setup: CubeSetup, stale: bool) -> tuple[CubeStore | None, list[PendingGroup]]:
@@ -154,9 +181,17 @@ def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[Pend
     return declared
 
 
-def _run_group(
-    shards: Sequence[PendingShard], dates: GroupObservations, engine: Engine, progress: Progress, lease: Lease
-) -> Iterator[RunResult]:
+@dataclass(frozen=True, kw_only=True)
+class _GroupRun:
+    """What the time shards of every modality are run with."""
+
+    engine: Engine
+    progress: Progress
+    lease: Lease
+    accept_missing: bool
+
+
+def _run_group(shards: Sequence[PendingShard], dates: GroupObservations, run: _GroupRun) -> Iterator[RunResult]:
     """Run what is left of the time shards of one modality, and let readers see each when it was tried."""
     for shard in shards:
         group, ledger, number = shard.pending.group, shard.ledger, shard.shard.number
@@ -166,9 +201,9 @@ def _run_group(
         ledger.mark_outside(shard.actions.blocks(BlockAction.OUTSIDE))
         ledger.flush(stored)
         for kept, blocks in shard.todo.items():
-            if (job := shard.job(kept)) is not None:
-                yield run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
-        lease.check()
+            if (job := shard.job(kept, accept_missing=run.accept_missing)) is not None:
+                yield run_blocks(job, run.engine, ledger, stored, blocks=blocks, progress=run.progress, lease=run.lease)
+        run.lease.check()
         dates = group.commit(number, shard.shard.count, complete=not ledger.todo(), dates=dates)
 
 

@@ -169,9 +169,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
-        words=tuple(
-            " ".join(filter(None, both)) for both in zip(dataset.descriptions, dataset.units, strict=True)
-        ),
+        words=tuple(" ".join(filter(None, both)) for both in zip(dataset.descriptions, dataset.units, strict=True)),
     )
 
 

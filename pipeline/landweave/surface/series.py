@@ -17,8 +17,9 @@ from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
 from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.observations import group_observations
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
-from landweave.sources.stac.records import ObservationScenes, Scene
+from landweave.sources.stac.records import ObservationScenes, Scene, group_reasons
 from landweave.sources.stac.search import StacQuery, read_item, search
+from landweave.sources.stac.sentinel1 import StoredAs
 from landweave.sources.stac.series import StacSeries
 from landweave.store.lazy_array import Chunks
 from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
@@ -36,6 +37,7 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     dates: str | None = None,
     collections: Iterable[str] = (),
     quantity: str | None = None,
+    stored_as: StoredAs | None = None,
     cloud_mask: Mapping[str, Any] | None = None,
     resampling: KernelName = "bilinear",
     chunks: Chunks = None,
@@ -65,6 +67,9 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         Of a catalog, ids; all by default.
     quantity
         Of radar, ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, by default.
+    stored_as
+        Of radar, whether files hold ``power`` or ``decibels``, which are made power; by default power, and files that
+        are named decibels are refused.
     cloud_mask
         What pixel classes are read from: ``{"source": "scl"}`` by default, or ``{"source": "probability",
         "cloud_max": 1, "snow_max": 1}``.
@@ -100,6 +105,7 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         modality=modality,
         bands=tuple(bands or (SENTINEL1_BANDS if radar else SENTINEL2_BANDS)),
         quantity=quantity,
+        stored_as=stored_as,
         cloud_source=mask.get("source", "scl"),
         sign=sign,
     )
@@ -119,7 +125,7 @@ def _observations(items: Any, query: StacQuery) -> tuple[ObservationScenes, ...]
     read = [read_item(item, query) for item in _item_dicts(items)]
     observations, _ = group_observations(each for each in read if isinstance(each, Scene))
     if not observations:
-        reasons = sorted({each.reason for each in read if not isinstance(each, Scene)})
+        reasons = group_reasons(each for each in read if not isinstance(each, Scene))
         raise InputError(f"None of {len(read)} items can be used for {query.modality}: {'; '.join(reasons) or 'none'}.")
     return observations
 

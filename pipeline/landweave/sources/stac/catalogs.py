@@ -226,9 +226,7 @@ def _item(member: Any, address: str) -> Json | DroppedItem:
     return _with_absolute_assets(member, address)
 
 
-def _search(
-    landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]
-) -> list[Json | DroppedItem]:
+def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json | DroppedItem]:
     methods = {link.get("method", "GET") for link in _links(landing) if link["rel"] == "search"}
     search = ItemSearch(
         url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",

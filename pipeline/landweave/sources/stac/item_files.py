@@ -116,9 +116,7 @@ def contradiction(name: str, asset: BandAsset, facts: RasterFacts, quantity: str
     return ""
 
 
-def _reflectance_contradiction(
-    file: str, dtype: str, asset: BandAsset, tags: tuple[float | None, float | None]
-) -> str:
+def _reflectance_contradiction(file: str, dtype: str, asset: BandAsset, tags: tuple[float | None, float | None]) -> str:
     scale, offset = tags
     if dtype.startswith("float") and not asset.dtype.startswith("float") and scale is None:
         return f"stores {dtype} without a scale in {file}: 0.05 or 500 for a dark pixel?"

@@ -36,7 +36,10 @@ _NOT_A_BAND = re.compile(r"visual|overview|preview|thumbnail|tci|pvi|tilejson|tr
 _ENTRY = ("scale", "offset", "nodata", "data_type", "unit", "spatial_resolution", "gsd", "center_wavelength")
 _RASTER = re.compile(r"tiff|jp2|jpeg2000|jpx")
 _RASTER_FILE = re.compile(r"\.(tiff?|jp2|j2k)($|\?)", re.IGNORECASE)
-_MALFORMED_SHAPE = (ValueError, TypeError, KeyError, AttributeError, IndexError, shapely.errors.ShapelyError)
+_MALFORMED_SHAPE = (
+    *(ValueError, TypeError, KeyError, AttributeError, IndexError, OverflowError),
+    shapely.errors.ShapelyError,
+)
 _LONGITUDE_MAX, _LATITUDE_MAX = 360, 90
 _SHAPE_MAX = 2**20
 
@@ -152,7 +155,8 @@ class StacItem:
     def outline(self) -> shapely.Geometry | None:
         """Its geometry, longitudes and latitudes; None where there is none or it is malformed."""
         try:
-            found = shapely.make_valid(shapely.geometry.shape(self.json["geometry"]))
+            with np.errstate(invalid="ignore"):
+                found = shapely.make_valid(shapely.geometry.shape(self.json["geometry"]))
             return found if _lonlat_box(shapely.bounds(found).tolist()) else None
         except _MALFORMED_SHAPE:
             return None
@@ -368,7 +372,7 @@ def _transform(owner: Json) -> Affine | None:
 
 def _shape(value: Any) -> tuple[int, int] | None:
     sides = [to_int(side) for side in value] if isinstance(value, list) else []
-    height, width = sides if len(sides) == 2 else (None, None)  # noqa: PLR2004
+    height, width = sides if len(sides) == 2 else (None, None)
     return (height, width) if height and width and max(height, width) <= _SHAPE_MAX else None
 
 

@@ -98,7 +98,9 @@ class StacQuery:
                 f"Quantity {self.quantity!r} of {self.modality}: sigma0 or gamma0_rtc, of Sentinel-1 only."
             )
         if self.stored_as not in (None, "power", "decibels") or (self.stored_as and not self.is_radar):
-            raise ConfigError(f"stored_as {self.stored_as!r} of {self.modality}: power or decibels, of Sentinel-1 only.")
+            raise ConfigError(
+                f"stored_as {self.stored_as!r} of {self.modality}: power or decibels, of Sentinel-1 only."
+            )
 
     @property
     def is_radar(self) -> bool:
@@ -149,11 +151,13 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
         )
     read = [read_item(item, query) for item in listed.items]
     dropped = [*listed.dropped, *(each for each in read if isinstance(each, DroppedItem))]
+    absent = {*query.skip_items}.difference(str(item.get("id")) for item in listed.items)
+    dropped += [DroppedItem(id=name, reason="is named in skip_items and was not found") for name in sorted(absent)]
     observations, older = group_observations(each for each in read if isinstance(each, Scene))
     if not observations:
         raise InputError(
-            f"None of {len(read) + len(listed.dropped)} items of {query.catalog}{of_collections} can be used for {query.modality}:\n"
-            + "\n".join(f"- {line}" for line in group_reasons(dropped))
+            f"None of {len(read) + len(listed.dropped)} items of {query.catalog}{of_collections} can be used for "
+            f"{query.modality}:\n" + "\n".join(f"- {line}" for line in group_reasons(dropped))
         )
     quantities = {scene.quantity for each in observations for scene in each.scenes}
     if len(quantities) > 1:

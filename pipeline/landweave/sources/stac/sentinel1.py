@@ -146,7 +146,7 @@ def _refuse_decibels(files: Mapping[str, AssetBand], names: str) -> None:
         if _DECIBELS.search(words) or _DECIBELS_IN_NAME.search(f"{names} {file}"):
             raise UnusableItem(
                 f"stores {name} in decibels, by its words or the name of its file {PurePath(asset.file.href).name}, "
-                "where linear power is needed: stored_as: decibels makes power of it, stored_as: power takes it for that"
+                "and power is needed: stored_as: decibels makes power of it, stored_as: power takes it as power"
             )
 
 
