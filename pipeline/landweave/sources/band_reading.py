@@ -187,8 +187,8 @@ def read_bands(
         for band, plane in zip(needed, values, strict=True):
             planes[band.band] = plane[core]
             empty = _holds_nodata(plane, band)
-            if band.backscatter and not band.decibels:
-                _refuse_decibels(plane[_is_finite(plane) & ~empty], band, file.file)
+            if band.backscatter:
+                _check_unit(plane[_is_finite(plane) & ~empty], band, file.file)
             if nodata_rule == "any" or band.backscatter:
                 measured &= _is_measured(plane, empty, band)[core]
             else:
@@ -233,17 +233,16 @@ def to_power(plane: Plane, band: BandReading) -> Plane:
     return np.power(10.0, scaled / 10, dtype=np.float32) if band.decibels else scaled
 
 
-def _refuse_decibels(stored: Plane, band: BandReading, file: RasterFile) -> None:
-    """Refuse numbers of power that are negative more often than positive: no power is, and decibels are."""
-    power = stored * band.scale + band.offset
-    negative, positive = (
-        np.count_nonzero((power >= _DECIBELS[0]) & (power <= _DECIBELS[1])),
-        np.count_nonzero(power > 0),
-    )
-    if negative > positive:
+def _check_unit(stored: Plane, band: BandReading, file: RasterFile) -> None:
+    """Refuse power whose numbers are mostly negative, as only decibels are, and decibels that are mostly power."""
+    values, (least, most) = stored * band.scale + band.offset, _DECIBELS
+    negative = np.count_nonzero((values >= least) & (values <= most))
+    positive = np.count_nonzero((values > 0) & (values < 1) if band.decibels else values > 0)
+    if (positive > negative) if band.decibels else (negative > positive):
+        unit = "power" if band.decibels else "decibels"
         raise ReadError(
-            f"{file.href} holds {negative:,} numbers from {_DECIBELS[0]} to {_DECIBELS[1]} and {positive:,} above 0 in "
-            f"{band.band}: decibels, where linear power is needed. Set stored_as: decibels for this input."
+            f"{file.href} holds {negative:,} numbers from {least} to {most} in {band.band}, and {positive:,} "
+            f"{'from 0 to 1' if band.decibels else 'above 0'}: these are {unit}. Set stored_as: {unit} for this input."
         )
 
 
