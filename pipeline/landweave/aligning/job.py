@@ -57,7 +57,7 @@ class AlignJob:
         In the order they are stored.
     indices
         Of a series: indices of ``source.observations`` that are added to the dates that ``store`` keeps, in the order
-        they are stored.
+        they are stored; None for a date whose items are gone, which was not acquired.
     store
         Where the tiles are written.
     area
@@ -73,7 +73,7 @@ class AlignJob:
     blocks: Blocks
     source: SeriesSource | RasterSource
     bands: tuple[str, ...]
-    indices: tuple[int, ...] = ()
+    indices: tuple[int | None, ...] = ()
     store: CubeTileStore
     area: Area | None = None
     kept: int = 0
@@ -98,7 +98,9 @@ class AlignJob:
             Number of acquired pixels.
         """
         if has_dates(self.source):
-            series = self.source.read(grid, self.bands, (self.indices[number],))
+            if (index := self.indices[number]) is None:
+                raise MissingFileError("a date was not found any more")
+            series = self.source.read(grid, self.bands, (index,))
             acquired = np.count_nonzero(series.pixel_class[0] != PixelClass.NOT_ACQUIRED)
             return {"band_data": series.values[0], "pixel_class": series.pixel_class[0]}, int(acquired)
         raster = self.source.read(grid, self.bands)
@@ -113,7 +115,7 @@ class AlignJob:
         """Digest of the dates and their scenes, whatever else the source has found; of a raster's files as they are."""
         if not has_dates(self.source):
             return raster_version(self.source, self._tile(index))
-        observations = (self.source.observations[number] for number in self.indices)
+        observations = (self.source.observations[number] for number in self.indices if number is not None)
         modality = self.source.modality
         return digest64([modality, each.datatake_id, dict(each.provenance)] for each in observations)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
@@ -109,7 +110,8 @@ def run_align(
     setup, stale
         As in `plan_align`.
     accept_missing
-        Whether dates whose files are gone for good are marked as not acquired in those tiles, which fail otherwise.
+        Whether dates whose files or items are gone for good are marked as not acquired in those tiles, which fail or
+        wait otherwise.
     engine
         Runs the blocks, in place of the setup's own.
     progress
@@ -126,7 +128,7 @@ def run_align(
     """
     progress = progress or SilentProgress()
     with hold(*setup.target.beside(LEASE)) as lease:
-        cube, groups = _find(setup, stale)
+        cube, groups = _find(setup, stale, accept_missing)
         plan = cost_align(setup.target, groups, setup.notes)
         if plan.todo:
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
@@ -135,9 +137,9 @@ def run_align(
             lease.check()  # workers may have taken minutes to come
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
-                run = _GroupRun(engine=opened, progress=progress, lease=lease, accept_missing=accept_missing)
                 results = {
-                    pending.spec.modality: list(_run_group(pending.shards, dates, run)) for pending, dates in declared
+                    pending.spec.modality: list(_run_group(pending.shards, dates, opened, progress, lease))
+                    for pending, dates in declared
                 }
     shards = [shard for pending in groups for shard in pending.shards]
     coverage = [line for name, of_group in results.items() for line in coverage_notes(name, of_group)]
@@ -163,11 +165,12 @@ def _missing_notes(shards: Sequence[PendingShard]) -> Iterator[str]:
             yield f"{shard.pending.spec.modality}, {shard.shard}, block {index}: marked as not acquired: {reason}"
 
 
-def _find(setup: CubeSetup, stale: bool) -> tuple[CubeStore | None, list[PendingGroup]]:
+def _find(setup: CubeSetup, stale: bool, accept_missing: bool = False) -> tuple[CubeStore | None, list[PendingGroup]]:
     """The cube, None where there is none, and what is left to align; other settings than the cube's are refused."""
     attributes = find_attributes(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
-    return cube, [find_pending(cube, setup.target, each, area=setup.area, stale=stale) for each in setup.groups]
+    settings: Any = {"area": setup.area, "stale": stale, "accept_missing": accept_missing}
+    return cube, [find_pending(cube, setup.target, each, **settings) for each in setup.groups]
 
 
 def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[PendingGroup, GroupObservations]]:
@@ -181,17 +184,9 @@ def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[Pend
     return declared
 
 
-@dataclass(frozen=True, kw_only=True)
-class _GroupRun:
-    """What the time shards of every modality are run with."""
-
-    engine: Engine
-    progress: Progress
-    lease: Lease
-    accept_missing: bool
-
-
-def _run_group(shards: Sequence[PendingShard], dates: GroupObservations, run: _GroupRun) -> Iterator[RunResult]:
+def _run_group(
+    shards: Sequence[PendingShard], dates: GroupObservations, engine: Engine, progress: Progress, lease: Lease
+) -> Iterator[RunResult]:
     """Run what is left of the time shards of one modality, and let readers see each when it was tried."""
     for shard in shards:
         group, ledger, number = shard.pending.group, shard.ledger, shard.shard.number
@@ -201,9 +196,9 @@ def _run_group(shards: Sequence[PendingShard], dates: GroupObservations, run: _G
         ledger.mark_outside(shard.actions.blocks(BlockAction.OUTSIDE))
         ledger.flush(stored)
         for kept, blocks in shard.todo.items():
-            if (job := shard.job(kept, accept_missing=run.accept_missing)) is not None:
-                yield run_blocks(job, run.engine, ledger, stored, blocks=blocks, progress=run.progress, lease=run.lease)
-        run.lease.check()
+            if (job := shard.job(kept)) is not None:
+                yield run_blocks(job, engine, ledger, stored, blocks=blocks, progress=progress, lease=lease)
+        lease.check()
         dates = group.commit(number, shard.shard.count, complete=not ledger.todo(), dates=dates)
 
 
