@@ -165,3 +165,16 @@ def test_a_band_that_its_file_does_not_have_is_named(tmp_path: Path, item: Item)
     }
     with pytest.raises(InputError, match=r"names band 2 of the file of B8 \(B2\.tif\), which has 1"):
         opened(write_items(tmp_path / "items.json", item), item, is_radar=False)
+
+
+def test_good_items_keep_their_georeferences(shared) -> None:
+    """Across the 180th meridian too: nothing of a real item is left to its files that it says well."""
+    for path in sorted(shared("data/stac").iterdir()):
+        for item in real_items(path):
+            if item["id"].startswith("S1") and "rtc" not in item["collection"]:
+                continue
+            is_radar = item["id"].startswith("S1")
+            series = opened(str(path), item, is_radar)
+            scenes = [scene for each in series.observation_scenes for scene in each.scenes]
+            assert series.notes == (), path.name
+            assert all(asset.georef for scene in scenes for asset in scene.assets.values()), path.name

@@ -144,7 +144,7 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     listed = list_items(query.catalog, needed)
     bounds = " ".join(f"{side:.6g}" for side in bounds_lonlat)
     of_collections = f" of {', '.join(query.collections)}" if query.collections else ""
-    if not listed.items:
+    if not listed.items and not listed.dropped:
         raise InputError(
             f"{query.catalog} has no item{of_collections} within {bounds} from {query.dates}. It covers "
             f"{listed.covers}. Ask for other dates, another area or another collection."
