@@ -55,6 +55,9 @@ _GRANULE = re.compile(
 _BASELINE = re.compile(r"\d\d\.\d\d")
 _DATASTRIP = re.compile(r"_S(\d{8}T\d{6})")
 
+_LEVEL_1C = "holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)"
+_TOP_OF_ATMOSPHERE = re.compile(r"top[ -]of[ -](the[ -])?atmosphere|\btoa\b")
+
 Names = Mapping[str, str]
 
 
@@ -77,7 +80,7 @@ def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
     refuse_unsupported(stac, "sentinel-2")
     names = read_names(stac)
     if names.get("level") == "1C":
-        raise UnusableItem("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
+        raise UnusableItem(_LEVEL_1C)
     baseline = _baseline(stac, names)
     files, decision = _files(stac, bands, baseline)
     tile = _tile(stac, names)
@@ -172,6 +175,8 @@ def _files(item: StacItem, bands: Sequence[str], baseline: str) -> tuple[Mapping
         asset = native(pick_file(found[name], resolution=resolution), resolution)
         files[name] = asset.file
         if name in SENTINEL2_BANDS:
+            if _TOP_OF_ATMOSPHERE.search(asset.text):
+                raise UnusableItem(_LEVEL_1C)
             stated = _stated(asset)
             # The flag is about the provider's copies; ESA's files stand beside them as they were.
             applied = None if asset.original else flag
