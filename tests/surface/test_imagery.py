@@ -175,10 +175,15 @@ def test_items_in_memory_do_too(series):
 
 def test_items_that_cannot_be_used_are_named_beside_the_others(series):
     good = json.loads((series.folder / "summer.json").read_text())["features"][0]
-    bad = [7, None, {"id": "odd", "properties": 3}, {**good, "id": "when", "properties": {"datetime": "yesterday"}}]
+    bad = [
+        7,
+        None,
+        {"id": "odd", "properties": 3},
+        {**good, "id": "when", "properties": {**good["properties"], "datetime": "x"}},
+    ]
     scenes = open_series([*bad, good], "SENTINEL2_TS", bands=["B4"], **GROUND)
     assert scenes.sizes["time"] == 1
-    for reason in ("has no properties: 7, None, odd", "has the datetime 'yesterday', which is no time: when"):
+    for reason in ("has no properties: 7, None, odd", "has the datetime 'x', which is no time: when"):
         assert reason in scenes.attrs["notes"]
 
 
