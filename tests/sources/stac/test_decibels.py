@@ -53,6 +53,11 @@ def test_the_unit_and_the_description_in_a_file_count(tmp_path: Path, what: str)
         opened(tmp_path, item)
 
 
+def test_amplitude_is_no_power(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"stores VV as amplitude, .*VV_amplitude\.tif: power is its square"):
+        opened(tmp_path, item_of(tmp_path, np.sqrt(POWER), "VV_amplitude"))
+
+
 @pytest.mark.parametrize("name", ["S1A_0DB3", "S1A_4DB", "dbname", "VV"])
 def test_codes_and_other_words_are_no_decibels(tmp_path: Path, name: str) -> None:
     read = opened(tmp_path, item_of(tmp_path, POWER, name)).read(GRID, ("VV",), (0,))

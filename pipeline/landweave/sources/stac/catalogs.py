@@ -14,6 +14,7 @@ is malformed or cannot be read never ends a search: it is named beside the other
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,13 +127,17 @@ def _one_of_each_id(items: Iterable[Json]) -> tuple[list[Json], list[DroppedItem
     for item in items:
         served = {name: value for name, value in item.items() if name != "links"}  # pages repeat items
         same = found.setdefault((str(item.get("collection")), str(item.get("id"))), {})
-        same[json.dumps(served, sort_keys=True, default=str)] = item
+        same[_digest(served)] = item
     kept, dropped = [], []
     for key in sorted(found):
-        *others, last = sorted(found[key], key=lambda text: (_updated(found[key][text]), text))
+        *others, last = sorted(found[key], key=lambda digest: (_updated(found[key][digest]), digest))
         kept.append(found[key][last])
         dropped += [DroppedItem(id=key[1], reason="shares its id with a later item of other content")] * len(others)
     return kept, dropped
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _updated(item: Json) -> str:
@@ -249,10 +254,9 @@ def _new_pages(search: ItemSearch) -> Iterator[list[Any]]:
     seen: set[str] = set()
     for page in search.pages_as_dicts():
         features = page.get("features")
-        text = json.dumps(features, sort_keys=True, default=str)
-        if text in seen:
+        if (digest := _digest(features)) in seen:
             return
-        seen.add(text)
+        seen.add(digest)
         yield features if isinstance(features, list) else []
 
 

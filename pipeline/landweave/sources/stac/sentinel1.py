@@ -61,7 +61,7 @@ def read_sentinel1(
     files = {name: pick_file(found[name], resolution=10) for name in bands}
     _refuse_radar_geometry(files, measured, stac.collection)
     if stored_as is None:
-        _refuse_decibels(files, f"{stac.id} {stac.collection}")
+        _refuse_other_units(files, f"{stac.id} {stac.collection}")
     return stac.scene(
         assets={name: replace(_scaled(asset), decibels=stored_as == "decibels") for name, asset in files.items()},
         datatake=_datatake(stac),
@@ -138,11 +138,17 @@ def _refuse_radar_geometry(files: Mapping[str, AssetBand], quantity: str, collec
             raise UnusableItem(f"measures {quantity}, and nothing says that it is orthorectified")
 
 
-def _refuse_decibels(files: Mapping[str, AssetBand], names: str) -> None:
+def _refuse_other_units(files: Mapping[str, AssetBand], names: str) -> None:
+    """Refuse files whose words, or those of their items, say decibels or amplitude."""
     for name, asset in files.items():
         facts = local_facts(asset.file.href)
         words = f"{asset.key} {asset.unit} {asset.text}"
         file = " ".join([PurePath(asset.file.href).name, *(facts.words if facts else ())])
+        if "amplitude" in f"{words} {file}".lower():
+            raise UnusableItem(
+                f"stores {name} as amplitude, by its words or those of its file {PurePath(asset.file.href).name}: "
+                "power is its square, and is needed; stored_as: power takes it as power"
+            )
         if _DECIBELS.search(words) or _DECIBELS_IN_NAME.search(f"{names} {file}"):
             raise UnusableItem(
                 f"stores {name} in decibels, by its words or the name of its file {PurePath(asset.file.href).name}, "

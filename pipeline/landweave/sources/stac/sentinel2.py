@@ -136,6 +136,8 @@ def decide_offset(
         raise UnusableItem(f"states scale and offset as {stated[0]} and {stated[1]}: numbers are needed")
     if stated[0] == 0:
         raise UnusableItem("states a scale of 0")
+    if stated[0] in (None, 1) and stated[1]:  # an offset alone: to reflectance, or in stored numbers
+        stated = (1 / _UNIT, stated[1] if abs(stated[1]) < 1 else stated[1] / _UNIT)
     scale = 1.0 if stated[0] in (None, 1) else round(float(stated[0] or 0) * _UNIT, 9)
     added = baseline >= _FIRST_WITH_OFFSET if baseline else None
     # 1. The provider's flag: what it did to the pixels is stated nowhere else.
