@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import (
+    SHOWN_FAILURES,
     RunResult,
     Status,
     coverage_notes,
@@ -158,11 +160,16 @@ def _counts(pending: PendingGroup) -> dict[BlockState, int]:
     return total_counts(shard.ledger.counts() for shard in pending.shards)
 
 
-def _missing_notes(shards: Sequence[PendingShard]) -> Iterator[str]:
-    """Tiles some of whose dates were marked as not acquired, their files being gone."""
-    for shard in shards:
-        for index, reason in shard.ledger.remarks():
-            yield f"{shard.pending.spec.modality}, {shard.shard}, block {index}: marked as not acquired: {reason}"
+def _missing_notes(shards: Sequence[PendingShard]) -> list[str]:
+    """How many tiles have dates that were marked as not acquired, their files being gone, and which files."""
+    tiles = Counter(
+        (f"{shard.pending.spec.modality}, {shard.shard}", reason)
+        for shard in shards
+        for _, reason in shard.ledger.remarks()
+    )
+    lines = [f"{shard}, {n:,} tiles: marked as not acquired: {reason}" for (shard, reason), n in tiles.items()]
+    hidden = len(lines) - SHOWN_FAILURES
+    return [*lines[:SHOWN_FAILURES], *([f"and {hidden:,} more marked as not acquired"] if hidden > 0 else [])]
 
 
 def _find(setup: CubeSetup, stale: bool, accept_missing: bool = False) -> tuple[CubeStore | None, list[PendingGroup]]:
