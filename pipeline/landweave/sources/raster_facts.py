@@ -126,6 +126,11 @@ class RasterFacts:
         return self.dtypes[0] if len(set(self.dtypes)) == 1 else "mixed"
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """By band, its description and its unit in one text."""
+        return tuple(" ".join(filter(None, both)) for both in zip(self.descriptions, self.units, strict=True))
+
+    @property
     def alpha(self) -> int:
         """Number of the band flagged as alpha; 0 for none."""
         return self.colours.index("alpha") + 1 if "alpha" in self.colours else 0

@@ -185,9 +185,10 @@ class CubeGroup:
             if ledger.attributes is None:
                 continue
             state = ledger.read("state")
-            whole[np.isin(state, _FINISHED)] = count
+            finished = np.isin(state, _FINISHED)
+            whole[finished] = count
             for name, values in objects.items():
-                values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+                values[finished] = ledger.read(name)[finished]
         return ShardTiles(whole=whole, **objects)
 
     def commit(self, shard: int, count: int, *, complete: bool, dates: GroupObservations) -> GroupObservations:
