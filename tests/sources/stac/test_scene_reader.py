@@ -410,7 +410,7 @@ def test_reflectance_that_is_no_number_is_not_measured(tmp_path: Path, value: fl
     plane = coded((120, 100)).astype(np.float32)
     plane[20:40, 30:50] = value
     planes = {"B2": plane, "B5": coded((60, 50)), "SCL": np.full((60, 50), 4, np.uint8)}
-    found = read(acquired(write_scene(tmp_path / "scene", planes, corner_xy=CORNER)))
+    found = read(acquired(write_scene(tmp_path / "scene", planes, corner_xy=CORNER), dtype="float32"))
     hole = np.zeros(found.shape, bool)
     hole[10:30, 20:40] = True  # the grid begins 10 rows and columns into the file
     hole = hole[: found.shape[0], : found.shape[1]]
