@@ -73,7 +73,12 @@ def set_up_map(config: Config) -> MapSetup:
         fingerprint=fingerprint,
         memory=memory(blocks.size),
         engine=engine,
-        notes=(*_model_notes(rules), *_input_notes(card, inputs), *_series_notes(rules, inputs, config.cube)),
+        notes=(
+            *_grid_notes(config, rules),
+            *_model_notes(rules),
+            *_input_notes(card, inputs),
+            *_series_notes(rules, inputs, config.cube),
+        ),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
 
@@ -191,6 +196,13 @@ def _input_fields(item: MapInput) -> dict[str, Any]:
         year = item.year
         fields["year"] = year if year is None or isinstance(year, int) else year.fingerprint_fields
     return fields
+
+
+def _grid_notes(config: Config, rules: MapRules) -> Iterator[str]:
+    """Where the CRS of the map has another name than the configuration gives it."""
+    stated = config.grid.crs
+    if stated and stated.upper() != rules.pixels.crs.upper():
+        yield f"grid.crs {stated[:60]} is {rules.pixels.crs[:60]}: one CRS under two names"
 
 
 def _model_notes(rules: MapRules) -> Iterator[str]:

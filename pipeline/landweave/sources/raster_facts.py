@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,23 +9,19 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import pyproj
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import CRSError, NotGeoreferencedWarning
 
+from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
-from landweave.core.grid import canonical_crs
 from landweave.core.lattice import Extent
 from landweave.sources.files import RasterFile, file_version, query_file
 
 _OPENED_AT_ONCE = 8
 LISTED = 20
 """Problems named in one error; the others are counted."""
-
-_NO_DATUM = re.compile(r"unknown|unnamed|unretrievable", re.IGNORECASE)
-_CODE_AS_NAME = re.compile(r"EPSG\W*(\d+)\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +142,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         Its path or unsigned URL, as it is named in messages.
     """
     size, version = file_version(path)
-    crs, problem = _usable_crs(dataset.crs.to_wkt() if dataset.crs else "")
+    crs, problem = _crs_of(dataset)
     flags = dataset.mask_flag_enums[0]
     return RasterFacts(
         path=path,
@@ -227,20 +222,11 @@ def _facts_or_problem(path: str) -> RasterFacts | str:
     return f"{path} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
 
 
-@lru_cache(maxsize=256)
-def _usable_crs(wkt: str) -> tuple[str, str]:
-    """``(crs, problem)``, one of them empty. A CRS without a code that its numbers match needs a known datum."""
-    if not wkt:
-        return "", "has no CRS"
-    code = rasterio.CRS.from_wkt(wkt).to_epsg()
-    if code:
-        return f"EPSG:{code}", ""
+def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:
+    """``(crs, problem)``, one of them empty."""
     try:
-        crs = pyproj.CRS.from_wkt(wkt)
-    except pyproj.exceptions.CRSError as error:
-        return "", f"has a CRS that PROJ cannot read ({error})"
-    datum = crs.datum.name if crs.datum else "unknown"
-    named = _CODE_AS_NAME.search(crs.name)
-    if named or _NO_DATUM.search(datum) or not (crs.is_projected or crs.is_geographic):
-        return "", f"has a CRS named {crs.name!r} that is not one: its datum is {datum!r}"
-    return canonical_crs(wkt), ""
+        stated = dataset.crs
+        # The older form of the text leaves out what it has no words for.
+        return usable_crs(stated.to_wkt(version="WKT2_2019")) if stated else ("", "has no CRS")
+    except CRSError as error:
+        return "", f"has a CRS that GDAL cannot read ({error})"

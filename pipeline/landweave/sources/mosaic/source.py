@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave.core.crs import transformation_note
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
@@ -176,8 +177,16 @@ class MosaicSource:
             "reason": alignment.reason,
             "resampling": alignment.resampling,
             "pixels": {band: " or ".join(map(str, readings)) for band, readings in self._decided.items()},
-            "notes": list(index.notes),
+            "notes": [*index.notes, *self._transformation_notes],
         }
+
+    @property
+    def _transformation_notes(self) -> Iterator[str]:
+        """How coarsely tiles in other CRSs come to the grid."""
+        for crs, first in zip(*np.unique(self.index.crs, return_index=True), strict=True):
+            x, y = self.index.corners[first].mean(axis=0).tolist()
+            if note := transformation_note(str(crs), self.grid.crs, (x, y)):
+                yield note
 
     @cached_property
     def _settings(self) -> tuple[tuple[BandReading, ...], ...]:

@@ -46,7 +46,7 @@ class MosaicSpec:
     root
         Folder of relative ``files``; tile ids are paths under it, so that they stay the same when all moves.
     crs
-        Used for tiles whose own CRS is missing or cannot be read, and for no other.
+        Used for tiles whose own CRS is missing, cannot be read or has no known datum, and for no other.
     nodata
         Value that means "no measurement", instead of the files' own tags. A pixel is without data where **every**
         band that has such a value holds it: 255 in one band of three is a bright roof. NaN never counts as data.

@@ -15,7 +15,9 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from landweave.core.grid import Bounds, canonical_crs
+from landweave.core.crs import canonical_crs
+from landweave.core.errors import InputError
+from landweave.core.grid import Bounds
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
@@ -119,6 +121,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
         [f"{each.path} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
         what=f"of {len(facts)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
     )
+    _refuse_other_crs(fallback, facts)
     columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
     tiles, unpaired = _pair(columns)
     if not tiles:
@@ -211,6 +214,18 @@ def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFac
     refuse(problems, what="problems with the bands of the files")
 
 
+def _refuse_other_crs(fallback: str, facts: Mapping[str, RasterFacts]) -> None:
+    """Refuse a setting that no file takes, for all have a CRS of their own, and another one."""
+    stated = sorted({each.crs for each in facts.values()})
+    if fallback and "" not in stated and stated != [fallback]:
+        own = " and ".join(crs[:40] for crs in stated)
+        raise InputError(
+            f"All {len(facts)} files state a CRS, {own}, and `crs` is {fallback[:40]}: it is for files whose own CRS "
+            "is missing or has no known datum. Leave it out; where what the files state is wrong, correct them "
+            "(gdal_edit.py -a_srs)."
+        )
+
+
 def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
     without = [each for each in facts.values() if each.crs_problem]
     if without:
@@ -218,6 +233,9 @@ def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fall
             f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
             f"{without[0].crs_problem}"
         )
+        others = [each for each in facts.values() if each.crs not in ("", fallback)]
+        if others:
+            yield f"{len(others)} files keep the CRS that they state, {others[0].path} the first ({others[0].crs[:40]})"
     taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
     scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
     if scaled:

@@ -15,7 +15,6 @@ import numpy as np
 import pyproj
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.warp import transform_bounds
 
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent, Span
@@ -119,7 +118,7 @@ def bounds_in(bounds: Bounds, crs: str, target: str, *, densify: int = 101) -> B
     """
     if crs == target:
         return bounds
-    found: Bounds = transform_bounds(crs, target, *bounds, densify_pts=densify)
+    found: Bounds = _transformer(crs, target).transform_bounds(*bounds, densify_pts=densify)
     return found
 
 

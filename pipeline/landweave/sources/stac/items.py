@@ -7,6 +7,7 @@ and only where an item declares the extension; so all forms are read here, and n
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import shapely
 from affine import Affine
 
+from landweave.core.crs import usable_crs
 from landweave.core.grid import Bounds
 from landweave.sources.stac.records import BandAsset, Scene
 
@@ -259,9 +261,14 @@ def _georeference(asset: Json, properties: Json) -> dict[str, Any]:
 
 
 def _crs(owner: Json) -> str | None:
-    if owner.get("proj:code"):
-        return str(owner["proj:code"])
-    return f"EPSG:{owner['proj:epsg']}" if owner.get("proj:epsg") else owner.get("proj:wkt2")
+    code = f"EPSG:{owner['proj:epsg']}" if owner.get("proj:epsg") else None
+    stated = owner.get("proj:code") or code or owner.get("proj:wkt2") or owner.get("proj:projjson")
+    if not stated:
+        return None
+    known, problem = usable_crs(json.dumps(stated) if isinstance(stated, Mapping) else stated)
+    if problem:
+        raise UnusableItem(f"states a CRS that {problem}")
+    return known
 
 
 def _number(value: Any) -> float | None:
