@@ -95,7 +95,7 @@ def test_a_code_beside_other_numbers_does_not_count():
         (f"{NUMBERS} +ellps=GRS80", "its datum is 'Unknown based on GRS 1980 ellipsoid'"),
         ("+proj=tmerc +lon_0=9 +x_0=3500000 +ellps=bessel", "Unknown based on Bessel 1841 ellipsoid"),
         ("EPSG:4004", "Not specified"),
-        ('LOCAL_CS["site",UNIT["metre",1]]', "Engineering CRS named 'site', which lies on no map"),
+        ('LOCAL_CS["site",UNIT["metre",1]]', "Engineering CRS, named 'site', which lies on no map"),
         ("EPSG:4936", "Geocentric"),
         ("EPSG:5720", "Vertical"),
         ("Lambert-ninety", "no CRS that PROJ can read"),

@@ -119,13 +119,14 @@ def test_neighbours_share_out_their_pixels(rng_of_test):
 
 
 def test_an_area_on_no_known_datum_is_refused(tmp_path):
-    numbers = "+proj=lcc +lat_0=46.5 +lon_0=3 +lat_1=49 +lat_2=44 +x_0=700000 +y_0=6600000 +units=m"
     square = shapely.box(700000, 6599950, 700040, 6599990)
-    for name, crs in (("unknown", f"{numbers} +ellps=GRS80"), ("site", 'LOCAL_CS["site",UNIT["metre",1]]')):
-        path = tmp_path / f"{name}.gpkg"
-        geopandas.GeoDataFrame(geometry=[square], crs=crs).to_file(path, layer="a")
-        with pytest.raises(InputError, match=r"layer 'a', has a .*: write a known CRS into the file"):
-            read_area(str(path), crs="EPSG:2154")
+    geopandas.GeoDataFrame(geometry=[square], crs="EPSG:2154").to_file(tmp_path / "a.shp")
+    lambert = (tmp_path / "a.prj").read_text()
+    datum = lambert.replace("D_RGF_1993", "D_unknown").replace("GCS_RGF_1993", "unknown").replace("RGF_1993_", "")
+    for text in (datum, 'LOCAL_CS["site",UNIT["Meter",1.0]]'):
+        (tmp_path / "a.prj").write_text(text)
+        with pytest.raises(InputError, match=r"layer 'a', has an? .*: write a known CRS into the file"):
+            read_area(str(tmp_path / "a.shp"), crs="EPSG:2154")
 
 
 def test_an_area_in_another_name_of_the_crs_stays_where_it_is(tmp_path):

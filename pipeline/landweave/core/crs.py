@@ -112,10 +112,10 @@ def _usable(crs: str | int) -> tuple[str, str]:
         stated = pyproj.CRS.from_user_input(crs)
         horizontal = _horizontal(stated)
     except (CRSError, ProjError) as error:
-        return "", f"is no CRS that PROJ can read ({str(error).partition(': (Internal')[0][:120]})"
+        return "", f"is no CRS that PROJ can read ({str(error).rpartition('(')[2][:120].rstrip(')')})"
     datum = horizontal.datum.name if horizontal.datum else "unknown"
     if not (horizontal.is_projected or horizontal.is_geographic) or horizontal.is_geocentric:
-        return "", f"has a {horizontal.type_name} named {horizontal.name!r}, which lies on no map"
+        return "", f"has a CRS of the type {horizontal.type_name}, named {horizontal.name!r}, which lies on no map"
     if _CODE_AS_NAME.search(datum) or (_NO_DATUM.search(datum) and not horizontal.is_bound):
         return "", f"has a CRS named {horizontal.name!r} that is not one: its datum is {datum!r}"
     return _named(horizontal), ""

@@ -17,6 +17,7 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pyproj
 import rioxarray  # noqa: F401  registers the accessor that CRS and nodata are read from
 import xarray as xr
 from numpy.typing import NDArray
@@ -78,7 +79,7 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
 def _stated_crs(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
     try:
         stated = pixels.rio.crs
-    except CRSError as error:
+    except (CRSError, pyproj.exceptions.CRSError) as error:
         raise InputError(
             f"{name} has a CRS that cannot be read ({error}): write one, as .rio.write_crs('EPSG:2154')."
         ) from None

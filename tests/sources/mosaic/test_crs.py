@@ -48,7 +48,7 @@ def test_two_datums_are_resampled(write_tile, tmp_path):
     [
         (UNKNOWN, "Unknown based on GRS 1980 ellipsoid"),
         (BESSEL, "Unknown based on Bessel 1841 ellipsoid"),
-        (SITE, "Engineering CRS named 'site'"),
+        (SITE, "Engineering CRS, named 'site'"),
         ("EPSG:4936", "Geocentric CRS"),
     ],
 )
