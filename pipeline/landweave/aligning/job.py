@@ -115,7 +115,7 @@ class AlignJob:
 
     def _align(self, index: BlockIndex) -> BlockResult:
         watch, grid, acquired = Stopwatch(), self._tile(index), 0
-        if self.area is not None and not self.area.touches(grid):
+        if self.area is not None and not self.area.touched(grid, self.blocks.size).all():
             return BlockResult(state=BlockState.OUTSIDE)
         with watch("total"), ExitStack() as stack:
             with watch("write"):

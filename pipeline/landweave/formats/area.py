@@ -28,6 +28,10 @@ class PolygonArea:
         """The rectangle ``(x0, y0, x1, y1)``."""
         return cls(shapely.box(*bounds))
 
+    def shrunk(self, metres: float) -> PolygonArea:
+        """The polygon without a strip of some width along its outline."""
+        return PolygonArea(self.geometry.buffer(-metres, join_style="mitre"))
+
     @property
     def bounds(self) -> Bounds:
         """``(x0, y0, x1, y1)``."""
@@ -39,10 +43,24 @@ class PolygonArea:
         """Digest of the polygon."""
         return geometry_digest(self.geometry)
 
-    def touches(self, grid: Grid) -> bool:
-        """Whether ``grid`` and the polygon intersect."""
-        shapely.prepare(self.geometry)  # once: nothing is done for a prepared geometry
-        return bool(shapely.intersects(self.geometry, shapely.box(*grid.bounds)))
+    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
+        """Whether each block of ``size`` pixels of ``grid`` intersects the polygon, bool ``(block_y, block_x)``."""
+        shapely.prepare(self.geometry)
+        y, x = grid.extent.y, grid.extent.x
+        lefts, rights = (
+            np.array([float(grid.corner(0, column + more)[0]) for column in range(x.start, x.stop, size)])
+            for more in (0, size)
+        )
+        tops, bottoms = (
+            np.array([float(grid.corner(row + more, 0)[1]) for row in range(y.start, y.stop, size)])[:, None]
+            for more in (0, size)
+        )
+        # A row at a time: a box for every block of a sparse country would be gigabytes.
+        rows = (
+            shapely.intersects(self.geometry, shapely.box(lefts, bottom, rights, top))
+            for top, bottom in zip(tops, bottoms, strict=True)
+        )
+        return np.stack(list(rows))
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside the polygon, bool ``(y, x)``.

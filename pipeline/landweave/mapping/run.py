@@ -93,11 +93,14 @@ class MapSetup(Table):
 
     def direct_opens(self) -> dict[str, int]:
         """How often files are opened straight from a catalog, by series; each block opens its own."""
-        blocks = [self.job.blocks[index] for index in self.job.blocks if not self.job.outside(index)]
+        series = {
+            name: (item, item.source) for name, item in self.job.inputs.items() if isinstance(item.source, StacSeries)
+        }
+        outside = self.job.outside if series else None
+        blocks = [self.job.blocks[index] for index in self.job.blocks if outside is None or not outside[index]]
         return {
-            name: sum(item.source.opens(self.job.read_grid(item, extent)) for extent in blocks)
-            for name, item in self.job.inputs.items()
-            if isinstance(item.source, StacSeries)
+            name: sum(source.opens(self.job.read_grid(item, extent)) for extent in blocks)
+            for name, (item, source) in series.items()
         }
 
     def actions(self, ledger: Ledger, *, stale: bool) -> BlockActionGrid:
@@ -111,9 +114,7 @@ class MapSetup(Table):
             Whether blocks whose files changed since they were done are run again.
         """
         job = self.job
-        return plan_block_actions(
-            job.blocks, ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale
-        )
+        return plan_block_actions(ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
 from landweave.core.crs import transformation_note
@@ -20,8 +21,14 @@ from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.mosaic.tile_index import Tile, TileIndex, corner_bounds, corners_of, index_tiles, refuse_unpaired
 from landweave.sources.mosaic.tile_reader import read_tile
 from landweave.sources.requests import check_bands, check_pixels
-from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
+from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, points_in, source_window
 from landweave.sources.resampling.resample import Patch, resample
+
+_SIDE_POINTS = 21
+"""Points along each side of a tile in another CRS."""
+
+_SAME_EDGE_PX = 1 / 20
+"""A tile that reaches less far into a pixel does not cover it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +113,14 @@ class MosaicSource:
             boxes.append(bounds_in(corner_bounds(index.corners[members]), crs, grid.crs))
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
+
+    def footprint(self, grid: Grid) -> shapely.Geometry:
+        """Ground that may be measured, in whole pixels of ``grid`` and its CRS: the tiles as one geometry."""
+        index = self.index
+        boxes = (
+            _covering_boxes(index.corners[index.crs == crs], crs, grid) for crs in dict.fromkeys(index.crs.tolist())
+        )
+        return shapely.union_all(np.concatenate(list(boxes)))
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, tile by tile in reading order. No pixel is read."""
@@ -274,6 +289,21 @@ class MosaicSource:
             for position in tiles.touching(window).tolist():
                 whole = tiles.tile_extent(position)
                 yield int(tiles.tiles[position]), _inside(whole.intersect(window), whole)
+
+
+def _covering_boxes(corners: NDArray[np.float64], crs: str, grid: Grid) -> NDArray[np.object_]:
+    """A box of whole pixels of ``grid`` around each tile, shapely ``(tile,)``; their ``(corner, xy)`` are in ``crs``."""
+    side = np.linspace(0, 1, _SIDE_POINTS)[:, None, None]
+    northwest, northeast, southwest, southeast = corners.swapaxes(0, 1)
+    sides = ((northwest, northeast), (northeast, southeast), (southeast, southwest), (southwest, northwest))
+    outline = np.concatenate([start + (stop - start) * side for start, stop in sides])  # (point, tile, xy)
+    x, y = points_in(outline[..., 0], outline[..., 1], crs, grid.crs)
+    step, (x0, y0) = float(grid.resolution), map(float, grid.anchor_xy)
+    more = 0 if crs == grid.crs else 1  # a side is bent between its points
+    edge = _SAME_EDGE_PX  # tiles that end on a pixel's edge do not reach the next pixel
+    left, bottom = (np.floor((axis.min(axis=0) - origin) / step + edge) - more for axis, origin in ((x, x0), (y, y0)))
+    right, top = (np.ceil((axis.max(axis=0) - origin) / step - edge) + more for axis, origin in ((x, x0), (y, y0)))
+    return np.asarray(shapely.box(x0 + left * step, y0 + bottom * step, x0 + right * step, y0 + top * step))
 
 
 def _inside(part: Extent, whole: Extent) -> Extent:
