@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
@@ -267,15 +270,15 @@ def _fill(
     with shown(progress, len(todo), engine.name):
         result = run_blocks(setup.job, engine, ledger, ledger_store, blocks=todo, progress=progress, lease=lease)
     if todo or not output.overviews_complete:
-        _write_overviews(setup.store, engine)
+        _write_overviews(setup.store, actions.actions != BlockAction.OUTSIDE, engine)
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
     return replace(result, notes=setup.notes)
 
 
-def _write_overviews(store: MapStore, engine: Engine) -> None:
+def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> None:
     with recorded_interrupts() as interrupts:
-        for job in create_overviews(store):
+        for job in create_overviews(store, mapped):
             for index, result in engine.run(CatchingJob(job), job.blocks):
                 if result.state is not BlockState.DONE:
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")

@@ -292,7 +292,7 @@ class MosaicSource:
 
 
 def _covering_boxes(corners: NDArray[np.float64], crs: str, grid: Grid) -> NDArray[np.object_]:
-    """A box of whole pixels of ``grid`` around each tile, shapely ``(tile,)``; their ``(corner, xy)`` are in ``crs``."""
+    """A box of whole pixels of ``grid`` around each tile, shapely ``(tile,)``; ``corners`` are in ``crs``."""
     side = np.linspace(0, 1, _SIDE_POINTS)[:, None, None]
     northwest, northeast, southwest, southeast = corners.swapaxes(0, 1)
     sides = ((northwest, northeast), (northeast, southeast), (southeast, southwest), (southwest, northwest))
