@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import rasterio
 from affine import Affine
@@ -17,7 +16,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
-from landweave.sources.files import RasterFile, file_version, query_file
+from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
 
 _OPENED_AT_ONCE = 8
 LISTED = 20
@@ -62,7 +61,7 @@ class RasterFacts:
     driver
         GDAL's name of the format.
     size, version
-        Bytes, and modification time in nanoseconds (0 and ``""`` for URLs).
+        Bytes, and modification time in nanoseconds or ETag (0 and ``""`` where they are not known).
     crs
         ``EPSG:n`` or WKT; empty where it is missing or not usable.
     crs_problem
@@ -101,6 +100,11 @@ class RasterFacts:
     block: tuple[int, int]
 
     @property
+    def name(self) -> str:
+        """The path as it may be shown."""
+        return shown(self.path)
+
+    @property
     def count(self) -> int:
         """Number of bands."""
         return len(self.dtypes)
@@ -131,7 +135,7 @@ class RasterFacts:
         return RasterFile(href=self.path, version=(self.size, self.version))
 
 
-def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
+def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Version) -> RasterFacts:
     """Facts of an open dataset. No pixel is read.
 
     Parameters
@@ -139,16 +143,17 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
     dataset
         The open file.
     path
-        Its path or unsigned URL, as it is named in messages.
+        Its path or unsigned URL.
+    version
+        Of the file.
     """
-    size, version = file_version(path)
     crs, problem = _crs_of(dataset)
     flags = dataset.mask_flag_enums[0]
     return RasterFacts(
         path=path,
         driver=dataset.driver,
-        size=size,
-        version=version,
+        size=version[0],
+        version=version[1],
         crs=crs,
         crs_problem=problem,
         transform=dataset.transform,
@@ -181,14 +186,14 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
 
 
 def facts_at_first_open(file: RasterFile) -> RasterFacts:
-    """Facts of one file, kept by the process while the file stays the same.
+    """Facts of one file, kept by the process while the file stays the same; one on the web has the version stated.
 
     Raises
     ------
     ReadError
         When the file cannot be opened.
     """
-    return _cached_facts(file, file_version(file.href))
+    return _cached_facts(file, file.version or file_version(file.href))
 
 
 def refuse(problems: list[str], *, what: str) -> None:
@@ -208,18 +213,20 @@ def refuse(problems: list[str], *, what: str) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _cached_facts(file: RasterFile, version: Any) -> RasterFacts:
-    return query_file(file, lambda dataset: describe_dataset(dataset, file.href))
+def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
+    return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
 
 
 def _facts_or_problem(path: str) -> RasterFacts | str:
     try:
-        facts = facts_at_first_open(RasterFile(href=path))
+        version = remote_version(path, again=True) if is_url(path) else None
+        facts = facts_at_first_open(RasterFile(href=path, version=version))
     except ReadError as error:
-        return f"{str(error).rstrip('.')}. Otherwise leave it out of the pattern."
+        advice = "" if is_url(path) else ". Otherwise leave it out of the pattern"
+        return f"{str(error).rstrip('.')}{advice}."
     if facts.georeferenced:
         return facts
-    return f"{path} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
+    return f"{facts.name} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
 
 
 def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:

@@ -128,7 +128,7 @@ class MosaicSource:
         return tuple(
             SourceFile(
                 id=f"{tile.id}#{product}" if product else tile.id,
-                location=facts.path,
+                location=facts.name,
                 size=facts.size,
                 version=facts.version,
                 format=facts.driver,

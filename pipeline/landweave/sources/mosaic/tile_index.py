@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
+from landweave.sources.files import is_url
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
@@ -118,7 +119,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     _check_contents(products, facts)
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(
-        [f"{each.path} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
+        [f"{each.name} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
         what=f"of {len(facts)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
     )
     _refuse_other_crs(fallback, facts)
@@ -208,9 +209,9 @@ def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFac
         for each in (facts[path] for path in product.paths):
             missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
             if missing:
-                problems.append(f"{each.path}: {', '.join(missing)}, the file has {each.count}.")
+                problems.append(f"{each.name}: {', '.join(missing)}, the file has {each.count}.")
             if each.dtype != first.dtype or each.dtype == "mixed":
-                problems.append(f"{each.path} holds {each.dtype}, {first.path} {first.dtype}: give them as two inputs.")
+                problems.append(f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: give them as two inputs.")
     refuse(problems, what="problems with the bands of the files")
 
 
@@ -230,19 +231,22 @@ def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fall
     without = [each for each in facts.values() if each.crs_problem]
     if without:
         yield (
-            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
+            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].name} "
             f"{without[0].crs_problem}"
         )
         others = [each for each in facts.values() if each.crs not in ("", fallback)]
         if others:
-            yield f"{len(others)} files keep the CRS that they state, {others[0].path} the first ({others[0].crs[:40]})"
+            yield f"{len(others)} files keep the CRS that they state, {others[0].name} the first ({others[0].crs[:40]})"
     taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
     scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
     if scaled:
-        yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"
+        yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].name} the first"
+    unknown = [each for each in facts.values() if is_url(each.path) and not each.version]
+    if unknown:
+        yield f"{len(unknown)} files state no version: a change of them is not seen, {unknown[0].name} the first"
     palettes = [each for each, band in taken if each.colours[band] == "palette"]
     if palettes:
-        yield f"{len(palettes)} bands hold numbers of a palette and are read as numbers, {palettes[0].path} the first"
+        yield f"{len(palettes)} bands hold numbers of a palette and are read as numbers, {palettes[0].name} the first"
 
 
 def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
