@@ -91,7 +91,7 @@ def test_three_far_tiles_are_three_blocks(small: Small) -> None:
 
 
 def test_what_is_mapped_between_far_tiles_is_what_each_alone_gives(small: Small) -> None:
-    places = [(X, Y), (X + 900, Y - 400)]
+    places = [(X, Y), (X + 300, Y - 200)]
     scattered(emptied(small).folder, places)
     assert run(small.loaded()).exit_code == 0
     stored = stored_map(small.store)
@@ -108,7 +108,7 @@ def test_what_is_mapped_between_far_tiles_is_what_each_alone_gives(small: Small)
 
 
 def test_far_tiles_are_aligned_in_their_own_tiles_of_the_cube(small: Small) -> None:
-    scattered(emptied(small).folder, [(X, Y), (X + 900, Y - 400)])
+    scattered(emptied(small).folder, [(X, Y), (X + 500, Y - 250)])
     plan = plan_align(aligned(small)).groups[0]
     assert plan.tiles > 200
     assert plan.outside > 0.8 * plan.tiles

@@ -194,7 +194,7 @@ def _numbers(crs: pyproj.CRS) -> tuple[Any, ...]:
     """Projection, ellipsoid and axes, without names of datums."""
     conversion = crs.coordinate_operation
     params = conversion.params if conversion else []
-    values = {each.name: round(each.value * each.unit_conversion_factor, 9) for each in params}
+    values = {each.name: round(float(each.value) * each.unit_conversion_factor, 9) for each in params}
     ellipsoid = crs.ellipsoid and (crs.ellipsoid.semi_major_metre, round(crs.ellipsoid.inverse_flattening, 6))
     meridian = crs.prime_meridian and crs.prime_meridian.longitude
     axes = sorted((axis.direction, axis.unit_name) for axis in crs.axis_info)  # x and y are in one order here

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
+from landweave.core.ground import grow, touched_boxes
 from landweave.formats.vector import geometry_digest, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
@@ -28,9 +29,9 @@ class PolygonArea:
         """The rectangle ``(x0, y0, x1, y1)``."""
         return cls(shapely.box(*bounds))
 
-    def shrunk(self, metres: float) -> PolygonArea:
-        """The polygon without a strip of some width along its outline."""
-        return PolygonArea(self.geometry.buffer(-metres, join_style="mitre"))
+    def grown(self, metres: float) -> PolygonArea:
+        """The polygon with a strip around it, square at its corners; a negative width takes one away."""
+        return PolygonArea(grow(self.geometry, metres))
 
     @property
     def bounds(self) -> Bounds:
@@ -45,7 +46,6 @@ class PolygonArea:
 
     def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
         """Whether each block of ``size`` pixels of ``grid`` intersects the polygon, bool ``(block_y, block_x)``."""
-        shapely.prepare(self.geometry)
         y, x = grid.extent.y, grid.extent.x
         lefts, rights = (
             np.array([float(grid.corner(0, column + more)[0]) for column in range(x.start, x.stop, size)])
@@ -55,12 +55,8 @@ class PolygonArea:
             np.array([float(grid.corner(row + more, 0)[1]) for row in range(y.start, y.stop, size)])[:, None]
             for more in (0, size)
         )
-        # A row at a time: a box for every block of a sparse country would be gigabytes.
-        rows = (
-            shapely.intersects(self.geometry, shapely.box(lefts, bottom, rights, top))
-            for top, bottom in zip(tops, bottoms, strict=True)
-        )
-        return np.stack(list(rows))
+        boxes = shapely.box(lefts, bottoms, rights, tops)
+        return touched_boxes(self.geometry, boxes.ravel()).reshape(boxes.shape)
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside the polygon, bool ``(y, x)``.

@@ -70,7 +70,7 @@ def _context_and_area(config: CubeConfig, cube: CubeSection) -> tuple[SetupConte
     card = resolve_card(config, config.model) if config.model else None
     context = resolve_context(config, card)
     area = context.area or _imagery_area(context, card)
-    return context, PolygonArea(area.geometry.buffer(cube.margin_m, join_style="mitre"))
+    return context, area.grown(cube.margin_m)
 
 
 def _imagery_area(context: SetupContext, card: ModelCard | None) -> PolygonArea:

@@ -10,10 +10,11 @@ import shapely
 from landweave.config.schema import CubeInput, InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
+from landweave.core.ground import overlap
 from landweave.core.lattice import Extent
 from landweave.core.protocols import SeriesSource, has_dates
 from landweave.core.timeseries import DatesRule
-from landweave.formats.area import PolygonArea
+from landweave.formats.area import PolygonArea, Polygons
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
@@ -144,11 +145,10 @@ def covered_ground(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySourc
     ground: shapely.Geometry = shapely.box(*pixels.with_extent(extent).bounds)
     for name, source in sources.items():
         if card.inputs[name].required and isinstance(source, MosaicSource | ElevationSource):
-            ground = shapely.intersection(ground, source.footprint(pixels))
-    parts = [part for part in shapely.get_parts(ground) if isinstance(part, shapely.Polygon)]
-    if not parts:
+            ground = overlap(ground, source.footprint(pixels))
+    if not isinstance(ground, Polygons) or ground.is_empty:
         raise InputError(f"The required inputs share no ground: no tile of {' and '.join(sources)} lies on another.")
-    return PolygonArea(shapely.MultiPolygon(parts) if len(parts) > 1 else parts[0])
+    return PolygonArea(ground)
 
 
 def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:

@@ -153,7 +153,7 @@ def map_job(
         inputs=inputs,
         legend=template.legend,
         area=rules.area,
-        imagery=rules.imagery and rules.imagery.shrunk(float(rules.pixels.resolution) / 4),  # edges touch no block
+        imagery=rules.imagery and rules.imagery.grown(-float(rules.pixels.resolution) / 4),  # edges touch no block
         store=MapStore(target=rules.target, template=template),
         arrays=template.arrays,
         keep_untrained=rules.model.keep_untrained,

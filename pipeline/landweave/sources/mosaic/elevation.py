@@ -11,6 +11,7 @@ import shapely
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, Grid
+from landweave.core.ground import overlap
 from landweave.core.modalities import ELEVATION_BANDS as BANDS
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
@@ -92,7 +93,7 @@ class ElevationSource:
 
     def footprint(self, grid: Grid) -> shapely.Geometry:
         """Ground where both models are, in whole pixels of ``grid`` and its CRS."""
-        return shapely.intersection(self.dsm.footprint(grid), self.dtm.footprint(grid))
+        return overlap(self.dsm.footprint(grid), self.dtm.footprint(grid))
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files of both models that touch ``grid``. No pixel is read."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from landweave.core.crs import transformation_note
 from landweave.core.grid import Bounds, Grid
+from landweave.core.ground import unite
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.band_reading import BandReading, NodataValue, decide_file
@@ -116,11 +117,9 @@ class MosaicSource:
 
     def footprint(self, grid: Grid) -> shapely.Geometry:
         """Ground that may be measured, in whole pixels of ``grid`` and its CRS: the tiles as one geometry."""
-        index = self.index
-        boxes = (
-            _covering_boxes(index.corners[index.crs == crs], crs, grid) for crs in dict.fromkeys(index.crs.tolist())
-        )
-        return shapely.union_all(np.concatenate(list(boxes)))
+        index, names = self.index, dict.fromkeys(self.index.crs.tolist())
+        boxes = [_covering_boxes(index.corners[index.crs == crs], crs, grid) for crs in names]
+        return unite(np.concatenate(boxes))
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, tile by tile in reading order. No pixel is read."""
