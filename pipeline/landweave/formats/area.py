@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
-from landweave.core.ground import grow, touched_boxes
+from landweave.core.polygons import grow, touched_boxes
 from landweave.formats.vector import geometry_digest, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon

@@ -10,8 +10,8 @@ import shapely
 from landweave.config.schema import CubeInput, InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
-from landweave.core.ground import overlap
 from landweave.core.lattice import Extent
+from landweave.core.polygons import overlap
 from landweave.core.protocols import SeriesSource, has_dates
 from landweave.core.timeseries import DatesRule
 from landweave.formats.area import PolygonArea, Polygons

@@ -11,8 +11,8 @@ import shapely
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, Grid
-from landweave.core.ground import overlap
 from landweave.core.modalities import ELEVATION_BANDS as BANDS
+from landweave.core.polygons import overlap
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import MosaicSpec

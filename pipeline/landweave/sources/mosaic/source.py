@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from landweave.core.crs import transformation_note
 from landweave.core.grid import Bounds, Grid
-from landweave.core.ground import unite
 from landweave.core.lattice import Extent
+from landweave.core.polygons import unite
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.band_reading import BandReading, NodataValue, decide_file
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align

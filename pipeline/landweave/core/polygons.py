@@ -1,4 +1,4 @@
-"""Ground as polygons of many parts, each treated alone: as one geometry, 12,000 far tiles take minutes."""
+"""Polygons of many parts, each treated alone: as one geometry, 12,000 far tiles take minutes."""
 
 from __future__ import annotations
 
