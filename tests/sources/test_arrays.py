@@ -81,6 +81,17 @@ def test_degrees_and_two_sides_are_refused():
         grid_of(raster(on).isel(x=slice(None, None, 2)))
 
 
+def test_one_crs_has_one_name_and_nonsense_is_refused():
+    on = grid()
+    assert grid_of(raster(on).rio.write_crs("EPSG:9794")) == on
+    with pytest.raises(ConfigError, match="its datum is 'Unknown"):
+        grid_of(raster(on).rio.write_crs("+proj=utm +zone=31 +ellps=GRS80"))
+    garbled = raster(on)
+    garbled["spatial_ref"].attrs = {"crs_wkt": "PROJCS[nonsense", "spatial_ref": "PROJCS[nonsense"}
+    with pytest.raises(InputError, match=r"CRS"):
+        grid_of(garbled)
+
+
 def test_pixels_are_read_over_any_extent_and_band():
     on = grid()
     dataset = raster(on)

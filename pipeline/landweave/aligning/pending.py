@@ -125,11 +125,10 @@ class PendingShard:
     @cached_property
     def actions(self) -> BlockActionGrid:
         """The action of every tile."""
-        area, tile_grid = self.pending.area, self.pending.tile_grid
+        area, group = self.pending.area, self.pending.group
         return plan_block_actions(
-            self.pending.group.template.blocks,
             self.ledger,
-            outside=lambda index: area is not None and not area.touches(tile_grid(index)),
+            outside=None if area is None else ~area.touched(group.grid, group.template.tile),
             input_version=self._input_version,
             recompute_stale=self.pending.stale,
         )

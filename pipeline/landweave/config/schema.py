@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 
 from landweave.config.problems import problem_lines
 from landweave.core.blending import Blend
+from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
 from landweave.core.modalities import ELEVATION_BANDS
@@ -34,6 +35,11 @@ def _positive(value: float | str) -> float | str:
     return value
 
 
+def _crs(text: str) -> str:
+    canonical_crs(text)  # a `ConfigError` is a `ValueError`
+    return text
+
+
 def _local(path: str) -> str:
     if "://" in path:
         raise ValueError("only a local file can be written here, not a URL")
@@ -51,6 +57,9 @@ Number = Annotated[float | str, AfterValidator(_rational)]
 
 Metres = Annotated[Number, AfterValidator(_positive)]
 """Side of a pixel in metres."""
+
+CrsText = Annotated[str, AfterValidator(_crs)]
+"""A coordinate reference system, such as ``EPSG:2154``."""
 
 LocalFile = Annotated[str, AfterValidator(_local)]
 PngFile = Annotated[LocalFile, AfterValidator(_png)]
@@ -109,7 +118,7 @@ class AreaSection(Section):
 class GridSection(Section):
     """The pixel grid of the map: CRS, resolution and anchor."""
 
-    crs: str | None = None
+    crs: CrsText | None = None
     """CRS of the map, in metres."""
     resolution: Metres | None = None
     """Side of a pixel in metres; that of the model card by default."""
@@ -174,8 +183,8 @@ class MosaicBand(Section):
 class TileSection(Section):
     """How the tiles of a mosaic are read."""
 
-    crs: str | None = None
-    """CRS of tiles whose own CRS is missing or cannot be read."""
+    crs: CrsText | None = None
+    """CRS of tiles whose own CRS is missing, cannot be read or has no known datum."""
     nodata: float | None = None
     """Stored number that means no data, instead of the nodata tags of the files."""
     nodata_rule: Literal["any", "file", "every"] = "file"

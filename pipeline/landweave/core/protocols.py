@@ -425,8 +425,16 @@ class Store(Protocol):
 class Area(Protocol):
     """The area that is mapped. Picklable."""
 
-    def touches(self, grid: Grid) -> bool:
-        """Whether the area may intersect the extent of ``grid`` (quick; used in planning)."""
+    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
+        """Whether the area may intersect each block (quick; used in planning), bool ``(block_y, block_x)``.
+
+        Parameters
+        ----------
+        grid
+            Pixels of whole blocks.
+        size
+            Pixels a side of a block.
+        """
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside, bool ``(y, x)``; a pixel has one value for any extent."""

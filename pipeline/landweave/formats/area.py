@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
+from landweave.core.polygons import grow, touched_boxes
 from landweave.formats.vector import geometry_digest, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
@@ -28,6 +29,10 @@ class PolygonArea:
         """The rectangle ``(x0, y0, x1, y1)``."""
         return cls(shapely.box(*bounds))
 
+    def grown(self, metres: float) -> PolygonArea:
+        """The polygon with a strip around it, square at its corners; a negative width takes one away."""
+        return PolygonArea(grow(self.geometry, metres))
+
     @property
     def bounds(self) -> Bounds:
         """``(x0, y0, x1, y1)``."""
@@ -39,10 +44,19 @@ class PolygonArea:
         """Digest of the polygon."""
         return geometry_digest(self.geometry)
 
-    def touches(self, grid: Grid) -> bool:
-        """Whether ``grid`` and the polygon intersect."""
-        shapely.prepare(self.geometry)  # once: nothing is done for a prepared geometry
-        return bool(shapely.intersects(self.geometry, shapely.box(*grid.bounds)))
+    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
+        """Whether each block of ``size`` pixels of ``grid`` intersects the polygon, bool ``(block_y, block_x)``."""
+        y, x = grid.extent.y, grid.extent.x
+        lefts, rights = (
+            np.array([float(grid.corner(0, column + more)[0]) for column in range(x.start, x.stop, size)])
+            for more in (0, size)
+        )
+        tops, bottoms = (
+            np.array([float(grid.corner(row + more, 0)[1]) for row in range(y.start, y.stop, size)])[:, None]
+            for more in (0, size)
+        )
+        boxes = shapely.box(lefts, bottoms, rights, tops)
+        return touched_boxes(self.geometry, boxes.ravel()).reshape(boxes.shape)
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside the polygon, bool ``(y, x)``.

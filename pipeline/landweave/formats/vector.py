@@ -11,6 +11,7 @@ import pyogrio
 import shapely
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
+from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError
 
 
@@ -44,6 +45,9 @@ def read_features(
     contents = f"The layer has {info['features']} features with the columns {fields}."
     if not info["crs"]:
         raise InputError(f"{path}, layer {name!r}, has no CRS: write one into the file.")
+    stated, problem = usable_crs(info["crs"])
+    if problem:
+        raise InputError(f"{path}, layer {name!r}, {problem}: write a known CRS into the file.")
     if missing := [column for column in columns if column not in fields]:
         raise InputError(f"{path} has no column {missing[0]!r}; its columns are {fields}.")
     try:
@@ -52,7 +56,7 @@ def read_features(
         raise InputError(f"{path}: the filter {where!r} is not understood ({error}). {contents}") from error
     if frame.empty:
         raise InputError(f"{path}: 0 of {info['features']} features match {where!r}. {contents}")
-    return frame.to_crs(crs)
+    return frame.set_crs(stated, allow_override=True).to_crs(crs)
 
 
 def _layer_of(path: str, layer: str | None) -> str:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,8 @@ class MapJob(ArgmaxRule):
         The model, and its inputs by name.
     area
         Where pixels are written; None for everywhere.
+    imagery
+        Ground of the required inputs where there is no area: blocks beyond it are outside. None for everywhere.
     store
         Where the arrays are written.
     """
@@ -67,6 +70,7 @@ class MapJob(ArgmaxRule):
     model: Model
     inputs: Mapping[str, MapInput]
     area: Area | None
+    imagery: Area | None = None
     store: Store
 
     def open(self) -> MapFunction:
@@ -109,9 +113,12 @@ class MapJob(ArgmaxRule):
         """Output pixels of ``extent`` (base pixels)."""
         return self.grid.with_extent(extent).coarsen(self.factor)
 
-    def outside(self, index: BlockIndex) -> bool:
-        """Whether block ``index`` is wholly outside the area; reads no pixels."""
-        return self.area is not None and not self.area.touches(self.output_grid(self.blocks[index]))
+    @cached_property
+    def outside(self) -> NDArray[np.bool_] | None:
+        """Which blocks are wholly outside the area or the imagery, ``(block_y, block_x)``; reads no pixels."""
+        grid, size = self.output_grid(self.blocks.extent), self.blocks.size // self.factor
+        touched = [area.touched(grid, size) for area in (self.area, self.imagery) if area is not None]
+        return ~np.logical_and.reduce(touched) if touched else None
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Output pixels of ``grid`` inside the area, bool ``(y, x)``."""
@@ -154,7 +161,7 @@ class MapFunction:
 
     def _map(self, index: BlockIndex, watch: Stopwatch) -> BlockResult:
         job = self.job
-        if job.outside(index):
+        if job.outside is not None and job.outside[index]:
             return BlockResult(state=BlockState.OUTSIDE)
         inputs, absent = job.input_version(index), Counter[str]()
         arrays, windows = self.predict(job.blocks[index], watch, absent)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
@@ -93,11 +96,14 @@ class MapSetup(Table):
 
     def direct_opens(self) -> dict[str, int]:
         """How often files are opened straight from a catalog, by series; each block opens its own."""
-        blocks = [self.job.blocks[index] for index in self.job.blocks if not self.job.outside(index)]
+        series = {
+            name: (item, item.source) for name, item in self.job.inputs.items() if isinstance(item.source, StacSeries)
+        }
+        outside = self.job.outside if series else None
+        blocks = [self.job.blocks[index] for index in self.job.blocks if outside is None or not outside[index]]
         return {
-            name: sum(item.source.opens(self.job.read_grid(item, extent)) for extent in blocks)
-            for name, item in self.job.inputs.items()
-            if isinstance(item.source, StacSeries)
+            name: sum(source.opens(self.job.read_grid(item, extent)) for extent in blocks)
+            for name, (item, source) in series.items()
         }
 
     def actions(self, ledger: Ledger, *, stale: bool) -> BlockActionGrid:
@@ -111,9 +117,7 @@ class MapSetup(Table):
             Whether blocks whose files changed since they were done are run again.
         """
         job = self.job
-        return plan_block_actions(
-            job.blocks, ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale
-        )
+        return plan_block_actions(ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +270,7 @@ def _fill(
     with shown(progress, len(todo), engine.name):
         result = run_blocks(setup.job, engine, ledger, ledger_store, blocks=todo, progress=progress, lease=lease)
     if todo or not output.overviews_complete:
-        _write_overviews(setup.store, engine)
+        _write_overviews(setup.store, actions.actions != BlockAction.OUTSIDE, engine)
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
     absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
@@ -282,9 +286,9 @@ def _fill(
     )
 
 
-def _write_overviews(store: MapStore, engine: Engine) -> None:
+def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> None:
     with recorded_interrupts() as interrupts:
-        for job in create_overviews(store):
+        for job in create_overviews(store, mapped):
             for index, result in engine.run(CatchingJob(job), job.blocks):
                 if result.state is not BlockState.DONE:
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")

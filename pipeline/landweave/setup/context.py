@@ -21,8 +21,9 @@ from landweave.config.schema import (
     StacInput,
     TileSection,
 )
+from landweave.core.crs import metric_crs
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid, exact, metric_crs
+from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Extent
 from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.formats.area import PolygonArea, read_area

@@ -5,23 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import shapely
 
-from landweave.config.schema import InputSection
+from landweave.config.schema import CubeInput, InputSection
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
+from landweave.core.polygons import overlap
 from landweave.core.protocols import SeriesSource, has_dates
 from landweave.core.timeseries import DatesRule
+from landweave.formats.area import PolygonArea, Polygons
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
+from landweave.sources.mosaic.elevation import ElevationSource
+from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeSeries
 
 
-def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str, MapInput]]:
+def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str, MapInput], PolygonArea | None]:
     """The inputs that the card reads, each from the cube where it is aligned and from its files otherwise.
 
     Parameters
@@ -37,6 +42,8 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
         Base pixels over the area, or over the imagery; not yet snapped to blocks.
     inputs
         By modality, in the order of the card.
+    ground
+        What the imagery covers, where there is no area.
 
     Raises
     ------
@@ -49,11 +56,14 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
     offered = {name: source.bands for name, source in sources.items()}
     wanted = {name: section.own_bands or card.inputs[name].names for name, section in sections.items()}
     check_inputs(card, {**wanted, **offered})
-    sources |= open_rasters(context, card, sources)
-    grid = _map_grid(context, card, sources)
+    images = open_imagery(context, card, sources)
+    sources = {**images, **sources}
+    grid = _map_grid(context, card, images or sources)
+    ground = covered_ground(context.pixels, card, images) if context.area is None and images else None
     sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
     check_series(card, sources, {name: section.stated("quantity") for name, section in sections.items()})
-    return grid, {name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources}
+    inputs = {name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources}
+    return grid, inputs, ground
 
 
 def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
@@ -92,6 +102,53 @@ def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, An
         grid = context.input_pixels(name, section).with_extent(base.extent.coarsen(factor))
         opened[name] = context.open(name, section, grid)
     return opened
+
+
+def open_imagery(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The inputs without dates, each from where it lies: without an area they say where the map is.
+
+    A cube keeps a margin around the imagery, so the extent of what was aligned is read from its files as before.
+
+    Parameters
+    ----------
+    context
+        Pixels and area, and what opens sources.
+    card
+        Contract of the model.
+    stored
+        Inputs that a cube holds.
+    """
+    if context.area is None:
+        sections = context.config.inputs
+        stored = {name: source for name, source in stored.items() if isinstance(sections[name], CubeInput)}
+    return {**imagery(stored), **open_rasters(context, card, stored)}
+
+
+def covered_ground(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> PolygonArea:
+    """Ground that every required input covers, in whole base pixels, empty ground between far tiles left out.
+
+    Parameters
+    ----------
+    pixels
+        Base pixels; the extent means nothing.
+    card
+        Which inputs are required.
+    sources
+        Inputs that say where the map lies.
+
+    Raises
+    ------
+    InputError
+        When they share no ground.
+    """
+    extent = shared_extent(pixels, card, sources)
+    ground: shapely.Geometry = shapely.box(*pixels.with_extent(extent).bounds)
+    for name, source in sources.items():
+        if card.inputs[name].required and isinstance(source, MosaicSource | ElevationSource):
+            ground = overlap(ground, source.footprint(pixels))
+    if not isinstance(ground, Polygons) or ground.is_empty:
+        raise InputError(f"The required inputs share no ground: no tile of {' and '.join(sources)} lies on another.")
+    return PolygonArea(ground)
 
 
 def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:

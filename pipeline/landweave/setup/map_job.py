@@ -51,6 +51,8 @@ class MapRules:
         Classes of the output that is mapped.
     area
         Area that is mapped; None for all pixels.
+    imagery
+        Ground of the required inputs, where there is no area.
     factor
         Base pixels a side of one output pixel.
     """
@@ -63,6 +65,7 @@ class MapRules:
     target: Target
     legend: Legend
     area: PolygonArea | None = None
+    imagery: PolygonArea | None = None
     factor: int = 1
 
 
@@ -150,6 +153,7 @@ def map_job(
         inputs=inputs,
         legend=template.legend,
         area=rules.area,
+        imagery=rules.imagery and rules.imagery.grown(-float(rules.pixels.resolution) / 4),  # edges touch no block
         store=MapStore(target=rules.target, template=template),
         arrays=template.arrays,
         keep_untrained=rules.model.keep_untrained,

@@ -32,6 +32,10 @@ from landweave.store.objects import Target
 LARGEST_BLOCK = 8192
 """Base pixels a side: beyond it the halo costs little and a lost block costs much."""
 
+LARGE_EXTENT_PX = 10**11
+SPARSE_FRACTION = 0.01
+"""Of a larger map, the least that imagery covers without a note."""
+
 MEMORY_SHARE = 0.8
 """Of the memory that is free, for all local workers together."""
 
@@ -59,7 +63,8 @@ def set_up_map(config: Config) -> MapSetup:
         area=context.area,
         factor=_output_factor(config.output, context.pixels),
     )
-    grid, inputs = open_inputs(context, card)
+    grid, inputs, ground = open_inputs(context, card)
+    rules = replace(rules, imagery=ground)
     weights = config.path(config.model.weights) if config.model.weights else None
     model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
     engine = engine_settings(config.engine, config.model.torch_threads)
@@ -74,7 +79,13 @@ def set_up_map(config: Config) -> MapSetup:
         fingerprint=fingerprint,
         memory=memory(blocks.size),
         engine=engine,
-        notes=(*_model_notes(rules), *_input_notes(card, inputs), *_series_notes(rules, inputs, config.cube)),
+        notes=(
+            *_grid_notes(config, rules),
+            *_extent_notes(rules, grid),
+            *_model_notes(rules),
+            *_input_notes(card, inputs),
+            *_series_notes(rules, inputs, config.cube),
+        ),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
 
@@ -192,6 +203,26 @@ def _input_fields(item: MapInput) -> dict[str, Any]:
         year = item.year
         fields["year"] = year if year is None or isinstance(year, int) else year.fingerprint_fields
     return fields
+
+
+def _grid_notes(config: Config, rules: MapRules) -> Iterator[str]:
+    """Where the CRS of the map has another name than the configuration gives it."""
+    stated = config.grid.crs
+    if stated and stated.upper() != rules.pixels.crs.upper():
+        yield f"grid.crs {stated[:60]} is {rules.pixels.crs[:60]}: one CRS under two names"
+
+
+def _extent_notes(rules: MapRules, grid: Grid) -> Iterator[str]:
+    """Where the map is an empty frame around little imagery."""
+    if rules.imagery is None or grid.extent.size < LARGE_EXTENT_PX:
+        return
+    covered = rules.imagery.geometry.area / float(grid.resolution) ** 2 / grid.extent.size
+    if covered < SPARSE_FRACTION:
+        height, width = grid.shape
+        yield (
+            f"the imagery covers {covered:.2g} of the {height:,} x {width:,} pixels around it: only its blocks are "
+            "mapped, yet the map has that shape. State an area, or map its parts one by one"
+        )
 
 
 def _model_notes(rules: MapRules) -> Iterator[str]:

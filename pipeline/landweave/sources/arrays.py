@@ -17,12 +17,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pyproj
 import rioxarray  # noqa: F401  registers the accessor that CRS and nodata are read from
 import xarray as xr
 from numpy.typing import NDArray
+from rasterio.errors import CRSError
 
+from landweave.core.crs import metric_crs
 from landweave.core.errors import InputError
-from landweave.core.grid import Bounds, Grid, metric_crs
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, is_number, measured
@@ -59,9 +62,7 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
     ConfigError
         When the CRS is not in metres.
     """
-    if pixels.rio.crs is None:
-        raise InputError(f"{name} has no CRS: give it one, as .rio.write_crs('EPSG:2154').")
-    crs = metric_crs(pixels.rio.crs)
+    crs = metric_crs(_stated_crs(pixels, name))
     y, x = _centres(pixels, "y", name), _centres(pixels, "x", name)
     side = _side(pixels, y, x, name)
     if anchors := _stated_anchors(pixels, crs, side):
@@ -74,6 +75,18 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
     if misfit := _misfit(grid, y, x):
         raise InputError(f"{name}: {misfit}: give coordinates in float64, of regular pixels.")
     return grid
+
+
+def _stated_crs(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
+    try:
+        stated = pixels.rio.crs
+    except (CRSError, pyproj.exceptions.CRSError) as error:
+        raise InputError(
+            f"{name} has a CRS that cannot be read ({error}): write one, as .rio.write_crs('EPSG:2154')."
+        ) from None
+    if stated is None:
+        raise InputError(f"{name} has no CRS: give it one, as .rio.write_crs('EPSG:2154').")
+    return stated
 
 
 def _stated_anchors(pixels: xr.Dataset | xr.DataArray, crs: str, side: Fraction) -> tuple[Fraction, ...]:

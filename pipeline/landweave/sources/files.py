@@ -12,15 +12,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
 import rasterio
-from cachetools import TTLCache, cached
+from cachetools import TTLCache
 from numpy.typing import NDArray
 from rasterio.windows import Window
 
@@ -66,16 +68,18 @@ _NETWORK: dict[str, str | int | float] = {
 PAUSES_S = (1.0, 4.0)
 """Seconds before another try to read a file whose server does not respond."""
 
-_NO_RESPONSE = re.compile(r"CURL error|Could not resolve|Couldn't connect|Empty reply|timed out", re.IGNORECASE)
-"""GDAL itself retries error responses of a server, but not the absence of a response."""
-
-_STATUS = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
+_STATUS = re.compile(r"HTTP (?:response |error )?(?:code ?: ?|Error )?(\d{3})")
 _ADVICE = {
-    "401": "it wants a signed address: set sign",
-    "403": "access is refused, or the signature has expired: set sign, or run again to sign anew",
-    "404": "it is not there: the catalog names a file that was moved or removed",
-    "410": "it is not there any more: the catalog names a file that was removed",
+    "401": "it wants a signed address, as inputs of kind stac make by sign",
+    "403": "access is refused, or the signature has expired: run again to sign anew",
+    "404": "it is not there: it was moved or removed",
+    "410": "it is not there any more",
 }
+"""Statuses that do not pass: of everything else a server is asked again."""
+
+_HEAD_REFUSED = (403, 405, 501)
+"""A server may refuse to say what a file is, and give the file."""
+
 _GONE = ("404", "410")
 _REQUESTS_AT_ONCE = 16
 _TIMEOUT_S = 10
@@ -96,7 +100,7 @@ class RasterFile:
     sign
         Who signs the URL at each read (`landweave.sources.signing`); None for open files.
     version
-        Size and modification time that the file must still have; None accepts whatever is there.
+        Version that the file must still have; None accepts whatever is there.
     """
 
     href: str
@@ -105,12 +109,17 @@ class RasterFile:
 
 
 def is_url(path: str) -> bool:
-    """Whether only GDAL can open ``path``: such a file cannot be listed, and its size and age are not known here."""
+    """Whether only GDAL can open ``path``: such a file cannot be listed."""
     return "://" in path or path.startswith("/vsi")
 
 
+def shown(href: str) -> str:
+    """An address as it may be shown: without its query, which may hold a secret."""
+    return href.partition("?")[0] if is_url(href) else href
+
+
 def file_version(path: str) -> Version:
-    """Bytes of a file and its modification time in nanoseconds; ``(0, "")`` for a URL.
+    """Bytes of a local file and its modification time in nanoseconds; ``(0, "")`` for a URL (`remote_version`).
 
     Raises
     ------
@@ -133,7 +142,7 @@ def file_format(href: str) -> str:
 
 
 def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -> T:
-    """The value of ``query`` on the open dataset; retried after `PAUSES_S` where a server does not respond.
+    """The value of ``query`` on the open dataset; retried after `PAUSES_S` where a server fails in a way that may pass.
 
     Parameters
     ----------
@@ -145,16 +154,15 @@ def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -
     Raises
     ------
     ReadError
-        When the file cannot be opened or read, has changed since it was indexed, or is damaged: with its unsigned
-        address and the HTTP status.
+        When the file cannot be opened or read, has changed since it was indexed, or is damaged: with its address,
+        without query or signature, and the HTTP status.
     """
 
     def attempt() -> T:
         with _open(file) as dataset:
             return query(dataset)
 
-    transient = Retry(pauses_s=PAUSES_S, is_transient=lambda error: bool(_NO_RESPONSE.search(str(error))))
-    return transient.call(attempt)
+    return _retry(file.href).call(attempt)
 
 
 def read_window(
@@ -211,6 +219,10 @@ def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
     unique = list(dict.fromkeys(hrefs))
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         return dict(zip(unique, pool.map(lambda href: _version_anywhere(href, sign), unique), strict=True))
+
+
+class _ChangedFileError(ReadError):
+    """A file is another one than was indexed: asking again does not help."""
 
 
 class _OpenDatasets(threading.local):
@@ -270,21 +282,21 @@ def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
         with open_dataset(path, version) as dataset:
             yield dataset
     except ReadError as error:
-        text = str(error).replace(path, file.href)
+        text = str(error).replace(path, shown(file.href)).replace(file.href, shown(file.href))
         status = _STATUS.search(text)
-        code = status.group(1) if status else ""
-        advice, kind = _ADVICE.get(code, ""), MissingFileError if code in _GONE else ReadError
-        raise kind(f"{text} ({advice})" if advice else text) from None  # its cause holds the signed address
+        kind = MissingFileError if status and status.group(1) in _GONE else ReadError
+        raise kind(_advised(text)) from None  # its cause holds the signed address
 
 
 def _checked_version(file: RasterFile) -> str:
-    """Modification time of a local file that has not changed since it was indexed and is not damaged."""
-    size, version = file_version(file.href)
+    """Version of a file that has not changed since it was indexed and is not damaged; empty where none is known."""
+    is_remote = is_url(file.href)
+    size, version = remote_version(file.href, file.sign) if is_remote and file.version else file_version(file.href)
     if file.version not in (None, (size, version)):
         # Otherwise a block would not be what the ledger says it is.
-        raise ReadError(
-            f"{file.href} changed during the run: indexed with {file.version[0]} bytes (modified {file.version[1]}), "
-            f"now {size} ({version}). Run again."
+        raise _ChangedFileError(
+            f"{shown(file.href)} changed during the run: indexed with {file.version[0]} bytes "
+            f"(modified {file.version[1]}), now {size} ({version}). Run again."
         )
     if file.version is None and not is_url(file.href) and (damage := _damage(file.href, version)):
         raise ReadError(f"{file.href} {damage}. Fetch it again.")
@@ -297,23 +309,82 @@ def _damage(path: str, version: str) -> str:
 
 
 def _version_anywhere(href: str, sign: str | None) -> Version:
-    if is_url(href):
-        return _remote_version(href, sign) if href.startswith("http") else (0, "")
     try:
-        return file_version(href)
+        return remote_version(href, sign) if is_url(href) else file_version(href)
     except OSError:
         return 0, ""
 
 
-@cached(TTLCache(maxsize=2**17, ttl=_REMEMBERED_S), lock=threading.Lock())
-def _remote_version(href: str, sign: str | None) -> Version:
-    try:
-        with urlopen(Request(_signed(href, sign), method="HEAD"), timeout=_TIMEOUT_S) as response:
-            headers = response.headers
-    except (OSError, HTTPException, ValueError):
+_REMEMBERED: TTLCache[tuple[str, str | None], Version] = TTLCache(maxsize=2**17, ttl=_REMEMBERED_S)
+_REMEMBERED_LOCK = threading.Lock()
+
+
+def remote_version(href: str, sign: str | None = None, *, again: bool = False) -> Version:
+    """Bytes of a file on an HTTP server and its ETag or date; ``(0, "")`` on other stores, which are not asked.
+
+    What a server says is remembered for `_REMEMBERED_S`; it is asked again as a read is.
+
+    Parameters
+    ----------
+    href
+        Its URL.
+    sign
+        Who signs it.
+    again
+        Whether the server is asked whatever is remembered.
+
+    Raises
+    ------
+    ReadError
+        When the server does not say: with the address without its query, and the HTTP status.
+    """
+    if not href.startswith("http"):
         return 0, ""
-    size = headers.get("Content-Length", "")
+    with _REMEMBERED_LOCK:
+        known = None if again else _REMEMBERED.get((href, sign))
+    if known is None:
+        known = _retry(href).call(lambda: _asked_version(href, sign))
+        with _REMEMBERED_LOCK:
+            _REMEMBERED[href, sign] = known
+    return known
+
+
+def _asked_version(href: str, sign: str | None) -> Version:
+    address = _signed(href, sign)
+    try:
+        try:
+            headers = _headers(Request(address, method="HEAD"))
+        except HTTPError as error:
+            if error.code not in _HEAD_REFUSED:
+                raise
+            headers = _headers(Request(address, headers={"Range": "bytes=0-0"}))
+    except (OSError, HTTPException, ValueError) as error:
+        text = str(error).replace(address, shown(href))
+        raise ReadError(_advised(f"{shown(href)} cannot be read: {text}")) from None
+    size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
     return int(size) if size.isdigit() else 0, headers.get("ETag") or headers.get("Last-Modified") or ""
+
+
+def _headers(request: Request) -> Message:
+    with urlopen(request, timeout=_TIMEOUT_S) as response:
+        headers: Message = response.headers
+    return headers
+
+
+def _retry(href: str) -> Retry:
+    """Of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
+    return Retry(pauses_s=PAUSES_S if is_url(href) else (), is_transient=_may_pass)
+
+
+def _may_pass(error: BaseException) -> bool:
+    status = _STATUS.search(str(error))
+    return type(error) is ReadError and not (status and status.group(1) in _ADVICE)
+
+
+def _advised(text: str) -> str:
+    status = _STATUS.search(text)
+    advice = _ADVICE.get(status.group(1), "") if status else ""
+    return f"{text} ({advice})" if advice else text
 
 
 def _signed(href: str, sign: str | None) -> str:

@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 from xml.etree import ElementTree
 
-import pyproj
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
+from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
-from landweave.core.grid import canonical_crs
 from landweave.core.lattice import Extent
-from landweave.sources.files import RasterFile, file_version, is_url, query_file
+from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
 
 _OPENED_AT_ONCE = 8
 LISTED = 20
 """Problems named in one error; the others are counted."""
-
-_NO_DATUM = re.compile(r"unknown|unnamed|unretrievable", re.IGNORECASE)
-_CODE_AS_NAME = re.compile(r"EPSG\W*(\d+)\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +64,7 @@ class RasterFacts:
     driver
         GDAL's name of the format.
     size, version
-        Bytes, and modification time in nanoseconds (0 and ``""`` for URLs).
+        Bytes, and modification time in nanoseconds or ETag (0 and ``""`` where they are not known).
     crs
         ``EPSG:n`` or WKT; empty where it is missing or not usable.
     crs_problem
@@ -116,6 +110,11 @@ class RasterFacts:
     block: tuple[int, int]
 
     @property
+    def name(self) -> str:
+        """The path as it may be shown."""
+        return shown(self.path)
+
+    @property
     def count(self) -> int:
         """Number of bands."""
         return len(self.dtypes)
@@ -151,7 +150,7 @@ class RasterFacts:
         return RasterFile(href=self.path, version=(self.size, self.version))
 
 
-def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
+def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Version) -> RasterFacts:
     """Facts of an open dataset. No pixel is read.
 
     Parameters
@@ -159,15 +158,16 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
     dataset
         The open file.
     path
-        Its path or unsigned URL, as it is named in messages.
+        Its path or unsigned URL.
+    version
+        Of the file.
     """
-    size, version = file_version(path)
-    crs, problem = _usable_crs(dataset.crs.to_wkt() if dataset.crs else "")
+    crs, problem = _crs_of(dataset)
     return RasterFacts(
         path=path,
         driver=dataset.driver,
-        size=size,
-        version=version,
+        size=version[0],
+        version=version[1],
         crs=crs,
         crs_problem=problem,
         transform=dataset.transform,
@@ -231,14 +231,14 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
 
 
 def facts_at_first_open(file: RasterFile) -> RasterFacts:
-    """Facts of one file, kept by the process while the file stays the same.
+    """Facts of one file, kept by the process while the file stays the same; one on the web has the version stated.
 
     Raises
     ------
     ReadError
         When the file cannot be opened.
     """
-    return _cached_facts(file, file_version(file.href))
+    return _cached_facts(file, file.version or file_version(file.href))
 
 
 def refuse(problems: list[str], *, what: str) -> None:
@@ -258,34 +258,27 @@ def refuse(problems: list[str], *, what: str) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _cached_facts(file: RasterFile, version: Any) -> RasterFacts:
-    return query_file(file, lambda dataset: describe_dataset(dataset, file.href))
+def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
+    return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
 
 
 def _facts_or_problem(path: str) -> RasterFacts | str:
     try:
-        facts = facts_at_first_open(RasterFile(href=path))
+        version = remote_version(path, again=True) if is_url(path) else None
+        facts = facts_at_first_open(RasterFile(href=path, version=version))
     except ReadError as error:
-        return f"{str(error).rstrip('.')}. Otherwise leave it out of the pattern."
+        advice = "" if is_url(path) else ". Otherwise leave it out of the pattern"
+        return f"{str(error).rstrip('.')}{advice}."
     if facts.georeferenced:
         return facts
-    return f"{path} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
+    return f"{facts.name} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
 
 
-@lru_cache(maxsize=256)
-def _usable_crs(wkt: str) -> tuple[str, str]:
-    """``(crs, problem)``, one of them empty. A CRS without a code that its numbers match needs a known datum."""
-    if not wkt:
-        return "", "has no CRS"
-    code = rasterio.CRS.from_wkt(wkt).to_epsg()
-    if code:
-        return f"EPSG:{code}", ""
+def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:
+    """``(crs, problem)``, one of them empty."""
     try:
-        crs = pyproj.CRS.from_wkt(wkt)
-    except pyproj.exceptions.CRSError as error:
-        return "", f"has a CRS that PROJ cannot read ({error})"
-    datum = crs.datum.name if crs.datum else "unknown"
-    named = _CODE_AS_NAME.search(crs.name)
-    if named or _NO_DATUM.search(datum) or not (crs.is_projected or crs.is_geographic):
-        return "", f"has a CRS named {crs.name!r} that is not one: its datum is {datum!r}"
-    return canonical_crs(wkt), ""
+        stated = dataset.crs
+        # The older form of the text leaves out what it has no words for.
+        return usable_crs(stated.to_wkt(version="WKT2_2019")) if stated else ("", "has no CRS")
+    except CRSError as error:
+        return "", f"has a CRS that GDAL cannot read ({error})"

@@ -12,8 +12,9 @@ import rioxarray
 import xarray as xr
 from numpy.typing import NDArray
 
+from landweave.core.crs import metric_crs
 from landweave.core.errors import InputError
-from landweave.core.grid import Bounds, Grid, Number, exact, metric_crs
+from landweave.core.grid import Bounds, Grid, Number, exact
 from landweave.core.lattice import Extent, Span
 from landweave.core.protocols import Raster
 from landweave.sources.mosaic.alignment import native_grid

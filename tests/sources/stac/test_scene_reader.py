@@ -169,9 +169,12 @@ def test_an_address_is_signed_when_it_is_read(
     assert set(signing.SIGNERS) == {"planetary-computer"}
 
 
-def test_versions_come_from_servers_and_files(scene: dict[str, SceneFile], server: CogServer) -> None:
+def test_versions_come_from_servers_and_files(
+    scene: dict[str, SceneFile], server: CogServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, there, gone = str(scene["B2"].path), f"{server.address}/B2.tif", f"{server.address}/moved.tif"
     closed = "http://127.0.0.1:9/B2.tif"
+    monkeypatch.setattr(files, "PAUSES_S", (0.01,))
     facts = files.file_versions([here, there, gone, closed, "/none.tif"], None)
     size = scene["B2"].path.stat().st_size
     assert facts[here] == (size, str(scene["B2"].path.stat().st_mtime_ns))

@@ -44,14 +44,14 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
     for product, each in _files(products, facts):
         missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
         if missing:
-            yield f"{each.path}: {', '.join(missing)}, the file has {each.count}."
+            yield f"{each.name}: {', '.join(missing)}, the file has {each.count}."
         if each.dtype != first.dtype or each.dtype == "mixed":
-            yield f"{each.path} holds {each.dtype}, {first.path} {first.dtype}: give them as two inputs."
+            yield f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: give them as two inputs."
         if each.dtype.startswith("complex"):
-            yield f"{each.path} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
+            yield f"{each.name} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
         for name, number in product.bands.items():
             if number <= each.count:
-                yield from (f"{each.path}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
+                yield from (f"{each.name}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
 
 
 def _number_problems(spec: MosaicSpec, facts: RasterFacts, place: int) -> Iterator[str]:
@@ -107,7 +107,7 @@ def _role_notes(product: Product, files: Sequence[RasterFacts], given: Iterable[
                 effect = ", and marks nothing as nodata" if role == "alpha" else ""
                 yield (
                     f"{name} is read from band {number}, which {len(those)} of {len(files)} files call {role}{reason}"
-                    f"{effect}, {those[0].path} the first"
+                    f"{effect}, {those[0].name} the first"
                 )
 
 
@@ -122,7 +122,7 @@ def _difference_notes(files: Sequence[RasterFacts]) -> Iterator[str]:
     """Files of one product that have other bands, by number or colour."""
     first = files[0]
     if others := [each for each in files if each.colours != first.colours]:
-        named = (f"{each.path} {', '.join(each.colours)}" for each in (others[0], first))
+        named = (f"{each.name} {', '.join(each.colours)}" for each in (others[0], first))
         yield f"{len(others)} of {len(files)} files have other bands: {'; '.join(named)}"
 
 
@@ -137,7 +137,7 @@ def _nodata_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[st
     if tagged:
         yield (
             f"{len(tagged)} files are tagged nodata {' and '.join(tagged[0].impossible_nodata)}, which cannot occur in "
-            f"{tagged[0].dtypes[0]}: no pixel is nodata by it, {tagged[0].path} the first. Where pixels without data "
+            f"{tagged[0].dtypes[0]}: no pixel is nodata by it, {tagged[0].name} the first. Where pixels without data "
             "hold another number, set nodata"
         )
 

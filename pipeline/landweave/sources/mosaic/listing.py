@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
-from landweave.sources.files import is_url
+from landweave.sources.files import is_url, shown
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
@@ -46,7 +46,7 @@ def tile_id(path: str, root: str) -> str:
         Folder of the mosaic.
     """
     if is_url(path):
-        return path
+        return shown(path)
     absolute = Path(path).absolute()
     base = Path(root).absolute()
     return str(PurePosixPath(absolute.relative_to(base) if absolute.is_relative_to(base) else absolute))

@@ -8,10 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
+from landweave.core.crs import transformation_note
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
+from landweave.core.polygons import unite
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.band_reading import BandReading, NodataValue, decide_file
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
@@ -19,8 +22,14 @@ from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.mosaic.tile_index import Tile, TileIndex, corner_bounds, corners_of, index_tiles, refuse_unpaired
 from landweave.sources.mosaic.tile_reader import read_tile
 from landweave.sources.requests import check_bands, check_pixels
-from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
+from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, points_in, source_window
 from landweave.sources.resampling.resample import Patch, resample
+
+_SIDE_POINTS = 21
+"""Points along each side of a tile in another CRS."""
+
+_SAME_EDGE_PX = 1 / 20
+"""A tile that reaches less far into a pixel does not cover it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,13 +116,19 @@ class MosaicSource:
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
+    def footprint(self, grid: Grid) -> shapely.Geometry:
+        """Ground that may be measured, in whole pixels of ``grid`` and its CRS: the tiles as one geometry."""
+        index, names = self.index, dict.fromkeys(self.index.crs.tolist())
+        boxes = [_covering_boxes(index.corners[index.crs == crs], crs, grid) for crs in names]
+        return unite(np.concatenate(boxes))
+
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, tile by tile in reading order. No pixel is read."""
         places = sorted({place for place, _ in self._touched(grid)})
         return tuple(
             SourceFile(
                 id=f"{tile.id}#{product}" if product else tile.id,
-                location=facts.path,
+                location=facts.name,
                 size=facts.size,
                 version=facts.version,
                 format=facts.driver,
@@ -177,7 +192,7 @@ class MosaicSource:
             "reason": alignment.reason,
             "resampling": alignment.resampling,
             "pixels": {band: " or ".join(map(str, readings)) for band, readings in self._decided.items()},
-            "notes": list(index.notes),
+            "notes": [*index.notes, *self._transformation_notes],
         }
 
     @property
@@ -191,6 +206,14 @@ class MosaicSource:
                 ends = [end * scale + offset for scale, offset in tags for end in (limits.min, limits.max)]
                 found[band] = min(ends), max(ends)
         return found
+
+    @property
+    def _transformation_notes(self) -> Iterator[str]:
+        """How coarsely tiles in other CRSs come to the grid."""
+        for crs, first in zip(*np.unique(self.index.crs, return_index=True), strict=True):
+            x, y = self.index.corners[first].mean(axis=0).tolist()
+            if note := transformation_note(str(crs), self.grid.crs, (x, y)):
+                yield note
 
     @cached_property
     def _settings(self) -> tuple[tuple[BandReading, ...], ...]:
@@ -289,6 +312,21 @@ class MosaicSource:
             for position in tiles.touching(window).tolist():
                 whole = tiles.tile_extent(position)
                 yield int(tiles.tiles[position]), _inside(whole.intersect(window), whole)
+
+
+def _covering_boxes(corners: NDArray[np.float64], crs: str, grid: Grid) -> NDArray[np.object_]:
+    """A box of whole pixels of ``grid`` around each tile, shapely ``(tile,)``; ``corners`` are in ``crs``."""
+    side = np.linspace(0, 1, _SIDE_POINTS)[:, None, None]
+    northwest, northeast, southwest, southeast = corners.swapaxes(0, 1)
+    sides = ((northwest, northeast), (northeast, southeast), (southeast, southwest), (southwest, northwest))
+    outline = np.concatenate([start + (stop - start) * side for start, stop in sides])  # (point, tile, xy)
+    x, y = points_in(outline[..., 0], outline[..., 1], crs, grid.crs)
+    step, (x0, y0) = float(grid.resolution), map(float, grid.anchor_xy)
+    more = 0 if crs == grid.crs else 1  # a side is bent between its points
+    edge = _SAME_EDGE_PX  # tiles that end on a pixel's edge do not reach the next pixel
+    left, bottom = (np.floor((axis.min(axis=0) - origin) / step + edge) - more for axis, origin in ((x, x0), (y, y0)))
+    right, top = (np.ceil((axis.max(axis=0) - origin) / step - edge) + more for axis, origin in ((x, x0), (y, y0)))
+    return np.asarray(shapely.box(x0 + left * step, y0 + bottom * step, x0 + right * step, y0 + top * step))
 
 
 def _inside(part: Extent, whole: Extent) -> Extent:

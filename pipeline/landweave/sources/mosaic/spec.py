@@ -50,7 +50,7 @@ class MosaicSpec:
     root
         Folder of relative ``files``; tile ids are paths under it, so that they stay the same when all moves.
     crs
-        Used for tiles whose own CRS is missing or cannot be read, and for no other.
+        Used for tiles whose own CRS is missing, cannot be read or has no known datum, and for no other.
     nodata
         Stored number, before scale and offset, that means "no measurement", instead of the files' own tags. NaN never
         counts as data.

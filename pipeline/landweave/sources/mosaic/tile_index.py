@@ -15,7 +15,10 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from landweave.core.grid import Bounds, canonical_crs
+from landweave.core.crs import canonical_crs
+from landweave.core.errors import InputError
+from landweave.core.grid import Bounds
+from landweave.sources.files import is_url
 from landweave.sources.mosaic.band_checks import band_notes, band_problems
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
@@ -126,9 +129,10 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     refuse(list(band_problems(spec, products, facts)), what="problems with the bands of the files")
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(
-        [f"{each.path} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
+        [f"{each.name} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
         what=f"of {len(facts)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
     )
+    _refuse_other_crs(fallback, facts)
     columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
     tiles, unpaired = _pair(columns)
     if not tiles:
@@ -209,13 +213,31 @@ def _tile(facts: RasterFacts, spec: MosaicSpec, fallback: str) -> Tile:
     return Tile(id=tile_id(facts.path, spec.root), files=(facts,), crs=facts.crs or fallback, transform=transform)
 
 
+def _refuse_other_crs(fallback: str, facts: Mapping[str, RasterFacts]) -> None:
+    """Refuse a setting that no file takes, for all have a CRS of their own, and another one."""
+    stated = sorted({each.crs for each in facts.values()})
+    if fallback and "" not in stated and stated != [fallback]:
+        own = " and ".join(crs[:40] for crs in stated)
+        raise InputError(
+            f"All {len(facts)} files state a CRS, {own}, and `crs` is {fallback[:40]}: it is for files whose own CRS "
+            "is missing or has no known datum. Leave it out; where what the files state is wrong, correct them "
+            "(gdal_edit.py -a_srs)."
+        )
+
+
 def _notes(facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
     without = [each for each in facts.values() if each.crs_problem]
     if without:
         yield (
-            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
+            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].name} "
             f"{without[0].crs_problem}"
         )
+        others = [each for each in facts.values() if each.crs not in ("", fallback)]
+        if others:
+            yield f"{len(others)} files keep the CRS that they state, {others[0].name} the first ({others[0].crs[:40]})"
+    unknown = [each for each in facts.values() if is_url(each.path) and not each.version]
+    if unknown:
+        yield f"{len(unknown)} files state no version: a change of them is not seen, {unknown[0].name} the first"
 
 
 def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:

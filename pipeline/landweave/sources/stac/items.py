@@ -10,21 +10,20 @@ without what only it can say is an `UnusableItem`.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
-import pyproj
 import shapely
 from affine import Affine
 
-from landweave.core.errors import ConfigError
-from landweave.core.grid import Bounds, canonical_crs
+from landweave.core.crs import usable_crs
+from landweave.core.grid import Bounds
 from landweave.sources.stac.records import BandAsset, Scene
 
 Json = Mapping[str, Any]
@@ -377,20 +376,12 @@ def _shape(value: Any) -> tuple[int, int] | None:
 
 
 def _crs(owner: Json) -> str | None:
-    """The first form of a CRS that can be read."""
+    """The first form of a CRS that names one; None leaves it to the file."""
     code = to_int(owner.get("proj:epsg"))
-    texts = (owner.get("proj:code"), f"EPSG:{code}" if code else None, owner.get("proj:wkt2"))
-    return next((crs for text in texts if isinstance(text, str) and (crs := _readable_crs(text))), None)
-
-
-@lru_cache(maxsize=256)
-def _readable_crs(text: str) -> str | None:
-    try:
-        crs = canonical_crs(text)
-    except ConfigError:
-        return None
-    known = pyproj.CRS(crs)
-    return crs if known.is_projected or known.is_geographic else None
+    forms = (owner.get("proj:code"), f"EPSG:{code}" if code else None, owner.get("proj:wkt2"))
+    projjson = owner.get("proj:projjson")
+    texts = (*forms, json.dumps(projjson) if isinstance(projjson, Mapping) else None)
+    return next((crs for text in texts if isinstance(text, str) and text and (crs := usable_crs(text)[0])), None)
 
 
 def _lonlat_box(box: Any) -> Bounds | None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from affine import Affine
 
-from landweave.core.grid import Bounds, canonical_crs
+from landweave.core.crs import canonical_crs
+from landweave.core.grid import Bounds
 from landweave.core.timeseries import Observation
 from landweave.sources.raster_facts import GeoRef
 
@@ -54,7 +54,7 @@ class BandAsset:
         """The georeference in the item; None where it is incomplete."""
         if self.crs is None or self.transform is None or self.shape is None:
             return None
-        return GeoRef(crs=_canonical(self.crs), transform=self.transform, shape=self.shape)
+        return GeoRef(crs=canonical_crs(self.crs), transform=self.transform, shape=self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,8 +171,3 @@ def group_reasons(dropped: Iterable[DroppedItem], found: int | None = None) -> l
     return [
         f"{len(ids)}{counted} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered
     ]
-
-
-@lru_cache(maxsize=256)
-def _canonical(crs: str) -> str:
-    return canonical_crs(crs)

@@ -27,9 +27,12 @@ class OverviewJob:
     ----------
     store
         The map at the level to fill.
+    mapped
+        Blocks of the map that are not outside what is mapped, ``(block_y, block_x)``; None for all.
     """
 
     store: MapStore
+    mapped: NDArray[np.bool_] | None = None
 
     @property
     def key(self) -> str:
@@ -38,8 +41,16 @@ class OverviewJob:
 
     @property
     def blocks(self) -> list[BlockIndex]:
-        """Every block of the level."""
-        return list(np.ndindex(self.store.block_shape))
+        """Blocks of the level that stand for any block that was mapped: what was never written is nodata."""
+        every = np.ndindex(self.store.block_shape)
+        return [index for index in every if self.mapped is None or self._below(index).any()]
+
+    def _below(self, index: BlockIndex) -> NDArray[np.bool_]:
+        """The blocks of the map under one of this level, which counts from the map's corner."""
+        assert self.mapped is not None
+        span = 2**self.store.level
+        rows, columns = (slice(number * span, (number + 1) * span) for number in index)
+        return self.mapped[rows, columns]
 
     def open(self) -> BlockFunction:
         """Return the function that computes one block."""
@@ -91,8 +102,15 @@ def mark_overviews(store: MapStore, *, complete: bool) -> None:
         unread_group(store.target, "map").attrs.put({"overviews_complete": complete})
 
 
-def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
+def create_overviews(store: MapStore, mapped: NDArray[np.bool_] | None = None) -> tuple[OverviewJob, ...]:
     """Declare the levels above a map until one chunk holds all of it; jobs that fill them, finest level first.
+
+    Parameters
+    ----------
+    store
+        The map.
+    mapped
+        Blocks that are not outside what is mapped, ``(block_y, block_x)``; None for all.
 
     Raises
     ------
@@ -103,4 +121,4 @@ def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
     for above in levels:
         with declaring(store.target, level_path(above.level)) as declared:
             declare_level(declared, store.template, above.level, above.grid)
-    return tuple(OverviewJob(store=above) for above in levels)
+    return tuple(OverviewJob(store=above, mapped=mapped) for above in levels)
