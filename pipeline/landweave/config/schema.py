@@ -143,6 +143,8 @@ class InputSection(Section):
 
     kind: str
     """Kind of the input."""
+    accept_range: bool = False
+    """Whether values far from those of the model's training are fed all the same."""
 
     has_dates: ClassVar[bool] = False
     """Whether the input, where it is read straight from its files, is a series."""
