@@ -186,8 +186,9 @@ class TileSection(Section):
     """Brightest value of a pixel of the nodata border."""
     resampling: Resampling = "bilinear"
     """Kernel, used where tiles do not lie on the grid and have to be resampled."""
-    order: Literal["name", "listed"] = "name"
-    """Which tile wins where tiles overlap: the first by name, or the first listed."""
+    order: Literal["name", "newest", "listed"] = "name"
+    """Which tile wins where tiles overlap: the first by name, the newest by the date in names or tags, or the first
+    listed."""
     nodes: Literal["corner", "centre"] = "corner"
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
 

@@ -86,6 +86,8 @@ class RasterFacts:
         Number of ground control points; an image that has them is in radar or sensor geometry.
     block
         ``(height, width)`` of what is decoded at once.
+    date_tag
+        Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
     """
 
     path: str
@@ -104,6 +106,7 @@ class RasterFacts:
     masked: bool
     control_points: int
     block: tuple[int, int]
+    date_tag: str = ""
 
     @property
     def count(self) -> int:
@@ -166,6 +169,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
+        date_tag=dataset.tags().get("TIFFTAG_DATETIME", ""),
     )
 
 

@@ -38,7 +38,7 @@ def predict_arrays(
     *,
     weights: str | Path | None,
     year: int | None,
-    accept_range: bool,
+    accept_range: bool = False,
 ) -> xr.Dataset:
     """The map of the pixels in ``groups``: a lazy dataset over the ground of the inputs that the model requires.
 
