@@ -81,11 +81,11 @@ def _row(item: MapInput, band: str, values: Values) -> str:
 def _sample(job: MapJob, item: MapInput) -> tuple[Values, str]:
     """Values by band where they are measured; none, and why, where nothing is."""
     bands = tuple(dict.fromkeys((*item.bands, *(name for name in ELEVATION_BANDS if name in item.source.bands))))
-    places, planes, failure = _places(job, item), [], "no sampled pixel is measured"
+    windows, planes, failure = sampled_windows(job, item), [], "no sampled pixel is measured"
     with ThreadPoolExecutor(WINDOWS) as pool:
         for _ in range(ROUNDS):
-            lot = list(islice(places, WINDOWS))
-            for found in pool.map(lambda place: _read(item, bands, *place), lot):
+            lot = list(islice(windows, WINDOWS))
+            for found in pool.map(lambda window: _read(item, bands, *window), lot):
                 if isinstance(found, str):
                     failure = found
                 elif found.size:
@@ -109,7 +109,7 @@ def _read(item: MapInput, bands: Sequence[str], number: int, grid: Grid) -> NDAr
         return str(error)
 
 
-def _places(job: MapJob, item: MapInput) -> Iterator[tuple[int, Grid]]:
+def sampled_windows(job: MapJob, item: MapInput) -> Iterator[tuple[int, Grid]]:
     """Numbered windows in the area that files touch, spread over it, each once."""
     own, source = own_pixels(item, job.grid), item.source
     named = not has_dates(source) and bool(source.files(own))
@@ -128,7 +128,7 @@ def _places(job: MapJob, item: MapInput) -> Iterator[tuple[int, Grid]]:
             parts, turn = _quarters(extent), turns.pop(0)
             ordered = (parts[(turn + step) % len(parts)] for step in range(len(parts)))
             extent = next(filter(holds, ordered), Extent.of((0, 0), (0, 0)))
-        if extent.size and (extent not in seen or has_dates(source)):
+        if 0 < max(extent.shape) <= SIDE and (extent not in seen or has_dates(source)):
             seen.add(extent)
             yield number, own.with_extent(extent)
 
