@@ -84,13 +84,11 @@ def _sample(job: MapJob, item: MapInput) -> tuple[Values, str]:
     windows, planes, failure = sampled_windows(job, item), [], "no sampled pixel is measured"
     with ThreadPoolExecutor(WINDOWS) as pool:
         for _ in range(ROUNDS):
-            lot = list(islice(windows, WINDOWS))
-            for found in pool.map(lambda window: _read(item, bands, *window), lot):
-                if isinstance(found, str):
-                    failure = found
-                elif found.size:
-                    planes.append(found)
-            if len(planes) > WINDOWS // 2 or len(lot) < WINDOWS:
+            found = list(pool.map(lambda window: _read(item, bands, *window), islice(windows, WINDOWS)))
+            failures = [each for each in found if isinstance(each, str)]
+            failure = next(iter(failures), failure)
+            planes += [each for each in found if not isinstance(each, str) and each.size]
+            if len(planes) > WINDOWS // 2 or len(failures) > WINDOWS // 2 or len(found) < WINDOWS:
                 break
     joined = np.concatenate(planes, axis=1).astype(np.float64) if planes else None
     return ({}, failure) if joined is None else (dict(zip(bands, joined, strict=True)), "")
@@ -102,9 +100,11 @@ def _read(item: MapInput, bands: Sequence[str], number: int, grid: Grid) -> NDAr
     try:
         if has_dates(source):
             series = source.read(grid, bands, [item.indices[number * len(item.indices) // DATES % len(item.indices)]])
-            return series.values[0][:, measured(series.pixel_class[0])]
-        raster = _without_border(source).read(grid, bands)
-        return raster.values[:, raster.valid]
+            values, valid = series.values[0], measured(series.pixel_class[0])
+        else:
+            raster = _without_border(source).read(grid, bands)
+            values, valid = raster.values, raster.valid
+        return np.asarray(values[:, valid])
     except ReadError as error:  # its block will fail, with the reason in the ledger
         return str(error)
 

@@ -93,8 +93,8 @@ class TrainedValues:
 
     def summary(self, band: str) -> str:
         """What the training knew of a band, in words; empty where that is nothing."""
-        spec = self.bands.get(band)
-        coded = spec is not None and isinstance(spec.coding, HeightCoding)
+        spec = self.bands.get(band, BandSpec())
+        coded = isinstance(spec.coding, HeightCoding)
         parts = [f"mean {spec.mean:g} ± {spec.std:g}{' as bytes' if coded else ''}"] if _has_statistics(spec) else []
         parts += [
             {"heights": "metres", "reflectance": "reflectance x 10000", "power": "linear power"}.get(self.unit, "")
@@ -197,13 +197,13 @@ class TrainedValues:
             yield Finding(text=f"medians are more than {FAR_STD} std from the card's means: {listed}", refused=False)
 
     def _is_far(self, band: str, plane: NDArray[Any]) -> bool:
-        spec = self.bands.get(band)
+        spec = self.bands.get(band, BandSpec())
         return _has_statistics(spec) and abs(np.median(plane) - spec.mean) > FAR_STD * spec.std
 
 
-def _has_statistics(band: BandSpec | None) -> bool:
+def _has_statistics(band: BandSpec) -> bool:
     """Whether a mean and a deviation were measured in training: without them a value is fed as it is."""
-    return band is not None and band.scale is None and (band.mean, band.std) != (0, 1)
+    return band.scale is None and (band.mean, band.std) != (0, 1)
 
 
 def _height_findings(values: Values) -> Iterator[Finding]:
