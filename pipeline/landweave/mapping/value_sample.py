@@ -31,7 +31,7 @@ WINDOWS, ROUNDS = 8, 3
 """Windows read at once, and how often others are tried where most hold no measurement."""
 
 DATES = 4
-"""Of a series, at most; every window is read on one of them."""
+"""Of a series, spread over it; every window is read on one of them, and other windows on others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,9 @@ def _read(item: MapInput, bands: Sequence[str], number: int, grid: Grid) -> NDAr
     source = item.source
     try:
         if has_dates(source):
-            series = source.read(grid, bands, [item.indices[number * len(item.indices) // DATES % len(item.indices)]])
+            count = len(item.indices)
+            date = item.indices[(number * count // DATES + number // WINDOWS) % count]
+            series = source.read(grid, bands, [date])
             values, valid = series.values[0], measured(series.pixel_class[0])
         else:
             raster = _without_border(source).read(grid, bands)

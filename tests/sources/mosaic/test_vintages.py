@@ -193,3 +193,11 @@ def test_check_plan_and_run_tell(tmp_path: Path) -> None:
     config = small.loaded()
     for notes in (api.plan_map(config).notes, api.check(config).notes):
         assert any("AERIAL_RGBI: OLDER TILES HIDE NEWER ONES: 4 tiles" in note for note in notes)
+
+
+def test_an_array_of_vintages_warns(write_tile, tmp_path):
+    for year in (2012, 2021):
+        write_tile(f"t/{year}.tif", plane(year % 100), (0, 2))
+    with pytest.warns(UserWarning, match=r"OLDER TILES HIDE NEWER ONES.*t/2021.tif"):
+        assert (api.open_mosaic(tmp_path / "t", {"R": 1}) == 12).all()
+    assert (api.open_mosaic(tmp_path / "t", {"R": 1}, order="newest") == 21).all()

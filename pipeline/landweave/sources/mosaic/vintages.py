@@ -20,6 +20,8 @@ SEAM = 0.2
 COARSER = 2
 """Times the pixel of a tile below: an overview sheet, not another camera."""
 
+HIDES_NEWER = "OLDER TILES HIDE NEWER ONES"
+
 _YEAR = r"(19[3-9]\d|20[0-3]\d)"
 _DAY = re.compile(rf"(?<!\d){_YEAR}([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 _BARE_YEAR = re.compile(rf"(?<!\d){_YEAR}(?!\d)")
@@ -132,7 +134,7 @@ class Coverage:
         if hidden:
             above, below = hidden[0]
             yield (
-                f"OLDER TILES HIDE NEWER ONES: {len({pair[1] for pair in hidden}):,} tiles lie under older ones, as "
+                f"{HIDES_NEWER}: {len({pair[1] for pair in hidden}):,} tiles lie under older ones, as "
                 f"{self._named(below)} under {self._named(above)}. Set order: newest, or name the files of one date"
             )
 
