@@ -153,12 +153,20 @@ def test_a_card_without_a_stated_type_is_held_to_its_statistics():
     assert TrainedValues.of("AERIAL_RGBI", spec(mean=0.4, std=0.2)).dtype == ""
     stated = spec(mean=1400, std=900).model_copy(update={"dtype": "uint16"})
     assert TrainedValues.of("AERIAL_RGBI", stated).dtype == "uint16"
-    for mean, refused in ((110, False), (1900, True), (0.5, True)):
+    for mean, refused in ((110, False), (250, False), (440, True), (1900, True), (0.5, True)):
         values = around(mean, std=mean / 9, dtype="float32", names=("R",))
         found = list(TrainedValues.of("ORTHO", spec(mean=106, std=40)).findings(values, np.dtype("float32")))
         assert any(each.refused for each in found) is refused
     unit = TrainedValues.of("AERIAL_RGBI", spec(mean=0.4, std=0.2))  # trained on 0 to 1
     assert any(each.refused for each in unit.findings(around(110, names=("R",)), np.dtype("uint8")))
+
+
+@pytest.mark.parametrize(("mean", "refused"), [(480, False), (60, False), (9000, False), (0.4, True)])
+def test_a_scale_is_of_the_type_not_of_the_values(mean, refused):
+    spec = InputSpec.model_validate({"pixel": 1.6, "bands": {"R": {"scale": "1/65535"}}})
+    values = around(mean, std=mean / 9, dtype="float32", names=("R",))
+    found = TrainedValues.of("SPOT_RGBI", spec).findings(values, np.dtype("uint16"))
+    assert any(each.refused for each in found) is refused
 
 
 def test_every_card_says_what_it_was_trained_on_and_its_checksum_does_not_depend_on_it():

@@ -21,7 +21,8 @@ Values = Mapping[str, NDArray[Any]]
 
 FAINT, BRIGHT = 1 / 50, 8
 """Of mean + std: an image whose brightest pixels stay below the one, or whose median exceeds the other, is no such
-image. Deep shade is a tenth of the mean, fresh snow ten times that of one band but never of all."""
+image. Deep shade is a tenth of the mean, fresh snow ten times that of one band but never of all. Where the statistics
+may be those of bytes, the latter is the mean and that many std: three reach white."""
 
 _UNIT_LIMITS = {"reflectance": (40.0, 16_000.0), "power": (1e-4, 10.0)}
 """The same of a known unit: clear water has reflectance above 0.004 in some band, no ground a median above 1.6;
@@ -133,8 +134,12 @@ class TrainedValues:
         return 128.0 if self.dtype == "uint8" else 0.0
 
     def _limits(self, band: BandSpec) -> tuple[float, float]:
+        if band.scale is not None and not self.unit:
+            return 2.0, float(1 / band.scale)  # the scale is of the type: most values may be far smaller
         typical = self._typical(band)
-        return _UNIT_LIMITS.get(self.unit) or (typical * FAINT, typical * BRIGHT if typical else np.inf)
+        bytes_like = _has_statistics(band) and typical < 256  # 10 bits would pass for a bright image otherwise
+        high = abs(band.mean) + BRIGHT * band.std if bytes_like else typical * BRIGHT
+        return _UNIT_LIMITS.get(self.unit) or (typical * FAINT, high or np.inf)
 
     def _fits_dtype(self) -> bool:
         """Whether the statistics may be those of such numbers: a card may have been trained on others."""
