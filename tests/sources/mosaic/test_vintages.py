@@ -14,6 +14,7 @@ from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.sources.mosaic.vintages import Coverage, TileDate, date_of
+from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
 
 PX = 10
@@ -191,7 +192,9 @@ def test_check_plan_and_run_tell(tmp_path: Path) -> None:
         for path in list((small.folder / folder).glob("tile*.tif")):
             path.rename(path.with_name(f"2012_{path.name}"))
     config = small.loaded()
-    for notes in (api.plan_map(config).notes, api.check(config).notes):
+    aligned = {"AERIAL_RGBI": {**RGBI_FILES, "align": True}}
+    align = small.loaded(inputs=aligned, cube={"store": "cube.zarr", "tile": 128, "chunk": 64})
+    for notes in (api.plan_map(config).notes, api.check(config).notes, api.plan_align(align).notes):
         assert any("AERIAL_RGBI: OLDER TILES HIDE NEWER ONES: 4 tiles" in note for note in notes)
 
 
