@@ -75,6 +75,8 @@ AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 def check(config: Config) -> MapSetup:
     """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
 
+    A small sample of every input is read, and its values are compared with those of the model's training.
+
     Raises
     ------
     LandweaveError
@@ -82,7 +84,7 @@ def check(config: Config) -> MapSetup:
     """
     setup = _checked(_with_engine(config, None)[0])
     mapping.check_output(setup)
-    return setup
+    return setup.with_values()
 
 
 def _checked(config: Config) -> MapSetup:
@@ -154,6 +156,7 @@ def predict(
     *,
     weights: str | Path | None = None,
     year: int | None = None,
+    accept_range: bool = False,
 ) -> xr.Dataset:
     """The map of a configuration, or of xarray objects by a model, as a lazy dataset; nothing runs yet.
 
@@ -176,6 +179,8 @@ def predict(
         Of the model, where its card does not name them.
     year
         Civil year of the dates that the model is given; needed where they are of several years.
+    accept_range
+        Whether values far from those of the model's training are fed all the same.
 
     Returns
     -------
@@ -195,14 +200,14 @@ def predict(
         When more than a gigapixel is loaded at once.
     """
     if isinstance(what, Config):
-        if model or weights or year:
-            raise ConfigError("A configuration names its own model: leave out model, weights and year.")
+        if model or weights or year or accept_range:
+            raise ConfigError("A configuration names its own model: leave out model, weights, year and accept_range.")
         setup = set_up_map(what)
         return lazy_map(setup.job, setup.template)
     if model is None:
         raise ConfigError("Pixels alone make no map: name the model, as predict(tree, model='LC-D', weights=…).")
     groups = open_cube(what) if isinstance(what, str | Path) else what
-    return predict_arrays(groups, model, weights=weights, year=year)
+    return predict_arrays(groups, model, weights=weights, year=year, accept_range=accept_range)
 
 
 def stack(config: CubeConfig, modality: str) -> xr.DataArray:

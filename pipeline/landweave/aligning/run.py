@@ -19,7 +19,7 @@ from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
 from landweave.aligning.plan import AlignPlan, cost_align
 from landweave.core.budget import check_memory
-from landweave.core.protocols import BlockState, Engine
+from landweave.core.protocols import BlockState, Engine, source_notes
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import LEASE, Lease, hold
@@ -37,7 +37,6 @@ from landweave.jobs.result import (
     total_counts,
 )
 from landweave.jobs.runner import run_blocks, writing_begun
-from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.observations import GroupObservations
@@ -70,9 +69,8 @@ class CubeSetup:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For every series, which items of its catalog are not used, and why."""
-        every = [group.source for group in self.groups if isinstance(group.source, StacSeries)]
-        return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
+        """What the sources noted: items of a catalog that are not used, tiles that lie on others."""
+        return tuple(note for group in self.groups for note in source_notes(group.modality, group.source.describe()))
 
 
 def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:

@@ -152,6 +152,8 @@ class InputSection(Section):
 
     kind: str
     """Kind of the input."""
+    accept_range: bool = False
+    """Whether values far from those of the model's training are fed all the same."""
 
     has_dates: ClassVar[bool] = False
     """Whether the input, where it is read straight from its files, is a series."""
@@ -201,8 +203,9 @@ class TileSection(Section):
     """Brightest stored number of a pixel of the nodata border."""
     resampling: Resampling = "bilinear"
     """Kernel, used where tiles do not lie on the grid and have to be resampled."""
-    order: Literal["name", "listed"] = "name"
-    """Which tile wins where tiles overlap: the first by name, or the first listed."""
+    order: Literal["name", "newest", "listed"] = "name"
+    """Which tile wins where tiles overlap: the first by name, the newest by the date in names or tags, or the first
+    listed."""
     nodes: Literal["corner", "centre"] = "corner"
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
 

@@ -7,7 +7,7 @@ nodata and errors holds for every implementation, whose docstrings point here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
@@ -214,6 +214,22 @@ def has_dates(source: Source) -> TypeIs[SeriesSource]:
     One attribute tells: a runtime check of the whole protocol would compute every property of a large series.
     """
     return hasattr(source, "cloud_mask")
+
+
+def source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Notes among the facts of a source, and of the sources that it is made of.
+
+    Parameters
+    ----------
+    name
+        Of the source.
+    facts
+        From `Source.describe`.
+    """
+    yield from (f"{name}: {note}" for note in facts.get("notes", ()))
+    for part, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from source_notes(f"{name} {part}", value)
 
 
 @dataclass(frozen=True, kw_only=True)

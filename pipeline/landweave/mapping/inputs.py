@@ -23,6 +23,7 @@ from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSourc
 from landweave.core.timeseries import DatesRule, Observation, PixelClass, civil_year, is_number, measured
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.loaded_inputs import LoadedInput, LoadedRaster, LoadedSeries
+from landweave.models.cards.trained_values import TrainedValues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,10 @@ class MapInput:
         Of a series: how the dates of a window are selected and how their day offsets are counted.
     year
         Of a series: the civil year (UTC) whose dates are used, for every window or by location; None for all dates.
+    trained
+        What its values were in training.
+    accept_range
+        Whether values far from those are fed all the same.
 
     Raises
     ------
@@ -60,6 +65,8 @@ class MapInput:
     size: int | None = None
     dates: DatesRule = field(default_factory=DatesRule)
     year: int | Campaigns | None = None
+    trained: TrainedValues = field(default_factory=TrainedValues)
+    accept_range: bool = False
 
     def __post_init__(self) -> None:
         years = sorted(set(self._years))

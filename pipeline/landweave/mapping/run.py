@@ -23,6 +23,7 @@ from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty
 from landweave.jobs.runner import CatchingJob, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
+from landweave.mapping.value_sample import check_values
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -58,6 +59,8 @@ class MapSetup(Table):
         What a person should know before running it.
     direct_opens_allowed
         Files that may be opened straight from catalogs; 0 where a cube is named, which is to hold the series.
+    value_rows
+        Sampled values of each band beside those of the training; empty until they are sampled.
     """
 
     card: ModelCard
@@ -68,6 +71,7 @@ class MapSetup(Table):
     engine: EngineSettings
     notes: tuple[str, ...]
     direct_opens_allowed: int = DIRECT_OPENS
+    value_rows: Rows = ()
 
     @property
     def store(self) -> MapStore:
@@ -91,8 +95,14 @@ class MapSetup(Table):
             ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {self.job.blending.blend}"),
             ("blocks", f"{len(self.job.blocks):,} of {self.template.blocks.size:,} px"),
             *(row for name, item in self.job.inputs.items() for row in _input_rows(name, item.source.describe())),
+            *self.value_rows,
             *(("note", note) for note in self.notes),
         ]
+
+    def with_values(self) -> MapSetup:
+        """The setup with samples of its inputs; refused where they are not of the kind that the model knows."""
+        report = check_values(self.job)
+        return replace(self, value_rows=report.rows, notes=(*self.notes, *report.notes))
 
     def direct_opens(self) -> dict[str, int]:
         """How often files are opened straight from a catalog, by series; each block opens its own."""
@@ -243,6 +253,8 @@ def run_map(
     ------
     ConfigError
         When series would be read straight from a catalog more often than is sensible.
+    InputError
+        When the values of an input are not of the kind that the model was trained on.
     OutputError
         When the output holds anything else, another driver writes it, or it cannot be written.
     EngineError
@@ -252,6 +264,8 @@ def run_map(
     with hold(*setup.target.beside(LEASE)) as lease:
         output = read_output(setup)
         actions = setup.actions(output.ledger, stale=stale)
+        if actions.todo:
+            setup = setup.with_values()
         idle = not actions.todo and output.overviews_complete
         # Before anything is written, as workers may not come.
         with open_engine(setup.engine, setup.job.model.torch_threads, engine, idle=idle) as opened, writing_begun():

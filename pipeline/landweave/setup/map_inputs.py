@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import shapely
@@ -18,6 +19,7 @@ from landweave.formats.area import PolygonArea, Polygons
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
+from landweave.models.cards.trained_values import TrainedValues
 from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
 from landweave.sources.mosaic.elevation import ElevationSource
@@ -241,13 +243,15 @@ def map_input(card: ModelCard, name: str, source: AnySource, year: int | Campaig
         size=spec.centred_size,
         dates=spec.dates or DatesRule(),
         year=year,
+        trained=TrainedValues.of(name, spec, source.quantity if has_dates(source) else ""),
     )
 
 
 def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> MapInput:
     """The input of the year that the configuration states, once it is sure to have dates then."""
-    year = context.campaign_years(context.config.inputs[name].stated("year"))
-    item = map_input(card, name, _of_years(source, year), year)
+    section = context.config.inputs[name]
+    year = context.campaign_years(section.stated("year"))
+    item = replace(map_input(card, name, _of_years(source, year), year), accept_range=section.accept_range)
     if has_dates(source) and not item.indices:
         raise InputError(_why_dateless(name, source, ", ".join(map(str, _years(year)))))
     return item

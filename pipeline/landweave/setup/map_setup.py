@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,6 +15,7 @@ from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
+from landweave.core.protocols import source_notes
 from landweave.engine.clusters import EngineSettings
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
@@ -241,7 +242,7 @@ def _model_notes(rules: MapRules) -> Iterator[str]:
 def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:
     """What the sources noted, and inputs that are left out."""
     for name, item in inputs.items():
-        yield from _source_notes(name, item.source.describe())
+        yield from source_notes(name, item.source.describe())
         unread = [band for band in item.source.bands if band not in item.bands]
         if isinstance(item.source, CubeRaster) and unread:
             listed = ", ".join(unread)
@@ -249,14 +250,6 @@ def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:
     for name in card.inputs:
         if name not in inputs:
             yield f"{name} is not among the inputs: fed as absent, which the card allows"
-
-
-def _source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Notes of a source, and of the sources that it is made of."""
-    yield from (f"{name}: {note}" for note in facts.get("notes", ()))
-    for part, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _source_notes(f"{name} {part}", value)
 
 
 def _series_notes(rules: MapRules, inputs: Inputs, cube: CubeSection | None) -> Iterator[str]:

@@ -87,6 +87,8 @@ class RasterFacts:
         Number of ground control points; an image that has them is in radar or sensor geometry.
     block
         ``(height, width)`` of what is decoded at once.
+    date_tag
+        Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
     """
 
     path: str
@@ -108,6 +110,7 @@ class RasterFacts:
     masks: tuple[int, ...]
     control_points: int
     block: tuple[int, int]
+    date_tag: str = ""
 
     @property
     def name(self) -> str:
@@ -183,6 +186,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Versio
         masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
+        date_tag=dataset.tags().get("TIFFTAG_DATETIME", ""),
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import rioxarray
@@ -22,6 +23,7 @@ from landweave.sources.mosaic.listing import list_products
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import TileIndex, index_tiles
+from landweave.sources.mosaic.vintages import HIDES_NEWER
 from landweave.sources.raster_facts import read_raster_facts
 from landweave.sources.resampling.kernels import KernelName
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
@@ -41,6 +43,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     resampling: KernelName = "bilinear",
     nodata: float | None = None,
     nodata_border: bool = False,
+    order: Literal["name", "newest", "listed"] = "name",
     chunks: Chunks = None,
     modality: str | None = None,
 ) -> xr.DataArray:
@@ -66,6 +69,9 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         file have to hold it, any other counts in any band.
     nodata_border
         Whether black pixels that reach a tile's edge are without measurement, file by file.
+    order
+        Which tile wins where tiles overlap: the first by ``name``, the ``newest`` by the date in names or tags, or the
+        first ``listed``. A warning is given where older tiles hide newer ones.
     chunks
         None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
     modality
@@ -93,8 +99,12 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         nodata=nodata,
         nodata_border=nodata_border,
         palettes=resampling == "nearest",
+        order=order,
     )
     index = index_tiles(spec)
+    for note in index.notes:
+        if note.startswith(HIDES_NEWER):
+            warnings.warn(note, stacklevel=2)
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
     nodata_value = float("nan") if source.dtype.kind == "f" else 0

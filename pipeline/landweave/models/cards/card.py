@@ -22,6 +22,7 @@ from landweave.core.legend import Legend
 from landweave.core.tables import as_html
 from landweave.models.cards.inputs import CardPart, HeightCoding, InputSpec
 from landweave.models.cards.outputs import OutputSpec
+from landweave.models.cards.trained_values import TrainedValues
 from landweave.models.networks.architectures import Architecture
 
 
@@ -130,7 +131,11 @@ class ModelCard(CardPart):
     def rows(self) -> list[tuple[str, str]]:
         """Name, title, figures, inputs, windows and outputs as lines of a table."""
         inputs = [
-            (name, f"{', '.join(spec.names)} of {float(spec.pixel):g} m{'' if spec.required else ', optional'}")
+            (
+                name,
+                f"{', '.join(spec.names)} of {float(spec.pixel):g} m{'' if spec.required else ', optional'}"
+                f"{', ' + each if (each := TrainedValues.of(name, spec).dtype) else ''}",
+            )
             for name, spec in self.inputs.items()
         ]
         outputs = [(name, f"{len(each.legend)} classes of {each.legend.name}") for name, each in self.outputs.items()]
@@ -214,6 +219,8 @@ class ModelCard(CardPart):
         """Checksum of all fields that decide a prediction, without the weights, titles, facts and colours."""
         # Defaults are left out, so that a field added later leaves the checksums of old cards as they were.
         fields = self.model_dump(mode="json", exclude=_NOT_IN_CHECKSUM, exclude_defaults=True)
+        for each in fields["inputs"].values():
+            each.pop("dtype", None)
         return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
 
     def check_window(self, window: int) -> None:

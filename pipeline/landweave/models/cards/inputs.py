@@ -101,6 +101,9 @@ class InputSpec(CardPart):
         For a time series: which dates are used and how their days are encoded.
     quantity
         For radar: the physical quantity.
+    dtype
+        Type of the numbers that the model was trained on; that of FLAIR-HUB's modality by default, unless ``mean`` and
+        ``std`` cannot be of such numbers.
     """
 
     bands: dict[str, BandSpec] = Field(min_length=1)
@@ -110,6 +113,7 @@ class InputSpec(CardPart):
     centred_size: int | None = Field(default=None, gt=0)
     dates: DatesRule | None = None
     quantity: Literal["sigma0", "gamma0_rtc"] | None = None
+    dtype: Literal["uint8", "uint16", "int16", "float32"] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -63,7 +63,7 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
     grouped: dict[tuple[str, ...], dict[str, int]] = {}
     for name, files in spec.bands.items():
         paths, number = _resolve(files, spec.root)
-        if spec.order == "name":
+        if spec.order != "listed":
             paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
         grouped.setdefault(paths, {})[name] = number
     return tuple(Product(paths=paths, bands=bands) for paths, bands in grouped.items() if {*bands} & {*spec.given})

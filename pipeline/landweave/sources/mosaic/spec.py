@@ -66,7 +66,8 @@ class MosaicSpec:
     resampling
         Kernel, used when the delivery cannot be pasted.
     order
-        Which tile wins where tiles overlap: the first ``name``, or the first ``listed``.
+        Which tile wins where tiles overlap: the first by ``name``, the ``newest`` by the dates in names or tags, or the
+        first ``listed``.
     nodes
         What the origin in the files' headers is: the ``corner`` of the first pixel, or its ``centre`` (grids of
         nodes whose headers give the first node as a corner).
@@ -88,7 +89,7 @@ class MosaicSpec:
     nodata_border: bool = False
     nodata_border_level: float = 8
     resampling: KernelName = "bilinear"
-    order: Literal["name", "listed"] = "name"
+    order: Literal["name", "newest", "listed"] = "name"
     nodes: Literal["corner", "centre"] = "corner"
     palettes: bool = False
     as_float: bool = False

@@ -22,6 +22,7 @@ from landweave.sources.files import is_url
 from landweave.sources.mosaic.band_checks import band_notes, band_problems
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.mosaic.vintages import Coverage, TileDate, date_of, sources_of
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
 from landweave.sources.resampling.kernels import PASTE_PX
 
@@ -59,6 +60,11 @@ class Tile:
     def pixel(self) -> float:
         """Width of a pixel in CRS units."""
         return float(np.hypot(self.transform.a, self.transform.d))
+
+    @cached_property
+    def date(self) -> TileDate:
+        """The date that its first file carries."""
+        return date_of(self.id, self.files[0].date_tag)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,14 +140,50 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     )
     _refuse_other_crs(fallback, facts)
     columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
+    notes = [*_notes(facts, fallback)]
+    if spec.order == "newest":
+        columns = [_newest_first(column) for column in columns]
+        notes.append(f"tiles are read newest first: {sources_of([tile.date for tile in columns[0]])}")
     tiles, unpaired = _pair(columns)
     if not tiles:
         refuse_unpaired(unpaired, unpaired, spec.modality)
-    notes = [*_notes(facts, fallback)]
+    notes += [*_mixed_dates(tiles, spec.root), *_coverage(tiles).notes(spec.order)]
     if unpaired:
         notes.append(f"{len(unpaired)} footprints lack a product and are not read, {unpaired[0].id} the first")
     notes += band_notes(spec, products, facts)
     return TileIndex(spec=spec, products=products, tiles=tiles, unpaired=unpaired, notes=tuple(notes))
+
+
+def _newest_first(tiles: list[Tile]) -> list[Tile]:
+    """The tiles by date, those of one date by name."""
+    refuse(
+        [
+            f"{tile.id} has neither a year in its name or folder nor a TIFFTAG_DATETIME."
+            for tile in tiles
+            if not tile.date.value
+        ],
+        what=f"of {len(tiles)} tiles carry no date for order: newest: list the files in order, and set order: listed",
+    )
+    return sorted(tiles, key=lambda tile: tile.date.value.ljust(8, "9"), reverse=True)
+
+
+def _coverage(tiles: Sequence[Tile]) -> Coverage:
+    return Coverage(
+        ids=[tile.id for tile in tiles],
+        dates=[tile.date for tile in tiles],
+        corners=corners_of(tiles),
+        crs=np.array([tile.crs for tile in tiles]),
+        pixels=np.array([tile.pixel for tile in tiles]),
+    )
+
+
+def _mixed_dates(tiles: Sequence[Tile], root: str) -> Iterator[str]:
+    """Tiles whose files are of different years by their names."""
+    for tile in tiles:
+        dates = [date_of(tile_id(each.path, root), "").value[:4] for each in tile.files]
+        if len(set(dates) - {""}) > 1:
+            yield f"bands of different years are one tile: {tile.id} takes them from files of {', '.join(dates)}"
+            return
 
 
 def refuse_unpaired(needed: Sequence[Tile], unpaired: Sequence[Tile], modality: str) -> None:
@@ -262,13 +304,21 @@ def _match(tiles: list[Tile], others: list[Tile]) -> list[int]:
     tree = shapely.STRtree(shapely.points(there[:, 0]))
     pairs = tree.query(shapely.points(here[:, 0]), predicate="dwithin", distance=2 * tolerance)
     matches, taken = [-1] * len(tiles), set()
-    for place, other in sorted(zip(*pairs.tolist(), strict=True)):
+    # Of several dates on the same ground, those of one date belong together.
+    by_date = sorted((_differ(tiles[a], others[b]), a, b) for a, b in zip(*pairs.tolist(), strict=True))
+    for _, place, other in by_date:
         same = tiles[place].shape == others[other].shape and tiles[place].crs == others[other].crs
         close = bool((np.abs(here[place] - there[other]) <= tolerance[place]).all())
         if same and close and matches[place] < 0 and other not in taken:
             matches[place] = other
             taken.add(other)
     return matches
+
+
+def _differ(tile: Tile, other: Tile) -> bool:
+    """Whether names say that two tiles are of different years."""
+    dates = tile.date, other.date
+    return all(date.origin == "names" for date in dates) and dates[0].value[:4] != dates[1].value[:4]
 
 
 def _corner_text(tile: Tile) -> str:
