@@ -33,6 +33,8 @@ class ArgmaxRule:
         Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are stored.
     keep_untrained
         Whether classes that the model was never trained on can be mapped.
+    threshold
+        Of two classes, the probability from which a pixel is of the second; None for the more probable one.
     """
 
     blending: Blending
@@ -40,6 +42,7 @@ class ArgmaxRule:
     legend: Legend
     arrays: tuple[str, ...] = ("landcover", "confidence")
     keep_untrained: bool = False
+    threshold: float | None = None
 
 
 class BlockAccumulator:
@@ -110,7 +113,7 @@ class BlockAccumulator:
         legend = self.rule.legend
         trained = (True,) * len(legend) if self.rule.keep_untrained else legend.trained
         probabilities = drop_untrained(probabilities, trained)
-        channel, best = argmax_classes(probabilities, trained)
+        channel, best = argmax_classes(probabilities, trained, self.rule.threshold)
         codes = np.array(legend.codes, np.uint8)
         compute: dict[str, Callable[[], NDArray[np.uint8]]] = {
             "landcover": lambda: codes.take(_to_host(channel)),

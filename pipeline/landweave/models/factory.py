@@ -78,7 +78,8 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
 
         card.check_window(window)
         program = load_exported(weights)
-        program.check_shape((batch_size, card.image_channels, window, window), weights)
+        shape = (batch_size, card.image_channels, window, window)
+        program.check_shapes(shape, card.outputs[card.output_name()].channels, weights)
         return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
     with _NoRandomInit():
         network = build(card, window)

@@ -19,6 +19,7 @@ from landweave.models.inference import InferenceSettings, TorchPredictor, absent
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
+from landweave.models.trial import try_network
 from landweave.models.weights import check_sha256, file_sha256
 
 
@@ -107,7 +108,7 @@ class TorchModel:
         card = settings.card
         if isinstance(card.architecture, ExportedArchitecture):
             # A program cannot run without values: its file is its weights, its logits give the scale of the rest.
-            logits = 4 * settings.batch_size * len(card.legend(settings.output)) * settings.window**2
+            logits = 4 * settings.batch_size * len(settings.output_spec.legend) * settings.window**2
             return self.loading_bytes + 4 * logits
         return _network_bytes(settings)
 
@@ -133,7 +134,10 @@ class TorchModel:
 
     def _loaded(self, settings: InferenceSettings) -> TorchPredictor:
         network = load(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
-        return TorchPredictor(settings, _with_memory_format(network, settings.card).to(settings.device))
+        network = _with_memory_format(network, settings.card).to(settings.device)
+        predictor = TorchPredictor(settings, network)
+        try_network(network, settings)
+        return predictor
 
 
 def resolve_model(

@@ -58,6 +58,7 @@ def inspect_model(
         lattice=job.blending.lattice,
         legend=job.legend,
         batch_size=job.model.batch_size,
+        threshold=job.threshold,
     )
     return replace(inspection, placement_consistency=consistency)
 

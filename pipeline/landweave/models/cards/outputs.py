@@ -10,10 +10,10 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from landweave.core.errors import CardError
 from landweave.core.legend import LandClass, Legend
@@ -81,10 +81,41 @@ CardLegend = Annotated[Legend, BeforeValidator(_read_legend), PlainSerializer(_f
 
 
 class OutputSpec(CardPart):
-    """One output of a model: the legend of its channels, and its pixel in metres."""
+    """One output of a model.
+
+    Attributes
+    ----------
+    legend
+        Classes of its channels.
+    pixel
+        Metres.
+    activation
+        What makes probabilities of the network's values: ``softmax`` over the classes, ``sigmoid`` of one channel, or
+        ``none`` where the network ends in either itself. A softmax by default, unless the values look like
+        probabilities already.
+    threshold
+        Of a network with one channel, the probability from which a pixel is of the second of two classes.
+    """
 
     legend: CardLegend
     pixel: Length
+    activation: Literal["softmax", "sigmoid", "none"] | None = None
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_channel_for_two_classes(self) -> OutputSpec:
+        if self.activation == "sigmoid" and self.threshold is None:
+            raise ValueError("activation: sigmoid needs the threshold from which a pixel is of the second class")
+        if self.threshold is not None and self.activation not in ("sigmoid", "none"):
+            raise ValueError("a threshold is for one channel, with activation: sigmoid, or none where it is inside")
+        if self.threshold is not None and self.legend.trained != (True, True):
+            raise ValueError(f"a threshold parts two trained classes, and the legend has {len(self.legend)}")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's output: one for each class, or a single one that a threshold parts in two."""
+        return len(self.legend) if self.threshold is None else 1
 
 
 def legend_content(legend: Legend) -> str | dict[str, Any]:

@@ -21,7 +21,7 @@ import numpy as np
 from array_api_compat import to_device
 from numpy.typing import NDArray
 
-from landweave.core.blending import argmax_classes, drop_untrained
+from landweave.core.blending import Array, argmax_classes, drop_untrained
 from landweave.core.errors import InputError
 from landweave.core.lattice import Extent, Lattice, Span
 from landweave.core.legend import Legend
@@ -95,6 +95,7 @@ def compare_placements(
     lattice: Lattice,
     legend: Legend,
     batch_size: int,
+    threshold: float | None = None,
     pairs: int = 16,
 ) -> PlacementConsistency:
     """Return the class disagreement of ``pairs`` of overlapping windows.
@@ -117,6 +118,8 @@ def compare_placements(
         Untrained classes are dropped.
     batch_size, pairs
         Windows in a call, and pairs of windows.
+    threshold
+        Of two classes, as `argmax_classes` takes it.
 
     Raises
     ------
@@ -126,7 +129,14 @@ def compare_placements(
     window, unit = lattice.window, lattice.unit
     counts = np.zeros((2, BINS), np.int64)
     drawn = list(_draw_pairs(extent, window, unit, pairs))
-    classes = _classes(predictor, read, [each for pair in drawn for each in pair], legend, batch_size)
+    windows = [each for pair in drawn for each in pair]
+    classes = _classes(
+        lambda probability: argmax_classes(drop_untrained(probability, legend.trained), legend.trained, threshold)[0],
+        predictor,
+        read,
+        windows,
+        batch_size,
+    )
     for first, second in drawn:
         counts += _count((first, next(classes)), (second, next(classes)), window)
     starts = tuple(step * window // (2 * BINS) for step in range(BINS))
@@ -166,7 +176,7 @@ def _shifted(span: Span, window: int, unit: int, shifts: Sequence[int], draw: np
 
 
 def _classes(
-    predictor: Predictor, read: ReadWindow, windows: Sequence[Extent], legend: Legend, batch_size: int
+    argmax: Callable[[Array], Array], predictor: Predictor, read: ReadWindow, windows: Sequence[Extent], batch_size: int
 ) -> Iterator[NDArray[np.int16]]:
     """Yield the channel of every pixel of each window ``(y, x)``; -1 where some input was not measured."""
     for start in range(0, len(windows), batch_size):
@@ -174,9 +184,8 @@ def _classes(
         full = [*inputs, *[inputs[-1]] * (batch_size - len(inputs))]
         probabilities: Any = predictor.predict({name: _stacked([each[name] for each in full]) for name in full[0]})
         for probability, each in zip(probabilities, inputs, strict=False):
-            channel, _ = argmax_classes(drop_untrained(probability, legend.trained), legend.trained)
             move: Any = to_device  # array-api-compat has no types
-            classes = np.asarray(move(channel, "cpu")).astype(np.int16)
+            classes = np.asarray(move(argmax(probability), "cpu")).astype(np.int16)
             yield np.where(_measured(each, classes.shape), classes, np.int16(-1))
 
 

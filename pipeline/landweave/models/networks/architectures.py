@@ -69,7 +69,7 @@ class SmpSettings(CardPart):
         unknown = sorted(set(self.arguments) - set(inspect.signature(architecture).parameters))
         if unknown and not str(self.arguments.get("encoder_name")).startswith("tu-"):
             raise CardError(f"Model {card.name} gives {self.name} arguments it has not: {', '.join(unknown)}.")
-        sizes = {"in_channels": card.image_channels, "classes": len(card.legend())}
+        sizes = {"in_channels": card.image_channels, "classes": card.outputs[card.output_name()].channels}
         try:
             return architecture(encoder_weights=None, **sizes, **self.arguments)
         except (TypeError, ValueError, KeyError, RuntimeError) as error:
@@ -128,7 +128,7 @@ class FlairHubArchitecture(CardPart):
             )
             for name, spec in card.inputs.items()
         )
-        classes = {name: len(output.legend) for name, output in card.outputs.items()}
+        classes = {name: output.channels for name, output in card.outputs.items()}
         return FlairHub(FlairHubSpec(modalities=modalities, classes=classes, encoder=self.encoder))
 
 
@@ -138,7 +138,7 @@ def _flair_spec(card: ModelCard, metadata: bool) -> FlairSpec:
     return FlairSpec(
         images=tuple(card.images),
         channels=card.image_channels,
-        classes=len(card.legend()),
+        classes=card.outputs[card.output_name()].channels,
         metadata=metadata,
         output=card.output_name(),
     )
