@@ -44,6 +44,18 @@ class ArgmaxRule:
     keep_untrained: bool = False
     threshold: float | None = None
 
+    def classify(self, probabilities: Array) -> tuple[Array, Array, Array]:
+        """Probabilities ``(class, y, x)`` of the classes that count, then channel and probability of the mapped one.
+
+        Parameters
+        ----------
+        probabilities
+            float32 ``(class, y, x)``, of all classes.
+        """
+        trained = (True,) * len(self.legend) if self.keep_untrained else self.legend.trained
+        kept = drop_untrained(probabilities, trained)
+        return kept, *argmax_classes(kept, trained, self.threshold)
+
 
 class BlockAccumulator:
     """Sums of one block, added window by window in lattice order; rows are classified as soon as they are complete.
@@ -110,11 +122,8 @@ class BlockAccumulator:
             return next(finished, None)
 
     def _classify(self, probabilities: Array, rows: slice) -> None:
-        legend = self.rule.legend
-        trained = (True,) * len(legend) if self.rule.keep_untrained else legend.trained
-        probabilities = drop_untrained(probabilities, trained)
-        channel, best = argmax_classes(probabilities, trained, self.rule.threshold)
-        codes = np.array(legend.codes, np.uint8)
+        probabilities, channel, best = self.rule.classify(probabilities)
+        codes = np.array(self.rule.legend.codes, np.uint8)
         compute: dict[str, Callable[[], NDArray[np.uint8]]] = {
             "landcover": lambda: codes.take(_to_host(channel)),
             "confidence": lambda: _to_host(_scaled(best)),

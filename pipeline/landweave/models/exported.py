@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
+from landweave.models.file_kinds import foreign_kind
 
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.\w+(\.\w+)?|_operator\.getitem")
 """Operators that a node of the graph may call."""
@@ -92,9 +93,13 @@ def load_exported(path: Path) -> Program:
         When the file is broken, holds more than tensors and plain operators, or was exported in training mode.
     """
     try:
+        if kind := foreign_kind(path, program=True):
+            raise WeightsError(f"Program {path} cannot be loaded: the file is {kind}.")
         with zipfile.ZipFile(path) as archive:
             _check(archive, path)
         return Program(torch.export.load(path))
+    except WeightsError:
+        raise
     except (OSError, zipfile.BadZipFile, LookupError, ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise WeightsError(f"Program {path} is broken or of another version ({error}): export it again.") from error
 

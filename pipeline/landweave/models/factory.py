@@ -53,7 +53,20 @@ def build_on_meta(card: ModelCard, window: int) -> nn.Module:
 
 
 def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.Module:
-    """Return the network of ``card`` as `build` does, with the weights of a file.
+    """Return the network of `load_with_notes` alone.
+
+    Parameters
+    ----------
+    card, window, weights, batch_size
+        As there.
+    """
+    return load_with_notes(card, window, weights, batch_size=batch_size)[0]
+
+
+def load_with_notes(
+    card: ModelCard, window: int, weights: Path, *, batch_size: int
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network of ``card`` as `build` does, with the weights of a file, and notes on what was left out.
 
     Parameters
     ----------
@@ -62,7 +75,7 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
     window
         Base pixels a side.
     weights
-        A ``.safetensors``, ``.ckpt`` or ``.pth`` file; the ``.pt2`` file of a program.
+        A file of safetensors or of torch; the ``.pt2`` file of a program.
     batch_size
         Windows in every call: a program is exported for one batch size.
 
@@ -80,11 +93,11 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
         program = load_exported(weights)
         shape = (batch_size, card.image_channels, window, window)
         program.check_shapes(shape, card.outputs[card.output_name()].channels, weights)
-        return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
+        return StackedInputs(program, tuple(card.inputs), card.output_name()).eval(), ()
     with _NoRandomInit():
         network = build(card, window)
-    load_weights(core(network), weights, resize_tables=getattr(card.architecture, "resize_tables", False))
-    return network
+    notes = load_weights(core(network), weights, resize_tables=getattr(card.architecture, "resize_tables", False))
+    return network, notes
 
 
 class _NoRandomInit(TorchFunctionMode):

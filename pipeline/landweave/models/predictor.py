@@ -14,7 +14,7 @@ from torch import nn
 
 from landweave.core.errors import ConfigError, WeightsError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build_on_meta, load
+from landweave.models.factory import build_on_meta, load_with_notes
 from landweave.models.inference import InferenceSettings, TorchPredictor, absent
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
@@ -123,21 +123,26 @@ class TorchModel:
             When the network cannot be built, or is not one for inference.
         """
         check_sha256(self.weights, self.weights_sha256)
-        return self._loaded(self.settings)
+        return self._loaded(self.settings)[0]
 
-    def verify(self) -> None:
+    def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
 
         The file's checksum was checked when the model was resolved.
-        """
-        self._loaded(replace(self.settings, device="cpu", bfloat16=False))
 
-    def _loaded(self, settings: InferenceSettings) -> TorchPredictor:
-        network = load(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
+        Returns
+        -------
+        tuple of str
+            Notes on what was left out of the weights.
+        """
+        return self._loaded(replace(self.settings, device="cpu", bfloat16=False))[1]
+
+    def _loaded(self, settings: InferenceSettings) -> tuple[TorchPredictor, tuple[str, ...]]:
+        network, notes = load_with_notes(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
         network = _with_memory_format(network, settings.card).to(settings.device)
         predictor = TorchPredictor(settings, network)
         try_network(network, settings)
-        return predictor
+        return predictor, notes
 
 
 def resolve_model(

@@ -56,9 +56,8 @@ def inspect_model(
         job.window,
         _required_extent(setup),
         lattice=job.blending.lattice,
-        legend=job.legend,
+        argmax=lambda probabilities: job.classify(probabilities)[1],
         batch_size=job.model.batch_size,
-        threshold=job.threshold,
     )
     return replace(inspection, placement_consistency=consistency)
 

@@ -21,10 +21,9 @@ import numpy as np
 from array_api_compat import to_device
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array, argmax_classes, drop_untrained
+from landweave.core.blending import Array
 from landweave.core.errors import InputError
 from landweave.core.lattice import Extent, Lattice, Span
-from landweave.core.legend import Legend
 from landweave.core.protocols import InputBatch, Predictor
 
 ACCEPTED = 0.01
@@ -38,6 +37,8 @@ FEWEST_PIXELS = 200
 
 ReadWindow = Callable[[Extent], Mapping[str, InputBatch]]
 """Inputs of one window of base pixels, as a batch of one."""
+
+Argmax = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +94,8 @@ def compare_placements(
     extent: Extent,
     *,
     lattice: Lattice,
-    legend: Legend,
+    argmax: Argmax,
     batch_size: int,
-    threshold: float | None = None,
     pairs: int = 16,
 ) -> PlacementConsistency:
     """Return the class disagreement of ``pairs`` of overlapping windows.
@@ -114,12 +114,10 @@ def compare_placements(
         Base pixels with imagery.
     lattice
         Gives the size of windows and their unit.
-    legend
-        Untrained classes are dropped.
+    argmax
+        Gives the channel of each pixel ``(y, x)`` from the probabilities of a window ``(class, y, x)``.
     batch_size, pairs
         Windows in a call, and pairs of windows.
-    threshold
-        Of two classes, as `argmax_classes` takes it.
 
     Raises
     ------
@@ -130,13 +128,7 @@ def compare_placements(
     counts = np.zeros((2, BINS), np.int64)
     drawn = list(_draw_pairs(extent, window, unit, pairs))
     windows = [each for pair in drawn for each in pair]
-    classes = _classes(
-        lambda probability: argmax_classes(drop_untrained(probability, legend.trained), legend.trained, threshold)[0],
-        predictor,
-        read,
-        windows,
-        batch_size,
-    )
+    classes = _classes(argmax, predictor, read, windows, batch_size)
     for first, second in drawn:
         counts += _count((first, next(classes)), (second, next(classes)), window)
     starts = tuple(step * window // (2 * BINS) for step in range(BINS))
@@ -176,7 +168,7 @@ def _shifted(span: Span, window: int, unit: int, shifts: Sequence[int], draw: np
 
 
 def _classes(
-    argmax: Callable[[Array], Array], predictor: Predictor, read: ReadWindow, windows: Sequence[Extent], batch_size: int
+    argmax: Argmax, predictor: Predictor, read: ReadWindow, windows: Sequence[Extent], batch_size: int
 ) -> Iterator[NDArray[np.int16]]:
     """Yield the channel of every pixel of each window ``(y, x)``; -1 where some input was not measured."""
     for start in range(0, len(windows), batch_size):
