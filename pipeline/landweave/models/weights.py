@@ -264,7 +264,7 @@ def _renamed(
 
 
 def _prefix(names: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> tuple[str, set[str]]:
-    """Return what stands before the network's names in a file: the prefix that has most of them, if half at least.
+    """Return what stands before the network's names in a file: the prefix that has most of them, and half at least.
 
     And the names under which a file has the same tensors again.
     """
@@ -274,9 +274,9 @@ def _prefix(names: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Pat
         for prefix in _prefixes(name)
         if name.removeprefix(prefix) in wanted and not name.endswith(_COUNTER)
     )
-    count = sum(not name.endswith(_COUNTER) for name in wanted)
+    count, there = (sum(not name.endswith(_COUNTER) for name in each) for each in (wanted, names))
     ranked = sorted(found, key=lambda each: (-found[each], _AVERAGED.search(each) is not None, len(each)))
-    if not ranked or found[ranked[0]] < count / 2:  # a few names are alike in most networks
+    if not ranked or found[ranked[0]] < min(count, there) / 2:  # a few names are alike in most networks
         return "", set()
     prefix, copies = ranked[0], set[str]()
     for other in ranked[1:]:
