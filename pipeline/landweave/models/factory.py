@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from landweave.core.errors import CardError, LandweaveError
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks._layers import StackedInputs
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.weights import load_weights
+
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What libraries raise for settings that they do not foresee."""
 
 
 def build(card: ModelCard, window: int) -> nn.Module:
@@ -36,7 +40,12 @@ def build(card: ModelCard, window: int) -> nn.Module:
     """
     card.check_window(window)
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
-        return card.architecture.build(card, window).eval()
+        try:
+            return card.architecture.build(card, window).eval()
+        except LandweaveError:
+            raise
+        except UNFIT as error:
+            raise CardError(f"Model {card.name} cannot be built as its architecture says: {error!r}.") from error
 
 
 def build_on_meta(card: ModelCard, window: int) -> nn.Module:

@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from landweave.core.errors import ConfigError, WeightsError
+from landweave.core.errors import CardError, ConfigError, WeightsError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build_on_meta, load_with_notes
-from landweave.models.inference import InferenceSettings, TorchPredictor, absent
+from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
+from landweave.models.inference import InferenceSettings, TorchPredictor, absent, failure_text
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
@@ -239,4 +239,11 @@ def _network_bytes(settings: InferenceSettings) -> int:
     batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
     weights = tensor_bytes(network)
     # While it loads, the file's tensors are in memory beside the network's.
-    return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))
+    try:
+        peak = peak_bytes(lambda: predictor.probabilities(batch))
+    except UNFIT as error:
+        problem = failure_text(error, settings).replace(
+            " failed on meta", f" cannot take windows of {settings.window} px"
+        )
+        raise CardError(f"{problem}. Its card's window, inputs and architecture do not fit.") from error
+    return weights + max(weights, peak)

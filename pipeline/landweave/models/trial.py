@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from landweave.core.errors import CardError
 from landweave.models.cards.outputs import OutputSpec
+from landweave.models.factory import UNFIT
 from landweave.models.inference import InferenceSettings, are_probabilities, failure_text, numerics
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.dummy_inputs import dummy_inputs
@@ -74,7 +75,7 @@ def _values(network: nn.Module, settings: InferenceSettings, inputs: Mapping[str
     try:
         with numerics(settings):
             values: Tensor = network(inputs, (window, window))[settings.output].float()
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
+    except UNFIT as error:
         raise CardError(failure_text(error, settings)) from error
     wanted = (*next(iter(inputs.values())).shape[:1], settings.output_spec.channels, window, window)
     if tuple(values.shape) != wanted:
@@ -99,18 +100,18 @@ def _activation_problems(values: Tensor, output: OutputSpec) -> Iterator[str]:
     low, high = float(values.min()), float(values.max())
     shown = f"values from {low:.3g} to {high:.3g}"
     within, one_channel = low >= 0 and high <= 1, output.channels == 1
-    looks_like_sigmoids = within and high - low > _SAME
+    varied = high - low > _SAME
     if output.activation == "none":
         if not (within if one_channel else are_probabilities(values)):
             yield f"{shown} that are no probabilities of its classes, and the card says activation: none."
-    elif one_channel and looks_like_sigmoids:
+    elif one_channel and within and varied:
         yield f"{shown}: a sigmoid is inside already, it seems. Write activation: none in the card."
     elif not one_channel and are_probabilities(values):
         yield (
             "probabilities that sum to one over the classes: a softmax is inside already, and a second one would "
             "flatten them. Write activation: none in the card."
         )
-    elif output.activation is None and looks_like_sigmoids:
+    elif output.activation is None and within and varied and low > 0:  # 0 is a ReLU's, which sigmoids do not give
         yield (
             f"{shown} that do not sum to one over the classes, as sigmoids of each class do, and classes exclude each "
             f"other here. Write activation: softmax in the card if they are logits."

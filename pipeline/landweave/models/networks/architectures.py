@@ -185,9 +185,9 @@ class SeriesBranch(CardPart):
         Channels of the map that is added to the encoder.
     """
 
-    widths: tuple[int, ...] = (32, 32)
-    heads: int = 4
-    model_width: int = 64
+    widths: tuple[Annotated[int, Field(gt=0)], ...] = (32, 32)
+    heads: int = Field(default=4, gt=0)
+    model_width: int = Field(default=64, gt=0)
     map_width: int = Field(default=32, gt=0)
 
 
@@ -199,7 +199,7 @@ class UnetUtaeArchitecture(SmpSettings):
 
     kind: Literal["unet_utae"]
     name: str = "Unet"
-    stages: tuple[int, ...] = (3, 4, 5)
+    stages: tuple[Annotated[int, Field(ge=0)], ...] = (3, 4, 5)
     series: SeriesBranch = SeriesBranch()
 
     def build(self, card: ModelCard, window: int) -> nn.Module:
