@@ -14,10 +14,12 @@ from landweave import api
 from landweave.core.errors import CardError, LandweaveError, PredictError
 from landweave.core.protocols import InputBatch
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.registry import parse_card
+from landweave.models.cards.registry import parse_card, read_card
 from landweave.models.factory import build, core
 from landweave.models.inference import TorchPredictor
+from landweave.models.inspection.inspect import inspect
 from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.weights import read_tensors
 from tests.helpers.networks import write_weights
 from tests.helpers.small import Small
 from tests.models.conftest import CLASSES, UNET, small_content
@@ -278,3 +280,14 @@ def test_check_and_run_refuse_before_anything_is_written(binary: Small) -> None:
         with pytest.raises(CardError, match="a sigmoid is inside already"):
             command(config)
     assert not (binary.folder / "unwritten.zarr").exists()
+
+
+def test_what_was_left_out_of_the_weights_is_among_the_notes(binary: Small) -> None:
+    path = binary.folder / "training.ckpt"
+    torch.save({"state_dict": read_tensors(binary.weights) | {"criterion.weight": torch.ones(2)}}, path)
+
+    found = str(api.check(binary.loaded(model={"weights": str(path)}, output={"store": "unwritten.zarr"})))
+
+    note = "tensors of training alone are left out: criterion.weight"
+    assert note in found
+    assert note in str(inspect(read_card(binary.card), weights=path))

@@ -163,7 +163,7 @@ WRAPPED = {
 
 
 @pytest.mark.parametrize("prefix", WRAPPED.values(), ids=WRAPPED)
-@pytest.mark.parametrize("suffix", [".safetensors", ".bin", ".ckpt", ".pt", ".tar"])
+@pytest.mark.parametrize("suffix", [".safetensors", ".bin", ".tar"])
 def test_names_within_names_are_taken_off(tmp_path, tensors, prefix, suffix):
     path = tmp_path / f"w{suffix}"
     named = prefixed(tensors, prefix)
@@ -312,6 +312,7 @@ FOREIGN = {
     "TensorFlow": (lambda path: path.write_bytes(b"\x08\x01\x12\xb0\x04\x0a"), "a TensorFlow SavedModel"),
     "TensorFlow Lite": (lambda path: path.write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(64)), "TensorFlow Lite"),
     "an index": (lambda path: path.write_text(json.dumps(INDEX)), r"the index of 2 files of tensors \(m-00001-of"),
+    "another JSON": (lambda path: path.write_text('{"meta":{"a": 1}}'), "JSON text"),
     "an error in JSON": (lambda path: path.write_text('{"error": "Repository not found"}'), "JSON text"),
     "a page": (lambda path: path.write_text("\n<!DOCTYPE html><html><body>404</body></html>"), "an HTML page"),
     "a bucket's answer": (lambda path: path.write_text('<?xml version="1.0"?><Error>…</Error>'), "an XML message"),
@@ -327,7 +328,7 @@ FOREIGN = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors", ".bin"])
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("name", FOREIGN)
 def test_other_files_are_named_for_what_they_are(tmp_path, name, suffix):
     write, message = FOREIGN[name]

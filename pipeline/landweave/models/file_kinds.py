@@ -15,6 +15,9 @@ from typing import BinaryIO
 _HEAD = 4096
 """Bytes that are looked at."""
 
+_LONGEST_HEADER = 10**8
+"""Bytes of a header of safetensors."""
+
 _OTHER_TOOL = "networks here are torch's, and need its tensors: fetch the model's weights for torch"
 _UNPACK = "unpack it and name the weights in it"
 _AGAIN = "a server answered with it in place of the file: fetch it again, signed in where that is needed"
@@ -52,6 +55,8 @@ def foreign_kind(path: Path, *, program: bool = False) -> str | None:
     """
     with path.open("rb") as file:
         head = file.read(_HEAD)
+    if begins_as_safetensors(head) and not program:
+        return None
     if zipfile.is_zipfile(path):
         return _zip_kind(path, program)
     if not head:
@@ -60,6 +65,11 @@ def foreign_kind(path: Path, *, program: bool = False) -> str | None:
     if head[257:262] == b"ustar":
         known = f"a tar archive: {_UNPACK}"
     return known or _SUFFIXES.get(path.suffix) or _protobuf_kind(head) or _text_kind(path, head)
+
+
+def begins_as_safetensors(head: bytes) -> bool:
+    """Return whether the first bytes of a file are those of safetensors: the length of a header, then the header."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < _LONGEST_HEADER
 
 
 def _zip_kind(path: Path, program: bool) -> str | None:

@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
-from landweave.models.file_kinds import foreign_kind, is_plain_pickle, pickled_module
+from landweave.models.file_kinds import begins_as_safetensors, foreign_kind, is_plain_pickle, pickled_module
 
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 """Keys of a training checkpoint that hold the network's tensors."""
@@ -156,8 +156,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     _refuse_foreign(path)
     with path.open("rb") as file:
         head = file.read(9)
-    # The name alone does not tell: a header's length in eight bytes, then JSON, or the beginnings of torch's two kinds.
-    if head[8:] == b"{" or (path.suffix == ".safetensors" and not head.startswith((b"PK", b"\x80"))):
+    # The name alone does not tell: torch's two kinds begin otherwise.
+    if begins_as_safetensors(head) or (path.suffix == ".safetensors" and not head.startswith((b"PK", b"\x80"))):
         try:
             return load_file(path), []
         except (SafetensorError, OSError) as error:
