@@ -10,7 +10,7 @@ import pickletools
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 _HEAD = 4096
 """Bytes that are looked at."""
@@ -122,7 +122,7 @@ def is_plain_pickle(path: Path) -> bool:
 
 def pickled_module(path: Path) -> str | None:
     """Return the class of a whole network that is pickled in a file of torch; None where there is none."""
-    classes, texts = [], []
+    classes, texts = list[str](), list[str]()
     for name, value in _pickle_operations(path):
         if name == "GLOBAL":
             classes.append(value.replace(" ", "."))
@@ -151,6 +151,6 @@ def _pickle_operations(path: Path) -> Iterator[tuple[str, str]]:
         return
 
 
-def _operations(file: BinaryIO) -> Iterator[tuple[str, str]]:
+def _operations(file: IO[bytes]) -> Iterator[tuple[str, str]]:
     for operation, argument, _ in pickletools.genops(file):
         yield operation.name, str(argument)
