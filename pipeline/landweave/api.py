@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,7 +91,7 @@ def check(config: Config) -> MapSetup:
 def _checked(config: Config) -> MapSetup:
     """The setup of a map, once model and outputs are checked but for what the output's store holds."""
     setup = set_up_map(config)
-    setup.job.model.verify()
+    setup = replace(setup, notes=(*setup.notes, *setup.job.model.verify()))
     setup.target.check_writable()
     for name, where in (("cog", config.output.cog), ("picture", config.output.picture)):
         if where is not None:

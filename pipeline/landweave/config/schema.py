@@ -337,9 +337,9 @@ class CubeSection(Section):
 class CodingSection(Section):
     """How heights were stored as bytes for training: clip(round(metres * scale + offset), 0, 255)."""
 
-    scale: float
+    scale: float = Field(gt=0, allow_inf_nan=False)
     """Bytes a metre."""
-    offset: float = 0.0
+    offset: float = Field(default=0.0, allow_inf_nan=False)
     """Byte of a height of 0 m."""
 
 

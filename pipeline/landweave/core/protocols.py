@@ -287,8 +287,14 @@ class Model(Protocol):
     def memory_bytes(self) -> int:
         """Peak memory of the open predictor with one batch."""
 
-    def verify(self) -> None:
-        """Raise what `open` would raise on a worker, on a machine that need not have the worker's devices."""
+    def verify(self) -> tuple[str, ...]:
+        """Raise what `open` would raise on a worker, on a machine that need not have the worker's devices.
+
+        Returns
+        -------
+        tuple of str
+            Notes for a person.
+        """
 
     def open(self) -> Predictor:
         """The model loaded in this process.

@@ -99,8 +99,8 @@ class MinClearFraction(_Rule):
     """
 
     min_clear_fraction: float = Field(default=0.95, gt=0, le=1)
-    cloud_max: float = 1
-    snow_max: float = 1
+    cloud_max: float = Field(default=1, ge=0, le=100)
+    snow_max: float = Field(default=1, ge=0, le=100)
     clearest: int = Field(default=1, ge=0)
     good: ClassVar[tuple[PixelClass, ...]] = (PixelClass.CLEAR,)
 
@@ -128,8 +128,8 @@ class MaxCloudFraction(_Rule):
     good: ClassVar[tuple[PixelClass, ...]] = (PixelClass.CLEAR, PixelClass.SHADOW)  # a shadow is no cloud
 
     max_cloud_fraction: float = Field(gt=0, le=1)
-    cloud_min: float = 60
-    snow_min: float = 60
+    cloud_min: float = Field(default=60, ge=0, le=100)
+    snow_min: float = Field(default=60, ge=0, le=100)
 
     def needed(self, pixels: int) -> int:
         """Smallest number of good pixels of a date that passes; exact."""

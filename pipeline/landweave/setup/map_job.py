@@ -157,6 +157,7 @@ def map_job(
         store=MapStore(target=rules.target, template=template),
         arrays=template.arrays,
         keep_untrained=rules.model.keep_untrained,
+        threshold=model.settings.output_spec.threshold,
     )
     return job, template
 

@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -44,9 +44,15 @@ class WindowRule(CardPart):
     size: int = Field(gt=0)
     overlap: int = Field(ge=0)
     blend: Blend = Blend.COSINE
-    trained: tuple[int, ...] = ()
-    min_untrained_size: int | None = None
+    trained: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    min_untrained_size: int | None = Field(default=None, gt=0)
     multiple: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> WindowRule:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} is not less than size {self.size}")
+        return self
 
     @property
     def trained_sizes(self) -> tuple[int, ...]:
