@@ -169,7 +169,7 @@ def _pointed_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Fl
 
 def _ticks(radius: int) -> Floats:
     """Return rows, or columns, from the stem in radii."""
-    return (np.arange(2 * radius + 3, dtype=np.float32) - radius - 1) / radius
+    return np.asarray((np.arange(2 * radius + 3) - radius - 1) / radius, np.float32)
 
 
 def _outline(radius: int, waves: list[tuple[int, float, float]]) -> Floats:
@@ -187,7 +187,7 @@ def _wave_around(ticks: Floats, count: int, phase: float) -> Floats:
     """Return ``sin(count * angle + phase)`` of the angle of each pixel seen from the stem."""
     distance = np.maximum(_distance(ticks), np.float32(1e-6))
     cos, sin = ticks / distance, ticks[:, None] / distance
-    x, y = direction(phase)
+    x, y = (np.full_like(cos, part) for part in direction(phase))
     for _ in range(count):
         x, y = x * cos - y * sin, x * sin + y * cos
     return y
