@@ -190,7 +190,7 @@ def _wave_around(ticks: Floats, count: int, phase: float) -> Floats:
     x, y = (np.full_like(cos, part) for part in direction(phase))
     for _ in range(count):
         x, y = x * cos - y * sin, x * sin + y * cos
-    return y
+    return np.asarray(y, np.float32)
 
 
 def _middle(lumps: Floats, size: int) -> Floats:
