@@ -33,7 +33,7 @@ def mapped() -> xr.Dataset:
     fields = {"windows": windows, "output": {"block": 512, "factor": 1}}
     stored = replace(TEMPLATE, attributes={**credits, "fingerprint_fields": fields})
     arrays = {name: LazyArray(values.shape, np.uint8, values.__getitem__) for name, values in ARRAYS.items()}
-    return map_dataset(stored, TEMPLATE.grid, arrays).load()
+    return map_dataset(stored, arrays).load()
 
 
 def test_legend_and_grid_of_the_whole_and_of_a_part(mapped):

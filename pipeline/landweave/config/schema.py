@@ -35,7 +35,7 @@ def _positive(value: float | str) -> float | str:
 
 
 def _local(path: str) -> str:
-    if "://" in path:
+    if "://" in path or path.startswith("/vsi"):
         raise ValueError("only a local file can be written here, not a URL")
     return path
 

@@ -19,9 +19,11 @@ from rasterio.errors import NotGeoreferencedWarning
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import canonical_crs
 from landweave.core.lattice import Extent
-from landweave.sources.files import RasterFile, file_version, query_file
+from landweave.core.protocols import MAP_MARK
+from landweave.sources.files import RasterFile, file_version, is_url, query_file
 
 _OPENED_AT_ONCE = 8
+_OF_MAPS = (".tif", ".tiff", ".png")
 LISTED = 20
 """Problems named in one error; the others are counted."""
 
@@ -86,6 +88,8 @@ class RasterFacts:
         Number of ground control points; an image that has them is in radar or sensor geometry.
     block
         ``(height, width)`` of what is decoded at once.
+    mark
+        Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
     """
 
     path: str
@@ -104,6 +108,7 @@ class RasterFacts:
     masked: bool
     control_points: int
     block: tuple[int, int]
+    mark: str = ""
 
     @property
     def count(self) -> int:
@@ -166,6 +171,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
+        mark=dataset.tags().get(MAP_MARK, ""),
     )
 
 
@@ -183,6 +189,15 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
         found = list(pool.map(_facts_or_problem, unique))
     refuse([text for text in found if isinstance(text, str)], what=f"of {len(unique)} files cannot be used")
     return {facts.path: facts for facts in found if isinstance(facts, RasterFacts)}
+
+
+def find_maps(paths: Iterable[str]) -> list[str]:
+    """The local files among ``paths`` that are COGs or pictures of maps; their facts are kept by the process."""
+    candidates = [path for path in paths if not is_url(path) and path.lower().endswith(_OF_MAPS)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        marks = list(pool.map(_mark, candidates))
+    return [path for path, mark in zip(candidates, marks, strict=True) if mark]
 
 
 def facts_at_first_open(file: RasterFile) -> RasterFacts:
@@ -215,6 +230,13 @@ def refuse(problems: list[str], *, what: str) -> None:
 @lru_cache(maxsize=4096)
 def _cached_facts(file: RasterFile, version: Any) -> RasterFacts:
     return query_file(file, lambda dataset: describe_dataset(dataset, file.href))
+
+
+def _mark(path: str) -> str:
+    try:
+        return facts_at_first_open(RasterFile(href=path)).mark
+    except ReadError:  # named when the tiles are indexed
+        return ""
 
 
 def _facts_or_problem(path: str) -> RasterFacts | str:

@@ -218,6 +218,8 @@ def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fall
             f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
             f"{without[0].crs_problem}"
         )
+    if maps := list(dict.fromkeys(path for each in products for path in each.maps)):
+        yield f"{len(maps)} files are maps of this program and are not read, {maps[0]} the first"
     taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
     scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
     if scaled:
