@@ -377,9 +377,9 @@ class OutputSection(Section):
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
     cog: LocalFile | None = None
-    """Cloud-optimised GeoTIFF that is written beside the map."""
+    """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
     picture: PngFile | None = None
-    """PNG picture that is written beside the map."""
+    """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
 class EngineSection(Section):
