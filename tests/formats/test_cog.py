@@ -180,8 +180,8 @@ def foreign(folder, kind):
         }[kind](tile.read_bytes())
     if kind == "broken link":
         path.symlink_to(folder / "nothing.tif")
-    if kind == "names beside it":
-        path.with_name("map.tif.aux.xml").write_text("<PAMDataset/>")
+    if kind in (".aux.xml", ".msk", ".ovr"):
+        path.with_name(f"map.tif{kind}").write_text("of a file that was here")
     if kind == "another map":
         store, _ = written(Target.parse(folder / "other"), marked(template(down=1, across=1), "b" * 64))
         write_cog(store, path)
@@ -201,14 +201,14 @@ def contents(folder):
 
 @pytest.mark.parametrize(
     "kind",
-    ["text", "tile", "link", "hard link", "broken link", "names beside it", "another map", "a map of its own"],
+    ["text", "tile", "link", "hard link", "broken link", ".aux.xml", ".msk", ".ovr", "another map", "a map of its own"],
 )
 @pytest.mark.parametrize("write", [write_cog, write_picture])
 def test_nothing_but_an_earlier_file_of_the_map_is_replaced(tmp_path, kind, write):
     path = foreign(tmp_path, kind)
     store, _ = written(Target.parse(tmp_path / "m"), marked(template(down=1, across=1), "a" * 64))
     before = contents(tmp_path)
-    with pytest.raises(OutputError, match=r"map\.tif(\.aux\.xml)? is there already .* remove it"):
+    with pytest.raises(OutputError, match=r"map\.tif(\.\S+)? is there already .* remove it"):
         write(store, path)
     assert contents(tmp_path) == before
 

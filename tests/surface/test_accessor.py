@@ -99,6 +99,18 @@ def test_a_map_that_xarray_masked_is_the_same_map(mapped, tmp_path):
         np.testing.assert_array_equal(file.read(1), mapped.landcover.isel(PART).values)
 
 
+def test_confidence_that_xarray_scaled_is_the_same_confidence(mapped, tmp_path):
+    decoded = xr.decode_cf(mapped).isel(PART)
+    assert float(decoded.confidence.max()) == 1
+    with rasterio.open(decoded.landweave.to_cog(tmp_path / "decoded.tif", "confidence")) as file:
+        np.testing.assert_array_equal(file.read(1), mapped.confidence.isel(PART).values)
+    images = [each.confidence.landweave.plot().images[-1].get_array() for each in (mapped.isel(PART), decoded)]
+    np.testing.assert_array_equal(images[0], images[1])
+    plt.close("all")
+    with pytest.raises(InputError, match="does not say its scale"):
+        (decoded.confidence * 1).landweave.to_cog(tmp_path / "halved.tif")
+
+
 def test_a_picture(mapped, tmp_path):
     path = mapped.isel(PART).landweave.to_picture(tmp_path / "part.png")
     assert path.stat().st_size > 10_000

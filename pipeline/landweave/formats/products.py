@@ -15,6 +15,12 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from landweave.core.errors import LandweaveError, OutputError
 from landweave.core.protocols import MAP_MARK, MapReader
 
+_NAMES = ".aux.xml"
+"""Ending of the file where GDAL keeps the names of classes."""
+
+_READ_ALONG = (_NAMES, ".msk", ".ovr")
+"""Endings of files beside a raster that GDAL takes for parts of it."""
+
 
 def mark_of(reader: MapReader) -> str:
     """The mark of a map: its fingerprint; ``unknown`` where it states none."""
@@ -34,14 +40,16 @@ def refuse_foreign(path: str | os.PathLike[str], mark: str) -> None:
     Raises
     ------
     OutputError
-        When anything else is there, or beside it as ``<path>.aux.xml``; a map without a fingerprint replaces nothing.
+        When anything else is there, or a file that GDAL reads along with it; a map without a fingerprint replaces
+        nothing.
     """
     target = Path(path)
     if target.is_dir():
         raise OutputError(f"{target} is a folder: name a file in it.")
-    occupied = target if os.path.lexists(target) else _sidecar(target)
+    beside = (target.with_name(target.name + ending) for ending in _READ_ALONG)
+    occupied = next((each for each in (target, *beside) if os.path.lexists(each)), None)
     found = _read_mark(target)
-    if os.path.lexists(occupied) and (found != mark or mark == "unknown"):
+    if occupied and (found != mark or mark == "unknown"):
         what = f"the file of another map, {found[:12]}" if found else "no file of this map"
         raise OutputError(f"{occupied} is there already and is {what}: choose another name, or remove it first.")
 
@@ -84,7 +92,7 @@ def replacing(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
 
 
 def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".aux.xml")
+    return path.with_name(path.name + _NAMES)
 
 
 def _read_mark(path: Path) -> str:

@@ -88,7 +88,7 @@ class MapAccessor:
     def to_cog(self, path: str | os.PathLike[str], array: str | None = None) -> Path:
         """Write a Cloud-Optimised GeoTIFF with colours, names of classes and overviews; the pixels are loaded.
 
-        Of a whole map it covers the bounds of the area, of a part of one that part.
+        Of a whole dataset it covers the bounds of the area, of a part or a layer all of it.
 
         Parameters
         ----------
@@ -223,7 +223,7 @@ class _LoadedMap:
 
     @property
     def mapped_extent(self) -> Extent:
-        """Of a whole map the pixels inside the bounds of the area, of a part of one all of it."""
+        """Of a whole dataset the pixels inside the bounds of the area, of a part of one all of it."""
         own, attrs = self.grids[0], self.dataset.attrs
         is_whole = "grid" in attrs and "mapped" in attrs and own == grid_from_json(attrs["grid"])
         return extent_from_json(attrs["mapped"]) if is_whole else own.extent
