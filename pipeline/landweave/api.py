@@ -287,7 +287,7 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
-        raise InputError(f"{target} is neither a map nor a cube that `landweave run` or `landweave align` has begun.")
+        raise InputError(f"There is no map at {target}, nor a cube: give the path of an output.store or cube.store.")
     if attributes["format"] == CUBE_FORMAT:
         return aligning.cube_status(open_cube_store(target, attributes))
     return mapping.map_status(target, attributes)

@@ -80,7 +80,7 @@ def test_no_file_that_is_there_is_written_over(small: Small, landweave: Command,
         ended = landweave(verb, config)
         assert ended.code == 2
         assert f"output.{key}" in ended.err
-        assert re.search(rf"{Path(name).name} is there already .* remove it|{Path(name).name}\) is output", ended.err)
+        assert re.search(rf"{Path(name).name} is there already .* choose another name, or remove it", ended.err)
         assert contents(small.folder) == before
 
 
@@ -100,25 +100,37 @@ def changed(**sections: Any) -> CubeConfig:
 @pytest.mark.parametrize(
     ("sections", "named"),
     [
-        ({"output": {"store": "out.zarr", "cog": "out.zarr/map.tif"}}, r"output\.cog .* lies in output\.store"),
-        ({"output": {"store": "out.zarr", "cog": "x/../OUT.zarr/a/m.tif"}}, r"output\.cog .* lies in output\.store"),
+        ({"output": {"store": "out.zarr", "cog": "out.zarr/map.tif"}}, r"output\.cog .* is or lies in output\.store"),
+        (
+            {"output": {"store": "out.zarr", "cog": "x/../OUT.zarr/a/m.tif"}},
+            r"output\.cog .* is or lies in output\.store",
+        ),
         ({"output": {"store": "out.zarr", "picture": "cube.zarr/m.png"}}, r"output\.picture .* lies in cube\.store"),
         ({"output": {"store": "o.zarr", "picture": "old.zarr/m.png"}}, r"output\.picture .* lies in .*2_TS\.store"),
-        ({"output": {"store": "out.zarr", "cog": "m.png", "picture": "m.png"}}, r"output\.\w+ .* is output\.\w+"),
-        ({"output": {"store": "out.zarr", "cog": "M.PNG", "picture": "m.png"}}, r"output\.\w+ .* is output\.\w+"),
-        ({"output": {"store": "cube.zarr"}}, r"is (cube|output)\.store"),
-        ({"output": {"store": "file:///nowhere/at/all/cube.zarr/"}}, r"is (cube|output)\.store"),
+        (
+            {"output": {"store": "out.zarr", "cog": "m.png", "picture": "m.png"}},
+            r"output\.\w+ .* is or lies in output\.\w+",
+        ),
+        (
+            {"output": {"store": "out.zarr", "cog": "M.PNG", "picture": "m.png"}},
+            r"output\.\w+ .* is or lies in output\.\w+",
+        ),
+        ({"output": {"store": "cube.zarr"}}, r"is or lies in (cube|output)\.store"),
+        ({"output": {"store": "file:///nowhere/at/all/cube.zarr/"}}, r"is or lies in (cube|output)\.store"),
         ({"output": {"store": "cube.zarr/map"}}, r"output\.store .* lies in cube\.store"),
-        ({"output": {"store": "old.zarr"}}, r"is .*store"),
+        ({"output": {"store": "old.zarr"}}, r"output\.store \(old.zarr\)"),
         (
             {"output": {"store": "s3://b/m"}, "cube": {"store": "s3://b/m/cube"}},
             r"cube\.store .* lies in output\.store",
         ),
-        ({"output": {"store": "tiles"}}, r"inputs\.AERIAL_RGBI\.R\.files\[0\] .* lies in output\.store"),
-        ({"cube": {"store": "."}}, r"lies in cube\.store"),
-        ({"area": {"file": "out.zarr/area.gpkg"}}, r"area\.file .* lies in output\.store"),
-        ({"model": {"card": "out.zarr/c.yaml"}}, r"model\.card .* lies in output\.store"),
-        ({"model": {"card": "LC-A", "weights": "out.zarr"}}, r"model\.weights .* is output\.store"),
+        ({"output": {"store": "tiles"}}, r"output\.store \(tiles\) already holds inputs\.AERIAL_RGBI\.R\.files\[0\]"),
+        ({"cube": {"store": "."}}, r"(is or lies in|already holds) .*cube\.store|cube\.store \(\.\) already holds"),
+        ({"area": {"file": "out.zarr/area.gpkg"}}, r"output\.store .* already holds area\.file"),
+        ({"model": {"card": "out.zarr/c.yaml"}}, r"output\.store .* already holds model\.card"),
+        (
+            {"model": {"card": "LC-A", "weights": "out.zarr"}},
+            r"output\.store .* already holds model\.weights",
+        ),
     ],
 )
 def test_no_output_lies_in_another_or_around_an_input(sections: dict[str, Any], named: str) -> None:
@@ -144,7 +156,7 @@ def test_links_to_a_store_lie_in_it(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     config = changed(output={"store": str(tmp_path / "real"), "cog": str(tmp_path / "link" / "m.tif")})
-    with pytest.raises(OutputError, match=r"output\.cog .* lies in output\.store"):
+    with pytest.raises(OutputError, match=r"output\.cog .* is or lies in output\.store"):
         check_places(config)
 
 
@@ -281,7 +293,5 @@ def test_the_status_of_a_place_that_is_neither_is_one_sentence(tmp_path: Path, l
         path.write_text("mine")
     ended = landweave("status", path)
     assert ended.code == 2
-    assert (
-        ended.err
-        == f"landweave: {path} is neither a map nor a cube that `landweave run` or `landweave align` has begun.\n"
-    )
+    sentence = f"There is no map at {path}, nor a cube: give the path of an output.store or cube.store."
+    assert ended.err == f"landweave: {sentence}\n"

@@ -32,13 +32,20 @@ def check_places(config: CubeConfig) -> None:
     outputs, inputs = dict(_outputs(config)), dict(_inputs(config))
     stores = {key for key in (*outputs, *inputs) if key.endswith("store")}
     for (inner, path), (outer, other) in permutations((outputs | inputs).items(), 2):
-        if not {inner, outer} & outputs.keys() or outer not in outputs.keys() | stores:
+        # What is in the place of a COG or a picture already is refused by `check_files`.
+        pair = {inner, outer}
+        if not (pair & outputs.keys() if outer in stores else pair <= outputs.keys()):
             continue
         place, around = (_place(config, each) for each in (path, other))
-        is_own_cube = place == around and {inner, outer} <= stores - {"output.store"}  # what is aligned is read there
+        is_own_cube = place == around and pair <= stores - {"output.store"}  # what is aligned is read there
         if place[: len(around)] == around and not is_own_cube:
-            where = "is" if place == around else "lies in"
-            raise OutputError(f"{inner} ({path}) {where} {outer} ({other}): choose another place for one of them.")
+            raise OutputError(_problem(inner, path, outer, other, lost=inner in inputs and outer in stores))
+
+
+def _problem(inner: str, path: str, outer: str, other: str, *, lost: bool) -> str:
+    if lost:
+        return f"{outer} ({other}) already holds {inner} ({path}), which a store made there would remove: move one."
+    return f"{inner} ({path}) is or lies in {outer} ({other}): choose another place for one of them."
 
 
 def check_files(config: CubeConfig, mark: str) -> None:
