@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
 from landweave.core.budget import GIB
-from landweave.core.errors import ConfigError, OutputError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
@@ -35,11 +35,12 @@ from landweave.mapping.run import MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
+from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
-from landweave.store.maps.store import open_store
+from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 from landweave.surface.mosaic import open_mosaic
@@ -93,12 +94,7 @@ def _checked(config: Config) -> MapSetup:
     setup = set_up_map(config)
     setup = replace(setup, notes=(*setup.notes, *setup.job.model.verify()))
     setup.target.check_writable()
-    for name, where in (("cog", config.output.cog), ("picture", config.output.picture)):
-        if where is not None:
-            path = Path(config.path(where))
-            if path.is_dir():
-                raise OutputError(f"output.{name}: {path} is a folder; name a file in it.")
-            Target.parse(path.parent).check_writable()
+    check_files(config, setup.fingerprint.sha256)
     return setup
 
 
@@ -147,8 +143,8 @@ def run(
     setup = _checked(config)
     result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
     with writing_begun():
-        _write_files(setup, config)
-    return result
+        notes = tuple(_write_files(setup, config, complete=result.complete))
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def predict(
@@ -304,7 +300,9 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     """
     target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
-    if attributes and attributes.get("format") == CUBE_FORMAT:
+    if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
+        raise InputError(f"There is no map at {target}, nor a cube: give the path of an output.store or cube.store.")
+    if attributes["format"] == CUBE_FORMAT:
         return aligning.cube_status(open_cube_store(target, attributes))
     return mapping.map_status(target, attributes)
 
@@ -339,11 +337,16 @@ def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, E
     return config.model_copy(update={"engine": section}), engine
 
 
-def _write_files(setup: MapSetup, config: Config) -> None:
+def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
+    """Write the COG and the picture; what a person should know of them."""
     output = config.output
-    if output.cog or output.picture:
-        found = open_store(setup.target)
-        if output.cog:
-            write_cog(found, config.path(output.cog))
-        if output.picture:
-            write_picture(found, config.path(output.picture))
+    for key, where, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
+        path = Path(config.path(where)) if where is not None else None
+        if path is None:
+            continue
+        if not complete and path.exists():
+            yield f"output.{key}: the map is not complete, {path} of an earlier run is left as it was"
+            continue
+        write(setup.store, path)
+        if not complete:
+            yield f"output.{key}: the map is not complete, nor is {path}: run again, which writes it anew"

@@ -28,6 +28,12 @@ _WITHOUT_OVERLAP = {
 }
 """The same map without overlap: what most tools do, for comparison."""
 
+_MADE = {
+    *(CONFIG, "imagery", "cube.zarr", "crop.zarr", "demo.png"),
+    *("landcover.zarr", "landcover.tif", "landcover.tif.aux.xml", "landcover.png"),
+}
+"""Everything that a demo makes in its folder."""
+
 
 def run_demo(
     folder: Path, *, progress: Any = None, shape: tuple[int, int] = DEMO_SHAPE, seed: int = DEMO_SEED
@@ -81,8 +87,12 @@ def run_demo(
 
 
 def _clear(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise lw.errors.InputError(f"{folder} holds something that is not a demo: choose another folder.")
+    """Remove an earlier demo: a folder of what a demo makes and nothing else."""
+    names = {path.name.removesuffix(".lease") for path in folder.iterdir()} if folder.exists() else set()
+    foreign = sorted(names - _MADE)
+    if foreign or (names and not (folder / "imagery" / "truth.tif").exists()):
+        what = foreign[0] if foreign else "no truth.tif in imagery"
+        raise lw.errors.InputError(f"{folder} holds something that is not a demo ({what}): choose another folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 

@@ -83,6 +83,14 @@ def status(store: Annotated[str, typer.Argument(help="Path or URL of a map or cu
 
 
 @app.command()
+def reference() -> None:
+    """Print every key of a configuration, in Markdown: its values, its default, its meaning."""
+    from landweave.config.reference import configuration_reference
+
+    show(configuration_reference())
+
+
+@app.command()
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where data and map go; an earlier demo is replaced.")] = Path(
         "out/demo"

@@ -41,7 +41,7 @@ def _crs(text: str) -> str:
 
 
 def _local(path: str) -> str:
-    if "://" in path:
+    if "://" in path or path.startswith("/vsi"):
         raise ValueError("only a local file can be written here, not a URL")
     return path
 
@@ -401,9 +401,9 @@ class OutputSection(Section):
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
     cog: LocalFile | None = None
-    """Cloud-optimised GeoTIFF that is written beside the map."""
+    """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
     picture: PngFile | None = None
-    """PNG picture that is written beside the map."""
+    """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
 class EngineSection(Section):

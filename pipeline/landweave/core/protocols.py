@@ -483,6 +483,10 @@ class Engine(Protocol):
         """
 
 
+MAP_MARK = "LANDWEAVE_MAP"
+"""Tag of a TIFF or PNG file that was made of a map: it holds the fingerprint of the map."""
+
+
 class MapReader(Protocol):
     """A complete or partial map as the writers of COG and pictures read it."""
 
@@ -493,6 +497,10 @@ class MapReader(Protocol):
     @property
     def grids(self) -> tuple[Grid, ...]:
         """Grid of each level, the full resolution first."""
+
+    @property
+    def mapped_extent(self) -> Extent:
+        """Pixels of the full resolution inside the bounds of the area, or of the imagery: what files show."""
 
     @property
     def arrays(self) -> tuple[str, ...]:

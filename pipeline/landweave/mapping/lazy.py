@@ -46,7 +46,7 @@ def lazy_map(job: MapJob, template: MapTemplate) -> xr.Dataset:
     computed = _ComputedExtents(job, template)
     shapes = {name: (*template.block_shape(name)[:-2], *template.grid.shape) for name in template.arrays}
     arrays = {name: LazyArray(shape, np.uint8, partial(computed.read, name, shape)) for name, shape in shapes.items()}
-    return map_dataset(template, template.grid, arrays)
+    return map_dataset(template, arrays)
 
 
 class _ComputedExtents:

@@ -342,5 +342,10 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
 
 
 def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
-    """How an input is read, one row for each fact; notes have rows of their own."""
-    return [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]
+    """How an input is read, one row for each fact, bands that are read alike in one; notes have rows of their own."""
+    rows = [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for key, value in rows:
+        parent, _, band = key.rpartition(".")
+        grouped.setdefault((f"{parent}.", value) if parent.endswith(".pixels") else (key, value), []).append(band)
+    return [(key + ", ".join(bands) if key.endswith(".") else key, value) for (key, value), bands in grouped.items()]

@@ -12,6 +12,7 @@ from landweave.models.cards.card import ModelCard
 from landweave.setup.context import SetupContext, cube_target, resolve_card, resolve_context
 from landweave.setup.map_inputs import covered_ground, find_stored, open_imagery, refuse_unused
 from landweave.setup.map_setup import engine_settings
+from landweave.setup.outputs import check_places
 from landweave.sources.stac.series import StacSeries
 
 ALIGN_THREADS = 1
@@ -27,6 +28,7 @@ def set_up_cube(config: CubeConfig) -> CubeSetup:
         When there is no cube to align to, nothing to align, or nothing found.
     """
     cube = _cube_section(config)
+    check_places(config)
     sections = {name: section for name, section in config.inputs.items() if section.is_aligned}
     if not sections:
         raise ConfigError("No input is to be aligned: those of kind stac are, and mosaics with align: true.")

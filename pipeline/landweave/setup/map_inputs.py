@@ -10,7 +10,7 @@ import shapely
 
 from landweave.config.schema import CubeInput, InputSection
 from landweave.core.errors import ConfigError, InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.polygons import overlap
 from landweave.core.protocols import SeriesSource, has_dates
@@ -24,6 +24,7 @@ from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.resampling.kernels import PASTE_PX
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeSeries
 
@@ -185,12 +186,18 @@ def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource
         if card.inputs[name].required:
             if box is None:
                 raise InputError(f"{name} has no tile.")
-            covered = pixels.covering(box)
+            covered = pixels.covering(_inner(box, pixels))
             extent = covered if extent is None else extent.intersect(covered)
     if extent is None or not extent.size:
         listed = "; ".join(f"{name} covers {_rounded(box)}" for name, box in bounds.items())
         raise InputError(f"The required inputs share no ground: {listed}")
     return extent
+
+
+def _inner(box: Bounds, pixels: Grid) -> Bounds:
+    """Bounds without the share of a pixel by which tiles may lie off the grid, or a float beside its exact value."""
+    off = PASTE_PX * float(pixels.resolution)
+    return box[0] + off, box[1] + off, box[2] - off, box[3] - off
 
 
 def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnySource]) -> Grid:

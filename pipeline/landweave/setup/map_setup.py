@@ -26,6 +26,7 @@ from landweave.models.predictor import TorchModel
 from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
+from landweave.setup.outputs import check_places
 from landweave.sources.files import KEPT_BYTES
 from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
@@ -49,6 +50,7 @@ def set_up_map(config: Config) -> MapSetup:
     LandweaveError
         With the reason: a `ConfigError`, `CardError`, `WeightsError`, `InputError` or `BudgetError`.
     """
+    check_places(config)
     target = Target.parse(config.path(config.output.store), config.output.storage_options)
     card = resolve_card(config, config.model)
     blending = resolve_blending(card, config.windows)
@@ -72,7 +74,7 @@ def set_up_map(config: Config) -> MapSetup:
     memory = _memory_rule(rules, inputs, model)
     blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes))
     fingerprint = _fingerprint(rules, inputs, model, blocks)
-    job, template = map_job(rules, inputs, blocks, model, fingerprint)
+    job, template = map_job(rules, inputs, blocks, model, mapped=grid.extent, fingerprint=fingerprint)
     return MapSetup(
         card=card,
         job=job,

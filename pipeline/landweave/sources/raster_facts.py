@@ -19,9 +19,11 @@ from rasterio.shutil import copy
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
+from landweave.core.protocols import MAP_MARK
 from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
 
 _OPENED_AT_ONCE = 8
+_OF_MAPS = (".tif", ".tiff", ".png")
 LISTED = 20
 """Problems named in one error; the others are counted."""
 
@@ -89,6 +91,8 @@ class RasterFacts:
         ``(height, width)`` of what is decoded at once.
     date_tag
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
+    mark
+        Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
     """
 
     path: str
@@ -111,6 +115,7 @@ class RasterFacts:
     control_points: int
     block: tuple[int, int]
     date_tag: str = ""
+    mark: str = ""
 
     @property
     def name(self) -> str:
@@ -187,6 +192,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Versio
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
         date_tag=dataset.tags().get("TIFFTAG_DATETIME", ""),
+        mark=dataset.tags().get(MAP_MARK, ""),
     )
 
 
@@ -234,6 +240,15 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
     return {facts.path: facts for facts in found if isinstance(facts, RasterFacts)}
 
 
+def find_maps(paths: Iterable[str]) -> list[str]:
+    """The local files among ``paths`` that are COGs or pictures of maps; their facts are kept by the process."""
+    candidates = [path for path in paths if not is_url(path) and path.lower().endswith(_OF_MAPS)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        marks = list(pool.map(_mark, candidates))
+    return [path for path, mark in zip(candidates, marks, strict=True) if mark]
+
+
 def facts_at_first_open(file: RasterFile) -> RasterFacts:
     """Facts of one file, kept by the process while the file stays the same; one on the web has the version stated.
 
@@ -264,6 +279,13 @@ def refuse(problems: list[str], *, what: str) -> None:
 @lru_cache(maxsize=4096)
 def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
     return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+
+
+def _mark(path: str) -> str:
+    try:
+        return facts_at_first_open(RasterFile(href=path)).mark
+    except ReadError:  # named when the tiles are indexed
+        return ""
 
 
 def _facts_or_problem(path: str) -> RasterFacts | str:

@@ -140,7 +140,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     )
     _refuse_other_crs(fallback, facts)
     columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
-    notes = [*_notes(facts, fallback)]
+    notes = [*_notes(products, facts, fallback)]
     if spec.order == "newest":
         columns = [_newest_first(column) for column in columns]
         notes.append(f"tiles are read newest first: {sources_of([tile.date for tile in columns[0]])}")
@@ -267,7 +267,7 @@ def _refuse_other_crs(fallback: str, facts: Mapping[str, RasterFacts]) -> None:
         )
 
 
-def _notes(facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
+def _notes(products: Sequence[Product], facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
     without = [each for each in facts.values() if each.crs_problem]
     if without:
         yield (
@@ -280,6 +280,8 @@ def _notes(facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
     unknown = [each for each in facts.values() if is_url(each.path) and not each.version]
     if unknown:
         yield f"{len(unknown)} files state no version: a change of them is not seen, {unknown[0].name} the first"
+    if maps := list(dict.fromkeys(path for each in products for path in each.maps)):
+        yield f"{len(maps)} files are maps of this program and are not read, {maps[0]} the first"
 
 
 def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:

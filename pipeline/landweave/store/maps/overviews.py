@@ -16,8 +16,6 @@ from landweave.store.common import declaring, group_attributes, unread_group, wr
 from landweave.store.maps.layout import declare_level, level_path
 from landweave.store.maps.store import MapStore
 
-RULES = {"landcover": pyramid.mode, "confidence": pyramid.average, "date_fallback": pyramid.mode}
-
 
 @dataclass(frozen=True, kw_only=True)
 class OverviewJob:
@@ -74,7 +72,7 @@ class OverviewJob:
             moved = Extent(fine.y.grow(-below.y.start, below.y.start), fine.x.grow(-below.x.start, below.x.start))
             values = self.store.read(array, moved.intersect(below), level)
             if (values != NODATA).any():  # most of what surrounds an area is nodata
-                result[chunk.slices_in(extent)] = RULES[array](values, factor)
+                result[chunk.slices_in(extent)] = pyramid.coarsen(array, values, factor)
         return result
 
 

@@ -91,6 +91,11 @@ class MapStore:
         return tuple(self.at_level(level).grid for level in declared)
 
     @property
+    def mapped_extent(self) -> Extent:
+        """Pixels of level 0 inside the bounds of the area, or of the imagery."""
+        return self.template.mapped_extent
+
+    @property
     def arrays(self) -> tuple[str, ...]:
         """Names of the arrays of this level; probabilities exist at level 0 only."""
         return self.template.arrays_of(self.level)
