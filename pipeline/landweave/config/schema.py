@@ -87,11 +87,11 @@ class AreaSection(Section):
     bounds: Bounds | None = None
     """x0, y0, x1, y1 in the CRS of the grid."""
     file: str | None = None
-    """Vector file with polygons, in any CRS."""
+    """Vector file with polygons, in any CRS that it states: any format of GDAL, or a zip of one."""
     layer: str | None = None
     """Layer of the file; needed where it has several."""
     where: str | None = None
-    """SQL filter on the columns of the file, such as "code = '31'"; all features by default."""
+    """SQL filter (SQLite's) on the columns of the file, such as "code = '31'"; all features by default."""
 
     @model_validator(mode="after")
     def _bounds_or_file(self) -> AreaSection:

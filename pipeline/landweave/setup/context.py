@@ -290,7 +290,7 @@ def _area(config: CubeConfig, crs: str) -> PolygonArea | None:
         return None
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
-    return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
+    return read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs)
 
 
 def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:

@@ -16,6 +16,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
 from landweave.engine.clusters import EngineSettings
+from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
@@ -73,7 +74,12 @@ def set_up_map(config: Config) -> MapSetup:
         fingerprint=fingerprint,
         memory=memory(blocks.size),
         engine=engine,
-        notes=(*_model_notes(rules), *_input_notes(card, inputs), *_series_notes(rules, inputs, config.cube)),
+        notes=(
+            *_area_notes(rules.area),
+            *_model_notes(rules),
+            *_input_notes(card, inputs),
+            *_series_notes(rules, inputs, config.cube),
+        ),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
 
@@ -191,6 +197,11 @@ def _input_fields(item: MapInput) -> dict[str, Any]:
         year = item.year
         fields["year"] = year if year is None or isinstance(year, int) else year.fingerprint_fields
     return fields
+
+
+def _area_notes(area: PolygonArea | None) -> Iterator[str]:
+    """What of the area's file was left out or mended."""
+    yield from (f"area: {note}" for note in (area.notes if area else ()))
 
 
 def _model_notes(rules: MapRules) -> Iterator[str]:
