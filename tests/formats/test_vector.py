@@ -242,6 +242,15 @@ def test_ground_that_a_projection_does_not_reach(tmp_path):
         read_area(pole, crs="EPSG:2154")
 
 
+@pytest.mark.parametrize("parts", [[(179.5, 180), (-180, -179.6)], [(179.5, 180.4)], [(-180.5, -179.6)]])
+def test_an_area_across_the_180th_meridian_is_one(tmp_path, parts):
+    boxes = [shapely.box(west, -17, east, -16.5) for west, east in parts]
+    path = geojson(tmp_path / "fiji.geojson", shapely.geometry.mapping(shapely.MultiPolygon(boxes)))
+    area = read_area(path, crs="EPSG:32760").geometry
+    assert area.geom_type == "Polygon"
+    assert area.bounds[2] - area.bounds[0] == pytest.approx(96000, rel=0.02)
+
+
 def test_a_zip_of_several_layers_has_to_say_which(tmp_path):
     path = write(tmp_path / "two.zip")
     with zipfile.ZipFile(path, "a") as archive:

@@ -13,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from landweave.core.errors import ConfigError
 from landweave.core.lattice import Extent, Span
@@ -153,6 +154,17 @@ class Grid:
     def geobox(self) -> GeoBox:
         """The same pixels as an `odc.geo.geobox.GeoBox`, for projection work."""
         return GeoBox(self.shape, self.transform, self.crs)
+
+    @property
+    def lonlat_bounds(self) -> Bounds:
+        """``(west, south, east, north)`` in degrees; west is east of east across the 180th meridian.
+
+        Not finite where the grid leaves the ground that its CRS describes.
+        """
+        west, south, east, north = Transformer.from_crs(
+            CRS(self.crs).proj, "OGC:CRS84", always_xy=True
+        ).transform_bounds(*self.bounds)
+        return west, south, east, north
 
     @property
     def x(self) -> NDArray[np.float64]:

@@ -50,13 +50,18 @@ class CatalogQuery:
     first, last
         Days, both included.
     bounds
-        Longitudes and latitudes ``(west, south, east, north)``.
+        Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian.
     """
 
     collections: tuple[str, ...] = ()
     first: np.datetime64
     last: np.datetime64
     bounds: Bounds
+
+    @property
+    def boxes(self) -> tuple[Bounds, ...]:
+        """The bounds, or their two parts across the 180th meridian: many servers read one such box the other way."""
+        return _parts(self.bounds)
 
     def matches(self, item: Json) -> bool:
         """Whether an item is of the collections and dates, and its outline touches the bounds.
@@ -68,9 +73,12 @@ class CatalogQuery:
         known = _time_and_bounds(item)
         if known is None:
             return True
-        day, outline = known[0].astype("datetime64[D]"), _box(known[1])
-        outline = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else outline
-        return bool(self.first <= day <= self.last and outline.intersects(_box(self.bounds)))
+        if not self.first <= known[0].astype("datetime64[D]") <= self.last:
+            return False
+        outlines = _outlines(item) if item.get("geometry") else [shapely.box(*box) for box in _parts(known[1])]
+        # Outlines may go on beyond 180 degrees.
+        boxes = [shapely.box(w + turn, s, e + turn, n) for w, s, e, n in self.boxes for turn in (-360, 0, 360)]
+        return bool(shapely.intersects(np.array(outlines)[:, None], boxes).any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +161,21 @@ def _time_and_bounds(item: Json) -> tuple[np.datetime64, Bounds] | None:
         return None
 
 
-def _box(bounds: Bounds) -> shapely.Geometry:
+def _parts(bounds: Bounds) -> tuple[Bounds, ...]:
     west, south, east, north = bounds
     if west <= east:
-        return shapely.box(west, south, east, north)
-    return shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
+        return (bounds,)
+    sides = ((west, south, 180.0, north), (-180.0, south, east, north))
+    return tuple(box for box in sides if box[0] < box[2]) or sides  # one that ends at the meridian has one side
+
+
+def _outlines(item: Json) -> list[shapely.Geometry]:
+    """Parts of an item's outline; one that goes around the Earth the long way crosses the 180th meridian instead."""
+    parts = shapely.get_parts(shapely.geometry.shape(item["geometry"]))
+    west, _, east, _ = shapely.bounds(parts).T
+    crossing = (east - west > 180) & (east - west < 360)
+    parts[crossing] = shapely.transform(parts[crossing], lambda xy: xy + (xy[:, :1] < 0) * [360, 0])
+    return list(parts)
 
 
 def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json]:
@@ -191,16 +209,20 @@ def _walk(document: Json, address: str, seen: set[str]) -> Iterator[Json]:
 
 def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json]:
     methods = {link.get("method", "GET") for link in landing.get("links", ()) if link.get("rel") == "search"}
-    search = ItemSearch(
-        url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
-        method="POST" if "POST" in methods else "GET",
-        stac_io=_io(),
-        limit=PAGE,
-        collections=list(collections) or None,
-        bbox=list(query.bounds),
-        datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
-    )
-    return [_with_absolute_assets(item, _link(item, "self", address) or address) for item in search.items_as_dicts()]
+    searches = [
+        ItemSearch(
+            url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
+            method="POST" if "POST" in methods else "GET",
+            stac_io=_io(),
+            limit=PAGE,
+            collections=list(collections) or None,
+            bbox=list(box),
+            datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
+        )
+        for box in query.boxes
+    ]
+    found = (item for search in searches for item in search.items_as_dicts())
+    return [_with_absolute_assets(item, _link(item, "self", address) or address) for item in found]
 
 
 def _coverage(document: Any, address: str, found: Sequence[Json]) -> str:
