@@ -90,6 +90,20 @@ def _negate(owner: Any, key: Any, random: Random) -> None:
     owner[key] = random.choice((-old, old * 1e9, old / 3, old + 1)) if is_number else deepcopy(random.choice(ODD))
 
 
+def _same_type(owner: Any, key: Any, random: Random) -> None:
+    old = owner[key]
+    if isinstance(old, bool):
+        owner[key] = not old
+    elif isinstance(old, int):
+        owner[key] = random.choice((0, 1, -1, 2, 7, old * 2, old - 1, -old, 10**6, 2**31, 10**18))
+    elif isinstance(old, float):
+        owner[key] = random.choice((0.0, -old, 1e-9, old * 1.001, old * 1e6, 1e30, float("nan"), float("inf")))
+    elif isinstance(old, str):
+        owner[key] = random.choice([value for value in ODD if isinstance(value, str)])
+    elif isinstance(old, list):
+        owner[key] = random.choice((old[::-1], old + old, old[:1], [*old[1:], *old[:1]], []))
+
+
 def _cut_text(owner: Any, key: Any, random: Random) -> None:
     old = owner[key]
     owner[key] = old[: random.randrange(len(old))] if isinstance(old, str | list) and old else None
@@ -108,7 +122,7 @@ def _rename(owner: Any, key: Any, random: Random) -> None:
 
 
 _CHANGES: tuple[Callable[[Any, Any, Random], None], ...] = (
-    _replace, _replace, _replace, _delete, _delete, _nest, _as_text, _negate, _cut_text, _swap, _rename,
+    _same_type, _same_type, _same_type, _same_type, _replace, _replace, _replace, _delete, _delete, _nest, _as_text, _negate, _cut_text, _swap, _rename,
 )  # fmt: skip
 
 _DAMAGES: tuple[Callable[[bytes, int, int, Random], bytes], ...] = (

@@ -125,7 +125,7 @@ def configurations(small, valley, tmp_path):
     series = yaml.safe_load(valley.write(tmp_path / "series.yaml").read_text())
 
     def attempt(random: Random) -> None:
-        content, changed = mutated(random.choice((mosaic, mosaic, series)), random)
+        content, _ = mutated(random.choice((mosaic, mosaic, series)), random)
         path = small.folder / "mutated.yaml"
         path.write_text(yaml.safe_dump(content, allow_unicode=False))
         if random.random() < 0.05:

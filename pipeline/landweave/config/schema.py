@@ -444,6 +444,8 @@ class CubeConfig(Section):
 
     def path(self, text: str) -> str:
         """``text`` as a path from the configuration's folder; URLs stay as they are."""
+        if "\0" in text:
+            raise ConfigError(f"{text!r} is no path: it holds a character that no file name has.")
         return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
 
     def _given(self) -> dict[str, Any]:

@@ -72,7 +72,7 @@ class SmpSettings(CardPart):
         sizes = {"in_channels": card.image_channels, "classes": len(card.legend())}
         try:
             return architecture(encoder_weights=None, **sizes, **self.arguments)
-        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise CardError(f"Model {card.name} cannot be built as {self.name}: {error}") from error
 
 

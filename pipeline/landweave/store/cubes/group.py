@@ -17,7 +17,7 @@ from landweave.core.errors import InputError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState
 from landweave.core.timeseries import Observation
-from landweave.store.common import consolidate, group_attributes, unread_group, writing
+from landweave.store.common import consolidate, group_attributes, parsing, unread_group, writing
 from landweave.store.cubes.layout import TIME_COORDINATES
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
@@ -92,7 +92,8 @@ class CubeGroup:
         attributes = group_attributes(self.target, self.register)
         if attributes is None:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
-        return GroupObservations.from_json(attributes)
+        with parsing(f"{self.target}/{self.register}"):
+            return GroupObservations.from_json(attributes)
 
     def plan(self, observations: Sequence[Observation], *, dates: GroupObservations) -> GroupObservations:
         """Store which observations are to come; readers see none of them yet.
@@ -185,9 +186,10 @@ class CubeGroup:
             if ledger.attributes is None:
                 continue
             state = ledger.read("state")
-            whole[np.isin(state, _FINISHED)] = count
-            for name, values in objects.items():
-                values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+            with parsing(f"{self.target}/{ledger.path}"):
+                whole[np.isin(state, _FINISHED)] = count
+                for name, values in objects.items():
+                    values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
         return ShardTiles(whole=whole, **objects)
 
     def commit(self, shard: int, count: int, *, complete: bool, dates: GroupObservations) -> GroupObservations:
