@@ -122,7 +122,8 @@ def _rename(owner: Any, key: Any, random: Random) -> None:
 
 
 _CHANGES: tuple[Callable[[Any, Any, Random], None], ...] = (
-    _same_type, _same_type, _same_type, _same_type, _replace, _replace, _replace, _delete, _delete, _nest, _as_text, _negate, _cut_text, _swap, _rename,
+    _same_type, _same_type, _same_type, _same_type, _replace, _replace, _replace, _delete, _delete,
+    _nest, _as_text, _negate, _cut_text, _swap, _rename,
 )  # fmt: skip
 
 _DAMAGES: tuple[Callable[[bytes, int, int, Random], bytes], ...] = (

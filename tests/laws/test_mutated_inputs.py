@@ -23,6 +23,7 @@ from landweave.core.errors import LandweaveError
 from landweave.core.grid import Grid
 from landweave.formats.area import read_area
 from landweave.formats.campaigns import read_campaigns
+from landweave.mapping.run import plan_map
 from landweave.models.cards.registry import read_card
 from landweave.setup.map_setup import set_up_map
 from landweave.sources.stac.search import StacQuery, search
@@ -130,9 +131,18 @@ def configurations(small, valley, tmp_path):
         path.write_text(yaml.safe_dump(content, allow_unicode=False))
         if random.random() < 0.05:
             path.write_bytes(mutated_bytes(path.read_bytes(), random))
-        str(api.plan_map(load_config(path)))
+        with naming("mutated.yaml", *WORDS, *map(str, content)):
+            setup = set_up_map(load_config(path))
+            if len(setup.job.blocks) < 500:  # a plan goes through all of them
+                str(setup)
+                str(plan_map(setup, stale=False))
 
     return attempt
+
+
+KEYS = ("AERIAL_RGBI", "SENTINEL2_TS", "small", "items", "summer", "out.zarr", "map.zarr", "cube")
+"""What a refusal names beside a section: input, card, catalog or store."""
+WORDS = (*KEYS, "Model card", "Weights ", "window", "area")
 
 
 @pytest.fixture
@@ -146,12 +156,13 @@ def cards(small, valley, tmp_path):
         content, _ = mutated(contents[number], random)
         path = small.folder / "mutated.yaml"
         path.write_text(yaml.safe_dump(content))
-        card = read_card(path)
-        assert card.rows
-        assert card.sha256
-        if number == 0:
-            model = config.model.model_copy(update={"card": str(path)})
-            set_up_map(config.model_copy(update={"model": model}))
+        with naming("mutated.yaml", *contents[number], *contents[number]["inputs"], str(content.get("name"))):
+            card = read_card(path)
+            assert card.rows
+            assert card.sha256
+            if number == 0:
+                model = config.model.model_copy(update={"card": str(path)})
+                set_up_map(config.model_copy(update={"model": model}))
 
     return attempt
 
@@ -211,7 +222,7 @@ def stores(small, valley, tmp_path):
         else:
             content = mutated_bytes(content, random)
         use = random.choice(MAP_USES if small.store in path.parents else CUBE_USES)
-        with damaged(path, content):
+        with damaged(path, content), naming(".zarr"):
             use(config if small.store in path.parents else aligned)
 
     return attempt

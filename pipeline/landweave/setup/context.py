@@ -265,8 +265,12 @@ def _stated_pixels(section: GridSection, default: Fraction) -> Grid:
     if section.crs is None:
         raise ConfigError("grid.own needs a model, whose card gives the pixels: without one, state grid.crs.")
     x, y = section.anchor
+    try:
+        crs = metric_crs(section.crs)
+    except ConfigError as error:
+        raise ConfigError(f"grid.crs: {error}") from error
     return Grid(
-        crs=metric_crs(section.crs),
+        crs=crs,
         resolution=exact(section.resolution or default),
         extent=Extent.of((0, 1), (0, 1)),
         anchor_xy=(exact(x), exact(y)),

@@ -22,6 +22,7 @@ import numpy as np
 import rasterio
 from cachetools import TTLCache, cached
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL says of a header's fields, which rasterio passes on as it is
 from rasterio.windows import Window
 
 from landweave.core.budget import THREADS_A_WORKER
@@ -243,7 +244,7 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
                 datasets[key] = rasterio.open(path)
             datasets.move_to_end(key)
             yield datasets[key]
-        except (rasterio.errors.RasterioError, OSError) as error:
+        except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:
             failed = datasets.pop(key, None)
             if failed is not None:
                 failed.close()

@@ -49,8 +49,10 @@ def parsing(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except LandweaveError:
-        raise
+    except LandweaveError as error:
+        if what in str(error):
+            raise
+        raise InputError(f"{what}: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, FileNotFoundError) as error:
         raise InputError(
             f"{what} is damaged, or not as this version writes it ({type(error).__name__}: {error!s:.200}): restore it "
