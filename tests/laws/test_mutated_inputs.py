@@ -29,7 +29,7 @@ from landweave.setup.map_setup import set_up_map
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
 from tests.formats.test_vector import PLACES, write
-from tests.helpers.mutations import damaged, mutated, mutated_bytes
+from tests.helpers.damage import damaged, mutated, mutated_bytes
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS, SUMMER
 from tests.helpers.tiles import textured, write_tile
