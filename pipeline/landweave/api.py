@@ -132,7 +132,7 @@ def run(
     Returns
     -------
     RunResult
-        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed.
+        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed or no pixel is mapped.
 
     Raises
     ------
@@ -243,7 +243,12 @@ def plan_align(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
 
 
 def align(
-    config: CubeConfig, *, stale: bool = False, engine: Engine | None = None, progress: Progress | bool = True
+    config: CubeConfig,
+    *,
+    stale: bool = False,
+    accept_missing: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | bool = True,
 ) -> RunResult:
     """Align what is new of the configuration's series and rasters into its cube.
 
@@ -253,13 +258,16 @@ def align(
         From `load_config` or `load_cube_config`.
     stale
         Whether tiles of mosaics whose files changed since they were aligned are aligned again.
+    accept_missing
+        Whether dates whose files are gone for good (404) are marked as not acquired in the tiles that need them, for
+        good; those tiles fail otherwise.
     engine, progress
         As of `run`.
 
     Returns
     -------
     RunResult
-        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed.
+        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed or a modality holds no measurement.
 
     Raises
     ------
@@ -269,7 +277,8 @@ def align(
     config, engine = _with_engine(config, engine)
     setup = set_up_cube(config)
     setup.target.check_writable()
-    return aligning.run_align(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+    shown = resolve_progress(progress)
+    return aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
 
 
 def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Status:

@@ -20,6 +20,7 @@ from landweave.sources.mosaic.source import MosaicSource
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
+from tests.helpers.scenes_on_disk import radar_item, write_scene
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS, SmallSeries
 from tests.helpers.tiles import write_tile
@@ -170,6 +171,35 @@ def test_items_in_memory_do_too(series):
         open_series(dicts, "SENTINEL1-ASC_TS", like=wanted)
     with pytest.raises(ConfigError, match="SENTINEL2_TS needs a grid: give like"):
         open_series(dicts, "SENTINEL2_TS")
+
+
+def test_items_that_cannot_be_used_are_named_beside_the_others(series):
+    good = json.loads((series.folder / "summer.json").read_text())["features"][0]
+    bad = [
+        7,
+        None,
+        {"id": "odd", "properties": 3},
+        {**good, "id": "when", "properties": {**good["properties"], "datetime": "x"}},
+    ]
+    scenes = open_series([*bad, good], "SENTINEL2_TS", bands=["B4"], **GROUND)
+    assert scenes.sizes["time"] == 1
+    for reason in ("has no properties: 7, None, odd", "has the datetime 'x', which is no time: when"):
+        assert reason in scenes.attrs["notes"]
+
+
+def test_decibels_are_made_power_where_a_keyword_says_so(tmp_path):
+    power = np.random.default_rng(2).gamma(4, 0.02, (64, 64)).astype(np.float32)
+    corner = (AREA[0] - 10.24, AREA[3] + 10.24)
+    files = write_scene(tmp_path, {"VV": 10 * np.log10(power)}, corner_xy=corner, crs=CRS, nodata=-99)
+    item = radar_item(files)
+    item["assets"]["vv"]["raster:bands"] = [{"unit": "dB"}]
+    asked = {"bands": ["VV"], "crs": CRS, "resolution": 10, "resampling": "nearest"}
+    bounds = (corner[0], corner[1] - 640, corner[0] + 640, corner[1])
+    with pytest.raises(InputError, match=r"stores VV in decibels.*stored_as: decibels"):
+        open_series([item], "SENTINEL1-ASC_TS", bounds=bounds, **asked)
+    scenes = open_series([item], "SENTINEL1-ASC_TS", bounds=bounds, stored_as="decibels", **asked)
+    assert scenes.attrs["quantity"] == "gamma0_rtc"
+    assert float(scenes.mean()) == pytest.approx(power.mean(), rel=0.05)
 
 
 def test_scenes_have_the_pixels_that_blocks_read(series, tmp_path):

@@ -43,6 +43,8 @@ class PendingGroup:
         Whether the cube has it already.
     stale
         Whether tiles of rasters whose files changed since are run again.
+    accept_missing
+        Whether dates whose files or items are gone are marked as not acquired in tiles that lack them.
     """
 
     spec: AlignGroup
@@ -50,6 +52,7 @@ class PendingGroup:
     group: CubeGroup
     declared: bool
     stale: bool
+    accept_missing: bool = False
 
     @cached_property
     def dates(self) -> GroupObservations:
@@ -146,9 +149,13 @@ class PendingShard:
         return dict(sorted(found.items()))
 
     def job(self, kept: int) -> AlignJob | None:
-        """The job of tiles that keep ``kept`` dates; None when the others are not among those found."""
+        """The job of tiles that keep ``kept`` dates; None when the others are not among those found.
+
+        Where that is accepted they are not acquired.
+        """
         lacking = [observation.datatake_id for observation in self.shard.observations[kept:]]
-        if any(datatake_id not in self.pending.indices for datatake_id in lacking):
+        indices, accept_missing = self.pending.indices, self.pending.accept_missing
+        if not accept_missing and any(datatake_id not in indices for datatake_id in lacking):
             return None
         group, number, count = self.pending.group, self.shard.number, self.shard.count
         return AlignJob(
@@ -157,14 +164,22 @@ class PendingShard:
             blocks=group.template.blocks,
             source=self.pending.spec.source,
             bands=self.pending.spec.bands,
-            indices=tuple(self.pending.indices[datatake_id] for datatake_id in lacking),
+            indices=tuple(indices.get(datatake_id) for datatake_id in lacking),
             store=CubeTileStore(group=group, shard=number, count=count, kept=kept),
             area=self.pending.area,
+            kept=kept,
+            accept_missing=accept_missing,
         )
 
 
 def find_pending(
-    cube: CubeStore | None, target: Target, spec: AlignGroup, *, area: PolygonArea | None, stale: bool
+    cube: CubeStore | None,
+    target: Target,
+    spec: AlignGroup,
+    *,
+    area: PolygonArea | None,
+    stale: bool,
+    accept_missing: bool = False,
 ) -> PendingGroup:
     """One modality beside its group in the cube.
 
@@ -180,6 +195,8 @@ def find_pending(
         Where; None for everywhere.
     stale
         Whether tiles of rasters whose files changed since are run again.
+    accept_missing
+        As in `PendingGroup`.
 
     Raises
     ------
@@ -196,7 +213,9 @@ def find_pending(
             "Choose another cube, or remove that one.",
         )
     group = declared or CubeGroup(target=target, template=template)
-    return PendingGroup(spec=spec, area=area, group=group, declared=bool(declared), stale=stale)
+    return PendingGroup(
+        spec=spec, area=area, group=group, declared=bool(declared), stale=stale, accept_missing=accept_missing
+    )
 
 
 def failure_lines(modality: str, shard: TimeShard, ledger: Ledger) -> Iterator[str]:

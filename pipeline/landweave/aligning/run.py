@@ -11,20 +11,29 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import PendingGroup, PendingShard, failure_lines, find_pending
 from landweave.aligning.plan import AlignPlan, cost_align
 from landweave.core.budget import check_memory
-from landweave.core.protocols import Engine
+from landweave.core.protocols import BlockState, Engine
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, Status, join_results, join_status, total_counts
+from landweave.jobs.result import (
+    RunResult,
+    Status,
+    coverage_notes,
+    is_empty,
+    join_results,
+    join_status,
+    total_counts,
+)
 from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -83,7 +92,12 @@ def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
 
 
 def run_align(
-    setup: CubeSetup, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
+    setup: CubeSetup,
+    *,
+    stale: bool = False,
+    accept_missing: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Align what is not aligned yet: new dates, new modalities, and blocks that failed or were never reached.
 
@@ -95,6 +109,9 @@ def run_align(
     ----------
     setup, stale
         As in `plan_align`.
+    accept_missing
+        Whether dates whose files or items are gone for good are marked as not acquired in those tiles, which fail or
+        wait otherwise.
     engine
         Runs the blocks, in place of the setup's own.
     progress
@@ -111,7 +128,7 @@ def run_align(
     """
     progress = progress or SilentProgress()
     with hold(*setup.target.beside(LEASE)) as lease:
-        cube, groups = _find(setup, stale)
+        cube, groups = _find(setup, stale, accept_missing)
         plan = cost_align(setup.target, groups, setup.notes)
         if plan.todo:
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
@@ -120,27 +137,40 @@ def run_align(
             lease.check()  # workers may have taken minutes to come
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
-                results = [
-                    result
+                results = {
+                    pending.spec.modality: list(_run_group(pending.shards, dates, opened, progress, lease))
                     for pending, dates in declared
-                    for result in _run_group(pending.shards, dates, opened, progress, lease)
-                ]
+                }
     shards = [shard for pending in groups for shard in pending.shards]
+    coverage = [line for name, of_group in results.items() for line in coverage_notes(name, of_group)]
     return join_results(
-        results,
+        [result for of_group in results.values() for result in of_group],
         ledgers=[shard.ledger for shard in shards],
         failures=[
             line for shard in shards for line in failure_lines(shard.pending.spec.modality, shard.shard, shard.ledger)
         ],
-        notes=plan.notes,
+        notes=(*plan.notes, *coverage, *_missing_notes(shards)),
+        empty=tuple(pending.spec.modality for pending in groups if is_empty(_counts(pending))),
     )
 
 
-def _find(setup: CubeSetup, stale: bool) -> tuple[CubeStore | None, list[PendingGroup]]:
+def _counts(pending: PendingGroup) -> dict[BlockState, int]:
+    return total_counts(shard.ledger.counts() for shard in pending.shards)
+
+
+def _missing_notes(shards: Sequence[PendingShard]) -> Iterator[str]:
+    """Tiles some of whose dates were marked as not acquired, their files being gone."""
+    for shard in shards:
+        for index, reason in shard.ledger.remarks():
+            yield f"{shard.pending.spec.modality}, {shard.shard}, block {index}: marked as not acquired: {reason}"
+
+
+def _find(setup: CubeSetup, stale: bool, accept_missing: bool = False) -> tuple[CubeStore | None, list[PendingGroup]]:
     """The cube, None where there is none, and what is left to align; other settings than the cube's are refused."""
     attributes = find_attributes(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
-    return cube, [find_pending(cube, setup.target, each, area=setup.area, stale=stale) for each in setup.groups]
+    settings: Any = {"area": setup.area, "stale": stale, "accept_missing": accept_missing}
+    return cube, [find_pending(cube, setup.target, each, **settings) for each in setup.groups]
 
 
 def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[PendingGroup, GroupObservations]]:

@@ -63,6 +63,9 @@ def align(
     overrides: Overrides = None,
     *,
     stale: Stale = False,
+    accept_missing: Annotated[
+        bool, typer.Option("--accept-missing", help="Mark dates whose files are gone (404) as not acquired.")
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
 ) -> None:
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
@@ -70,7 +73,7 @@ def align(
     if plan_only:
         show(landweave.plan_align(loaded, stale=stale))
     else:
-        finish(lambda: landweave.align(loaded, stale=stale, progress=progress_on(err)))
+        finish(lambda: landweave.align(loaded, stale=stale, accept_missing=accept_missing, progress=progress_on(err)))
 
 
 @app.command()

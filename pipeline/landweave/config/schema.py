@@ -282,7 +282,11 @@ class StacInput(SeriesSection):
     orbit: Literal["ascending", "descending"] | None = None
     """Orbit state of the scenes; for Sentinel-1 that of the modality's name by default."""
     decibels: bool = False
-    """Whether radar is given in decibels instead of linear power."""
+    """Whether radar is given in decibels instead of linear power, whatever its files store."""
+    stored_as: Literal["power", "decibels"] | None = None
+    """What radar files store; decibels are made power. By default power, and what is named decibels is refused."""
+    skip_items: tuple[str, ...] = ()
+    """Ids of items that are left out, as those whose files are gone or wrong."""
     cloud_mask: CloudMask = CloudMask()
     """What the pixel classes are read from."""
     resampling: Resampling = "bilinear"

@@ -328,7 +328,7 @@ class BlockResult:
     Attributes
     ----------
     state, reason
-        State of the block, and why it failed (which file, what happened).
+        State of the block, and why it failed (which file, what happened), or what is missing in it.
     objects
         Objects that were written.
     inputs
@@ -336,7 +336,7 @@ class BlockResult:
     seconds
         Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
     counts
-        Sums such as ``windows``, ``pixels``, ``peak_bytes``.
+        Sums such as ``windows``, ``pixels``, ``peak_bytes``; ``covered`` pixels, those of them that are ``valid``.
     """
 
     state: BlockState

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -31,6 +32,11 @@ BATCHES_AHEAD = 4
 """Batches' worth of windows that are drawn while one waits for others whose series are as long as its own."""
 
 Arrays = dict[str, NDArray[np.uint8]]
+
+
+def absent_key(modality: str) -> str:
+    """Name of the count of windows in which a series measured nothing."""
+    return f"absent {modality}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,10 @@ class MapJob(ArgmaxRule):
         """Whether block ``index`` is wholly outside the area; reads no pixels."""
         return self.area is not None and not self.area.touches(self.output_grid(self.blocks[index]))
 
+    def mask(self, grid: Grid) -> NDArray[np.bool_]:
+        """Output pixels of ``grid`` inside the area, bool ``(y, x)``."""
+        return self.area.mask(grid) if self.area else np.ones(grid.shape, np.bool_)
+
     def input_version(self, index: BlockIndex) -> int:
         """Digest of the files that block ``index`` reads, as they are now."""
         extent = self.blocks[index]
@@ -146,16 +156,20 @@ class MapFunction:
         job = self.job
         if job.outside(index):
             return BlockResult(state=BlockState.OUTSIDE)
-        inputs = job.input_version(index)
-        arrays, windows = self.predict(job.blocks[index], watch)
+        inputs, absent = job.input_version(index), Counter[str]()
+        arrays, windows = self.predict(job.blocks[index], watch, absent)
+        covered = int(np.count_nonzero(job.mask(job.output_grid(job.blocks[index]))))
         if arrays is None:
-            return BlockResult(state=BlockState.NO_INPUT, inputs=inputs)
+            return BlockResult(state=BlockState.NO_INPUT, inputs=inputs, counts={"covered": covered})
         with watch("write"):
             objects = job.store.write(index, arrays)
-        counts = {"windows": windows, "pixels": int((arrays["landcover"] != NODATA).sum())}
+        valid = int((arrays["landcover"] != NODATA).sum())
+        counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid, **absent}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)
 
-    def predict(self, extent: Extent, watch: Stopwatch) -> tuple[Arrays | None, int]:
+    def predict(
+        self, extent: Extent, watch: Stopwatch, absent: Counter[str] | None = None
+    ) -> tuple[Arrays | None, int]:
         """The map over any extent of whole output pixels.
 
         Parameters
@@ -164,6 +178,8 @@ class MapFunction:
             In base pixels.
         watch
             Adds up the seconds of each stage.
+        absent
+            Counts, by `absent_key` of each series, the windows in which it measured nothing.
 
         Returns
         -------
@@ -175,7 +191,7 @@ class MapFunction:
         """
         job = self.job
         grid = job.output_grid(extent)
-        mapped = job.area.mask(grid) if job.area else np.ones(grid.shape, np.bool_)
+        mapped = job.mask(grid)
         if not mapped.any():
             return None, 0
         with watch("read"):
@@ -191,6 +207,8 @@ class MapFunction:
         accumulator = BlockAccumulator(rule=job, extent=extent, mapped=mapped, watch=watch)
         for window, dates, probabilities in self._predictions(windows, inputs, watch):
             accumulator.add(window, probabilities, inputs.date_fallback(dates))
+            if absent is not None:
+                absent.update(map(absent_key, inputs.absent(dates)))
         return accumulator.arrays(), len(windows)
 
     def _predictions(

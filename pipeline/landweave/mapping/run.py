@@ -16,9 +16,9 @@ from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, Status
+from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty
 from landweave.jobs.runner import CatchingJob, recorded_interrupts, run_blocks, writing_begun
-from landweave.mapping.job import MapJob
+from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
@@ -269,7 +269,17 @@ def _fill(
         _write_overviews(setup.store, engine)
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
-    return replace(result, notes=setup.notes)
+    absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
+    windows = result.sums.get("windows", 0)
+    return replace(
+        result,
+        notes=(
+            *setup.notes,
+            *coverage_notes("the map", [result]),
+            *(f"{name}: nothing was measured in {n:,} of {windows:,} windows of this run" for name, n in absent if n),
+        ),
+        empty=("the map",) if is_empty(result.counts) else (),
+    )
 
 
 def _write_overviews(store: MapStore, engine: Engine) -> None:

@@ -50,6 +50,8 @@ def stac_query(name: str, section: StacInput, catalog: str, spec: InputSpec | No
         bands=section.bands or card_bands or (SENTINEL1_BANDS if is_radar else SENTINEL2_BANDS),
         orbit_state=section.orbit,
         quantity=section.quantity or (card_quantity if is_radar else None),
+        stored_as=section.stored_as,
+        skip_items=section.skip_items,
         cloud_source=section.cloud_mask.source,
         cloud_max=section.cloud_mask.cloud_max,
         snow_max=section.cloud_mask.snow_max,

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
 from landweave.sources.border_noise import REACH_PX, border_noise
 from landweave.sources.files import RasterFile, read_window
@@ -23,6 +24,9 @@ from landweave.sources.raster_facts import RasterFacts
 
 Mask = NDArray[np.bool_]
 Plane = NDArray[Any]
+
+_DECIBELS = (-80, -1)
+"""Backscatter in decibels; power from which an instrument's noise was taken off comes hardly below 0."""
 
 Origin = Literal["product", "setting", "item", "file tag"]
 """Where a value comes from: the definition of the product, the configuration, the STAC item, or the file's own tag."""
@@ -59,7 +63,9 @@ class BandReading:
     scaled_by
         Where these come from; empty for numbers that are used as stored.
     backscatter
-        Whether the numbers are linear radar power: only positive ones outside the border noise are measurements.
+        Whether the numbers are radar power: only positive ones outside the border noise are measurements.
+    decibels
+        Whether the numbers, once scaled, are decibels of that power.
     dtype, resampling
         Of the values that the source gives, and the kernel (``paste`` where pixels are copied).
     """
@@ -73,6 +79,7 @@ class BandReading:
     offset: float = 0.0
     scaled_by: str = ""
     backscatter: bool = False
+    decibels: bool = False
     dtype: str
     resampling: str
 
@@ -81,6 +88,7 @@ class BandReading:
         parts = [f"nodata {' and '.join(nodata) or 'none'}"]
         parts += [f"without data where its {self.mask} is 0"] if self.mask else []
         parts += [f"x {self.scale:g} {self.offset:+g} ({self.scaled_by})"] if self.scaled_by else []
+        parts += ["decibels made power"] if self.decibels else []
         return ", ".join([f"band {self.number}", *parts, self.resampling, self.dtype])
 
 
@@ -179,6 +187,8 @@ def read_bands(
         for band, plane in zip(needed, values, strict=True):
             planes[band.band] = plane[core]
             empty = _holds_nodata(plane, band)
+            if band.backscatter:
+                _check_unit(plane[_is_finite(plane) & ~empty], band, file.file)
             if nodata_rule == "any" or band.backscatter:
                 measured &= _is_measured(plane, empty, band)[core]
             else:
@@ -211,10 +221,29 @@ def _holds_nodata(plane: Plane, band: BandReading) -> Mask:
 def _is_measured(plane: Plane, empty: Mask, band: BandReading) -> Mask:
     measured = _is_finite(plane) & ~empty
     if band.backscatter:
-        power = plane if band.scale == 1 and not band.offset else plane * band.scale + band.offset
+        power = to_power(np.where(measured, plane, 0), band)
         measured &= power > 0
         measured &= ~border_noise(power, measured)
     return measured
+
+
+def to_power(plane: Plane, band: BandReading) -> Plane:
+    """Linear power of stored numbers: scaled, and out of decibels where they are."""
+    scaled = plane if band.scale == 1 and not band.offset else plane * band.scale + band.offset
+    return np.power(10.0, scaled / 10, dtype=np.float32) if band.decibels else scaled
+
+
+def _check_unit(stored: Plane, band: BandReading, file: RasterFile) -> None:
+    """Refuse power whose numbers are mostly negative, as only decibels are, and decibels that are mostly power."""
+    values, (least, most) = stored * band.scale + band.offset, _DECIBELS
+    negative = np.count_nonzero((values >= least) & (values <= most))
+    positive = np.count_nonzero((values > 0) & (values < 1) if band.decibels else values > 0)
+    if (positive > negative) if band.decibels else (negative > positive):
+        unit = "power" if band.decibels else "decibels"
+        raise ReadError(
+            f"{file.href} holds {negative:,} numbers from {least} to {most} in {band.band}, and {positive:,} "
+            f"{'from 0 to 1' if band.decibels else 'above 0'}: these are {unit}. Set stored_as: {unit} for this input."
+        )
 
 
 def _is_finite(plane: Plane) -> Mask:

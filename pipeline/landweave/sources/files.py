@@ -26,7 +26,7 @@ from rasterio._err import CPLE_BaseError  # what GDAL says of a header's fields,
 from rasterio.windows import Window
 
 from landweave.core.budget import THREADS_A_WORKER
-from landweave.core.errors import ReadError
+from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Retry
 from landweave.sources.integrity import find_damage
@@ -75,7 +75,9 @@ _ADVICE = {
     "401": "it wants a signed address: set sign",
     "403": "access is refused, or the signature has expired: set sign, or run again to sign anew",
     "404": "it is not there: the catalog names a file that was moved or removed",
+    "410": "it is not there any more: the catalog names a file that was removed",
 }
+_GONE = ("404", "410")
 _REQUESTS_AT_ONCE = 16
 _TIMEOUT_S = 10
 _REMEMBERED_S = 600
@@ -121,7 +123,8 @@ def file_version(path: str) -> Version:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise ReadError(f"{path} cannot be read: {error.strerror}") from error
+        kind = MissingFileError if isinstance(error, FileNotFoundError) else ReadError
+        raise kind(f"{path} cannot be read: {error.strerror}") from error
     return status.st_size, str(status.st_mtime_ns)
 
 
@@ -253,6 +256,12 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
             datasets.popitem(last=False)[1].close()
 
 
+def close_dataset(path: str) -> None:
+    """Close the calling thread's open datasets of a file that is not read again soon."""
+    for key in [key for key in _OPEN.datasets if key[0] == path]:
+        _OPEN.datasets.pop(key).close()
+
+
 @contextmanager
 def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
     path, version = _signed(file.href, file.sign), _checked_version(file)
@@ -262,8 +271,9 @@ def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
     except ReadError as error:
         text = str(error).replace(path, file.href)
         status = _STATUS.search(text)
-        advice = _ADVICE.get(status.group(1), "") if status else ""
-        raise ReadError(f"{text} ({advice})" if advice else text) from None  # its cause holds the signed address
+        code = status.group(1) if status else ""
+        advice, kind = _ADVICE.get(code, ""), MissingFileError if code in _GONE else ReadError
+        raise kind(f"{text} ({advice})" if advice else text) from None  # its cause holds the signed address
 
 
 def _checked_version(file: RasterFile) -> str:

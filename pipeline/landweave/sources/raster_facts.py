@@ -82,6 +82,8 @@ class RasterFacts:
         ``(height, width)``.
     dtypes, nodata, scales, offsets
         By band: dtype, nodata tag (None without one), and the tags of scale and offset (1 and 0 without).
+    words
+        By band, its description and its unit.
     colours
         Colour interpretation by band, such as ``red``, ``palette`` or ``alpha``.
     masked
@@ -108,6 +110,7 @@ class RasterFacts:
     masked: bool
     control_points: int
     block: tuple[int, int]
+    words: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -173,6 +176,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
+        words=tuple(" ".join(filter(None, both)) for both in zip(dataset.descriptions, dataset.units, strict=True)),
     )
 
 

@@ -343,6 +343,14 @@ def test_level_1c_is_refused():
         read_sentinel2(item, ("B2",))
 
 
+def test_reflectance_at_the_top_of_the_atmosphere_is_refused_by_the_words_of_its_asset():
+    item = optical()
+    item["assets"]["B02"]["title"] = "Blue, TOA reflectance"
+    with pytest.raises(UnusableItem, match="level 1C"):
+        read_sentinel2(item, ("B2",))
+    assert read_sentinel2(item, ("B3",)).assets
+
+
 def test_a_missing_band_is_named_with_what_there_is():
     item = optical()
     del item["assets"]["B05"]

@@ -32,6 +32,10 @@ class BandAsset:
         Decided once, from the item's metadata; what the provider has already applied is not in them.
     nodata
         Stored number without measurement, as the item gives it.
+    dtype
+        Of the stored numbers in the item's words; empty where it does not say.
+    decibels
+        Whether stored numbers, once scaled, are decibels, and made linear power when they are read.
     """
 
     href: str
@@ -42,6 +46,8 @@ class BandAsset:
     scale: float = 1.0
     offset: float = 0.0
     nodata: float | None = None
+    dtype: str = ""
+    decibels: bool = False
 
     @property
     def georef(self) -> GeoRef | None:
@@ -84,6 +90,8 @@ class Scene:
         ``ascending`` or ``descending``; number, or None.
     quantity
         ``reflectance``, ``sigma0``, ``gamma0_rtc``.
+    remarks
+        Where the item and its files differ, and what was decided.
     """
 
     id: str
@@ -101,6 +109,7 @@ class Scene:
     orbit_state: str = ""
     relative_orbit: int | None = None
     quantity: str = "reflectance"
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -186,10 +186,11 @@ class CubeGroup:
             if ledger.attributes is None:
                 continue
             state = ledger.read("state")
+            finished = np.isin(state, _FINISHED)
             with parsing(f"{self.target}/{ledger.path}"):
-                whole[np.isin(state, _FINISHED)] = count
+                whole[finished] = count
                 for name, values in objects.items():
-                    values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+                    values[finished] = ledger.read(name)[finished]
         return ShardTiles(whole=whole, **objects)
 
     def commit(self, shard: int, count: int, *, complete: bool, dates: GroupObservations) -> GroupObservations:
