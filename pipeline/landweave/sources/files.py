@@ -122,9 +122,9 @@ def file_version(path: str) -> Version:
         return 0, ""
     try:
         status = Path(path).stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that no file has
         kind = MissingFileError if isinstance(error, FileNotFoundError) else ReadError
-        raise kind(f"{path} cannot be read: {error.strerror}") from error
+        raise kind(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     return status.st_size, str(status.st_mtime_ns)
 
 
