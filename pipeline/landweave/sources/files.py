@@ -120,8 +120,8 @@ def file_version(path: str) -> Version:
         return 0, ""
     try:
         status = Path(path).stat()
-    except OSError as error:
-        raise ReadError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name that no file has
+        raise ReadError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     return status.st_size, str(status.st_mtime_ns)
 
 
@@ -290,7 +290,7 @@ def _version_anywhere(href: str, sign: str | None) -> Version:
         return _remote_version(href, sign) if href.startswith("http") else (0, "")
     try:
         return file_version(href)
-    except OSError:
+    except (OSError, ValueError):
         return 0, ""
 
 
