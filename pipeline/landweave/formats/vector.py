@@ -12,7 +12,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import geopandas
 import numpy as np
 import pyogrio
 import shapely
@@ -77,7 +76,7 @@ def read_features(
         frame = pyogrio.read_dataframe(path, columns=list(columns), **query)
     if frame.empty:
         raise InputError(f"{path}: 0 of {info['features']} features match {setting}.where {where!r}. {contents}")
-    frame = geopandas.GeoDataFrame(frame, geometry="geometry").set_crs(known, allow_override=True)
+    frame = frame.set_crs(known, allow_override=True)
     _check_coordinates(frame, path)
     return _in_crs(frame, path, crs)
 

@@ -152,8 +152,8 @@ def open_cube_store(target: Target, attributes: Mapping[str, Any] | None = None)
     attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no cube at {target}: {ROOT} is missing. Was `landweave align` run?")
-    check_format(attributes, FORMAT)
     with parsing(f"{target}"):
+        check_format(attributes, FORMAT)
         return CubeStore(target=target, modalities=tuple(attributes["modalities"]))
 
 
