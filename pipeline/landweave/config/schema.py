@@ -20,6 +20,9 @@ from landweave.core.grid import Bounds, exact
 from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.tables import as_html, fact_rows
 
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on every file system."""
+
 
 def _rational(value: float | str) -> float | str:
     try:
@@ -38,6 +41,14 @@ def _positive(value: float | str) -> float | str:
 def _crs(text: str) -> str:
     canonical_crs(text)  # a `ConfigError` is a `ValueError`
     return text
+
+
+def _nameable(path: str) -> str:
+    encoded = path.encode(errors="ignore")
+    longest = 0 if "://" in path else max(map(len, encoded.split(b"/")))
+    if "\0" in path or encoded.decode() != path or longest > _LONGEST_NAME:
+        raise ValueError("no file system takes such a name")
+    return path
 
 
 def _local(path: str) -> str:
@@ -61,7 +72,10 @@ Metres = Annotated[Number, AfterValidator(_positive)]
 CrsText = Annotated[str, AfterValidator(_crs)]
 """A coordinate reference system, such as ``EPSG:2154``."""
 
-LocalFile = Annotated[str, AfterValidator(_local)]
+FilePath = Annotated[str, AfterValidator(_nameable)]
+"""A path or a URL."""
+
+LocalFile = Annotated[FilePath, AfterValidator(_local)]
 PngFile = Annotated[LocalFile, AfterValidator(_png)]
 
 StorageOptions = Annotated[
@@ -72,7 +86,7 @@ StorageOptions = Annotated[
 ]
 """Options of an object store, such as its region or endpoint."""
 
-FileList = str | tuple[str, ...]
+FileList = FilePath | tuple[FilePath, ...]
 Resampling = Literal["nearest", "bilinear", "cubic"]
 Quantity = Literal["sigma0", "gamma0_rtc"]
 DateSpan = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$")]
@@ -95,12 +109,12 @@ class AreaSection(Section):
 
     bounds: Bounds | None = None
     """x0, y0, x1, y1 in the CRS of the grid."""
-    file: str | None = None
-    """Vector file with polygons, in any CRS."""
+    file: FilePath | None = None
+    """Vector file with polygons, in any CRS that it states: any format of GDAL, or a zip of one."""
     layer: str | None = None
     """Layer of the file; needed where it has several."""
     where: str | None = None
-    """SQL filter on the columns of the file, such as "code = '31'"; all features by default."""
+    """SQL filter (SQLite's) on the columns of the file, such as "code = '31'"; all features by default."""
 
     @model_validator(mode="after")
     def _bounds_or_file(self) -> AreaSection:
@@ -139,7 +153,7 @@ class GridSection(Section):
 class CampaignYear(Section):
     """Civil year of a series, taken from the mosaic graph that comes with the aerial images."""
 
-    file: str
+    file: FilePath
     """Vector file with the footprint of each aerial image."""
     column: str
     """Column with the date, or the year, of each image."""
@@ -275,7 +289,7 @@ class StacInput(SeriesSection):
 
     kind: Literal["stac"]
     """Kind of the input."""
-    catalog: str
+    catalog: FilePath
     """A catalog, collection or item file, or the address of an API."""
     collections: tuple[str, ...] = ()
     """Ids of the collections that are searched; all by default."""
@@ -306,7 +320,7 @@ class CubeInput(SeriesSection):
 
     kind: Literal["cube"]
     """Kind of the input."""
-    store: str
+    store: FilePath
     """Path or URL of the cube."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the cube."""
@@ -320,7 +334,7 @@ Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(di
 class CubeSection(Section):
     """The cube that `landweave align` writes."""
 
-    store: str
+    store: FilePath
     """Path or URL of the cube, a Zarr store."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the cube."""
@@ -346,9 +360,9 @@ class CodingSection(Section):
 class ModelSection(Section):
     """The model, its weights, and how it computes."""
 
-    card: str
+    card: FilePath
     """Name of a model card, or path of one (.yaml)."""
-    weights: str | None = None
+    weights: FilePath | None = None
     """File of the weights; that of the card by default."""
     sha256: str | None = None
     """Checksum that the weights must have; that of the card by default for the card's own weights."""
@@ -386,7 +400,7 @@ class WindowsSection(Section):
 class OutputSection(Section):
     """The map that is written."""
 
-    store: str
+    store: FilePath
     """Path or URL of the map, a Zarr store."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the map."""

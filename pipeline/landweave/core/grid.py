@@ -11,6 +11,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
@@ -119,6 +120,17 @@ class Grid:
     def geobox(self) -> GeoBox:
         """The same pixels as an `odc.geo.geobox.GeoBox`, for projection work."""
         return GeoBox(self.shape, self.transform, self.crs)
+
+    @property
+    def lonlat_bounds(self) -> Bounds:
+        """``(west, south, east, north)`` in degrees; west is east of east across the 180th meridian.
+
+        Not finite where the grid leaves the ground that its CRS describes.
+        """
+        west, south, east, north = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True).transform_bounds(
+            *self.bounds
+        )
+        return west, south, east, north
 
     @property
     def x(self) -> NDArray[np.float64]:

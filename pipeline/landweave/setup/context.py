@@ -269,8 +269,12 @@ def _stated_pixels(section: GridSection, default: Fraction) -> Grid:
     if section.crs is None:
         raise ConfigError("grid.own needs a model, whose card gives the pixels: without one, state grid.crs.")
     x, y = section.anchor
+    try:
+        crs = metric_crs(section.crs)
+    except ConfigError as error:
+        raise ConfigError(f"grid.crs: {error}") from error
     return Grid(
-        crs=metric_crs(section.crs),
+        crs=crs,
         resolution=exact(section.resolution or default),
         extent=Extent.of((0, 1), (0, 1)),
         anchor_xy=(exact(x), exact(y)),
@@ -294,7 +298,7 @@ def _area(config: CubeConfig, crs: str) -> PolygonArea | None:
         return None
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
-    return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
+    return read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs)
 
 
 def _mosaic_spec(name: str, section: MosaicInput, config: CubeConfig, card: ModelCard | None) -> MosaicSpec:

@@ -209,10 +209,13 @@ def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnyS
     for name, source in images.items():
         own = context.input_pixels(name, context.config.inputs[name])
         factor = own.resolution / pixels.resolution
-        if card.inputs[name].required and not source.files(own.with_extent(grid.extent.coarsen(factor))):
+        box = source.bounds(grid)  # a polygon may pass around them
+        touched = box and context.area.geometry.intersects(PolygonArea.of_bounds(box).geometry)
+        files = touched and source.files(own.with_extent(grid.extent.coarsen(factor)))
+        if card.inputs[name].required and not files:
             raise InputError(
                 f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
-                f"{_rounded(source.bounds(grid))}, both in {grid.crs[:40]}. Correct one of them."
+                f"{_rounded(box)}, both in {grid.crs[:40]}. Correct one of them."
             )
     return grid
 

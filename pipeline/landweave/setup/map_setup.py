@@ -17,6 +17,7 @@ from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import source_notes
 from landweave.engine.clusters import EngineSettings
+from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
@@ -85,6 +86,7 @@ def set_up_map(config: Config) -> MapSetup:
         notes=(
             *_grid_notes(config, rules),
             *_extent_notes(rules, grid),
+            *_area_notes(rules.area),
             *_model_notes(rules),
             *_input_notes(card, inputs),
             *_series_notes(rules, inputs, config.cube),
@@ -226,6 +228,11 @@ def _extent_notes(rules: MapRules, grid: Grid) -> Iterator[str]:
             f"the imagery covers {covered:.2g} of the {height:,} x {width:,} pixels around it: only its blocks are "
             "mapped, yet the map has that shape. State an area, or map its parts one by one"
         )
+
+
+def _area_notes(area: PolygonArea | None) -> Iterator[str]:
+    """What of the area's file was left out or mended."""
+    yield from (f"area: {note}" for note in (area.notes if area else ()))
 
 
 def _model_notes(rules: MapRules) -> Iterator[str]:

@@ -80,9 +80,8 @@ def stac_series(query: StacQuery, section: StacInput, grid: Grid) -> StacSeries:
     """
     if section.sign:
         signer(section.sign)  # fails here, not in the reads of every block
-    west, south, east, north = grid.geobox.geographic_extent.boundingbox.bbox
     return StacSeries.open(
-        search(query, (west, south, east, north)),
+        search(query, grid.lonlat_bounds),
         modality=query.modality,
         bands=query.bands,
         grid=grid,

@@ -24,6 +24,7 @@ import numpy as np
 import rasterio
 from cachetools import TTLCache
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL says of a header's fields, which rasterio passes on as it is
 from rasterio.windows import Window
 
 from landweave.core.budget import THREADS_A_WORKER
@@ -130,9 +131,9 @@ def file_version(path: str) -> Version:
         return 0, ""
     try:
         status = Path(path).stat()
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that no file has
         kind = MissingFileError if isinstance(error, FileNotFoundError) else ReadError
-        raise kind(f"{path} cannot be read: {error.strerror}") from error
+        raise kind(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     return status.st_size, str(status.st_mtime_ns)
 
 
@@ -260,7 +261,7 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
                 datasets[key] = rasterio.open(path)
             datasets.move_to_end(key)
             yield datasets[key]
-        except (rasterio.errors.RasterioError, OSError) as error:
+        except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:
             failed = datasets.pop(key, None)
             if failed is not None:
                 failed.close()

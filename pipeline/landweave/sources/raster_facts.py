@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from xml.etree import ElementTree
 
+import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
@@ -24,6 +25,9 @@ from landweave.sources.files import RasterFile, Version, file_version, is_url, q
 
 _OPENED_AT_ONCE = 8
 _OF_MAPS = (".tif", ".tiff", ".png")
+_FAR = 1e9
+"""Coordinate that no CRS of the Earth has, in metres, feet or degrees."""
+
 LISTED = 20
 """Problems named in one error; the others are counted."""
 
@@ -144,8 +148,11 @@ class RasterFacts:
 
     @property
     def georeferenced(self) -> bool:
-        """Whether the transform places the pixels in a CRS."""
-        return not self.transform.is_identity and self.transform.determinant != 0
+        """Whether the transform places the pixels in a CRS: apart from each other, and on the Earth."""
+        height, width = self.shape
+        corners = np.array([self.transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))])
+        apart = self.transform.determinant != 0 and (np.ptp(corners, axis=0) > 0).all()
+        return not self.transform.is_identity and bool(apart and (np.abs(corners) < _FAR).all())
 
     @property
     def extent(self) -> Extent:

@@ -110,11 +110,7 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         cloud_source=mask.get("source", "scl"),
         sign=sign,
     )
-    found = (
-        search(query, grid.geobox.geographic_extent.boundingbox.bbox)
-        if isinstance(items, str | Path)
-        else _found_among(items, query)
-    )
+    found = search(query, grid.lonlat_bounds) if isinstance(items, str | Path) else _found_among(items, query)
     series = StacSeries.open(
         found, modality=modality, bands=query.bands, grid=grid, resampling=resampling, cloud_mask=mask, sign=sign
     )

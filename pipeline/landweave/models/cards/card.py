@@ -25,6 +25,9 @@ from landweave.models.cards.outputs import OutputSpec
 from landweave.models.cards.trained_values import TrainedValues
 from landweave.models.networks.architectures import Architecture
 
+LARGEST_WINDOW = 2**16
+"""Base pixels a side: the activations of any network on more do not fit a computer."""
+
 
 class WindowRule(CardPart):
     """Windows in base pixels.
@@ -69,6 +72,8 @@ class WindowRule(CardPart):
         """
         if window <= 0 or window % self.multiple:
             raise CardError(f"A window of {window} px is not a multiple of {self.multiple}, as this network needs.")
+        if window > LARGEST_WINDOW:
+            raise CardError(f"A window of {window} px was asked for; no memory holds more than {LARGEST_WINDOW}.")
         if window in self.trained_sizes or (self.min_untrained_size is not None and window >= self.min_untrained_size):
             return
         known = ", ".join(str(size) for size in self.trained_sizes)

@@ -71,9 +71,12 @@ class SmpSettings(CardPart):
             raise CardError(f"Model {card.name} gives {self.name} arguments it has not: {', '.join(unknown)}.")
         sizes = {"in_channels": card.image_channels, "classes": card.outputs[card.output_name()].channels}
         try:
-            return architecture(encoder_weights=None, **sizes, **self.arguments)
-        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            network: nn.Module = architecture(encoder_weights=None, **sizes, **self.arguments)
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise CardError(f"Model {card.name} cannot be built as {self.name}: {error}") from error
+        if any(tensor.numel() == 0 for tensor in network.parameters()):
+            raise CardError(f"Model {card.name} has a layer without channels: correct its architecture.arguments.")
+        return network
 
 
 class SmpArchitecture(SmpSettings):

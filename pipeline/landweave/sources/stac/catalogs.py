@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import pystac
+import shapely
+from numpy.typing import NDArray
 from pystac.utils import make_absolute_href
 from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
@@ -53,13 +55,18 @@ class CatalogQuery:
     first, last
         Days, both included.
     bounds
-        Longitudes and latitudes ``(west, south, east, north)``.
+        Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian.
     """
 
     collections: tuple[str, ...] = ()
     first: np.datetime64
     last: np.datetime64
     bounds: Bounds
+
+    @property
+    def boxes(self) -> tuple[Bounds, ...]:
+        """The bounds, or their two parts across the 180th meridian: many servers read one such box the other way."""
+        return _parts(self.bounds)
 
     def matches(self, item: Json) -> bool:
         """Whether an item is of the collections and dates, and its outline touches the bounds.
@@ -71,8 +78,12 @@ class CatalogQuery:
         known = _time_and_bounds(item)
         if known is None:
             return True
-        day, outline = known[0].astype("datetime64[D]"), StacItem(item).outline or lonlat_polygon(known[1])
-        return bool(self.first <= day <= self.last and outline.intersects(lonlat_polygon(self.bounds)))
+        if not self.first <= known[0].astype("datetime64[D]") <= self.last:
+            return False
+        parts = _parts_of(StacItem(item).outline or lonlat_polygon(known[1]))
+        # Outlines may go on beyond 180 degrees.
+        boxes = [lonlat_polygon(box, turn) for box in self.boxes for turn in (-360, 0, 360)]
+        return bool(shapely.intersects(parts[:, None], boxes).any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,6 +198,23 @@ def _time_and_bounds(item: Json) -> tuple[np.datetime64, Bounds] | None:
         return None
 
 
+def _parts(bounds: Bounds) -> tuple[Bounds, ...]:
+    west, south, east, north = bounds
+    if west <= east:
+        return (bounds,)
+    sides = ((west, south, 180.0, north), (-180.0, south, east, north))
+    return tuple(box for box in sides if box[0] < box[2]) or sides  # one that ends at the meridian has one side
+
+
+def _parts_of(outline: shapely.Geometry) -> NDArray[Any]:
+    """Parts of an item's outline; one that goes around the Earth the long way crosses the 180th meridian instead."""
+    parts = shapely.get_parts(outline)
+    west, _, east, _ = shapely.bounds(parts).T
+    crossing = (east - west > 180) & (east - west < 360)
+    parts[crossing] = shapely.transform(parts[crossing], lambda xy: xy + (xy[:, :1] < 0) * [360, 0])
+    return np.asarray(parts)
+
+
 def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json | DroppedItem]:
     """Every item of files; of an API, those that its search gives; and what stands among them and is none."""
     kind = kind_of(document)
@@ -233,17 +261,21 @@ def _item(member: Any, address: str) -> Json | DroppedItem:
 
 def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json | DroppedItem]:
     methods = {link.get("method", "GET") for link in _links(landing) if link["rel"] == "search"}
-    search = ItemSearch(
-        url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
-        method="POST" if "POST" in methods else "GET",
-        stac_io=_io(),
-        limit=PAGE,
-        collections=list(collections) or None,
-        bbox=list(query.bounds),
-        datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
-    )
+    searches = [
+        ItemSearch(
+            url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
+            method="POST" if "POST" in methods else "GET",
+            stac_io=_io(),
+            limit=PAGE,
+            collections=list(collections) or None,
+            bbox=list(box),
+            datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
+        )
+        for box in query.boxes
+    ]
     return [
         _item(item, (_link(item, "self", address) if isinstance(item, Mapping) else "") or address)
+        for search in searches
         for page in _new_pages(search)
         for item in page
     ]

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -40,7 +41,7 @@ _NOT_MEASURED = (*BANDS_BY_SOURCE["scl"], *BANDS_BY_SOURCE["probability"])
 
 def local_facts(href: str) -> RasterFacts | None:
     """Facts of a file of this machine; None for one on the web, and one that cannot be opened: its read says why."""
-    if is_url(href) or not Path(href).is_file():
+    if is_url(href) or not os.path.isfile(href):  # noqa: PTH113  False for a name that no file has
         return None
     try:
         with warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning):

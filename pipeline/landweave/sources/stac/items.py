@@ -156,7 +156,8 @@ class StacItem:
         try:
             with np.errstate(invalid="ignore"):
                 found = shapely.make_valid(shapely.geometry.shape(self.json["geometry"]))
-            return found if _lonlat_box(shapely.bounds(found).tolist()) else None
+            finite = np.isfinite(shapely.get_coordinates(found)).all()
+            return found if finite and _lonlat_box(shapely.bounds(found).tolist()) else None
         except _MALFORMED_SHAPE:
             return None
 

@@ -132,13 +132,16 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     query
         Catalog, modality, dates and bands.
     bounds_lonlat
-        ``(west, south, east, north)``.
+        ``(west, south, east, north)``; west is east of east across the 180th meridian.
 
     Raises
     ------
     InputError
-        When the catalog cannot be read, has nothing there and then, or nothing that can be used.
+        When the bounds are not finite, or the catalog cannot be read, has nothing there and then, or nothing that can
+        be used.
     """
+    if not np.isfinite(bounds_lonlat).all():
+        raise InputError(f"{query.modality}: the area leaves the ground that its CRS shows: correct area or grid.crs.")
     first, last = (np.datetime64(day) for day in query.dates.split("/"))
     needed = CatalogQuery(collections=query.collections, first=first, last=last, bounds=bounds_lonlat)
     listed = list_items(query.catalog, needed)

@@ -17,7 +17,7 @@ from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState
 from landweave.core.timeseries import Observation
-from landweave.store.common import ROOT, consolidate, group_attributes, unread_group, writing
+from landweave.store.common import ROOT, consolidate, group_attributes, parsing, unread_group, writing
 from landweave.store.cubes.layout import TIME_COORDINATES
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
@@ -95,7 +95,8 @@ class CubeGroup:
         attributes = group_attributes(self.target, self.register)
         if attributes is None:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
-        return GroupObservations.from_json(attributes)
+        with parsing(f"{self.target}/{self.register}"):
+            return GroupObservations.from_json(attributes)
 
     def plan(self, observations: Sequence[Observation], *, dates: GroupObservations) -> GroupObservations:
         """Store which observations are to come; readers see none of them yet.
@@ -193,10 +194,11 @@ class CubeGroup:
             if fields is None:
                 replaced = True
                 continue
-            finished = np.isin(fields["state"], _FINISHED)
-            whole[finished] = count
-            for name, values in objects.items():
-                values[finished] = fields[name][finished]
+            with parsing(f"{self.target}/{self.ledger_path(shard, count)}"):
+                finished = np.isin(fields["state"], _FINISHED)
+                whole[finished] = count
+                for name, values in objects.items():
+                    values[finished] = fields[name][finished]
         return ShardTiles(whole=whole, replaced=replaced, **objects)
 
     def _ledger_fields(self, shard: int, count: int, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:

@@ -24,6 +24,7 @@ from landweave.store.common import (
     check_arrays,
     consolidate,
     declaring,
+    parsing,
     read_attributes,
     refuse_occupied,
     writing,
@@ -238,9 +239,11 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
     attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
-    template = MapTemplate.from_attributes(attributes)
-    group = zarr.open_group(zarr_store(target, read_only=True), path=level_path(0), mode="r", use_consolidated=False)
-    check_georeference(group, template.grid)
+    with parsing(f"{target}"):
+        template = MapTemplate.from_attributes(attributes)
+        store = zarr_store(target, read_only=True)
+        group = zarr.open_group(store, path=level_path(0), mode="r", use_consolidated=False)
+        check_georeference(group, template.grid)
     return MapStore(target=target, template=template)
 
 
