@@ -9,7 +9,8 @@
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
-Maps have an accessor of their own: ``open_map(...).landweave.plot()``.
+Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
+these names was used; ``import landweave`` alone loads nothing.
 """
 
 from importlib import import_module

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +18,7 @@ from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
 from landweave.core.budget import GIB
-from landweave.core.errors import ConfigError, OutputError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
@@ -37,11 +38,12 @@ from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, set_up_map
+from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
-from landweave.store.maps.store import open_store
+from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 from landweave.surface.mosaic import open_mosaic
@@ -79,6 +81,8 @@ AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 def check(config: Config) -> MapSetup:
     """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
 
+    A small sample of every input is read, and its values are compared with those of the model's training.
+
     Raises
     ------
     LandweaveError
@@ -86,20 +90,15 @@ def check(config: Config) -> MapSetup:
     """
     setup = _checked(_with_engine(config, None)[0])
     mapping.check_output(setup)
-    return setup
+    return setup.with_values()
 
 
 def _checked(config: Config) -> MapSetup:
     """The setup of a map, once model and outputs are checked but for what the output's store holds."""
     setup = set_up_map(config)
-    setup.job.model.verify()
+    setup = replace(setup, notes=(*setup.notes, *setup.job.model.verify()))
     setup.target.check_writable()
-    for name, where in (("cog", config.output.cog), ("picture", config.output.picture)):
-        if where is not None:
-            path = Path(config.path(where))
-            if path.is_dir():
-                raise OutputError(f"output.{name}: {path} is a folder; name a file in it.")
-            Target.parse(path.parent).check_writable()
+    check_files(config, setup.fingerprint.sha256)
     return setup
 
 
@@ -136,7 +135,7 @@ def run(
     Returns
     -------
     RunResult
-        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed.
+        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed or no pixel is mapped.
 
     Raises
     ------
@@ -148,8 +147,8 @@ def run(
     setup = _checked(config)
     result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
     with writing_begun():
-        _write_files(setup, config)
-    return result
+        notes = tuple(_write_files(setup, config, complete=result.complete))
+    return replace(result, notes=(*result.notes, *notes))
 
 
 def predict(
@@ -158,6 +157,7 @@ def predict(
     *,
     weights: str | Path | None = None,
     year: int | None = None,
+    accept_range: bool = False,
 ) -> xr.Dataset:
     """The map of a configuration, or of xarray objects by a model, as a lazy dataset; nothing runs yet.
 
@@ -180,6 +180,8 @@ def predict(
         Of the model, where its card does not name them.
     year
         Civil year of the dates that the model is given; needed where they are of several years.
+    accept_range
+        Whether values far from those of the model's training are fed all the same.
 
     Returns
     -------
@@ -199,14 +201,14 @@ def predict(
         When more than a gigapixel is loaded at once.
     """
     if isinstance(what, Config):
-        if model or weights or year:
-            raise ConfigError("A configuration names its own model: leave out model, weights and year.")
+        if model or weights or year or accept_range:
+            raise ConfigError("A configuration names its own model: leave out model, weights, year and accept_range.")
         setup = set_up_map(what)
         return lazy_map(setup.job, setup.template)
     if model is None:
         raise ConfigError("Pixels alone make no map: name the model, as predict(tree, model='LC-D', weights=…).")
     groups = open_cube(what) if isinstance(what, str | Path) else what
-    return predict_arrays(groups, model, weights=weights, year=year)
+    return predict_arrays(groups, model, weights=weights, year=year, accept_range=accept_range)
 
 
 def stack(config: CubeConfig, modality: str) -> xr.DataArray:
@@ -247,7 +249,12 @@ def plan_align(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
 
 
 def align(
-    config: CubeConfig, *, stale: bool = False, engine: Engine | None = None, progress: Progress | bool = True
+    config: CubeConfig,
+    *,
+    stale: bool = False,
+    accept_missing: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | bool = True,
 ) -> RunResult:
     """Align what is new of the configuration's series and rasters into its cube.
 
@@ -257,13 +264,16 @@ def align(
         From `load_config` or `load_cube_config`.
     stale
         Whether tiles of mosaics whose files changed since they were aligned are aligned again.
+    accept_missing
+        Whether dates whose files are gone for good (404) are marked as not acquired in the tiles that need them, for
+        good; those tiles fail otherwise.
     engine, progress
         As of `run`.
 
     Returns
     -------
     RunResult
-        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed.
+        Its ``exit_code`` is 0 when the cube is complete, 3 when blocks failed or a modality holds no measurement.
 
     Raises
     ------
@@ -273,7 +283,8 @@ def align(
     config, engine = _with_engine(config, engine)
     setup = set_up_cube(config)
     setup.target.check_writable()
-    return aligning.run_align(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+    shown = resolve_progress(progress)
+    return aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
 
 
 def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Status:
@@ -293,7 +304,9 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     """
     target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
-    if attributes and attributes.get("format") == CUBE_FORMAT:
+    if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
+        raise InputError(f"There is no map at {target}, nor a cube: give the path of an output.store or cube.store.")
+    if attributes["format"] == CUBE_FORMAT:
         return aligning.cube_status(open_cube_store(target, attributes))
     return mapping.map_status(target, attributes)
 
@@ -357,11 +370,16 @@ def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, E
     return config.model_copy(update={"engine": section}), engine
 
 
-def _write_files(setup: MapSetup, config: Config) -> None:
+def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
+    """Write the COG and the picture; what a person should know of them."""
     output = config.output
-    if output.cog or output.picture:
-        found = open_store(setup.target)
-        if output.cog:
-            write_cog(found, config.path(output.cog))
-        if output.picture:
-            write_picture(found, config.path(output.picture))
+    for key, where, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
+        path = Path(config.path(where)) if where is not None else None
+        if path is None:
+            continue
+        if not complete and path.exists():
+            yield f"output.{key}: the map is not complete, {path} of an earlier run is left as it was"
+            continue
+        write(setup.store, path)
+        if not complete:
+            yield f"output.{key}: the map is not complete, nor is {path}: run again, which writes it anew"

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import rioxarray
 import xarray as xr
+from numpy.typing import NDArray
 
 import landweave as lw
 from landweave_demo.data import CONFIG, DemoData, make_demo_data
 from landweave_demo.landscape.landscape import DEMO_SEED, DEMO_SHAPE
 from landweave_demo.picture import write_panels
 from landweave_demo.report import DemoReport
+from landweave_demo.satellites.satellite_year import YEAR
 
 _WITHOUT_OVERLAP = {
     "windows.overlap": 0,
@@ -25,6 +27,12 @@ _WITHOUT_OVERLAP = {
     "output.picture": None,
 }
 """The same map without overlap: what most tools do, for comparison."""
+
+_MADE = {
+    *(CONFIG, "imagery", "cube.zarr", "crop.zarr", "demo.png"),
+    *("landcover.zarr", "landcover.tif", "landcover.tif.aux.xml", "landcover.png"),
+}
+"""Everything that a demo makes in its folder."""
 
 
 def run_demo(
@@ -79,8 +87,12 @@ def run_demo(
 
 
 def _clear(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()) and not (folder / CONFIG).exists():
-        raise lw.errors.InputError(f"{folder} holds something that is not a demo: choose another folder.")
+    """Remove an earlier demo: a folder of what a demo makes and nothing else."""
+    names = {path.name.removesuffix(".lease") for path in folder.iterdir()} if folder.exists() else set()
+    foreign = sorted(names - _MADE)
+    if foreign or (names and not (folder / "imagery" / "truth.tif").exists()):
+        what = foreign[0] if foreign else "no truth.tif in imagery"
+        raise lw.errors.InputError(f"{folder} holds something that is not a demo ({what}): choose another folder.")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
 
@@ -99,16 +111,26 @@ def _map_over(truth: xr.DataArray, store: str) -> xr.Dataset:
 
 
 def _draw(report: DemoReport, data: DemoData, blended: xr.Dataset, truth: xr.DataArray) -> None:
+    pixel_m = float(truth.x[1] - truth.x[0])
+    height_m, width_m = (round(size * pixel_m) for size in truth.shape)
     write_panels(
         report.picture,
         {
-            "aerial image (R, G, B)": np.moveaxis(data.landscape.rgbi[:3], 0, -1),
+            "aerial image (R, G, B)": _delivered_image(data, truth),
             "land cover, mapped": blended.landcover.values,
             "land cover, truth": truth.values,
+            "confidence: probability of the class mapped": xr.decode_cf(blended[["confidence"]]).confidence.values,
         },
         blended.landweave.legend,
-        resolution_m=float(truth.x[1] - truth.x[0]),
-        title="A synthetic landscape, mapped from aerial images, heights and a year of Sentinel-2 and Sentinel-1",
-        subtitle=f"accuracy {report.accuracy:.1%}, mIoU {report.mean_iou:.1%} against a synthetic truth; crops that "
+        resolution_m=pixel_m,
+        title=f"A synthetic landscape of {width_m} x {height_m} m in {YEAR}, no real place: land cover from aerial "
+        "images, heights, Sentinel-2 and Sentinel-1",
+        subtitle=f"accuracy {report.accuracy:.1%}, mIoU {report.mean_iou:.1%} against the synthetic truth; crops that "
         f"only a series tells apart {report.seasonal_iou:.1%}; seam score {report.blended_seams:.2f}",
     )
+
+
+def _delivered_image(data: DemoData, truth: xr.DataArray) -> NDArray[np.uint8]:
+    """Return the image of the delivered tiles on the pixels of ``truth``: red, green, blue, and 255 or 0 = nodata."""
+    tiles = lw.open_mosaic(data.files.rvb, {"R": 1, "G": 2, "B": 3}, like=truth, nodata_border=True)
+    return np.dstack([*tiles.values, np.where(tiles.valid, 255, 0)]).astype(np.uint8)

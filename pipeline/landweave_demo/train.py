@@ -6,7 +6,8 @@ images and elevation alone, with the same windows. ``--score`` trains nothing an
 landscapes that neither has seen.
 
 The same seeds, order, thread count and torch build on the same type of CPU give the same bytes; on another CPU, or
-with other threads, the weights differ, and the scores by some hundredths.
+with other threads, the weights differ, and the scores by some hundredths. The weights of the package were trained when
+the landscapes, too, depended on the CPU: training again gives others.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from landweave.aligning.groups import AlignGroup
 from landweave.aligning.run import CubeSetup, cube_status, plan_align, run_align
 from landweave.core.errors import ConfigError, OutputError, ReadError
 from landweave.core.protocols import BlockState, SourceFile
+from landweave.core.timeseries import PixelClass
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import hold
 from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS
@@ -308,3 +309,41 @@ def test_dask_gives_the_same_bytes(target, tmp_path):
         done = run_align(setup_of(other, [part(source), part(image)]), engine=engine)
     assert done.exit_code == EXIT_COMPLETE
     assert everything(other) == everything(target)
+
+
+def test_a_modality_without_any_measurement_is_told_and_is_no_success(target):
+    """Acquired and nodata everywhere: it is stored, and nothing of it is of use."""
+    source = series(DAYS[:4])
+    state = np.where(source.pixel_class > 0, np.uint8(PixelClass.NODATA), source.pixel_class)
+    nothing = replace(source, values=np.zeros_like(source.values), pixel_class=state)
+    for _ in range(2):  # run again, too
+        done = align(target, nothing, raster())
+        assert (done.exit_code, done.empty) == (EXIT_FAILED_BLOCKS, ("SENTINEL2_TS",))
+        assert "SENTINEL2_TS: nothing is left, no pixel of any block holds a measurement" in str(done)
+    np.testing.assert_array_equal(read(target, nothing).pixel_class, state)
+    for name, content in everything(target).items():
+        if name.startswith("SENTINEL2_TS/pixel_class"):
+            assert content
+
+
+def test_nothing_of_new_dates_is_no_empty_modality(target):
+    source = series(DAYS[:5])
+    align(target, series(DAYS[:4]))
+    later = np.array(
+        [each.datatake_id not in {e.datatake_id for e in series(DAYS[:4]).observations} for each in source.observations]
+    )
+    state = source.pixel_class.copy()
+    state[later] = PixelClass.NOT_ACQUIRED
+    values = np.where(later[:, None, None, None], np.uint16(0), source.values)
+    done = align(target, replace(source, values=values, pixel_class=state))
+    assert (done.exit_code, done.empty) == (EXIT_COMPLETE, ())
+
+
+def test_a_small_share_of_measurements_is_told(target):
+    source = series(DAYS[:1])
+    state = np.where(source.pixel_class > 0, np.uint8(PixelClass.NODATA), source.pixel_class)
+    state[0, TILE + 3, 5] = PixelClass.CLEAR
+    done = align(target, replace(source, pixel_class=state))
+    covered = np.count_nonzero(state)
+    assert done.exit_code == EXIT_COMPLETE
+    assert f"SENTINEL2_TS: 1 of {covered:,} pixels that are covered hold a measurement" in str(done)

@@ -87,6 +87,8 @@ def test_keys_of_an_input_are_known_by_its_kind() -> None:
         ({"grid": {}}, "either crs"),
         ({"grid": {"crs": "EPSG:2154", "own": "AERIAL_RGBI"}}, "either crs"),
         ({"grid": {"own": "AERIAL_RGBI", "resolution": 1}}, "leave them out"),
+        ({"grid": {"crs": "Lambert-ninety"}}, "grid.crs: Value error, 'Lambert-ninety' is no CRS that PROJ can read"),
+        ({"grid": {"crs": "+proj=utm +zone=31 +ellps=GRS80"}}, "grid.crs: "),
         ({"windows": {"blend": "soft"}}, "windows.blend"),
         ({"output": {"store": None}}, "output.store"),
         ({"model": {"card": "x", "coding": {"offset": 1}}}, "model.coding"),
@@ -94,6 +96,17 @@ def test_keys_of_an_input_are_known_by_its_kind() -> None:
 )
 def test_contradictions(section: dict[str, Any], said: str) -> None:
     assert said in problems_of({**BARE, **section})
+
+
+def test_nonsense_for_a_crs_is_named_by_its_key() -> None:
+    bands = {"R": {"files": "a.tif"}}
+    inputs = {
+        "X": {"kind": "mosaic", "bands": bands, "crs": "Lambert"},
+        "Y": {"kind": "elevation", "dsm": {"files": "a.tif", "crs": "EPSG:99999"}, "dtm": {"files": "b.tif"}},
+    }
+    message = problems_of({**BARE, "inputs": inputs})
+    assert "inputs.X.crs: Value error, 'Lambert' is no CRS that PROJ can read" in message
+    assert "inputs.Y.dsm.crs: Value error, 'EPSG:99999' is no CRS that PROJ can read" in message
 
 
 def test_elevation_takes_two_models() -> None:

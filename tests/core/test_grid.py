@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from rasterio.transform import xy
 
+from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid, canonical_crs, exact
+from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Extent
 
 LAMBERT = "EPSG:2154"

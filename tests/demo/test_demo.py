@@ -18,6 +18,18 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "thesis.txt").exists()
 
 
+@pytest.mark.parametrize(
+    "names", [["demo.yaml", "bd-ortho.yaml"], ["demo.yaml"], ["demo.yaml", "imagery/RVB/mine.tif"]]
+)
+def test_a_folder_with_a_configuration_of_that_name_is_no_demo(tmp_path: Path, names: list[str]) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    with pytest.raises(lw.errors.InputError, match="not a demo"):
+        run_demo(tmp_path)
+    assert all((tmp_path / name).read_text() == "mine" for name in names)
+
+
 @pytest.mark.slow
 def test_a_small_demo_runs_from_start_to_end(tmp_path: Path) -> None:
     report = run_demo(tmp_path / "demo", shape=(900, 1000), seed=9)

@@ -24,13 +24,13 @@ def communes(tmp_path):
 def test_a_filter_picks_and_unites(communes):
     area = read_area(str(communes), where="insee LIKE '30%'", crs="EPSG:2154")
     assert area.bounds == (700000, 6599950, 700080, 6599990)
-    assert area.geom_type == "Polygon"
-    assert len(read_area(str(communes), crs="EPSG:2154").geoms) == 2
+    assert area.geometry.geom_type == "Polygon"
+    assert len(read_area(str(communes), crs="EPSG:2154").geometry.geoms) == 2
 
 
 def test_an_area_comes_in_the_grids_crs(communes):
     area = read_area(str(communes), where="insee = '30189'", crs="EPSG:32631")
-    assert area.area == pytest.approx(1600, rel=1e-2)
+    assert area.geometry.area == pytest.approx(1600, rel=1e-2)
     assert area.bounds[0] < 600000
 
 
@@ -53,7 +53,7 @@ def test_several_layers_must_be_told_apart(communes):
     frame.to_file(communes, layer="departments")
     with pytest.raises(InputError, match="2 layers"):
         read_area(str(communes), crs="EPSG:2154")
-    assert read_area(str(communes), layer="departments", crs="EPSG:2154").area == 1
+    assert read_area(str(communes), layer="departments", crs="EPSG:2154").geometry.area == 1
 
 
 def test_lines_and_files_without_a_crs_are_refused(tmp_path):
@@ -71,8 +71,10 @@ def test_lines_and_files_without_a_crs_are_refused(tmp_path):
 def test_a_real_file_in_a_zip(shared):
     area = read_area(str(shared("data/massachusetts/massachusetts_buildings.zip")), crs="EPSG:26986")
     grid = Grid.from_bounds((229018, 893971, 230200, 894871), crs="EPSG:26986", resolution=1)
-    share = PolygonArea(area).mask(grid).mean()
-    assert share == pytest.approx(area.intersection(shapely.box(*grid.bounds)).area / grid.extent.size, rel=0.01)
+    share = area.mask(grid).mean()
+    assert share == pytest.approx(
+        area.geometry.intersection(shapely.box(*grid.bounds)).area / grid.extent.size, rel=0.01
+    )
 
 
 def star(rng, points=400):
@@ -116,3 +118,20 @@ def test_neighbours_share_out_their_pixels(rng_of_test):
     east = shapely.Polygon([(700130, 6600000), *border[::-1], (700130, 6599900)])
     count = PolygonArea(west).mask(GRID).astype(int) + PolygonArea(east).mask(GRID)
     assert (count == 1).all()
+
+
+def test_an_area_on_no_known_datum_is_refused(tmp_path):
+    square = shapely.box(700000, 6599950, 700040, 6599990)
+    geopandas.GeoDataFrame(geometry=[square], crs="EPSG:2154").to_file(tmp_path / "a.shp")
+    lambert = (tmp_path / "a.prj").read_text()
+    datum = lambert.replace("D_RGF_1993", "D_unknown").replace("GCS_RGF_1993", "unknown").replace("RGF_1993_", "")
+    for text in (datum, 'LOCAL_CS["site",UNIT["Meter",1.0]]'):
+        (tmp_path / "a.prj").write_text(text)
+        with pytest.raises(InputError, match=r"layer 'a', has an? .*: write a known CRS into the file"):
+            read_area(str(tmp_path / "a.shp"), crs="EPSG:2154")
+
+
+def test_an_area_in_another_name_of_the_crs_stays_where_it_is(tmp_path):
+    square = shapely.box(700000, 6599950, 700040, 6599990)
+    geopandas.GeoDataFrame(geometry=[square], crs="EPSG:9794").to_file(tmp_path / "a.gpkg")
+    assert read_area(str(tmp_path / "a.gpkg"), crs="EPSG:2154").equals(square)

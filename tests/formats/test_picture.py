@@ -1,5 +1,6 @@
 """Maps as pictures: pixels in their place, in their colours, named; on any axes and as a file."""
 
+from dataclasses import replace
 from itertools import combinations
 
 import matplotlib.image
@@ -9,7 +10,9 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from landweave.core.errors import InputError, OutputError
+from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA
+from landweave.core.pyramid import mode
 from landweave.formats import picture
 from landweave.formats.picture import bar_length_m, colored, draw_classes, write_picture
 from landweave.store.maps.store import create_map
@@ -58,19 +61,33 @@ def test_a_level_that_fits_is_drawn(mapped, tmp_path, monkeypatch):
         picture, "colored", lambda classes, legend: drawn.append(classes.shape) or real(classes, legend)
     )
     write_picture(mapped, tmp_path / "map.png", max_size=100, title="A title", credit="A licence")
-    assert drawn == [(96, 61)]  # level 1 of 192 x 128, without its empty edge
+    assert drawn == [(96, 64)]  # level 1 of 192 x 128
     with pytest.raises(InputError, match=r"\(24, 16\), a picture of at most 10"):
         write_picture(mapped, tmp_path / "map.png", max_size=10)
 
 
 def test_the_legend_holds_the_classes_present_and_their_shares(mapped, tmp_path, monkeypatch):
     figures = []
-    monkeypatch.setattr(picture, "save_figure", lambda figure, path: figures.append(figure))
+    monkeypatch.setattr(picture, "save_figure", lambda figure, path, mark: figures.append(figure))
     write_picture(mapped, tmp_path / "map.png")
-    classes = pixels(template(down=3, across=2))["landcover"][:, :-7]
+    classes = pixels(template(down=3, across=2))["landcover"]
     shares = {cls.name: (classes == cls.code).sum() / (classes != NODATA).sum() for cls in LEGEND.classes}
     words = [text.get_text() for text in figures[0].axes[0].get_legend().get_texts()]
     assert words == [*(f"{name}  {share:.1%}" for name, share in shares.items()), "no data"]
+
+
+def test_the_picture_shows_the_area_and_not_its_blocks(tmp_path, monkeypatch):
+    drawn = []
+    real = picture.colored
+    monkeypatch.setattr(picture, "colored", lambda classes, legend: drawn.append(classes) or real(classes, legend))
+    wanted = template(down=3, across=2)
+    rows, columns = wanted.grid.extent.y, wanted.grid.extent.x
+    mapped = Extent.of((rows.start + 11, rows.stop - 30), (columns.start + 5, columns.stop - 40))
+    store, arrays = written(Target.parse(tmp_path / "m"), replace(wanted, mapped=mapped), overviews=True)
+    for size in (200, 100):
+        write_picture(store, tmp_path / f"{size}.png", max_size=size)
+    np.testing.assert_array_equal(drawn[0], arrays["landcover"][11:-30, 5:-40])
+    np.testing.assert_array_equal(drawn[1], mode(arrays["landcover"], 2)[5:81, 2:44])
 
 
 def test_an_empty_map_has_a_picture(tmp_path):
@@ -101,7 +118,9 @@ def test_no_words_leave_the_paper_or_cover_others(tmp_path, monkeypatch, down, a
     written(Target.parse(tmp_path / "m"), template(down=down, across=across))
     figures = []
     real = picture.save_figure
-    monkeypatch.setattr(picture, "save_figure", lambda figure, path: figures.append(figure) or real(figure, path))
+    monkeypatch.setattr(
+        picture, "save_figure", lambda figure, path, mark: figures.append(figure) or real(figure, path, mark)
+    )
     long = "Land cover by a model whose title names every one of the seven sensors it was trained on, and then some"
     path = write_picture(stored_map(tmp_path / "m"), tmp_path / "p.png", title=long, credit=3 * long)
     image = image_of(path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-FAILURES, HANG_UPS, ASKED = "failures.txt", "hang-ups.txt", "asked.txt"
+FAILURES, HANG_UPS, STALLS, CUTS = COUNTS = ("failures.txt", "hang-ups.txt", "stalls.txt", "cuts.txt")
+ASKED, ETAG = "asked.txt", "etag.txt"
+STALL_S = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,18 @@ class CogServer:
         """End the next ``times`` connections that ask for a TIFF without a word."""
         (self.folder / HANG_UPS).write_text(str(times))
 
+    def stall(self, times: int) -> None:
+        """Say nothing for `STALL_S` to the next ``times`` requests for a TIFF."""
+        (self.folder / STALLS).write_text(str(times))
+
+    def cut(self, times: int) -> None:
+        """Send half of what is asked in the next ``times`` answers with a part of a TIFF."""
+        (self.folder / CUTS).write_text(str(times))
+
+    def relabel(self, etag: str) -> None:
+        """The ETag of every file from now on."""
+        (self.folder / ETAG).write_text(etag)
+
     @property
     def failures_left(self) -> int:
         """How many of them are still to come."""
@@ -48,8 +63,9 @@ class CogServer:
 @contextmanager
 def serving(folder: Path) -> Iterator[CogServer]:
     """A server of ``folder``, up within the block."""
-    (folder / FAILURES).write_text("0")
-    (folder / HANG_UPS).write_text("0")
+    for name in COUNTS:
+        (folder / name).write_text("0")
+    (folder / ETAG).write_text('"made-1"')
     (folder / ASKED).write_text("")
     command = [sys.executable, "-m", __name__, str(folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
@@ -77,12 +93,18 @@ class _Handler(SimpleHTTPRequestHandler):
         folder = Path(self.directory)
         with (folder / ASKED).open("a") as asked:
             asked.write(f"{self.command} {self.path}\n")
-        failures, hang_ups = (int((folder / name).read_text()) for name in (FAILURES, HANG_UPS))
+        failures, hang_ups, stalls, _ = (int((folder / name).read_text()) for name in COUNTS)
         file = folder / path.lstrip("/")
-        if query == "signature=expired":
+        if query == "head=refused" and self.command == "HEAD":
+            self._end(405)
+        elif query == "signature=expired":
             self._end(403)
         elif hang_ups and path.endswith(".tif"):
             (folder / HANG_UPS).write_text(str(hang_ups - 1))
+            self.close_connection = True
+        elif stalls and path.endswith(".tif"):
+            (folder / STALLS).write_text(str(stalls - 1))
+            time.sleep(STALL_S)
             self.close_connection = True
         elif failures and path.endswith(".tif"):
             (folder / FAILURES).write_text(str(failures - 1))
@@ -98,14 +120,19 @@ class _Handler(SimpleHTTPRequestHandler):
         start = int(first or 0)
         part = content[start : int(last or len(content)) + 1]
         place = {"Content-Range": f"bytes {start}-{start + len(part) - 1}/{len(content)}"} if wanted else {}
-        self._end(206 if wanted else 200, part if body else b"", {"Content-Length": str(len(part)), **place})
+        headers = {"Content-Length": str(len(part)), **place}
+        cuts = Path(self.directory) / CUTS
+        if body and int(cuts.read_text()):
+            cuts.write_text(str(int(cuts.read_text()) - 1))
+            part, self.close_connection = part[: len(part) // 2], True
+        self._end(206 if wanted else 200, part if body else b"", headers)
 
     def _end(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
         for name, value in {
             "Content-Length": "0",
             "Accept-Ranges": "bytes",
-            "ETag": '"made-1"',
+            "ETag": (Path(self.directory) / ETAG).read_text(),
             **(headers or {}),
         }.items():
             self.send_header(name, value)

@@ -1,5 +1,7 @@
 from xml.etree import ElementTree
 
+import pytest
+
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.result import (
@@ -8,6 +10,8 @@ from landweave.jobs.result import (
     SHOWN_FAILURES,
     RunResult,
     Status,
+    coverage_notes,
+    is_empty,
     join_results,
     join_status,
 )
@@ -49,6 +53,35 @@ def test_the_exit_code_is_that_of_every_block() -> None:
     finished = ledger(BlockState.DONE, BlockState.OUTSIDE, BlockState.NO_INPUT).counts()
     assert (result(counts=finished).complete, result(counts=finished).exit_code) == (True, EXIT_COMPLETE)
     assert result(counts=ledger(BlockState.DONE, BlockState.PENDING).counts()).exit_code == EXIT_FAILED_BLOCKS
+
+
+def test_nothing_at_all_is_told_and_is_no_success() -> None:
+    empty = result(counts=ledger(BlockState.NO_INPUT).counts(), failures=(), empty=("SENTINEL1-ASC_TS",))
+    assert (empty.complete, empty.exit_code) == (True, EXIT_FAILED_BLOCKS)
+    line = "SENTINEL1-ASC_TS: nothing is left, no pixel of any block holds a measurement"
+    assert line in str(empty)
+    assert line in empty._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("states", "empty"),
+    [
+        ((BlockState.NO_INPUT, BlockState.OUTSIDE), True),
+        ((BlockState.NO_INPUT, BlockState.DONE), False),
+        ((BlockState.NO_INPUT, BlockState.READ_FAILED), False),
+        ((BlockState.OUTSIDE,), False),
+        ((), False),
+    ],
+)
+def test_what_is_empty(states: tuple[BlockState, ...], empty: bool) -> None:
+    assert is_empty(ledger(*states).counts()) is empty
+
+
+def test_a_small_share_of_what_is_covered_is_told() -> None:
+    runs = [result(sums={"covered": 900, "valid": 20}), result(sums={"covered": 100, "valid": 30})]
+    assert coverage_notes("S", runs) == ["S: 50 of 1,000 pixels that are covered hold a measurement (5.0%)"]
+    assert coverage_notes("S", [result(sums={"covered": 1000, "valid": 100})]) == []
+    assert coverage_notes("S", [result()]) == []
 
 
 def test_several_runs_are_one_result() -> None:

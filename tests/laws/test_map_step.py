@@ -123,9 +123,10 @@ def test_bits_do_not_depend_on_block_or_area(block: int, moved: tuple[int, int])
 class Triangle:
     """Pixels whose centre lies below a diagonal; touches are judged by the corner."""
 
-    def touches(self, grid: Grid) -> bool:
-        x0, y0, _, _ = grid.bounds
-        return (x0 - 700000) + (y0 - 6600000) < 50
+    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
+        blocks = Blocks(extent=grid.extent, size=size)
+        corners = [grid.with_extent(blocks[index]).bounds for index in blocks]
+        return np.reshape([(x0 - 700000) + (y0 - 6600000) < 50 for x0, y0, _, _ in corners], blocks.shape)
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         return (grid.x[None, :] - 700000) + (grid.y[:, None] - 6600000) < 50

@@ -361,6 +361,9 @@ def test_a_year_without_dates() -> None:
     store = run(job(DaysModel(classes=60, window=128), item, arrays=arrays))
     assert (store.cut("landcover", BASE.extent) == days_code([], 60)).all()
     assert (store.cut("date_fallback", BASE.extent) == 3).all()
+    optional = job(DaysModel(classes=60, window=128), item, arrays=arrays)
+    counts = [optional.open()(index).counts for index in optional.blocks]
+    assert all(each["absent SENTINEL2_TS"] == each["windows"] > 0 for each in counts)
     mapping = job(DaysModel(classes=60, window=128), replace(item, required=True), arrays=arrays)
     assert {mapping.open()(index).state for index in mapping.blocks} == {BlockState.NO_INPUT}
 

@@ -56,7 +56,6 @@ def job(block: int = 64, blend: Blend = Blend.COSINE, factor: int = 1) -> MapJob
 
 def planned(mapping: MapJob, ledger: Ledger | None = None, **settings) -> MapPlan:
     blocks = plan_block_actions(
-        mapping.blocks,
         ledger or Ledger(mapping.blocks.shape),
         outside=mapping.outside,
         input_version=lambda index: 1,

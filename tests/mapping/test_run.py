@@ -91,3 +91,14 @@ def test_what_came_to_the_output_while_workers_started_is_not_cleared(
         assert [path.name for path in store.iterdir()] == ["notes.txt"]
     else:
         assert open_store(Target.parse(store)).template == template()
+
+
+def test_bands_that_are_read_alike_share_a_row() -> None:
+    pixels = {"B2": "band 1, uint16", "B3": "band 1, uint16", "SCL": "band 1, uint8", "B4": "band 1, uint16"}
+    facts = {"modality": "S", "dates": 3, "scenes": 3, "pixels": pixels, "notes": ["of its own"]}
+    assert mapping._input_rows("S", facts) == [
+        ("S.dates", "3"),
+        ("S.scenes", "3"),
+        ("S.pixels.B2, B3, B4", "band 1, uint16"),
+        ("S.pixels.SCL", "band 1, uint8"),
+    ]

@@ -112,7 +112,7 @@ def test_a_tensor_that_stands_twice_is_refused(card, tensors, tmp_path):
         {f"model.{each}": tensor for each, tensor in tensors.items()} | {name: tensors[name] + 1}, tmp_path / "w.pth"
     )
 
-    with pytest.raises(WeightsError, match=rf"1 twice, with and without 'model.': {name}"):
+    with pytest.raises(WeightsError, match=rf"1 twice, without a prefix and with 'model.': {name}"):
         load(card, 64, path, batch_size=2)
 
 

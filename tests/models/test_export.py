@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from landweave.core.errors import CardError, ConfigError
+from landweave.core.errors import CardError, ConfigError, LandweaveError
 from landweave.models.cards.registry import card_content, read_card, write_card
 from landweave.models.export import export_model, export_program
 from landweave.models.factory import load
@@ -99,6 +99,46 @@ def test_nothing_that_is_there_is_written_over_and_no_part_of_an_export_is_left(
         export_model(str(small_file), stac=item, program=program, weights=weights)
     assert not item.exists()
     assert not program.exists()
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("item", "program", "wrong"),
+    [
+        ("small.yaml", None, "small.yaml is there already"),
+        ("weights", None, "is there already"),
+        ("link.json", None, "link.json is there already"),
+        ("item.json", "link.pt2", "link.pt2 is there already"),
+        ("item.json", "small.pt2", "small.yaml is there already"),
+        ("p.pt2", "p.pt2", "named twice"),
+        ("p.yaml", "p.pt2", "named twice"),
+        ("item.json", "none/p.pt2", r"none/p.pt2 cannot be written: No such file"),
+    ],
+)
+def test_no_file_that_is_there_is_written_over(small_file, weights, tmp_path, item, program, wrong):
+    (tmp_path / "link.json").symlink_to(small_file)
+    (tmp_path / "link.pt2").symlink_to(weights)
+    before = contents(tmp_path)
+    files = {"stac": weights if item == "weights" else tmp_path / item, "program": program and tmp_path / program}
+
+    with pytest.raises(LandweaveError, match=wrong):
+        export_model(str(small_file), **files, weights=weights)
+    assert contents(tmp_path) == before
+
+
+def test_a_program_that_cannot_be_written_leaves_nothing(small_file, weights, tmp_path, monkeypatch):
+    def full(_, path):
+        path.write_text("part")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch.export, "save", full)
+    before = contents(tmp_path)
+    with pytest.raises(CardError, match=r"p.pt2 cannot be written: No space left"):
+        export_model(str(small_file), program=tmp_path / "p.pt2", weights=weights)
+    assert contents(tmp_path) == before
 
 
 def test_an_item_goes_to_a_folder_that_is_there(small_file, tmp_path):

@@ -270,7 +270,10 @@ def test_ortho_with_heights(project: Callable[..., Path], landweave: Command, sh
     planes = {name: pasted(folder / "test_data_rgb.tif", i + 1, profile) for i, name in enumerate("RGB")}
     planes["NIR"] = pasted(folder / "test_data_irc.tif", 1, profile)
     planes["NDSM"] = warped(folder / "dsm.tif", 1, profile) - warped(folder / "dtm.tif", 1, profile)
-    blank = np.logical_and.reduce([planes[name] == 255 for name in ("R", "G", "B", "NIR")])
+    infrared = [pasted(folder / "test_data_irc.tif", number, profile) for number in (1, 2, 3)]
+    # Both files are tagged 255, which all bands of one of them hold where it has no data.
+    files = [[planes[name] for name in "RGB"], infrared]
+    blank = np.logical_or.reduce([np.logical_and.reduce([plane == 255 for plane in each]) for each in files])
     planes["R"] = np.where(blank, np.nan, planes["R"])
     edge = np.isnan(planes["NDSM"])
     for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):

@@ -5,7 +5,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import pytest
+import shapely
 import torch
 import yaml
 
@@ -259,3 +261,11 @@ def test_notes_of_elevation_models_are_among_those_of_the_map(small: Small) -> N
     rows = dict(run.rows)
     assert rows["DEM_ELEV.DSM.alignment"] == "paste"
     assert rows["DEM_ELEV.bands"] == "DSM, DTM, NDSM"
+
+
+def test_an_area_around_the_imagery_is_refused(small: Small) -> None:
+    x0, y0, x1, y1 = small.scene.bounds
+    ring = shapely.box(x0 - 400, y0 - 400, x1 + 400, y1 + 400) - shapely.box(x0 - 50, y0 - 50, x1 + 50, y1 + 50)
+    geopandas.GeoDataFrame(geometry=[ring], crs="EPSG:2154").to_file(small.folder / "ring.gpkg")
+    with pytest.raises(InputError, match="No tile of AERIAL_RGBI touches the area"):
+        set_up_map(small.loaded(area={"file": str(small.folder / "ring.gpkg")}))

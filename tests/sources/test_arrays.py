@@ -81,6 +81,17 @@ def test_degrees_and_two_sides_are_refused():
         grid_of(raster(on).isel(x=slice(None, None, 2)))
 
 
+def test_one_crs_has_one_name_and_nonsense_is_refused():
+    on = grid()
+    assert grid_of(raster(on).rio.write_crs("EPSG:9794")) == on
+    with pytest.raises(ConfigError, match="its datum is 'Unknown"):
+        grid_of(raster(on).rio.write_crs("+proj=utm +zone=31 +ellps=GRS80"))
+    garbled = raster(on)
+    garbled["spatial_ref"].attrs = {"crs_wkt": "PROJCS[nonsense", "spatial_ref": "PROJCS[nonsense"}
+    with pytest.raises(InputError, match=r"CRS"):
+        grid_of(garbled)
+
+
 def test_pixels_are_read_over_any_extent_and_band():
     on = grid()
     dataset = raster(on)
@@ -221,3 +232,24 @@ def test_a_time_that_was_left_over_is_named():
     with pytest.raises(InputError, match=r"pixel_class.*\.drop_vars\('time'\)"):
         open_arrays("AERIAL_RGBI", dataset)
     assert isinstance(open_arrays("AERIAL_RGBI", dataset.drop_vars("time")), XarrayRaster)
+
+
+@pytest.mark.parametrize(("nodata", "valid"), [(-9999, [False, False]), (0, [True, False])])
+def test_a_nodata_value_that_cannot_be_data_counts_in_any_band(nodata, valid):
+    on = grid(shape=(1, 2))
+    dataset = raster(on, np.array([[[nodata, nodata]], [[7, nodata]]], np.int16))
+    dataset.band_data.attrs["nodata"] = nodata
+    np.testing.assert_array_equal(open_arrays("A", dataset).read(on, ("R", "G")).valid, [valid])
+    assert open_arrays("A", dataset).read(on, ("G",)).valid.tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("value", [1e300, -np.finfo(np.float64).max, 3e38])
+def test_a_number_that_is_infinite_to_a_model_is_no_measurement(value):
+    on = grid(shape=(1, 2))
+    values = np.array([[[value, 1]], [[1, 1]]])
+    found = open_arrays("A", raster(on, values)).read(on, ("R", "G"))
+    assert found.valid.tolist() == [[False, True]]
+    assert np.isfinite(found.values.astype(np.float32)).all()
+    clear = (("time", "y", "x"), np.full((1, 1, 2), PixelClass.CLEAR, np.uint8))
+    dated = open_arrays("SENTINEL2_TS", series(on, values[:1, None], ["2021-06-01"], pixel_class=clear))
+    assert dated.read(on, ("B4",), (0,)).pixel_class.ravel().tolist() == [PixelClass.NODATA, PixelClass.CLEAR]

@@ -28,7 +28,7 @@ def facts(**changes):
         "scales": (1.0,) * 4,
         "offsets": (0.0,) * 4,
         "colours": ("red", "green", "blue", "alpha"),
-        "masked": False,
+        "masks": (0,) * 4,
         "control_points": 0,
         "block": (4, 6),
     }
@@ -69,13 +69,19 @@ def test_nodata_comes_from_the_product_the_setting_or_the_item_else_from_the_fil
 
 
 @pytest.mark.parametrize(
-    ("numbers", "masked", "mask", "mask_band"),
-    [((1, 2, 3), False, "alpha", 4), ((1, 4), False, "", None), ((1, 2), True, "mask", 0), ((4,), True, "mask", 0)],
+    ("numbers", "masks", "mask", "found"),
+    [
+        ((1, 2, 3), (0,) * 4, "alpha", ((), 4)),
+        ((1, 4), (0,) * 4, "", ((), 0)),
+        ((1, 2), (1,) * 4, "mask", ((1,), 0)),
+        ((4,), (1,) * 4, "mask", ((1,), 0)),
+        ((2, 3), (1, 2, 3, 0), "mask", ((2, 3), 0)),
+    ],
 )
-def test_a_mask_counts_before_alpha_and_alpha_unless_it_is_a_band_that_is_taken(numbers, masked, mask, mask_band):
-    decided = decide_file([band(number) for number in numbers], facts(masked=masked))
+def test_a_mask_counts_before_alpha_and_alpha_unless_it_is_a_band_that_is_taken(numbers, masks, mask, found):
+    decided = decide_file([band(number) for number in numbers], facts(masks=masks))
     assert {each.mask for each in decided.bands} == {mask}
-    assert decided.mask_band == mask_band
+    assert (decided.masks, decided.alpha) == found
 
 
 def test_what_is_open_before_a_file_is_opened_is_said():
@@ -84,37 +90,38 @@ def test_what_is_open_before_a_file_is_opened_is_said():
     assert asdict(band())["file_tag"] is True
 
 
-@pytest.mark.parametrize(("rule", "holes"), [("any", [(0, 0), (1, 1)]), ("every", [(1, 1)])])
+@pytest.mark.parametrize(("rule", "holes"), [("any", [(0, 0), (1, 1)]), ("file", [(1, 1)]), ("every", [(1, 1)])])
 def test_a_pixel_is_without_data_where_any_band_or_every_band_is(write_tile, rule, holes):
     image = np.full((2, 4, 6), 5, np.uint8)
     image[0, 0, 0] = 7
     image[:, 1, 1] = 7
     path = write_tile("a.tif", image, (0, 4), pixel=1, nodata=7)
-    reading = decide_file([band(1), band(2, band="G")], read_raster_facts([path])[path])
-    planes, measured = read_bands([reading], WINDOW, ("R",), nodata_rule=rule)
+    settings = [band(1, nodata_rule=rule), band(2, band="G", nodata_rule=rule)]
+    reading = decide_file(settings, read_raster_facts([path])[path])
+    planes, measured = read_bands([reading], WINDOW, ("R",))
     assert [tuple(hole) for hole in np.argwhere(~measured)] == holes
     np.testing.assert_array_equal(planes["R"], image[0])
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_neither_nan_nor_infinity_is_a_measurement(write_tile, dtype):
+def test_neither_nan_nor_infinity_nor_the_lowest_float_is_a_measurement(write_tile, dtype):
     image = np.ones((1, 4, 6), dtype)
-    image[0, 0, 0], image[0, 2, 3] = np.nan, np.inf
+    image[0, 0, 0], image[0, 2, 3], image[0, 3, 3] = np.nan, np.inf, np.finfo(dtype).min
     path = write_tile("a.tif", image, (0, 4), pixel=1)
-    reading = decide_file([band()], read_raster_facts([path])[path])
-    for rule in ("any", "every"):
-        _, measured = read_bands([reading], WINDOW, (), nodata_rule=rule)
-        assert np.argwhere(~measured).tolist() == [[0, 0], [2, 3]]
+    for rule in ("any", "file", "every"):
+        reading = decide_file([band(nodata_rule=rule)], read_raster_facts([path])[path])
+        _, measured = read_bands([reading], WINDOW, ())
+        assert np.argwhere(~measured).tolist() == [[0, 0], [2, 3], [3, 3]]
 
 
 def test_bands_that_decide_nothing_and_are_not_named_are_not_read(write_tile):
     path = write_tile("a.tif", np.ones((3, 4, 6), np.uint8), (0, 4), pixel=1)
     settings = [band(1), band(2, band="G"), band(3, band="B")]
     reading = decide_file(settings, read_raster_facts([path])[path])
-    planes, _ = read_bands([reading], WINDOW, ("G",), nodata_rule="every")
+    planes, _ = read_bands([reading], WINDOW, ("G",))
     assert list(planes) == ["G"]
     reading = replace(reading, bands=decide_file(settings, replace_nodata(read_raster_facts([path])[path])).bands)
-    planes, _ = read_bands([reading], WINDOW, ("G",), nodata_rule="every")
+    planes, _ = read_bands([reading], WINDOW, ("G",))
     assert list(planes) == ["R", "G", "B"]
 
 

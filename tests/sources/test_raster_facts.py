@@ -16,7 +16,7 @@ def test_a_header_holds_what_gdal_says(shared):
     with rasterio.open(path) as dataset:
         assert (header.shape, header.count, header.dtype) == (dataset.shape, dataset.count, dataset.dtypes[0])
         assert (header.transform, header.nodata, header.block) == (dataset.transform, (255,), dataset.block_shapes[0])
-    assert (header.crs, header.driver, header.alpha, header.masked) == ("EPSG:26917", "GTiff", 0, False)
+    assert (header.crs, header.driver, header.alpha, header.masks) == ("EPSG:26917", "GTiff", 0, (0,))
     assert header.size == 245945
 
 
@@ -43,8 +43,8 @@ def test_masks_and_alpha_are_told_apart(write_tile):
     alpha = write_tile("alpha.tif", four, (0, 10), photometric="RGB", alpha="YES")
     masked = write_tile("mask.tif", BLACK, (0, 10), mask=np.ones((8, 8), bool))
     headers = read_raster_facts([alpha, masked])
-    assert (headers[alpha].alpha, headers[alpha].masked) == (4, False)
-    assert (headers[masked].alpha, headers[masked].masked) == (0, True)
+    assert (headers[alpha].alpha, headers[alpha].masks) == (4, (0,) * 4)
+    assert (headers[masked].alpha, headers[masked].masks) == (0, (1,))
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

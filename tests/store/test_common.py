@@ -39,7 +39,7 @@ def test_a_half_made_store_is_none_and_may_be_begun_anew(any_target):
 
 def test_what_is_no_metadata_is_named(target):
     target.put("zarr.json", b"{")
-    with pytest.raises(InputError, match=r"map\.zarr/zarr\.json is not readable metadata"):
+    with pytest.raises(InputError, match=r"map\.zarr/zarr\.json is damaged"):
         read_attributes(target)
 
 

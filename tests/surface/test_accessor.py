@@ -33,7 +33,7 @@ def mapped() -> xr.Dataset:
     fields = {"windows": windows, "output": {"block": 512, "factor": 1}}
     stored = replace(TEMPLATE, attributes={**credits, "fingerprint_fields": fields})
     arrays = {name: LazyArray(values.shape, np.uint8, values.__getitem__) for name, values in ARRAYS.items()}
-    return map_dataset(stored, TEMPLATE.grid, arrays).load()
+    return map_dataset(stored, arrays).load()
 
 
 def test_legend_and_grid_of_the_whole_and_of_a_part(mapped):
@@ -97,6 +97,18 @@ def test_a_map_that_xarray_masked_is_the_same_map(mapped, tmp_path):
     plt.close("all")
     with rasterio.open(masked.landweave.to_cog(tmp_path / "masked.tif")) as file:
         np.testing.assert_array_equal(file.read(1), mapped.landcover.isel(PART).values)
+
+
+def test_confidence_that_xarray_scaled_is_the_same_confidence(mapped, tmp_path):
+    decoded = xr.decode_cf(mapped).isel(PART)
+    assert float(decoded.confidence.max()) == 1
+    with rasterio.open(decoded.landweave.to_cog(tmp_path / "decoded.tif", "confidence")) as file:
+        np.testing.assert_array_equal(file.read(1), mapped.confidence.isel(PART).values)
+    images = [each.confidence.landweave.plot().images[-1].get_array() for each in (mapped.isel(PART), decoded)]
+    np.testing.assert_array_equal(images[0], images[1])
+    plt.close("all")
+    with pytest.raises(InputError, match="does not say its scale"):
+        (decoded.confidence * 1).landweave.to_cog(tmp_path / "halved.tif")
 
 
 def test_a_picture(mapped, tmp_path):

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pystac
 import pytest
+import rasterio
 import xarray as xr
 
 from landweave.api import predict
@@ -20,6 +21,7 @@ from landweave.sources.mosaic.source import MosaicSource
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
+from tests.helpers.scenes_on_disk import radar_item, write_scene
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS, SmallSeries
 from tests.helpers.tiles import write_tile
@@ -172,6 +174,35 @@ def test_items_in_memory_do_too(series):
         open_series(dicts, "SENTINEL2_TS")
 
 
+def test_items_that_cannot_be_used_are_named_beside_the_others(series):
+    good = json.loads((series.folder / "summer.json").read_text())["features"][0]
+    bad = [
+        7,
+        None,
+        {"id": "odd", "properties": 3},
+        {**good, "id": "when", "properties": {**good["properties"], "datetime": "x"}},
+    ]
+    scenes = open_series([*bad, good], "SENTINEL2_TS", bands=["B4"], **GROUND)
+    assert scenes.sizes["time"] == 1
+    for reason in ("has no properties: 7, None, odd", "has the datetime 'x', which is no time: when"):
+        assert reason in scenes.attrs["notes"]
+
+
+def test_decibels_are_made_power_where_a_keyword_says_so(tmp_path):
+    power = np.random.default_rng(2).gamma(4, 0.02, (64, 64)).astype(np.float32)
+    corner = (AREA[0] - 10.24, AREA[3] + 10.24)
+    files = write_scene(tmp_path, {"VV": 10 * np.log10(power)}, corner_xy=corner, crs=CRS, nodata=-99)
+    item = radar_item(files)
+    item["assets"]["vv"]["raster:bands"] = [{"unit": "dB"}]
+    asked = {"bands": ["VV"], "crs": CRS, "resolution": 10, "resampling": "nearest"}
+    bounds = (corner[0], corner[1] - 640, corner[0] + 640, corner[1])
+    with pytest.raises(InputError, match=r"stores VV in decibels.*stored_as: decibels"):
+        open_series([item], "SENTINEL1-ASC_TS", bounds=bounds, **asked)
+    scenes = open_series([item], "SENTINEL1-ASC_TS", bounds=bounds, stored_as="decibels", **asked)
+    assert scenes.attrs["quantity"] == "gamma0_rtc"
+    assert float(scenes.mean()) == pytest.approx(power.mean(), rel=0.05)
+
+
 def test_scenes_have_the_pixels_that_blocks_read(series, tmp_path):
     config = load_config(series.write(tmp_path / "small.yaml"))
     (item,) = set_up_map(config).job.inputs.values()
@@ -190,3 +221,22 @@ def test_radar_has_a_quantity_and_no_clouds(series):
     assert scenes.attrs["quantity"] == "gamma0_rtc"
     assert float(scenes.sel(band="VV").mean()) == pytest.approx(0.1)
     assert set(np.unique(scenes.pixel_class)) == {PixelClass.CLEAR}
+
+
+def test_classes_with_a_palette_are_opened_as_numbers_by_nearest_alone(tmp_path):
+    write_tile(tmp_path / "classes.tif", np.arange(64, dtype=np.uint8).reshape(1, 8, 8), corner_xy=(0, 0))
+    with rasterio.open(tmp_path / "classes.tif", "r+") as dataset:
+        dataset.write_colormap(1, {number: (number, 0, 9, 255) for number in range(256)})
+    opened = open_mosaic(tmp_path / "classes.tif", {"class": 1}, resampling="nearest")
+    np.testing.assert_array_equal(opened.values[0].ravel(), np.arange(64))
+    with pytest.raises(InputError, match="numbers are entries of a palette"):
+        open_mosaic(tmp_path / "classes.tif", {"class": 1})
+
+
+def test_tags_of_scale_are_applied(tmp_path):
+    path = write_tile(tmp_path / "dsm.tif", np.arange(64, dtype=np.int16).reshape(1, 8, 8), corner_xy=(0, 0))
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets, dataset.nodata = (0.1,), (50,), 63
+    heights = open_mosaic(path, {"DSM": 1})
+    assert heights.dtype == np.float32
+    np.testing.assert_allclose(heights.values[0].ravel(), [*(np.arange(63) / 10 + 50), np.nan], rtol=1e-6)

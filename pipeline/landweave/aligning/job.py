@@ -17,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.budget import THREADS_A_WORKER
+from landweave.core.errors import MissingFileError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks
 from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, RasterSource, SeriesSource, has_dates
 from landweave.core.stopwatch import Stopwatch
-from landweave.core.timeseries import PixelClass
+from landweave.core.timeseries import PixelClass, measured
 from landweave.jobs.fingerprint import digest64, digest_files
 from landweave.store.cubes.tiles import CubeTileStore
 
@@ -56,11 +57,15 @@ class AlignJob:
         In the order they are stored.
     indices
         Of a series: indices of ``source.observations`` that are added to the dates that ``store`` keeps, in the order
-        they are stored.
+        they are stored; None for a date whose items are gone, which was not acquired.
     store
         Where the tiles are written.
     area
         What is aligned, in whole tiles; None for everything.
+    kept
+        Dates that the tiles keep, before those that are read.
+    accept_missing
+        Whether a date whose file is gone for good is not acquired in that tile; the tile fails otherwise.
     """
 
     key: str
@@ -68,9 +73,11 @@ class AlignJob:
     blocks: Blocks
     source: SeriesSource | RasterSource
     bands: tuple[str, ...]
-    indices: tuple[int, ...] = ()
+    indices: tuple[int | None, ...] = ()
     store: CubeTileStore
     area: Area | None = None
+    kept: int = 0
+    accept_missing: bool = False
 
     def read(self, grid: Grid, number: int) -> tuple[Arrays, int]:
         """One date on the pixels of ``grid``, or the raster.
@@ -91,7 +98,9 @@ class AlignJob:
             Number of acquired pixels.
         """
         if has_dates(self.source):
-            series = self.source.read(grid, self.bands, (self.indices[number],))
+            if (index := self.indices[number]) is None:
+                raise MissingFileError("a date was not found any more")
+            series = self.source.read(grid, self.bands, (index,))
             acquired = np.count_nonzero(series.pixel_class[0] != PixelClass.NOT_ACQUIRED)
             return {"band_data": series.values[0], "pixel_class": series.pixel_class[0]}, int(acquired)
         raster = self.source.read(grid, self.bands)
@@ -106,7 +115,7 @@ class AlignJob:
         """Digest of the dates and their scenes, whatever else the source has found; of a raster's files as they are."""
         if not has_dates(self.source):
             return raster_version(self.source, self._tile(index))
-        observations = (self.source.observations[number] for number in self.indices)
+        observations = (self.source.observations[number] for number in self.indices if number is not None)
         modality = self.source.modality
         return digest64([modality, each.datatake_id, dict(each.provenance)] for each in observations)
 
@@ -114,27 +123,47 @@ class AlignJob:
         return self.grid.with_extent(self.blocks[index])
 
     def _align(self, index: BlockIndex) -> BlockResult:
-        watch, grid, acquired = Stopwatch(), self._tile(index), 0
-        if self.area is not None and not self.area.touches(grid):
+        watch, grid, acquired, valid = Stopwatch(), self._tile(index), 0, 0
+        missing: list[str] = []
+        if self.area is not None and not self.area.touched(grid, self.blocks.size).all():
             return BlockResult(state=BlockState.OUTSIDE)
         with watch("total"), ExitStack() as stack:
             with watch("write"):
                 tile = stack.enter_context(self.store.begin(index))
             for number in range(len(self.indices) if has_dates(self.source) else 1):
                 with watch("read"):
-                    date, pixels = self.read(grid, number)
+                    date, pixels = self._read(grid, number, missing)
                 with watch("write"):
                     tile.add(date)
                 acquired += pixels
+                valid += _valid_pixels(date)
             with watch("write"):
                 objects = tile.end()
         return BlockResult(
-            state=BlockState.DONE if objects else BlockState.NO_INPUT,
+            # Dates that are kept hold a measurement, or their own run has said that they do not.
+            state=BlockState.DONE if objects and (valid or self.kept) else BlockState.NO_INPUT,
+            reason="; ".join(missing),
             objects=objects,
             inputs=self.input_version(index),
             seconds=dict(watch.seconds),
-            counts={"pixels": acquired},
+            counts={"pixels": acquired, "covered": acquired, "valid": valid, "missing": len(missing)},
         )
+
+    def _read(self, grid: Grid, number: int, missing: list[str]) -> tuple[Arrays, int]:
+        """As `read`; where a file is gone, and that is accepted, a date that was not acquired: it is noted."""
+        try:
+            return self.read(grid, number)
+        except MissingFileError as error:
+            if not self.accept_missing or not has_dates(self.source):
+                raise
+            missing.append(str(error))
+            values = np.zeros((len(self.bands), *grid.shape), self.source.dtype)
+            return {"band_data": values, "pixel_class": np.full(grid.shape, PixelClass.NOT_ACQUIRED, np.uint8)}, 0
+
+
+def _valid_pixels(date: Arrays) -> int:
+    """Pixels with a measurement."""
+    return int(np.count_nonzero(date["valid"] if "valid" in date else measured(date["pixel_class"])))
 
 
 def raster_version(source: SeriesSource | RasterSource, grid: Grid) -> int:

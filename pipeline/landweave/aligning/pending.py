@@ -45,6 +45,8 @@ class PendingGroup:
         Whether the cube has it already.
     stale
         Whether tiles of rasters whose files changed since are run again.
+    accept_missing
+        Whether dates whose files or items are gone are marked as not acquired in tiles that lack them.
     """
 
     spec: AlignGroup
@@ -52,6 +54,7 @@ class PendingGroup:
     group: CubeGroup
     declared: bool
     stale: bool
+    accept_missing: bool = False
 
     @cached_property
     def dates(self) -> GroupObservations:
@@ -120,11 +123,10 @@ class PendingShard:
     @cached_property
     def actions(self) -> BlockActionGrid:
         """The action of every tile."""
-        area, tile_grid = self.pending.area, self.pending.tile_grid
+        area, group = self.pending.area, self.pending.group
         return plan_block_actions(
-            self.pending.group.template.blocks,
             self.ledger,
-            outside=lambda index: area is not None and not area.touches(tile_grid(index)),
+            outside=None if area is None else ~area.touched(group.grid, group.template.tile),
             input_version=self._input_version,
             recompute_stale=self.pending.stale,
         )
@@ -150,6 +152,8 @@ class PendingShard:
     def job(self, kept: int, fence: WriteFence | None = None) -> AlignJob | None:
         """The job of tiles that keep some dates; None when the others are not among those found.
 
+        Where that is accepted they are not acquired.
+
         Parameters
         ----------
         kept
@@ -158,7 +162,8 @@ class PendingShard:
             Asked before each object is written.
         """
         lacking = [observation.datatake_id for observation in self.shard.observations[kept:]]
-        if any(datatake_id not in self.pending.indices for datatake_id in lacking):
+        indices, accept_missing = self.pending.indices, self.pending.accept_missing
+        if not accept_missing and any(datatake_id not in indices for datatake_id in lacking):
             return None
         group, number, count = self.pending.group, self.shard.number, self.shard.count
         return AlignJob(
@@ -167,14 +172,22 @@ class PendingShard:
             blocks=group.template.blocks,
             source=self.pending.spec.source,
             bands=self.pending.spec.bands,
-            indices=tuple(self.pending.indices[datatake_id] for datatake_id in lacking),
+            indices=tuple(indices.get(datatake_id) for datatake_id in lacking),
             store=CubeTileStore(group=group, shard=number, count=count, kept=kept, fence=fence),
             area=self.pending.area,
+            kept=kept,
+            accept_missing=accept_missing,
         )
 
 
 def find_pending(
-    cube: CubeStore | None, target: Target, spec: AlignGroup, *, area: PolygonArea | None, stale: bool
+    cube: CubeStore | None,
+    target: Target,
+    spec: AlignGroup,
+    *,
+    area: PolygonArea | None,
+    stale: bool,
+    accept_missing: bool = False,
 ) -> PendingGroup:
     """One modality beside its group in the cube.
 
@@ -190,6 +203,8 @@ def find_pending(
         Where; None for everywhere.
     stale
         Whether tiles of rasters whose files changed since are run again.
+    accept_missing
+        As in `PendingGroup`.
 
     Raises
     ------
@@ -206,7 +221,9 @@ def find_pending(
             "Choose another cube, or remove that one.",
         )
     group = declared or CubeGroup(target=target, template=template)
-    return PendingGroup(spec=spec, area=area, group=group, declared=bool(declared), stale=stale)
+    return PendingGroup(
+        spec=spec, area=area, group=group, declared=bool(declared), stale=stale, accept_missing=accept_missing
+    )
 
 
 def failure_lines(modality: str, shard: TimeShard, ledger: Ledger) -> Iterator[str]:

@@ -89,7 +89,8 @@ class GroupPlan:
             count, names = f"{len(self.changed):,}", first_names(self.changed)
             yield f"{self.modality}: {count} dates have other scenes now and stay as aligned: {names}"
         if self.stuck:
-            yield f"{self.modality}: {self.stuck:,} blocks lack dates that were not found: search those dates again"
+            advice = "search those dates again, or mark them as not acquired by --accept-missing"
+            yield f"{self.modality}: {self.stuck:,} blocks lack dates that were not found: {advice}"
 
 
 @dataclass(frozen=True, kw_only=True)

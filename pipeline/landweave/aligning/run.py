@@ -9,9 +9,11 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
@@ -25,7 +27,7 @@ from landweave.aligning.plan import AlignPlan, cost_align
 from landweave.aligning.verify import find_damage, load_shard_ledger
 from landweave.core.budget import check_memory
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import Engine, WriteFence
+from landweave.core.protocols import BlockState, Engine, WriteFence, source_notes
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.formats.area import PolygonArea
 from landweave.jobs.audit import run_until_whole
@@ -33,9 +35,17 @@ from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, Status, join_results, join_status, total_counts
+from landweave.jobs.result import (
+    SHOWN_FAILURES,
+    RunResult,
+    Status,
+    coverage_notes,
+    is_empty,
+    join_results,
+    join_status,
+    total_counts,
+)
 from landweave.jobs.runner import run_blocks, writing_begun
-from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.observations import GroupObservations
@@ -68,9 +78,8 @@ class CubeSetup:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """For every series, which items of its catalog are not used, and why."""
-        every = [group.source for group in self.groups if isinstance(group.source, StacSeries)]
-        return tuple(f"{series.modality}: {note}" for series in every for note in series.notes)
+        """What the sources noted: items of a catalog that are not used, tiles that lie on others."""
+        return tuple(note for group in self.groups for note in source_notes(group.modality, group.source.describe()))
 
 
 def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
@@ -92,7 +101,12 @@ def plan_align(setup: CubeSetup, *, stale: bool = False) -> AlignPlan:
 
 
 def run_align(
-    setup: CubeSetup, *, stale: bool = False, engine: Engine | None = None, progress: Progress | None = None
+    setup: CubeSetup,
+    *,
+    stale: bool = False,
+    accept_missing: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | None = None,
 ) -> RunResult:
     """Align what is not aligned yet: new dates, new modalities, and blocks that failed or were never reached.
 
@@ -104,6 +118,9 @@ def run_align(
     ----------
     setup, stale
         As in `plan_align`.
+    accept_missing
+        Whether dates whose files or items are gone for good are marked as not acquired in those tiles, which fail or
+        wait otherwise.
     engine
         Runs the blocks, in place of the setup's own.
     progress
@@ -120,7 +137,7 @@ def run_align(
     """
     progress = progress or SilentProgress()
     with hold(*setup.target.beside(LEASE)) as lease:
-        cube, groups = _find(setup, stale)
+        cube, groups = _find(setup, stale, accept_missing)
         plan = cost_align(setup.target, groups, setup.notes)
         if plan.todo:
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
@@ -129,27 +146,45 @@ def run_align(
             lease.check()  # workers may have taken minutes to come
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
-                results = [
-                    result
+                results = {
+                    pending.spec.modality: list(_run_group(pending.shards, dates, opened, progress, lease))
                     for pending, dates in declared
-                    for result in _run_group(pending.shards, dates, opened, progress, lease)
-                ]
+                }
     shards = [shard for pending in groups for shard in pending.shards]
+    coverage = [line for name, of_group in results.items() for line in coverage_notes(name, of_group)]
     return join_results(
-        results,
+        [result for of_group in results.values() for result in of_group],
         ledgers=[shard.ledger for shard in shards],
         failures=[
             line for shard in shards for line in failure_lines(shard.pending.spec.modality, shard.shard, shard.ledger)
         ],
-        notes=plan.notes,
+        notes=(*plan.notes, *coverage, *_missing_notes(shards)),
+        empty=tuple(pending.spec.modality for pending in groups if is_empty(_counts(pending))),
     )
 
 
-def _find(setup: CubeSetup, stale: bool) -> tuple[CubeStore | None, list[PendingGroup]]:
+def _counts(pending: PendingGroup) -> dict[BlockState, int]:
+    return total_counts(shard.ledger.counts() for shard in pending.shards)
+
+
+def _missing_notes(shards: Sequence[PendingShard]) -> list[str]:
+    """How many tiles have dates that were marked as not acquired, their files being gone, and which files."""
+    tiles = Counter(
+        (f"{shard.pending.spec.modality}, {shard.shard}", reason)
+        for shard in shards
+        for _, reason in shard.ledger.remarks()
+    )
+    lines = [f"{shard}, {n:,} tiles: marked as not acquired: {reason}" for (shard, reason), n in tiles.items()]
+    hidden = len(lines) - SHOWN_FAILURES
+    return [*lines[:SHOWN_FAILURES], *([f"and {hidden:,} more marked as not acquired"] if hidden > 0 else [])]
+
+
+def _find(setup: CubeSetup, stale: bool, accept_missing: bool = False) -> tuple[CubeStore | None, list[PendingGroup]]:
     """The cube, None where there is none, and what is left to align; other settings than the cube's are refused."""
     attributes = find_attributes(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
-    return cube, [find_pending(cube, setup.target, each, area=setup.area, stale=stale) for each in setup.groups]
+    settings: Any = {"area": setup.area, "stale": stale, "accept_missing": accept_missing}
+    return cube, [find_pending(cube, setup.target, each, **settings) for each in setup.groups]
 
 
 def _declare(cube: CubeStore, groups: Sequence[PendingGroup]) -> list[tuple[PendingGroup, GroupObservations]]:

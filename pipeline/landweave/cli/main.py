@@ -64,6 +64,9 @@ def align(
     overrides: Overrides = None,
     *,
     stale: Stale = False,
+    accept_missing: Annotated[
+        bool, typer.Option("--accept-missing", help="Mark dates whose files are gone (404) as not acquired.")
+    ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
 ) -> None:
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
@@ -71,7 +74,7 @@ def align(
     if plan_only:
         show(landweave.plan_align(loaded, stale=stale))
     else:
-        finish(lambda: landweave.align(loaded, stale=stale, progress=progress_on(err)))
+        finish(lambda: landweave.align(loaded, stale=stale, accept_missing=accept_missing, progress=progress_on(err)))
 
 
 @app.command()
@@ -84,6 +87,14 @@ def status(store: Annotated[str, typer.Argument(help="Path or URL of a map or cu
 def verify(store: Annotated[str, typer.Argument(help="Path or URL of a map or cube.", show_default=False)]) -> None:
     """Reread every object of a map or a cube and compare it with the ledger; a run then repairs what is damaged."""
     finish(lambda: landweave.verify(store))
+
+
+@app.command()
+def reference() -> None:
+    """Print every key of a configuration, in Markdown: its values, its default, its meaning."""
+    from landweave.config.reference import configuration_reference
+
+    show(configuration_reference())
 
 
 @app.command()

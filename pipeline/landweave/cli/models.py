@@ -77,3 +77,17 @@ def new(
     from landweave.models.flair_import.card_from_config import new_card
 
     typer.echo(f"wrote {new_card(from_flair_config, weights, output)}")
+
+
+@app.command("import")
+def import_(
+    config: Annotated[Path, typer.Argument(help="The YAML file of FLAIR-HUB's zonal detection.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option(help="The new configuration; beside the old one by the name of its output.")
+    ] = None,
+) -> None:
+    """Write the run of a zonal detection of FLAIR-HUB's tool, with what differs in comments."""
+    from landweave.setup.zonal_import import import_zonal
+
+    for path in import_zonal(config, output):
+        typer.echo(f"wrote {path}")

@@ -14,11 +14,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializ
 
 from landweave.config.problems import problem_lines
 from landweave.core.blending import Blend
+from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
 from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.secrets import plain_without_secrets, without_secrets
 from landweave.core.tables import as_html, fact_rows
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on every file system."""
 
 
 def _rational(value: float | str) -> float | str:
@@ -35,8 +39,21 @@ def _positive(value: float | str) -> float | str:
     return value
 
 
+def _crs(text: str) -> str:
+    canonical_crs(text)  # a `ConfigError` is a `ValueError`
+    return text
+
+
+def _nameable(path: str) -> str:
+    encoded = path.encode(errors="ignore")
+    longest = 0 if "://" in path else max(map(len, encoded.split(b"/")))
+    if "\0" in path or encoded.decode() != path or longest > _LONGEST_NAME:
+        raise ValueError("no file system takes such a name")
+    return path
+
+
 def _local(path: str) -> str:
-    if "://" in path:
+    if "://" in path or path.startswith("/vsi"):
         raise ValueError("only a local file can be written here, not a URL")
     return path
 
@@ -53,7 +70,13 @@ Number = Annotated[float | str, AfterValidator(_rational)]
 Metres = Annotated[Number, AfterValidator(_positive)]
 """Side of a pixel in metres."""
 
-LocalFile = Annotated[str, AfterValidator(_local)]
+CrsText = Annotated[str, AfterValidator(_crs)]
+"""A coordinate reference system, such as ``EPSG:2154``."""
+
+FilePath = Annotated[str, AfterValidator(_nameable)]
+"""A path or a URL."""
+
+LocalFile = Annotated[FilePath, AfterValidator(_local)]
 PngFile = Annotated[LocalFile, AfterValidator(_png)]
 
 StorageOptions = Annotated[
@@ -64,7 +87,7 @@ StorageOptions = Annotated[
 ]
 """Options of an object store, such as its region or endpoint."""
 
-FileList = str | tuple[str, ...]
+FileList = FilePath | tuple[FilePath, ...]
 Resampling = Literal["nearest", "bilinear", "cubic"]
 Quantity = Literal["sigma0", "gamma0_rtc"]
 DateSpan = Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\d/\d{4}-\d\d-\d\d$")]
@@ -90,12 +113,12 @@ class AreaSection(Section):
 
     bounds: Bounds | None = None
     """x0, y0, x1, y1 in the CRS of the grid."""
-    file: str | None = None
-    """Vector file with polygons, in any CRS."""
+    file: FilePath | None = None
+    """Vector file with polygons, in any CRS that it states: any format of GDAL, or a zip of one."""
     layer: str | None = None
     """Layer of the file; needed where it has several."""
     where: str | None = None
-    """SQL filter on the columns of the file, such as "code = '31'"; all features by default."""
+    """SQL filter (SQLite's) on the columns of the file, such as "code = '31'"; all features by default."""
 
     @model_validator(mode="after")
     def _bounds_or_file(self) -> AreaSection:
@@ -113,7 +136,7 @@ class AreaSection(Section):
 class GridSection(Section):
     """The pixel grid of the map: CRS, resolution and anchor."""
 
-    crs: str | None = None
+    crs: CrsText | None = None
     """CRS of the map, in metres."""
     resolution: Metres | None = None
     """Side of a pixel in metres; that of the model card by default."""
@@ -134,7 +157,7 @@ class GridSection(Section):
 class CampaignYear(Section):
     """Civil year of a series, taken from the mosaic graph that comes with the aerial images."""
 
-    file: str
+    file: FilePath
     """Vector file with the footprint of each aerial image."""
     column: str
     """Column with the date, or the year, of each image."""
@@ -147,6 +170,8 @@ class InputSection(Section):
 
     kind: str
     """Kind of the input."""
+    accept_range: bool = False
+    """Whether values far from those of the model's training are fed all the same."""
 
     has_dates: ClassVar[bool] = False
     """Whether the input, where it is read straight from its files, is a series."""
@@ -178,18 +203,27 @@ class MosaicBand(Section):
 class TileSection(Section):
     """How the tiles of a mosaic are read."""
 
-    crs: str | None = None
-    """CRS of tiles whose own CRS is missing or cannot be read."""
+    crs: CrsText | None = None
+    """CRS of tiles whose own CRS is missing, cannot be read or has no known datum."""
     nodata: float | None = None
-    """Value that means no data, instead of the nodata tags of the files."""
+    """Stored number that means no data, instead of the nodata tags of the files."""
+    nodata_rule: Literal["any", "file", "every"] = "file"
+    """Where a pixel is no data: file by file, where any band that the model needs holds a number that cannot be data
+    (-9999, 65535) or all bands of the file hold one of 0 to 255; where any holds it; or only where every one does."""
+    scale: float | None = Field(default=None, gt=0)
+    """Values are stored number x scale + offset, instead of the tags of the files; 1 for stored numbers."""
+    offset: float | None = None
+    """Added to the scaled numbers, instead of the tags of the files; 0 where only the scale is stated."""
     nodata_border: bool = False
-    """Whether black pixels connected to the edge of a tile are no data."""
+    """Whether black pixels connected to the edge of a tile are no data, in any file; in one of a single band only where
+    the tile's other files are black too."""
     nodata_border_level: float = Field(default=8, ge=0)
-    """Brightest value of a pixel of the nodata border."""
+    """Brightest stored number of a pixel of the nodata border."""
     resampling: Resampling = "bilinear"
     """Kernel, used where tiles do not lie on the grid and have to be resampled."""
-    order: Literal["name", "listed"] = "name"
-    """Which tile wins where tiles overlap: the first by name, or the first listed."""
+    order: Literal["name", "newest", "listed"] = "name"
+    """Which tile wins where tiles overlap: the first by name, the newest by the date in names or tags, or the first
+    listed."""
     nodes: Literal["corner", "centre"] = "corner"
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
 
@@ -259,7 +293,7 @@ class StacInput(SeriesSection):
 
     kind: Literal["stac"]
     """Kind of the input."""
-    catalog: str
+    catalog: FilePath
     """A catalog, collection or item file, or the address of an API."""
     collections: tuple[str, ...] = ()
     """Ids of the collections that are searched; all by default."""
@@ -272,7 +306,11 @@ class StacInput(SeriesSection):
     orbit: Literal["ascending", "descending"] | None = None
     """Orbit state of the scenes; for Sentinel-1 that of the modality's name by default."""
     decibels: bool = False
-    """Whether radar is given in decibels instead of linear power."""
+    """Whether radar is given in decibels instead of linear power, whatever its files store."""
+    stored_as: Literal["power", "decibels"] | None = None
+    """What radar files store; decibels are made power. By default power, and what is named decibels is refused."""
+    skip_items: tuple[str, ...] = ()
+    """Ids of items that are left out, as those whose files are gone or wrong."""
     cloud_mask: CloudMask = CloudMask()
     """What the pixel classes are read from."""
     resampling: Resampling = "bilinear"
@@ -286,7 +324,7 @@ class CubeInput(SeriesSection):
 
     kind: Literal["cube"]
     """Kind of the input."""
-    store: str
+    store: FilePath
     """Path or URL of the cube."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the cube."""
@@ -300,7 +338,7 @@ Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(di
 class CubeSection(Section):
     """The cube that `landweave align` writes."""
 
-    store: str
+    store: FilePath
     """Path or URL of the cube, a Zarr store."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the cube."""
@@ -317,18 +355,18 @@ class CubeSection(Section):
 class CodingSection(Section):
     """How heights were stored as bytes for training: clip(round(metres * scale + offset), 0, 255)."""
 
-    scale: float
+    scale: float = Field(gt=0, allow_inf_nan=False)
     """Bytes a metre."""
-    offset: float = 0.0
+    offset: float = Field(default=0.0, allow_inf_nan=False)
     """Byte of a height of 0 m."""
 
 
 class ModelSection(Section):
     """The model, its weights, and how it computes."""
 
-    card: str
+    card: FilePath
     """Name of a model card, or path of one (.yaml)."""
-    weights: str | None = None
+    weights: FilePath | None = None
     """File of the weights; that of the card by default."""
     sha256: str | None = None
     """Checksum that the weights must have; that of the card by default for the card's own weights."""
@@ -366,7 +404,7 @@ class WindowsSection(Section):
 class OutputSection(Section):
     """The map that is written."""
 
-    store: str
+    store: FilePath
     """Path or URL of the map, a Zarr store."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the map."""
@@ -381,9 +419,9 @@ class OutputSection(Section):
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
     cog: LocalFile | None = None
-    """Cloud-optimised GeoTIFF that is written beside the map."""
+    """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
     picture: PngFile | None = None
-    """PNG picture that is written beside the map."""
+    """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
 class EngineSection(Section):

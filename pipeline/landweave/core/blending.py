@@ -278,7 +278,9 @@ def drop_untrained(probabilities: Array, trained: tuple[bool, ...]) -> Array:
     return renormalised
 
 
-def argmax_classes(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Array, Array]:
+def argmax_classes(
+    probabilities: Array, trained: tuple[bool, ...], threshold: float | None = None
+) -> tuple[Array, Array]:
     """The most probable trained class of each pixel and its probability; ties go to the lowest index.
 
     Parameters
@@ -287,6 +289,8 @@ def argmax_classes(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Arr
         float32 ``(class, y, x)``.
     trained
         For each class, whether the model was trained on it.
+    threshold
+        Of two classes, the probability from which a pixel is of the second, however probable the first is.
 
     Returns
     -------
@@ -296,6 +300,9 @@ def argmax_classes(probabilities: Array, trained: tuple[bool, ...]) -> tuple[Arr
         float32 ``(y, x)`` in [0, 1].
     """
     xp = array_namespace(probabilities)
+    if threshold is not None:
+        second = probabilities[1] >= threshold
+        return xp.astype(second, xp.uint8), xp.where(second, probabilities[1], probabilities[0])
     first = trained.index(True)
     best = probabilities[first]
     channel = xp.full(best.shape, first, dtype=xp.uint8, device=device(probabilities))

@@ -64,6 +64,10 @@ class ReadError(LandweaveError, OSError):
     """A read that failed while a block was running: the block fails, the run goes on."""
 
 
+class MissingFileError(ReadError):
+    """A file that is gone: another try would not find it either."""
+
+
 class PredictError(LandweaveError, RuntimeError):
     """A model that failed on a window: the block fails, the run goes on."""
 

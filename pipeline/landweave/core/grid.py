@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil, floor
-from typing import Any
 
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
+from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
 from landweave.core.lattice import Extent, Span
 
@@ -30,39 +30,6 @@ def exact(value: Number) -> Fraction:
     (Fraction(1, 5), Fraction(1, 3), Fraction(256, 25))
     """
     return Fraction(repr(value)) if isinstance(value, float) else Fraction(value)
-
-
-def canonical_crs(crs: Any) -> str:
-    """``EPSG:n`` where the CRS has a code, its WKT otherwise.
-
-    Raises
-    ------
-    ConfigError
-        When it cannot be read as a CRS.
-    """
-    try:
-        known = CRS(crs)
-    except Exception as error:
-        raise ConfigError(f"{crs!r} is not a coordinate reference system: write it as EPSG:2154.") from error
-    return f"EPSG:{known.to_epsg()}" if known.to_epsg() else known.to_wkt()
-
-
-def metric_crs(crs: Any) -> str:
-    """`canonical_crs` of a CRS whose axes are both in metres.
-
-    Raises
-    ------
-    ConfigError
-        When it cannot be read, or is in degrees or feet: all resolutions are in metres.
-    """
-    known = canonical_crs(crs)
-    units = {axis.unit_name for axis in CRS(known).proj.axis_info[:2]}
-    if units != {"metre"}:
-        raise ConfigError(
-            f"{known[:60]} counts in {' and '.join(sorted(units)) or 'no unit'}, resolutions are in metres: choose a "
-            "projected CRS in metres, such as EPSG:2154. Tiles may be in any CRS."
-        )
-    return known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +76,7 @@ class Grid:
         bounds
             ``(x0, y0, x1, y1)`` in CRS units.
         crs
-            Anything `odc.geo.crs.CRS` reads.
+            Anything `landweave.core.crs.canonical_crs` reads.
         resolution
             Side of a pixel in CRS units.
         anchor_xy
@@ -153,6 +120,17 @@ class Grid:
     def geobox(self) -> GeoBox:
         """The same pixels as an `odc.geo.geobox.GeoBox`, for projection work."""
         return GeoBox(self.shape, self.transform, self.crs)
+
+    @property
+    def lonlat_bounds(self) -> Bounds:
+        """``(west, south, east, north)`` in degrees; west is east of east across the 180th meridian.
+
+        Not finite where the grid leaves the ground that its CRS describes.
+        """
+        west, south, east, north = Transformer.from_crs(self.crs, "OGC:CRS84", always_xy=True).transform_bounds(
+            *self.bounds
+        )
+        return west, south, east, north
 
     @property
     def x(self) -> NDArray[np.float64]:

@@ -303,6 +303,10 @@ BlockIndex = tuple[int, int]
 """``(block_y, block_x)``, from the north-west corner of the output."""
 
 
+LARGEST_COUNT = 2**22
+"""Blocks of one job: the ledger of so many takes a gigabyte. All of France is 200,000 blocks of 8192 px of 0.2 m."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
     """Square blocks of ``size`` pixels that tile an extent, each at a multiple of ``size`` from the anchor.
@@ -321,6 +325,11 @@ class Blocks:
     def __post_init__(self) -> None:
         if self.extent.snap(self.size) != self.extent or not self.extent.size:
             raise LatticeError(f"{self.extent} is not a whole number of blocks of {self.size} pixels.")
+        if (count := self.shape[0] * self.shape[1]) > LARGEST_COUNT:
+            raise LatticeError(
+                f"{self.extent} is {count} blocks of {self.size} pixels, no more than {LARGEST_COUNT} can be kept in "
+                "mind: make the area smaller, or the blocks larger."
+            )
 
     @classmethod
     def covering(cls, extent: Extent, size: int) -> Blocks:

@@ -30,7 +30,7 @@ class LandClass:
         if not 0 <= self.code < NODATA:
             raise CardError(f"Class {self.name!r} has code {self.code}: codes run from 0 to 254, 255 is nodata.")
         if not re.fullmatch("#[0-9a-fA-F]{6}", self.color):
-            raise CardError(f"Class {self.name!r} has colour {self.color!r}: write it as #rrggbb.")
+            raise CardError(f"Class {self.name!r} has color {self.color!r}: write it as #rrggbb.")
 
     @property
     def rgb(self) -> tuple[int, int, int]:

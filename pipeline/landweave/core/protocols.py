@@ -7,7 +7,7 @@ nodata and errors holds for every implementation, whose docstrings point here.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
@@ -216,6 +216,22 @@ def has_dates(source: Source) -> TypeIs[SeriesSource]:
     return hasattr(source, "cloud_mask")
 
 
+def source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
+    """Notes among the facts of a source, and of the sources that it is made of.
+
+    Parameters
+    ----------
+    name
+        Of the source.
+    facts
+        From `Source.describe`.
+    """
+    yield from (f"{name}: {note}" for note in facts.get("notes", ()))
+    for part, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from source_notes(f"{name} {part}", value)
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputBatch:
     """One input of a batch of windows, as read.
@@ -271,8 +287,14 @@ class Model(Protocol):
     def memory_bytes(self) -> int:
         """Peak memory of the open predictor with one batch."""
 
-    def verify(self) -> None:
-        """Raise what `open` would raise on a worker, on a machine that need not have the worker's devices."""
+    def verify(self) -> tuple[str, ...]:
+        """Raise what `open` would raise on a worker, on a machine that need not have the worker's devices.
+
+        Returns
+        -------
+        tuple of str
+            Notes for a person.
+        """
 
     def open(self) -> Predictor:
         """The model loaded in this process.
@@ -329,7 +351,7 @@ class BlockResult:
     Attributes
     ----------
     state, reason
-        State of the block, and why it failed (which file, what happened).
+        State of the block, and why it failed (which file, what happened), or what is missing in it.
     objects
         Objects that were written.
     inputs
@@ -337,7 +359,7 @@ class BlockResult:
     seconds
         Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
     counts
-        Sums such as ``windows``, ``pixels``, ``peak_bytes``.
+        Sums such as ``windows``, ``pixels``, ``peak_bytes``; ``covered`` pixels, those of them that are ``valid``.
     """
 
     state: BlockState
@@ -441,8 +463,16 @@ class Store(Protocol):
 class Area(Protocol):
     """The area that is mapped. Picklable."""
 
-    def touches(self, grid: Grid) -> bool:
-        """Whether the area may intersect the extent of ``grid`` (quick; used in planning)."""
+    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
+        """Whether the area may intersect each block (quick; used in planning), bool ``(block_y, block_x)``.
+
+        Parameters
+        ----------
+        grid
+            Pixels of whole blocks.
+        size
+            Pixels a side of a block.
+        """
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside, bool ``(y, x)``; a pixel has one value for any extent."""
@@ -469,6 +499,10 @@ class Engine(Protocol):
         """
 
 
+MAP_MARK = "LANDWEAVE_MAP"
+"""Tag of a TIFF or PNG file that was made of a map: it holds the fingerprint of the map."""
+
+
 class MapReader(Protocol):
     """A complete or partial map as the writers of COG and pictures read it."""
 
@@ -479,6 +513,10 @@ class MapReader(Protocol):
     @property
     def grids(self) -> tuple[Grid, ...]:
         """Grid of each level, the full resolution first."""
+
+    @property
+    def mapped_extent(self) -> Extent:
+        """Pixels of the full resolution inside the bounds of the area, or of the imagery: what files show."""
 
     @property
     def arrays(self) -> tuple[str, ...]:

@@ -74,6 +74,37 @@ def level_grid(grid: Grid, level: int) -> Grid:
     )
 
 
+def level_extent(grid: Grid, extent: Extent, level: int) -> Extent:
+    """Pixels of a level that cover some pixels of level 0.
+
+    Parameters
+    ----------
+    grid
+        Of level 0.
+    extent
+        Counted as ``grid`` counts.
+    level
+        0 or more.
+    """
+    if not level:
+        return extent
+    rows, columns = extent.slices_in(grid.extent)  # an overview counts from the map's corner
+    return Extent.of((rows.start, rows.stop), (columns.start, columns.stop)).coarsen(1 << level)
+
+
+def coarsen(array: str, values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
+    """A layer of a map in ``factor`` times larger pixels: `average` of confidence, `mode` of all others.
+
+    Parameters
+    ----------
+    array
+        ``landcover``, ``confidence`` or ``date_fallback``.
+    values, factor
+        As of `mode`.
+    """
+    return average(values, factor) if array == "confidence" else mode(values, factor)
+
+
 def mode(classes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
     """The most frequent class of each ``factor`` by ``factor`` square.
 

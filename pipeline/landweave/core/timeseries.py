@@ -41,6 +41,9 @@ class PixelClass(IntEnum):
         return self not in (PixelClass.NOT_ACQUIRED, PixelClass.NODATA)
 
 
+_LARGEST = 1e38
+
+
 class DateFallback(IntEnum):
     """How far the date selection of a window had to fall back. The values are stored: never renumber."""
 
@@ -96,8 +99,8 @@ class MinClearFraction(_Rule):
     """
 
     min_clear_fraction: float = Field(default=0.95, gt=0, le=1)
-    cloud_max: float = 1
-    snow_max: float = 1
+    cloud_max: float = Field(default=1, ge=0, le=100)
+    snow_max: float = Field(default=1, ge=0, le=100)
     clearest: int = Field(default=1, ge=0)
     good: ClassVar[tuple[PixelClass, ...]] = (PixelClass.CLEAR,)
 
@@ -125,8 +128,8 @@ class MaxCloudFraction(_Rule):
     good: ClassVar[tuple[PixelClass, ...]] = (PixelClass.CLEAR, PixelClass.SHADOW)  # a shadow is no cloud
 
     max_cloud_fraction: float = Field(gt=0, le=1)
-    cloud_min: float = 60
-    snow_min: float = 60
+    cloud_min: float = Field(default=60, ge=0, le=100)
+    snow_min: float = Field(default=60, ge=0, le=100)
 
     def needed(self, pixels: int) -> int:
         """Smallest number of good pixels of a date that passes; exact."""
@@ -283,6 +286,14 @@ def civil_year(time: np.datetime64) -> int:
 def measured(pixel_class: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Pixels that hold a value, clear or not; bool of the shape of ``pixel_class``."""
     return np.asarray((pixel_class != PixelClass.NOT_ACQUIRED) & (pixel_class != PixelClass.NODATA))
+
+
+def is_number(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where ``values`` can be measurements: not NaN, infinite or of a magnitude of 1e38.
+
+    The lowest float32 often stands for nodata, and what float64 holds beyond is infinite to a model.
+    """
+    return np.asarray(np.abs(values) < _LARGEST) if values.dtype.kind == "f" else np.ones(values.shape, np.bool_)
 
 
 def _count(pixels: NDArray[np.bool_]) -> NDArray[np.int64]:

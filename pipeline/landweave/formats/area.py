@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
-from landweave.formats.vector import geometry_digest, read_features
+from landweave.core.polygons import grow, touched_boxes
+from landweave.formats.vector import geometry_digest, polygons_of, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
 
 @dataclass(frozen=True)
 class PolygonArea:
-    """A polygon in the CRS of the grids it is compared with: `landweave.core.protocols.Area`."""
+    """A polygon in the CRS of the grids it is compared with: `landweave.core.protocols.Area`.
+
+    Attributes
+    ----------
+    geometry
+        The polygon.
+    notes
+        What of its file was left out or mended.
+    """
 
     geometry: Polygons
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def of_bounds(cls, bounds: Sequence[float]) -> PolygonArea:
         """The rectangle ``(x0, y0, x1, y1)``."""
         return cls(shapely.box(*bounds))
+
+    def grown(self, metres: float) -> PolygonArea:
+        """The polygon with a strip around it, square at its corners; a negative width takes one away."""
+        return PolygonArea(grow(self.geometry, metres))
 
     @property
     def bounds(self) -> Bounds:
@@ -39,10 +52,19 @@ class PolygonArea:
         """Digest of the polygon."""
         return geometry_digest(self.geometry)
 
-    def touches(self, grid: Grid) -> bool:
-        """Whether ``grid`` and the polygon intersect."""
-        shapely.prepare(self.geometry)  # once: nothing is done for a prepared geometry
-        return bool(shapely.intersects(self.geometry, shapely.box(*grid.bounds)))
+    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
+        """Whether each block of ``size`` pixels of ``grid`` intersects the polygon, bool ``(block_y, block_x)``."""
+        y, x = grid.extent.y, grid.extent.x
+        lefts, rights = (
+            np.array([float(grid.corner(0, column + more)[0]) for column in range(x.start, x.stop, size)])
+            for more in (0, size)
+        )
+        tops, bottoms = (
+            np.array([float(grid.corner(row + more, 0)[1]) for row in range(y.start, y.stop, size)])[:, None]
+            for more in (0, size)
+        )
+        boxes = shapely.box(lefts, bottoms, rights, tops)
+        return touched_boxes(self.geometry, boxes.ravel()).reshape(boxes.shape)
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside the polygon, bool ``(y, x)``.
@@ -69,7 +91,7 @@ class PolygonArea:
         return inside
 
 
-def read_area(path: str, *, where: str | None = None, layer: str | None = None, crs: str) -> Polygons:
+def read_area(path: str, *, where: str | None = None, layer: str | None = None, crs: str) -> PolygonArea:
     """The polygons of a vector file, united, in ``crs``.
 
     Parameters
@@ -86,19 +108,18 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     Raises
     ------
     InputError
-        When the file is missing or unreadable, has several layers or no CRS, the filter is wrong or matches nothing
-        (the columns and the number of features are named), or nothing that matches is a polygon.
+        When the file cannot be used (`read_features`), or nothing that matches is a polygon.
     """
-    frame = read_features(path, layer=layer, where=where, crs=crs)
-    shapes = frame.geometry.make_valid().explode()
-    shapes = shapes[shapes.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if shapes.empty:
-        kinds = ", ".join(sorted(set(frame.geom_type)))
-        raise InputError(f"{path}: none of the {len(frame)} features that match is a polygon, but {kinds}.")
-    area = shapes.union_all()
-    if not isinstance(area, Polygons) or not np.isfinite(area.bounds).all():
-        raise InputError(f"{path}: its polygons cannot be expressed in {crs[:60]} (bounds {area.bounds}).")
-    return area
+    frame = read_features(path, setting="area", layer=layer, where=where, crs=crs)
+    shapes = polygons_of(frame, path)
+    notes = {
+        "are not polygons: left out, or what they hold of them is taken": np.isin(
+            frame.geom_type, ["Polygon", "MultiPolygon"], invert=True
+        ),
+        "have outlines that cross themselves: inside by the even-odd rule": ~(frame.is_valid | frame.geometry.isna()),
+    }
+    listed = (f"{int(which.sum())} of {len(frame)} features {what}" for what, which in notes.items() if which.any())
+    return PolygonArea(shapely.union_all(shapes), notes=tuple(listed))
 
 
 def _edges(geometry: Polygons) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -11,7 +11,10 @@ import shapely
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.formats.vector import geometry_digest, read_features
+from landweave.formats.vector import geometry_digest, polygons_of, read_features
+
+# 2021, 2021-07-14, 20210714, 20210714T1200; not 18003, which is the number of something else.
+_YEAR = re.compile(r"((?:1[89]|2[01])\d\d)(?:(?:0[1-9]|1[0-2])(?:[0-3]\d(?:\d{6})?)?)?(?:\D.*)?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,17 @@ def read_campaigns(path: str, *, column: str, layer: str | None = None, crs: str
     InputError
         When the file or the column is missing, or a value in it does not begin with a year.
     """
-    frame = read_features(path, layer=layer, columns=[column], crs=crs)
-    years = frame[column].map(lambda value: _year(value, path, column))
-    shapes = frame.geometry.make_valid()
-    return Campaigns({int(year): shapes[years == year].union_all() for year in years.unique()})
+    frame = read_features(path, setting="year", layer=layer, columns=[column], crs=crs)
+    shapes = polygons_of(frame, path)
+    areas: dict[int, list[shapely.Geometry]] = {}
+    for value, shape in zip(frame[column], shapes, strict=True):
+        if shape is not None:  # no ground, so no window is of its year
+            areas.setdefault(_year(value, path, column), []).append(shape)
+    return Campaigns({year: shapely.union_all(shapes) for year, shapes in areas.items()})
 
 
 def _year(value: Any, path: str, column: str) -> int:
-    match = re.match(r"(1[89]|2[01])\d\d", str(value))
+    match = _YEAR.fullmatch(str(value))
     if match is None:
         raise InputError(f"{path}: column {column!r} holds {value!r}, which does not begin with a year.")
-    return int(match[0])
+    return int(match[1])

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
+from zlib import crc32
 
+import numpy as np
 import rasterio
 import rasterio.shutil
+from numpy.typing import NDArray
 from odc.geo.crs import CRS
-from rasterio.errors import RasterioError
+from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA
-from landweave.core.protocols import MapReader
+from landweave.core.protocols import MAP_MARK, MapReader
+from landweave.core.pyramid import base_of, coarsen, depth, level_grid
+from landweave.formats.products import mark_of, replacing
 
 TILE = 512
 """Pixels a side of the tiles of the file."""
@@ -50,73 +54,109 @@ _COG = {
     "STATISTICS": "NO",
 }
 
+_DESCRIPTIONS = {
+    "landcover": "land cover",
+    "confidence": "probability of the class shown",
+    "date_fallback": "how far the date selection of a series had to fall back",
+}
+
 
 def write_cog(reader: MapReader, path: str | os.PathLike[str], array: str = "landcover") -> Path:
-    """Write one array of a map as a COG, atomically, and return its path; memory stays at one block.
+    """Write one array of a map as a COG, atomically, and return its path; memory stays at some blocks.
 
-    The file is uint8 with nodata 255, DEFLATE, tiles of 512 px, BigTIFF where it may need to be. Its overviews are
-    the map's own levels. ``landcover`` has a colour table; names of classes are in ``<path>.aux.xml`` beside it, where
-    GDAL and QGIS look for them, and in its tags.
+    The file covers the map's `mapped_extent`. It is uint8 with nodata 255, DEFLATE, tiles of 512 px, BigTIFF where it
+    may need to be, and states scale, unit and description of its band as the map does. Its overviews are made as those
+    of the map. ``landcover`` has a colour table; names of classes are in ``<path>.aux.xml`` beside it, where GDAL and
+    QGIS look for them, and in its tags.
 
     Parameters
     ----------
     reader
-        The map, with its overviews.
+        The map.
     path
-        File to write; an older one is replaced. Its folder needs twice the room of the file meanwhile.
+        File to write; an earlier one of this map is replaced. Its folder needs twice the room of the file meanwhile.
     array
-        ``landcover`` or ``confidence``.
+        ``landcover``, ``confidence`` or ``date_fallback``.
 
     Raises
     ------
     InputError
-        When the map has no such array of two dimensions, or is large and has no overviews.
+        When the map has no such array of two dimensions.
     OutputError
-        When the file cannot be written.
+        When something else is there, or the file cannot be written.
     """
     if array not in reader.arrays or array == "probability":
         wanted = [name for name in reader.arrays if name != "probability"]
         raise InputError(f"A COG of {array!r} was asked for; this map has {', '.join(wanted)}.")
-    if len(reader.grids) == 1 and max(reader.grids[0].shape) > 2 * TILE:
-        raise InputError(f"The map of {reader.grids[0].shape} pixels has no overviews: make them first.")
-    target = Path(path).absolute()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-            levels = [_write_level(reader, array, level, Path(folder)) for level in range(len(reader.grids))]
-            names = reader.legend.names if array == "landcover" else {}
-            written = Path(folder) / "out" / target.name
-            written.parent.mkdir()
-            rasterio.shutil.copy(str(_join_levels(levels, names)), str(written), strict=False, **_COG)
-            _move(written, target)
-    except (OSError, RasterioError) as error:
-        raise OutputError(f"Cannot write {target}: {error}. Check the folder and its free space.") from error
-    return target
+    grid = reader.grids[0].with_extent(reader.mapped_extent)
+    with replacing(path, mark_of(reader)) as written:
+        levels = [written.with_name(f"{level}.tif") for level in range(1 + depth(grid.shape, TILE))]
+        sums = [_write_map(reader, array, grid, levels[0])]
+        for level, file in enumerate(levels[1:], 1):
+            below, factor = base_of(level)
+            sums.append(_write_overview(levels[below], file, array, level_grid(grid, level), factor))
+        names = reader.legend.names if array == "landcover" else {}
+        rasterio.shutil.copy(str(_join_levels(levels, names)), str(written), strict=False, **_COG)
+        for level, expected in enumerate(sums):
+            _read_back(written, level, level_grid(grid, level), expected)
+    return Path(path).absolute()
 
 
-def _write_level(reader: MapReader, array: str, level: int, folder: Path) -> Path:
-    """A GeoTIFF of one level; that of the full resolution has the tags and, for classes, the colours."""
-    grid = reader.grids[level]
-    path = folder / f"{level}.tif"
+Sums = Mapping[Extent, int]
+"""Checksum of the pixels of each piece of a level, as they were written."""
+
+
+def _write_map(reader: MapReader, array: str, grid: Grid, path: Path) -> Sums:
+    """Write a GeoTIFF of the full resolution, with tags and, for classes, colours."""
+    with _new_file(path, grid) as file:
+        file.update_tags(**_tags(reader, array))
+        if array == "landcover":
+            file.write_colormap(1, {code: reader.legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
+        if array == "confidence":
+            file.scales, file.units = (1 / CONFIDENCE_SCALE,), ("1",)
+        file.set_band_description(1, _DESCRIPTIONS[array])
+        # Edges of pieces are edges of the file's tiles, so that no tile is written twice.
+        pieces = _pieces(grid, max(TILE, reader.block_size // TILE * TILE))
+        return {extent: _write(file, grid, extent, reader.read(array, extent)) for extent in pieces}
+
+
+def _write_overview(below: Path, path: Path, array: str, grid: Grid, factor: int) -> Sums:
+    """Write a GeoTIFF of a level, from that of a level below."""
+    with rasterio.open(below) as base, _new_file(path, grid) as file:
+        whole = Window(0, 0, base.width, base.height)
+
+        def coarse(extent: Extent) -> NDArray[np.uint8]:
+            rows, columns = extent.refine(factor).slices_in(grid.extent.refine(factor))
+            values = base.read(1, window=Window.from_slices(rows, columns).intersection(whole))
+            return coarsen(array, values, factor)
+
+        return {extent: _write(file, grid, extent, coarse(extent)) for extent in _pieces(grid, TILE)}
+
+
+def _new_file(path: Path, grid: Grid) -> DatasetWriter:
     height, width = grid.shape
     crs = CRS(grid.crs).to_wkt()
-    with rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **_LEVEL) as file:
-        if level == 0:
-            file.update_tags(**_tags(reader, array))
-        if level == 0 and array == "landcover":
-            file.write_colormap(1, {code: reader.legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
-        for extent in _pieces(grid, reader.block_size):
-            rows, columns = extent.slices_in(grid.extent)
-            file.write(reader.read(array, extent, level), 1, window=Window.from_slices(rows, columns))
-    return path
+    return rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **_LEVEL)
 
 
-def _pieces(grid: Grid, block_size: int) -> Iterator[Extent]:
-    """Squares of about a block whose edges are edges of the file's tiles, so that no tile is written twice."""
-    side = max(TILE, block_size // TILE * TILE)
+def _pieces(grid: Grid, side: int) -> Iterator[Extent]:
     for top in range(grid.extent.y.start, grid.extent.y.stop, side):
         for left in range(grid.extent.x.start, grid.extent.x.stop, side):
             yield Extent.of((top, top + side), (left, left + side)).intersect(grid.extent)
+
+
+def _write(file: DatasetWriter, grid: Grid, extent: Extent, values: NDArray[np.uint8]) -> int:
+    file.write(values, 1, window=Window.from_slices(*extent.slices_in(grid.extent)))
+    return crc32(values.tobytes())
+
+
+def _read_back(path: Path, level: int, grid: Grid, sums: Sums) -> None:
+    """Make sure that the file holds what was written: of a disk that fills up GDAL says nothing when it closes one."""
+    with rasterio.open(path, **({"overview_level": level - 1} if level else {})) as file:
+        for extent, expected in sums.items():
+            values = file.read(1, window=Window.from_slices(*extent.slices_in(grid.extent)))
+            if crc32(values.tobytes()) != expected:
+                raise OSError(f"rows {extent.y} and columns {extent.x} of level {level} do not read as written")
 
 
 def _join_levels(levels: Sequence[Path], names: Mapping[int, str]) -> Path:
@@ -141,17 +181,5 @@ def _tags(reader: MapReader, array: str) -> dict[str, str]:
     """Title, licence, source and the meaning of the values, as TIFF tags."""
     tags = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
     found = {tag: str(reader.attrs[name]) for name, tag in tags.items() if name in reader.attrs}
-    if array == "landcover":
-        return found | {f"CLASS_{code}": name for code, name in reader.legend.names.items()}
-    return found | {"UNITS": f"probability of the class shown x {CONFIDENCE_SCALE}, {NODATA} = nodata"}
-
-
-def _move(written: Path, target: Path) -> None:
-    """Put the file and its ``.aux.xml`` in place: the names first, so that no file is without them."""
-    names = target.with_name(target.name + ".aux.xml")
-    new_names = written.with_name(names.name)
-    if new_names.exists():
-        new_names.replace(names)
-    else:
-        names.unlink(missing_ok=True)
-    written.replace(target)
+    names = reader.legend.names if array == "landcover" else {}
+    return {**found, MAP_MARK: mark_of(reader), **{f"CLASS_{code}": name for code, name in names.items()}}

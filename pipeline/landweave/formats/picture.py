@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -20,11 +19,12 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA, LandClass, Legend
-from landweave.core.protocols import MapReader
+from landweave.core.protocols import MAP_MARK, MapReader
+from landweave.core.pyramid import level_extent
+from landweave.formats.products import mark_of, replacing
 
 INK, SOFT, LINE, VOID = "#1a1a1a", "#6e6e6e", "#9a9a9a", "#efefef"
 """Text; lesser text; frames and ticks; nodata."""
@@ -51,7 +51,7 @@ def write_picture(
     reader
         The map, with overviews when it is large.
     path
-        File to write; an older one is replaced.
+        File to write; an earlier one of this map is replaced.
     max_size
         The finest level of at most this many pixels a side is drawn.
     title, credit
@@ -62,7 +62,7 @@ def write_picture(
     InputError
         When no level is small enough.
     OutputError
-        When the file cannot be written.
+        When something else is there, or the file cannot be written.
     """
     classes, grid = _finest_level(reader, max_size)
     x0, y0, x1, y1 = grid.bounds
@@ -77,7 +77,7 @@ def write_picture(
         subtitle=_subtitle(reader.grids[0], classes, grid),
         credit=credit or _credit(reader),
     )
-    return save_figure(figure, path)
+    return save_figure(figure, path, mark_of(reader))
 
 
 def draw_classes(classes: xr.DataArray, axes: Axes) -> None:
@@ -116,43 +116,40 @@ def colored(classes: NDArray[np.uint8], legend: Legend) -> NDArray[np.uint8]:
     return table[classes]
 
 
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> Path:
+def save_figure(figure: Figure, path: str | os.PathLike[str], mark: str) -> Path:
     """Write a PNG that holds everything drawn, atomically, and return its path.
+
+    Parameters
+    ----------
+    figure
+        What is drawn.
+    path
+        File to write.
+    mark
+        Of the map.
 
     Raises
     ------
     OutputError
-        When the file cannot be written.
+        When something else is there, or the file cannot be written.
     """
-    target = Path(path).absolute()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-            written = Path(folder) / "picture.png"
-            figure.savefig(written, dpi=figure.dpi, format="png", bbox_inches="tight", pad_inches=0.2)
-            written.replace(target)
-    except OSError as error:
-        raise OutputError(f"Cannot write {target}: {error}. Check the folder and its free space.") from error
-    return target
+    with replacing(path, mark) as written:
+        about: dict[str, Any] = {"format": "png", "metadata": {MAP_MARK: mark}}
+        figure.savefig(written, dpi=figure.dpi, bbox_inches="tight", pad_inches=0.2, **about)
+    return Path(path).absolute()
 
 
 def _finest_level(reader: MapReader, max_size: int) -> tuple[NDArray[np.uint8], Grid]:
-    """Land cover at the finest level that fits, without the empty margin that whole blocks leave around an area."""
-    small = [level for level, grid in enumerate(reader.grids) if max(grid.shape) <= max_size]
+    """Land cover of the area's bounds at the finest level that fits, and its pixels."""
+    extents = [level_extent(reader.grids[0], reader.mapped_extent, level) for level in range(len(reader.grids))]
+    small = [level for level, extent in enumerate(extents) if max(extent.shape) <= max_size]
     if not small:
         raise InputError(
-            f"The coarsest level is {reader.grids[-1].shape}, a picture of at most {max_size} pixels a side was asked "
+            f"The coarsest level is {extents[-1].shape}, a picture of at most {max_size} pixels a side was asked "
             "for: make the overviews first, or ask for a larger picture."
         )
-    level, grid = small[0], reader.grids[small[0]]
-    classes = reader.read("landcover", grid.extent, level)
-    rows = np.flatnonzero((classes != NODATA).any(axis=1))
-    columns = np.flatnonzero((classes != NODATA).any(axis=0))
-    if not rows.size:
-        return classes, grid
-    top, left = grid.extent.y.start, grid.extent.x.start
-    inside = Extent.of((top + rows[0], top + rows[-1] + 1), (left + columns[0], left + columns[-1] + 1))
-    return classes[inside.slices_in(grid.extent)], grid.with_extent(inside)
+    level = small[0]
+    return reader.read("landcover", extents[level], level), reader.grids[level].with_extent(extents[level])
 
 
 def _subtitle(grid: Grid, classes: NDArray[np.uint8], drawn: Grid) -> str:

@@ -2,72 +2,245 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+import struct
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyogrio
 import shapely
-from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError, FeatureError, FieldError, GeometryError
+from pyproj.exceptions import CRSError, ProjError
 
+from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError
+
+_DAMAGE = (DataSourceError, DataLayerError, FieldError, FeatureError, GeometryError, shapely.errors.ShapelyError)
+_POLYGON = shapely.GeometryType.POLYGON
+_LARGEST_DEGREES = (360, 90)
+"""Longitude (an outline may go on beyond the 180th meridian) and latitude."""
 
 
 def read_features(
-    path: str, *, crs: str, layer: str | None = None, where: str | None = None, columns: Sequence[str] = ()
+    path: str,
+    *,
+    setting: str,
+    crs: str,
+    layer: str | None = None,
+    where: str | None = None,
+    columns: Sequence[str] = (),
 ) -> Any:
-    """Features of a vector file in ``crs``, as a GeoDataFrame.
+    """Features of a vector file in ``crs``, as a GeoDataFrame; some may have no geometry.
 
     Parameters
     ----------
     path
         Anything GDAL reads.
+    setting
+        Section of the configuration that names the file: errors say which of its keys to set.
     crs
         CRS of the geometries returned.
     layer
         Needed where the file has several.
     where
-        SQL filter on the columns of the file.
+        SQL filter on the columns of the file, in SQLite's dialect whatever the format.
     columns
         Columns that are kept beside the geometry.
 
     Raises
     ------
     InputError
-        When the file is missing or no vector file, the layer is not there or has to be named, it has no CRS or lacks
-        a column, or the filter is wrong or matches nothing (columns and number of features are named).
+        When the file is missing, damaged or no vector file, the layer is not there or has to be named, its CRS is
+        missing or contradicts its coordinates, it lacks a column, or the filter is wrong or matches nothing (columns
+        and number of features are named).
     """
-    name = _layer_of(path, layer)
-    info = pyogrio.read_info(path, layer=name)
+    with _readable(path):
+        name = _layer_of(path, layer, setting)
+        info = pyogrio.read_info(path, layer=name, force_feature_count=True)
+        _check_whole(path, name, info["features"])
     fields = [str(field) for field in info["fields"]]
     contents = f"The layer has {info['features']} features with the columns {fields}."
-    if not info["crs"]:
-        raise InputError(f"{path}, layer {name!r}, has no CRS: write one into the file.")
     if missing := [column for column in columns if column not in fields]:
-        raise InputError(f"{path} has no column {missing[0]!r}; its columns are {fields}.")
-    try:
-        frame = pyogrio.read_dataframe(path, layer=name, where=where, columns=list(columns))
-    except (ValueError, DataLayerError, FieldError) as error:
-        raise InputError(f"{path}: the filter {where!r} is not understood ({error}). {contents}") from error
+        raise InputError(f"{path} has no column {missing[0]!r}; its columns are {fields}: set {setting}.column.")
+    known = _crs_of(path, name, info)
+    query = {"layer": name} if where is None else _filtered(name, where)
+    with _readable(path), _understood(f"{path}: the filter {setting}.where {where!r}", contents, where):
+        _check_names(where or "", {*fields, info["fid_column"], info["geometry_name"], "rowid", "GEOMETRY"})
+        frame = pyogrio.read_dataframe(path, columns=list(columns), **query)
     if frame.empty:
-        raise InputError(f"{path}: 0 of {info['features']} features match {where!r}. {contents}")
-    return frame.to_crs(crs)
+        raise InputError(f"{path}: 0 of {info['features']} features match {setting}.where {where!r}. {contents}")
+    frame = frame.set_crs(known, allow_override=True)
+    _check_coordinates(frame, path)
+    return _in_crs(frame, path, crs)
 
 
-def _layer_of(path: str, layer: str | None) -> str:
-    """Return ``layer``, or the only one there is."""
+def _layer_of(path: str, layer: str | None, setting: str) -> str:
+    """Return ``layer``, or the only one that has geometries."""
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
         raise InputError(f"Vector file {path} does not exist.")
     try:
-        layers = [str(name) for name in pyogrio.list_layers(path)[:, 0]]
+        listed = pyogrio.list_layers(path)
     except DataSourceError as error:
         raise InputError(f"{path} is not a vector file that GDAL can open: {error}.") from error
-    if layer is None and len(layers) == 1:
-        return layers[0]
-    if layer not in layers:
-        raise InputError(f"{path} has {len(layers)} layers, {layers}, and {layer!r} is asked: name one of them.")
+    names = [str(name) for name, kind in listed if kind is not None]
+    if not names:
+        raise InputError(f"{path} has no layer with geometries.")
+    if layer is None and len(names) == 1:
+        return names[0]
+    if layer not in names:
+        raise InputError(
+            f"{path} has {len(names)} layers, {names}, and {layer!r} is asked: name one of them as {setting}.layer."
+        )
     return layer
+
+
+@contextmanager
+def _readable(path: str) -> Iterator[None]:
+    """Turns what GDAL and GEOS say of a damaged file into an `InputError`."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of measures that are left out and numbers that are none: checked below
+            yield
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: its text is not in {error.encoding}, as it says ({error.reason}): write it again in UTF-8, or "
+            "correct the .cpg beside a Shapefile."
+        ) from error
+    except _DAMAGE as error:
+        raise InputError(
+            f"{path} is damaged or cannot be read: {error}. Write it again with closed outlines."
+        ) from error
+    except CRSError as error:
+        raise InputError(f"{path} has a CRS that cannot be read ({error}): write a known one into the file.") from error
+
+
+@contextmanager
+def _understood(asked: str, contents: str, where: str | None) -> Iterator[None]:
+    """Turns what SQLite says of a filter into an `InputError`; without a filter nothing is caught."""
+    try:
+        yield
+    except (ValueError, DataLayerError, FieldError) as error:
+        if where is None or isinstance(error, UnicodeDecodeError):
+            raise
+        raise InputError(
+            f"{asked} is not understood ({str(error).rpartition('): ')[2].strip()}). {contents}"
+        ) from error
+
+
+def _filtered(layer: str, where: str) -> dict[str, str]:
+    """The query of a filter, in one dialect for all formats.
+
+    GDAL's own filters ignore the case of text in some formats, know no text column beside a number in others, and match
+    nothing where the column is not read; within CASE, SQLite alone evaluates them.
+    """
+    quoted = layer.replace('"', '""')
+    return {"sql": f'SELECT * FROM "{quoted}" WHERE CASE WHEN ({where}) THEN 1 ELSE 0 END', "sql_dialect": "SQLITE"}
+
+
+def _check_names(where: str, known: set[str]) -> None:
+    """Refuse an unknown column in double quotes, which SQLite takes for a text."""
+    names = re.findall(r'"((?:[^"]|"")*)"', re.sub(r"'(?:[^']|'')*'", "", where))
+    unknown = [name for name in names if name.casefold() not in {each.casefold() for each in known}]
+    if unknown:
+        raise ValueError(f"no such column: {unknown[0]}; text is written in single quotes")
+
+
+def _check_whole(path: str, layer: str, features: int) -> None:
+    """Refuse a file that ends early: some formats then give fewer features, or empty ones, and no error."""
+    found = len(pyogrio.raw.read(path, layer=layer, columns=[], read_geometry=False, return_fids=True)[1])
+    if found != features:
+        raise InputError(f"{path} is damaged: {found} of its {features} features can be read. Copy it again.")
+    file = Path(path)
+    if file.suffix.lower() == ".shp" and file.is_file():
+        size, stated = file.stat().st_size, 2 * struct.unpack(">i", file.read_bytes()[24:28])[0]
+        if size < stated:
+            raise InputError(f"{path} is damaged: it has {size} bytes of {stated}. Copy it again.")
+
+
+def _crs_of(path: str, layer: str, info: Mapping[str, Any]) -> str:
+    """CRS of a layer; of GeoJSON the one that it states, where GDAL would put WGS 84 in place of an unknown name."""
+    if not info["crs"]:
+        raise InputError(
+            f"{path}, layer {layer!r}, has no CRS: write one into the file, or add the .prj of a Shapefile."
+        )
+    stated = _stated_in_geojson(path) if info["driver"] == "GeoJSON" else None
+    known, problem = usable_crs(stated or info["crs"])
+    if problem:
+        raise InputError(f"{path}, layer {layer!r}, has the CRS {str(stated or info['crs'])[:60]!r}, which {problem}.")
+    return known
+
+
+def _stated_in_geojson(path: str) -> Any:
+    """The name of the ``crs`` member of a GeoJSON file; None without one."""
+    file = Path(path)
+    if not file.is_file() or b'"crs"' not in (content := file.read_bytes()):
+        return None
+    try:
+        member = json.loads(content).get("crs")
+        properties = member["properties"] if member else {}
+        return properties.get("name") or properties.get("code") if member else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "unreadable"
+
+
+def _check_coordinates(frame: Any, path: str) -> None:
+    """Refuse coordinates that are no numbers, or no degrees although the CRS is in degrees."""
+    points = shapely.get_coordinates(frame.geometry.array)
+    if not np.isfinite(points).all():
+        raise InputError(f"{path} has coordinates that are no finite numbers: write it again.")
+    largest = np.abs(points).max(axis=0, initial=0)
+    if frame.crs.is_geographic and (largest > _LARGEST_DEGREES).any():
+        raise InputError(
+            f"{path} is in degrees by its CRS, {frame.crs.name} (that of GeoJSON which states none), and has "
+            f"coordinates up to {largest[0]:.8g}, {largest[1]:.8g}: write the true CRS into the file."
+        )
+
+
+def _in_crs(frame: Any, path: str, crs: str) -> Any:
+    try:
+        moved = frame.to_crs(crs)
+    except ProjError as error:
+        raise InputError(f"{path} is in {frame.crs.name}, which does not lead to {crs[:60]}: {error}.") from error
+    if not np.isfinite(shapely.get_coordinates(moved.geometry.array)).all():
+        raise InputError(
+            f"{path}: its outlines (bounds {tuple(frame.total_bounds)} in {frame.crs.name}) cannot be expressed in "
+            f"{crs[:60]}: choose another CRS of the grid, or correct that of the file."
+        )
+    return moved
+
+
+def polygons_of(frame: Any, path: str) -> NDArray[Any]:
+    """What each feature has of polygons, valid and with two coordinates; None where it has none.
+
+    Parameters
+    ----------
+    frame
+        From `read_features`.
+    path
+        Its file.
+
+    Raises
+    ------
+    InputError
+        When no feature has a polygon.
+    """
+    parts, owner = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy())), np.arange(len(frame))
+    while (shapely.get_type_id(parts) > _POLYGON).any():
+        parts, inner = shapely.get_parts(parts, return_index=True)
+        owner = owner[inner]
+    kept = (shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)
+    if not kept.any():
+        kinds = ", ".join(sorted({str(kind or "without geometry") for kind in frame.geom_type}))
+        raise InputError(f"{path}: none of the {len(frame)} features that match is a polygon, but {kinds}.")
+    found: NDArray[Any] = shapely.multipolygons(parts[kept], indices=owner[kept], out=np.full(len(frame), None))
+    return found
 
 
 def geometry_digest(geometry: shapely.Geometry) -> str:

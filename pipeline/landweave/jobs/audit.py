@@ -81,7 +81,7 @@ class LedgerObject:
 def ledger_objects(
     ledger: Ledger, key: ObjectKey, blocks: Collection[BlockIndex] | None = None
 ) -> Iterator[LedgerObject]:
-    """The objects of all blocks that are done.
+    """The objects of all blocks that are finished; a tile of a cube without a measurement has some, too.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def ledger_objects(
         Only those of these blocks.
     """
     sizes, checksums = ledger.fields["object_bytes"], ledger.fields["object_checksum"]
-    for index in cells_where(ledger.fields["state"], [BlockState.DONE]):
+    for index in cells_where(ledger.fields["state"], [BlockState.DONE, BlockState.NO_INPUT]):
         if blocks is not None and index not in blocks:
             continue
         for number, array in enumerate(ledger.arrays):
@@ -201,6 +201,7 @@ def find_orphans(ledger: Ledger, key: ObjectKey, sizes: Mapping[str, int]) -> li
         Bytes of every object that is stored, by its key.
     """
     empty = cells_where(ledger.fields["state"], [BlockState.OUTSIDE, BlockState.NO_INPUT])
+    empty = [index for index in empty if not ledger.fields["object_bytes"][index].any()]
     return [name for index in empty for array in ledger.arrays if (name := key(index, array)) in sizes]
 
 

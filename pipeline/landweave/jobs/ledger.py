@@ -139,6 +139,11 @@ class Ledger:
         failed = cells_where(self.fields["state"], wanted)
         return [f"block {index}: {self.state(index).words}: {self.reason(index)}" for index in failed]
 
+    def remarks(self) -> list[tuple[BlockIndex, str]]:
+        """Finished blocks that have something to say, and what."""
+        finished = cells_where(self.fields["state"], [state for state in BlockState if state.finished])
+        return [(index, text) for index in finished if (text := self.reason(index))]
+
     def counts(self) -> dict[BlockState, int]:
         """Number of blocks in every state, zeros included."""
         found = Counter(self.fields["state"].ravel().tolist())

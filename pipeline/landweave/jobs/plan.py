@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -59,10 +59,9 @@ class BlockActionGrid:
 
 
 def plan_block_actions(
-    blocks: Iterable[BlockIndex],
     ledger: Ledger,
     *,
-    outside: Callable[[BlockIndex], bool],
+    outside: NDArray[np.bool_] | None,
     input_version: Callable[[BlockIndex], int],
     recompute_stale: bool = False,
 ) -> BlockActionGrid:
@@ -70,30 +69,25 @@ def plan_block_actions(
 
     Parameters
     ----------
-    blocks
-        All blocks of the job.
     ledger
-        Their states; a new one for a new run.
+        The states of all blocks; a new one for a new run.
     outside
-        Whether a block is wholly outside the area.
+        Which blocks are wholly outside what is mapped, ``(block_y, block_x)``; None for none.
     input_version
         Digest of the files a block reads, as they are now; called for finished blocks only.
     recompute_stale
         Whether done blocks whose files changed since are run again.
     """
-
-    def action(index: BlockIndex) -> BlockAction:
-        state = ledger.state(index)
-        if state is BlockState.OUTSIDE or outside(index):
-            return BlockAction.OUTSIDE
-        if not state.finished:
-            return BlockAction.FAILED if state.failed else BlockAction.NEW
-        is_current = int(ledger.fields["inputs"][index]) == input_version(index)
-        return BlockAction.DONE if is_current else BlockAction.STALE
-
-    actions = np.zeros(ledger.shape, np.uint8)
-    for index in blocks:
-        actions[index] = action(index)
+    states = ledger.fields["state"]
+    actions = np.full(ledger.shape, BlockAction.NEW, np.uint8)
+    actions[np.isin(states, [state for state in BlockState if state.failed])] = BlockAction.FAILED
+    actions[np.isin(states, [state for state in BlockState if state.finished])] = BlockAction.DONE
+    actions[states == BlockState.OUTSIDE] = BlockAction.OUTSIDE
+    if outside is not None:
+        actions[outside] = BlockAction.OUTSIDE
+    for index in cells_where(actions, [BlockAction.DONE]):
+        if int(ledger.fields["inputs"][index]) != input_version(index):
+            actions[index] = BlockAction.STALE
     return BlockActionGrid(actions=actions, recompute_stale=recompute_stale)
 
 

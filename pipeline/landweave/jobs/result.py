@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,9 @@ from landweave.jobs.ledger import Ledger
 
 EXIT_COMPLETE = 0
 EXIT_FAILED_BLOCKS = 3
+
+SMALL_SHARE = 0.1
+"""Share of the covered pixels with a measurement below which a person is told."""
 
 SHOWN_FAILURES = 20
 """Failures of a run that are shown; `Status` shows them all."""
@@ -30,21 +34,27 @@ class RunResult:
         Wall time of this run.
     pixels
         Output pixels of this run.
+    sums
+        Sums of `landweave.core.protocols.BlockResult.counts` over the blocks of this run.
     stage_seconds
         Seconds of this run by stage, summed over blocks (workers run side by side: more than the wall time).
     failures
         One line for each block that failed.
     notes
         What a person should know.
+    empty
+        Names of what is complete and holds no measurement at all: the map, or modalities of a cube.
     """
 
     counts: Mapping[BlockState, int]
     ran: int = 0
     seconds: float = 0.0
     pixels: int = 0
+    sums: Mapping[str, int] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
     @property
     def megapixels_per_second(self) -> float:
@@ -58,30 +68,60 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 when complete, 3 when blocks failed or are pending."""
-        return EXIT_COMPLETE if self.complete else EXIT_FAILED_BLOCKS
+        """0 when complete, 3 when blocks failed or are pending, or nothing at all was measured."""
+        return EXIT_COMPLETE if self.complete and not self.empty else EXIT_FAILED_BLOCKS
 
     def __str__(self) -> str:
         speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self.megapixels_per_second:.2f} Mpx/s)"
-        return "\n".join([f"blocks: {count_words(self.counts)}; {speed}", *self.notes, *self._shown_failures()])
+        lines = [f"blocks: {count_words(self.counts)}; {speed}", *self.notes, *self._empty_lines()]
+        return "\n".join([*lines, *self._shown_failures()])
 
     def _repr_html_(self) -> str:
         return as_html(
             [
                 ("blocks", count_words(self.counts)),
                 ("ran", f"{self.ran:,} blocks in {self.seconds:.1f} s, {self.megapixels_per_second:.2f} Mpx/s"),
-                *[("note", note) for note in self.notes],
+                *[("note", note) for note in (*self.notes, *self._empty_lines())],
                 *[("failed", line) for line in self._shown_failures()],
             ]
         )
+
+    def _empty_lines(self) -> list[str]:
+        return [f"{name}: nothing is left, no pixel of any block holds a measurement" for name in self.empty]
 
     def _shown_failures(self) -> list[str]:
         hidden = len(self.failures) - SHOWN_FAILURES
         return [*self.failures[:SHOWN_FAILURES], *([f"and {hidden:,} more, in the status"] if hidden > 0 else [])]
 
 
+def is_empty(counts: Mapping[BlockState, int]) -> bool:
+    """Whether every block was finished and none of them holds a measurement."""
+    return _is_complete(counts) and not counts[BlockState.DONE] and counts[BlockState.NO_INPUT] > 0
+
+
+def coverage_notes(name: str, results: Iterable[RunResult]) -> list[str]:
+    """A line where far less of a run's ground holds a measurement than it covers.
+
+    Parameters
+    ----------
+    name
+        Of the map or the modality.
+    results
+        Of its blocks, whose counts are ``covered`` and ``valid`` pixels.
+    """
+    sums = [result.sums for result in results]
+    covered, valid = (sum(each.get(key, 0) for each in sums) for key in ("covered", "valid"))
+    if not 0 < valid < SMALL_SHARE * covered:
+        return []
+    return [f"{name}: {valid:,} of {covered:,} pixels that are covered hold a measurement ({valid / covered:.1%})"]
+
+
 def join_results(
-    results: Sequence[RunResult], ledgers: Iterable[Ledger], failures: Iterable[str], notes: tuple[str, ...]
+    results: Sequence[RunResult],
+    ledgers: Iterable[Ledger],
+    failures: Iterable[str],
+    notes: tuple[str, ...],
+    empty: tuple[str, ...] = (),
 ) -> RunResult:
     """One result of several runs.
 
@@ -91,18 +131,21 @@ def join_results(
         What ran, one after the other.
     ledgers
         The states of all blocks, those of which nothing ran too.
-    failures, notes
+    failures, notes, empty
         Of the whole.
     """
     stages = {stage for result in results for stage in result.stage_seconds}
+    sums = sum((Counter(result.sums) for result in results), Counter[str]())
     return RunResult(
         counts=total_counts(ledger.counts() for ledger in ledgers),
         ran=sum(result.ran for result in results),
         seconds=sum(result.seconds for result in results),
         pixels=sum(result.pixels for result in results),
+        sums=sums,
         stage_seconds={name: sum(result.stage_seconds.get(name, 0.0) for result in results) for name in stages},
         failures=tuple(failures),
         notes=notes,
+        empty=empty,
     )
 
 

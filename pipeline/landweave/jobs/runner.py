@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ def run_blocks(
         When the ledger cannot be written, or another driver has taken the output over.
     """
     writer = _LedgerWriter(ledger, ledger_store, lease)
-    tally, stage_seconds = Tally(), defaultdict[str, float](float)
+    tally, stage_seconds, sums = Tally(), defaultdict[str, float](float), Counter[str]()
     with ExitStack() as at_the_end:  # last in, first out; each is done even if one before it raises
         at_the_end.callback(writer.save)
         interrupts = at_the_end.enter_context(recorded_interrupts())
@@ -84,6 +84,7 @@ def run_blocks(
             tally.add(index, result)
             for stage, seconds in result.seconds.items():
                 stage_seconds[stage] += seconds
+            sums.update(result.counts)
             progress.advance(index, result)
         if interrupts:
             raise interrupt(interrupts[0])
@@ -92,6 +93,7 @@ def run_blocks(
         ran=tally.ended,
         seconds=tally.seconds,
         pixels=tally.pixels,
+        sums=dict(sums),
         stage_seconds=dict(stage_seconds),
         failures=tuple(ledger.failures()),
     )

@@ -33,6 +33,8 @@ class ArgmaxRule:
         Which of ``landcover``, ``confidence``, ``probability``, ``date_fallback`` are stored.
     keep_untrained
         Whether classes that the model was never trained on can be mapped.
+    threshold
+        Of two classes, the probability from which a pixel is of the second; None for the more probable one.
     """
 
     blending: Blending
@@ -40,6 +42,19 @@ class ArgmaxRule:
     legend: Legend
     arrays: tuple[str, ...] = ("landcover", "confidence")
     keep_untrained: bool = False
+    threshold: float | None = None
+
+    def classify(self, probabilities: Array) -> tuple[Array, Array, Array]:
+        """Probabilities ``(class, y, x)`` of the classes that count, then channel and probability of the mapped one.
+
+        Parameters
+        ----------
+        probabilities
+            float32 ``(class, y, x)``, of all classes.
+        """
+        trained = (True,) * len(self.legend) if self.keep_untrained else self.legend.trained
+        kept = drop_untrained(probabilities, trained)
+        return kept, *argmax_classes(kept, trained, self.threshold)
 
 
 class BlockAccumulator:
@@ -107,11 +122,8 @@ class BlockAccumulator:
             return next(finished, None)
 
     def _classify(self, probabilities: Array, rows: slice) -> None:
-        legend = self.rule.legend
-        trained = (True,) * len(legend) if self.rule.keep_untrained else legend.trained
-        probabilities = drop_untrained(probabilities, trained)
-        channel, best = argmax_classes(probabilities, trained)
-        codes = np.array(legend.codes, np.uint8)
+        probabilities, channel, best = self.rule.classify(probabilities)
+        codes = np.array(self.rule.legend.codes, np.uint8)
         compute: dict[str, Callable[[], NDArray[np.uint8]]] = {
             "landcover": lambda: codes.take(_to_host(channel)),
             "confidence": lambda: _to_host(_scaled(best)),

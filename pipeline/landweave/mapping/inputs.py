@@ -20,9 +20,10 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent, WindowFootprint
 from landweave.core.protocols import RasterSource, ReadCost, Series, SeriesSource, has_dates
-from landweave.core.timeseries import DatesRule, Observation, civil_year
+from landweave.core.timeseries import DatesRule, Observation, PixelClass, civil_year, is_number, measured
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.loaded_inputs import LoadedInput, LoadedRaster, LoadedSeries
+from landweave.models.cards.trained_values import TrainedValues
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,10 @@ class MapInput:
         Of a series: how the dates of a window are selected and how their day offsets are counted.
     year
         Of a series: the civil year (UTC) whose dates are used, for every window or by location; None for all dates.
+    trained
+        What its values were in training.
+    accept_range
+        Whether values far from those are fed all the same.
 
     Raises
     ------
@@ -60,6 +65,8 @@ class MapInput:
     size: int | None = None
     dates: DatesRule = field(default_factory=DatesRule)
     year: int | Campaigns | None = None
+    trained: TrainedValues = field(default_factory=TrainedValues)
+    accept_range: bool = False
 
     def __post_init__(self) -> None:
         years = sorted(set(self._years))
@@ -129,11 +136,12 @@ class MapInput:
         """
         if not has_dates(self.source):
             raster = self.source.read(grid, self.bands)
+            raster = replace(raster, valid=raster.valid & is_number(raster.values).all(0))
             return LoadedRaster(footprint=self.footprint, extent=grid.extent, raster=raster)
         return LoadedSeries(
             footprint=self.footprint,
             extent=grid.extent,
-            series=self.source.read(grid, self.bands, self.indices) if self.indices else self._no_dates(grid),
+            series=_numbers(self.source.read(grid, self.bands, self.indices)) if self.indices else self._no_dates(grid),
             times=self._times,
             rule=self.dates,
             year_of=lambda window: self.year_of(base.with_extent(window)),
@@ -144,6 +152,14 @@ class MapInput:
             values=np.zeros((0, len(self.bands), *grid.shape), self.source.dtype),
             pixel_class=np.zeros((0, *grid.shape), np.uint8),
         )
+
+
+def _numbers(series: Series) -> Series:
+    """``series`` with the class nodata where a band is no number: of a cube that was edited, for one."""
+    if series.values.dtype.kind != "f":
+        return series
+    lost = measured(series.pixel_class) & ~is_number(series.values).all(1)
+    return replace(series, pixel_class=np.where(lost, np.uint8(PixelClass.NODATA), series.pixel_class))
 
 
 def own_pixels(item: MapInput, grid: Grid, extent: Extent | None = None) -> Grid:

@@ -8,9 +8,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,11 @@ BATCHES_AHEAD = 4
 Arrays = dict[str, NDArray[np.uint8]]
 
 
+def absent_key(modality: str) -> str:
+    """Name of the count of windows in which a series measured nothing."""
+    return f"absent {modality}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class MapJob(ArgmaxRule):
     """Everything a worker needs to map any block, beside the rule of its arrays: `landweave.core.protocols.BlockJob`.
@@ -51,6 +58,8 @@ class MapJob(ArgmaxRule):
         The model, and its inputs by name.
     area
         Where pixels are written; None for everywhere.
+    imagery
+        Ground of the required inputs where there is no area: blocks beyond it are outside. None for everywhere.
     store
         Where the arrays are written.
     """
@@ -61,6 +70,7 @@ class MapJob(ArgmaxRule):
     model: Model
     inputs: Mapping[str, MapInput]
     area: Area | None
+    imagery: Area | None = None
     store: Store
 
     def open(self) -> MapFunction:
@@ -103,9 +113,16 @@ class MapJob(ArgmaxRule):
         """Output pixels of ``extent`` (base pixels)."""
         return self.grid.with_extent(extent).coarsen(self.factor)
 
-    def outside(self, index: BlockIndex) -> bool:
-        """Whether block ``index`` is wholly outside the area; reads no pixels."""
-        return self.area is not None and not self.area.touches(self.output_grid(self.blocks[index]))
+    @cached_property
+    def outside(self) -> NDArray[np.bool_] | None:
+        """Which blocks are wholly outside the area or the imagery, ``(block_y, block_x)``; reads no pixels."""
+        grid, size = self.output_grid(self.blocks.extent), self.blocks.size // self.factor
+        touched = [area.touched(grid, size) for area in (self.area, self.imagery) if area is not None]
+        return ~np.logical_and.reduce(touched) if touched else None
+
+    def mask(self, grid: Grid) -> NDArray[np.bool_]:
+        """Output pixels of ``grid`` inside the area, bool ``(y, x)``."""
+        return self.area.mask(grid) if self.area else np.ones(grid.shape, np.bool_)
 
     def input_version(self, index: BlockIndex) -> int:
         """Digest of the files that block ``index`` reads, as they are now."""
@@ -144,18 +161,22 @@ class MapFunction:
 
     def _map(self, index: BlockIndex, watch: Stopwatch) -> BlockResult:
         job = self.job
-        if job.outside(index):
+        if job.outside is not None and job.outside[index]:
             return BlockResult(state=BlockState.OUTSIDE)
-        inputs = job.input_version(index)
-        arrays, windows = self.predict(job.blocks[index], watch)
+        inputs, absent = job.input_version(index), Counter[str]()
+        arrays, windows = self.predict(job.blocks[index], watch, absent)
+        covered = int(np.count_nonzero(job.mask(job.output_grid(job.blocks[index]))))
         if arrays is None:
-            return BlockResult(state=BlockState.NO_INPUT, inputs=inputs)
+            return BlockResult(state=BlockState.NO_INPUT, inputs=inputs, counts={"covered": covered})
         with watch("write"):
             objects = job.store.write(index, arrays)
-        counts = {"windows": windows, "pixels": int((arrays["landcover"] != NODATA).sum())}
+        valid = int((arrays["landcover"] != NODATA).sum())
+        counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid, **absent}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)
 
-    def predict(self, extent: Extent, watch: Stopwatch) -> tuple[Arrays | None, int]:
+    def predict(
+        self, extent: Extent, watch: Stopwatch, absent: Counter[str] | None = None
+    ) -> tuple[Arrays | None, int]:
         """The map over any extent of whole output pixels.
 
         Parameters
@@ -164,6 +185,8 @@ class MapFunction:
             In base pixels.
         watch
             Adds up the seconds of each stage.
+        absent
+            Counts, by `absent_key` of each series, the windows in which it measured nothing.
 
         Returns
         -------
@@ -175,7 +198,7 @@ class MapFunction:
         """
         job = self.job
         grid = job.output_grid(extent)
-        mapped = job.area.mask(grid) if job.area else np.ones(grid.shape, np.bool_)
+        mapped = job.mask(grid)
         if not mapped.any():
             return None, 0
         with watch("read"):
@@ -191,6 +214,8 @@ class MapFunction:
         accumulator = BlockAccumulator(rule=job, extent=extent, mapped=mapped, watch=watch)
         for window, dates, probabilities in self._predictions(windows, inputs, watch):
             accumulator.add(window, probabilities, inputs.date_fallback(dates))
+            if absent is not None:
+                absent.update(map(absent_key, inputs.absent(dates)))
         return accumulator.arrays(), len(windows)
 
     def _predictions(

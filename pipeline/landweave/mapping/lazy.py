@@ -16,6 +16,7 @@ from landweave.core.lattice import Extent, Span
 from landweave.core.legend import NODATA
 from landweave.core.stopwatch import Stopwatch
 from landweave.mapping.job import Arrays, MapFunction, MapJob
+from landweave.mapping.value_sample import check_values
 from landweave.store.lazy_array import LazyArray
 from landweave.store.maps.template import MapTemplate
 from landweave.store.maps.views import map_dataset
@@ -45,7 +46,7 @@ def lazy_map(job: MapJob, template: MapTemplate) -> xr.Dataset:
     computed = _ComputedExtents(job, template)
     shapes = {name: (*template.block_shape(name)[:-2], *template.grid.shape) for name in template.arrays}
     arrays = {name: LazyArray(shape, np.uint8, partial(computed.read, name, shape)) for name, shape in shapes.items()}
-    return map_dataset(template, template.grid, arrays)
+    return map_dataset(template, arrays)
 
 
 class _ComputedExtents:
@@ -92,6 +93,7 @@ class _ComputedExtents:
 
     @cached_property
     def _function(self) -> MapFunction:
+        check_values(self._job)
         return self._job.open()
 
 

@@ -200,6 +200,10 @@ class BlockInputs:
         """The farthest that a filtered series had to fall back in one window."""
         return max((dates[name].date_fallback for name in self.filtered), default=DateFallback.PASSED)
 
+    def absent(self, dates: WindowDates) -> list[str]:
+        """The filtered series of which nothing was measured in one window."""
+        return [name for name in self.filtered if not dates[name].dates]
+
     def batch(self, windows: Sequence[Extent], dates: Sequence[WindowDates]) -> dict[str, InputBatch]:
         """Windows as the predictor takes them.
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
@@ -18,10 +21,11 @@ from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
-from landweave.jobs.result import RunResult, Status, join_results
+from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, join_results
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
-from landweave.mapping.job import MapJob
+from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
+from landweave.mapping.value_sample import check_values
 from landweave.mapping.verify import find_damage, load_ledger, restore_metadata
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
@@ -58,6 +62,8 @@ class MapSetup(Table):
         What a person should know before running it.
     direct_opens_allowed
         Files that may be opened straight from catalogs; 0 where a cube is named, which is to hold the series.
+    value_rows
+        Sampled values of each band beside those of the training; empty until they are sampled.
     """
 
     card: ModelCard
@@ -68,6 +74,7 @@ class MapSetup(Table):
     engine: EngineSettings
     notes: tuple[str, ...]
     direct_opens_allowed: int = DIRECT_OPENS
+    value_rows: Rows = ()
 
     @property
     def store(self) -> MapStore:
@@ -91,16 +98,25 @@ class MapSetup(Table):
             ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {self.job.blending.blend}"),
             ("blocks", f"{len(self.job.blocks):,} of {self.template.blocks.size:,} px"),
             *(row for name, item in self.job.inputs.items() for row in _input_rows(name, item.source.describe())),
+            *self.value_rows,
             *(("note", note) for note in self.notes),
         ]
 
+    def with_values(self) -> MapSetup:
+        """The setup with samples of its inputs; refused where they are not of the kind that the model knows."""
+        report = check_values(self.job)
+        return replace(self, value_rows=report.rows, notes=(*self.notes, *report.notes))
+
     def direct_opens(self) -> dict[str, int]:
         """How often files are opened straight from a catalog, by series; each block opens its own."""
-        blocks = [self.job.blocks[index] for index in self.job.blocks if not self.job.outside(index)]
+        series = {
+            name: (item, item.source) for name, item in self.job.inputs.items() if isinstance(item.source, StacSeries)
+        }
+        outside = self.job.outside if series else None
+        blocks = [self.job.blocks[index] for index in self.job.blocks if outside is None or not outside[index]]
         return {
-            name: sum(item.source.opens(self.job.read_grid(item, extent)) for extent in blocks)
-            for name, item in self.job.inputs.items()
-            if isinstance(item.source, StacSeries)
+            name: sum(source.opens(self.job.read_grid(item, extent)) for extent in blocks)
+            for name, (item, source) in series.items()
         }
 
     def actions(self, ledger: Ledger, *, stale: bool) -> BlockActionGrid:
@@ -114,9 +130,7 @@ class MapSetup(Table):
             Whether blocks whose files changed since they were done are run again.
         """
         job = self.job
-        return plan_block_actions(
-            job.blocks, ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale
-        )
+        return plan_block_actions(ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +203,7 @@ def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
     # Not implied by the map: a driver may have been killed between the two.
     stored = store.ledger if store.ledger.attributes else None
     ledger, found = load_ledger(store, sizes) if stored else (Ledger(setup.job.blocks.shape, arrays), [])
-    complete = overviews_complete(store, sizes)
+    complete = overviews_complete(store, sizes, ledger.fields["state"] != BlockState.OUTSIDE)
     return MapOutput(
         attributes=attributes,
         stored=stored,
@@ -260,6 +274,8 @@ def run_map(
     ------
     ConfigError
         When series would be read straight from a catalog more often than is sensible.
+    InputError
+        When the values of an input are not of the kind that the model was trained on.
     OutputError
         When the output holds anything else, another driver writes it, or it cannot be written.
     EngineError
@@ -269,6 +285,8 @@ def run_map(
     with hold(*setup.target.beside(LEASE)) as lease:
         output = read_output(setup, repair=True)
         actions = setup.actions(output.ledger, stale=stale)
+        if actions.todo:
+            setup = setup.with_values()
         idle = not actions.todo and output.overviews_complete
         # Before anything is written, as workers may not come.
         with open_engine(setup.engine, setup.job.model.torch_threads, engine, idle=idle) as opened, writing_begun():
@@ -293,16 +311,27 @@ def _fill(
     lease.check()
     ledger.flush(ledger_store)
     if todo or not output.overviews_complete:
-        _write_overviews(store, engine)
+        _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
         lease.check()
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
-    return join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes))
+    result = join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes))
+    absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
+    windows = result.sums.get("windows", 0)
+    return replace(
+        result,
+        notes=(
+            *result.notes,
+            *coverage_notes("the map", [result]),
+            *(f"{name}: nothing was measured in {n:,} of {windows:,} windows of this run" for name, n in absent if n),
+        ),
+        empty=("the map",) if is_empty(result.counts) else (),
+    )
 
 
-def _write_overviews(store: MapStore, engine: Engine) -> None:
+def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> None:
     with recorded_interrupts() as interrupts:
-        for job in create_overviews(store):
+        for job in create_overviews(store, mapped):
             for index, result in engine.run(CatchingJob(job), job.blocks):
                 if result.state is not BlockState.DONE:
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
@@ -342,5 +371,10 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
 
 
 def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
-    """How an input is read, one row for each fact; notes have rows of their own."""
-    return [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]
+    """How an input is read, one row for each fact, bands that are read alike in one; notes have rows of their own."""
+    rows = [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]
+    grouped: dict[tuple[str, str], list[str]] = {}
+    for key, value in rows:
+        parent, _, band = key.rpartition(".")
+        grouped.setdefault((f"{parent}.", value) if parent.endswith(".pixels") else (key, value), []).append(band)
+    return [(key + ", ".join(bands) if key.endswith(".") else key, value) for (key, value), bands in grouped.items()]

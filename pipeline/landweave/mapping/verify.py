@@ -131,7 +131,7 @@ def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> V
         ledger, found = load_ledger(store, sizes)
         objects = list(ledger_objects(ledger, store.object_key))
         mark_damaged(ledger, find_altered(objects, target.checksum))
-        if not overviews_whole(store, sizes):
+        if not overviews_whole(store, sizes, ledger.fields["state"] != BlockState.OUTSIDE):
             mark_overviews(store, complete=False)
             notes.append("overviews are missing or damaged: run again to make them")
         ledger.flush(store.ledger)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -61,15 +64,27 @@ def export_model(
         raise ConfigError(f"A program holds the weights of {card.name}: give their file.")
     programs = [Path(program), Path(program).with_suffix(".yaml")] if program is not None else []
     items = [Path(stac)] if stac is not None else []
-    for path in (*programs[1:], *items):
-        if path.exists():
-            raise CardError(f"{path} is there already: name another file, or remove it.")
+    _refuse_occupied([*programs, *items])
     if programs and file is not None:
-        write_card(card_content(export_program(card, Path(file), programs[0])), programs[1])
+        made = export_program(card, Path(file), programs[0])
+        try:
+            write_card(card_content(made), programs[1])
+        except CardError:
+            programs[0].unlink()  # of no use without its card
+            raise
     for path in items:
         item = export_stac(card, weights=Path(file) if file else None, bounds=bounds)
         write_new(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
     return programs + items
+
+
+def _refuse_occupied(paths: Sequence[Path]) -> None:
+    """Refuse files that are there already, links to nothing too, and one file that is named twice."""
+    for path in paths:
+        if os.path.lexists(path):
+            raise CardError(f"{path} is there already: name another file, or remove it.")
+    if len({path.absolute() for path in paths}) < len(paths):
+        raise ConfigError(f"{paths[-1]} is named twice: a program has its card beside it, name another STAC item.")
 
 
 def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
@@ -98,12 +113,18 @@ def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
     network = _SplitInputs(load(card, window, weights, batch_size=batch), card)
     example = torch.zeros(batch, card.image_channels, window, window)
     try:
-        with torch.no_grad():
-            torch.export.save(torch.export.export(network.eval(), (example,)), path)
-        load_exported(path)
+        with torch.no_grad(), TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+            written = Path(folder) / path.name
+            torch.export.save(torch.export.export(network.eval(), (example,)), written)
+            load_exported(written)
+            _refuse_occupied([path])  # an export takes minutes
+            written.replace(path)
     except (WeightsError, RuntimeError, ValueError, TypeError, AssertionError) as error:
-        path.unlink(missing_ok=True)
+        if isinstance(error, CardError):
+            raise
         raise CardError(f"Model {card.name} cannot be made a program of torch.export: {error}") from error
+    except OSError as error:
+        raise CardError(f"{path} cannot be written: {error.strerror or error}.") from error
     return _program_card(card, path)
 
 
@@ -142,8 +163,7 @@ def _check_exportable(card: ModelCard, path: Path) -> None:
         )
     if path.suffix != ".pt2":
         raise CardError(f"A program goes to a file ending in .pt2, not {path.name}.")
-    if path.exists():
-        raise CardError(f"Program {path} is there already: name another file, or remove it.")
+    _refuse_occupied([path])
 
 
 def _program_card(card: ModelCard, path: Path) -> ModelCard:

@@ -13,7 +13,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
+from landweave.models.file_kinds import foreign_kind
 
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.\w+(\.\w+)?|_operator\.getitem")
 """Operators that a node of the graph may call."""
@@ -40,7 +41,7 @@ class Program(nn.Module):
 
     def __init__(self, program: torch.export.ExportedProgram) -> None:
         super().__init__()
-        self.shape_nchw = _input_shape(program)
+        self.shape_nchw, self.output_nchw = _shapes(program)
         self.graph_module = program.module()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,13 +52,15 @@ class Program(nn.Module):
         """Return itself: a program has no modes."""
         return self
 
-    def check_shape(self, wanted: tuple[int, int, int, int], path: Path) -> None:
-        """Refuse a program that was exported for another shape than a run's.
+    def check_shapes(self, wanted: tuple[int, int, int, int], channels: int, path: Path) -> None:
+        """Refuse a program that was exported for another shape than a run's, or gives other channels than the card's.
 
         Parameters
         ----------
         wanted
             Windows, bands, y and x of every call.
+        channels
+            Of the output: the classes of the card.
         path
             Of the program, for the message.
 
@@ -71,6 +74,14 @@ class Program(nn.Module):
                 f"Program {path} was exported for a tensor of shape {self.shape_nchw}; the run's batch (windows, "
                 f"bands, y, x) is {wanted}: export it for that, or run it with its own batch_size and window."
             )
+        output = (wanted[0], channels, *wanted[2:])
+        if self.output_nchw != output:
+            one = " One channel for two classes is a sigmoid: write activation and threshold in the card."
+            raise WeightsError(
+                f"Program {path} gives {self.output_nchw}, and the card says (windows, channels, y, x) {output}: as "
+                f"many channels as classes, and a class for every pixel of the window."
+                f"{one if self.output_nchw[1] == 1 else ''}"
+            )
 
 
 def load_exported(path: Path) -> Program:
@@ -82,22 +93,40 @@ def load_exported(path: Path) -> Program:
         When the file is broken, holds more than tensors and plain operators, or was exported in training mode.
     """
     try:
+        if kind := foreign_kind(path, program=True):
+            raise WeightsError(f"Program {path} cannot be loaded: the file is {kind}.")
         with zipfile.ZipFile(path) as archive:
             _check(archive, path)
         return Program(torch.export.load(path))
-    except (OSError, zipfile.BadZipFile, KeyError, json.JSONDecodeError, RuntimeError, AssertionError) as error:
+    except WeightsError:
+        raise
+    except (OSError, zipfile.BadZipFile, LookupError, ValueError, TypeError, RuntimeError, AssertionError) as error:
         raise WeightsError(f"Program {path} is broken or of another version ({error}): export it again.") from error
 
 
-def _input_shape(program: torch.export.ExportedProgram) -> tuple[int, ...]:
-    inputs = program.graph_signature.user_inputs
-    nodes = [node for node in program.graph.nodes if node.op == "placeholder" and node.name in inputs]
-    if len(nodes) != 1 or len(program.graph_signature.user_outputs) != 1:
-        raise WeightsError(
-            f"The program has {len(nodes)} inputs and {len(program.graph_signature.user_outputs)} outputs: "
-            f"export one that takes one tensor (n, channel, y, x) and gives one of logits (n, class, y, x)."
-        )
-    return tuple(int(size) for size in nodes[0].meta["val"].shape)
+def _shapes(program: torch.export.ExportedProgram) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of a program's input and output, once each is one float tensor of four axes."""
+    signature, structure = program.graph_signature, program.call_spec.out_spec
+    takes, gives = (
+        [node.meta["val"] for node in program.graph.nodes if node.name in names]
+        for names in (signature.user_inputs, signature.user_outputs)
+    )
+    problems = []
+    if len(takes) != 1 or takes[0].dtype != torch.float32 or takes[0].ndim != 4:
+        problems.append(f"takes {_listed(takes)}, and is to take normalised float32 of (n, channel, y, x)")
+    if not structure.is_leaf():
+        keys = f" with {', '.join(map(str, structure.context))}" if structure.type is dict else ""
+        problems.append(f"gives a {structure.type.__name__}{keys}, and is to give one tensor")
+    elif len(gives) != 1 or not gives[0].is_floating_point() or gives[0].ndim != 4:
+        whole = "" if not gives or gives[0].is_floating_point() else ": classes that are decided already"
+        problems.append(f"gives {_listed(gives)}{whole}, and is to give logits (n, class, y, x)")
+    if problems:
+        raise WeightsError(f"The program {'; it '.join(problems)}. Export a network that does.")
+    return tuple(map(int, takes[0].shape)), tuple(map(int, gives[0].shape))
+
+
+def _listed(tensors: Sequence[Tensor]) -> str:
+    return " and ".join(f"{str(x.dtype).removeprefix('torch.')} of {tuple(x.shape)}" for x in tensors) or "no tensor"
 
 
 def _check(archive: zipfile.ZipFile, path: Path) -> None:

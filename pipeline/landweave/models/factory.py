@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from landweave.core.errors import CardError, LandweaveError
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks._layers import StackedInputs
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.weights import load_weights
+
+UNFIT = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+"""What libraries raise for settings that they do not foresee."""
 
 
 def build(card: ModelCard, window: int) -> nn.Module:
@@ -36,7 +40,12 @@ def build(card: ModelCard, window: int) -> nn.Module:
     """
     card.check_window(window)
     with torch.random.fork_rng(devices=[]):  # the caller's random state stays as it is
-        return card.architecture.build(card, window).eval()
+        try:
+            return card.architecture.build(card, window).eval()
+        except LandweaveError:
+            raise
+        except UNFIT as error:
+            raise CardError(f"Model {card.name} cannot be built as its architecture says: {error!r}.") from error
 
 
 def build_on_meta(card: ModelCard, window: int) -> nn.Module:
@@ -53,7 +62,20 @@ def build_on_meta(card: ModelCard, window: int) -> nn.Module:
 
 
 def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.Module:
-    """Return the network of ``card`` as `build` does, with the weights of a file.
+    """Return the network of `load_with_notes` alone.
+
+    Parameters
+    ----------
+    card, window, weights, batch_size
+        As there.
+    """
+    return load_with_notes(card, window, weights, batch_size=batch_size)[0]
+
+
+def load_with_notes(
+    card: ModelCard, window: int, weights: Path, *, batch_size: int
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """Return the network of ``card`` as `build` does, with the weights of a file, and notes on what was left out.
 
     Parameters
     ----------
@@ -62,7 +84,7 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
     window
         Base pixels a side.
     weights
-        A ``.safetensors``, ``.ckpt`` or ``.pth`` file; the ``.pt2`` file of a program.
+        A file of safetensors or of torch; the ``.pt2`` file of a program.
     batch_size
         Windows in every call: a program is exported for one batch size.
 
@@ -78,12 +100,13 @@ def load(card: ModelCard, window: int, weights: Path, *, batch_size: int) -> nn.
 
         card.check_window(window)
         program = load_exported(weights)
-        program.check_shape((batch_size, card.image_channels, window, window), weights)
-        return StackedInputs(program, tuple(card.inputs), card.output_name()).eval()
+        shape = (batch_size, card.image_channels, window, window)
+        program.check_shapes(shape, card.outputs[card.output_name()].channels, weights)
+        return StackedInputs(program, tuple(card.inputs), card.output_name()).eval(), ()
     with _NoRandomInit():
         network = build(card, window)
-    load_weights(core(network), weights, resize_tables=getattr(card.architecture, "resize_tables", False))
-    return network
+    notes = load_weights(core(network), weights, resize_tables=getattr(card.architecture, "resize_tables", False))
+    return network, notes
 
 
 class _NoRandomInit(TorchFunctionMode):

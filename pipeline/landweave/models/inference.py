@@ -17,6 +17,7 @@ from landweave.core.errors import CardError, PredictError
 from landweave.core.protocols import InputBatch
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec, days_input, mask_input
+from landweave.models.cards.outputs import OutputSpec
 from landweave.models.exported import Program
 
 
@@ -50,6 +51,11 @@ class InferenceSettings:
     device: str
     bfloat16: bool = False
     dates: int = 1
+
+    @property
+    def output_spec(self) -> OutputSpec:
+        """What the card says of the output."""
+        return self.card.outputs[self.output]
 
     @property
     def on_gpu(self) -> bool:
@@ -97,17 +103,24 @@ class TorchPredictor:
             with numerics(self._settings):
                 probabilities = self.probabilities(batch)
                 finite = bool(torch.isfinite(probabilities.sum()))
+                given = self._settings.output_spec.activation == "none"
+                wrong = given and not are_probabilities(probabilities)
         except RuntimeError as error:  # torch raises nothing narrower, out of memory included
-            raise PredictError(_failure_text(error, self._settings)) from error
+            raise PredictError(failure_text(error, self._settings)) from error
         if not finite:
             raise PredictError(f"Model {self._settings.card.name} gave values that are not finite. {_advice(batch)}")
+        if wrong:
+            raise PredictError(
+                f"Model {self._settings.card.name} gave values that are no probabilities, from "
+                f"{float(probabilities.min()):.3g} to {float(probabilities.max()):.3g}: its card says activation: none."
+            )
         return probabilities.numpy() if probabilities.device.type == "cpu" else probabilities
 
     def probabilities(self, batch: Mapping[str, InputBatch]) -> Tensor:
         """Return the probabilities of `predict`, without its checks and in whatever mode the caller set."""
         window = self._settings.window
-        logits = self._network(self._inputs(batch), (window, window))[self._settings.output]
-        return class_probabilities(logits)
+        values = self._network(self._inputs(batch), (window, window))[self._settings.output]
+        return output_probabilities(values, self._settings.output_spec)
 
     def _inputs(self, batch: Mapping[str, InputBatch]) -> dict[str, Tensor]:
         """Return the tensors that the network is called with, by name; each series with its days and mask."""
@@ -187,6 +200,33 @@ def numerics(settings: InferenceSettings) -> Iterator[None]:
         yield
 
 
+def output_probabilities(values: Tensor, output: OutputSpec) -> Tensor:
+    """Return probabilities of the classes: float32 planes by class ``(n, class, y, x)``.
+
+    Parameters
+    ----------
+    values
+        Of the network, ``(n, channel, y, x)``.
+    output
+        What the card says of them.
+    """
+    if output.activation not in ("sigmoid", "none"):
+        return class_probabilities(values)
+    given = values.float().contiguous()
+    probability = torch.sigmoid(given) if output.activation == "sigmoid" else given
+    return probability if output.threshold is None else torch.cat([1 - probability, probability], dim=1)
+
+
+_SUM_TOLERANCE, _RANGE_TOLERANCE = 0.01, 1e-4
+"""Of a sum of probabilities, which a program may compute in bfloat16, and of each."""
+
+
+def are_probabilities(values: Tensor) -> bool:
+    """Return whether ``values (n, class, y, x)`` are within 0 and 1 and sum to one over the classes."""
+    within = values.min() >= -_RANGE_TOLERANCE and values.max() <= 1 + _RANGE_TOLERANCE
+    return bool(within and ((values.sum(1) - 1).abs() < _SUM_TOLERANCE).all())
+
+
 _SOFTMAX_ROWS = 16
 """Rows turned into planes at once: of 512 pixels and 19 classes they take 0.6 MB a window."""
 
@@ -250,7 +290,16 @@ def _check_evaluation(network: nn.Module, card: ModelCard) -> None:
             )
 
 
-def _failure_text(error: RuntimeError, settings: InferenceSettings) -> str:
+def failure_text(error: Exception, settings: InferenceSettings) -> str:
+    """Return the message of a pass that failed.
+
+    Parameters
+    ----------
+    error
+        Of the network.
+    settings
+        Of the pass.
+    """
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     full = isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in first
     size = f" A batch has {settings.batch_size} windows of {settings.window} px: lower model.batch_size."

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from landweave.core.errors import ConfigError, WeightsError
+from landweave.core.errors import CardError, ConfigError, WeightsError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build_on_meta, load
-from landweave.models.inference import InferenceSettings, TorchPredictor, absent
+from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
+from landweave.models.inference import InferenceSettings, TorchPredictor, absent, failure_text
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
+from landweave.models.trial import try_network
 from landweave.models.weights import check_sha256, file_sha256
 
 
@@ -107,7 +108,7 @@ class TorchModel:
         card = settings.card
         if isinstance(card.architecture, ExportedArchitecture):
             # A program cannot run without values: its file is its weights, its logits give the scale of the rest.
-            logits = 4 * settings.batch_size * len(card.legend(settings.output)) * settings.window**2
+            logits = 4 * settings.batch_size * len(settings.output_spec.legend) * settings.window**2
             return self.loading_bytes + 4 * logits
         return _network_bytes(settings)
 
@@ -122,18 +123,26 @@ class TorchModel:
             When the network cannot be built, or is not one for inference.
         """
         check_sha256(self.weights, self.weights_sha256)
-        return self._loaded(self.settings)
+        return self._loaded(self.settings)[0]
 
-    def verify(self) -> None:
+    def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
 
         The file's checksum was checked when the model was resolved.
-        """
-        self._loaded(replace(self.settings, device="cpu", bfloat16=False))
 
-    def _loaded(self, settings: InferenceSettings) -> TorchPredictor:
-        network = load(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
-        return TorchPredictor(settings, _with_memory_format(network, settings.card).to(settings.device))
+        Returns
+        -------
+        tuple of str
+            Notes on what was left out of the weights.
+        """
+        return self._loaded(replace(self.settings, device="cpu", bfloat16=False))[1]
+
+    def _loaded(self, settings: InferenceSettings) -> tuple[TorchPredictor, tuple[str, ...]]:
+        network, notes = load_with_notes(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
+        network = _with_memory_format(network, settings.card).to(settings.device)
+        predictor = TorchPredictor(settings, network)
+        try_network(network, settings)
+        return predictor, notes
 
 
 def resolve_model(
@@ -230,4 +239,11 @@ def _network_bytes(settings: InferenceSettings) -> int:
     batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
     weights = tensor_bytes(network)
     # While it loads, the file's tensors are in memory beside the network's.
-    return weights + max(weights, peak_bytes(lambda: predictor.probabilities(batch)))
+    try:
+        peak = peak_bytes(lambda: predictor.probabilities(batch))
+    except UNFIT as error:
+        problem = failure_text(error, settings).replace(
+            " failed on meta", f" cannot take windows of {settings.window} px"
+        )
+        raise CardError(f"{problem}. Its card's window, inputs and architecture do not fit.") from error
+    return weights + max(weights, peak)

@@ -131,14 +131,18 @@ def _coding_texts(spec: InputSpec) -> Iterator[str]:
 
 
 def _output(card: ModelCard, name: str) -> dict[str, Any]:
-    legend, size = card.outputs[name].legend, card.window.size
-    dims = ((-1, "batch"), (len(legend), "class"), (size, "height"), (size, "width"))
+    output, size = card.outputs[name], card.window.size
+    dims = ((-1, "batch"), (output.channels, "class"), (size, "height"), (size, "width"))
+    one = f" One channel: the probability of the second class, mapped from {output.threshold} on." * (
+        output.channels == 1
+    )
     return {
         "name": name,
         "tasks": [TASK],
         "result": _array(dims),
-        "description": "Logits; channels in the order of the classes. Untrained classes are dropped before the argmax.",
-        "classification:classes": [_class_fields(each) for each in legend.classes],
+        "description": f"{'Probabilities' if output.activation == 'none' else 'Logits'}; channels in the order of the "
+        f"classes. Untrained classes are dropped before the argmax.{one}",
+        "classification:classes": [_class_fields(each) for each in output.legend.classes],
     }
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import pickle
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -19,15 +21,26 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
+from landweave.models.file_kinds import begins_as_safetensors, foreign_kind, is_plain_pickle, pickled_module
 
-_PREFIXES = ("", "model.seg_model.", "model.", "seg_model.", "module.")
-"""Prefixes that training tools add to the names of a network's tensors."""
-
-_NESTED = ("state_dict", "model_state_dict", "model")
+_NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 """Keys of a training checkpoint that hold the network's tensors."""
 
-_TRAINING_ONLY = ("criterion.", "aux_decoders.")
+_WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+"""Names that torch adds inside the names of tensors, at any depth."""
+
+_AVERAGED = re.compile(r"(^|[._])(ema|swa)([._]|$)")
+"""Keys and prefixes of weights that training tools average beside the network's own."""
+
+_TRAINING_ONLY = re.compile(
+    r"((model|module|net|network|seg_model)\.)*"
+    r"(n_averaged$|aux_decoders\.|(\w+_)?(criterion|criterions|loss|losses|loss_fn|metric|metrics)\."
+    r"|(train|val|valid|validation|test)_\w+\.)"
+)
 """Tensors used in training alone: accepted, and left out where the network has none of that name."""
+
+_COUNTER = "num_batches_tracked"
+"""Batches that a norm layer saw in training: prediction does not use it."""
 
 _PATHS = ("pathlib", "pathlib._local")
 _NUMPY = ("numpy._core.multiarray", "numpy.core.multiarray")
@@ -80,17 +93,18 @@ def check_sha256(path: Path, wanted: str) -> None:
     """
     found = file_sha256(path)
     if found != wanted.lower():
+        _refuse_foreign(path)
         raise WeightsError(
             f"Weights {path} have sha256 {found}, not {wanted}: they are another version, or damaged. "
             f"Fetch them again, or state the sha256 of these."
         )
 
 
-def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False) -> None:
-    """Fill ``network`` with the tensors of ``path``: a ``.safetensors`` file, or a ``.ckpt`` or ``.pth`` of torch.
+def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False) -> tuple[str, ...]:
+    """Fill ``network`` with the tensors of ``path``, a file of safetensors or of torch, and return notes on them.
 
-    Prefixes that training tools add are removed; tensors used in training alone are left out. Nothing else is
-    changed, except by ``resize_tables``.
+    Prefixes that training tools add are removed; averaged weights beside the network's own and tensors used in
+    training alone are left out, and noted. Nothing else is changed, except by ``resize_tables``.
 
     Parameters
     ----------
@@ -107,7 +121,8 @@ def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False)
         When a tensor is missing, unexpected, misshapen, of another kind of number or not finite (all are listed), when
         the file is broken, or when it holds more than plain tensors and values. The network is then as it was.
     """
-    found = _renamed(read_tensors(path), network, path)
+    stored, notes = _read(path)
+    found, dropped = _renamed(stored, network.state_dict(), path)
     if resize_tables:
         from landweave.models.networks.resizing import resized_tables  # timm takes seconds to import
 
@@ -120,6 +135,7 @@ def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False)
             + "\n".join(f"  - {each}" for each in problems)
         )
     network.load_state_dict(dict(found), strict=True)
+    return (*notes, *dropped, *_number_notes(found))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -130,64 +146,165 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     WeightsError
         When the file is broken, of an unknown kind, or holds more than plain tensors.
     """
+    return _read(path)[0]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of a file, and notes on what is beside them."""
     if not path.is_file():
         raise WeightsError(f"Weights {path} cannot be read: there is no such file.")
-    if path.suffix == ".safetensors":
+    _refuse_foreign(path)
+    with path.open("rb") as file:
+        head = file.read(9)
+    # The name alone does not tell: torch's two kinds begin otherwise.
+    if begins_as_safetensors(head) or (path.suffix == ".safetensors" and not head.startswith((b"PK", b"\x80"))):
         try:
-            return load_file(path)
+            return load_file(path), []
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"Weights {path} are broken ({error}): fetch them again.") from error
-    if path.suffix in (".ckpt", ".pth", ".pt"):
-        return _read_checkpoint(path)
-    raise WeightsError(f"Weights {path} end in {path.suffix or 'nothing'}: give .safetensors, .ckpt or .pth.")
+    return _read_checkpoint(path)
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
+def _refuse_foreign(path: Path) -> None:
+    kind = foreign_kind(path, program=path.suffix == ".pt2")
+    if kind is not None:
+        raise WeightsError(f"Weights {path} cannot be loaded: the file is {kind}.")
+
+
+def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
         # Mapped, not read: a training checkpoint holds two or three times the network in optimiser state.
-        with torch.serialization.safe_globals(_PLAIN_GLOBALS):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        if is_plain_pickle(path):
+            with path.open("rb") as file:
+                content = _TensorUnpickler(file).load()
+        else:
+            # Torch goes by the name .safetensors, whatever is inside; what is read from memory has no name.
+            named = path.suffix != ".safetensors"
+            source = path if named else io.BytesIO(path.read_bytes())
+            with torch.serialization.safe_globals(_PLAIN_GLOBALS):
+                mapped = named and zipfile.is_zipfile(path)
+                content = torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
-        named = re.search(r"GLOBAL (\S+)", str(error))  # the name that the file would import, where torch gives it
-        raise WeightsError(
-            f"Weights {path} hold more than plain tensors, or are broken, and were not loaded: loading them would "
-            f"run code that came with the file{f': {named[1]}' if named else ''}. Save the network's state_dict alone, "
-            f"where you trust it."
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"Weights {path} {_code_text(path, error)}") from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise WeightsError(f"Weights {path} are broken ({_first_line(error)}): fetch them again.") from error
     return _tensors(content, path)
 
 
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the dictionary of tensors in a checkpoint, at any depth."""
+class _TensorUnpickler(pickle.Unpickler):
+    """Reads tensors that `pickle` wrote without torch: what each names is made here, and nothing else is imported."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Return what makes a tensor; anything else raises."""
+        makers = {
+            "collections.OrderedDict": OrderedDict,
+            "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
+            "torch.storage._load_from_bytes": lambda stored: torch.load(io.BytesIO(stored), weights_only=True),
+        }
+        if f"{module}.{name}" not in makers:
+            raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
+        return makers[f"{module}.{name}"]
+
+
+def _code_text(path: Path, error: Exception) -> str:
+    """Return what a file holds that is no tensor."""
+    if module := pickled_module(path):
+        return (
+            f"hold a whole pickled module, {module}, and were not loaded: that would run code that came with it. Where "
+            f"you trust it, load it in the project that has its class, and save its state_dict() alone."
+        )
+    named = re.search(r"GLOBAL (\S+)", str(error))  # the name that the file would import, where torch gives it
+    return (
+        f"hold more than plain tensors, or are broken, and were not loaded: loading them would run code "
+        f"that came with the file{f': {named[1]}' if named else ''}. Save the network's state_dict alone, where you "
+        f"trust it."
+    )
+
+
+def _tensors(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the dictionary of tensors in a checkpoint, at any depth, and notes on averaged ones beside it."""
+    notes: list[str] = []
     while isinstance(content, Mapping):
-        inner = next((content[key] for key in _NESTED if isinstance(content.get(key), Mapping)), None)
-        if inner is None:
+        averaged = [key for key, value in content.items() if isinstance(value, Mapping) and _AVERAGED.search(str(key))]
+        key = next((key for key in _NESTED if isinstance(content.get(key), Mapping)), None)
+        if key is None and not averaged:
             break
-        content = inner
+        if averaged:
+            used = "are used, as there are no others" if key is None else f"are left out beside {key}"
+            notes.append(f"averaged weights ({', '.join(averaged)}) {used}")
+        content = content[averaged[0] if key is None else key]
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"Weights {path} hold {type(content).__name__}, not a state_dict of tensors.")
     if others := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
         raise WeightsError(f"Weights {path} hold no state_dict: {_listed(others)} are not tensors.")
-    return {str(name): value for name, value in content.items()}
+    return {str(name): value for name, value in content.items()}, notes
 
 
-def _renamed(tensors: Mapping[str, Tensor], network: nn.Module, path: Path) -> dict[str, Tensor]:
-    """Return the tensors under the network's names: without the prefix that matches most of them."""
-    wanted = set(network.state_dict())
-    prefix = max(_PREFIXES, key=lambda each: sum(name.removeprefix(each) in wanted for name in tensors))
-    if twice := [name for name in tensors if prefix and prefix + name in tensors]:
-        raise WeightsError(
-            f"Weights {path} hold {len(twice)} twice, with and without {prefix!r}: {_listed(twice)}. Which of the two "
-            f"belongs to the network is unknown: save its state_dict alone."
-        )
-    named = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return {name: tensor for name, tensor in named.items() if name in wanted or not _is_training_only(name)}
+def _renamed(
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors under the network's names, and notes on those that are left out or stand in."""
+    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    prefix, copies = _prefix(plain, wanted, path)
+    own = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
+    others = {name: tensor for name, tensor in plain.items() if name.removeprefix(prefix) not in wanted}
+    averaged = [name for name in others if _AVERAGED.search(name)]
+    training = [name for name in others if _TRAINING_ONLY.match(name) and name not in averaged]
+    left_out = {*averaged, *training, *copies}
+    unknown = {name.removeprefix(prefix): each for name, each in others.items() if name not in left_out}
+    fits = not own.keys().isdisjoint(wanted)
+    counters = {name: each for name, each in wanted.items() if fits and name.endswith(_COUNTER) and name not in own}
+    notes = [
+        *([f"averaged weights are left out: {_listed(averaged)}"] if averaged else ()),
+        *([f"tensors of training alone are left out: {_listed(training)}"] if training else ()),
+        *([f"{len(counters)} of {_COUNTER} are missing, which prediction does not use"] if counters else ()),
+        *([f"the averaged weights ({prefix}) are used, as there are no others"] if _AVERAGED.search(prefix) else ()),
+    ]
+    return {name: each for name, each in own.items() if name in wanted} | unknown | counters, notes
 
 
-def _is_training_only(name: str) -> bool:
-    return any(name.removeprefix(prefix).startswith(_TRAINING_ONLY) for prefix in _PREFIXES)
+def _prefix(names: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path) -> tuple[str, set[str]]:
+    """Return what stands before the network's names in a file: the prefix that has most of them, and half at least.
+
+    And the names under which a file has the same tensors again.
+    """
+    found = Counter(
+        prefix
+        for name in names
+        for prefix in _prefixes(name)
+        if name.removeprefix(prefix) in wanted and not name.endswith(_COUNTER)
+    )
+    count, there = (sum(not name.endswith(_COUNTER) for name in each) for each in (wanted, names))
+    ranked = sorted(found, key=lambda each: (-found[each], _AVERAGED.search(each) is not None, len(each)))
+    if not ranked or found[ranked[0]] < min(count, there) / 2:  # a few names are alike in most networks
+        return "", set()
+    prefix, copies = ranked[0], set[str]()
+    for other in ranked[1:]:
+        whole = found[other] == count and not _AVERAGED.search(other)
+        twice = [each for each in wanted if {prefix + each, other + each} <= names.keys()] if whole or not other else []
+        if any(not torch.equal(names[prefix + each], names[other + each]) for each in twice):
+            raise WeightsError(
+                f"Weights {path} hold {len(twice)} twice, {_after(other)} and {_after(prefix)}: {_listed(twice)}. "
+                f"Which of the two belongs to the network is unknown: save its state_dict alone."
+            )
+        copies |= {other + each for each in twice}
+    return prefix, copies
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """Yield every beginning of a name that ends at a full stop, the empty one first."""
+    yield ""
+    yield from (name[: end + 1] for end, letter in enumerate(name) if letter == ".")
+
+
+def _after(prefix: str) -> str:
+    return f"with {prefix!r}" if prefix else "without a prefix"
+
+
+def _number_notes(tensors: Mapping[str, Tensor]) -> Iterator[str]:
+    kinds = {str(each.dtype).removeprefix("torch.") for each in tensors.values() if each.is_floating_point()}
+    if other := sorted(kinds - {"float32"}):
+        yield f"stored as {', '.join(other)}, computed as float32"
 
 
 def _differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> list[str]:

@@ -21,8 +21,9 @@ from landweave.config.schema import (
     StacInput,
     TileSection,
 )
+from landweave.core.crs import metric_crs
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Grid, exact, metric_crs
+from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Extent
 from landweave.core.protocols import RasterSource, SeriesSource
 from landweave.formats.area import PolygonArea, read_area
@@ -130,7 +131,10 @@ class SetupContext:
             dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
             return ElevationSource.open(dsm, dtm, grid)
         assert isinstance(section, MosaicInput)
-        return MosaicSource.open(_tile_spec(name, section, section.bands, self.config.root), grid)
+        source = MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
+        if spec := self.spec(name):
+            _refuse_other_units(source, spec)
+        return source
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
         """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
@@ -251,7 +255,7 @@ def resolve_card(config: CubeConfig, model: ModelSection) -> ModelCard:
 def _model_pixels(config: CubeConfig, card: ModelCard) -> Grid:
     fed = exact((config.model and config.model.pixel) or card.base_pixel)
     own = config.grid.own
-    pixels = _native_pixels(config, own) if own else _stated_pixels(config.grid, fed)
+    pixels = _native_pixels(config, own, card) if own else _stated_pixels(config.grid, fed)
     if abs(pixels.resolution / fed - 1) > PIXEL_TOLERANCE:
         raise ConfigError(
             f"The grid has pixels of {float(pixels.resolution):g} m, the model is fed {float(fed):g} m: leave out "
@@ -265,19 +269,23 @@ def _stated_pixels(section: GridSection, default: Fraction) -> Grid:
     if section.crs is None:
         raise ConfigError("grid.own needs a model, whose card gives the pixels: without one, state grid.crs.")
     x, y = section.anchor
+    try:
+        crs = metric_crs(section.crs)
+    except ConfigError as error:
+        raise ConfigError(f"grid.crs: {error}") from error
     return Grid(
-        crs=metric_crs(section.crs),
+        crs=crs,
         resolution=exact(section.resolution or default),
         extent=Extent.of((0, 1), (0, 1)),
         anchor_xy=(exact(x), exact(y)),
     )
 
 
-def _native_pixels(config: CubeConfig, name: str) -> Grid:
+def _native_pixels(config: CubeConfig, name: str, card: ModelCard) -> Grid:
     section = config.inputs.get(name)
     if not isinstance(section, MosaicInput):
         raise ConfigError(f"grid.own names {name!r}, which is no mosaic among the inputs.")
-    native = native_grid(index_tiles(_tile_spec(name, section, section.bands, config.root)))
+    native = native_grid(index_tiles(_mosaic_spec(name, section, config, card)))
     if native.grid is None:
         raise ConfigError(f"{name} has no grid of its own: {native.reason}. State grid.crs instead of grid.own.")
     metric_crs(native.grid.crs)
@@ -290,7 +298,26 @@ def _area(config: CubeConfig, crs: str) -> PolygonArea | None:
         return None
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
-    return PolygonArea(read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs))
+    return read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs)
+
+
+def _mosaic_spec(name: str, section: MosaicInput, config: CubeConfig, card: ModelCard | None) -> MosaicSpec:
+    """The specification of a mosaic; of its bands those of the card are needed, all without one."""
+    names = card.inputs[name].names if card and name in card.inputs else ()
+    needed = tuple(band for band in names if band in section.bands)  # what is missing is named with all other inputs
+    return replace(_tile_spec(name, section, section.bands, config.root), needed=needed)
+
+
+def _refuse_other_units(source: MosaicSource, spec: InputSpec) -> None:
+    """Refuse tags of scale that bring numbers to a unit in which the card's statistics cannot be."""
+    for band, (least, largest) in source.tagged_ranges.items():
+        mean, std = spec.bands[band].statistics if band in spec.bands else (least, 0.0)
+        if not least <= mean <= mean + std <= largest:
+            raise ConfigError(
+                f"{source.modality} {band}: tags of scale in the files bring its numbers to {least:g} to {largest:g}, "
+                f"and the model was trained on a mean of {mean:g} with a deviation of {std:g}. Set inputs."
+                f"{source.modality}.scale: 1 for numbers as they are stored, or scale and offset for others."
+            )
 
 
 def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:

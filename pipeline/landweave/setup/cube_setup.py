@@ -10,8 +10,9 @@ from landweave.core.grid import Grid
 from landweave.formats.area import PolygonArea
 from landweave.models.cards.card import ModelCard
 from landweave.setup.context import SetupContext, cube_target, resolve_card, resolve_context
-from landweave.setup.map_inputs import find_stored, imagery, open_rasters, refuse_unused, shared_extent
+from landweave.setup.map_inputs import covered_ground, find_stored, open_imagery, refuse_unused
 from landweave.setup.map_setup import engine_settings
+from landweave.setup.outputs import check_places
 from landweave.sources.stac.series import StacSeries
 
 ALIGN_THREADS = 1
@@ -27,6 +28,7 @@ def set_up_cube(config: CubeConfig) -> CubeSetup:
         When there is no cube to align to, nothing to align, or nothing found.
     """
     cube = _cube_section(config)
+    check_places(config)
     sections = {name: section for name, section in config.inputs.items() if section.is_aligned}
     if not sections:
         raise ConfigError("No input is to be aligned: those of kind stac are, and mosaics with align: true.")
@@ -70,7 +72,7 @@ def _context_and_area(config: CubeConfig, cube: CubeSection) -> tuple[SetupConte
     card = resolve_card(config, config.model) if config.model else None
     context = resolve_context(config, card)
     area = context.area or _imagery_area(context, card)
-    return context, PolygonArea(area.geometry.buffer(cube.margin_m, join_style="mitre"))
+    return context, area.grown(cube.margin_m)
 
 
 def _imagery_area(context: SetupContext, card: ModelCard | None) -> PolygonArea:
@@ -80,8 +82,7 @@ def _imagery_area(context: SetupContext, card: ModelCard | None) -> PolygonArea:
     sections = context.config.inputs
     refuse_unused(card, sections)
     stored = find_stored(context, {name: section for name, section in sections.items() if not section.has_dates})
-    images = imagery({**stored, **open_rasters(context, card, stored)})
-    return PolygonArea.of_bounds(context.pixels.with_extent(shared_extent(context.pixels, card, images)).bounds)
+    return covered_ground(context.pixels, card, open_imagery(context, card, stored))
 
 
 def _group_grid(name: str, section: InputSection, context: SetupContext, area: PolygonArea) -> Grid:

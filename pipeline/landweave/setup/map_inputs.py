@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
+import shapely
 
-from landweave.config.schema import InputSection
+from landweave.config.schema import CubeInput, InputSection
 from landweave.core.errors import ConfigError, InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
+from landweave.core.polygons import overlap
 from landweave.core.protocols import SeriesSource, has_dates
 from landweave.core.timeseries import DatesRule
+from landweave.formats.area import PolygonArea, Polygons
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
+from landweave.models.cards.trained_values import TrainedValues
 from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
+from landweave.sources.mosaic.elevation import ElevationSource
+from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.resampling.kernels import PASTE_PX
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeSeries
 
 
-def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str, MapInput]]:
+def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str, MapInput], PolygonArea | None]:
     """The inputs that the card reads, each from the cube where it is aligned and from its files otherwise.
 
     Parameters
@@ -37,6 +45,8 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
         Base pixels over the area, or over the imagery; not yet snapped to blocks.
     inputs
         By modality, in the order of the card.
+    ground
+        What the imagery covers, where there is no area.
 
     Raises
     ------
@@ -49,11 +59,14 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
     offered = {name: source.bands for name, source in sources.items()}
     wanted = {name: section.own_bands or card.inputs[name].names for name, section in sections.items()}
     check_inputs(card, {**wanted, **offered})
-    sources |= open_rasters(context, card, sources)
-    grid = _map_grid(context, card, sources)
+    images = open_imagery(context, card, sources)
+    sources = {**images, **sources}
+    grid = _map_grid(context, card, images or sources)
+    ground = covered_ground(context.pixels, card, images) if context.area is None and images else None
     sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
     check_series(card, sources, {name: section.stated("quantity") for name, section in sections.items()})
-    return grid, {name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources}
+    inputs = {name: _map_input(context, card, name, sources[name]) for name in card.inputs if name in sources}
+    return grid, inputs, ground
 
 
 def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
@@ -94,6 +107,53 @@ def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, An
     return opened
 
 
+def open_imagery(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The inputs without dates, each from where it lies: without an area they say where the map is.
+
+    A cube keeps a margin around the imagery, so the extent of what was aligned is read from its files as before.
+
+    Parameters
+    ----------
+    context
+        Pixels and area, and what opens sources.
+    card
+        Contract of the model.
+    stored
+        Inputs that a cube holds.
+    """
+    if context.area is None:
+        sections = context.config.inputs
+        stored = {name: source for name, source in stored.items() if isinstance(sections[name], CubeInput)}
+    return {**imagery(stored), **open_rasters(context, card, stored)}
+
+
+def covered_ground(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource]) -> PolygonArea:
+    """Ground that every required input covers, in whole base pixels, empty ground between far tiles left out.
+
+    Parameters
+    ----------
+    pixels
+        Base pixels; the extent means nothing.
+    card
+        Which inputs are required.
+    sources
+        Inputs that say where the map lies.
+
+    Raises
+    ------
+    InputError
+        When they share no ground.
+    """
+    extent = shared_extent(pixels, card, sources)
+    ground: shapely.Geometry = shapely.box(*pixels.with_extent(extent).bounds)
+    for name, source in sources.items():
+        if card.inputs[name].required and isinstance(source, MosaicSource | ElevationSource):
+            ground = overlap(ground, source.footprint(pixels))
+    if not isinstance(ground, Polygons) or ground.is_empty:
+        raise InputError(f"The required inputs share no ground: no tile of {' and '.join(sources)} lies on another.")
+    return PolygonArea(ground)
+
+
 def imagery(sources: Mapping[str, AnySource]) -> dict[str, AnySource]:
     """The sources without dates."""
     return {name: source for name, source in sources.items() if not has_dates(source)}
@@ -126,12 +186,18 @@ def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource
         if card.inputs[name].required:
             if box is None:
                 raise InputError(f"{name} has no tile.")
-            covered = pixels.covering(box)
+            covered = pixels.covering(_inner(box, pixels))
             extent = covered if extent is None else extent.intersect(covered)
     if extent is None or not extent.size:
         listed = "; ".join(f"{name} covers {_rounded(box)}" for name, box in bounds.items())
         raise InputError(f"The required inputs share no ground: {listed}")
     return extent
+
+
+def _inner(box: Bounds, pixels: Grid) -> Bounds:
+    """Bounds without the share of a pixel by which tiles may lie off the grid, or a float beside its exact value."""
+    off = PASTE_PX * float(pixels.resolution)
+    return box[0] + off, box[1] + off, box[2] - off, box[3] - off
 
 
 def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnySource]) -> Grid:
@@ -143,10 +209,13 @@ def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnyS
     for name, source in images.items():
         own = context.input_pixels(name, context.config.inputs[name])
         factor = own.resolution / pixels.resolution
-        if card.inputs[name].required and not source.files(own.with_extent(grid.extent.coarsen(factor))):
+        box = source.bounds(grid)  # a polygon may pass around them
+        touched = box and context.area.geometry.intersects(PolygonArea.of_bounds(box).geometry)
+        files = touched and source.files(own.with_extent(grid.extent.coarsen(factor)))
+        if card.inputs[name].required and not files:
             raise InputError(
                 f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
-                f"{_rounded(source.bounds(grid))}, both in {grid.crs[:40]}. Correct one of them."
+                f"{_rounded(box)}, both in {grid.crs[:40]}. Correct one of them."
             )
     return grid
 
@@ -184,13 +253,15 @@ def map_input(card: ModelCard, name: str, source: AnySource, year: int | Campaig
         size=spec.centred_size,
         dates=spec.dates or DatesRule(),
         year=year,
+        trained=TrainedValues.of(name, spec, source.quantity if has_dates(source) else ""),
     )
 
 
 def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySource) -> MapInput:
     """The input of the year that the configuration states, once it is sure to have dates then."""
-    year = context.campaign_years(context.config.inputs[name].stated("year"))
-    item = map_input(card, name, _of_years(source, year), year)
+    section = context.config.inputs[name]
+    year = context.campaign_years(section.stated("year"))
+    item = replace(map_input(card, name, _of_years(source, year), year), accept_range=section.accept_range)
     if has_dates(source) and not item.indices:
         raise InputError(_why_dateless(name, source, ", ".join(map(str, _years(year)))))
     return item

@@ -11,7 +11,7 @@ from typing import Any
 from landweave.config.schema import ModelSection, OutputSection, WindowsSection
 from landweave.core.blending import Blending
 from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, Lattice
+from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.legend import Legend
 from landweave.core.timeseries import padded_length
 from landweave.formats.area import PolygonArea
@@ -51,6 +51,8 @@ class MapRules:
         Classes of the output that is mapped.
     area
         Area that is mapped; None for all pixels.
+    imagery
+        Ground of the required inputs, where there is no area.
     factor
         Base pixels a side of one output pixel.
     """
@@ -63,6 +65,7 @@ class MapRules:
     target: Target
     legend: Legend
     area: PolygonArea | None = None
+    imagery: PolygonArea | None = None
     factor: int = 1
 
 
@@ -116,7 +119,13 @@ def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, el
 
 
 def map_job(
-    rules: MapRules, inputs: Inputs, blocks: Blocks, model: TorchModel, fingerprint: Fingerprint | None = None
+    rules: MapRules,
+    inputs: Inputs,
+    blocks: Blocks,
+    model: TorchModel,
+    *,
+    mapped: Extent | None = None,
+    fingerprint: Fingerprint | None = None,
 ) -> tuple[MapJob, MapTemplate]:
     """The job of a map, and what its output holds, in output pixels.
 
@@ -126,6 +135,8 @@ def map_job(
         What is mapped, by what.
     blocks
         In base pixels.
+    mapped
+        Base pixels inside the bounds of the area, or of the imagery; those of all blocks by default.
     fingerprint
         Settings that decide the values of the map, where it is one of a configuration.
     """
@@ -138,6 +149,7 @@ def map_job(
         probability=output.probability,
         date_fallback=bool(filtered_series(inputs)),
         chunk=output.chunk,
+        mapped=(mapped or blocks.extent).coarsen(factor),
         attributes=_provenance(rules, model, fingerprint),
     )
     job = MapJob(
@@ -150,9 +162,11 @@ def map_job(
         inputs=inputs,
         legend=template.legend,
         area=rules.area,
+        imagery=rules.imagery and rules.imagery.grown(-float(rules.pixels.resolution) / 4),  # edges touch no block
         store=MapStore(target=rules.target, template=template),
         arrays=template.arrays,
         keep_untrained=rules.model.keep_untrained,
+        threshold=model.settings.output_spec.threshold,
     )
     return job, template
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -15,7 +15,9 @@ from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
+from landweave.core.protocols import source_notes
 from landweave.engine.clusters import EngineSettings
+from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.run import DIRECT_OPENS, MapSetup
@@ -25,11 +27,17 @@ from landweave.models.predictor import TorchModel
 from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
+from landweave.setup.outputs import check_places
 from landweave.sources.files import KEPT_BYTES
+from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
 
 LARGEST_BLOCK = 8192
 """Base pixels a side: beyond it the halo costs little and a lost block costs much."""
+
+LARGE_EXTENT_PX = 10**11
+SPARSE_FRACTION = 0.01
+"""Of a larger map, the least that imagery covers without a note."""
 
 MEMORY_SHARE = 0.8
 """Of the memory that is free, for all local workers together."""
@@ -43,6 +51,7 @@ def set_up_map(config: Config) -> MapSetup:
     LandweaveError
         With the reason: a `ConfigError`, `CardError`, `WeightsError`, `InputError` or `BudgetError`.
     """
+    check_places(config)
     target = Target.parse(config.path(config.output.store), config.output.storage_options)
     card = resolve_card(config, config.model)
     blending = resolve_blending(card, config.windows)
@@ -58,14 +67,15 @@ def set_up_map(config: Config) -> MapSetup:
         area=context.area,
         factor=_output_factor(config.output, context.pixels),
     )
-    grid, inputs = open_inputs(context, card)
+    grid, inputs, ground = open_inputs(context, card)
+    rules = replace(rules, imagery=ground)
     weights = config.path(config.model.weights) if config.model.weights else None
     model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
     blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes))
     fingerprint = _fingerprint(rules, inputs, model, blocks)
-    job, template = map_job(rules, inputs, blocks, model, fingerprint)
+    job, template = map_job(rules, inputs, blocks, model, mapped=grid.extent, fingerprint=fingerprint)
     return MapSetup(
         card=card,
         job=job,
@@ -73,7 +83,14 @@ def set_up_map(config: Config) -> MapSetup:
         fingerprint=fingerprint,
         memory=memory(blocks.size),
         engine=engine,
-        notes=(*_model_notes(rules), *_input_notes(card, inputs), *_series_notes(rules, inputs, config.cube)),
+        notes=(
+            *_grid_notes(config, rules),
+            *_extent_notes(rules, grid),
+            *_area_notes(rules.area),
+            *_model_notes(rules),
+            *_input_notes(card, inputs),
+            *_series_notes(rules, inputs, config.cube),
+        ),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
 
@@ -193,6 +210,31 @@ def _input_fields(item: MapInput) -> dict[str, Any]:
     return fields
 
 
+def _grid_notes(config: Config, rules: MapRules) -> Iterator[str]:
+    """Where the CRS of the map has another name than the configuration gives it."""
+    stated = config.grid.crs
+    if stated and stated.upper() != rules.pixels.crs.upper():
+        yield f"grid.crs {stated[:60]} is {rules.pixels.crs[:60]}: one CRS under two names"
+
+
+def _extent_notes(rules: MapRules, grid: Grid) -> Iterator[str]:
+    """Where the map is an empty frame around little imagery."""
+    if rules.imagery is None or grid.extent.size < LARGE_EXTENT_PX:
+        return
+    covered = rules.imagery.geometry.area / float(grid.resolution) ** 2 / grid.extent.size
+    if covered < SPARSE_FRACTION:
+        height, width = grid.shape
+        yield (
+            f"the imagery covers {covered:.2g} of the {height:,} x {width:,} pixels around it: only its blocks are "
+            "mapped, yet the map has that shape. State an area, or map its parts one by one"
+        )
+
+
+def _area_notes(area: PolygonArea | None) -> Iterator[str]:
+    """What of the area's file was left out or mended."""
+    yield from (f"area: {note}" for note in (area.notes if area else ()))
+
+
 def _model_notes(rules: MapRules) -> Iterator[str]:
     """Where the model is not used as it was trained."""
     card, size, pixel = rules.card, rules.blending.lattice.window, rules.pixels.resolution
@@ -209,18 +251,14 @@ def _model_notes(rules: MapRules) -> Iterator[str]:
 def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:
     """What the sources noted, and inputs that are left out."""
     for name, item in inputs.items():
-        yield from _source_notes(name, item.source.describe())
+        yield from source_notes(name, item.source.describe())
+        unread = [band for band in item.source.bands if band not in item.bands]
+        if isinstance(item.source, CubeRaster) and unread:
+            listed = ", ".join(unread)
+            yield f"{name} is data where all bands of its cube are, also {listed}, which the model leaves out"
     for name in card.inputs:
         if name not in inputs:
             yield f"{name} is not among the inputs: fed as absent, which the card allows"
-
-
-def _source_notes(name: str, facts: Mapping[str, Any]) -> Iterator[str]:
-    """Notes of a source, and of the sources that it is made of."""
-    yield from (f"{name}: {note}" for note in facts.get("notes", ()))
-    for part, value in facts.items():
-        if isinstance(value, Mapping):
-            yield from _source_notes(f"{name} {part}", value)
 
 
 def _series_notes(rules: MapRules, inputs: Inputs, cube: CubeSection | None) -> Iterator[str]:

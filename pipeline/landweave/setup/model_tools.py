@@ -56,7 +56,7 @@ def inspect_model(
         job.window,
         _required_extent(setup),
         lattice=job.blending.lattice,
-        legend=job.legend,
+        argmax=lambda probabilities: job.classify(probabilities)[1],
         batch_size=job.model.batch_size,
     )
     return replace(inspection, placement_consistency=consistency)

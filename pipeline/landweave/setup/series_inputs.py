@@ -50,6 +50,8 @@ def stac_query(name: str, section: StacInput, catalog: str, spec: InputSpec | No
         bands=section.bands or card_bands or (SENTINEL1_BANDS if is_radar else SENTINEL2_BANDS),
         orbit_state=section.orbit,
         quantity=section.quantity or (card_quantity if is_radar else None),
+        stored_as=section.stored_as,
+        skip_items=section.skip_items,
         cloud_source=section.cloud_mask.source,
         cloud_max=section.cloud_mask.cloud_max,
         snow_max=section.cloud_mask.snow_max,
@@ -78,9 +80,8 @@ def stac_series(query: StacQuery, section: StacInput, grid: Grid) -> StacSeries:
     """
     if section.sign:
         signer(section.sign)  # fails here, not in the reads of every block
-    west, south, east, north = grid.geobox.geographic_extent.boundingbox.bbox
     return StacSeries.open(
-        search(query, (west, south, east, north)),
+        search(query, grid.lonlat_bounds),
         modality=query.modality,
         bands=query.bands,
         grid=grid,

@@ -17,15 +17,19 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import pyproj
 import rioxarray  # noqa: F401  registers the accessor that CRS and nodata are read from
 import xarray as xr
 from numpy.typing import NDArray
+from rasterio.errors import CRSError
 
+from landweave.core.crs import metric_crs
 from landweave.core.errors import InputError
-from landweave.core.grid import Bounds, Grid, metric_crs
+from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
-from landweave.core.timeseries import Observation, PixelClass, measured
+from landweave.core.timeseries import Observation, PixelClass, is_number, measured
+from landweave.sources.band_reading import DATA_LIKE
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.pixel_coordinates import bounds_in
 
@@ -58,9 +62,7 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
     ConfigError
         When the CRS is not in metres.
     """
-    if pixels.rio.crs is None:
-        raise InputError(f"{name} has no CRS: give it one, as .rio.write_crs('EPSG:2154').")
-    crs = metric_crs(pixels.rio.crs)
+    crs = metric_crs(_stated_crs(pixels, name))
     y, x = _centres(pixels, "y", name), _centres(pixels, "x", name)
     side = _side(pixels, y, x, name)
     if anchors := _stated_anchors(pixels, crs, side):
@@ -73,6 +75,18 @@ def grid_of(pixels: xr.Dataset | xr.DataArray, name: str = "The array") -> Grid:
     if misfit := _misfit(grid, y, x):
         raise InputError(f"{name}: {misfit}: give coordinates in float64, of regular pixels.")
     return grid
+
+
+def _stated_crs(pixels: xr.Dataset | xr.DataArray, name: str) -> Any:
+    try:
+        stated = pixels.rio.crs
+    except (CRSError, pyproj.exceptions.CRSError) as error:
+        raise InputError(
+            f"{name} has a CRS that cannot be read ({error}): write one, as .rio.write_crs('EPSG:2154')."
+        ) from None
+    if stated is None:
+        raise InputError(f"{name} has no CRS: give it one, as .rio.write_crs('EPSG:2154').")
+    return stated
 
 
 def _stated_anchors(pixels: xr.Dataset | xr.DataArray, crs: str, side: Fraction) -> tuple[Fraction, ...]:
@@ -205,12 +219,10 @@ class _XarrayPixels:
             found[..., *part.slices_in(grid.extent)] = loaded.expand_dims(lacking).transpose(*dims).values
         return found
 
-    def _nodata(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Where ``values`` are a number that the attributes give for nodata."""
-        empty = np.zeros(values.shape, np.bool_)
-        for number in _nodata_numbers(self.pixels):
-            empty |= values == number
-        return empty
+    def _nodata(self, values: NDArray[Any], *, data_like: bool | None = None) -> NDArray[np.bool_]:
+        """Where ``values`` are a number of the attributes for nodata, of those alone that can, or cannot, be data."""
+        numbers = [number for number in _nodata_numbers(self.pixels) if data_like in (None, number in DATA_LIKE)]
+        return np.isin(values, np.array(numbers, values.dtype))
 
     def _channels(self, grid: Grid, bands: Sequence[str]) -> list[int]:
         check_pixels(self.modality, self.grid, grid)
@@ -222,8 +234,8 @@ class _XarrayPixels:
 class XarrayRaster(_XarrayPixels):
     """Pixels without dates: `landweave.core.protocols.RasterSource`.
 
-    A pixel is valid where ``valid`` is True; where there is no such mask, if any of its bands differs from the nodata
-    value. NaN and infinity in a band are never valid.
+    A pixel is valid where ``valid`` is True; where there is no such mask, where no band that is read holds a nodata
+    value, which of those that can be data (0 to 255) all bands have to hold. NaN and infinity are never valid.
     """
 
     def read(self, grid: Grid, bands: Sequence[str]) -> Raster:
@@ -236,8 +248,8 @@ class XarrayRaster(_XarrayPixels):
         if self.mask is not None:
             valid &= self._read(self.mask, ("y", "x"), grid).astype(np.bool_)
         else:
-            valid &= ~self._nodata(values).all(0)
-        valid &= np.isfinite(values).all(0)
+            valid &= ~self._nodata(values, data_like=True).all(0) & ~self._nodata(values, data_like=False).any(0)
+        valid &= is_number(values).all(0)
         np.copyto(values, 0, where=~valid)
         return Raster(values=values, valid=valid)
 
@@ -276,7 +288,7 @@ class XarraySeries(_XarrayPixels):
         return _merged(values, pixel_class, [len(each) for each in scenes])
 
     def _classes(self, values: NDArray[Any], grid: Grid, times: Sequence[int]) -> NDArray[np.uint8]:
-        there = np.isfinite(values).all(1)
+        there = is_number(values).all(1)
         if self.mask is None:  # radar
             there &= ((values != 0) & ~self._nodata(values)).all(1)
             return np.where(there, PixelClass.CLEAR, PixelClass.NOT_ACQUIRED).astype(np.uint8)

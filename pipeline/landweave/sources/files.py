@@ -12,20 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.message import Message
 from functools import lru_cache
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
 import rasterio
-from cachetools import TTLCache, cached
+from cachetools import TTLCache
 from numpy.typing import NDArray
+from rasterio._err import CPLE_BaseError  # what GDAL says of a header's fields, which rasterio passes on as it is
 from rasterio.windows import Window
 
 from landweave.core.budget import THREADS_A_WORKER
-from landweave.core.errors import ReadError
+from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Retry
 from landweave.sources.integrity import find_damage
@@ -66,15 +69,19 @@ _NETWORK: dict[str, str | int | float] = {
 PAUSES_S = (1.0, 4.0)
 """Seconds before another try to read a file whose server does not respond."""
 
-_NO_RESPONSE = re.compile(r"CURL error|Could not resolve|Couldn't connect|Empty reply|timed out", re.IGNORECASE)
-"""GDAL itself retries error responses of a server, but not the absence of a response."""
-
-_STATUS = re.compile(r"HTTP (?:response|error) code ?: ?(\d{3})")
+_STATUS = re.compile(r"HTTP (?:response |error )?(?:code ?: ?|Error )?(\d{3})")
 _ADVICE = {
-    "401": "it wants a signed address: set sign",
-    "403": "access is refused, or the signature has expired: set sign, or run again to sign anew",
-    "404": "it is not there: the catalog names a file that was moved or removed",
+    "401": "it wants a signed address, as inputs of kind stac make by sign",
+    "403": "access is refused, or the signature has expired: run again to sign anew",
+    "404": "it is not there: it was moved or removed",
+    "410": "it is not there any more",
 }
+"""Statuses that do not pass: of everything else a server is asked again."""
+
+_HEAD_REFUSED = (403, 405, 501)
+"""A server may refuse to say what a file is, and give the file."""
+
+_GONE = ("404", "410")
 _REQUESTS_AT_ONCE = 16
 _TIMEOUT_S = 10
 _REMEMBERED_S = 600
@@ -94,7 +101,7 @@ class RasterFile:
     sign
         Who signs the URL at each read (`landweave.sources.signing`); None for open files.
     version
-        Size and modification time that the file must still have; None accepts whatever is there.
+        Version that the file must still have; None accepts whatever is there.
     """
 
     href: str
@@ -103,12 +110,17 @@ class RasterFile:
 
 
 def is_url(path: str) -> bool:
-    """Whether only GDAL can open ``path``: such a file cannot be listed, and its size and age are not known here."""
+    """Whether only GDAL can open ``path``: such a file cannot be listed."""
     return "://" in path or path.startswith("/vsi")
 
 
+def shown(href: str) -> str:
+    """An address as it may be shown: without its query, which may hold a secret."""
+    return href.partition("?")[0] if is_url(href) else href
+
+
 def file_version(path: str) -> Version:
-    """Bytes of a file and its modification time in nanoseconds; ``(0, "")`` for a URL.
+    """Bytes of a local file and its modification time in nanoseconds; ``(0, "")`` for a URL (`remote_version`).
 
     Raises
     ------
@@ -119,8 +131,9 @@ def file_version(path: str) -> Version:
         return 0, ""
     try:
         status = Path(path).stat()
-    except OSError as error:
-        raise ReadError(f"{path} cannot be read: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # a name that no file has
+        kind = MissingFileError if isinstance(error, FileNotFoundError) else ReadError
+        raise kind(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from error
     return status.st_size, str(status.st_mtime_ns)
 
 
@@ -130,7 +143,7 @@ def file_format(href: str) -> str:
 
 
 def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -> T:
-    """The value of ``query`` on the open dataset; retried after `PAUSES_S` where a server does not respond.
+    """The value of ``query`` on the open dataset; retried after `PAUSES_S` where a server fails in a way that may pass.
 
     Parameters
     ----------
@@ -142,22 +155,21 @@ def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -
     Raises
     ------
     ReadError
-        When the file cannot be opened or read, has changed since it was indexed, or is damaged: with its unsigned
-        address and the HTTP status.
+        When the file cannot be opened or read, has changed since it was indexed, or is damaged: with its address,
+        without query or signature, and the HTTP status.
     """
 
     def attempt() -> T:
         with _open(file) as dataset:
             return query(dataset)
 
-    transient = Retry(pauses_s=PAUSES_S, is_transient=lambda error: bool(_NO_RESPONSE.search(str(error))))
-    return transient.call(attempt)
+    return _retry(file.href).call(attempt)
 
 
 def read_window(
-    file: RasterFile, numbers: Sequence[int], window: Extent, mask_band: int | None = None
-) -> tuple[NDArray[Any], NDArray[Any] | None]:
-    """Stored numbers of some bands over a window, all in one call of the decoder, and a mask.
+    file: RasterFile, numbers: Sequence[int], window: Extent, masks: Sequence[int] = (), alpha: int = 0
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Stored numbers of some bands over a window, all in one call of the decoder, and what the file marks as data.
 
     Parameters
     ----------
@@ -167,15 +179,17 @@ def read_window(
         Bands, counted from 1; may be empty where only the mask is needed.
     window
         Pixels of the file, inside it.
-    mask_band
-        0 for the mask stored in the file, the number of its alpha band, or None for no mask.
+    masks
+        Bands whose masks count.
+    alpha
+        Number of the alpha band; 0 where none counts.
 
     Returns
     -------
     values
         ``(band, y, x)`` in the file's dtype.
-    mask
-        ``(y, x)``, above 0 where the file marks a pixel as data; None without a ``mask_band``.
+    marked
+        bool ``(y, x)``, True where all ``masks`` and ``alpha`` are above 0; None where there are none.
 
     Raises
     ------
@@ -184,11 +198,11 @@ def read_window(
     """
     part = Window(window.x.start, window.y.start, window.x.size, window.y.size)
 
-    def read(dataset: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        mask = None
-        if mask_band is not None:
-            mask = dataset.read(mask_band, window=part) if mask_band else dataset.read_masks(1, window=part)
-        return dataset.read(list(numbers), window=part) if numbers else np.zeros((0, *window.shape)), mask
+    def read(dataset: rasterio.DatasetReader) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        planes = [dataset.read_masks(list(masks), window=part)] if masks else []
+        planes += [dataset.read([alpha], window=part)] if alpha else []
+        marked = np.logical_and.reduce(np.concatenate(planes) > 0, axis=0) if planes else None
+        return dataset.read(list(numbers), window=part) if numbers else np.zeros((0, *window.shape)), marked
 
     return query_file(file, read)
 
@@ -206,6 +220,10 @@ def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
     unique = list(dict.fromkeys(hrefs))
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
         return dict(zip(unique, pool.map(lambda href: _version_anywhere(href, sign), unique), strict=True))
+
+
+class _ChangedFileError(ReadError):
+    """A file is another one than was indexed: asking again does not help."""
 
 
 class _OpenDatasets(threading.local):
@@ -243,13 +261,19 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
                 datasets[key] = rasterio.open(path)
             datasets.move_to_end(key)
             yield datasets[key]
-        except (rasterio.errors.RasterioError, OSError) as error:
+        except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:
             failed = datasets.pop(key, None)
             if failed is not None:
                 failed.close()
             raise ReadError(f"{path} cannot be read: {error.__cause__ or error}") from error
         while len(datasets) > DATASETS_PER_THREAD:
             datasets.popitem(last=False)[1].close()
+
+
+def close_dataset(path: str) -> None:
+    """Close the calling thread's open datasets of a file that is not read again soon."""
+    for key in [key for key in _OPEN.datasets if key[0] == path]:
+        _OPEN.datasets.pop(key).close()
 
 
 @contextmanager
@@ -259,20 +283,21 @@ def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
         with open_dataset(path, version) as dataset:
             yield dataset
     except ReadError as error:
-        text = str(error).replace(path, file.href)
+        text = str(error).replace(path, shown(file.href)).replace(file.href, shown(file.href))
         status = _STATUS.search(text)
-        advice = _ADVICE.get(status.group(1), "") if status else ""
-        raise ReadError(f"{text} ({advice})" if advice else text) from None  # its cause holds the signed address
+        kind = MissingFileError if status and status.group(1) in _GONE else ReadError
+        raise kind(_advised(text)) from None  # its cause holds the signed address
 
 
 def _checked_version(file: RasterFile) -> str:
-    """Modification time of a local file that has not changed since it was indexed and is not damaged."""
-    size, version = file_version(file.href)
+    """Version of a file that has not changed since it was indexed and is not damaged; empty where none is known."""
+    is_remote = is_url(file.href)
+    size, version = remote_version(file.href, file.sign) if is_remote and file.version else file_version(file.href)
     if file.version not in (None, (size, version)):
         # Otherwise a block would not be what the ledger says it is.
-        raise ReadError(
-            f"{file.href} changed during the run: indexed with {file.version[0]} bytes (modified {file.version[1]}), "
-            f"now {size} ({version}). Run again."
+        raise _ChangedFileError(
+            f"{shown(file.href)} changed during the run: indexed with {file.version[0]} bytes "
+            f"(modified {file.version[1]}), now {size} ({version}). Run again."
         )
     if file.version is None and not is_url(file.href) and (damage := _damage(file.href, version)):
         raise ReadError(f"{file.href} {damage}. Fetch it again.")
@@ -285,23 +310,82 @@ def _damage(path: str, version: str) -> str:
 
 
 def _version_anywhere(href: str, sign: str | None) -> Version:
-    if is_url(href):
-        return _remote_version(href, sign) if href.startswith("http") else (0, "")
     try:
-        return file_version(href)
+        return remote_version(href, sign) if is_url(href) else file_version(href)
     except OSError:
         return 0, ""
 
 
-@cached(TTLCache(maxsize=2**17, ttl=_REMEMBERED_S), lock=threading.Lock())
-def _remote_version(href: str, sign: str | None) -> Version:
-    try:
-        with urlopen(Request(_signed(href, sign), method="HEAD"), timeout=_TIMEOUT_S) as response:
-            headers = response.headers
-    except (OSError, HTTPException, ValueError):
+_REMEMBERED: TTLCache[tuple[str, str | None], Version] = TTLCache(maxsize=2**17, ttl=_REMEMBERED_S)
+_REMEMBERED_LOCK = threading.Lock()
+
+
+def remote_version(href: str, sign: str | None = None, *, again: bool = False) -> Version:
+    """Bytes of a file on an HTTP server and its ETag or date; ``(0, "")`` on other stores, which are not asked.
+
+    What a server says is remembered for `_REMEMBERED_S`; it is asked again as a read is.
+
+    Parameters
+    ----------
+    href
+        Its URL.
+    sign
+        Who signs it.
+    again
+        Whether the server is asked whatever is remembered.
+
+    Raises
+    ------
+    ReadError
+        When the server does not say: with the address without its query, and the HTTP status.
+    """
+    if not href.startswith("http"):
         return 0, ""
-    size = headers.get("Content-Length", "")
+    with _REMEMBERED_LOCK:
+        known = None if again else _REMEMBERED.get((href, sign))
+    if known is None:
+        known = _retry(href).call(lambda: _asked_version(href, sign))
+        with _REMEMBERED_LOCK:
+            _REMEMBERED[href, sign] = known
+    return known
+
+
+def _asked_version(href: str, sign: str | None) -> Version:
+    address = _signed(href, sign)
+    try:
+        try:
+            headers = _headers(Request(address, method="HEAD"))
+        except HTTPError as error:
+            if error.code not in _HEAD_REFUSED:
+                raise
+            headers = _headers(Request(address, headers={"Range": "bytes=0-0"}))
+    except (OSError, HTTPException, ValueError) as error:
+        text = str(error).replace(address, shown(href))
+        raise ReadError(_advised(f"{shown(href)} cannot be read: {text}")) from None
+    size = headers.get("Content-Range", "").rpartition("/")[2] or headers.get("Content-Length", "")
     return int(size) if size.isdigit() else 0, headers.get("ETag") or headers.get("Last-Modified") or ""
+
+
+def _headers(request: Request) -> Message:
+    with urlopen(request, timeout=_TIMEOUT_S) as response:
+        headers: Message = response.headers
+    return headers
+
+
+def _retry(href: str) -> Retry:
+    """Of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
+    return Retry(pauses_s=PAUSES_S if is_url(href) else (), is_transient=_may_pass)
+
+
+def _may_pass(error: BaseException) -> bool:
+    status = _STATUS.search(str(error))
+    return type(error) is ReadError and not (status and status.group(1) in _ADVICE)
+
+
+def _advised(text: str) -> str:
+    status = _STATUS.search(text)
+    advice = _ADVICE.get(status.group(1), "") if status else ""
+    return f"{text} ({advice})" if advice else text
 
 
 def _signed(href: str, sign: str | None) -> str:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from xml.etree import ElementTree
 
-import pyproj
+import numpy as np
 import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio.errors import CRSError, NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+from rasterio.shutil import copy
 
+from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
-from landweave.core.grid import canonical_crs
 from landweave.core.lattice import Extent
-from landweave.sources.files import RasterFile, file_version, query_file
+from landweave.core.protocols import MAP_MARK
+from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
 
 _OPENED_AT_ONCE = 8
+_OF_MAPS = (".tif", ".tiff", ".png")
+_FAR = 1e9
+"""Coordinate that no CRS of the Earth has, in metres, feet or degrees."""
+
 LISTED = 20
 """Problems named in one error; the others are counted."""
-
-_NO_DATUM = re.compile(r"unknown|unnamed|unretrievable", re.IGNORECASE)
-_CODE_AS_NAME = re.compile(r"EPSG\W*(\d+)\s*$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ class RasterFacts:
     driver
         GDAL's name of the format.
     size, version
-        Bytes, and modification time in nanoseconds (0 and ``""`` for URLs).
+        Bytes, and modification time in nanoseconds or ETag (0 and ``""`` where they are not known).
     crs
         ``EPSG:n`` or WKT; empty where it is missing or not usable.
     crs_problem
@@ -78,14 +81,22 @@ class RasterFacts:
         ``(height, width)``.
     dtypes, nodata, scales, offsets
         By band: dtype, nodata tag (None without one), and the tags of scale and offset (1 and 0 without).
-    colours
-        Colour interpretation by band, such as ``red``, ``palette`` or ``alpha``.
-    masked
-        Whether the file has a mask of its own (internal or beside it).
+    impossible_nodata
+        Nodata tags, as text, that no number of their band can equal: -9999 or NaN in bytes.
+    colours, descriptions, units
+        By band: colour interpretation, such as ``red``, ``palette`` or ``alpha`` (``gray`` for a palette of the greys
+        in order), and the name and the unit that the file gives it.
+    masks
+        By band, the number of the band whose mask (internal or beside the file) counts: itself, 1 where the file has
+        one mask for all bands, 0 for none.
     control_points
         Number of ground control points; an image that has them is in radar or sensor geometry.
     block
         ``(height, width)`` of what is decoded at once.
+    date_tag
+        Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
+    mark
+        Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
     """
 
     path: str
@@ -100,10 +111,20 @@ class RasterFacts:
     nodata: tuple[float | None, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
+    impossible_nodata: tuple[str, ...] = ()
     colours: tuple[str, ...]
-    masked: bool
+    descriptions: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+    masks: tuple[int, ...]
     control_points: int
     block: tuple[int, int]
+    date_tag: str = ""
+    mark: str = ""
+
+    @property
+    def name(self) -> str:
+        """The path as it may be shown."""
+        return shown(self.path)
 
     @property
     def count(self) -> int:
@@ -116,14 +137,22 @@ class RasterFacts:
         return self.dtypes[0] if len(set(self.dtypes)) == 1 else "mixed"
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """By band, its description and its unit in one text."""
+        return tuple(" ".join(filter(None, both)) for both in zip(self.descriptions, self.units, strict=True))
+
+    @property
     def alpha(self) -> int:
         """Number of the band flagged as alpha; 0 for none."""
         return self.colours.index("alpha") + 1 if "alpha" in self.colours else 0
 
     @property
     def georeferenced(self) -> bool:
-        """Whether the transform places the pixels in a CRS."""
-        return not self.transform.is_identity and self.transform.determinant != 0
+        """Whether the transform places the pixels in a CRS: apart from each other, and on the Earth."""
+        height, width = self.shape
+        corners = np.array([self.transform @ corner for corner in ((0, 0), (width, 0), (0, height), (width, height))])
+        apart = self.transform.determinant != 0 and (np.ptp(corners, axis=0) > 0).all()
+        return not self.transform.is_identity and bool(apart and (np.abs(corners) < _FAR).all())
 
     @property
     def extent(self) -> Extent:
@@ -136,7 +165,7 @@ class RasterFacts:
         return RasterFile(href=self.path, version=(self.size, self.version))
 
 
-def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
+def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Version) -> RasterFacts:
     """Facts of an open dataset. No pixel is read.
 
     Parameters
@@ -144,16 +173,16 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
     dataset
         The open file.
     path
-        Its path or unsigned URL, as it is named in messages.
+        Its path or unsigned URL.
+    version
+        Of the file.
     """
-    size, version = file_version(path)
-    crs, problem = _usable_crs(dataset.crs.to_wkt() if dataset.crs else "")
-    flags = dataset.mask_flag_enums[0]
+    crs, problem = _crs_of(dataset)
     return RasterFacts(
         path=path,
         driver=dataset.driver,
-        size=size,
-        version=version,
+        size=version[0],
+        version=version[1],
         crs=crs,
         crs_problem=problem,
         transform=dataset.transform,
@@ -162,11 +191,44 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str) -> RasterFacts:
         nodata=tuple(dataset.nodatavals),
         scales=tuple(dataset.scales),
         offsets=tuple(dataset.offsets),
-        colours=tuple(ColorInterp(role).name for role in dataset.colorinterp),
-        masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
+        impossible_nodata=_impossible_nodata(dataset, path),
+        colours=tuple(_colour(dataset, number) for number in dataset.indexes),
+        descriptions=tuple(text or "" for text in dataset.descriptions),
+        units=tuple(text or "" for text in dataset.units),
+        masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
+        date_tag=dataset.tags().get("TIFFTAG_DATETIME", ""),
+        mark=dataset.tags().get(MAP_MARK, ""),
     )
+
+
+def _mask(flags: list[MaskFlags], number: int) -> int:
+    """Number of the band whose mask counts for band ``number``; without a flag it has one of its own."""
+    if not flags:
+        return number
+    return int(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+
+
+def _colour(dataset: rasterio.DatasetReader, number: int) -> str:
+    role = str(ColorInterp(dataset.colorinterp[number - 1]).name)
+    if role != "palette":
+        return role
+    entries = dataset.colormap(number).items()
+    return "gray" if all(colour[:3] == (index,) * 3 for index, colour in entries) else role
+
+
+def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str, ...]:
+    """Tags that no integer can equal, most of which rasterio leaves out; GDAL writes them into a VRT."""
+    tags = zip(dataset.nodatavals, dataset.dtypes, strict=True)
+    hidden = ["int" in dtype and (tag is None or not tag.is_integer()) for tag, dtype in tags]
+    if is_url(path) or not any(hidden):
+        return ()
+    with MemoryFile(ext=".vrt") as memory:
+        copy(dataset, memory.name, driver="VRT")
+        bands = ElementTree.fromstring(memory.read()).findall("VRTRasterBand")
+    found = (band.findtext("NoDataValue") for band, is_hidden in zip(bands, hidden, strict=True) if is_hidden)
+    return tuple(dict.fromkeys(text for text in found if text))
 
 
 def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
@@ -185,15 +247,24 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
     return {facts.path: facts for facts in found if isinstance(facts, RasterFacts)}
 
 
+def find_maps(paths: Iterable[str]) -> list[str]:
+    """The local files among ``paths`` that are COGs or pictures of maps; their facts are kept by the process."""
+    candidates = [path for path in paths if not is_url(path) and path.lower().endswith(_OF_MAPS)]
+    with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        marks = list(pool.map(_mark, candidates))
+    return [path for path, mark in zip(candidates, marks, strict=True) if mark]
+
+
 def facts_at_first_open(file: RasterFile) -> RasterFacts:
-    """Facts of one file, kept by the process while the file stays the same.
+    """Facts of one file, kept by the process while the file stays the same; one on the web has the version stated.
 
     Raises
     ------
     ReadError
         When the file cannot be opened.
     """
-    return _cached_facts(file, file_version(file.href))
+    return _cached_facts(file, file.version or file_version(file.href))
 
 
 def refuse(problems: list[str], *, what: str) -> None:
@@ -213,34 +284,34 @@ def refuse(problems: list[str], *, what: str) -> None:
 
 
 @lru_cache(maxsize=4096)
-def _cached_facts(file: RasterFile, version: Any) -> RasterFacts:
-    return query_file(file, lambda dataset: describe_dataset(dataset, file.href))
+def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
+    return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+
+
+def _mark(path: str) -> str:
+    try:
+        return facts_at_first_open(RasterFile(href=path)).mark
+    except ReadError:  # named when the tiles are indexed
+        return ""
 
 
 def _facts_or_problem(path: str) -> RasterFacts | str:
     try:
-        facts = facts_at_first_open(RasterFile(href=path))
+        version = remote_version(path, again=True) if is_url(path) else None
+        facts = facts_at_first_open(RasterFile(href=path, version=version))
     except ReadError as error:
-        return f"{str(error).rstrip('.')}. Otherwise leave it out of the pattern."
+        advice = "" if is_url(path) else ". Otherwise leave it out of the pattern"
+        return f"{str(error).rstrip('.')}{advice}."
     if facts.georeferenced:
         return facts
-    return f"{path} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
+    return f"{facts.name} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
 
 
-@lru_cache(maxsize=256)
-def _usable_crs(wkt: str) -> tuple[str, str]:
-    """``(crs, problem)``, one of them empty. A CRS without a code that its numbers match needs a known datum."""
-    if not wkt:
-        return "", "has no CRS"
-    code = rasterio.CRS.from_wkt(wkt).to_epsg()
-    if code:
-        return f"EPSG:{code}", ""
+def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:
+    """``(crs, problem)``, one of them empty."""
     try:
-        crs = pyproj.CRS.from_wkt(wkt)
-    except pyproj.exceptions.CRSError as error:
-        return "", f"has a CRS that PROJ cannot read ({error})"
-    datum = crs.datum.name if crs.datum else "unknown"
-    named = _CODE_AS_NAME.search(crs.name)
-    if named or _NO_DATUM.search(datum) or not (crs.is_projected or crs.is_geographic):
-        return "", f"has a CRS named {crs.name!r} that is not one: its datum is {datum!r}"
-    return canonical_crs(wkt), ""
+        stated = dataset.crs
+        # The older form of the text leaves out what it has no words for.
+        return usable_crs(stated.to_wkt(version="WKT2_2019")) if stated else ("", "has no CRS")
+    except CRSError as error:
+        return "", f"has a CRS that GDAL cannot read ({error})"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zarr.core.group import GroupMetadata
 from zarr.storage import MemoryStore, StorePath
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError, LandweaveError, OutputError
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
 from landweave.store.zarr_store import zarr_store
 
@@ -31,6 +31,33 @@ _WRITTEN_AT_ONCE = 16
 
 HALF_MADE = {"declared": False}
 """Root attributes of a store while it is created: where that was killed there is no store yet."""
+
+
+@contextmanager
+def parsing(what: str) -> Iterator[None]:
+    """Turn what damaged metadata makes Zarr and its readers raise inside into one `InputError`.
+
+    Parameters
+    ----------
+    what
+        The store and the part of it that is read.
+
+    Raises
+    ------
+    InputError
+        When a field is missing, or is not what this package writes.
+    """
+    try:
+        yield
+    except LandweaveError as error:
+        if what in str(error):
+            raise
+        raise InputError(f"{what}: {error}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, FileNotFoundError) as error:
+        raise InputError(
+            f"{what} is damaged, or not as this version writes it ({type(error).__name__}: {error!s:.200}): restore it "
+            "from a copy, or write it anew."
+        ) from error
 
 
 def root_attributes(format_name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,10 +133,8 @@ def group_attributes(target: Target, path: str = "") -> dict[str, Any] | None:
     content = target.get(name)
     if content is None:
         return None
-    try:
+    with parsing(f"{target}/{name}"):
         return dict(json.loads(content).get("attributes", {}))
-    except ValueError as error:
-        raise InputError(f"{target}/{name} is not readable metadata: {error}.") from error
 
 
 def read_attributes(target: Target) -> dict[str, Any] | None:

@@ -26,8 +26,7 @@ def grid_to_json(grid: Grid) -> dict[str, Any]:
     return {
         "crs": grid.crs,
         "resolution": str(grid.resolution),
-        "rows": [grid.extent.y.start, grid.extent.y.stop],
-        "columns": [grid.extent.x.start, grid.extent.x.stop],
+        **extent_to_json(grid.extent),
         "anchor_xy": [str(value) for value in grid.anchor_xy],
     }
 
@@ -35,13 +34,23 @@ def grid_to_json(grid: Grid) -> dict[str, Any]:
 def grid_from_json(written: Mapping[str, Any]) -> Grid:
     """Return the grid that `grid_to_json` wrote."""
     anchor_x, anchor_y = (Fraction(value) for value in written["anchor_xy"])
-    (top, bottom), (left, right) = written["rows"], written["columns"]
     return Grid(
         crs=written["crs"],
         resolution=Fraction(written["resolution"]),
-        extent=Extent.of((top, bottom), (left, right)),
+        extent=extent_from_json(written),
         anchor_xy=(anchor_x, anchor_y),
     )
+
+
+def extent_to_json(extent: Extent) -> dict[str, list[int]]:
+    """Return an extent as plain JSON values."""
+    return {"rows": [extent.y.start, extent.y.stop], "columns": [extent.x.start, extent.x.stop]}
+
+
+def extent_from_json(written: Mapping[str, Any]) -> Extent:
+    """Return the extent that `extent_to_json` wrote."""
+    (top, bottom), (left, right) = written["rows"], written["columns"]
+    return Extent.of((top, bottom), (left, right))
 
 
 def grid_coordinates(grid: Grid) -> dict[str, Any]:

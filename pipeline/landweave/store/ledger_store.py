@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
+from landweave.core.lattice import LARGEST_COUNT
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockState
 from landweave.store.common import declaring, group_attributes, writing
 from landweave.store.georeference import write_coordinate
@@ -142,6 +144,12 @@ class ZarrLedger:
         ReadError
             When there is no ledger, or it cannot be read.
         """
+        try:
+            blocks = math.prod(self.open(field).shape[:2])
+        except InputError as error:
+            raise ReadError(str(error)) from error
+        if blocks > LARGEST_COUNT:  # no job has so many, and so much memory is not to be taken for damage
+            raise ReadError(f"{self.target}/{self.path}/{field} is damaged: it is of {blocks} blocks.")
         return self.opened.read(f"{self.path}/{field}", key)
 
     def save(self, chunk: tuple[int, int], fields: Mapping[str, NDArray[Any]]) -> None:

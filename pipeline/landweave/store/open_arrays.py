@@ -15,6 +15,7 @@ from zarr.storage import StorePath
 from landweave.core.errors import ReadError
 from landweave.core.protocols import WriteFence, WrittenObject
 from landweave.core.retry import Retry
+from landweave.store.common import parsing
 from landweave.store.objects import REMOTE_ERRORS, Target
 from landweave.store.zarr_store import RecordingStore, zarr_store
 
@@ -49,13 +50,14 @@ class OpenArrays:
 
         Raises
         ------
-        FileNotFoundError
-            When there is none.
+        InputError
+            When there is none, or its metadata are damaged.
         """
         array = self._arrays.get(path)
         if array is None or array.shape[0] < at_least:
             store = zarr_store(self.target, read_only=True)
-            array = self._arrays[path] = zarr.open_array(store, path=path, mode="r", zarr_format=3)
+            with parsing(f"{self.target}/{path}"):
+                array = self._arrays[path] = zarr.open_array(store, path=path, mode="r", zarr_format=3)
         return array
 
     def read(self, path: str, key: Any = ..., at_least: int = 0) -> NDArray[Any]:

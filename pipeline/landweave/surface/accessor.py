@@ -18,10 +18,11 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
-from landweave.core.pyramid import average, base_of, depth, level_grid, mode
+from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
 from landweave.formats.picture import draw_classes, write_picture
 from landweave.sources.arrays import grid_of
+from landweave.store.georeference import extent_from_json, grid_from_json
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,7 +79,8 @@ class MapAccessor:
             draw_classes(_codes(layer), axes)
             return axes
         x0, y0, x1, y1 = self.grid.bounds
-        probability = layer.where(layer != NODATA) / CONFIDENCE_SCALE
+        stored = _codes(layer)
+        probability = stored.where(stored != NODATA) / CONFIDENCE_SCALE
         image = axes.imshow(probability.values, extent=(x0, x1, y0, y1), vmin=0, vmax=1)
         axes.figure.colorbar(image, ax=axes, label="probability")
         return axes
@@ -86,10 +88,12 @@ class MapAccessor:
     def to_cog(self, path: str | os.PathLike[str], array: str | None = None) -> Path:
         """Write a Cloud-Optimised GeoTIFF with colours, names of classes and overviews; the pixels are loaded.
 
+        Of a whole dataset it covers the bounds of the area, of a part or a layer all of it.
+
         Parameters
         ----------
         path
-            File to write, over an older one.
+            File to write; an earlier one of this map is replaced.
         array
             Of a dataset, ``landcover`` (by default) or ``confidence``.
 
@@ -98,7 +102,7 @@ class MapAccessor:
         InputError
             When there is no such array.
         OutputError
-            When the file cannot be written.
+            When anything but an earlier file of this map is there, or the file cannot be written.
         """
         reader = self._reader
         return write_cog(reader, path, array or reader.arrays[0])
@@ -109,7 +113,7 @@ class MapAccessor:
         Parameters
         ----------
         path
-            File to write.
+            File to write; an earlier one of this map is replaced.
         max_size
             Pixels a side, at most.
         """
@@ -217,6 +221,13 @@ class _LoadedMap:
         grid = self.accessor.grid
         return tuple(level_grid(grid, level) for level in range(1 + depth(grid.shape, TILE)))
 
+    @property
+    def mapped_extent(self) -> Extent:
+        """Of a whole dataset the pixels inside the bounds of the area, of a part of one all of it."""
+        own, attrs = self.grids[0], self.dataset.attrs
+        is_whole = "grid" in attrs and "mapped" in attrs and own == grid_from_json(attrs["grid"])
+        return extent_from_json(attrs["mapped"]) if is_whole else own.extent
+
     def read(self, array: str, extent: Extent, level: int = 0) -> NDArray[np.uint8]:
         """Pixels of ``extent``, counted as ``grids[level]`` counts; 255 is nodata."""
         return self._level(array, level)[extent.slices_in(self.grids[level].extent)]
@@ -225,16 +236,20 @@ class _LoadedMap:
         if (array, level) not in self.levels:
             if level:
                 base, factor = base_of(level)
-                coarsen = average if array == "confidence" else mode
-                self.levels[array, level] = coarsen(self._level(array, base), factor)
+                self.levels[array, level] = coarsen(array, self._level(array, base), factor)
             else:
                 self.levels[array, level] = _codes(self.dataset[array].transpose("y", "x")).values
         return self.levels[array, level]
 
 
 def _codes(layer: xr.DataArray) -> xr.DataArray:
-    """A layer as uint8 with 255 where there is nothing: xarray opens a map that it masks itself as floats with NaN."""
-    whole = layer.fillna(NODATA) if layer.dtype.kind == "f" else layer
+    """A layer as it is stored, uint8 with 255 where there is nothing: xarray may have masked it, and scaled it."""
+    whole = layer
+    if layer.dtype.kind == "f":
+        scale = layer.encoding.get("scale_factor")
+        if layer.name == "confidence" and scale is None and "scale_factor" not in layer.attrs:
+            raise InputError("confidence does not say its scale (attribute scale_factor): take it from open_map.")
+        whole = (layer / (scale or 1)).round().fillna(NODATA)
     return whole.astype(np.uint8).assign_attrs(layer.attrs)
 
 

@@ -8,8 +8,9 @@ from typing import Any, cast
 import rioxarray  # noqa: F401  registers the accessor that writes CRS and transform
 import xarray as xr
 
+from landweave.core.crs import metric_crs
 from landweave.core.errors import ConfigError
-from landweave.core.grid import Bounds, Grid, Number, exact, metric_crs
+from landweave.core.grid import Bounds, Grid, Number, exact
 from landweave.sources.arrays import grid_of
 
 CHUNK = 1024

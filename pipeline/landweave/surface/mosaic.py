@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import rioxarray
 import xarray as xr
 from numpy.typing import NDArray
 
+from landweave.core.crs import metric_crs
 from landweave.core.errors import InputError
-from landweave.core.grid import Bounds, Grid, Number, exact, metric_crs
+from landweave.core.grid import Bounds, Grid, Number, exact
 from landweave.core.lattice import Extent, Span
 from landweave.core.protocols import Raster
 from landweave.sources.mosaic.alignment import native_grid
@@ -21,6 +23,7 @@ from landweave.sources.mosaic.listing import list_products
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import TileIndex, index_tiles
+from landweave.sources.mosaic.vintages import HIDES_NEWER
 from landweave.sources.raster_facts import read_raster_facts
 from landweave.sources.resampling.kernels import KernelName
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
@@ -40,6 +43,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     resampling: KernelName = "bilinear",
     nodata: float | None = None,
     nodata_border: bool = False,
+    order: Literal["name", "newest", "listed"] = "name",
     chunks: Chunks = None,
     modality: str | None = None,
 ) -> xr.DataArray:
@@ -58,11 +62,16 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     like
         An xarray object whose grid is used instead.
     resampling
-        ``nearest``, ``bilinear`` or ``cubic``; used where pixels are not those of the grid.
+        ``nearest``, ``bilinear`` or ``cubic``; used where pixels are not those of the grid. Numbers of a palette, as of
+        classes, are only given with ``nearest``.
     nodata
-        Value without measurement, instead of the files' own tags.
+        Stored number without measurement, instead of the files' own tags. Of a number from 0 to 255 all bands of a
+        file have to hold it, any other counts in any band.
     nodata_border
-        Whether black pixels that reach a tile's edge are without measurement.
+        Whether black pixels that reach a tile's edge are without measurement, file by file.
+    order
+        Which tile wins where tiles overlap: the first by ``name``, the ``newest`` by the date in names or tags, or the
+        first ``listed``. A warning is given where older tiles hide newer ones.
     chunks
         None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
     modality
@@ -71,8 +80,9 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     Returns
     -------
     xarray.DataArray
-        In the tiles' own dtype; where nothing is measured NaN, or of integers 0, beside which the coordinate ``valid
-        (y, x)`` marks what is measured. With CRS, transform, names of bands and pixel-centre coordinates.
+        In the tiles' own dtype, or float32 where tags of scale and offset apply; where nothing is measured NaN, or of
+        integers 0, beside which the coordinate ``valid (y, x)`` marks what is measured. With CRS, transform, names of
+        bands and pixel-centre coordinates.
 
     Raises
     ------
@@ -88,8 +98,13 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         resampling=resampling,
         nodata=nodata,
         nodata_border=nodata_border,
+        palettes=resampling == "nearest",
+        order=order,
     )
     index = index_tiles(spec)
+    for note in index.notes:
+        if note.startswith(HIDES_NEWER):
+            warnings.warn(note, stacklevel=2)
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
     nodata_value = float("nan") if source.dtype.kind == "f" else 0

@@ -33,7 +33,12 @@ _LARGEST_SHIFT = Fraction(1, 100)
 
 
 def predict_arrays(
-    groups: Mapping[str, Any], model: str | Path | ModelCard, *, weights: str | Path | None, year: int | None
+    groups: Mapping[str, Any],
+    model: str | Path | ModelCard,
+    *,
+    weights: str | Path | None,
+    year: int | None,
+    accept_range: bool = False,
 ) -> xr.Dataset:
     """The map of the pixels in ``groups``: a lazy dataset over the ground of the inputs that the model requires.
 
@@ -47,6 +52,8 @@ def predict_arrays(
         A file, where the card names none.
     year
         Civil year of the dates that the model is given.
+    accept_range
+        Whether values far from those of the model's training are fed all the same.
 
     Raises
     ------
@@ -64,7 +71,8 @@ def predict_arrays(
     if not sources:
         raise InputError(f"None of {', '.join(_children(groups)) or 'no group'} is read by {card.name}.")
     sources, base = _on_one_grid(card, sources)
-    inputs = {name: _input(card, name, sources[name], year) for name in card.inputs if name in sources}
+    items = {name: _input(card, name, sources[name], year) for name in card.inputs if name in sources}
+    inputs = {name: replace(item, accept_range=accept_range) for name, item in items.items()}
     return _map(card, _covered(card, base, sources), inputs, weights)
 
 

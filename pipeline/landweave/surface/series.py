@@ -17,8 +17,9 @@ from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
 from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.observations import group_observations
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
-from landweave.sources.stac.records import ObservationScenes, Scene
+from landweave.sources.stac.records import Scene, SearchResult, group_reasons
 from landweave.sources.stac.search import StacQuery, read_item, search
+from landweave.sources.stac.sentinel1 import StoredAs
 from landweave.sources.stac.series import StacSeries
 from landweave.store.lazy_array import Chunks
 from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
@@ -36,6 +37,7 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     dates: str | None = None,
     collections: Iterable[str] = (),
     quantity: str | None = None,
+    stored_as: StoredAs | None = None,
     cloud_mask: Mapping[str, Any] | None = None,
     resampling: KernelName = "bilinear",
     chunks: Chunks = None,
@@ -65,6 +67,9 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         Of a catalog, ids; all by default.
     quantity
         Of radar, ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, by default.
+    stored_as
+        Of radar, whether files hold ``power`` or ``decibels``, which are made power; by default power, and files that
+        are named decibels are refused.
     cloud_mask
         What pixel classes are read from: ``{"source": "scl"}`` by default, or ``{"source": "probability",
         "cloud_max": 1, "snow_max": 1}``.
@@ -79,7 +84,8 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     -------
     xarray.DataArray
         Reflectance x 10000 (uint16) or linear power (float32), 0 where nothing is measured; with ``datatake_id
-        (time)`` and, lazily, ``pixel_class (time, y, x)`` (`landweave.PixelClass`) as coordinates.
+        (time)`` and, lazily, ``pixel_class (time, y, x)`` (`landweave.PixelClass`) as coordinates; the attribute
+        ``notes`` says which items are not used, and why.
 
     Raises
     ------
@@ -100,35 +106,38 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         modality=modality,
         bands=tuple(bands or (SENTINEL1_BANDS if radar else SENTINEL2_BANDS)),
         quantity=quantity,
+        stored_as=stored_as,
         cloud_source=mask.get("source", "scl"),
         sign=sign,
     )
-    found = (
-        search(query, grid.geobox.geographic_extent.boundingbox.bbox)
-        if isinstance(items, str | Path)
-        else _observations(items, query)
-    )
+    found = search(query, grid.lonlat_bounds) if isinstance(items, str | Path) else _found_among(items, query)
     series = StacSeries.open(
         found, modality=modality, bands=query.bands, grid=grid, resampling=resampling, cloud_mask=mask, sign=sign
     )
     return with_georeference(_with_pixel_classes(series, chunks), grid)
 
 
-def _observations(items: Any, query: StacQuery) -> tuple[ObservationScenes, ...]:
-    """Dates of items that were found before."""
+def _found_among(items: Any, query: StacQuery) -> SearchResult:
+    """Dates of items that were found before, and the items that are not used."""
     read = [read_item(item, query) for item in _item_dicts(items)]
-    observations, _ = group_observations(each for each in read if isinstance(each, Scene))
+    observations, older = group_observations(each for each in read if isinstance(each, Scene))
+    dropped = (*(each for each in read if not isinstance(each, Scene)), *older)
     if not observations:
-        reasons = sorted({each.reason for each in read if not isinstance(each, Scene)})
-        raise InputError(f"None of {len(read)} items can be used for {query.modality}: {'; '.join(reasons) or 'none'}.")
-    return observations
+        reasons = "; ".join(group_reasons(dropped)) or "none"
+        raise InputError(f"None of {len(read)} items can be used for {query.modality}: {reasons}.")
+    return SearchResult(query={}, items=len(read), observation_scenes=observations, dropped=dropped)
 
 
 def _item_dicts(items: Any) -> Iterable[dict[str, Any]]:
     if hasattr(items, "items_as_dicts"):  # a search
         return cast("Iterable[dict[str, Any]]", items.items_as_dicts())
     listed = items.get_items(recursive=True) if hasattr(items, "get_items") else items
-    return [item if isinstance(item, dict) else _absolute(item) for item in listed]
+    return [_absolute(item) if hasattr(item, "to_dict") else _plain(item) for item in listed]
+
+
+def _plain(item: Any) -> dict[str, Any]:
+    """An item as JSON; of what is none, what to call it by."""
+    return dict(item) if isinstance(item, Mapping) else {"id": repr(item)[:40]}
 
 
 def _absolute(item: Any) -> dict[str, Any]:
@@ -155,4 +164,5 @@ def _with_pixel_classes(series: StacSeries, chunks: Chunks) -> xr.DataArray:
     )
     measured = planes.sel(band=list(bands)).astype(series.dtype).assign_coords(pixel_class=pixel_class)
     measured.attrs = {"nodata": 0, "quantity": series.quantity, **({"cloud_mask": json.dumps(mask)} if mask else {})}
+    measured.attrs |= {"notes": "\n".join(series.notes)} if series.notes else {}
     return measured

@@ -25,6 +25,7 @@ from scipy import ndimage
 
 import landweave as lw
 from landweave_demo.files.georeference import CRS, LEFT_PX, PIXELS_PER_M, TOP_PX, landscape_transform, north_up
+from landweave_demo.landscape.arithmetic import sine
 from landweave_demo.landscape.land_cover import UNKNOWN
 from landweave_demo.landscape.landscape import Landscape
 
@@ -124,7 +125,7 @@ def department(height: int, width: int) -> NDArray[np.bool_]:
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
     x = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / width
     along = x - y
-    winding = 0.018 * np.sin(19 * along) + 0.009 * np.sin(47 * along + 1) + 0.003 * np.sin(131 * along + 2)
+    winding = 0.018 * sine(19 * along) + 0.009 * sine(47 * along + 1) + 0.003 * sine(131 * along + 2)
     return np.asarray(x + y < 1.66 + winding)
 
 

@@ -47,7 +47,7 @@ def write_sentinel(year: SatelliteYear, folder: Path) -> Path:
         Gets ``catalog.json``, the collections and the files.
     """
     whole = utm_bounds(year.truth.shape)
-    catalog = pystac.Catalog(id="made-up-season", description="Sentinel-1 and Sentinel-2 over a made-up scene.")
+    catalog = pystac.Catalog(id="synthetic-year", description="Sentinel-1 and Sentinel-2 over a synthetic landscape.")
     titles = {
         SENTINEL2: "Sentinel-2 level 2A, surface reflectance (synthetic)",
         SENTINEL1: "Sentinel-1 sigma0, calibrated and orthorectified, linear power (synthetic)",

@@ -85,8 +85,9 @@ class UtmBounds:
         return slice(row, row + height), slice(col, col + width)
 
     def lonlat(self) -> tuple[float, float, float, float]:
-        """West, south, east and north in degrees."""
-        west, south, east, north = transform_bounds(CRS, "EPSG:4326", self.left, self.bottom, self.right, self.top)
+        """West, south, east and north in degrees, to a centimetre: the digits beyond depend on the CPU."""
+        bounds = transform_bounds(CRS, "EPSG:4326", self.left, self.bottom, self.right, self.top)
+        west, south, east, north = (round(side, 7) for side in bounds)
         return west, south, east, north
 
 
@@ -152,7 +153,7 @@ def utm_bounds(shape: tuple[int, ...]) -> UtmBounds:
 
 
 def pixel_centres(bounds: UtmBounds, pixel_m: int) -> PixelCentres:
-    """Return the centres of UTM pixels as positions in the landscape.
+    """Return the centres of UTM pixels as positions in the landscape, to a centimetre.
 
     Parameters
     ----------
@@ -166,7 +167,8 @@ def pixel_centres(bounds: UtmBounds, pixel_m: int) -> PixelCentres:
         bounds.left + (np.arange(width) + 0.5) * pixel_m, bounds.top - (np.arange(height) + 0.5) * pixel_m
     )
     east, north = Transformer.from_crs(CRS, landscape.CRS, always_xy=True).transform(x, y)
-    return PixelCentres(x=east - landscape.LEFT_M, y=landscape.TOP_M - north, pixel_m=pixel_m)
+    x, y = np.round(east - landscape.LEFT_M, 2), np.round(landscape.TOP_M - north, 2)
+    return PixelCentres(x=x, y=y, pixel_m=pixel_m)
 
 
 def optical_scenes(year: SatelliteYear, whole: UtmBounds) -> Iterator[SceneItem]:

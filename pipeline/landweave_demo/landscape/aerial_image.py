@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from landweave_demo.landscape.arithmetic import blurred
 from landweave_demo.landscape.grid import Floats, LandscapeGrid
 from landweave_demo.landscape.layers import LandscapeLayers
 from landweave_demo.landscape.noise import fractal_noise, spline_noise
@@ -53,8 +53,7 @@ def render_aerial_image(layers: LandscapeLayers, surface: Floats, rng: np.random
         texture = 1 + grain * table[:, 4][material] + mottle * table[:, 5 + band][material]
         texture += rows * table[:, 9 + band][material]
         value = table[:, band][material] * np.clip(texture, 0.3, 2) * light
-        value = ndimage.gaussian_filter(value, _BLUR_PX, truncate=3, output=np.float32)
-        value = (value + np.float32(HAZE[band])) * gains[band]
+        value = (blurred(value, _BLUR_PX) + np.float32(HAZE[band])) * gains[band]
         value += np.float32(_NOISE) * rng.standard_normal(grid.shape, dtype=np.float32)
         image[band] = np.clip(np.rint(value), LOWEST, HIGHEST)
     return image

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave_demo.landscape import materials as m
+from landweave_demo.landscape.arithmetic import direction, dot, norm, sine
 from landweave_demo.landscape.grid import Floats, PixelWindow
 from landweave_demo.landscape.layers import LandscapeLayers
 from landweave_demo.landscape.parcels import (
@@ -34,15 +35,15 @@ class Box:
     ----------
     x, y
         Centre in metres.
-    angle
-        Direction of its length in radians, from x towards y.
+    axis
+        Direction of its length, a unit vector (x, y).
     length, width
         In metres.
     """
 
     x: float
     y: float
-    angle: float
+    axis: tuple[float, float]
     length: float
     width: float
 
@@ -56,9 +57,9 @@ class Box:
         length, width
             In metres.
         """
-        cos, sin = math.cos(self.angle), math.sin(self.angle)
+        cos, sin = self.axis
         x, y = self.x + along * cos - across * sin, self.y + along * sin + across * cos
-        return Box(x=x, y=y, angle=self.angle, length=length, width=width)
+        return replace(self, x=x, y=y, length=length, width=width)
 
     def outline(self) -> Points:
         """Return corners, middles of the sides and centre, float64 (9, 2), x and y in metres."""
@@ -91,10 +92,10 @@ class Roof:
 
 def _box_coordinates(layers: LandscapeLayers, box: Box) -> tuple[PixelWindow, Floats, Floats]:
     """Return the window around a box, and the distances of its pixels from the box's two axes in metres."""
-    radius_m = math.hypot(box.length, box.width) / 2 + 0.5
+    radius_m = math.sqrt(box.length * box.length + box.width * box.width) / 2 + 0.5
     window = layers.grid.around(box.x, box.y, radius_m)
     y, x = layers.grid.axes(window)
-    cos, sin = np.float32(math.cos(box.angle)), np.float32(math.sin(box.angle))
+    cos, sin = (np.float32(part) for part in box.axis)
     dx, dy = x - np.float32(box.x), y - np.float32(box.y)
     return window, np.abs(dx * cos + dy * sin), np.abs(dy * cos - dx * sin)
 
@@ -122,7 +123,7 @@ def _draw_roof(layers: LandscapeLayers, box: Box, roof: Roof) -> None:
     layers.height_m[window][higher] = top[higher]
     layers.material[window][higher] = roof.material
     ridge = b < 0.16
-    courses = 0.03 * np.sin(rise * 16) + 0.10 * ridge
+    courses = 0.03 * sine(rise * 16) + 0.10 * ridge
     layers.texture[window][higher] = courses[higher]
 
 
@@ -177,9 +178,9 @@ def build_village(
     """
     materials = choose_materials(layers.palette, rng)
     plots = [polygon for polygon in layout.polygons if polygon.residential]
-    plots.sort(key=lambda polygon: float(np.hypot(*(polygon.centre - layout.village_xy))))
+    plots.sort(key=lambda polygon: float(norm(polygon.centre - layout.village_xy)))
     for rank, polygon in enumerate(plots):
-        distance = float(np.hypot(*(polygon.centre - layout.village_xy))) / layout.village_m
+        distance = float(norm(polygon.centre - layout.village_xy)) / layout.village_m
         if rank == 0 and len(plots) > 6:
             _build_church(layers, raster, polygon, materials)
         elif rank == 1 and len(plots) > 6:
@@ -195,7 +196,7 @@ def build_village(
 def _street_side(polygon: ParcelPolygon) -> tuple[Points, Points, Points, float, float]:
     """Return middle, tangent, inward normal and length of a plot's street side, and the street's half width."""
     ends = np.roll(polygon.corners, -1, axis=0)
-    lengths = np.linalg.norm(ends - polygon.corners, axis=1)
+    lengths = norm(ends - polygon.corners)
     streets = np.array([border >= Border.STREET for border in polygon.borders])
     i = int(np.argmax(lengths + 1000 * streets))
     start, end, length = polygon.corners[i], ends[i], float(lengths[i])
@@ -206,9 +207,15 @@ def _street_side(polygon: ParcelPolygon) -> tuple[Points, Points, Points, float,
 def _fits(box: Box, polygon: ParcelPolygon, clear_m: float) -> bool:
     """Whether a box keeps ``clear_m`` metres from the borders of its parcel."""
     return all(
-        float((box.outline() @ normal - offset).min()) > HALF_WIDTH_M[border] + VERGE_M.get(border, 0) + clear_m
+        float((dot(box.outline(), normal) - offset).min()) > HALF_WIDTH_M[border] + VERGE_M.get(border, 0) + clear_m
         for normal, offset, border in polygon.sides()
     )
+
+
+def _bounding_box(polygon: ParcelPolygon) -> Box:
+    axis, length, width = polygon.long_axis()
+    x, y = polygon.centre
+    return Box(x=x, y=y, axis=(float(axis[0]), float(axis[1])), length=length, width=width)
 
 
 def _displaced(box: Box, raster: ParcelRaster) -> Box:
@@ -221,8 +228,7 @@ def _box_facing_street(polygon: ParcelPolygon, size: tuple[float, float], *, set
     """Return a box beside the street, among the straight polygons; its +across side faces the plot."""
     middle, tangent, normal, _, street_m = _street_side(polygon)
     centre = middle + normal * (street_m + setback + size[1] / 2) + tangent * shift
-    angle = math.atan2(-normal[0], normal[1])
-    return Box(x=centre[0], y=centre[1], angle=angle, length=size[0], width=size[1])
+    return Box(x=centre[0], y=centre[1], axis=(float(normal[1]), float(-normal[0])), length=size[0], width=size[1])
 
 
 def _build_villa(
@@ -241,7 +247,7 @@ def _build_villa(
         if _fits(box, polygon, _CLEAR_M):
             _draw_villa(layers, raster, polygon, box, materials, rng)
             return
-    shed = Box(x=polygon.centre[0], y=polygon.centre[1], angle=0.3, length=5, width=3.5)
+    shed = Box(x=polygon.centre[0], y=polygon.centre[1], axis=direction(0.3), length=5, width=3.5)
     if _fits(shed, polygon, _CLEAR_M):
         _draw_roof(layers, _displaced(shed, raster), Roof(eave_m=2.5, pitch=0.2, material=materials.tiles[0]))
 
@@ -255,7 +261,7 @@ def _draw_villa(
     rng: np.random.Generator,
 ) -> None:
     middle, _, normal, *_ = _street_side(polygon)
-    depth = float(np.max((box.outline() - middle) @ normal))
+    depth = float(np.max(dot(box.outline() - middle, normal)))
     paving = rng.choice([*materials.paving, materials.gravel, materials.gravel])
     side = rng.choice([-1, 1])
     drive = box.moved(side * (box.length / 2 - 1.9), -depth / 2, length=3.4, width=depth)
@@ -281,7 +287,7 @@ def _draw_villa(
     _draw_roof(layers, here, roof)
     wing = here.moved(side * box.length * 0.28, -box.width * 0.3, length=box.width * 0.62, width=box.width * 1.1)
     if rng.random() < 0.45:
-        turned = replace(wing, angle=wing.angle + math.pi / 2, length=wing.width, width=wing.length)
+        turned = replace(wing, axis=(-wing.axis[1], wing.axis[0]), length=wing.width, width=wing.length)
         _draw_roof(layers, turned, replace(roof, hipped=False))
     _raise_chimney(layers, here, roof, materials, rng)
 
@@ -333,7 +339,7 @@ def _build_church(
     layers: LandscapeLayers, raster: ParcelRaster, polygon: ParcelPolygon, materials: BuildingMaterials
 ) -> None:
     x, y = raster.to_ground(polygon.centre[0], polygon.centre[1])
-    nave = Box(x=x, y=y, angle=0.12, length=22, width=9)
+    nave = Box(x=x, y=y, axis=direction(0.12), length=22, width=9)
     plaza = replace(nave, length=32, width=19)
     window, a, b = _box_coordinates(layers, plaza)
     inside = (a < 16) & (b < 9.5) & (raster.edge_m[window] > 0)
@@ -360,11 +366,10 @@ def build_farm(layers: LandscapeLayers, raster: ParcelRaster, polygon: ParcelPol
         Random stream.
     """
     materials = choose_materials(layers.palette, rng)
-    axis, length, depth = polygon.long_axis()
-    yard = Box(x=polygon.centre[0], y=polygon.centre[1], angle=math.atan2(axis[1], axis[0]), length=length, width=depth)
+    yard = _bounding_box(polygon)
     spots = ((-0.22, -0.2, 30, 14), (0.2, -0.22, 24, 12), (0.22, 0.2, 34, 16), (-0.2, 0.22, 14, 9))
     for i, (along, across, size, width) in enumerate(spots):
-        barn = yard.moved(along * length, across * depth, length=size, width=width)
+        barn = yard.moved(along * yard.length, across * yard.width, length=size, width=width)
         if not _fits(barn, polygon, 3):
             continue
         house = i == len(spots) - 1
@@ -392,13 +397,12 @@ def build_tunnels(
     rng
         Random stream.
     """
-    axis, length, depth = polygon.long_axis()
-    bed = Box(x=polygon.centre[0], y=polygon.centre[1], angle=math.atan2(axis[1], axis[0]), length=length, width=depth)
+    bed = _bounding_box(polygon)
     material = layers.palette.add(m.TUNNEL)
-    for i in range(int(depth / 9.5)):
+    for i in range(int(bed.width / 9.5)):
         for scale in (0.48, 0.36, 0.25):
-            box = bed.moved(-0.22 * length, (i + 0.5) * 9.5 - depth / 2, length=scale * length, width=8.0)
-            if scale * length > 8 and _fits(box, polygon, 1.2):
+            box = bed.moved(-0.22 * bed.length, (i + 0.5) * 9.5 - bed.width / 2, length=scale * bed.length, width=8.0)
+            if scale * bed.length > 8 and _fits(box, polygon, 1.2):
                 _raise_tunnel(layers, _displaced(box, raster), material, rng)
                 break
 
@@ -428,20 +432,21 @@ def park_cars(layers: LandscapeLayers, raster: ParcelRaster, layout: ParcelLayou
     materials = [layers.palette.add(m.Material(code=m.IMPERVIOUS, color=color, grain=0.02)) for color in m.CAR_COLORS]
     x, y = scatter(layers.grid, 5.0, rng)
     row, col = layers.grid.pixel(x, y)
-    distance = np.hypot(x - layout.village_xy[0], y - layout.village_xy[1])
+    distance = norm(np.stack([x, y], axis=-1) - np.array(layout.village_xy, np.float32))
     lane = (raster.border[row, col] >= Border.STREET) & (np.abs(raster.border_m[row, col] - 1.6) < 0.3)
     inner = (row > 4) & (col > 4) & (row < layers.grid.height - 5) & (col < layers.grid.width - 5)
     parked = lane & inner & (rng.random(len(x)) < np.where(distance < layout.village_m, 0.45, 0.06))
     for i in np.flatnonzero(parked):
-        angle = _lane_angle(raster.border_m, int(row[i]), int(col[i]))
-        box = Box(x=float(x[i]), y=float(y[i]), angle=angle, length=rng.uniform(3.8, 4.6), width=1.8)
+        axis = _lane_axis(raster.border_m, int(row[i]), int(col[i]))
+        box = Box(x=float(x[i]), y=float(y[i]), axis=axis, length=rng.uniform(3.8, 4.6), width=1.8)
         _draw_car(layers, box, materials[rng.choice(len(materials), p=[0.3, 0.25, 0.17, 0.14, 0.07, 0.07])])
 
 
-def _lane_angle(border_m: Floats, row: int, col: int) -> float:
+def _lane_axis(border_m: Floats, row: int, col: int) -> tuple[float, float]:
     slope_y = float(border_m[row + 3, col] - border_m[row - 3, col])
     slope_x = float(border_m[row, col + 3] - border_m[row, col - 3])
-    return math.atan2(slope_x, -slope_y)
+    slope = math.sqrt(slope_x * slope_x + slope_y * slope_y)
+    return (-slope_y / slope, slope_x / slope) if slope else (1.0, 0.0)
 
 
 def _draw_car(layers: LandscapeLayers, box: Box, material: int) -> None:
@@ -470,5 +475,5 @@ def scatter_bales(layers: LandscapeLayers, meadow: NDArray[np.bool_], rng: np.ra
     x, y = scatter(layers.grid, 15.0, rng)
     row, col = layers.grid.pixel(x, y)
     for i in np.flatnonzero(meadow[row, col] & (rng.random(len(x)) < 0.6)):
-        bale = Box(x=float(x[i]), y=float(y[i]), angle=rng.uniform(0, 3), length=1.4, width=1.2)
+        bale = Box(x=float(x[i]), y=float(y[i]), axis=direction(rng.uniform(0, 3)), length=1.4, width=1.2)
         _draw_flat(layers, bale, material, height=1.2)

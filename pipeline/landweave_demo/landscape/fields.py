@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave_demo.landscape import materials as m
+from landweave_demo.landscape.arithmetic import sine
 from landweave_demo.landscape.grid import PIXEL_M, Floats
 from landweave_demo.landscape.land_use import LandUse, Parcel
 from landweave_demo.landscape.layers import LandscapeLayers
@@ -82,7 +83,7 @@ def _tramlines(across: Floats, width_m: float, offset: float) -> Floats:
 
 
 def _waves(across: Floats, period_m: float) -> Floats:
-    return np.asarray(np.sin(across * np.float32(2 * np.pi / period_m)), np.float32)
+    return np.asarray(sine(across * np.float32(2 * np.pi / period_m)), np.float32)
 
 
 def _crop(patch: ParcelPatch, parcel: Parcel, palette: m.Palette, rng: np.random.Generator) -> FieldSurface:

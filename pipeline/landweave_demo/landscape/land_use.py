@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from landweave_demo.landscape import materials as m
+from landweave_demo.landscape.arithmetic import norm
 from landweave_demo.landscape.parcels import ParcelLayout, ParcelRaster
 from landweave_demo.landscape.terrain import River
 
@@ -154,7 +155,7 @@ def _village_field(layout: ParcelLayout, fields: list[int]) -> int | None:
     """Return the index of the large field closest to the village, for market gardens; None without fields."""
     usual = np.median([layout.polygons[i].long_axis()[2] for i in fields]) if fields else 0
     large = [i for i in fields if layout.polygons[i].long_axis()[2] >= usual]
-    return min(large, key=lambda i: float(np.hypot(*(layout.polygons[i].centre - layout.village_xy))), default=None)
+    return min(large, key=lambda i: float(norm(layout.polygons[i].centre - layout.village_xy)), default=None)
 
 
 def _wet(layout: ParcelLayout, river: River, index: int) -> bool:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from landweave_demo.landscape import materials as m
 from landweave_demo.landscape.aerial_image import render_aerial_image
+from landweave_demo.landscape.arithmetic import blurred
 from landweave_demo.landscape.buildings import build_farm, build_tunnels, build_village, park_cars, scatter_bales
 from landweave_demo.landscape.fields import draw_field
 from landweave_demo.landscape.grid import Floats, LandscapeGrid
@@ -72,7 +72,7 @@ class Landscape:
 
 
 def make_landscape(seed: int, *, height: int, width: int) -> Landscape:
-    """Return the landscape of a seed; the same seed and size give the same bits.
+    """Return the landscape of a seed; the same seed and size give the same bits, on any x86-64 CPU.
 
     Parameters
     ----------
@@ -172,6 +172,6 @@ def _observed(site: Site, dtm: Floats) -> Landscape:
 
 def _matched_surface(surface: Floats, water: NDArray[np.bool_], rng: np.random.Generator) -> Floats:
     """Return the surface as image matching measures it: soft edges, some noise, level water."""
-    soft = ndimage.gaussian_filter(surface, 0.9, truncate=2.5)
+    soft = blurred(surface, 0.9)
     soft += np.float32(_DSM_NOISE_M) * spline_noise(rng, surface.shape, 3)
     return np.asarray(np.where(water, surface, soft), np.float32)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from landweave_demo.landscape.grid import Floats
@@ -51,10 +53,9 @@ def fractal_noise(rng: np.random.Generator, shape: tuple[int, int], cells: tuple
     cells
         Feature sizes in pixels; the amplitude of each grows with the square root of its size.
     """
-    weights = np.sqrt(np.asarray(cells, np.float32) / max(cells))
     total = np.zeros(shape, np.float32)
-    for cell, weight in zip(cells, weights / np.linalg.norm(weights), strict=True):
-        total += np.float32(weight) * spline_noise(rng, shape, cell)
+    for cell in cells:
+        total += np.float32(math.sqrt(cell / sum(cells))) * spline_noise(rng, shape, cell)
     return total
 
 

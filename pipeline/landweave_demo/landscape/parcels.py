@@ -11,13 +11,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave_demo.landscape.arithmetic import direction, dot, exponential, norm
 from landweave_demo.landscape.grid import PIXEL_M, Floats, LandscapeGrid, PixelWindow
 from landweave_demo.landscape.noise import spline_noise
 
@@ -88,25 +88,25 @@ class ParcelPolygon:
     def area_m2(self) -> float:
         """Area in square metres."""
         x, y = self.corners.T
-        return float(abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2)
+        return float(abs((x * np.roll(y, -1) - y * np.roll(x, -1)).sum()) / 2)
 
     def sides(self) -> list[tuple[Points, float, Border]]:
         """Inward unit normal, offset and border of each side; the distance is ``normal @ position - offset`` metres."""
         inward = []
         for start, end, border in zip(self.corners, np.roll(self.corners, -1, axis=0), self.borders, strict=True):
-            along = (end - start) / np.linalg.norm(end - start)
+            along = (end - start) / norm(end - start)
             normal = np.array([-along[1], along[0]])
-            normal = normal if np.dot(normal, self.centre - start) > 0 else -normal
-            inward.append((normal, float(np.dot(normal, start)), border))
+            normal = normal if dot(normal, self.centre - start) > 0 else -normal
+            inward.append((normal, float(dot(normal, start)), border))
         return inward
 
     def long_axis(self) -> tuple[Points, float, float]:
         """Direction of the longer side of the smallest bounding rectangle, and its length and width in metres."""
         boxes: list[tuple[Points, float, float]] = []
         for side in np.roll(self.corners, -1, axis=0) - self.corners:
-            along = side / np.linalg.norm(side)
+            along = side / norm(side)
             across = np.array([-along[1], along[0]])
-            length, depth = float(np.ptp(self.corners @ along)), float(np.ptp(self.corners @ across))
+            length, depth = (float(np.ptp(dot(self.corners, axis))) for axis in (along, across))
             boxes.append((along, length, depth) if length >= depth else (across, depth, length))
         return min(boxes, key=lambda box: box[1] * box[2])
 
@@ -145,16 +145,17 @@ def divide_land(grid: LandscapeGrid, rng: np.random.Generator) -> ParcelLayout:
     angle = float(rng.uniform(0.15, 0.5) * rng.choice([-1, 1]))
     middle = np.array([width, height]) * rng.uniform(0.44, 0.56, 2)
     offset = rng.uniform(-0.16, 0.16) * width
-    village = middle + offset * np.array([math.cos(angle), math.sin(angle)])
+    cos, sin = direction(angle)
+    village = middle + offset * np.array([cos, sin])
     radius = float(np.clip(0.17 * min(width, height), 45, 150))
     layout = ParcelLayout(polygons=(), village_xy=(village[0], village[1]), village_m=radius, road_angle=angle)
     low, high = -_MARGIN_M, np.array([width, height]) + _MARGIN_M
     corners = np.array([[low, low], [high[0], low], [high[0], high[1]], [low, high[1]]])
     whole = ParcelPolygon(corners=corners, borders=(Border.OUTER,) * 4)
-    normal = np.array([-math.sin(angle), math.cos(angle)])
+    normal = np.array([-sin, cos])
     field_m2 = float(np.clip(width * height / 45, 2600, 13_000))
     polygons: list[ParcelPolygon] = []
-    for half in _split(whole, normal, float(normal @ middle), Border.MAIN_ROAD):
+    for half in _split(whole, normal, float(dot(normal, middle)), Border.MAIN_ROAD):
         polygons += _divide(half, 1, layout, field_m2, rng)
     return ParcelLayout(polygons=tuple(polygons), village_xy=layout.village_xy, village_m=radius, road_angle=angle)
 
@@ -162,17 +163,17 @@ def divide_land(grid: LandscapeGrid, rng: np.random.Generator) -> ParcelLayout:
 def _divide(
     polygon: ParcelPolygon, depth: int, layout: ParcelLayout, field_m2: float, rng: np.random.Generator
 ) -> list[ParcelPolygon]:
-    distance = float(np.hypot(*(polygon.centre - layout.village_xy)))
+    distance = float(norm(polygon.centre - layout.village_xy))
     residential = distance < layout.village_m
-    target = (rng.uniform(480, 950) if residential else field_m2 * rng.lognormal(0, 0.45)) * 1.4
+    target = (rng.uniform(480, 950) if residential else field_m2 * float(exponential(rng.normal(0, 0.45)))) * 1.4
     if depth > _MAX_DEPTH or polygon.area_m2 < target:
         return [ParcelPolygon(corners=polygon.corners, borders=polygon.borders, residential=residential)]
     axis, length, breadth = polygon.long_axis()
     if not residential and length < _LONG_FIELD * breadth and polygon.area_m2 < 4 * field_m2 and rng.random() < 0.25:
         axis = np.array([-axis[1], axis[0]])
-    turn = rng.normal(0, 0.07)
-    normal = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) @ axis
-    across = polygon.corners @ normal
+    cos, sin = direction(rng.normal(0, 0.07))
+    normal = np.array([cos * axis[0] - sin * axis[1], sin * axis[0] + cos * axis[1]])
+    across = dot(polygon.corners, normal)
     offset = across.min() + np.ptp(across) * rng.uniform(0.4, 0.6)
     border = _border(polygon, depth, residential, rng)
     return [part for half in _split(polygon, normal, float(offset), border)
@@ -196,8 +197,8 @@ def _split(
 
 
 def _half(polygon: ParcelPolygon, normal: Points, offset: float, border: Border) -> ParcelPolygon:
-    """Return the part of a polygon where ``normal @ position >= offset``; the new side is a ``border``."""
-    height = polygon.corners @ normal - offset
+    """Return the part of a polygon where ``dot(normal, position) >= offset``; the new side is a ``border``."""
+    height = dot(polygon.corners, normal) - offset
     corners: list[Points] = []
     borders: list[Border] = []
     for i, corner in enumerate(polygon.corners):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from landweave_demo.landscape import materials as m
+from landweave_demo.landscape.arithmetic import direction
 from landweave_demo.landscape.grid import PIXEL_M, Floats, LandscapeGrid
 from landweave_demo.landscape.land_use import WOODS, LandUse
 from landweave_demo.landscape.noise import spline_noise
@@ -49,8 +50,8 @@ def _clear_of_built(site: Site, trees: Trees, water_m: Floats) -> Trees:
     road = (site.raster.border >= Border.TRACK) | (codes == m.IMPERVIOUS)
     keep = np.ones(len(trees), np.bool_)
     for turn in range(9):
-        angle, share = turn * np.pi / 4, (0.85 if turn < 8 else 0.0)
-        dx, dy = share * trees.radius_m * np.cos(angle), share * trees.radius_m * np.sin(angle)
+        share = 0.85 if turn < 8 else 0.0
+        dx, dy = (share * trees.radius_m * part for part in direction(turn * np.pi / 4))
         keep &= ~built[grid.pixel(trees.x + dx, trees.y + dy)]
         keep &= ~road[grid.pixel(trees.x + 0.5 * dx, trees.y + 0.5 * dy)]
     return trees.where(keep & ~water[grid.pixel(trees.x, trees.y)])

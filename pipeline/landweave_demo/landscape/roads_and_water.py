@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from landweave_demo.landscape import materials as m
+from landweave_demo.landscape.arithmetic import direction
 from landweave_demo.landscape.grid import PIXEL_M, Floats
 from landweave_demo.landscape.layers import LandscapeLayers
 from landweave_demo.landscape.noise import spline_noise
@@ -36,7 +35,8 @@ def draw_borders(layers: LandscapeLayers, raster: ParcelRaster, layout: ParcelLa
     _draw(layers, soft, add(m.VERGE), np.asarray(0.25 + 0.3 * np.clip(ragged, -0.5, 1), np.float32))
     layers.texture[soft] = 0.35 * ragged[soft]
     y, x = layers.grid.axes()
-    town = np.hypot(x - np.float32(layout.village_xy[0]), y - np.float32(layout.village_xy[1])) < layout.village_m
+    east, south = x - np.float32(layout.village_xy[0]), y - np.float32(layout.village_xy[1])
+    town = np.sqrt(east * east + south * south) < layout.village_m
     _draw(layers, (beside == Border.STREET) | (beside >= Border.ROAD) & town, add(m.PAVING), 0.1)
     _draw_hedges(layers, raster, ragged, rng)
     _draw_tracks(layers, raster, ragged)
@@ -74,7 +74,7 @@ def _draw_tracks(layers: LandscapeLayers, raster: ParcelRaster, ragged: Floats) 
 def _mark_main_road(layers: LandscapeLayers, raster: ParcelRaster, layout: ParcelLayout) -> None:
     y, x = layers.grid.axes()
     main = raster.border == Border.MAIN_ROAD
-    cos, sin = np.float32(math.cos(layout.road_angle)), np.float32(math.sin(layout.road_angle))
+    cos, sin = (np.float32(part) for part in direction(layout.road_angle))
     dash = np.mod(x * cos + y * sin, 9.0) < 3.0
     middle = (raster.border_m < 0.1) & dash
     side = np.abs(raster.border_m - (HALF_WIDTH_M[Border.MAIN_ROAD] - 0.35)) < 0.09
@@ -127,7 +127,8 @@ def pond_distance(layers: LandscapeLayers, raster: ParcelRaster, index: int, rng
     y, x = layers.grid.axes()
     y0, x0 = (row * 4 + 0.5) * PIXEL_M, (col * 4 + 0.5) * PIXEL_M
     stretch = np.float32(rng.uniform(1.1, 1.35))
-    distance_m = np.hypot((x - np.float32(x0)) / stretch, (y - np.float32(y0)) * stretch)
+    across, along = (x - np.float32(x0)) / stretch, (y - np.float32(y0)) * stretch
+    distance_m = np.sqrt(across * across + along * along)
     window = layers.grid.around(x0, y0, 2 * radius)
     wobble = 0.13 * radius * spline_noise(rng, distance_m[window].shape, 11 / PIXEL_M)
     distance_m[window] += wobble * np.clip(2 - distance_m[window] / np.float32(radius), 0, 1)

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from landweave_demo.landscape.arithmetic import direction
 from landweave_demo.landscape.grid import PIXEL_M, Floats
 
 SUN_AZIMUTH = math.radians(152)
@@ -15,8 +16,9 @@ SUN_ELEVATION = math.radians(50)
 
 def sun_direction() -> tuple[float, float, float]:
     """Return the unit vector to the sun: east, south, up."""
-    flat = math.cos(SUN_ELEVATION)
-    return flat * math.sin(SUN_AZIMUTH), -flat * math.cos(SUN_AZIMUTH), math.sin(SUN_ELEVATION)
+    flat, up = direction(SUN_ELEVATION)
+    north, east = direction(SUN_AZIMUTH)
+    return flat * east, -flat * north, up
 
 
 def slope_light(surface: Floats) -> Floats:
@@ -42,12 +44,12 @@ def cast_shadow(surface: Floats) -> Floats:
     The highest blocking height is found by doubling: after round k each pixel has the maximum over its next 2^k.
     """
     right, down, up = sun_direction()
-    flat = math.hypot(right, down)
+    flat = math.sqrt(right * right + down * down)
     ceiling = surface.copy()
     for power in range(7):
         distance = 2**power
         rows, cols = round(distance * down / flat), round(distance * right / flat)
-        drop = np.float32(math.hypot(rows, cols) * PIXEL_M * up / flat)
+        drop = np.float32(math.sqrt(rows * rows + cols * cols) * PIXEL_M * up / flat)
         height, width = surface.shape
         if rows >= height or cols >= width:
             break

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from landweave_demo.landscape.arithmetic import cosine, direction, dot, exponential, sine
 from landweave_demo.landscape.grid import PIXEL_M, Floats, LandscapeGrid
 from landweave_demo.landscape.noise import fractal_noise, interpolate_spline
 
@@ -50,7 +50,7 @@ class River:
         x, y
             Positions in metres.
         """
-        cos, sin = np.float32(math.cos(self.angle)), np.float32(math.sin(self.angle))
+        cos, sin = (np.float32(part) for part in direction(self.angle))
         return (x - np.float32(self.centre_xy[0])) * cos + (y - np.float32(self.centre_xy[1])) * sin
 
     def distance_to_water(self, x: Floats, y: Floats) -> Floats:
@@ -61,15 +61,15 @@ class River:
         x, y
             Positions in metres.
         """
-        cos, sin = np.float32(math.cos(self.angle)), np.float32(math.sin(self.angle))
+        cos, sin = (np.float32(part) for part in direction(self.angle))
         along = self.along(x, y)
         across = (y - np.float32(self.centre_xy[1])) * cos - (x - np.float32(self.centre_xy[0])) * sin
         slope = np.zeros_like(along)
         for amplitude, length, phase in self.waves:
-            turn = np.float32(2 * math.pi / length)
-            across -= np.float32(amplitude) * np.sin(along * turn + np.float32(phase))
-            slope += np.float32(amplitude) * turn * np.cos(along * turn + np.float32(phase))
-        width = np.float32(self.half_width_m) * (1 + np.float32(0.22) * np.sin(along / 31))
+            turn = np.float32(2 * np.pi / length)
+            across -= np.float32(amplitude) * sine(along * turn + np.float32(phase))
+            slope += np.float32(amplitude) * turn * cosine(along * turn + np.float32(phase))
+        width = np.float32(self.half_width_m) * (1 + np.float32(0.22) * sine(along / 31))
         return np.asarray(np.abs(across) / np.sqrt(1 + slope * slope) - width, np.float32)
 
     def water_level(self, x: Floats, y: Floats) -> Floats:
@@ -101,9 +101,10 @@ def make_river(
     """
     width, height = grid.size_m
     angle = road_angle + rng.uniform(-0.12, 0.12)
-    normal = np.array([-math.sin(angle), math.cos(angle)])
+    cos, sin = direction(angle)
+    normal = np.array([-sin, cos])
     to_centre = 0.5 * np.array([width, height]) - village_xy
-    side = 1.0 if float(to_centre @ normal) >= 0 else -1.0
+    side = 1.0 if float(dot(to_centre, normal)) >= 0 else -1.0
     centre = np.array([width, height]) * 0.5 + normal * side * rng.uniform(0.27, 0.33) * min(width, height)
     waves = (
         (rng.uniform(9, 14), rng.uniform(240, 320), rng.uniform(0, 6)),
@@ -137,7 +138,7 @@ def shape_terrain(grid: LandscapeGrid, river: River, rng: np.random.Generator) -
     y = ((np.arange(shape[0], dtype=np.float32) - 0.5) * _COARSE_PX * PIXEL_M)[:, None]
     x = ((np.arange(shape[1], dtype=np.float32) - 0.5) * _COARSE_PX * PIXEL_M)[None, :]
     distance = np.maximum(river.distance_to_water(x, y), 0)
-    rise = 1 - np.exp(-((distance / 130) ** 2))
+    rise = 1 - exponential(-((distance / 130) ** 2))
     slope = 0.022 * distance + 4.5 * hills
     coarse = river.water_level(x, y) + _BED_M + rise * np.maximum(slope, 0.01 * distance)
     return interpolate_spline(np.asarray(coarse, np.float32), grid.shape, _COARSE_PX)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave_demo.landscape.arithmetic import direction
 from landweave_demo.landscape.grid import PIXEL_M, Floats, LandscapeGrid
 from landweave_demo.landscape.layers import LandscapeLayers
 from landweave_demo.landscape.noise import spline_noise
@@ -66,14 +67,14 @@ def scatter(
         Largest displacement along each axis of the lattice, as a share of the spacing.
     """
     width, height = grid.size_m
-    turn = rng.uniform(0.1, 1.4)
-    half_m = math.hypot(width, height) / 2 + spacing_m
+    cos, sin = direction(rng.uniform(0.1, 1.4))
+    half_m = math.sqrt(width * width + height * height) / 2 + spacing_m
     ticks = np.arange(-half_m, half_m, spacing_m, dtype=np.float32)
     a, b = np.meshgrid(ticks, ticks)
     u = (a + spacing_m * jitter * rng.uniform(-1, 1, a.shape)).ravel()
     v = (b + spacing_m * jitter * rng.uniform(-1, 1, b.shape)).ravel()
-    x = u * math.cos(turn) - v * math.sin(turn) + width / 2
-    y = u * math.sin(turn) + v * math.cos(turn) + height / 2
+    x = u * cos - v * sin + width / 2
+    y = u * sin + v * cos + height / 2
     inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
     return x[inside].astype(np.float32), y[inside].astype(np.float32)
 
@@ -147,7 +148,7 @@ def make_foliage(leaves: list[int], needles: list[int], rng: np.random.Generator
     crowns: dict[tuple[bool, int, int], Floats] = {}
     for shape in range(_SHAPES):
         lumps = 0.5 * spline_noise(rng, (96, 96), 6.0) + 0.35 * spline_noise(rng, (96, 96), 2.6)
-        waves = [(k, rng.uniform(0, 6.28), rng.uniform(0.02, 0.16 / k**0.5)) for k in (2, 3, 5, 8)]
+        waves = [(k, rng.uniform(0, 6.28), rng.uniform(0.02, 0.16 / math.sqrt(k))) for k in (2, 3, 5, 8)]
         for radius in _RADII_PX:
             crowns[False, shape, radius] = _broad_crown(radius, waves, lumps)
             crowns[True, shape, radius] = _pointed_crown(radius, waves, lumps)
@@ -155,24 +156,41 @@ def make_foliage(leaves: list[int], needles: list[int], rng: np.random.Generator
 
 
 def _broad_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Floats) -> Floats:
-    distance, _ = _outline(radius, waves)
-    drop = 0.72 * distance**2.4 - 0.13 * _middle(lumps, distance.shape[0])
+    distance = _outline(radius, waves)
+    drop = 0.72 * distance**2 * np.sqrt(distance) - 0.13 * _middle(lumps, distance.shape[0])
     return np.where(distance < 1, drop, np.inf).astype(np.float32)
 
 
 def _pointed_crown(radius: int, waves: list[tuple[int, float, float]], lumps: Floats) -> Floats:
-    distance, around = _outline(radius, waves)
-    whorls = 0.10 * np.sin(7 * around + waves[0][1]) * distance - 0.08 * _middle(lumps, distance.shape[0])
+    distance = _outline(radius, waves)
+    whorls = 0.10 * _wave_around(_ticks(radius), 7, waves[0][1]) * distance - 0.08 * _middle(lumps, distance.shape[0])
     return np.where(distance < 1, 1.35 * distance + whorls, np.inf).astype(np.float32)
 
 
-def _outline(radius: int, waves: list[tuple[int, float, float]]) -> tuple[Floats, Floats]:
-    """Return the distance from the stem, 1 on the uneven outline of the crown, and the direction in radians."""
-    ticks = (np.arange(2 * radius + 3, dtype=np.float32) - radius - 1) / radius
-    y, x = ticks[:, None], ticks[None, :]
-    around = np.arctan2(y, x)
-    outline = 0.9 + sum(share * np.sin(k * around + phase) for k, phase, share in waves)
-    return np.asarray(np.hypot(x, y) / outline, np.float32), around
+def _ticks(radius: int) -> Floats:
+    """Return rows, or columns, from the stem in radii."""
+    return np.asarray((np.arange(2 * radius + 3) - radius - 1) / radius, np.float32)
+
+
+def _outline(radius: int, waves: list[tuple[int, float, float]]) -> Floats:
+    """Return the distance from the stem, 1 on the uneven outline of the crown."""
+    ticks = _ticks(radius)
+    outline = 0.9 + sum(share * _wave_around(ticks, count, phase) for count, phase, share in waves)
+    return np.asarray(_distance(ticks) / outline, np.float32)
+
+
+def _distance(ticks: Floats) -> Floats:
+    return np.asarray(np.sqrt(ticks[:, None] * ticks[:, None] + ticks * ticks))
+
+
+def _wave_around(ticks: Floats, count: int, phase: float) -> Floats:
+    """Return ``sin(count * angle + phase)`` of the angle of each pixel seen from the stem."""
+    distance = np.maximum(_distance(ticks), np.float32(1e-6))
+    cos, sin = ticks / distance, ticks[:, None] / distance
+    x, y = (np.full_like(cos, part) for part in direction(phase))
+    for _ in range(count):
+        x, y = x * cos - y * sin, x * sin + y * cos
+    return np.asarray(y, np.float32)
 
 
 def _middle(lumps: Floats, size: int) -> Floats:

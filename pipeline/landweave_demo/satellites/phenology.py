@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave_demo.landscape import materials as m
+from landweave_demo.landscape.arithmetic import exponential
 from landweave_demo.landscape.land_use import CROP_CODES
 
 FloatArray = NDArray[np.float64]
@@ -79,13 +80,15 @@ class Growth:
         height = self.winter + (0.95 - self.winter) * _logistic(day, self.rise, self.pace)
         leaves = height * _logistic(day, self.fall, -0.7 * self.pace)
         sown = self.winter * _logistic(day, 320, 14)
-        cut = np.prod([1 - 0.65 * np.exp(-np.clip(day - at, 0, None) / 14) * (day >= at) for at in self.cuts], axis=0)
+        cut = np.prod(
+            [1 - 0.65 * exponential(-np.clip(day - at, 0, None) / 14) * (day >= at) for at in self.cuts], axis=0
+        )
         return np.asarray(np.maximum(leaves * cut, sown))
 
     def straw(self, day: FloatArray) -> FloatArray:
         """Return the share of standing straw, after the harvest of stubble, 0..1."""
         ripe = _logistic(day, self.fall, 0.7 * self.pace)
-        stubble = 0.35 * np.exp(-np.clip(day - self.harvest, 0, None) / 60)
+        stubble = 0.35 * exponential(-np.clip(day - self.harvest, 0, None) / 60)
         return np.asarray(ripe * np.where(day < self.harvest, 0.9, stubble))
 
     def bloom(self, day: FloatArray) -> FloatArray:
@@ -264,4 +267,4 @@ def _shares(surface: SurfaceType, growth: ParcelGrowth, day: FloatArray) -> tupl
 
 def _logistic(day: FloatArray, at: float, pace: float) -> FloatArray:
     """Return a logistic rise from 0 to 1 about day ``at``; a fall for a negative ``pace``."""
-    return np.asarray(1 / (1 + np.exp(-np.clip((day - at) / (abs(pace) / 2), -40, 40) * np.sign(pace))))
+    return np.asarray(1 / (1 + exponential(-np.clip((day - at) / (abs(pace) / 2), -40, 40) * np.sign(pace))))

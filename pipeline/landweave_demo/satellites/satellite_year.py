@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import landweave as lw
+from landweave_demo.landscape.arithmetic import exponential
 from landweave_demo.landscape.grid import Floats, LandscapeGrid
 from landweave_demo.landscape.landscape import Landscape
 from landweave_demo.landscape.noise import generator, spline_noise
@@ -41,6 +42,7 @@ _CODES = 64
 _INCIDENCE_DEG = {"ascending": 36.5, "descending": 42.0}
 _DB_PER_DEGREE = -0.11
 _LOOKS = 5.0
+_NEPERS_PER_DB = 0.2302585092994046
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +132,16 @@ class SatelliteYear:
         return np.asarray(values * rng.gamma(looks, 1 / looks, values.shape), np.float32)
 
     def _mixed(self, of_surfaces: Floats, centres: PixelCentres) -> Floats:
-        """Return the mean of what a pixel's surfaces give (surface, time, band), by area: (time, band, h, w)."""
-        surfaces, dates, bands = of_surfaces.shape
-        shares = self._shares(centres, surfaces)
-        mixed = (shares @ of_surfaces.reshape(surfaces, -1)).T
-        return np.ascontiguousarray(mixed).reshape(dates, bands, *centres.x.shape)
+        """Return the mean of what a pixel's surfaces give (surface, time, band), by area: (time, band, h, w).
 
-    def _shares(self, centres: PixelCentres, surfaces: int) -> Floats:
+        64ths of float32 values less than 2^23 apart add up in float64 without any rounding, in whatever order BLAS
+        adds them.
+        """
+        surfaces, dates, bands = of_surfaces.shape
+        mixed = (self._shares(centres, surfaces) @ of_surfaces.reshape(surfaces, -1).astype(np.float64)).T
+        return np.ascontiguousarray(mixed, np.float32).reshape(dates, bands, *centres.x.shape)
+
+    def _shares(self, centres: PixelCentres, surfaces: int) -> NDArray[np.float64]:
         """Return the share of every surface in each pixel, (pixel, surface), counted on 8 x 8 points."""
         offsets = ((np.arange(_SAMPLES) + 0.5) / _SAMPLES - 0.5) * centres.pixel_m
         y, x = (axis.reshape(-1, 1, 1) for axis in (centres.y, centres.x))
@@ -145,11 +150,11 @@ class SatelliteYear:
         surface = self.surface_index[self.parcel[row, col] * _CODES + self.truth[row, col]].reshape(y.size, -1)
         flat = (np.arange(y.size)[:, None] * surfaces + surface).ravel()
         count = np.bincount(flat, minlength=y.size * surfaces).reshape(y.size, surfaces)
-        return (count / np.float32(_SAMPLES**2)).astype(np.float32)
+        return np.asarray(count / _SAMPLES**2)
 
 
 def make_satellite_year(landscape: Landscape, seed: int) -> SatelliteYear:
-    """Return the year of a seed over a landscape; the same landscape and seed give the same bits.
+    """Return the year of a seed over a landscape; the same landscape and seed give the same bits, on any x86-64 CPU.
 
     Parameters
     ----------
@@ -247,4 +252,4 @@ def _backscatter(
     series = [backscatter_db(SURFACE_TYPES[code], growths[parcel], day, wetness_db) for parcel, code in surfaces]
     decibels = np.stack(series)
     decibels += 0.3 * rng.standard_normal((len(surfaces), 1, 2)) + _DB_PER_DEGREE * (incidence_deg - 38)
-    return np.asarray(10 ** (decibels / 10), np.float32)
+    return np.asarray(exponential(decibels * _NEPERS_PER_DB), np.float32)

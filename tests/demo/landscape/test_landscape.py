@@ -13,7 +13,7 @@ from landweave_demo.landscape.landscape import Landscape, make_landscape
 
 @pytest.fixture(scope="module")
 def landscape() -> Landscape:
-    return make_landscape(3, height=1500, width=1540)
+    return make_landscape(5, height=1500, width=1540)
 
 
 def test_the_same_seed_gives_the_same_bits() -> None:

@@ -87,6 +87,15 @@ FLAIR1 = {
     "norm_stds": [52.17, 45.38, 44, 39.69, 79.3],
 }
 
+FRAMEWORK = {key: value for key, value in FLAIR1.items() if key not in ("model_architecture", "encoder_name")} | {
+    "model_framework": {
+        "model_provider": "SegmentationModelsPytorch",
+        "HuggingFace": {"org_model": None},
+        "SegmentationModelsPytorch": {"encoder_decoder": "tu-lcnet_035_unet"},
+    }
+}
+"""FLAIR-1's configuration since June 2024."""
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
@@ -310,7 +319,9 @@ def places(content, above=()):
 SLIPS = (None, True, 7, "x", [], [0], [["a"]], {}, {"a": None})
 
 
-@pytest.mark.parametrize(("content", "kind"), [(HUB, FlairHubConfig), (FLAIR1, Flair1Config)])
+@pytest.mark.parametrize(
+    ("content", "kind"), [(HUB, FlairHubConfig), (FLAIR1, Flair1Config), (FRAMEWORK, Flair1Config)]
+)
 def test_a_slip_anywhere_is_refused_by_its_name_or_does_not_matter(content, kind):
     for *above, last in places(content):
         for slip in (*SLIPS, "left out"):
@@ -384,3 +395,36 @@ def test_a_card_of_ones_own_training_lies_beside_its_weights(tmp_path):
     assert made.legend().classes[1].name_fr == "eau"
     with pytest.raises(CardError, match="is there already"):
         new_card(config, weights)
+
+
+def test_the_framework_of_a_later_flair1_says_the_same(config):
+    assert card_content_of(Flair1Config, FRAMEWORK) == card_content_of(Flair1Config, FLAIR1)
+    published = FRAMEWORK | {
+        "model_framework": {
+            "model_provider": "SegmentationModelsPytorch",
+            "SegmentationModelsPytorch": {"encoder_decoder": "resnet34_unet"},
+        }
+    }
+    architecture = card_content_of(Flair1Config, published)["architecture"]
+    assert architecture == {"kind": "smp", "name": "Unet", "arguments": {"encoder_name": "resnet34"}}
+
+
+@pytest.mark.parametrize(
+    ("framework", "told"),
+    [
+        (
+            {"model_provider": "HuggingFace", "HuggingFace": {"org_model": "openmmlab/upernet-swin-small"}},
+            r"HuggingFace openmmlab/upernet-swin-small: .*torch.export.*kind: exported",
+        ),
+        ({"model_provider": "SegmentationModelsPytorch", "SegmentationModelsPytorch": None}, "no encoder is named"),
+        (
+            {"model_provider": "SegmentationModelsPytorch", "SegmentationModelsPytorch": {"encoder_decoder": "a_b"}},
+            "'b' is not in segmentation-models-pytorch",
+        ),
+        ({"HuggingFace": {}}, "model_framework.model_provider"),
+        ("unet", "model_framework: "),
+    ],
+)
+def test_a_framework_without_a_network_here_is_refused_by_name(config, tmp_path, framework, told):
+    with pytest.raises(CardError, match=told):
+        card_from_flair_config(config(FRAMEWORK | {"model_framework": framework}), tmp_path / "none.ckpt")

@@ -7,7 +7,7 @@ from landweave.core.errors import InputError
 from landweave.core.lattice import Extent, Lattice
 from landweave.core.protocols import InputBatch
 from landweave.models.inspection.placement_consistency import PlacementConsistency, compare_placements
-from tests.helpers.memory import gray_legend, one_hot
+from tests.helpers.memory import one_hot
 
 WINDOW = 64
 LATTICE = Lattice(window=WINDOW, stride=48, unit=4)
@@ -20,6 +20,11 @@ def read(extent):
     rows, columns = extent.slices_in(EXTENT)
     values = GROUND[:, rows, columns][None]
     return {"AERIAL_RGBI": InputBatch(values=values, valid=np.ones((1, *extent.shape), bool))}
+
+
+def most(probabilities):
+    """The most probable class."""
+    return probabilities.argmax(0)
 
 
 class Bordered:
@@ -39,7 +44,7 @@ class Bordered:
 
 
 def compared(predictor, **changes):
-    options = {"lattice": LATTICE, "legend": gray_legend(4), "batch_size": 3, "pairs": 8}
+    options = {"lattice": LATTICE, "argmax": most, "batch_size": 3, "pairs": 8}
     return compare_placements(predictor, read, EXTENT, **(options | changes))
 
 
@@ -76,9 +81,7 @@ def test_pixels_not_measured_are_not_compared():
         (name, batch), *_ = read(extent).items()
         return {name: InputBatch(values=batch.values, valid=np.zeros_like(batch.valid))}
 
-    found = compare_placements(
-        Bordered(WINDOW), blind, EXTENT, lattice=LATTICE, legend=gray_legend(4), batch_size=2, pairs=2
-    )
+    found = compare_placements(Bordered(WINDOW), blind, EXTENT, lattice=LATTICE, argmax=most, batch_size=2, pairs=2)
 
     assert sum(found.pixels) == 0
     assert found.overlap is None
@@ -92,7 +95,7 @@ def test_the_same_pairs_are_drawn_each_time_and_lie_on_the_unit():
         return read(extent)
 
     for _ in range(2):
-        compare_placements(Bordered(0), noted, EXTENT, lattice=LATTICE, legend=gray_legend(4), batch_size=2, pairs=6)
+        compare_placements(Bordered(0), noted, EXTENT, lattice=LATTICE, argmax=most, batch_size=2, pairs=6)
 
     assert seen[:12] == seen[12:]
     assert all(start % 4 == 0 for each in seen for start in (each.y.start, each.x.start))
@@ -108,7 +111,7 @@ def test_imagery_without_room_is_refused_with_its_size():
             read,
             Extent.of((0, 64), (100, 200)),
             lattice=LATTICE,
-            legend=gray_legend(4),
+            argmax=most,
             batch_size=2,
         )
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from landweave.core.errors import ConfigError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
@@ -115,3 +115,92 @@ def test_the_seams_of_a_source_are_those_of_its_models(write_tile):
     assert source.fingerprint_fields["dsm"]["resampling"] == "bilinear"
     with pytest.raises(ConfigError, match=r"no band \['DHM'\]"):
         source.read(GRID, ["DHM"])
+
+
+HOLE = np.s_[20:30, 20:30]
+
+
+def flat(height, dtype=np.float32, **holes):
+    values = np.full((1, 60, 80), height, dtype)
+    for value in holes.values():
+        values[0][HOLE] = value
+    return values
+
+
+def tag_scale(path, scale, offset=0):
+    with rasterio.open(path, "r+") as dataset:
+        dataset.scales, dataset.offsets = (scale,), (offset,)
+
+
+def open_folders(root, grid=GRID, dsm=None, dtm=None):
+    models = (
+        MosaicSpec(
+            modality="DEM_ELEV", bands={band: BandFiles(files=(band.lower(),))}, root=str(root), **settings or {}
+        )
+        for band, settings in (("DSM", dsm), ("DTM", dtm))
+    )
+    return ElevationSource.open(*models, grid)
+
+
+@pytest.mark.parametrize("nodata", [-9999, np.nan, np.inf, -np.inf, np.finfo(np.float64).max, np.finfo(np.float32).min])
+def test_a_hole_of_one_model_is_given_by_its_next_tile_and_voids_the_difference(write_tile, tmp_path, nodata):
+    """Of 1 m on whole metres, resampled to 0.2 m, and float64, whose largest numbers no float32 holds."""
+    corner = (X - 5, Y + 5)
+    tag = {"nodata": nodata} if nodata == -9999 else {}
+    write_tile("dsm/a.tif", flat(120, np.float64, hole=nodata), corner, pixel=1, **tag)
+    write_tile("dtm/a.tif", flat(100), corner, pixel=1)
+    raster = open_folders(tmp_path).read(GRID, ("DSM", "DTM", "NDSM"))
+    assert 0.9 < raster.valid.mean() < 0.97
+    assert not raster.valid[80:120, 80:120].any()
+    for band, height in enumerate((120, 100, 20)):
+        np.testing.assert_allclose(raster.values[band][raster.valid], height, rtol=1e-6)
+    assert open_folders(tmp_path).read(GRID, ["DTM"]).valid.all()
+    write_tile("dsm/b.tif", flat(130, np.float64), corner, pixel=1, **tag)
+    filled = open_folders(tmp_path).read(GRID, ("DSM", "NDSM"))
+    assert filled.valid.all()
+    np.testing.assert_allclose(filled.values[0][80:120, 80:120], 130)
+    np.testing.assert_allclose(filled.values[1][raster.valid], 20, atol=10)
+
+
+def test_scale_and_offset_of_a_model_are_applied_file_by_file(write_tile, tmp_path):
+    """Decimetres and centimetres above 50 m beside a terrain in metres: nodata is looked for in the stored numbers."""
+    west, east = (X - 5, Y + 5), (X + 75, Y + 5)
+    tag_scale(write_tile("dsm/a.tif", flat(1200, np.int16, hole=-9999), west, pixel=1, nodata=-9999), 0.1)
+    tag_scale(write_tile("dsm/b.tif", flat(7000, np.int16, hole=-9999), east, pixel=1, nodata=-9999), 0.01, 50)
+    write_tile("dtm/a.tif", flat(100), west, pixel=1)
+    write_tile("dtm/b.tif", flat(100), east, pixel=1)
+    grid = Grid.from_bounds((X, Y - 40, X + 140, Y), crs="EPSG:2154", resolution=0.2)
+    source = open_folders(tmp_path, grid)
+    raster = source.read(grid, ("DSM", "NDSM"))
+    assert 0.9 < raster.valid.mean() < 0.99
+    np.testing.assert_allclose(raster.values[0][raster.valid], 120, rtol=1e-5)
+    np.testing.assert_allclose(raster.values[1][raster.valid], 20, rtol=1e-4)
+    said = source.describe()["DSM"]["pixels"]["DSM"]
+    assert "x 0.1 +0 (file tag)" in said
+    assert "x 0.01 +50 (file tag)" in said
+    assert "nodata -9999 (file tag)" in said
+    scales = {each["scale"] for each in source.fingerprint_fields["dsm"]["pixels"]["DSM"]}
+    assert scales == {0.1, 0.01}
+
+
+def test_a_setting_switches_tags_off_or_states_centimetres(write_tile, tmp_path):
+    corner = (X - 5, Y + 5)
+    tag_scale(write_tile("dsm/a.tif", flat(120), corner, pixel=1), 0.1)
+    write_tile("dtm/a.tif", flat(10000, np.uint16), corner, pixel=1)
+    source = open_folders(tmp_path, dsm={"scale": 1}, dtm={"scale": 0.01})
+    raster = source.read(GRID, ("DSM", "DTM", "NDSM"))
+    np.testing.assert_allclose(raster.values[:, 50, 50], (120, 100, 20), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("unit", "fits"), [("m", True), ("metre", True), ("US survey foot", False), ("cm", False)])
+def test_heights_in_another_unit_than_metres_are_refused_until_their_scale_is_stated(write_tile, tmp_path, unit, fits):
+    path = write_tile("dsm/a.tif", flat(120), (X - 5, Y + 5), pixel=1)
+    write_tile("dtm/a.tif", flat(100), (X - 5, Y + 5), pixel=1)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.units = (unit,)
+    if fits:
+        assert open_folders(tmp_path).read(GRID, ("DSM",)).values.max() == 120
+        return
+    with pytest.raises(InputError, match=rf"a\.tif: 'DSM' is in '{unit}', and metres are read: state scale"):
+        open_folders(tmp_path)
+    assert open_folders(tmp_path, dsm={"scale": 0.5}).read(GRID, ("DSM",)).values.max() == 60

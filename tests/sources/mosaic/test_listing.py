@@ -1,8 +1,11 @@
+import numpy as np
 import pytest
+import rasterio
 
 from landweave.core.errors import InputError
 from landweave.sources.mosaic.listing import expand_vrt, list_products, tile_id
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from tests.helpers.tiles import write_tile
 
 
 def products(root, *files, band=1, **settings):
@@ -97,3 +100,38 @@ def test_ids_stay_when_everything_moves(tmp_path):
     assert tile_id(f"{tmp_path}/in/a.tif", str(tmp_path)) == "in/a.tif"
     assert tile_id("/elsewhere/a.tif", str(tmp_path)) == "/elsewhere/a.tif"
     assert tile_id("s3://bucket/a.tif", str(tmp_path)) == "s3://bucket/a.tif"
+
+
+@pytest.fixture
+def beside_a_map(tmp_path):
+    """Two tiles, a map of this program named before them, what lies beside it, a VRT of all, and stores."""
+    for name in ("a_map", "tile1", "tile2"):
+        write_tile(tmp_path / f"in/{name}.tif", np.ones((1, 8, 8), np.uint8), corner_xy=(int(name[-1], 36) * 1.6, 0))
+    with rasterio.open(tmp_path / "in/a_map.tif", "r+") as file:
+        file.update_tags(LANDWEAVE_MAP="1f" * 32)
+    (tmp_path / "in/a_map.tif.aux.xml").write_text("<PAMDataset/>")
+    (tmp_path / "in/out.zarr").mkdir()
+    (tmp_path / "in/out.zarr/zarr.json").write_text("{}")
+    (tmp_path / "in/out.zarr.lease").touch()
+    source = (
+        '<{0}><SourceFilename relativeToVRT="1">in/{1}.tif</SourceFilename><SourceBand>1</SourceBand>'
+        '<SrcRect xOff="0" yOff="0" xSize="8" ySize="8"/><DstRect xOff="{2}" yOff="0" xSize="8" ySize="8"/></{0}>'
+    )
+    sources = "".join(source.format("SimpleSource", name, x) for x, name in enumerate(("tile1", "tile2", "a_map")))
+    band = f'<VRTRasterBand dataType="Byte" band="1">{sources}</VRTRasterBand>'
+    (tmp_path / "all.vrt").write_text(f'<VRTDataset rasterXSize="24" rasterYSize="8">{band}</VRTDataset>')
+    return tmp_path
+
+
+@pytest.mark.parametrize("pattern", ["in", "in/*.tif", "in/*", "in/**/*.tif", "all.vrt"])
+def test_a_map_beside_tiles_is_none_of_them(beside_a_map, pattern):
+    (product,) = products(beside_a_map, pattern)
+    assert [path[-9:] for path in product.paths] == ["tile1.tif", "tile2.tif"]
+    assert [path[-9:] for path in product.maps] == ["a_map.tif"]
+
+
+def test_a_map_that_is_named_itself_is_meant(beside_a_map):
+    (product,) = products(beside_a_map, "in/a_map.tif")
+    assert (len(product.paths), product.maps) == (1, ())
+    with pytest.raises(InputError, match=r"maps of this program alone, .*in/a_map\.tif the first: 0 tiles"):
+        products(beside_a_map, "in/a_*.tif")

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import rasterio
 from affine import Affine
 
 from landweave.core.errors import InputError
@@ -75,17 +74,3 @@ def test_the_worst_corner_counts():
     origins, deviations = lattice_origins(Affine(0.2, 0, 0, 0, -0.2, 0), corners, np.array([[1000, 3000]]))
     assert origins.tolist() == [[-33000000, 3500000]]
     np.testing.assert_allclose(deviations, [0.02 + 0.3], atol=1e-6)
-
-
-def test_tags_that_have_no_effect_are_noted(write_tile, tmp_path):
-    for name, x in (("a", 0), ("b", 2)):
-        write_tile(f"rvb/{name}.tif", BLACK[:1], (x, 2))
-    with rasterio.open(tmp_path / "rvb/a.tif", "r+") as dataset:
-        dataset.scales, dataset.offsets = (0.1,), (-5,)
-        dataset.write_colormap(1, {0: (0, 0, 0), 1: (255, 0, 0)})
-    index = index_tiles(spec(tmp_path, bands={"R": BandFiles(files=("rvb",))}))
-    scaled, palettes = index.notes
-    assert "1 bands have tags of scale or offset, which are not applied" in scaled
-    assert "1 bands hold numbers of a palette" in palettes
-    assert "a.tif" in scaled
-    assert "a.tif" in palettes

@@ -237,3 +237,67 @@ def test_json_that_is_no_stac_is_named(tmp_path, document):
 )
 def test_kinds_of_catalogs_are_told_by_what_they_say_of_themselves(document, kind):
     assert kind_of(document) == kind
+
+
+def test_an_item_file_that_cannot_be_read_ends_no_search(written):
+    (written / "south" / "south1" / "south1.json").write_text("{")
+    (written / "south" / "south2" / "south2.json").unlink()
+    listing = list_items(str(written / "catalog.json"), wanted())
+    assert names(listing) == ["north1", "north2"]
+    assert [(each.id.rsplit("/", 1)[1], each.reason[:14]) for each in listing.dropped] == [
+        ("south1.json", "cannot be read"),
+        ("south2.json", "cannot be read"),
+    ]
+
+
+def test_a_catalog_below_that_cannot_be_read_ends_it(written):
+    """Nobody knows how many items are missing then."""
+    (written / "south" / "collection.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read as STAC"):
+        list_items(str(written / "catalog.json"), wanted())
+
+
+@pytest.mark.parametrize("links", [None, {}, [None, {}, {"rel": "item"}, {"href": "a"}, {"rel": 3, "href": "a"}]])
+def test_links_that_are_none_are_left_out(written, links):
+    path = written / "south" / "collection.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "links": links}))
+    assert names(list_items(str(written / "catalog.json"), wanted())) == ["north1", "north2"]
+
+
+def test_what_stands_among_items_and_is_none_is_named(tmp_path):
+    path = tmp_path / "items.json"
+    path.write_text(json.dumps([optical("20210614"), 7, None, {"type": "Feature"}]))
+    listing = list_items(str(path), wanted())
+    assert [each.reason for each in listing.dropped] == ["is no STAC item"] * 2
+    assert len(listing.items) == 2
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_two_items_of_one_id_the_one_updated_last_is_used_and_a_copy_counts_once(tmp_path, turn):
+    old, new = (with_properties(optical(), updated=f"2024-0{month}-01T00:00:00Z") for month in (1, 2))
+    copy = {**new, "links": [{"rel": "self", "href": "elsewhere"}]}
+    path = write_items(tmp_path / "items.json", *[old, new, copy][::turn])
+    listing = list_items(path, wanted())
+    assert [item["properties"]["updated"][:7] for item in listing.items] == ["2024-02"]
+    assert [each.reason for each in listing.dropped] == ["shares its id with a later item of other content"]
+
+
+def test_pages_of_an_api_that_repeat_come_to_an_end(tmp_path):
+    """Some servers link their last page to itself."""
+    with served(tmp_path) as address:
+        landing = {
+            "type": "Catalog",
+            "stac_version": "1.0.0",
+            "id": "api",
+            "description": "",
+            "conformsTo": ["https://api.stacspec.org/v1.0.0/item-search"],
+            "links": [{"rel": "search", "href": f"{address}/search", "method": "GET"}],
+        }
+        page = {
+            "type": "FeatureCollection",
+            "features": [optical("20210614"), optical("20210609")],
+            "links": [{"rel": "next", "href": f"{address}/search?page=2", "method": "GET"}],
+        }
+        (tmp_path / "landing.json").write_text(json.dumps(landing))
+        (tmp_path / "search").write_text(json.dumps(page))
+        assert len(list_items(f"{address}/landing.json", wanted()).items) == 2

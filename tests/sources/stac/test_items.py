@@ -1,4 +1,5 @@
 import numpy as np
+import pyproj
 import pytest
 from affine import Affine
 
@@ -165,3 +166,22 @@ def test_of_several_files_of_a_band_the_one_of_its_native_pixel_is_read():
     bands = StacItem(item).bands()
     assert [pick_file(bands, resolution=pixel).file.href for pixel in (10, 20, 60)] == ["red", "red_20m", "red_60m"]
     assert pick_file(bands[::-1], resolution=10).file.href == "red"
+
+
+def test_a_crs_comes_in_any_of_its_forms():
+    lambert = pyproj.CRS(2154)
+    forms = {
+        "proj:code": ["EPSG:2154", "EPSG:9794", "IGNF:LAMB93"],
+        "proj:epsg": [2154, "2154"],
+        "proj:wkt2": [lambert.to_wkt()],
+        "proj:projjson": [lambert.to_json_dict()],
+    }
+    for name, values in forms.items():
+        for value in values:
+            assert read_one({name: value}).file.crs == "EPSG:2154"
+    assert read_one({"proj:code": None, "proj:epsg": None}).file.crs is None
+
+
+@pytest.mark.parametrize("stated", ["EPSG:99999", "Lambert", "EPSG:4004"])
+def test_a_crs_that_names_no_known_map_is_left_to_the_file(stated):
+    assert read_one({}, proj__code=stated).file.crs is None

@@ -81,7 +81,7 @@ def test_a_stack_of_nothing_is_refused(series: StacSeries) -> None:
 
 
 def test_a_grid_without_a_code_is_stacked_too(series: StacSeries) -> None:
-    crs = "+proj=laea +lat_0=44 +lon_0=3 +ellps=WGS84 +units=m +no_defs"
+    crs = "+proj=laea +lat_0=44 +lon_0=3 +datum=WGS84 +units=m +no_defs"
     bounds = transform_bounds(UTM, crs, *series.grid.bounds)
     grid = Grid.from_bounds(bounds, crs=crs, resolution=10)
     assert not grid.crs.startswith("EPSG")

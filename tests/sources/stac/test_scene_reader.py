@@ -169,9 +169,12 @@ def test_an_address_is_signed_when_it_is_read(
     assert set(signing.SIGNERS) == {"planetary-computer"}
 
 
-def test_versions_come_from_servers_and_files(scene: dict[str, SceneFile], server: CogServer) -> None:
+def test_versions_come_from_servers_and_files(
+    scene: dict[str, SceneFile], server: CogServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, there, gone = str(scene["B2"].path), f"{server.address}/B2.tif", f"{server.address}/moved.tif"
     closed = "http://127.0.0.1:9/B2.tif"
+    monkeypatch.setattr(files, "PAUSES_S", (0.01,))
     facts = files.file_versions([here, there, gone, closed, "/none.tif"], None)
     size = scene["B2"].path.stat().st_size
     assert facts[here] == (size, str(scene["B2"].path.stat().st_mtime_ns))
@@ -282,16 +285,16 @@ def test_neither_nodata_nor_zero_enters_the_kernel(tmp_path: Path, nodata: float
     assert (seen == 0).sum() == pytest.approx(holes * (10 / 7) ** 2, rel=0.1)
 
 
-@pytest.mark.parametrize(("item", "hole"), [(None, 4711), (0, 0), (5822, 5822)])
-def test_a_file_s_own_nodata_tag_counts_where_its_item_states_none(
-    tmp_path: Path, item: float | None, hole: int
+@pytest.mark.parametrize(("item", "holes"), [(None, {4711}), (0, {4711}), (5822, {4711, 5822})])
+def test_a_file_s_own_nodata_tag_counts_and_that_of_its_item_too(
+    tmp_path: Path, item: float | None, holes: set[int]
 ) -> None:
     plane = np.full((120, 100), 2000, np.uint16)
     plane[30:50, 30:60], plane[60:80, 30:60] = 4711, 5822
     classes = np.full((60, 50), 4, np.uint8)
     planes = {"B2": plane, "B5": classes * np.uint16(500), "SCL": classes}
     found = acquired(write_scene(tmp_path, planes, corner_xy=CORNER, nodata=4711), nodata=item, offset=0.0)
-    np.testing.assert_array_equal(read(found) == 0, (plane == hole)[10:100, 10:70])
+    np.testing.assert_array_equal(read(found) == 0, np.isin(plane, list(holes))[10:100, 10:70])
 
 
 def test_a_file_s_own_mask_counts(tmp_path: Path) -> None:
@@ -403,3 +406,15 @@ def test_a_reader_serves_its_own_grid_alone(scene: dict[str, SceneFile]) -> None
 
 def test_an_item_is_json(scene: dict[str, SceneFile]) -> None:
     assert json.loads(json.dumps(optical_item(scene)))["assets"]["B02"]["proj:shape"] == [120, 100]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).min])
+def test_reflectance_that_is_no_number_is_not_measured(tmp_path: Path, value: float) -> None:
+    plane = coded((120, 100)).astype(np.float32)
+    plane[20:40, 30:50] = value
+    planes = {"B2": plane, "B5": coded((60, 50)), "SCL": np.full((60, 50), 4, np.uint8)}
+    found = read(acquired(write_scene(tmp_path / "scene", planes, corner_xy=CORNER), dtype="float32"))
+    hole = np.zeros(found.shape, bool)
+    hole[10:30, 20:40] = True  # the grid begins 10 rows and columns into the file
+    hole = hole[: found.shape[0], : found.shape[1]]
+    np.testing.assert_array_equal(found == 0, hole)

@@ -264,11 +264,18 @@ def test_law_the_ground_comes_back_whatever_the_provider_did_and_however_it_says
         ("", (None, None), "neither its processing baseline nor its offset"),
         ("02.14", (0.0001, -0.1), "states an offset of -1000, and its baseline 02.14 has none"),
         ("05.10", (0.0001, -1000.0), "states an offset of -1e[+]07 where 0 or -1000"),
+        ("02.14", (None, -0.1), "states an offset of -1000, and its baseline 02.14 has none"),
+        ("02.14", (1.0, -1000.0), "states an offset of -1000, and its baseline 02.14 has none"),
     ],
 )
 def test_what_contradicts_itself_or_says_nothing_is_not_guessed(baseline, stated, why):
     with pytest.raises(UnusableItem, match=why):
         decide_offset(baseline=baseline, applied=None, stated=stated)
+
+
+@pytest.mark.parametrize("stated", [(None, -0.1), (1.0, -1000.0), (1, -0.1)])
+def test_an_offset_alone_is_one_too(stated):
+    assert decide_offset(baseline="", applied=None, stated=stated)[:2] == (1, -1000)
 
 
 def test_a_scale_of_one_states_nothing():
@@ -341,6 +348,14 @@ def test_level_1c_is_refused():
     item = json.loads(json.dumps(optical()).replace("MSIL2A", "MSIL1C"))
     with pytest.raises(UnusableItem, match="level 1C"):
         read_sentinel2(item, ("B2",))
+
+
+def test_reflectance_at_the_top_of_the_atmosphere_is_refused_by_the_words_of_its_asset():
+    item = optical()
+    item["assets"]["B02"]["title"] = "Blue, TOA reflectance"
+    with pytest.raises(UnusableItem, match="level 1C"):
+        read_sentinel2(item, ("B2",))
+    assert read_sentinel2(item, ("B3",)).assets
 
 
 def test_a_missing_band_is_named_with_what_there_is():

@@ -337,3 +337,44 @@ def test_tiles_of_a_killed_run_are_of_the_scenes_it_tells(target):
     found = aligned(target)
     assert found.observations[1].provenance["baseline"] == "05.10"
     np.testing.assert_array_equal(found.read(source.grid, source.bands, (0, 1)).values, source.values)
+
+
+@pytest.mark.parametrize("removed", ["", "/zarr.json", "/state", "/object_bytes"])
+def test_a_ledger_that_goes_while_it_is_read_is_replaced_by_the_next(target, removed):
+    """A reader that knows of three dates meets the removal of their ledger at every point of it: it reads the next."""
+    first = series(DAYS[:2])
+    align(target, first)
+    reader = aligned(target)
+    expected = {file.id for file in reader.files(grid())}
+    stale = aligned(target)
+    assert stale.reader.dates.ledgers  # read before the cube grows
+    align(target, series(DAYS[:3]))
+    path = stale.group.ledger_path(0, 2)
+    assert not target.list(path)
+    if removed:
+        # What is left of it at some moment of the removal.
+        align(other := Target(location=f"{target.location}-2"), first)
+        left = [
+            name for name in other.list(path) if name != f"{path}/zarr.json" and not name.startswith(path + removed)
+        ]
+        for name in left:
+            target.put(name, other.get(name))
+    assert {file.id for file in stale.files(grid())} == expected
+    series_read = stale.read(grid(), first.bands, (0, 1))
+    np.testing.assert_array_equal(series_read.values, first.values)
+
+
+def test_a_ledger_is_removed_marker_first(target, monkeypatch):
+    align(target, series(DAYS[:2]))
+    left: dict[str, int] = {}
+    delete = Target.delete
+
+    def counted(self, name):
+        left[name] = len(self.list(name.rpartition("/")[0]))
+        delete(self, name)
+
+    monkeypatch.setattr(Target, "delete", counted)
+    align(target, series(DAYS[:3]))
+    (marker,) = (name for name in left if name.endswith("0000-0002/zarr.json"))
+    assert left[marker] > 10
+    assert not target.list(marker.rpartition("/")[0])

@@ -39,6 +39,17 @@ def test_a_small_map_has_none(target):
     assert len(open_store(target).grids) == 1
 
 
+def test_ground_that_was_not_mapped_is_left_out(target):
+    """The values are those of all blocks: what was never written is nodata at every level."""
+    store, _ = written(target, template(down=5, across=4))
+    mapped = np.zeros((5, 4), bool)
+    mapped[4, 1] = True
+    for some, every in zip(create_overviews(store, mapped), create_overviews(store), strict=True):
+        span = 2**some.store.level
+        assert some.blocks == [(4 // span, 1 // span)]
+        assert set(some.blocks) <= set(every.blocks)
+
+
 def test_probabilities_have_no_overviews(target):
     store, _ = written(target, template(probability=True))
     jobs = create_overviews(store)

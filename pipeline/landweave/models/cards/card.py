@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,7 +22,11 @@ from landweave.core.legend import Legend
 from landweave.core.tables import as_html
 from landweave.models.cards.inputs import CardPart, HeightCoding, InputSpec
 from landweave.models.cards.outputs import OutputSpec
+from landweave.models.cards.trained_values import TrainedValues
 from landweave.models.networks.architectures import Architecture
+
+LARGEST_WINDOW = 2**16
+"""Base pixels a side: the activations of any network on more do not fit a computer."""
 
 
 class WindowRule(CardPart):
@@ -43,9 +47,15 @@ class WindowRule(CardPart):
     size: int = Field(gt=0)
     overlap: int = Field(ge=0)
     blend: Blend = Blend.COSINE
-    trained: tuple[int, ...] = ()
-    min_untrained_size: int | None = None
+    trained: tuple[Annotated[int, Field(gt=0)], ...] = ()
+    min_untrained_size: int | None = Field(default=None, gt=0)
     multiple: int = Field(default=1, gt=0)
+
+    @model_validator(mode="after")
+    def _windows_advance(self) -> WindowRule:
+        if self.overlap >= self.size:
+            raise ValueError(f"overlap {self.overlap} is not less than size {self.size}")
+        return self
 
     @property
     def trained_sizes(self) -> tuple[int, ...]:
@@ -62,6 +72,8 @@ class WindowRule(CardPart):
         """
         if window <= 0 or window % self.multiple:
             raise CardError(f"A window of {window} px is not a multiple of {self.multiple}, as this network needs.")
+        if window > LARGEST_WINDOW:
+            raise CardError(f"A window of {window} px was asked for; no memory holds more than {LARGEST_WINDOW}.")
         if window in self.trained_sizes or (self.min_untrained_size is not None and window >= self.min_untrained_size):
             return
         known = ", ".join(str(size) for size in self.trained_sizes)
@@ -130,7 +142,11 @@ class ModelCard(CardPart):
     def rows(self) -> list[tuple[str, str]]:
         """Name, title, figures, inputs, windows and outputs as lines of a table."""
         inputs = [
-            (name, f"{', '.join(spec.names)} of {float(spec.pixel):g} m{'' if spec.required else ', optional'}")
+            (
+                name,
+                f"{', '.join(spec.names)} of {float(spec.pixel):g} m{'' if spec.required else ', optional'}"
+                f"{', ' + each if (each := TrainedValues.of(name, spec).dtype) else ''}",
+            )
             for name, spec in self.inputs.items()
         ]
         outputs = [(name, f"{len(each.legend)} classes of {each.legend.name}") for name, each in self.outputs.items()]
@@ -214,6 +230,8 @@ class ModelCard(CardPart):
         """Checksum of all fields that decide a prediction, without the weights, titles, facts and colours."""
         # Defaults are left out, so that a field added later leaves the checksums of old cards as they were.
         fields = self.model_dump(mode="json", exclude=_NOT_IN_CHECKSUM, exclude_defaults=True)
+        for each in fields["inputs"].values():
+            each.pop("dtype", None)
         return hashlib.sha256(json.dumps(fields, separators=(",", ":")).encode()).hexdigest()
 
     def check_window(self, window: int) -> None:

@@ -14,7 +14,10 @@ from landweave.core.timeseries import DatesRule
 def _rational(value: Any) -> Fraction:
     if isinstance(value, bool) or not isinstance(value, int | float | str | Fraction):
         raise ValueError("write a number, or a fraction as in 1/255")
-    return exact(value)
+    try:
+        return exact(value)
+    except (ValueError, ArithmeticError) as error:
+        raise ValueError(f"{value!r} is no finite number: write one, or a fraction as in 1/255") from error
 
 
 def _positive(value: Fraction) -> Fraction:
@@ -25,6 +28,9 @@ def _positive(value: Fraction) -> Fraction:
 
 Length = Annotated[Fraction, BeforeValidator(_rational), PlainSerializer(str), AfterValidator(_positive)]
 """Metres, or a factor: positive and exact. 0.2 is 1/5, and ``1/255`` may be written."""
+
+Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A finite number, and no text or truth value that could be read as one."""
 
 
 def days_input(series: str) -> str:
@@ -46,8 +52,8 @@ class CardPart(BaseModel):
 class HeightCoding(CardPart):
     """Coding of a height in metres as a byte: ``clip(round(metres * scale + offset), 0, 255)``, ties to even."""
 
-    scale: float
-    offset: float = 0.0
+    scale: Real = Field(gt=0)
+    offset: Real = 0.0
 
 
 class BandSpec(CardPart):
@@ -64,8 +70,8 @@ class BandSpec(CardPart):
         refused until a run states it; ``delivered`` where the source already holds such bytes.
     """
 
-    mean: float = 0.0
-    std: float = Field(default=1.0, gt=0)
+    mean: Real = 0.0
+    std: Real = Field(default=1.0, gt=0)
     scale: Length | None = None
     coding: HeightCoding | Literal["unstated", "delivered"] | None = None
 
@@ -101,15 +107,19 @@ class InputSpec(CardPart):
         For a time series: which dates are used and how their days are encoded.
     quantity
         For radar: the physical quantity.
+    dtype
+        Type of the numbers that the model was trained on; that of FLAIR-HUB's modality by default, unless ``mean`` and
+        ``std`` cannot be of such numbers.
     """
 
     bands: dict[str, BandSpec] = Field(min_length=1)
     pixel: Length
     required: bool = True
-    fill: float = 0.0
+    fill: Real = 0.0
     centred_size: int | None = Field(default=None, gt=0)
     dates: DatesRule | None = None
     quantity: Literal["sigma0", "gamma0_rtc"] | None = None
+    dtype: Literal["uint8", "uint16", "int16", "float32"] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,14 +10,37 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from landweave.core.errors import CardError
 from landweave.core.legend import LandClass, Legend
 from landweave.models.cards.inputs import CardPart, Length
+
+
+class _ClassEntry(CardPart):
+    """One class as YAML has it."""
+
+    code: StrictInt
+    name: StrictStr
+    color: StrictStr
+    name_fr: StrictStr = ""
+    trained: StrictBool = True
+
+
+_ENTRIES = TypeAdapter(list[_ClassEntry])
 
 
 @cache
@@ -40,9 +63,14 @@ def make_legend(name: str, classes: Iterable[Mapping[str, Any]]) -> Legend:
     Raises
     ------
     CardError
-        When codes do not ascend, or a colour is not ``#rrggbb``.
+        When a class lacks a field or has one of another type, codes do not ascend, or a colour is not ``#rrggbb``.
     """
-    return Legend(name=name, classes=tuple(LandClass(**each) for each in classes))
+    try:
+        entries = _ENTRIES.validate_python(list(classes))
+    except ValidationError as error:
+        slips = (f"classes.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise CardError(f"Legend {name!r}: {'; '.join(slips)}") from error
+    return Legend(name=name, classes=tuple(LandClass(**entry.model_dump()) for entry in entries))
 
 
 def find_legend(name: str) -> Legend:
@@ -67,10 +95,10 @@ def _read_legend(value: Any) -> Any:
         return value
     if unknown := sorted(set(value) - {"name", "classes"}):
         raise ValueError(f"a legend has a name and classes, not {', '.join(unknown)}")
-    try:
-        return make_legend(value["name"], value["classes"])
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"a legend needs a name, and classes of code, name and color: {error}") from error
+    name, classes = value.get("name"), value.get("classes")
+    if not isinstance(name, str) or not isinstance(classes, list | tuple):
+        raise ValueError("a legend needs a name, and a list of classes")
+    return make_legend(name, classes)
 
 
 def _fingerprint_fields(legend: Legend) -> list[tuple[int, str, bool]]:
@@ -81,10 +109,43 @@ CardLegend = Annotated[Legend, BeforeValidator(_read_legend), PlainSerializer(_f
 
 
 class OutputSpec(CardPart):
-    """One output of a model: the legend of its channels, and its pixel in metres."""
+    """One output of a model.
+
+    Attributes
+    ----------
+    legend
+        Classes of its channels.
+    pixel
+        Metres.
+    activation
+        What makes probabilities of the network's values: ``softmax`` over the classes, ``sigmoid`` of one channel, or
+        ``none`` where the network ends in either itself. A softmax by default, unless the values look like
+        probabilities already.
+    threshold
+        Of a network with one channel, the probability from which a pixel is of the second of two classes.
+    """
 
     legend: CardLegend
     pixel: Length
+    activation: Literal["softmax", "sigmoid", "none"] | None = None
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _one_channel_for_two_classes(self) -> OutputSpec:
+        if len(self.legend) == 1:
+            raise ValueError("a legend of one class maps every pixel to it: list two, with a threshold between them")
+        if self.activation == "sigmoid" and self.threshold is None:
+            raise ValueError("activation: sigmoid needs the threshold from which a pixel is of the second class")
+        if self.threshold is not None and self.activation not in ("sigmoid", "none"):
+            raise ValueError("a threshold is for one channel, with activation: sigmoid, or none where it is inside")
+        if self.threshold is not None and self.legend.trained != (True, True):
+            raise ValueError(f"a threshold parts two trained classes, and the legend has {len(self.legend)}")
+        return self
+
+    @property
+    def channels(self) -> int:
+        """Channels of the network's output: one for each class, or a single one that a threshold parts in two."""
+        return len(self.legend) if self.threshold is None else 1
 
 
 def legend_content(legend: Legend) -> str | dict[str, Any]:

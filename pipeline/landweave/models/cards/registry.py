@@ -183,7 +183,12 @@ def write_new(path: Path, text: str) -> None:
     """
     try:
         with path.open("x", encoding="utf-8") as file:
-            file.write(text)
+            try:
+                file.write(text)
+                file.flush()
+            except OSError:
+                path.unlink()  # a part of it, on a disk that is full
+                raise
     except FileExistsError as error:
         raise CardError(f"{path} is there already: name another file, or remove it.") from error
     except OSError as error:

@@ -17,6 +17,7 @@ from landweave.models.factory import build, core
 from landweave.models.flair_import.flair1_config import Flair1Config
 from landweave.models.flair_import.flair_hub_config import FlairHubConfig
 from landweave.models.flair_import.schema import card_content_of
+from landweave.models.flair_import.zonal_config import is_detection
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.weights import file_sha256, load_weights
 
@@ -91,13 +92,19 @@ def _content(file: Path) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for part in sorted(file.glob("*.y*ml")) if file.is_dir() else [file]:
         config |= read_yaml(part, "Configuration")
+    if is_detection(config):
+        raise CardError(
+            f"Configuration {file} is one of a detection, which says what is mapped and not how the network was "
+            f"trained: make it a run with landweave models import {file}."
+        )
     if isinstance(config.get("modalities"), Mapping) and "inputs" in config["modalities"]:
         return card_content_of(FlairHubConfig, config)
-    if {"encoder_name", "channels", "classes"} <= set(config):
+    if {"channels", "classes"} <= set(config) and {"encoder_name", "model_framework"} & set(config):
         return card_content_of(Flair1Config, config)
     raise CardError(
         f"Configuration {file} is not one of a training with FLAIR-HUB's tool (modalities: inputs: …) or with "
-        f"FLAIR-1's (encoder_name, channels, classes). It has: {', '.join(map(str, config)) or 'nothing'}."
+        f"FLAIR-1's (model_framework or encoder_name, channels, classes). "
+        f"It has: {', '.join(map(str, config)) or 'nothing'}."
     )
 
 

@@ -42,6 +42,18 @@ def _class(code: int, name: str, trained: bool, count: int) -> LandClass:
     return LandClass(code=code, name=text, color="#" + "".join(f"{value:02x}" for value in rgb), trained=trained)
 
 
+def same_name(one: Mapping[int, str], other: Mapping[int, str]) -> bool:
+    """Return whether two sets of classes have the same codes and, but for underscores and plurals, names.
+
+    Parameters
+    ----------
+    one, other
+        Names by code.
+    """
+    first, second = ({code: _key(name) for code, name in each.items()} for each in (one, other))
+    return first == second
+
+
 def _key(name: str) -> str:
     """Return a name without what differs between configurations: underscores and plurals."""
     return " ".join(word.rstrip("s") for word in name.lower().replace("_", " ").split())

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from inspect import getmembers, isclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, StrictBool, StrictFloat, StrictInt
+from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 from torch import nn
 
 from landweave.models._torchvision import smp
 from landweave.models.flair_import.classes import legend_of
-from landweave.models.flair_import.schema import NUMERICS, WINDOWS, NormType, Text, TrainingConfig
+from landweave.models.flair_import.schema import (
+    NUMERICS,
+    WINDOWS,
+    NoneIsEmpty,
+    NormType,
+    Text,
+    TrainingConfig,
+    TrainingSection,
+)
 
 _AERIAL = ("R", "G", "B", "NIR")
 _HEIGHT = 5
@@ -20,12 +28,31 @@ _HEIGHT = 5
 LABEL = "AERIAL_LABEL"
 
 
-class Flair1Config(TrainingConfig):
-    """Training configuration of FLAIR-1's tool."""
+class _OfTransformers(TrainingSection):
+    org_model: str | None = None
 
+
+class _OfSmp(TrainingSection):
+    encoder_decoder: str | None = None
+
+
+class _ModelFramework(TrainingSection):
+    """Which library has the network, since June 2024: an encoder and a decoder, or a name of a hub."""
+
+    model_config = ConfigDict(protected_namespaces=())
+    model_provider: str
+    HuggingFace: Annotated[_OfTransformers, NoneIsEmpty] = _OfTransformers()
+    SegmentationModelsPytorch: Annotated[_OfSmp, NoneIsEmpty] = _OfSmp()
+
+
+class Flair1Config(TrainingConfig):
+    """Training configuration of FLAIR-1's tool: its network under ``model_framework``, or by keys of their own."""
+
+    model_config = ConfigDict(protected_namespaces=())
+    model_framework: _ModelFramework | None = None
     model_provider: str | None = "SegmentationModelsPytorch"
     model_architecture: str | None = "unet"
-    encoder_name: str
+    encoder_name: str = ""
     use_metadata: StrictBool | None = None
     channels: list[StrictInt] = Field(min_length=1)
     use_weights: StrictBool | None = None
@@ -36,7 +63,7 @@ class Flair1Config(TrainingConfig):
 
     def content(self) -> dict[str, Any]:
         """Return the content of a card, without its name and its weights."""
-        smp_content = {"kind": "smp", "name": self._smp_class, "arguments": {"encoder_name": self.encoder_name}}
+        smp_content = {"kind": "smp", "name": self._smp_class, "arguments": {"encoder_name": self._encoder}}
         return {
             "architecture": {"kind": "flair1", "metadata": True} if self.use_metadata else smp_content,
             "inputs": self._inputs(),
@@ -47,11 +74,8 @@ class Flair1Config(TrainingConfig):
 
     def problems(self) -> Iterator[str]:
         """Yield what no network here has."""
-        if self.model_provider != "SegmentationModelsPytorch":
-            yield f"model_provider is {self.model_provider}: networks come from segmentation-models-pytorch"
-        if self._smp_class is None:
-            yield f"model_architecture {self.model_architecture!r} is not in segmentation-models-pytorch"
-        if self.use_metadata and str(self.model_architecture).lower() != "unet":
+        yield from self._network_problems()
+        if self.use_metadata and self._architecture.lower() != "unet":
             yield "use_metadata goes with the architecture unet only"
         images = [each for each in self.channels if each != _HEIGHT]
         repeated = len(set(self.channels)) < len(self.channels)
@@ -63,10 +87,40 @@ class Flair1Config(TrainingConfig):
         if self.norm_type == "custom" and fewest < len(self.channels):
             yield f"norm_means and norm_stds are too few for {len(self.channels)} channels"
 
+    def _network_problems(self) -> Iterator[str]:
+        framework = self.model_framework
+        provider = framework.model_provider if framework else self.model_provider
+        if provider != "SegmentationModelsPytorch":
+            named = f" {framework.HuggingFace.org_model}" if framework and framework.HuggingFace.org_model else ""
+            yield (
+                f"model_provider is {provider}{named}: networks come from segmentation-models-pytorch. Export it with "
+                f"torch.export, and write a card of architecture: {{kind: exported}}"
+            )
+        elif not self._encoder:
+            yield "no encoder is named: model_framework.SegmentationModelsPytorch.encoder_decoder, as resnet34_unet"
+        elif self._smp_class is None:
+            yield f"the architecture {self._architecture!r} is not in segmentation-models-pytorch"
+
+    @property
+    def _network(self) -> tuple[str, str]:
+        """Encoder and architecture: the two words of ``resnet34_unet``, or the keys of earlier versions."""
+        if self.model_framework is None:
+            return self.encoder_name, str(self.model_architecture)
+        encoder, _, decoder = (self.model_framework.SegmentationModelsPytorch.encoder_decoder or "").rpartition("_")
+        return encoder, decoder
+
+    @property
+    def _encoder(self) -> str:
+        return self._network[0]
+
+    @property
+    def _architecture(self) -> str:
+        return self._network[1]
+
     @property
     def _smp_class(self) -> str | None:
         """The class of segmentation-models-pytorch of that name, in any case."""
-        wanted = str(self.model_architecture).lower()
+        wanted = self._architecture.lower()
         classes = (name for name, each in getmembers(smp, isclass) if issubclass(each, nn.Module))
         return next((name for name in classes if name.lower() == wanted), None)
 

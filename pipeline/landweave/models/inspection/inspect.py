@@ -14,7 +14,7 @@ from landweave.core.errors import CardError
 from landweave.core.tables import as_html, as_text
 from landweave.models._torchvision import smp
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build, build_on_meta, core, load
+from landweave.models.factory import build, build_on_meta, core, load_with_notes
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.inspection.placement_consistency import PlacementConsistency
 from landweave.models.inspection.receptive_field import ReceptiveField, measure_receptive_field
@@ -49,6 +49,8 @@ class Inspection:
         Pixels of each input for one of its network's deepest pixels.
     receptive_field
         How far from a pixel the inputs of its class lie.
+    notes
+        What was left out of the weights.
     placement_consistency
         Agreement of two placements of a window; None without imagery and weights.
     """
@@ -63,6 +65,7 @@ class Inspection:
     dates: int
     strides: Mapping[str, int]
     receptive_field: ReceptiveField
+    notes: tuple[str, ...] = ()
     placement_consistency: PlacementConsistency | None = None
 
     @property
@@ -80,6 +83,7 @@ class Inspection:
             ("memory", f"{self.weight_bytes / MIB:,.0f} MiB, and {self.activation_bytes / MIB:,.0f} MiB a window"),
             *[(f"stride of {name}", f"{stride} px") for name, stride in self.strides.items()],
             ("receptive field", str(self.receptive_field)),
+            *[("note", note) for note in self.notes],
             *(self.placement_consistency.rows if self.placement_consistency else ()),
         ]
 
@@ -93,7 +97,8 @@ class Inspection:
 def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None = None) -> Inspection:
     """Return the measurements of a model for windows of ``window`` base pixels.
 
-    Nothing is measured with the weights themselves. The receptive field takes a few passes of the network on a CPU.
+    Weights that are given are loaded, and have to fit; nothing is measured with the values themselves. The receptive
+    field takes a few passes of the network on a CPU.
 
     Parameters
     ----------
@@ -102,12 +107,14 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
     window
         Base pixels a side; the card's by default.
     weights
-        The ``.pt2`` file, for a program of `torch.export`; other networks need none.
+        Their file; of a program of `torch.export`, which needs it, the ``.pt2``.
 
     Raises
     ------
     CardError
         When the network cannot be built, or is a program and its file was not given.
+    WeightsError
+        When weights do not fit.
     """
     window = card.window.size if window is None else window
     check_window(card, window)
@@ -115,7 +122,7 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
     if program and weights is None:
         raise CardError(f"Model {card.name} is a program of torch.export: give its .pt2 file as weights.")
     batch = card.numerics.batch if program else 1
-    network = load(card, window, weights, batch_size=batch) if program and weights else build(card, window)
+    network, notes = load_with_notes(card, window, weights, batch_size=batch) if weights else (build(card, window), ())
     counted = network if program else build_on_meta(card, window)
     device = next((each.device for each in (*counted.parameters(), *counted.buffers())), torch.device("cpu"))
     inputs = dummy_inputs(card, (window, window), batch=batch, on=device)
@@ -134,6 +141,7 @@ def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None 
         dates=DATES if card.series else 0,
         strides=strides,
         receptive_field=measure_receptive_field(card, network, window, period=period, batch=batch),
+        notes=notes,
     )
 
 

@@ -21,10 +21,9 @@ import numpy as np
 from array_api_compat import to_device
 from numpy.typing import NDArray
 
-from landweave.core.blending import argmax_classes, drop_untrained
+from landweave.core.blending import Array
 from landweave.core.errors import InputError
 from landweave.core.lattice import Extent, Lattice, Span
-from landweave.core.legend import Legend
 from landweave.core.protocols import InputBatch, Predictor
 
 ACCEPTED = 0.01
@@ -38,6 +37,8 @@ FEWEST_PIXELS = 200
 
 ReadWindow = Callable[[Extent], Mapping[str, InputBatch]]
 """Inputs of one window of base pixels, as a batch of one."""
+
+Argmax = Callable[[Array], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,7 @@ def compare_placements(
     extent: Extent,
     *,
     lattice: Lattice,
-    legend: Legend,
+    argmax: Argmax,
     batch_size: int,
     pairs: int = 16,
 ) -> PlacementConsistency:
@@ -113,8 +114,8 @@ def compare_placements(
         Base pixels with imagery.
     lattice
         Gives the size of windows and their unit.
-    legend
-        Untrained classes are dropped.
+    argmax
+        Gives the channel of each pixel ``(y, x)`` from the probabilities of a window ``(class, y, x)``.
     batch_size, pairs
         Windows in a call, and pairs of windows.
 
@@ -126,7 +127,8 @@ def compare_placements(
     window, unit = lattice.window, lattice.unit
     counts = np.zeros((2, BINS), np.int64)
     drawn = list(_draw_pairs(extent, window, unit, pairs))
-    classes = _classes(predictor, read, [each for pair in drawn for each in pair], legend, batch_size)
+    windows = [each for pair in drawn for each in pair]
+    classes = _classes(argmax, predictor, read, windows, batch_size)
     for first, second in drawn:
         counts += _count((first, next(classes)), (second, next(classes)), window)
     starts = tuple(step * window // (2 * BINS) for step in range(BINS))
@@ -166,7 +168,7 @@ def _shifted(span: Span, window: int, unit: int, shifts: Sequence[int], draw: np
 
 
 def _classes(
-    predictor: Predictor, read: ReadWindow, windows: Sequence[Extent], legend: Legend, batch_size: int
+    argmax: Argmax, predictor: Predictor, read: ReadWindow, windows: Sequence[Extent], batch_size: int
 ) -> Iterator[NDArray[np.int16]]:
     """Yield the channel of every pixel of each window ``(y, x)``; -1 where some input was not measured."""
     for start in range(0, len(windows), batch_size):
@@ -174,9 +176,8 @@ def _classes(
         full = [*inputs, *[inputs[-1]] * (batch_size - len(inputs))]
         probabilities: Any = predictor.predict({name: _stacked([each[name] for each in full]) for name in full[0]})
         for probability, each in zip(probabilities, inputs, strict=False):
-            channel, _ = argmax_classes(drop_untrained(probability, legend.trained), legend.trained)
             move: Any = to_device  # array-api-compat has no types
-            classes = np.asarray(move(channel, "cpu")).astype(np.int16)
+            classes = np.asarray(move(argmax(probability), "cpu")).astype(np.int16)
             yield np.where(_measured(each, classes.shape), classes, np.int16(-1))
 
 

@@ -69,11 +69,14 @@ class SmpSettings(CardPart):
         unknown = sorted(set(self.arguments) - set(inspect.signature(architecture).parameters))
         if unknown and not str(self.arguments.get("encoder_name")).startswith("tu-"):
             raise CardError(f"Model {card.name} gives {self.name} arguments it has not: {', '.join(unknown)}.")
-        sizes = {"in_channels": card.image_channels, "classes": len(card.legend())}
+        sizes = {"in_channels": card.image_channels, "classes": card.outputs[card.output_name()].channels}
         try:
-            return architecture(encoder_weights=None, **sizes, **self.arguments)
-        except (TypeError, ValueError, KeyError, RuntimeError) as error:
+            network: nn.Module = architecture(encoder_weights=None, **sizes, **self.arguments)
+        except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RuntimeError) as error:
             raise CardError(f"Model {card.name} cannot be built as {self.name}: {error}") from error
+        if any(tensor.numel() == 0 for tensor in network.parameters()):
+            raise CardError(f"Model {card.name} has a layer without channels: correct its architecture.arguments.")
+        return network
 
 
 class SmpArchitecture(SmpSettings):
@@ -128,7 +131,7 @@ class FlairHubArchitecture(CardPart):
             )
             for name, spec in card.inputs.items()
         )
-        classes = {name: len(output.legend) for name, output in card.outputs.items()}
+        classes = {name: output.channels for name, output in card.outputs.items()}
         return FlairHub(FlairHubSpec(modalities=modalities, classes=classes, encoder=self.encoder))
 
 
@@ -138,7 +141,7 @@ def _flair_spec(card: ModelCard, metadata: bool) -> FlairSpec:
     return FlairSpec(
         images=tuple(card.images),
         channels=card.image_channels,
-        classes=len(card.legend()),
+        classes=card.outputs[card.output_name()].channels,
         metadata=metadata,
         output=card.output_name(),
     )
@@ -185,9 +188,9 @@ class SeriesBranch(CardPart):
         Channels of the map that is added to the encoder.
     """
 
-    widths: tuple[int, ...] = (32, 32)
-    heads: int = 4
-    model_width: int = 64
+    widths: tuple[Annotated[int, Field(gt=0)], ...] = (32, 32)
+    heads: int = Field(default=4, gt=0)
+    model_width: int = Field(default=64, gt=0)
     map_width: int = Field(default=32, gt=0)
 
 
@@ -199,7 +202,7 @@ class UnetUtaeArchitecture(SmpSettings):
 
     kind: Literal["unet_utae"]
     name: str = "Unet"
-    stages: tuple[int, ...] = (3, 4, 5)
+    stages: tuple[Annotated[int, Field(ge=0)], ...] = (3, 4, 5)
     series: SeriesBranch = SeriesBranch()
 
     def build(self, card: ModelCard, window: int) -> nn.Module:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import shapely
 
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.modalities import ELEVATION_BANDS as BANDS
+from landweave.core.polygons import overlap
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import MosaicSpec
@@ -88,6 +90,10 @@ class ElevationSource:
         x0, y0 = max(surface[0], terrain[0]), max(surface[1], terrain[1])
         x1, y1 = min(surface[2], terrain[2]), min(surface[3], terrain[3])
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+    def footprint(self, grid: Grid) -> shapely.Geometry:
+        """Ground where both models are, in whole pixels of ``grid`` and its CRS."""
+        return overlap(self.dsm.footprint(grid), self.dtm.footprint(grid))
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files of both models that touch ``grid``. No pixel is read."""

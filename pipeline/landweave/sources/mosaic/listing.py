@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
-from landweave.sources.files import is_url
+from landweave.sources.files import is_url, shown
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.raster_facts import find_maps
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
 """Endings of the files that are taken from a folder. A glob or a list may name anything that GDAL reads."""
+
+_BESIDE = (".aux.xml", ".lease")
+"""Endings of files beside rasters and stores that a glob never means; nor does it mean a Zarr store."""
 
 _STRETCH = 0.01
 """A VRT may round its tiles to its own pixels; beyond this share it zooms, and is no plain mosaic."""
@@ -29,10 +33,13 @@ class Product:
         In reading order, each once.
     bands
         Number of each band in the files, from 1, by its name.
+    maps
+        Files among those of a folder, glob or VRT that are maps of this program, and are left out.
     """
 
     paths: tuple[str, ...]
     bands: Mapping[str, int]
+    maps: tuple[str, ...] = ()
 
 
 def tile_id(path: str, root: str) -> str:
@@ -46,14 +53,14 @@ def tile_id(path: str, root: str) -> str:
         Folder of the mosaic.
     """
     if is_url(path):
-        return path
+        return shown(path)
     absolute = Path(path).absolute()
     base = Path(root).absolute()
     return str(PurePosixPath(absolute.relative_to(base) if absolute.is_relative_to(base) else absolute))
 
 
 def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
-    """The delivery's files, grouped by the bands that share them, in the order of ``spec``.
+    """The delivery's files, grouped by the bands that share them, in the order of ``spec``; each with a band given.
 
     Raises
     ------
@@ -61,34 +68,53 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
         When a pattern names no file, or a VRT is more than a mosaic of files.
     """
     grouped: dict[tuple[str, ...], dict[str, int]] = {}
+    maps: dict[tuple[str, ...], tuple[str, ...]] = {}
     for name, files in spec.bands.items():
-        paths, number = _resolve(files, spec.root)
-        if spec.order == "name":
+        paths, number, left_out = _resolve(files, spec.root)
+        if spec.order != "listed":
             paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
         grouped.setdefault(paths, {})[name] = number
-    return tuple(Product(paths=paths, bands=bands) for paths, bands in grouped.items())
+        maps[paths] = left_out
+    return tuple(
+        Product(paths=paths, bands=bands, maps=maps[paths])
+        for paths, bands in grouped.items()
+        if {*bands} & {*spec.given}
+    )
 
 
-def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int]:
+def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
+    """The files of a band, its number in them, and the maps that are left out."""
     paths: list[str] = []
+    maps: list[str] = []
     numbers: set[int] = set()
     for pattern in band.files:
+        found: list[str] = []
         for path in _matches(pattern, root):
             if Path(path).suffix.lower() == ".vrt" and not is_url(path):
                 tiles, number = expand_vrt(path, band.band)
             else:
                 tiles, number = (path,), band.band
-            paths.extend(tiles)
+            found.extend(tiles)
             numbers.add(number)
+        # A file that is named itself is meant; a map beside the tiles is not one of them.
+        own = find_maps(found) if found != [_local(pattern, root)] else []
+        maps.extend(own)
+        paths.extend(path for path in found if path not in own)
     if len(numbers) > 1:
         raise InputError(f"{band.files} take bands {sorted(numbers)} of their files: list those files apart.")
-    return tuple(dict.fromkeys(paths)), numbers.pop()
+    if not paths:
+        raise InputError(f"{band.files} name maps of this program alone, {maps[0]} the first: 0 tiles to read.")
+    return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps))
+
+
+def _local(pattern: str, root: str) -> str:
+    return pattern if is_url(pattern) else str(Path(root) / Path(pattern).expanduser())
 
 
 def _matches(pattern: str, root: str) -> list[str]:
     if is_url(pattern):
         return [pattern]
-    base = Path(root) / Path(pattern).expanduser()
+    base = Path(_local(pattern, root))
     if base.is_dir():
         found = sorted(str(path) for path in base.iterdir() if path.suffix.lower() in RASTER_SUFFIXES)
         if not found:
@@ -96,7 +122,8 @@ def _matches(pattern: str, root: str) -> list[str]:
         return found
     if base.exists():
         return [str(base)]
-    found = sorted(glob.glob(str(base), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
+    every = sorted(glob.glob(str(base), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
+    found = [path for path in every if not path.endswith(_BESIDE) and not (Path(path) / "zarr.json").exists()]
     if not found:
         raise InputError(f"{pattern!r} names 0 files (looked for {base}): check the path or the pattern.")
     return found

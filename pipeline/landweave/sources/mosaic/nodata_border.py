@@ -13,7 +13,7 @@ edges are bright, nearly all of them, are known from their outermost pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,14 @@ class NodataBorder:
         inside |= y[:, None] < self.north[columns]
         inside |= y[:, None] >= height - self.south[columns]
         return inside
+
+
+def unite(borders: Sequence[NodataBorder]) -> NodataBorder | None:
+    """The border of a tile whose files have ``borders``; None without any."""
+    if not borders:
+        return None
+    sides = ("west", "east", "north", "south")
+    return NodataBorder(**{side: np.maximum.reduce([getattr(border, side) for border in borders]) for side in sides})
 
 
 def find_nodata_border(dark: Dark, shape: tuple[int, int], block_height: int) -> NodataBorder | None:

@@ -8,10 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 
+from landweave.core.crs import transformation_note
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
+from landweave.core.polygons import unite
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.band_reading import BandReading, NodataValue, decide_file
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
@@ -19,8 +22,14 @@ from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.mosaic.tile_index import Tile, TileIndex, corner_bounds, corners_of, index_tiles, refuse_unpaired
 from landweave.sources.mosaic.tile_reader import read_tile
 from landweave.sources.requests import check_bands, check_pixels
-from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, source_window
+from landweave.sources.resampling.pixel_coordinates import bounds_in, pixel_coordinates, points_in, source_window
 from landweave.sources.resampling.resample import Patch, resample
+
+_SIDE_POINTS = 21
+"""Points along each side of a tile in another CRS."""
+
+_SAME_EDGE_PX = 1 / 20
+"""A tile that reaches less far into a pixel does not cover it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +82,7 @@ class MosaicSource:
     @property
     def bands(self) -> tuple[str, ...]:
         """Bands it can give, by name, in the order they were listed."""
-        return tuple(self.index.spec.bands)
+        return self.index.spec.given
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
@@ -86,6 +95,7 @@ class MosaicSource:
             "resampling": self.alignment.resampling,
             "crs": spec.crs,
             "nodata": spec.nodata if spec.nodata is not None and np.isfinite(spec.nodata) else None,
+            "nodata_rule": spec.nodata_rule,
             "nodata_border": spec.nodata_border_level if spec.nodata_border else None,
             "nodes": spec.nodes,
             "dtype": self.dtype.name,
@@ -106,13 +116,19 @@ class MosaicSource:
         x0, y0, x1, y1 = zip(*boxes, strict=True)
         return min(x0), min(y0), max(x1), max(y1)
 
+    def footprint(self, grid: Grid) -> shapely.Geometry:
+        """Ground that may be measured, in whole pixels of ``grid`` and its CRS: the tiles as one geometry."""
+        index, names = self.index, dict.fromkeys(self.index.crs.tolist())
+        boxes = [_covering_boxes(index.corners[index.crs == crs], crs, grid) for crs in names]
+        return unite(np.concatenate(boxes))
+
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """Files that touch ``grid``, tile by tile in reading order. No pixel is read."""
         places = sorted({place for place, _ in self._touched(grid)})
         return tuple(
             SourceFile(
                 id=f"{tile.id}#{product}" if product else tile.id,
-                location=facts.path,
+                location=facts.name,
                 size=facts.size,
                 version=facts.version,
                 format=facts.driver,
@@ -176,21 +192,48 @@ class MosaicSource:
             "reason": alignment.reason,
             "resampling": alignment.resampling,
             "pixels": {band: " or ".join(map(str, readings)) for band, readings in self._decided.items()},
-            "notes": list(index.notes),
+            "notes": [*index.notes, *self._transformation_notes],
         }
+
+    @property
+    def tagged_ranges(self) -> dict[str, tuple[float, float]]:
+        """By band, the least and the largest value that tags of scale and offset make of the files' integers."""
+        stored, found = np.dtype(self.index.tiles[0].files[0].dtype), {}
+        for band, readings in self._decided.items():
+            tags = {(each.scale, each.offset) for each in readings if each.scaled_by == "file tag"}
+            if tags and stored.kind in "iu" and band in self.bands:
+                limits = np.iinfo(stored)
+                ends = [end * scale + offset for scale, offset in tags for end in (limits.min, limits.max)]
+                found[band] = min(ends), max(ends)
+        return found
+
+    @property
+    def _transformation_notes(self) -> Iterator[str]:
+        """How coarsely tiles in other CRSs come to the grid."""
+        for crs, first in zip(*np.unique(self.index.crs, return_index=True), strict=True):
+            x, y = self.index.corners[first].mean(axis=0).tolist()
+            if note := transformation_note(str(crs), self.grid.crs, (x, y)):
+                yield note
 
     @cached_property
     def _settings(self) -> tuple[tuple[BandReading, ...], ...]:
         """For each product, what the settings say of its bands."""
         spec = self.index.spec
         nodata = () if spec.nodata is None else (NodataValue(value=spec.nodata, origin="setting"),)
+        scale, offset = spec.stated_scale or (1.0, 0.0)
         return tuple(
             tuple(
                 BandReading(
                     band=band,
                     number=number,
                     nodata=nodata,
+                    nodata_rule=spec.nodata_rule,
                     file_tag=spec.nodata is None,
+                    file_scale=spec.stated_scale is None,
+                    given=band in spec.given,
+                    scale=scale,
+                    offset=offset,
+                    scaled_by="" if spec.stated_scale is None else "setting",
                     dtype=self.dtype.name,
                     resampling=self.alignment.resampling,
                 )
@@ -202,10 +245,10 @@ class MosaicSource:
     @cached_property
     def _decided(self) -> dict[str, tuple[BandReading, ...]]:
         """What is done with each band: one record, or several where files differ."""
-        decided: dict[str, set[BandReading]] = {band: set() for band in self.bands}
+        decided = {band: set[BandReading]() for product in self.index.products for band in product.bands}
         for tile in self.index.tiles:
             for settings, facts in zip(self._settings, tile.files, strict=True):
-                for reading in decide_file(settings, facts).bands:
+                for reading in decide_file(settings, facts).bands[: len(settings)]:
                     decided[reading.band].add(reading)
         return {band: tuple(sorted(readings, key=repr)) for band, readings in decided.items()}
 
@@ -249,7 +292,11 @@ class MosaicSource:
                 continue
             place = int(frame.tiles[position])
             values, measured = read_tile(
-                self.index.tiles[place], self._settings, _inside(part, whole), bands, border_level=level
+                self.index.tiles[place],
+                self._settings,
+                _inside(part, whole),
+                bands,
+                border_level=level,
             )
             measured &= vacant
             if measured.all():  # the common case: one tile, all of it measured
@@ -265,6 +312,21 @@ class MosaicSource:
             for position in tiles.touching(window).tolist():
                 whole = tiles.tile_extent(position)
                 yield int(tiles.tiles[position]), _inside(whole.intersect(window), whole)
+
+
+def _covering_boxes(corners: NDArray[np.float64], crs: str, grid: Grid) -> NDArray[np.object_]:
+    """A box of whole pixels of ``grid`` around each tile, shapely ``(tile,)``; ``corners`` are in ``crs``."""
+    side = np.linspace(0, 1, _SIDE_POINTS)[:, None, None]
+    northwest, northeast, southwest, southeast = corners.swapaxes(0, 1)
+    sides = ((northwest, northeast), (northeast, southeast), (southeast, southwest), (southwest, northwest))
+    outline = np.concatenate([start + (stop - start) * side for start, stop in sides])  # (point, tile, xy)
+    x, y = points_in(outline[..., 0], outline[..., 1], crs, grid.crs)
+    step, (x0, y0) = float(grid.resolution), map(float, grid.anchor_xy)
+    more = 0 if crs == grid.crs else 1  # a side is bent between its points
+    edge = _SAME_EDGE_PX  # tiles that end on a pixel's edge do not reach the next pixel
+    left, bottom = (np.floor((axis.min(axis=0) - origin) / step + edge) - more for axis, origin in ((x, x0), (y, y0)))
+    right, top = (np.ceil((axis.max(axis=0) - origin) / step - edge) + more for axis, origin in ((x, x0), (y, y0)))
+    return np.asarray(shapely.box(x0 + left * step, y0 + bottom * step, x0 + right * step, y0 + top * step))
 
 
 def _inside(part: Extent, whole: Extent) -> Extent:

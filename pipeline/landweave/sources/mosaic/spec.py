@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from landweave.core.errors import ConfigError
+from landweave.sources.band_reading import NodataRule
 from landweave.sources.resampling.kernels import KernelName
 
 
@@ -43,25 +44,35 @@ class MosaicSpec:
         FLAIR-HUB's name: ``AERIAL_RGBI``, …
     bands
         Where each band comes from, by name. Bands with the same ``files`` are read in one call a tile.
+    needed
+        Bands that are given, all by default. Of the others those that come from the same files tell dark pixels from
+        nodata; files without a needed band are not looked at.
     root
         Folder of relative ``files``; tile ids are paths under it, so that they stay the same when all moves.
     crs
-        Used for tiles whose own CRS is missing or cannot be read, and for no other.
+        Used for tiles whose own CRS is missing, cannot be read or has no known datum, and for no other.
     nodata
-        Value that means "no measurement", instead of the files' own tags. A pixel is without data where **every**
-        band that has such a value holds it: 255 in one band of three is a bright roof. NaN never counts as data.
+        Stored number, before scale and offset, that means "no measurement", instead of the files' own tags. NaN never
+        counts as data.
+    nodata_rule
+        Which bands have to hold a nodata value where a pixel is without data.
+    scale, offset
+        Instead of the files' own tags: values are ``stored * scale + offset``. Where one is stated, the other is 1 or 0
+        by default.
     nodata_border
         Whether black pixels that reach a tile's edge are without data (`landweave.sources.mosaic.nodata_border`).
     nodata_border_level
-        Brightest value of a pixel of that border, in any band of any file of the tile: after JPEG black is not
-        always 0.
+        Brightest stored number of a pixel of that border, in any band of the file: after JPEG black is not always 0.
     resampling
         Kernel, used when the delivery cannot be pasted.
     order
-        Which tile wins where tiles overlap: the first ``name``, or the first ``listed``.
+        Which tile wins where tiles overlap: the first by ``name``, the ``newest`` by the dates in names or tags, or the
+        first ``listed``.
     nodes
         What the origin in the files' headers is: the ``corner`` of the first pixel, or its ``centre`` (grids of
         nodes whose headers give the first node as a corner).
+    palettes
+        Whether numbers that stand for colours are given as they are; they are refused otherwise.
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
     """
@@ -70,14 +81,31 @@ class MosaicSpec:
     bands: Mapping[str, BandFiles]
     root: str = ""
     crs: str | None = None
+    needed: tuple[str, ...] = ()
     nodata: float | None = None
+    nodata_rule: NodataRule = "file"
+    scale: float | None = None
+    offset: float | None = None
     nodata_border: bool = False
     nodata_border_level: float = 8
     resampling: KernelName = "bilinear"
-    order: Literal["name", "listed"] = "name"
+    order: Literal["name", "newest", "listed"] = "name"
     nodes: Literal["corner", "centre"] = "corner"
+    palettes: bool = False
     as_float: bool = False
 
     def __post_init__(self) -> None:
         if not self.bands:
             raise ConfigError(f"{self.modality} has no bands: name at least one.")
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Bands that are given, in the order they were listed."""
+        return tuple(name for name in self.bands if not self.needed or name in self.needed)
+
+    @property
+    def stated_scale(self) -> tuple[float, float] | None:
+        """Scale and offset; None where those of the files count."""
+        if self.scale is None and self.offset is None:
+            return None
+        return 1.0 if self.scale is None else self.scale, self.offset or 0.0

@@ -15,9 +15,14 @@ import shapely
 from affine import Affine
 from numpy.typing import NDArray
 
-from landweave.core.grid import Bounds, canonical_crs
+from landweave.core.crs import canonical_crs
+from landweave.core.errors import InputError
+from landweave.core.grid import Bounds
+from landweave.sources.files import is_url
+from landweave.sources.mosaic.band_checks import band_notes, band_problems
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.mosaic.vintages import Coverage, TileDate, date_of, sources_of
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
 from landweave.sources.resampling.kernels import PASTE_PX
 
@@ -56,6 +61,11 @@ class Tile:
         """Width of a pixel in CRS units."""
         return float(np.hypot(self.transform.a, self.transform.d))
 
+    @cached_property
+    def date(self) -> TileDate:
+        """The date that its first file carries."""
+        return date_of(self.id, self.files[0].date_tag)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileIndex:
@@ -81,10 +91,19 @@ class TileIndex:
     unpaired: tuple[Tile, ...]
     notes: tuple[str, ...]
 
-    @property
+    @cached_property
     def dtype(self) -> np.dtype[np.generic]:
-        """Common dtype of all files."""
-        return np.dtype(self.tiles[0].files[0].dtype)
+        """Common dtype of all files; float32 where a scale or offset applies."""
+        stated = self.spec.stated_scale
+        found = [(1.0, 0.0)] if stated else [pair for tile in self.tiles for pair in self._scale_tags(tile)]
+        is_scaled = {*found, stated or (1.0, 0.0)} != {(1.0, 0.0)}
+        return np.dtype(np.float32 if is_scaled else self.tiles[0].files[0].dtype)
+
+    def _scale_tags(self, tile: Tile) -> Iterator[tuple[float, float]]:
+        for product, facts in zip(self.products, tile.files, strict=True):
+            for name, number in product.bands.items():
+                if name in self.spec.given:
+                    yield facts.scales[number - 1], facts.offsets[number - 1]
 
     @cached_property
     def corners(self) -> Floats:
@@ -113,20 +132,58 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     """
     products = list_products(spec)
     facts = read_raster_facts(path for product in products for path in product.paths)
-    _check_contents(products, facts)
+    refuse(list(band_problems(spec, products, facts)), what="problems with the bands of the files")
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(
-        [f"{each.path} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
+        [f"{each.name} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],
         what=f"of {len(facts)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
     )
+    _refuse_other_crs(fallback, facts)
     columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
+    notes = [*_notes(products, facts, fallback)]
+    if spec.order == "newest":
+        columns = [_newest_first(column) for column in columns]
+        notes.append(f"tiles are read newest first: {sources_of([tile.date for tile in columns[0]])}")
     tiles, unpaired = _pair(columns)
     if not tiles:
         refuse_unpaired(unpaired, unpaired, spec.modality)
-    notes = [*_notes(products, facts, fallback)]
+    notes += [*_mixed_dates(tiles, spec.root), *_coverage(tiles).notes(spec.order)]
     if unpaired:
         notes.append(f"{len(unpaired)} footprints lack a product and are not read, {unpaired[0].id} the first")
+    notes += band_notes(spec, products, facts)
     return TileIndex(spec=spec, products=products, tiles=tiles, unpaired=unpaired, notes=tuple(notes))
+
+
+def _newest_first(tiles: list[Tile]) -> list[Tile]:
+    """The tiles by date, those of one date by name."""
+    refuse(
+        [
+            f"{tile.id} has neither a year in its name or folder nor a TIFFTAG_DATETIME."
+            for tile in tiles
+            if not tile.date.value
+        ],
+        what=f"of {len(tiles)} tiles carry no date for order: newest: list the files in order, and set order: listed",
+    )
+    return sorted(tiles, key=lambda tile: tile.date.value.ljust(8, "9"), reverse=True)
+
+
+def _coverage(tiles: Sequence[Tile]) -> Coverage:
+    return Coverage(
+        ids=[tile.id for tile in tiles],
+        dates=[tile.date for tile in tiles],
+        corners=corners_of(tiles),
+        crs=np.array([tile.crs for tile in tiles]),
+        pixels=np.array([tile.pixel for tile in tiles]),
+    )
+
+
+def _mixed_dates(tiles: Sequence[Tile], root: str) -> Iterator[str]:
+    """Tiles whose files are of different years by their names."""
+    for tile in tiles:
+        dates = [date_of(tile_id(each.path, root), "").value[:4] for each in tile.files]
+        if len(set(dates) - {""}) > 1:
+            yield f"bands of different years are one tile: {tile.id} takes them from files of {', '.join(dates)}"
+            return
 
 
 def refuse_unpaired(needed: Sequence[Tile], unpaired: Sequence[Tile], modality: str) -> None:
@@ -198,33 +255,33 @@ def _tile(facts: RasterFacts, spec: MosaicSpec, fallback: str) -> Tile:
     return Tile(id=tile_id(facts.path, spec.root), files=(facts,), crs=facts.crs or fallback, transform=transform)
 
 
-def _check_contents(products: tuple[Product, ...], facts: Mapping[str, RasterFacts]) -> None:
-    problems = []
-    first = facts[products[0].paths[0]]
-    for product in products:
-        for each in (facts[path] for path in product.paths):
-            missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
-            if missing:
-                problems.append(f"{each.path}: {', '.join(missing)}, the file has {each.count}.")
-            if each.dtype != first.dtype or each.dtype == "mixed":
-                problems.append(f"{each.path} holds {each.dtype}, {first.path} {first.dtype}: give them as two inputs.")
-    refuse(problems, what="problems with the bands of the files")
+def _refuse_other_crs(fallback: str, facts: Mapping[str, RasterFacts]) -> None:
+    """Refuse a setting that no file takes, for all have a CRS of their own, and another one."""
+    stated = sorted({each.crs for each in facts.values()})
+    if fallback and "" not in stated and stated != [fallback]:
+        own = " and ".join(crs[:40] for crs in stated)
+        raise InputError(
+            f"All {len(facts)} files state a CRS, {own}, and `crs` is {fallback[:40]}: it is for files whose own CRS "
+            "is missing or has no known datum. Leave it out; where what the files state is wrong, correct them "
+            "(gdal_edit.py -a_srs)."
+        )
 
 
-def _notes(products: tuple[Product, ...], facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
+def _notes(products: Sequence[Product], facts: Mapping[str, RasterFacts], fallback: str) -> Iterator[str]:
     without = [each for each in facts.values() if each.crs_problem]
     if without:
         yield (
-            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].path} "
+            f"{len(without)} of {len(facts)} files take {fallback} from the setting: {without[0].name} "
             f"{without[0].crs_problem}"
         )
-    taken = [(facts[path], number - 1) for each in products for path in each.paths for number in each.bands.values()]
-    scaled = [each for each, band in taken if (each.scales[band], each.offsets[band]) != (1, 0)]
-    if scaled:
-        yield f"{len(scaled)} bands have tags of scale or offset, which are not applied, {scaled[0].path} the first"
-    palettes = [each for each, band in taken if each.colours[band] == "palette"]
-    if palettes:
-        yield f"{len(palettes)} bands hold numbers of a palette and are read as numbers, {palettes[0].path} the first"
+        others = [each for each in facts.values() if each.crs not in ("", fallback)]
+        if others:
+            yield f"{len(others)} files keep the CRS that they state, {others[0].name} the first ({others[0].crs[:40]})"
+    unknown = [each for each in facts.values() if is_url(each.path) and not each.version]
+    if unknown:
+        yield f"{len(unknown)} files state no version: a change of them is not seen, {unknown[0].name} the first"
+    if maps := list(dict.fromkeys(path for each in products for path in each.maps)):
+        yield f"{len(maps)} files are maps of this program and are not read, {maps[0]} the first"
 
 
 def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]]:
@@ -249,13 +306,21 @@ def _match(tiles: list[Tile], others: list[Tile]) -> list[int]:
     tree = shapely.STRtree(shapely.points(there[:, 0]))
     pairs = tree.query(shapely.points(here[:, 0]), predicate="dwithin", distance=2 * tolerance)
     matches, taken = [-1] * len(tiles), set()
-    for place, other in sorted(zip(*pairs.tolist(), strict=True)):
+    # Of several dates on the same ground, those of one date belong together.
+    by_date = sorted((_differ(tiles[a], others[b]), a, b) for a, b in zip(*pairs.tolist(), strict=True))
+    for _, place, other in by_date:
         same = tiles[place].shape == others[other].shape and tiles[place].crs == others[other].crs
         close = bool((np.abs(here[place] - there[other]) <= tolerance[place]).all())
         if same and close and matches[place] < 0 and other not in taken:
             matches[place] = other
             taken.add(other)
     return matches
+
+
+def _differ(tile: Tile, other: Tile) -> bool:
+    """Whether names say that two tiles are of different years."""
+    dates = tile.date, other.date
+    return all(date.origin == "names" for date in dates) and dates[0].value[:4] != dates[1].value[:4]
 
 
 def _corner_text(tile: Tile) -> str:

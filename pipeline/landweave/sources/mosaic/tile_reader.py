@@ -14,8 +14,9 @@ from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
 from landweave.sources.band_reading import BandReading, decide_file, read_bands
 from landweave.sources.files import read_window
-from landweave.sources.mosaic.nodata_border import NodataBorder, find_nodata_border
+from landweave.sources.mosaic.nodata_border import NodataBorder, find_nodata_border, unite
 from landweave.sources.mosaic.tile_index import Tile
+from landweave.sources.raster_facts import RasterFacts
 
 BORDERS_PER_PROCESS = 128
 """Nodata borders kept, at most 0.4 MB each (four profiles of a 25,000 px tile)."""
@@ -47,9 +48,9 @@ def read_tile(
     Returns
     -------
     values
-        ``(band, y, x)`` in the files' dtype.
+        ``(band, y, x)`` in the files' dtype, float32 where a scale or offset applies.
     measured
-        bool ``(y, x)``. It rests on every band of the delivery, so it is the same whichever are named.
+        bool ``(y, x)``. It rests on every band that the mosaic gives, so it is the same whichever are named.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def read_tile(
     """
     files = [decide_file(bands, facts) for bands, facts in zip(settings, tile.files, strict=True)]
     try:
-        planes, measured = read_bands(files, window, names, nodata_rule="every")
+        planes, measured = read_bands(files, window, names)
         border = None if border_level is None else _border_of(tile, border_level)
     except ReadError as error:
         y, x = window.y, window.x
@@ -69,7 +70,14 @@ def read_tile(
         ) from error
     if border is not None:
         measured &= ~border.mask(window)
-    return np.stack([planes[name] for name in names]), measured
+    readings = {band.band: band for file in files for band in file.bands}
+    return np.stack([_in_unit(planes[name], readings[name]) for name in names]), measured
+
+
+def _in_unit(plane: NDArray[Any], reading: BandReading) -> NDArray[Any]:
+    if (reading.scale, reading.offset) == (1, 0):
+        return plane
+    return (plane * np.float64(reading.scale) + reading.offset).astype(np.float32)
 
 
 def _border_key(tile: Tile, level: float) -> tuple[Any, ...]:
@@ -78,15 +86,24 @@ def _border_key(tile: Tile, level: float) -> tuple[Any, ...]:
 
 @cached(LRUCache(maxsize=BORDERS_PER_PROCESS), key=_border_key, lock=threading.Lock())
 def _border_of(tile: Tile, level: float) -> NodataBorder | None:
-    return find_nodata_border(_darkness(tile, level), tile.shape, max(facts.block[0] for facts in tile.files))
+    """Of each file of several bands; of one band only where all files are dark: water is black in the near infrared."""
+    groups = [[facts] for facts in tile.files if len(_brightness(facts)) > 1]
+    groups += [] if len(groups) == len(tile.files) else [[*tile.files]]
+    height = max(facts.block[0] for facts in tile.files)
+    borders = [find_nodata_border(_darkness(files, level), tile.shape, height) for files in groups]
+    return unite([border for border in borders if border])
 
 
-def _darkness(tile: Tile, level: float) -> Callable[[Extent], NDArray[np.bool_]]:
+def _brightness(facts: RasterFacts) -> list[int]:
+    """Numbers of all bands but alpha."""
+    return [number for number in range(1, facts.count + 1) if number != facts.alpha or facts.count == 1]
+
+
+def _darkness(files: Sequence[RasterFacts], level: float) -> Callable[[Extent], NDArray[np.bool_]]:
     def dark(window: Extent) -> NDArray[np.bool_]:
         found = np.ones(window.shape, bool)
-        for facts in tile.files:
-            numbers = [number for number in range(1, facts.count + 1) if number != facts.alpha or facts.count == 1]
-            values, _ = read_window(facts.file, numbers, window)
+        for facts in files:
+            values, _ = read_window(facts.file, _brightness(facts), window)
             found &= (values <= level).all(axis=0)
         return found
 

@@ -15,7 +15,6 @@ import numpy as np
 import pyproj
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.warp import transform_bounds
 
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent, Span
@@ -98,8 +97,7 @@ def pixel_coordinates(grid: Grid, frame: Frame) -> AxisCoordinates | Interpolate
     anchor_xy = grid.anchor_xy[0] - shift, grid.anchor_xy[1] + shift
     nodes = replace(grid, resolution=grid.resolution * NODE, extent=Extent(y, x), anchor_xy=anchor_xy)
     eastings, northings = np.meshgrid(nodes.x, nodes.y)
-    if grid.crs != frame.crs:
-        eastings, northings = _transformer(grid.crs, frame.crs).transform(eastings, northings)
+    eastings, northings = points_in(eastings, northings, grid.crs, frame.crs)
     columns = inverse.a * eastings + inverse.b * northings + inverse.c
     rows = inverse.d * eastings + inverse.e * northings + inverse.f
     return InterpolatedCoordinates(yx=np.stack([rows, columns]), extent=grid.extent)
@@ -119,8 +117,21 @@ def bounds_in(bounds: Bounds, crs: str, target: str, *, densify: int = 101) -> B
     """
     if crs == target:
         return bounds
-    found: Bounds = transform_bounds(crs, target, *bounds, densify_pts=densify)
+    found: Bounds = _transformer(crs, target).transform_bounds(*bounds, densify_pts=densify)
     return found
+
+
+def points_in(x: Floats, y: Floats, crs: str, target: str) -> tuple[Floats, Floats]:
+    """Points in another CRS; not finite where it does not reach.
+
+    Parameters
+    ----------
+    x, y
+        Coordinates in ``crs``, of one shape.
+    crs, target
+        The CRS, and the other one.
+    """
+    return (x, y) if crs == target else _transformer(crs, target).transform(x, y)
 
 
 def source_window(grid: Grid, frame: Frame, margin: int) -> Extent:

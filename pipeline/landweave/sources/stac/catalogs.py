@@ -8,11 +8,14 @@
     a collection of an API (it links to its items) ─> the same, of that collection
 
 Items are passed on as served; only the addresses of their files are made absolute. Catalogs in files are walked here
-and not by pystac, which follows rings of links for ever and ends at the first item that it cannot read.
+and not by pystac, which follows rings of links for ever and ends at the first item that it cannot read. One item that
+is malformed or cannot be read never ends a search: it is named beside the others.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +25,7 @@ from typing import Any
 import numpy as np
 import pystac
 import shapely
+from numpy.typing import NDArray
 from pystac.utils import make_absolute_href
 from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
@@ -30,7 +34,8 @@ from pystac_client.stac_api_io import StacApiIO
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
 from landweave.sources.files import is_url
-from landweave.sources.stac.items import Json, StacItem, UnusableItem
+from landweave.sources.stac.items import Json, StacItem, UnusableItem, lonlat_polygon
+from landweave.sources.stac.records import DroppedItem
 
 PAGE = 100
 """Items in one page of an API: servers refuse, or fail at, much more."""
@@ -50,13 +55,18 @@ class CatalogQuery:
     first, last
         Days, both included.
     bounds
-        Longitudes and latitudes ``(west, south, east, north)``.
+        Longitudes and latitudes ``(west, south, east, north)``; west is east of east across the 180th meridian.
     """
 
     collections: tuple[str, ...] = ()
     first: np.datetime64
     last: np.datetime64
     bounds: Bounds
+
+    @property
+    def boxes(self) -> tuple[Bounds, ...]:
+        """The bounds, or their two parts across the 180th meridian: many servers read one such box the other way."""
+        return _parts(self.bounds)
 
     def matches(self, item: Json) -> bool:
         """Whether an item is of the collections and dates, and its outline touches the bounds.
@@ -68,17 +78,24 @@ class CatalogQuery:
         known = _time_and_bounds(item)
         if known is None:
             return True
-        day, outline = known[0].astype("datetime64[D]"), _box(known[1])
-        outline = shapely.geometry.shape(item["geometry"]) if item.get("geometry") else outline
-        return bool(self.first <= day <= self.last and outline.intersects(_box(self.bounds)))
+        if not self.first <= known[0].astype("datetime64[D]") <= self.last:
+            return False
+        parts = _parts_of(StacItem(item).outline or lonlat_polygon(known[1]))
+        # Outlines may go on beyond 180 degrees.
+        boxes = [lonlat_polygon(box, turn) for box in self.boxes for turn in (-360, 0, 360)]
+        return bool(shapely.intersects(parts[:, None], boxes).any())
 
 
 @dataclass(frozen=True, kw_only=True)
 class CatalogItems:
-    """Items of a catalog that match a query, and in words what the catalog covers where there are none."""
+    """Items of a catalog that match a query, and in words what the catalog covers where there are none.
+
+    ``dropped`` are those that could not be read, or are others of the same id.
+    """
 
     items: tuple[Json, ...]
     covers: str = ""
+    dropped: tuple[DroppedItem, ...] = ()
 
 
 def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
@@ -99,8 +116,10 @@ def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
     address = catalog if is_url(catalog) else str(Path(catalog).expanduser().absolute())
     try:
         document = _read(address)
-        found = _find_items(document, address, query)
-        items = {(str(item.get("collection")), str(item["id"])): item for item in found if query.matches(item)}
+        listed = _find_items(document, address, query)
+        dropped = [each for each in listed if isinstance(each, DroppedItem)]
+        found = [each for each in listed if not isinstance(each, DroppedItem)]
+        items, others = _one_of_each_id(item for item in found if query.matches(item))
         covers = "" if items else _coverage(document, address, found)
     except (APIError, OSError) as error:
         status = getattr(error, "status_code", None)  # rather than the page around it
@@ -108,9 +127,33 @@ def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
         raise InputError(
             f"The catalog {catalog} cannot be reached: {why}. Check its address, and that it is up."
         ) from error
-    except (ValueError, pystac.STACError) as error:
-        raise InputError(f"{catalog} cannot be read as STAC: {error}.") from error
-    return CatalogItems(items=tuple(items[name] for name in sorted(items)), covers=covers)
+    except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:  # of pystac-client's pages
+        raise InputError(f"{catalog} cannot be read as STAC: {type(error).__name__}: {error}.") from error
+    return CatalogItems(items=tuple(items), covers=covers, dropped=(*dropped, *others))
+
+
+def _one_of_each_id(items: Iterable[Json]) -> tuple[list[Json], list[DroppedItem]]:
+    """Items by collection and id; of several that share both the one that was updated last, whatever their order."""
+    found: dict[tuple[str, str], dict[str, Json]] = {}
+    for item in items:
+        served = {name: value for name, value in item.items() if name != "links"}  # pages repeat items
+        same = found.setdefault((str(item.get("collection")), str(item.get("id"))), {})
+        same[_digest(served)] = item
+    kept, dropped = [], []
+    for key in sorted(found):
+        *others, last = sorted(found[key], key=lambda digest: (_updated(found[key][digest]), digest))
+        kept.append(found[key][last])
+        dropped += [DroppedItem(id=key[1], reason="shares its id with a later item of other content")] * len(others)
+    return kept, dropped
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _updated(item: Json) -> str:
+    properties = item.get("properties")
+    return str(properties.get("updated") or "") if isinstance(properties, Mapping) else ""
 
 
 def kind_of(document: Any) -> str:
@@ -123,11 +166,12 @@ def kind_of(document: Any) -> str:
     """
     members = _members(document)
     if members is not None:
-        return "items" if all(map(_is_item, members)) and document != [] else ""
+        return "items" if any(map(_is_item, members)) else ""
     if not isinstance(document, Mapping):
         return ""
-    rels = {link.get("rel") for link in document.get("links", ())}
-    if "search" in rels or any("item-search" in str(name) for name in document.get("conformsTo", ())):
+    rels = {link["rel"] for link in _links(document)}
+    conforms = document.get("conformsTo")
+    if "search" in rels or any("item-search" in str(name) for name in (conforms if isinstance(conforms, list) else ())):
         return "api"
     if document.get("type") == "Collection" and {"items", "root"} <= rels:
         return "api collection"
@@ -137,7 +181,8 @@ def kind_of(document: Any) -> str:
 def _members(document: Any) -> list[Any] | None:
     """Items of a document that holds them itself; None for any other."""
     if isinstance(document, Mapping) and document.get("type") in ("Feature", "FeatureCollection"):
-        return list(document.get("features", [document]))
+        features = document.get("features", [document])
+        return features if isinstance(features, list) else []
     return document if isinstance(document, list) else None
 
 
@@ -153,15 +198,25 @@ def _time_and_bounds(item: Json) -> tuple[np.datetime64, Bounds] | None:
         return None
 
 
-def _box(bounds: Bounds) -> shapely.Geometry:
+def _parts(bounds: Bounds) -> tuple[Bounds, ...]:
     west, south, east, north = bounds
     if west <= east:
-        return shapely.box(west, south, east, north)
-    return shapely.union(shapely.box(west, south, 180, north), shapely.box(-180, south, east, north))
+        return (bounds,)
+    sides = ((west, south, 180.0, north), (-180.0, south, east, north))
+    return tuple(box for box in sides if box[0] < box[2]) or sides  # one that ends at the meridian has one side
 
 
-def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json]:
-    """Every item of files; of an API, those that its search gives."""
+def _parts_of(outline: shapely.Geometry) -> NDArray[Any]:
+    """Parts of an item's outline; one that goes around the Earth the long way crosses the 180th meridian instead."""
+    parts = shapely.get_parts(outline)
+    west, _, east, _ = shapely.bounds(parts).T
+    crossing = (east - west > 180) & (east - west < 360)
+    parts[crossing] = shapely.transform(parts[crossing], lambda xy: xy + (xy[:, :1] < 0) * [360, 0])
+    return np.asarray(parts)
+
+
+def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json | DroppedItem]:
+    """Every item of files; of an API, those that its search gives; and what stands among them and is none."""
     kind = kind_of(document)
     if not kind:
         raise InputError(
@@ -169,7 +224,7 @@ def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json]:
             "an API. Give the address of one of these."
         )
     if kind == "items":
-        return [_with_absolute_assets(member, address) for member in _members(document) or ()]
+        return [_item(member, address) for member in _members(document) or ()]
     if kind == "files":
         return list(_walk(document, address, {address}))
     if kind == "api collection":
@@ -178,29 +233,63 @@ def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json]:
     return _search(document, address, query, query.collections)
 
 
-def _walk(document: Json, address: str, seen: set[str]) -> Iterator[Json]:
-    """Items below a catalog in files, depth first; a file that is linked twice is read once."""
-    for link in document.get("links", ()):
-        if link.get("rel") in ("child", "item"):
+def _walk(document: Any, address: str, seen: set[str]) -> Iterator[Json | DroppedItem]:
+    """Items below a catalog in files, depth first; a file that is linked twice is read once.
+
+    Without a catalog below it nobody knows what is missing: that ends the search.
+    """
+    for link in _links(document):
+        if link["rel"] in ("child", "item") and isinstance(link.get("href"), str):
             href = make_absolute_href(link["href"], address)
             if href not in seen:
                 seen.add(href)
-                below = _read(href)
-                yield from [_with_absolute_assets(below, href)] if link["rel"] == "item" else _walk(below, href, seen)
+                yield from [_read_item(href)] if link["rel"] == "item" else _walk(_read(href), href, seen)
 
 
-def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json]:
-    methods = {link.get("method", "GET") for link in landing.get("links", ()) if link.get("rel") == "search"}
-    search = ItemSearch(
-        url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
-        method="POST" if "POST" in methods else "GET",
-        stac_io=_io(),
-        limit=PAGE,
-        collections=list(collections) or None,
-        bbox=list(query.bounds),
-        datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
-    )
-    return [_with_absolute_assets(item, _link(item, "self", address) or address) for item in search.items_as_dicts()]
+def _read_item(href: str) -> Json | DroppedItem:
+    try:
+        return _item(_read(href), href)
+    except (APIError, OSError, ValueError) as error:
+        return DroppedItem(id=href, reason=f"cannot be read: {type(error).__name__}")
+
+
+def _item(member: Any, address: str) -> Json | DroppedItem:
+    if not isinstance(member, Mapping):
+        return DroppedItem(id=str(member)[:40], reason="is no STAC item")
+    return _with_absolute_assets(member, address)
+
+
+def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json | DroppedItem]:
+    methods = {link.get("method", "GET") for link in _links(landing) if link["rel"] == "search"}
+    searches = [
+        ItemSearch(
+            url=_link(landing, "search", address) or f"{address.rstrip('/')}/search",
+            method="POST" if "POST" in methods else "GET",
+            stac_io=_io(),
+            limit=PAGE,
+            collections=list(collections) or None,
+            bbox=list(box),
+            datetime=f"{query.first}T00:00:00Z/{query.last}T23:59:59Z",
+        )
+        for box in query.boxes
+    ]
+    return [
+        _item(item, (_link(item, "self", address) if isinstance(item, Mapping) else "") or address)
+        for search in searches
+        for page in _new_pages(search)
+        for item in page
+    ]
+
+
+def _new_pages(search: ItemSearch) -> Iterator[list[Any]]:
+    """Pages of items until one comes again: some servers link their last page to itself."""
+    seen: set[str] = set()
+    for page in search.pages_as_dicts():
+        features = page.get("features")
+        if (digest := _digest(features)) in seen:
+            return
+        seen.add(digest)
+        yield features if isinstance(features, list) else []
 
 
 def _coverage(document: Any, address: str, found: Sequence[Json]) -> str:
@@ -241,17 +330,29 @@ def _words(box: Iterable[float]) -> str:
 
 
 def _with_absolute_assets(item: Json, address: str) -> Json:
-    assets = {
-        key: {**asset, "href": make_absolute_href(asset["href"], address)} if asset.get("href") else asset
-        for key, asset in (item.get("assets") or {}).items()
+    assets = item.get("assets")
+    if not isinstance(assets, Mapping):
+        return item
+    absolute = {
+        key: {**asset, "href": make_absolute_href(asset["href"], address)}
+        for key, asset in assets.items()
+        if isinstance(asset, Mapping) and isinstance(asset.get("href"), str)
     }
-    return {**item, "assets": assets}
+    return {**item, "assets": {**assets, **absolute}}
+
+
+def _links(document: Any) -> Iterator[Json]:
+    """Links that say what they are."""
+    links = document.get("links") if isinstance(document, Mapping) else None
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, Mapping) and isinstance(link.get("rel"), str):
+            yield link
 
 
 def _link(document: Json, rel: str, address: str) -> str:
     """Address that a document links to as ``rel``; empty where it has no such link."""
-    found = next((link["href"] for link in document.get("links", ()) if link.get("rel") == rel), "")
-    return make_absolute_href(found, address) if found else ""
+    found = next((link.get("href") for link in _links(document) if link["rel"] == rel), "")
+    return make_absolute_href(found, address) if found and isinstance(found, str) else ""
 
 
 def _read(address: str) -> Any:

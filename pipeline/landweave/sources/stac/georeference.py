@@ -69,12 +69,17 @@ def check_georef(file: RasterFile, stated: GeoRef) -> None:
         With both georeferences.
     """
     found = _georef_of_file(file)
-    if found.shape == stated.shape and found.crs == stated.crs:
-        (height, width), here = stated.shape, ~stated.transform @ found.transform
-        strays = [np.subtract(here @ corner, corner) for corner in ((0, 0), (width, height), (0, height))]
-        if np.abs(strays).max() <= PASTE_PX:
-            return
-    raise ReadError(f"{file.href} lies elsewhere than its item says: {found}, in the item {stated}.")
+    if not same_georef(found, stated):
+        raise ReadError(f"{file.href} lies elsewhere than its item says: {found}, in the item {stated}.")
+
+
+def same_georef(found: GeoRef, stated: GeoRef) -> bool:
+    """Whether two georeferences are of the same pixels: every corner within `PASTE_PX`."""
+    if found.shape != stated.shape or found.crs != stated.crs:
+        return False
+    (height, width), here = stated.shape, ~stated.transform @ found.transform
+    strays = [np.subtract(here @ corner, corner) for corner in ((0, 0), (width, height), (0, height))]
+    return bool(np.abs(strays).max() <= PASTE_PX)
 
 
 def _georef_of_file(file: RasterFile) -> GeoRef:

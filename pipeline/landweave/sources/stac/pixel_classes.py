@@ -25,6 +25,8 @@ for _pixel_class, _codes in _SCENE_CLASSES.items():
     _PIXEL_CLASS_OF[list(_codes)] = _pixel_class
 _PIXEL_CLASS_OF[12:] = PixelClass.NODATA  # no such scene class
 
+_PROBABILITY_MAX = 100
+
 BANDS_BY_SOURCE: Mapping[str, tuple[str, ...]] = {"scl": ("SCL",), "probability": ("CLOUD", "SNOW")}
 """Bands that pixel classes come from, by the source in a cloud mask."""
 
@@ -56,7 +58,8 @@ def classify_pixels(
     Parameters
     ----------
     planes
-        Scene classes, or probabilities of cloud and of snow from 0 to 100: ``(y, x)`` by name.
+        Scene classes, or probabilities of cloud and of snow from 0 to 100: ``(y, x)`` by name. What is none, as 255 or
+        NaN, is no measurement.
     cloud_mask
         As in `landweave.core.protocols.SeriesSource.cloud_mask`.
     valid
@@ -69,5 +72,7 @@ def classify_pixels(
         pixel_class[planes["CLOUD"] > cloud_mask["cloud_max"]] = PixelClass.CLOUD
         # Of both it is snow: a window without a date free of clouds takes one free of snow.
         pixel_class[planes["SNOW"] > cloud_mask["snow_max"]] = PixelClass.SNOW
+        for name in BANDS_BY_SOURCE["probability"]:
+            pixel_class[~((planes[name] >= 0) & (planes[name] <= _PROBABILITY_MAX))] = PixelClass.NODATA
     pixel_class[~valid] = PixelClass.NODATA
     return pixel_class

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from affine import Affine
 
-from landweave.core.grid import Bounds, canonical_crs
+from landweave.core.crs import canonical_crs
+from landweave.core.grid import Bounds
 from landweave.core.timeseries import Observation
 from landweave.sources.raster_facts import GeoRef
 
@@ -32,6 +32,10 @@ class BandAsset:
         Decided once, from the item's metadata; what the provider has already applied is not in them.
     nodata
         Stored number without measurement, as the item gives it.
+    dtype
+        Of the stored numbers in the item's words; empty where it does not say.
+    decibels
+        Whether stored numbers, once scaled, are decibels, and made linear power when they are read.
     """
 
     href: str
@@ -42,13 +46,15 @@ class BandAsset:
     scale: float = 1.0
     offset: float = 0.0
     nodata: float | None = None
+    dtype: str = ""
+    decibels: bool = False
 
     @property
     def georef(self) -> GeoRef | None:
         """The georeference in the item; None where it is incomplete."""
         if self.crs is None or self.transform is None or self.shape is None:
             return None
-        return GeoRef(crs=_canonical(self.crs), transform=self.transform, shape=self.shape)
+        return GeoRef(crs=canonical_crs(self.crs), transform=self.transform, shape=self.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +90,8 @@ class Scene:
         ``ascending`` or ``descending``; number, or None.
     quantity
         ``reflectance``, ``sigma0``, ``gamma0_rtc``.
+    remarks
+        Where the item and its files differ, and what was decided.
     """
 
     id: str
@@ -101,6 +109,7 @@ class Scene:
     orbit_state: str = ""
     relative_orbit: int | None = None
     quantity: str = "reflectance"
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,8 +171,3 @@ def group_reasons(dropped: Iterable[DroppedItem], found: int | None = None) -> l
     return [
         f"{len(ids)}{counted} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered
     ]
-
-
-@lru_cache(maxsize=256)
-def _canonical(crs: str) -> str:
-    return canonical_crs(crs)

@@ -9,25 +9,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave.core.errors import ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import ReadCost
-from landweave.sources.band_reading import BandReading, FileReading, NodataValue, decide_file, read_bands
+from landweave.sources.band_reading import BandReading, FileReading, NodataValue, decide_file, read_bands, to_power
 from landweave.sources.files import RasterFile, file_format, file_version
-from landweave.sources.raster_facts import GeoRef, facts_at_first_open
+from landweave.sources.raster_facts import GeoRef, RasterFacts, facts_at_first_open
 from landweave.sources.resampling.kernels import KernelName, Plane
 from landweave.sources.resampling.pixel_coordinates import pixel_coordinates, source_window
 from landweave.sources.resampling.resample import Patch, resample
 from landweave.sources.stac.georeference import check_georef, frame_of, georef_of, kernel_of
+from landweave.sources.stac.item_files import contradiction
 from landweave.sources.stac.pixel_classes import BANDS_BY_SOURCE
-from landweave.sources.stac.records import BandAsset, Scene
+from landweave.sources.stac.records import Scene
 
 CLASSES, PROBABILITIES = BANDS_BY_SOURCE["scl"], BANDS_BY_SOURCE["probability"]
 CLASS_BANDS = (*CLASSES, *PROBABILITIES)
@@ -90,18 +92,20 @@ class SceneReading:
         asset, measures = scene.assets[band], band not in CLASS_BANDS
         reflectance = self.quantity == "reflectance"
         nodata = [NodataValue(value=0.0, origin="product")] if reflectance and band not in PROBABILITIES else []
-        # A probability of 0 is a measurement, and class 0 is none, whatever the item or the file call nodata.
+        # A probability of 0 is a measurement, and class 0 is none, whatever the item or the file call nodata. What is
+        # neither a class nor a probability is no measurement either (`classify_pixels`).
         if measures and asset.nodata is not None:
             nodata.append(NodataValue(value=asset.nodata, origin="item"))
         return BandReading(
             band=band,
             number=asset.band,
             nodata=() if beside_bands else tuple(nodata),
-            file_tag=measures and asset.nodata is None,
+            file_tag=measures,
             scale=asset.scale,
             offset=asset.offset,
             scaled_by="item" if (asset.scale, asset.offset) != (1, 0) else "",
             backscatter=measures and not reflectance,
+            decibels=asset.decibels,
             dtype=self.dtype.name,
             resampling=self.resampling if measures else "nearest",
         )
@@ -125,7 +129,9 @@ def dtype_of(quantity: str) -> np.dtype[Any]:
 
 
 def read_scene(scene: Scene, grid: Grid, reading: SceneReading) -> NDArray[Any]:
-    """All bands of a scene ``(band, y, x)`` on ``grid``, in `SceneReading.dtype`; 0 where nothing is measured.
+    """All bands of a scene ``(band, y, x)`` on ``grid``, in `SceneReading.dtype`.
+
+    0 where nothing is measured, and NaN for a probability.
 
     Parameters
     ----------
@@ -164,39 +170,45 @@ def _group_bands(scene: Scene, reading: SceneReading) -> list[_BandGroup]:
 
 
 def _read_group(scene: Scene, group: _BandGroup, grid: Grid, reading: SceneReading) -> dict[str, Plane]:
-    planes = {name: np.zeros(grid.shape, reading.dtype) for name in (*group.bands, *group.classes)}
+    planes = {name: np.full(grid.shape, _blank(name), reading.dtype) for name in (*group.bands, *group.classes)}
     name: KernelName = "nearest" if group.bands[0] in CLASS_BANDS else reading.resampling
     frame, kernel = frame_of(group.georef, grid), kernel_of(group.georef, grid, name)
     part = grid.with_extent(grid.extent.intersect(frame.grid_extent))
     window = source_window(part, frame, kernel.margin) if part.extent.size else part.extent
     if not window.size:
         return planes
-    source = _read_patch(scene, group, window, reading)
+    source, readings = _read_patch(scene, group, window, reading)
     coordinates = pixel_coordinates(part, frame)
     result = resample(source, coordinates, part.extent, kernel=kernel, dtype=np.dtype(np.float32))
     where, measured = part.extent.slices_in(grid.extent), result.measured
     for band, values in zip(group.bands, result.values, strict=True):
-        planes[band][where] = _in_unit(values, measured, scene.assets[band], reading.quantity, band)
+        planes[band][where] = _in_unit(values, measured, readings[band], reading.quantity)
     for band in group.classes:
         planes[band][where] = np.where(measured, result.rank, 0)
     return planes
 
 
-def _read_patch(scene: Scene, group: _BandGroup, window: Extent, reading: SceneReading) -> Patch:
-    """Stored numbers over ``window`` with a ring of nothing around.
+def _read_patch(
+    scene: Scene, group: _BandGroup, window: Extent, reading: SceneReading
+) -> tuple[Patch, dict[str, BandReading]]:
+    """Stored numbers over ``window`` with a ring of nothing around, decibels as power; and what is done with them.
 
     The nearest measured pixel gives a pixel of the grid its class, so classes travel as ranks.
     """
-    stored, measured = read_bands(
-        _file_readings(scene, group, reading), window, (*group.bands, *group.classes), nodata_rule="any"
-    )
+    files = _file_readings(scene, group, reading)
+    stored, measured = read_bands(files, window, (*group.bands, *group.classes))
+    readings = {band.band: band for file in files for band in file.bands}
+    for name in (name for name in group.bands if readings[name].decibels):
+        stored[name] = to_power(np.where(measured, stored[name], 0), readings[name])
+        readings[name] = replace(readings[name], scale=1.0, offset=0.0)
     dtype = np.result_type(*(stored[band] for band in group.bands))
     patch = Patch.empty(len(group.bands), window.grow(1), dtype=dtype, ranks=np.dtype(np.uint8))
-    rank = stored[group.classes[0]] if group.classes else 0
+    rank = stored[group.classes[0]] if group.classes else np.zeros((), np.uint8)
+    rank = np.where((rank >= 0) & (rank < patch.no_rank), rank, patch.no_rank - 1)  # 65535 is no class either
     patch.rank[1:-1, 1:-1] = np.where(measured, rank, patch.no_rank)
     for values, band in zip(patch.values, group.bands, strict=True):
         values[1:-1, 1:-1] = stored[band]
-    return patch
+    return patch, readings
 
 
 def _file_readings(scene: Scene, group: _BandGroup, reading: SceneReading) -> list[FileReading]:
@@ -209,21 +221,38 @@ def _file_readings(scene: Scene, group: _BandGroup, reading: SceneReading) -> li
     for href, bands in files.items():
         file = RasterFile(href=href, sign=reading.sign)
         check_georef(file, group.georef)
-        decided.append(decide_file(bands, facts_at_first_open(file), file))
+        facts = facts_at_first_open(file)
+        for band in bands:
+            if reason := contradiction(band.band, scene.assets[band.band], facts, reading.quantity):
+                raise ReadError(f"{scene.id} {reason}. Leave it out by skip_items.")
+        decided.append(decide_file([_with_tags(band, facts) for band in bands], facts, file))
     return decided
 
 
-def _in_unit(values: Plane, measured: NDArray[np.bool_], asset: BandAsset, quantity: str, band: str) -> Plane:
-    """Resampled numbers (float32, overwritten) in the unit of their band, 0 where not ``measured``."""
-    if band not in CLASS_BANDS:
-        values *= np.float32(asset.scale)
-        values += np.float32(asset.offset)
+def _with_tags(band: BandReading, facts: RasterFacts) -> BandReading:
+    """Radar power scaled as its file says where its item does not; what reflectance is comes from its product too."""
+    tags = (facts.scales[band.number - 1], facts.offsets[band.number - 1])
+    if not band.backscatter or band.scaled_by or tags == (1, 0):
+        return band
+    return replace(band, scale=tags[0], offset=tags[1], scaled_by="file tag")
+
+
+def _blank(band: str) -> float:
+    """What stands for no measurement: 0 is a probability."""
+    return np.nan if band in PROBABILITIES else 0
+
+
+def _in_unit(values: Plane, measured: NDArray[np.bool_], reading: BandReading, quantity: str) -> Plane:
+    """Resampled numbers (float32, overwritten) in the unit of their band, `_blank` where not ``measured``."""
+    if reading.band not in CLASS_BANDS:
+        values *= np.float32(reading.scale)
+        values += np.float32(reading.offset)
         if quantity == "reflectance":
             values += np.float32(0.5)
             np.clip(np.floor(values, out=values), 1, REFLECTANCE_MAX, out=values)
         else:
             np.maximum(values, np.float32(POWER_MIN), out=values)
-    values[~measured] = 0
+    values[~measured] = _blank(reading.band)
     return values
 
 

@@ -13,11 +13,12 @@ from landweave.core.grid import Bounds
 from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.sources.signing import check_signer
 from landweave.sources.stac.catalogs import CatalogQuery, list_items
+from landweave.sources.stac.item_files import agree_with_files
 from landweave.sources.stac.items import Json, UnusableItem
 from landweave.sources.stac.observations import group_observations
 from landweave.sources.stac.pixel_classes import BANDS_BY_SOURCE
 from landweave.sources.stac.records import DroppedItem, Scene, SearchResult, group_reasons
-from landweave.sources.stac.sentinel1 import POLARISATIONS, read_sentinel1
+from landweave.sources.stac.sentinel1 import POLARISATIONS, StoredAs, read_sentinel1
 from landweave.sources.stac.sentinel2 import read_sentinel2
 
 CloudSource = Literal["scl", "probability"]
@@ -45,6 +46,11 @@ class StacQuery:
         ``ascending`` or ``descending``; for Sentinel-1 by default that of the modality.
     quantity
         Of Sentinel-1: ``sigma0`` or ``gamma0_rtc``; whichever there is, but only one, when not given.
+    stored_as
+        Of Sentinel-1: whether files hold ``power`` or ``decibels``; by default power, and files that are named decibels
+        are refused.
+    skip_items
+        Ids of items that are left out.
     cloud_source, cloud_max, snow_max
         Where pixel classes of Sentinel-2 come from: scene classes (``scl``), or probabilities (0 to 100) with the
         largest ones of a clear pixel.
@@ -59,6 +65,8 @@ class StacQuery:
     bands: tuple[str, ...]
     orbit_state: str | None = None
     quantity: str | None = None
+    stored_as: StoredAs | None = None
+    skip_items: tuple[str, ...] = ()
     cloud_source: CloudSource = "scl"
     cloud_max: float = 1
     snow_max: float = 1
@@ -88,6 +96,10 @@ class StacQuery:
         if self.quantity not in (None, "sigma0", "gamma0_rtc") or (self.quantity and not self.is_radar):
             raise ConfigError(
                 f"Quantity {self.quantity!r} of {self.modality}: sigma0 or gamma0_rtc, of Sentinel-1 only."
+            )
+        if self.stored_as not in (None, "power", "decibels") or (self.stored_as and not self.is_radar):
+            raise ConfigError(
+                f"stored_as {self.stored_as!r} of {self.modality}: power or decibels, of Sentinel-1 only."
             )
 
     @property
@@ -120,30 +132,35 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     query
         Catalog, modality, dates and bands.
     bounds_lonlat
-        ``(west, south, east, north)``.
+        ``(west, south, east, north)``; west is east of east across the 180th meridian.
 
     Raises
     ------
     InputError
-        When the catalog cannot be read, has nothing there and then, or nothing that can be used.
+        When the bounds are not finite, or the catalog cannot be read, has nothing there and then, or nothing that can
+        be used.
     """
+    if not np.isfinite(bounds_lonlat).all():
+        raise InputError(f"{query.modality}: the area leaves the ground that its CRS shows: correct area or grid.crs.")
     first, last = (np.datetime64(day) for day in query.dates.split("/"))
     needed = CatalogQuery(collections=query.collections, first=first, last=last, bounds=bounds_lonlat)
     listed = list_items(query.catalog, needed)
     bounds = " ".join(f"{side:.6g}" for side in bounds_lonlat)
     of_collections = f" of {', '.join(query.collections)}" if query.collections else ""
-    if not listed.items:
+    if not listed.items and not listed.dropped:
         raise InputError(
             f"{query.catalog} has no item{of_collections} within {bounds} from {query.dates}. It covers "
             f"{listed.covers}. Ask for other dates, another area or another collection."
         )
     read = [read_item(item, query) for item in listed.items]
-    dropped = [each for each in read if isinstance(each, DroppedItem)]
+    dropped = [*listed.dropped, *(each for each in read if isinstance(each, DroppedItem))]
+    absent = {*query.skip_items}.difference(str(item.get("id")) for item in listed.items)
+    dropped += [DroppedItem(id=name, reason="is named in skip_items and was not found") for name in sorted(absent)]
     observations, older = group_observations(each for each in read if isinstance(each, Scene))
     if not observations:
         raise InputError(
-            f"None of {len(read)} items of {query.catalog}{of_collections} can be used for {query.modality}:\n"
-            + "\n".join(f"- {line}" for line in group_reasons(dropped))
+            f"None of {len(read) + len(listed.dropped)} items of {query.catalog}{of_collections} can be used for "
+            f"{query.modality}:\n" + "\n".join(f"- {line}" for line in group_reasons(dropped))
         )
     quantities = {scene.quantity for each in observations for scene in each.scenes}
     if len(quantities) > 1:
@@ -160,7 +177,7 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
             "dates": query.dates,
             "bounds": bounds,
         },
-        items=len(read),
+        items=len(read) + len(listed.dropped),
         observation_scenes=observations,
         dropped=(*dropped, *older),
     )
@@ -177,15 +194,17 @@ def read_item(item: Json, query: StacQuery) -> Scene | DroppedItem:
         Which bands, quantity and orbit are needed.
     """
     try:
+        if item.get("id") in query.skip_items:
+            raise UnusableItem("is named in skip_items")
         if query.is_radar:
-            scene = read_sentinel1(item, query.assets, quantity=query.quantity)
+            scene = read_sentinel1(item, query.assets, quantity=query.quantity, stored_as=query.stored_as)
         else:
             scene = read_sentinel2(item, query.assets)
         if query.orbit and scene.orbit_state != query.orbit:
             raise UnusableItem(f"is {scene.orbit_state or 'of an unknown orbit'}, {query.orbit} was asked for")
+        return agree_with_files(scene)
     except UnusableItem as reason:
         return DroppedItem(id=str(item.get("id")), reason=str(reason))
-    return scene
 
 
 def _is_span(first: str, last: str) -> bool:

@@ -8,6 +8,7 @@ Earth Search's items do both at once: there the flag is the truth, and the state
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,9 @@ from dataclasses import replace
 import numpy as np
 
 from landweave.core.modalities import SENTINEL2_BANDS
-from landweave.sources.stac.items import AssetBand, Json, StacItem, UnusableItem, pick_file, to_time
+from landweave.sources.stac.item_files import local_facts, reflectance_tags
+from landweave.sources.stac.items import AssetBand, Json, StacItem, UnusableItem, native, pick_file, to_int, to_time
+from landweave.sources.stac.products import refuse_unsupported
 from landweave.sources.stac.records import BandAsset, Scene
 
 ADDED = 1000
@@ -52,6 +55,9 @@ _GRANULE = re.compile(
 _BASELINE = re.compile(r"\d\d\.\d\d")
 _DATASTRIP = re.compile(r"_S(\d{8}T\d{6})")
 
+_LEVEL_1C = "holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)"
+_TOP_OF_ATMOSPHERE = re.compile(r"top[ -]of[ -](the[ -])?atmosphere|\btoa\b")
+
 Names = Mapping[str, str]
 
 
@@ -71,15 +77,16 @@ def read_sentinel2(item: Json, bands: Sequence[str]) -> Scene:
         When it is not level 2A, lacks a band, or does not say whether its offset is applied.
     """
     stac = StacItem(item)
+    refuse_unsupported(stac, "sentinel-2")
     names = read_names(stac)
-    if names.get("level") == "1C" or str(stac.first("s2:product_type")).endswith("1C"):
-        raise UnusableItem("holds reflectance at the top of the atmosphere (level 1C), not at the surface (2A)")
+    if names.get("level") == "1C":
+        raise UnusableItem(_LEVEL_1C)
     baseline = _baseline(stac, names)
     files, decision = _files(stac, bands, baseline)
     tile = _tile(stac, names)
     return stac.scene(
         # Of the tile's UTM zone, the same for every version of it.
-        longitude=int(tile[:2]) * 6 - 183 if tile[:2].isdigit() else None,
+        longitude=int(tile[:2]) * 6 - 183 if tile[:2].isdecimal() else None,
         assets=files,
         datatake=_datatake(stac, names),
         tile=tile,
@@ -96,8 +103,8 @@ def read_names(item: StacItem) -> Names:
 
     A product's name counts before a datatake's, and that before a granule's.
     """
-    texts = [str(item.json.get("id", "")), *(value for value in item.properties.values() if isinstance(value, str))]
-    texts += [str(asset.get("href", "")) for asset in item.json.get("assets", {}).values()]
+    texts = [item.id, *(value for value in item.properties.values() if isinstance(value, str))]
+    texts += [str(asset.get("href", "")) for asset in item.assets.values()]
     found: dict[str, str] = {}
     for pattern in (_GRANULE, _DATATAKE, _PRODUCT):
         matches = [match for text in texts if (match := pattern.search(text))]
@@ -118,13 +125,19 @@ def decide_offset(
     applied
         The provider's flag that its copy has the offset taken off; None where there is no flag.
     stated
-        Scale and offset of the item, to reflectance; None where they are not stated.
+        Scale and offset of the item, else of its file, to reflectance; None where they are not stated.
 
     Raises
     ------
     UnusableItem
         When nothing says whether the offset is in the numbers, or two fields contradict each other.
     """
+    if any(number is not None and not math.isfinite(number) for number in stated) or (stated[0] or 1) < 0:
+        raise UnusableItem(f"states scale and offset as {stated[0]} and {stated[1]}: numbers are needed")
+    if stated[0] == 0:
+        raise UnusableItem("states a scale of 0")
+    if stated[0] in (None, 1) and stated[1]:  # an offset alone: to reflectance, or in stored numbers
+        stated = (1 / _UNIT, stated[1] if abs(stated[1]) < 1 else stated[1] / _UNIT)
     scale = 1.0 if stated[0] in (None, 1) else round(float(stated[0] or 0) * _UNIT, 9)
     added = baseline >= _FIRST_WITH_OFFSET if baseline else None
     # 1. The provider's flag: what it did to the pixels is stated nowhere else.
@@ -156,27 +169,47 @@ def _files(item: StacItem, bands: Sequence[str], baseline: str) -> tuple[Mapping
     for asset in item.bands():
         found.setdefault(_our_name(asset), []).append(asset)
     item.require(found, bands)
-    flags = (item.properties.get(f"{provider}:boa_offset_applied") for provider in ("earthsearch", "sentinel"))
-    flag = next((bool(value) for value in flags if value is not None), None)
+    flag = _flag(item)
     files: dict[str, BandAsset] = {}
     decisions: dict[str, None] = {}
     for name in bands:
-        asset = pick_file(found[name], resolution=10 if name in _FINE else 20)
+        resolution = 10 if name in _FINE else 20
+        asset = native(pick_file(found[name], resolution=resolution), resolution)
+        files[name] = asset.file
         if name in SENTINEL2_BANDS:
-            _refuse_bare_floats(asset)
+            if _TOP_OF_ATMOSPHERE.search(asset.text):
+                raise UnusableItem(_LEVEL_1C)
+            stated = _stated(asset)
             # The flag is about the provider's copies; ESA's files stand beside them as they were.
             applied = None if asset.original else flag
-            scale, offset, decision = decide_offset(baseline=baseline, applied=applied, stated=asset.stated)
+            scale, offset, decision = decide_offset(baseline=baseline, applied=applied, stated=stated)
             files[name] = replace(asset.file, scale=scale, offset=offset)
             decisions[decision] = None
-        else:
-            files[name] = asset.file
+        elif name != "SCL" and asset.stated[0] not in (None, 1):
+            raise UnusableItem(f"states a scale of {asset.stated[0]:g} for {name}: probabilities of 0 to 100 are read")
     return files, "; ".join(decisions)
 
 
-def _refuse_bare_floats(asset: AssetBand) -> None:
-    if asset.dtype.startswith("float") and asset.stated[0] in (None, 1):
+def _flag(item: StacItem) -> bool | None:
+    """Whether the provider took the offset off its copies; None where it does not say."""
+    for name in ("earthsearch:boa_offset_applied", "sentinel:boa_offset_applied"):
+        value = item.properties.get(name)
+        if value is not None and not isinstance(value, bool):
+            raise UnusableItem(f"states {name} as {value!r}: true or false is needed")
+        if value is not None:
+            return value
+    return None
+
+
+def _stated(asset: AssetBand) -> tuple[float | None, float | None]:
+    """Scale and offset as the item states them, else as its file does, where it is at hand."""
+    stated, facts = asset.stated, local_facts(asset.file.href)
+    if stated[0] in (None, 1) and facts is not None and asset.file.band <= facts.count:
+        tags = reflectance_tags(facts, asset.file.band)
+        stated = stated if tags[0] is None else tags
+    if asset.dtype.startswith("float") and stated[0] in (None, 1):
         raise UnusableItem(f"stores {asset.dtype} without a scale in {asset.key!r}: 0.05 or 500 for a dark pixel?")
+    return stated
 
 
 def _our_name(asset: AssetBand) -> str:
@@ -230,5 +263,4 @@ def _datastrip(item: StacItem) -> str:
 
 
 def _orbit(item: StacItem, names: Names) -> int | None:
-    orbit = item.first("sat:relative_orbit") or names.get("orbit")
-    return int(orbit) if orbit else None
+    return to_int(item.first("sat:relative_orbit")) or to_int(names.get("orbit"))

@@ -127,8 +127,12 @@ class StacSeries:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Which items of the catalog are not used, and why."""
-        return tuple(group_reasons(self.dropped, found=len(self._scenes) + len(self.dropped)))
+        """Which items of the catalog are not used, and why; and those that their files differ from."""
+        remarks = [DroppedItem(id=scene.id, reason=text) for scene in self._scenes for text in scene.remarks]
+        return (
+            *group_reasons(self.dropped, found=len(self._scenes) + len(self.dropped)),
+            *(f"of the items that are used, {line}" for line in group_reasons(remarks)),
+        )
 
     def between(self, first: np.datetime64, last: np.datetime64) -> StacSeries:
         """The observations from one day to another.
@@ -189,7 +193,7 @@ class StacSeries:
                 band: " or ".join(sorted({str(self._reading.band(scene, band)) for scene in scenes}))
                 for band in self._reading.bands
             },
-            **({"notes": self.notes} if self.dropped else {}),
+            **({"notes": self.notes} if self.notes else {}),
         }
 
     def bounds(self, grid: Grid) -> Bounds | None:
@@ -338,7 +342,7 @@ class StacSeries:
     def _pixel_rules(self, scene: Scene) -> list[Any]:
         """What is done with the numbers of a scene's bands, each rule once."""
         readings = (self._reading.band(scene, band) for band in self.bands)
-        return sorted({(each.scale, each.offset, each.file_tag, str(each.nodata)) for each in readings})
+        return sorted({(each.scale, each.offset, each.decibels, str(each.nodata)) for each in readings})
 
     def _add_scene(self, series: Series, place: int, scene: Scene, grid: Grid, channels: Sequence[int]) -> None:
         """Fill pixels of the observation at ``place`` that no earlier scene has measured."""

@@ -17,7 +17,7 @@ from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState, WrittenObject
 from landweave.core.timeseries import Observation
-from landweave.store.common import consolidate, group_attributes, unread_group, writing
+from landweave.store.common import ROOT, consolidate, group_attributes, parsing, unread_group, writing
 from landweave.store.cubes.layout import TIME_COORDINATES, tile_key
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
@@ -39,11 +39,14 @@ class ShardTiles:
         int64 ``(block_y, block_x)``: how many of its dates, the first ones, are whole in each.
     object_bytes, object_checksum
         uint64 ``(block_y, block_x, array)``: size and checksum of each object; 0 where there is none.
+    replaced
+        Whether a ledger was removed meanwhile: a later one has its tiles.
     """
 
     whole: NDArray[np.int64]
     object_bytes: NDArray[np.uint64]
     object_checksum: NDArray[np.uint64]
+    replaced: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +95,8 @@ class CubeGroup:
         attributes = group_attributes(self.target, self.register)
         if attributes is None:
             raise InputError(f"The cube {self.target} says nothing of the dates of {self.template.modality}.")
-        return GroupObservations.from_json(attributes)
+        with parsing(f"{self.target}/{self.register}"):
+            return GroupObservations.from_json(attributes)
 
     def plan(self, observations: Sequence[Observation], *, dates: GroupObservations) -> GroupObservations:
         """Store which observations are to come; readers see none of them yet.
@@ -176,21 +180,39 @@ class CubeGroup:
             Number of the time shard.
         counts
             Numbers of dates whose ledgers are in force, ascending; one that is missing counts for nothing.
+
+        Raises
+        ------
+        ReadError
+            When a ledger that is there cannot be read.
         """
         shape, arrays = self.template.blocks.shape, len(self.template.arrays)
         objects = {name: np.zeros((*shape, arrays), np.uint64) for name in ("object_bytes", "object_checksum")}
-        whole = np.zeros(shape, np.int64)
+        whole, replaced = np.zeros(shape, np.int64), False
         for count in counts:
-            ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, count))
-            if ledger.attributes is None:
+            fields = self._ledger_fields(shard, count, ("state", *objects))
+            if fields is None:
+                replaced = True
                 continue
-            state = ledger.read("state")
-            whole[np.isin(state, _FINISHED)] = count
-            whole[state == BlockState.DAMAGED] = 0
-            for name, values in objects.items():
-                values[state == BlockState.DONE] = ledger.read(name)[state == BlockState.DONE]
+            with parsing(f"{self.target}/{self.ledger_path(shard, count)}"):
+                finished = np.isin(fields["state"], _FINISHED)
+                whole[finished] = count
+                whole[fields["state"] == BlockState.DAMAGED] = 0
+                for name, values in objects.items():
+                    values[finished] = fields[name][finished]
         whole[self._lost(shard, objects["object_bytes"])] = 0
-        return ShardTiles(whole=whole, **objects)
+        return ShardTiles(whole=whole, replaced=replaced, **objects)
+
+    def _ledger_fields(self, shard: int, count: int, names: Sequence[str]) -> dict[str, NDArray[Any]] | None:
+        """Fields of one ledger; None where it is not there, or was removed while it was read: its marker goes first."""
+        ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, count))
+        try:
+            fields = {name: ledger.read(name) for name in names}
+        except ReadError:
+            if ledger.attributes is not None:
+                raise
+            return None
+        return fields if ledger.attributes is not None else None
 
     def _lost(self, shard: int, object_bytes: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Tiles of which an object is gone: Zarr would give zeros for it. bool ``(block_y, block_x)``."""
@@ -275,7 +297,9 @@ class CubeGroup:
             if seen != dates:
                 self._register(seen)
             for number in before if complete else ():
-                del unread_group(self.target)[self.ledger_path(shard, number)]
+                path = self.ledger_path(shard, number)
+                self.target.delete(f"{path}/{ROOT}")  # first: who reads the ledger meanwhile sees that it is gone
+                del unread_group(self.target)[path]
         consolidate(self.target)
         return seen
 

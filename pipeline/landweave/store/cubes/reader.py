@@ -72,7 +72,11 @@ class CubeReader:
             if again:
                 self._dates = None
             if again or shard not in self._tiles:
-                self._tiles[shard] = self.group.tiles(shard, self.dates.ledgers.get(shard, ()))
+                found = self.group.tiles(shard, self.dates.ledgers.get(shard, ()))
+                if found.replaced:  # dates were added since they were read
+                    self._dates = None
+                    found = self.group.tiles(shard, self.dates.ledgers.get(shard, ()))
+                self._tiles[shard] = found
             return self._tiles[shard]
 
     def read(self, array: str, dates: Indices, indices: Mapping[str, Indices]) -> NDArray[Any]:

@@ -28,6 +28,7 @@ from landweave.store.common import (
     check_format,
     consolidate,
     declaring,
+    parsing,
     read_attributes,
     refuse_occupied,
     root_attributes,
@@ -151,15 +152,17 @@ def open_cube_store(target: Target, attributes: Mapping[str, Any] | None = None)
     attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no cube at {target}: {ROOT} is missing. Was `landweave align` run?")
-    check_format(attributes, FORMAT)
-    return CubeStore(target=target, modalities=tuple(attributes["modalities"]))
+    with parsing(f"{target}"):
+        check_format(attributes, FORMAT)
+        return CubeStore(target=target, modalities=tuple(attributes["modalities"]))
 
 
 def _open_group(target: Target, modality: str) -> CubeGroup:
     store = zarr_store(target, read_only=True)
-    group = zarr.open_group(store, path=modality, mode="r", zarr_format=3, use_consolidated=False)
-    template = GroupTemplate.from_attributes(dict(group.attrs))
-    check_georeference(group, template.grid)
+    with parsing(f"{target}/{modality}"):
+        group = zarr.open_group(store, path=modality, mode="r", zarr_format=3, use_consolidated=False)
+        template = GroupTemplate.from_attributes(dict(group.attrs))
+        check_georeference(group, template.grid)
     return CubeGroup(target=target, template=template)
 
 

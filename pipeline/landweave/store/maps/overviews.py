@@ -17,8 +17,6 @@ from landweave.store.common import ROOT, declaring, group_attributes, unread_gro
 from landweave.store.maps.layout import declare_level, level_path
 from landweave.store.maps.store import MapStore
 
-RULES = {"landcover": pyramid.mode, "confidence": pyramid.average, "date_fallback": pyramid.mode}
-
 
 @dataclass(frozen=True, kw_only=True)
 class OverviewJob:
@@ -28,9 +26,12 @@ class OverviewJob:
     ----------
     store
         The map at the level to fill.
+    mapped
+        Blocks of the map that are not outside what is mapped, ``(block_y, block_x)``; None for all.
     """
 
     store: MapStore
+    mapped: NDArray[np.bool_] | None = None
 
     @property
     def key(self) -> str:
@@ -39,8 +40,16 @@ class OverviewJob:
 
     @property
     def blocks(self) -> list[BlockIndex]:
-        """Every block of the level."""
-        return list(np.ndindex(self.store.block_shape))
+        """Blocks of the level that stand for any block that was mapped: what was never written is nodata."""
+        every = np.ndindex(self.store.block_shape)
+        return [index for index in every if self.mapped is None or self._below(index).any()]
+
+    def _below(self, index: BlockIndex) -> NDArray[np.bool_]:
+        """The blocks of the map under one of this level, which counts from the map's corner."""
+        assert self.mapped is not None
+        span = 2**self.store.level
+        rows, columns = (slice(number * span, (number + 1) * span) for number in index)
+        return self.mapped[rows, columns]
 
     def open(self) -> BlockFunction:
         """Return the function that computes one block."""
@@ -64,11 +73,11 @@ class OverviewJob:
             moved = Extent(fine.y.grow(-below.y.start, below.y.start), fine.x.grow(-below.x.start, below.x.start))
             values = self.store.read(array, moved.intersect(below), level)
             if (values != NODATA).any():  # most of what surrounds an area is nodata
-                result[chunk.slices_in(extent)] = RULES[array](values, factor)
+                result[chunk.slices_in(extent)] = pyramid.coarsen(array, values, factor)
         return result
 
 
-def overviews_complete(store: MapStore, sizes: Mapping[str, int]) -> bool:
+def overviews_complete(store: MapStore, sizes: Mapping[str, int], mapped: NDArray[np.bool_]) -> bool:
     """Return whether the overviews are those of the map as it is, and all their objects are stored; one request.
 
     Parameters
@@ -77,24 +86,26 @@ def overviews_complete(store: MapStore, sizes: Mapping[str, int]) -> bool:
         The map.
     sizes
         Bytes of every object that is stored, by its name.
+    mapped
+        Blocks of the map that are not outside what is mapped, ``(block_y, block_x)``.
     """
     if not (group_attributes(store.target, "map") or {}).get("overviews_complete", False):
         return False
     metadata = [f"{level_path(above.level)}/{name}/{ROOT}" for above in _levels(store) for name in above.arrays]
-    objects = [above.object_key(index, name) for above, index, name in _objects(store)]
+    objects = [above.object_key(index, name) for above, index, name in _objects(store, mapped)]
     return all(sizes.get(name) for name in metadata + objects)
 
 
-def overviews_whole(store: MapStore, sizes: Mapping[str, int]) -> bool:
+def overviews_whole(store: MapStore, sizes: Mapping[str, int], mapped: NDArray[np.bool_]) -> bool:
     """Return whether the overviews are complete, and every object of them can be read; reads them all.
 
     Parameters
     ----------
-    store, sizes
+    store, sizes, mapped
         As of `overviews_complete`.
     """
-    complete = overviews_complete(store, sizes)
-    return complete and all(above.stored_object(index, name) for above, index, name in _objects(store))
+    complete = overviews_complete(store, sizes, mapped)
+    return complete and all(above.stored_object(index, name) for above, index, name in _objects(store, mapped))
 
 
 def mark_overviews(store: MapStore, *, complete: bool) -> None:
@@ -116,8 +127,15 @@ def mark_overviews(store: MapStore, *, complete: bool) -> None:
         unread_group(store.target, "map").attrs.put({"overviews_complete": complete})
 
 
-def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
+def create_overviews(store: MapStore, mapped: NDArray[np.bool_] | None = None) -> tuple[OverviewJob, ...]:
     """Declare the levels above a map until one chunk holds all of it; jobs that fill them, finest level first.
+
+    Parameters
+    ----------
+    store
+        The map.
+    mapped
+        Blocks that are not outside what is mapped, ``(block_y, block_x)``; None for all.
 
     Raises
     ------
@@ -128,13 +146,14 @@ def create_overviews(store: MapStore) -> tuple[OverviewJob, ...]:
     for above in levels:
         with declaring(store.target, level_path(above.level)) as declared:
             declare_level(declared, store.template, above.level, above.grid)
-    return tuple(OverviewJob(store=above) for above in levels)
+    return tuple(OverviewJob(store=above, mapped=mapped) for above in levels)
 
 
-def _objects(store: MapStore) -> Iterator[tuple[MapStore, BlockIndex, str]]:
+def _objects(store: MapStore, mapped: NDArray[np.bool_]) -> Iterator[tuple[MapStore, BlockIndex, str]]:
     """Yield level, block and array of every object of the overviews."""
     for above in _levels(store):
-        yield from ((above, index, name) for name in above.arrays for index in np.ndindex(above.block_shape))
+        blocks = OverviewJob(store=above, mapped=mapped).blocks
+        yield from ((above, index, name) for name in above.arrays for index in blocks)
 
 
 def _levels(store: MapStore) -> list[MapStore]:

@@ -25,6 +25,7 @@ from landweave.store.common import (
     consolidate,
     declared_contents,
     declaring,
+    parsing,
     read_attributes,
     refuse_occupied,
     writing,
@@ -93,6 +94,11 @@ class MapStore:
         """Pixels of each level declared, the full resolution first."""
         declared = takewhile(lambda level: self.target.exists(f"{level_path(level)}/{ROOT}"), count())
         return tuple(self.at_level(level).grid for level in declared)
+
+    @property
+    def mapped_extent(self) -> Extent:
+        """Pixels of level 0 inside the bounds of the area, or of the imagery."""
+        return self.template.mapped_extent
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -267,9 +273,11 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
     attributes = read_attributes(target) if attributes is None else attributes
     if attributes is None:
         raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
-    template = MapTemplate.from_attributes(attributes)
-    group = zarr.open_group(zarr_store(target, read_only=True), path=level_path(0), mode="r", use_consolidated=False)
-    check_georeference(group, template.grid)
+    with parsing(f"{target}"):
+        template = MapTemplate.from_attributes(attributes)
+        store = zarr_store(target, read_only=True)
+        group = zarr.open_group(store, path=level_path(0), mode="r", use_consolidated=False)
+        check_georeference(group, template.grid)
     return MapStore(target=target, template=template)
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from landweave.core.errors import ConfigError, LatticeError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, nearest_multiples
+from landweave.core.lattice import Blocks, Extent, nearest_multiples
 from landweave.core.legend import LandClass, Legend
 from landweave.store.common import check_format, root_attributes
-from landweave.store.georeference import grid_from_json, grid_to_json
+from landweave.store.georeference import extent_from_json, extent_to_json, grid_from_json, grid_to_json
 
 FORMAT = "landweave-map"
 
@@ -35,6 +35,8 @@ class MapTemplate:
         Whether the map has these arrays beside ``landcover``.
     chunk
         Pixels a side of what a reader decodes at once; divides the block.
+    mapped
+        Output pixels inside the bounds of the area, or of the imagery where there is no area; None for all.
     attributes
         Provenance, plain JSON values without secrets; ``title``, ``license`` and ``source`` are shown on pictures.
 
@@ -53,6 +55,7 @@ class MapTemplate:
     probability: bool = False
     date_fallback: bool = False
     chunk: int = 512
+    mapped: Extent | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -63,6 +66,13 @@ class MapTemplate:
             )
         if self.blocks.extent != self.grid.extent:
             raise ConfigError(f"The grid covers {self.grid.extent}, its blocks {self.blocks.extent}: snap the grid.")
+        object.__setattr__(self, "mapped", self.mapped or self.grid.extent)
+
+    @property
+    def mapped_extent(self) -> Extent:
+        """Output pixels inside the bounds of the area, or of the imagery."""
+        assert self.mapped is not None  # set when it was made
+        return self.mapped
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -88,6 +98,7 @@ class MapTemplate:
         fields = {
             **title,
             "grid": grid_to_json(self.grid),
+            "mapped": extent_to_json(self.mapped_extent),
             "block_size": self.blocks.size,
             "chunk_size": self.chunk,
             "arrays": list(self.arrays),
@@ -114,5 +125,6 @@ class MapTemplate:
             legend=Legend(name=attributes["legend"]["name"], classes=classes),
             **{name: name in arrays for name in _OPTIONAL},
             chunk=attributes["chunk_size"],
+            mapped=extent_from_json(attributes["mapped"]),
             attributes=attributes["provenance"],
         )

@@ -14,9 +14,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
-from landweave.core.grid import Grid
 from landweave.core.protocols import LEDGER_FIELDS
-from landweave.store.georeference import grid_coordinates, grid_to_json
+from landweave.core.pyramid import level_extent, level_grid
+from landweave.store.georeference import extent_to_json, grid_coordinates, grid_to_json
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.layout import class_attributes, level_path, pixel_attributes
@@ -75,22 +75,22 @@ def open_map(
         )
         for name in above.arrays
     }
-    dataset = map_dataset(store.template, above.grid, arrays)
+    dataset = map_dataset(store.template, arrays, level)
     dataset.encoding = {"source": str(store.target), "storage_options": dict(store.target.storage_options)}
     return chunked(dataset, chunks, {"y": store.block_size, "x": store.block_size})
 
 
-def map_dataset(template: MapTemplate, grid: Grid, arrays: Mapping[str, LazyArray]) -> xr.Dataset:
+def map_dataset(template: MapTemplate, arrays: Mapping[str, LazyArray], level: int = 0) -> xr.Dataset:
     """Return a map as a dataset whose attributes say all that is known of it.
 
     Parameters
     ----------
     template
         What the map holds.
-    grid
-        Pixels of the arrays.
     arrays
         uint8 ``(y, x)``, or ``(class, y, x)`` for ``probability``, by name; 255 = nodata.
+    level
+        Of the arrays.
 
     Returns
     -------
@@ -98,8 +98,10 @@ def map_dataset(template: MapTemplate, grid: Grid, arrays: Mapping[str, LazyArra
         ``landcover``, and ``confidence`` (probability of the class shown x 250), ``probability`` and ``date_fallback``
         where the map has them, with pixel-centre coordinates, CRS and transform. Attributes, plain JSON values:
         ``legend`` (``name``, and ``classes`` with ``code``, ``name``, ``name_fr``, ``color`` and ``trained``),
-        ``grid`` (exact), ``provenance``, and ``title``, ``license`` and ``source`` where they are known.
+        ``grid`` (exact), ``mapped`` (the rows and columns of it inside the bounds of the area), ``provenance``, and
+        ``title``, ``license`` and ``source`` where they are known.
     """
+    grid = level_grid(template.grid, level)
     dataset = xr.Dataset(coords=grid_coordinates(grid))
     if "probability" in arrays:
         codes = np.asarray(template.legend.codes, np.uint8)
@@ -112,6 +114,7 @@ def map_dataset(template: MapTemplate, grid: Grid, arrays: Mapping[str, LazyArra
         **{name: template.attributes[name] for name in _CREDITS if name in template.attributes},
         "legend": asdict(template.legend),
         "grid": grid_to_json(grid),
+        "mapped": extent_to_json(level_extent(template.grid, template.mapped_extent, level)),
         "provenance": dict(template.attributes),
     }
     return dataset

@@ -1,0 +1,116 @@
+"""Outputs of a configuration: that none lies in another, nor where an input is read, nor in the place of a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+
+from landweave.config.schema import (
+    CampaignYear,
+    CubeConfig,
+    CubeInput,
+    ElevationInput,
+    InputSection,
+    MosaicInput,
+    StacInput,
+)
+from landweave.core.errors import OutputError
+from landweave.formats.products import refuse_foreign
+from landweave.store.objects import Target
+
+
+def check_places(config: CubeConfig) -> None:
+    """Make sure that no output lies in another, and that nothing which is read lies in an output. Opens no file.
+
+    Raises
+    ------
+    OutputError
+        With both keys and both paths.
+    """
+    outputs, inputs = dict(_outputs(config)), dict(_inputs(config))
+    stores = {key for key in (*outputs, *inputs) if key.endswith("store")}
+    for (inner, path), (outer, other) in permutations((outputs | inputs).items(), 2):
+        # What is in the place of a COG or a picture already is refused by `check_files`.
+        pair = {inner, outer}
+        if not (pair & outputs.keys() if outer in stores else pair <= outputs.keys()):
+            continue
+        place, around = (_place(config, each) for each in (path, other))
+        is_own_cube = place == around and pair <= stores - {"output.store"}  # what is aligned is read there
+        if place[: len(around)] == around and not is_own_cube:
+            raise OutputError(_problem(inner, path, outer, other, lost=inner in inputs and outer in stores))
+
+
+def _problem(inner: str, path: str, outer: str, other: str, *, lost: bool) -> str:
+    if lost:
+        return f"{outer} ({other}) already holds {inner} ({path}), which a store made there would remove: move one."
+    return f"{inner} ({path}) is or lies in {outer} ({other}): choose another place for one of them."
+
+
+def check_files(config: CubeConfig, mark: str) -> None:
+    """Make sure that the files beside a map can be written: nothing is there but earlier ones of this map.
+
+    Parameters
+    ----------
+    config
+        Names the files.
+    mark
+        Fingerprint of the map.
+
+    Raises
+    ------
+    OutputError
+        With the key and what is there, or why its folder cannot be written.
+    """
+    for key, where in _outputs(config):
+        if not key.endswith("store"):
+            path = Path(config.path(where))
+            try:
+                refuse_foreign(path, mark)
+            except OutputError as error:
+                raise OutputError(f"{key}: {error}") from error
+            Target.parse(path.parent).check_writable()
+
+
+def _outputs(config: CubeConfig) -> Iterator[tuple[str, str]]:
+    if config.cube:
+        yield "cube.store", config.cube.store
+    if config.output:
+        yield "output.store", config.output.store
+        named = {"output.cog": config.output.cog, "output.picture": config.output.picture}
+        yield from ((key, path) for key, path in named.items() if path is not None)
+
+
+def _inputs(config: CubeConfig) -> Iterator[tuple[str, str]]:
+    if config.area and config.area.file:
+        yield "area.file", config.area.file
+    if config.model and config.model.card.endswith((".yaml", ".yml")):
+        yield "model.card", config.model.card
+    if config.model and config.model.weights:
+        yield "model.weights", config.model.weights
+    for name, section in config.inputs.items():
+        yield from ((f"inputs.{name}.{key}", path) for key, path in _paths(section))
+
+
+def _paths(section: InputSection) -> Iterator[tuple[str, str]]:
+    """Every path that an input is read from, by its key; patterns as they are written."""
+    if isinstance(section, CubeInput):
+        yield "store", section.store
+    elif isinstance(section, StacInput):
+        yield "catalog", section.catalog
+    elif isinstance(section, MosaicInput | ElevationInput):
+        parts = section.bands if isinstance(section, MosaicInput) else {"dsm": section.dsm, "dtm": section.dtm}
+        for name, part in parts.items():
+            files = (part.files,) if isinstance(part.files, str) else part.files
+            yield from ((f"{name}.files[{number}]", path) for number, path in enumerate(files))
+    year = section.stated("year")
+    if isinstance(year, CampaignYear):
+        yield "year.file", year.file
+
+
+def _place(config: CubeConfig, path: str) -> tuple[str, ...]:
+    """The parts of a path behind all symbolic links, in lower case: some disks do not tell upper from lower."""
+    where = config.path(path)
+    text = where if "://" in where.removeprefix("file://") else os.path.realpath(where.removeprefix("file://"))
+    return tuple(text.rstrip("/").lower().split("/"))

@@ -1,0 +1,149 @@
+"""What the files of a mosaic say of their bands, compared with how the settings take them: refused, or noted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from landweave.sources.mosaic.listing import Product
+from landweave.sources.mosaic.spec import MosaicSpec
+from landweave.sources.raster_facts import RasterFacts
+
+Facts = Mapping[str, RasterFacts]
+
+_COLOURS = {"R": "red", "G": "green", "B": "blue"}
+"""Of bands whose own name is no colour."""
+
+_FALSE_COLOURS = {"NIR": "red", "R": "green", "G": "blue"}
+"""What files of near infrared, red and green, made to be looked at, call their bands."""
+
+_SPOKEN = {
+    "rededge": "red.?edge",
+    "nir": r"\bnir\b|near.?infra",
+    "alpha": r"\balpha\b",
+    **{colour: rf"\b{colour}\b" for colour in _COLOURS.values()},
+}
+"""Patterns of descriptions, the first that matches."""
+
+_METRES = re.compile("m|met(re|er)s?", re.IGNORECASE)
+
+
+def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
+    """Why the bands cannot be read: not there, of mixed dtypes, complex, of a palette, scaled by 0, heights in feet.
+
+    Parameters
+    ----------
+    spec
+        The settings.
+    products, facts
+        The files, and what they say of themselves by path.
+    """
+    first = facts[products[0].paths[0]]
+    for product, each in _files(products, facts):
+        missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
+        if missing:
+            yield f"{each.name}: {', '.join(missing)}, the file has {each.count}."
+        if each.dtype != first.dtype or each.dtype == "mixed":
+            yield f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: give them as two inputs."
+        if each.dtype.startswith("complex"):
+            yield f"{each.name} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
+        for name, number in product.bands.items():
+            if number <= each.count:
+                yield from (f"{each.name}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
+
+
+def _number_problems(spec: MosaicSpec, facts: RasterFacts, place: int) -> Iterator[str]:
+    """Why the numbers of one band are no values."""
+    if facts.colours[place] == "palette" and not spec.palettes:
+        yield (
+            f"is band {place + 1}, whose numbers are entries of a palette, no brightness: expand it (gdal_translate "
+            "-expand rgb), or open it by open_mosaic with resampling='nearest'"
+        )
+    if spec.stated_scale is not None:
+        return
+    scale, offset, unit = facts.scales[place], facts.offsets[place], facts.units[place]
+    if not scale or not np.isfinite((scale, offset)).all():
+        yield f"has tags of scale {scale:g} and offset {offset:g}: state scale instead"
+    if spec.as_float and unit and not _METRES.fullmatch(unit):
+        yield f"is in {unit!r}, and metres are read: state scale, such as 0.3048 for feet"
+
+
+def band_notes(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
+    """What a person should know of the bands, a line each.
+
+    Parameters
+    ----------
+    spec
+        The settings.
+    products, facts
+        The files, and what they say of themselves by path.
+    """
+    if unused := [name for name in spec.bands if name not in spec.given]:
+        yield f"{', '.join(unused)}: not read as a band, for the model takes {', '.join(spec.given)}"
+    for product in products:
+        yield from _role_notes(product, [facts[path] for path in product.paths], spec.given)
+        yield from _difference_notes([facts[path] for path in product.paths])
+    yield from _nodata_notes(spec, [each for _, each in _files(products, facts)])
+
+
+def _files(products: Sequence[Product], facts: Facts) -> Iterator[tuple[Product, RasterFacts]]:
+    return ((product, facts[path]) for product in products for path in product.paths)
+
+
+def _role_notes(product: Product, files: Sequence[RasterFacts], given: Iterable[str]) -> Iterator[str]:
+    """Bands that are taken as something else than what the file calls them."""
+    for name, number in product.bands.items():
+        if name not in given:
+            continue
+        called: dict[str, list[RasterFacts]] = {}
+        for each in files:
+            called.setdefault(_called(each, number), []).append(each)
+        for role, those in called.items():
+            if role not in ("", _COLOURS.get(name, name.lower())):
+                usual = "NIR" in product.bands and _FALSE_COLOURS.get(name) == role
+                reason = ", as images in false colour do" if usual else ""
+                effect = ", and marks nothing as nodata" if role == "alpha" else ""
+                yield (
+                    f"{name} is read from band {number}, which {len(those)} of {len(files)} files call {role}{reason}"
+                    f"{effect}, {those[0].name} the first"
+                )
+
+
+def _called(facts: RasterFacts, number: int) -> str:
+    """The colour that a file says its band is, by its description or its colour interpretation; empty for a grey."""
+    text, role = facts.descriptions[number - 1], facts.colours[number - 1]
+    spoken = (each for each, pattern in _SPOKEN.items() if re.search(pattern, text, re.IGNORECASE))
+    return next(spoken, "" if role in ("gray", "undefined", "palette") else role.lower())
+
+
+def _difference_notes(files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Files of one product that have other bands, by number or colour."""
+    first = files[0]
+    if others := [each for each in files if each.colours != first.colours]:
+        named = (f"{each.name} {', '.join(each.colours)}" for each in (others[0], first))
+        yield f"{len(others)} of {len(files)} files have other bands: {'; '.join(named)}"
+
+
+def _nodata_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Nodata values that no pixel can equal."""
+    if spec.nodata is not None:
+        held = [each for each in files if not _can_hold(each.dtypes[0], spec.nodata)]
+        if held and np.isfinite(spec.nodata):
+            yield f"nodata {spec.nodata:g} (setting) cannot occur in {held[0].dtypes[0]}: no pixel is nodata by it"
+        return
+    tagged = [each for each in files if each.impossible_nodata]
+    if tagged:
+        yield (
+            f"{len(tagged)} files are tagged nodata {' and '.join(tagged[0].impossible_nodata)}, which cannot occur in "
+            f"{tagged[0].dtypes[0]}: no pixel is nodata by it, {tagged[0].name} the first. Where pixels without data "
+            "hold another number, set nodata"
+        )
+
+
+def _can_hold(dtype: str, value: float) -> bool:
+    if np.dtype(dtype).kind == "f":
+        return True
+    limits = np.iinfo(dtype)
+    return float(value).is_integer() and limits.min <= value <= limits.max

@@ -1,0 +1,44 @@
+"""A map that holds nothing is told, and is no success."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.helpers.commands import Command
+from tests.helpers.scenes_on_disk import coded, optical_item, write_scene
+from tests.helpers.small_series import CORNER, CRS, SUMMER, SmallSeries
+from tests.helpers.stac_items import write_items
+
+
+@pytest.fixture
+def config(valley: SmallSeries, tmp_path: Path) -> Callable[[int], Path]:
+    """A configuration of a summer with one scene class everywhere."""
+
+    def write(scene_class: int) -> Path:
+        items = []
+        for day in SUMMER:
+            planes = {"B4": coded((64, 64)), "B8": coded((64, 64)), "SCL": np.full((32, 32), scene_class, np.uint8)}
+            items.append(optical_item(write_scene(tmp_path / day, planes, corner_xy=CORNER, crs=CRS), day))
+        inputs = {"SENTINEL2_TS": {**valley.optical(), "catalog": write_items(tmp_path / "items.json", *items)}}
+        return valley.write(tmp_path / "config.yaml", inputs=inputs, cube=None)
+
+    return write
+
+
+def test_a_map_without_a_pixel_ends_with_3_and_so_it_does_again(
+    config: Callable[[int], Path], landweave: Command
+) -> None:
+    path = config(0)
+    for _ in range(2):
+        ended = landweave("run", path)
+        assert ended.code == 3
+        assert "the map: nothing is left, no pixel of any block holds a measurement" in ended.out
+
+
+def test_a_map_with_pixels_does_not(config: Callable[[int], Path], landweave: Command) -> None:
+    ended = landweave("run", config(4))
+    assert ended.code == 0
+    assert "nothing is left" not in ended.out
+    assert "hold a measurement" not in ended.out
