@@ -96,7 +96,7 @@ def test_what_is_mapped_between_far_tiles_is_what_each_alone_gives(small: Small)
     assert run(small.loaded()).exit_code == 0
     stored = stored_map(small.store)
     both = stored.read("landcover", stored.grid.extent)
-    ledger = stored.ledger.load()["state"]
+    ledger = stored.ledger.read("state")
     assert (both != 255).sum() == 2 * 300 * 300
     assert np.count_nonzero(ledger == 6) or np.unique(ledger).size > 1
     for number, (x, y) in enumerate(places):

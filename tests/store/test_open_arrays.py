@@ -62,7 +62,7 @@ def test_overviews_open_the_arrays_of_two_levels_once(target, asked):
 
 def test_a_ledger_opens_its_arrays_once(target, asked):
     ledger = create_map_ledger(create_map(target, template()))
-    fields = ledger.load()
+    fields = ledger.load()[0]
     asked.clear()
     for _ in range(3):
         ledger.save((0, 0), fields)

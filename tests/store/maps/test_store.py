@@ -170,7 +170,7 @@ def test_what_a_killed_creation_has_written_is_no_map_or_no_ledger(target, monke
     assert ZarrLedger(target=target).attributes is None
     assert (read_attributes(target) is None) == (writes < 8)
     store = create_map(target, template()) if read_attributes(target) is None else open_store(target)
-    assert create_map_ledger(store).load()["state"].shape == store.block_shape
+    assert create_map_ledger(store).load()[0]["state"].shape == store.block_shape
 
 
 def test_a_block_off_the_chunk_is_refused_with_its_neighbours():

@@ -166,7 +166,7 @@ def test_a_growing_map_shows_what_is_done(any_target):
     found, states = open_map(any_target), open_ledger(any_target)
     assert (found.landcover.values == 255).all()
     store.write((0, 0), block_of(arrays, store, (0, 0)))
-    fields = ledger.load()
+    fields = ledger.load()[0]
     fields["state"][:] = [
         [BlockState.DONE, BlockState.READ_FAILED],
         [BlockState.OUTSIDE, BlockState.PENDING],
