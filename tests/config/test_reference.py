@@ -12,7 +12,7 @@ SECTIONS = {"area", "grid", "inputs", "cube", "model", "windows", "output", "eng
 
 def test_the_document_is_what_the_schema_gives() -> None:
     written = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8")
-    assert written == configuration_reference(), "write it anew: landweave reference > docs/configuration.md"
+    assert written == configuration_reference() + "\n", "write it anew: landweave reference > docs/configuration.md"
 
 
 def test_every_key_has_a_row_with_its_meaning() -> None:

@@ -111,8 +111,8 @@ def named(name):
     [
         ([LAMBERT], {}, r"in degrees.* up to 700100, 6600100: write the true CRS"),
         ([LAMBERT], named("urn:ogc:def:crs:OGC:1.3:CRS84"), r"in degrees.*700100"),
-        ([SQUARE], named("EPSG:999999"), r"CRS 'EPSG:999999', which is not known"),
-        ([SQUARE], {"crs": "hello"}, "CRS .* not known"),
+        ([SQUARE], named("EPSG:999999"), r"'EPSG:999999' is no CRS"),
+        ([SQUARE], {"crs": "hello"}, "'unreadable' is no CRS"),
         ([polygon((2, 45), (2.1, 45), (2.1, 45.1), (2, 45.1))], {}, "do not form a closed linestring.*closed outlines"),
         ([polygon((2, 45), (float("nan"), 45), (2.1, 45.1), (2, 45))], {}, "no finite numbers"),
         ([None], {}, "none of the 1 features .* without geometry"),

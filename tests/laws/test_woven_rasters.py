@@ -14,7 +14,8 @@ def small(tmp_path_factory):
 
 
 def test_a_map_from_the_cube_is_the_map_from_the_files(small):
-    plain, inline = small.loaded(), InlineEngine()
+    """With an area the files may be gone; without one they say where the map lies."""
+    plain, inline = small.loaded(area={"bounds": list(small.scene.bounds)}), InlineEngine()
     assert api.run(plain, engine=inline).exit_code == 0
     straight = api.open_map(small.store).load()
     content = plain.model_dump(by_alias=True, exclude_none=True)

@@ -1,5 +1,6 @@
 """Inputs that are not what the model was trained on: refused by check and run, with the key that decides."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -137,6 +138,12 @@ def test_series_of_reflectance_from_0_to_1_are_refused(tmp_path: Path, series: S
             values, profile = dataset.read() / 10000, dataset.profile
         with rasterio.open(path, "w", **{**profile, "dtype": "float32"}) as dataset:
             dataset.write(values.astype("float32"))
+    catalog = made.folder / "summer.json"
+    found = json.loads(catalog.read_text())
+    for item in found["features"]:  # without a word, such files are refused for what they are
+        for name in ("B04", "B08"):
+            item["assets"][name]["raster:bands"] = [{"data_type": "float32"}]
+    catalog.write_text(json.dumps(found))
     direct = api.load_config(made.write(tmp_path / "direct.yaml", cube=None))
     with pytest.raises(InputError, match=r"(?s)SENTINEL2_TS: every band is far too small.*SENTINEL2_TS\.accept_range"):
         api.check(direct)

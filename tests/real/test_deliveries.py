@@ -124,12 +124,23 @@ def settings(**values: Any) -> list[str]:
 
 
 def map_of(folder: Path) -> tuple[NDArray[np.uint8], Any]:
-    """The COG's classes with its profile; the Zarr's are the same, on the same pixels."""
+    """The COG's classes with its profile; the Zarr's are the same, on the same pixels, and nothing around them."""
     with rasterio.open(folder / "landcover.tif") as cog:
         classes, profile = cog.read(1), cog.profile
-    stored = xr.open_zarr(folder / "landcover.zarr", group="map/0", chunks=None, mask_and_scale=False)
-    np.testing.assert_array_equal(stored["landcover"].values, classes)
+    stored = xr.open_zarr(folder / "landcover.zarr", group="map/0", chunks=None, mask_and_scale=False)["landcover"]
+    inside = stored_in(stored, profile)
+    np.testing.assert_array_equal(stored.values[inside], classes)
+    around = np.ones(stored.shape, bool)
+    around[inside] = False
+    assert (stored.values[around] == 255).all()
     return classes, profile
+
+
+def stored_in(stored: xr.DataArray, profile: Any) -> tuple[slice, slice]:
+    """Rows and columns of a stored map under a raster."""
+    column, row = ~profile["transform"] @ (float(stored.x[0]), float(stored.y[0]))
+    top, left = (-round(offset - 0.5) for offset in (row, column))
+    return slice(top, top + profile["height"]), slice(left, left + profile["width"])
 
 
 def pasted(path: Path, band: int, profile: Any) -> NDArray[np.float64]:

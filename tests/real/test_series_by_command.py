@@ -415,7 +415,8 @@ def test_a_site_is_mapped_from_its_image_and_a_year_of_both_satellites(
         tmp_path,
         grid={"crs": "EPSG:25832"},
         inputs={
-            "AERIAL_RGBI": mosaic(NIR=(image, 1), G=(image, 2), R=(image, 4)),
+            # The image states a datum that is "Unknown based on GRS80 ellipsoid".
+            "AERIAL_RGBI": {**mosaic(NIR=(image, 1), G=(image, 2), R=(image, 4)), "crs": "EPSG:25832"},
             "SENTINEL2_TS": stac("optical.json", treesat.year, cloud_mask={"source": "probability"}),
             **radar_inputs(treesat.year),
         },

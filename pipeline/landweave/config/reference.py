@@ -28,7 +28,7 @@ _LIMITS = {"ge": "at least", "gt": "more than", "le": "at most"}
 def configuration_reference() -> str:
     """The reference of all keys, in Markdown; ``docs/configuration.md`` holds it."""
     sections = dict.fromkeys(_sections("", Config))  # a section below several kinds of input is shown once
-    return "\n".join([_HEAD, *sections])
+    return "\n".join([_HEAD, *sections]).rstrip("\n")
 
 
 def _sections(path: str, section: type[Section]) -> Iterator[str]:

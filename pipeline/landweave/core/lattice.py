@@ -325,11 +325,21 @@ class Blocks:
     def __post_init__(self) -> None:
         if self.extent.snap(self.size) != self.extent or not self.extent.size:
             raise LatticeError(f"{self.extent} is not a whole number of blocks of {self.size} pixels.")
+
+    def of_a_job(self) -> Blocks:
+        """These blocks, once they are sure to be no more than a ledger can hold.
+
+        Raises
+        ------
+        LatticeError
+            When there are more than `LARGEST_COUNT`.
+        """
         if (count := self.shape[0] * self.shape[1]) > LARGEST_COUNT:
             raise LatticeError(
-                f"{self.extent} is {count} blocks of {self.size} pixels, no more than {LARGEST_COUNT} can be kept in "
-                "mind: make the area smaller, or the blocks larger."
+                f"{self.extent} is {count:,} blocks of {self.size} pixels, {LARGEST_COUNT:,} is the most: make the "
+                "area smaller, or the blocks larger."
             )
+        return self
 
     @classmethod
     def covering(cls, extent: Extent, size: int) -> Blocks:

@@ -173,7 +173,8 @@ def _crs_of(path: str, layer: str, info: Mapping[str, Any]) -> str:
     stated = _stated_in_geojson(path) if info["driver"] == "GeoJSON" else None
     known, problem = usable_crs(stated or info["crs"])
     if problem:
-        raise InputError(f"{path}, layer {layer!r}, has the CRS {str(stated or info['crs'])[:60]!r}, which {problem}.")
+        named = str(stated or info["crs"])[:60]
+        raise InputError(f"{path}, layer {layer!r}: {named!r} {problem}: write a known CRS into the file.")
     return known
 
 

@@ -73,7 +73,7 @@ def set_up_map(config: Config) -> MapSetup:
     model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
-    blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes))
+    blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes)).of_a_job()
     fingerprint = _fingerprint(rules, inputs, model, blocks)
     job, template = map_job(rules, inputs, blocks, model, mapped=grid.extent, fingerprint=fingerprint)
     return MapSetup(

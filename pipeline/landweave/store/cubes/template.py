@@ -84,7 +84,7 @@ class GroupTemplate:
             raise ConfigError(f"{self.modality}: bands {self.bands} are empty or not distinct: name each one once.")
         if self.time_shard is not None and self.time_shard < 1:
             raise ConfigError(f"{self.modality}: a time shard of {self.time_shard} dates holds nothing: use 1 or more.")
-        Blocks(extent=self.grid.extent, size=self.tile)  # refuses a grid that is not whole tiles
+        Blocks(extent=self.grid.extent, size=self.tile).of_a_job()  # refuses a grid that is not whole tiles
 
     @property
     def blocks(self) -> Blocks:

@@ -121,7 +121,7 @@ class MapTemplate:
         classes = tuple(LandClass(**entry) for entry in attributes["legend"]["classes"])
         return cls(
             grid=grid,
-            blocks=Blocks(extent=grid.extent, size=attributes["block_size"]),
+            blocks=Blocks(extent=grid.extent, size=attributes["block_size"]).of_a_job(),
             legend=Legend(name=attributes["legend"]["name"], classes=classes),
             **{name: name in arrays for name in _OPTIONAL},
             chunk=attributes["chunk_size"],
