@@ -140,9 +140,9 @@ def test_series_of_reflectance_from_0_to_1_are_refused(tmp_path: Path, series: S
             dataset.write(values.astype("float32"))
     catalog = made.folder / "summer.json"
     found = json.loads(catalog.read_text())
-    for item in found["features"]:  # without a word, such files are refused for what they are
+    for item in found["features"]:  # a wrong scale: without any, float files are refused for what they are
         for name in ("B04", "B08"):
-            item["assets"][name]["raster:bands"] = [{"data_type": "float32"}]
+            item["assets"][name]["raster:bands"] = [{"data_type": "float32", "scale": 0.0001, "offset": 0}]
     catalog.write_text(json.dumps(found))
     direct = api.load_config(made.write(tmp_path / "direct.yaml", cube=None))
     with pytest.raises(InputError, match=r"(?s)SENTINEL2_TS: every band is far too small.*SENTINEL2_TS\.accept_range"):
