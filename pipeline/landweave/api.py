@@ -37,7 +37,7 @@ from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
-from landweave.setup.map_setup import engine_settings, set_up_map
+from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
@@ -116,7 +116,12 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
 
 
 def run(
-    config: Config, *, stale: bool = False, engine: Engine | None = None, progress: Progress | bool = True
+    config: Config,
+    *,
+    stale: bool = False,
+    keep_stale: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | bool = True,
 ) -> RunResult:
     """Map what is not mapped yet, and write the files that the configuration names beside the map.
 
@@ -126,6 +131,8 @@ def run(
         From `load_config`.
     stale
         Whether blocks whose files changed since they were done are run again.
+    keep_stale
+        Whether such blocks are wanted as they are: otherwise they are named, and the map is not called complete.
     engine
         From `open_engine`, in place of workers of its own. By default the workers of the active Dask client, where
         there is one and the configuration names no workers.
@@ -135,7 +142,7 @@ def run(
     Returns
     -------
     RunResult
-        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed or no pixel is mapped.
+        Its ``exit_code`` is 0 when the map is complete, 3 when blocks failed or are stale, or no pixel is mapped.
 
     Raises
     ------
@@ -148,7 +155,8 @@ def run(
     result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
     with writing_begun():
         notes = tuple(_write_files(setup, config, complete=result.complete))
-    return replace(result, notes=(*result.notes, *notes))
+    result = replace(result, notes=(*result.notes, *notes))
+    return result.with_stale_kept() if keep_stale else result
 
 
 def predict(
@@ -252,6 +260,7 @@ def align(
     config: CubeConfig,
     *,
     stale: bool = False,
+    keep_stale: bool = False,
     accept_missing: bool = False,
     engine: Engine | None = None,
     progress: Progress | bool = True,
@@ -264,6 +273,8 @@ def align(
         From `load_config` or `load_cube_config`.
     stale
         Whether tiles of mosaics whose files changed since they were aligned are aligned again.
+    keep_stale
+        Whether such tiles are wanted as they are: otherwise they are named, and the cube is not called complete.
     accept_missing
         Whether dates whose files are gone for good (404) are marked as not acquired in the tiles that need them, for
         good; those tiles fail otherwise.
@@ -284,16 +295,17 @@ def align(
     setup = set_up_cube(config)
     setup.target.check_writable()
     shown = resolve_progress(progress)
-    return aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
+    result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
+    return result.with_stale_kept() if keep_stale else result
 
 
-def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Status:
+def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Status:
     """How far a map or cube is, and which blocks failed and why.
 
     Parameters
     ----------
     where
-        Path or URL of the store.
+        Path or URL of the store, or the configuration of a map: then blocks whose files changed since are named, too.
     storage_options
         Of the object store.
 
@@ -302,6 +314,8 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     InputError
         When there is no map or cube.
     """
+    if isinstance(where, Config):
+        return mapping.setup_status(set_up_map(where))
     target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
@@ -311,13 +325,13 @@ def status(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     return mapping.map_status(target, attributes)
 
 
-def verify(where: str | Path, storage_options: Mapping[str, Any] | None = None) -> Verification:
+def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Verification:
     """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
 
     Parameters
     ----------
     where
-        Path or URL of the store.
+        Path or URL of the store, or the configuration of a map.
     storage_options
         Of the object store.
 
@@ -333,7 +347,7 @@ def verify(where: str | Path, storage_options: Mapping[str, Any] | None = None) 
     OutputError
         When another driver writes it.
     """
-    target = Target.parse(where, storage_options)
+    target = map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return verify_cube(target, attributes)

@@ -295,6 +295,9 @@ def test_a_raster_whose_scenes_changed_is_run_again_when_asked(target):
     held = {name: getattr(source, name) for name in source.__dataclass_fields__}
     renewed = Renewed(**held)
     assert plan_align(setup_of(target, [part(renewed)])).todo == 0
+    kept = align(target, renewed)
+    assert (kept.ran, kept.exit_code, kept.with_stale_kept().exit_code) == (0, EXIT_FAILED_BLOCKS, EXIT_COMPLETE)
+    assert "SPOT_RGBI, block (0, 0): stale: memory changed since" in str(kept)
     assert plan_align(setup_of(target, [part(renewed)]), stale=True).todo == 6
     done = align(target, renewed, stale=True)
     assert (done.ran, done.exit_code) == (6, EXIT_COMPLETE)

@@ -88,8 +88,16 @@ def test_a_changed_scene_makes_its_blocks_stale(
     assert 0 < len(stale) < 12
     assert f"{len(stale)} (kept; --stale runs them again): blocks " in planned.out
     assert all(str(index) in planned.out for index in stale)
-    kept = landweave("run", config)
-    assert (kept.code, "0 ran" in kept.out) == (0, True)
+    told = landweave("run", config)
+    assert (told.code, "0 ran" in told.out) == (3, True)
+    status = landweave("status", config)
+    for index in stale:
+        line = f"block {index}: stale: {last_tile(small)} changed since"
+        assert line in told.out
+        assert line in status.out
+    assert "stale" not in landweave("status", small.store).out  # a store alone knows no files
+    kept = landweave("run", config, "--keep-stale")
+    assert (kept.code, f"{len(stale)} blocks are kept although files changed since" in kept.out) == (0, True)
     assert shards(small.store) == before
 
     assert f"{len(stale)} (run again)" in landweave("plan", config, "--stale").out

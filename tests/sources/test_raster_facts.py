@@ -63,3 +63,13 @@ def test_every_bad_file_is_named_at_once(write_tile, tmp_path):
     assert "not recognized as being in a supported file format" in message
     assert "bare.tif is not georeferenced" in message
     assert "good.tif" not in message
+
+
+def test_text_of_a_vrt_is_no_tile_whatever_its_name(tmp_path, write_tile):
+    """It could name files of this machine, and of any other."""
+    own = write_tile("own.tif", BLACK, (0, 0))
+    vrt = '<VRTDataset rasterXSize="8" rasterYSize="8"><VRTRasterBand dataType="Byte" band="1"><SimpleSource>'
+    vrt += f"<SourceFilename>{own}</SourceFilename></SimpleSource></VRTRasterBand></VRTDataset>"
+    (tmp_path / "tile.tif").write_text(vrt)
+    with pytest.raises(InputError, match=r"tile\.tif"):
+        read_raster_facts([str(tmp_path / "tile.tif")])

@@ -18,9 +18,10 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, WriteFence
 from landweave.formats.area import PolygonArea
+from landweave.jobs.audit import stale_line
 from landweave.jobs.fingerprint import require_same_settings
 from landweave.jobs.ledger import Ledger
-from landweave.jobs.plan import BlockActionGrid, plan_block_actions
+from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.store import CubeStore
@@ -136,6 +137,14 @@ class PendingShard:
         if self.pending.spec.series:
             return int(self.ledger.fields["inputs"][index])
         return raster_version(self.pending.spec.source, self.pending.tile_grid(index))
+
+    def stale_lines(self) -> Iterator[str]:
+        """A line for each tile that is kept although its files changed since, with the files."""
+        group, source = self.pending.group, self.pending.spec.source
+        for index in () if self.pending.stale else self.actions.blocks(BlockAction.STALE):
+            written = group.target.written_at(group.object_key(self.shard.number, index, group.template.arrays[0]))
+            line = stale_line(index, source.files(self.pending.tile_grid(index)), written)
+            yield f"{group.template.modality}, {line}"
 
     @cached_property
     def todo(self) -> dict[int, list[BlockIndex]]:

@@ -160,6 +160,7 @@ def run_align(
         ],
         notes=(*plan.notes, *coverage, *_missing_notes(shards)),
         empty=tuple(pending.spec.modality for pending in groups if is_empty(_counts(pending))),
+        stale=[line for shard in shards for line in shard.stale_lines()],
     )
 
 

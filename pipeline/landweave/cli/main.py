@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -37,6 +38,11 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
 ]
 Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose files changed since.")]
+KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Keep such blocks, and call the output complete.")]
+StorageOptions = Annotated[
+    list[str] | None,
+    typer.Option("--storage-option", help="Of the object store: endpoint=http://host:9000", metavar="KEY=VALUE"),
+]
 
 
 @app.command()
@@ -52,10 +58,12 @@ def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = Fals
 
 
 @app.command()
-def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
+def run(
+    config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False, keep_stale: KeepStale = False
+) -> None:
     """Make the map; run again to finish what failed or was interrupted."""
     loaded = load(config, overrides)
-    finish(lambda: landweave.run(loaded, stale=stale, progress=progress_on(err)))
+    finish(lambda: landweave.run(loaded, stale=stale, keep_stale=keep_stale, progress=progress_on(err)))
 
 
 @app.command()
@@ -64,6 +72,7 @@ def align(
     overrides: Overrides = None,
     *,
     stale: Stale = False,
+    keep_stale: KeepStale = False,
     accept_missing: Annotated[
         bool, typer.Option("--accept-missing", help="Mark dates whose files are gone (404) as not acquired.")
     ] = False,
@@ -74,19 +83,30 @@ def align(
     if plan_only:
         show(landweave.plan_align(loaded, stale=stale))
     else:
-        finish(lambda: landweave.align(loaded, stale=stale, accept_missing=accept_missing, progress=progress_on(err)))
+        work = partial(landweave.align, loaded, stale=stale, keep_stale=keep_stale, accept_missing=accept_missing)
+        finish(lambda: work(progress=progress_on(err)))
+
+
+Stored = Annotated[
+    str, typer.Argument(help="Path or URL of a map or cube, or the configuration of a map.", show_default=False)
+]
 
 
 @app.command()
-def status(store: Annotated[str, typer.Argument(help="Path or URL of a map or cube.", show_default=False)]) -> None:
-    """Show how far a map or a cube is, and which blocks failed and why."""
-    show(landweave.status(store))
+def status(store: Stored, storage_options: StorageOptions = None) -> None:
+    """Show how far a map or a cube is, which blocks failed and why; of a configuration also which are stale."""
+    show(landweave.status(found(store), parse_overrides(storage_options)))
 
 
 @app.command()
-def verify(store: Annotated[str, typer.Argument(help="Path or URL of a map or cube.", show_default=False)]) -> None:
+def verify(store: Stored, storage_options: StorageOptions = None) -> None:
     """Reread every object of a map or a cube and compare it with the ledger; a run then repairs what is damaged."""
-    finish(lambda: landweave.verify(store))
+    finish(lambda: landweave.verify(found(store), parse_overrides(storage_options)))
+
+
+def found(store: str) -> str | Config:
+    """What was named: the place of a store, or a configuration."""
+    return landweave.load_config(store) if store.endswith((".yaml", ".yml")) else store
 
 
 @app.command()

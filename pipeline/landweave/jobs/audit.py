@@ -10,9 +10,10 @@ import numpy as np
 
 from landweave.core.errors import LandweaveError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import LEDGER_CHUNK, BlockResult, BlockState, WrittenObject
+from landweave.core.protocols import LEDGER_CHUNK, BlockResult, BlockState, SourceFile, WrittenObject
 from landweave.core.tables import Rows, Table
 from landweave.jobs.ledger import Ledger, cells_where
+from landweave.jobs.plan import first_names
 from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS, RunResult
 
 ROUNDS = 3
@@ -184,6 +185,24 @@ def run_until_whole(
         blocks = sorted(damage)
         if not blocks:
             return
+
+
+def stale_line(index: BlockIndex, files: Iterable[SourceFile], written: float | None) -> str:
+    """What to say of a block whose files changed since it was done.
+
+    Parameters
+    ----------
+    index
+        Of the block.
+    files
+        That it reads, as they are now.
+    written
+        When its object was written, seconds since 1970; None where that is not known. Files that are younger are
+        named; all where none is, as one may be gone.
+    """
+    every = {file.location: file.version for file in files}
+    younger = [name for name, version in every.items() if version.isdigit() and int(version) / 1e9 > (written or 0)]
+    return f"block {index}: stale: {first_names(younger or list(every)) or 'its files'} changed since"
 
 
 def find_orphans(ledger: Ledger, key: ObjectKey, sizes: Mapping[str, int]) -> list[str]:

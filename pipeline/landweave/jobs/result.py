@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from landweave.core.protocols import BlockState
 from landweave.core.tables import Rows, as_html, as_text
@@ -44,6 +44,8 @@ class RunResult:
         What a person should know.
     empty
         Names of what is complete and holds no measurement at all: the map, or modalities of a cube.
+    stale
+        One line for each block that was kept although its files changed since, with the files.
     """
 
     counts: Mapping[BlockState, int]
@@ -55,6 +57,7 @@ class RunResult:
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
 
     @property
     def megapixels_per_second(self) -> float:
@@ -68,8 +71,13 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 when complete, 3 when blocks failed or are pending, or nothing at all was measured."""
-        return EXIT_COMPLETE if self.complete and not self.empty else EXIT_FAILED_BLOCKS
+        """0 when complete, 3 when blocks failed, are pending or stale, or nothing at all was measured."""
+        return EXIT_COMPLETE if self.complete and not self.empty and not self.stale else EXIT_FAILED_BLOCKS
+
+    def with_stale_kept(self) -> RunResult:
+        """The result for who wants the blocks kept whose files changed since: they are a note."""
+        kept = (f"{len(self.stale):,} blocks are kept although files changed since",) if self.stale else ()
+        return replace(self, stale=(), notes=(*self.notes, *kept))
 
     def __str__(self) -> str:
         speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self.megapixels_per_second:.2f} Mpx/s)"
@@ -90,8 +98,12 @@ class RunResult:
         return [f"{name}: nothing is left, no pixel of any block holds a measurement" for name in self.empty]
 
     def _shown_failures(self) -> list[str]:
-        hidden = len(self.failures) - SHOWN_FAILURES
-        return [*self.failures[:SHOWN_FAILURES], *([f"and {hidden:,} more, in the status"] if hidden > 0 else [])]
+        return [*_first(self.failures), *_first(self.stale)]
+
+
+def _first(lines: Sequence[str]) -> list[str]:
+    hidden = len(lines) - SHOWN_FAILURES
+    return [*lines[:SHOWN_FAILURES], *([f"and {hidden:,} more, in the status"] if hidden > 0 else [])]
 
 
 def is_empty(counts: Mapping[BlockState, int]) -> bool:
@@ -122,6 +134,7 @@ def join_results(
     failures: Iterable[str],
     notes: tuple[str, ...],
     empty: tuple[str, ...] = (),
+    stale: Iterable[str] = (),
 ) -> RunResult:
     """One result of several runs.
 
@@ -131,7 +144,7 @@ def join_results(
         What ran, one after the other.
     ledgers
         The states of all blocks, those of which nothing ran too.
-    failures, notes, empty
+    failures, notes, empty, stale
         Of the whole.
     """
     stages = {stage for result in results for stage in result.stage_seconds}
@@ -146,6 +159,7 @@ def join_results(
         failures=tuple(failures),
         notes=notes,
         empty=empty,
+        stale=tuple(stale),
     )
 
 
@@ -159,6 +173,8 @@ class Status:
         Number of blocks by state.
     failures
         One line for each block that failed.
+    stale
+        One line for each block whose files changed since, where the configuration was given.
     dates
         Dates of a series that readers see; None where there are no dates.
     dates_to_come
@@ -169,6 +185,7 @@ class Status:
 
     counts: Mapping[BlockState, int]
     failures: tuple[str, ...] = ()
+    stale: tuple[str, ...] = ()
     dates: int | None = None
     dates_to_come: int = 0
     groups: Mapping[str, Status] = field(default_factory=dict)
@@ -198,10 +215,11 @@ class Status:
         return [*dates, *to_come, f"blocks: {count_words(self.counts) or 'none yet'}"]
 
     def __str__(self) -> str:
-        return "\n".join([as_text(self.rows), *self.failures])
+        return "\n".join([as_text(self.rows), *self.failures, *self.stale])
 
     def _repr_html_(self) -> str:
-        return as_html([*self.rows, *[("failed", line) for line in self.failures]])
+        lines = [*(("failed", line) for line in self.failures), *(("stale", line) for line in self.stale)]
+        return as_html([*self.rows, *lines])
 
 
 def join_status(groups: Mapping[str, Status]) -> Status:

@@ -21,7 +21,7 @@ from landweave.core.blending import Array
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA
-from landweave.core.protocols import Area, BlockResult, BlockState, InputBatch, Model, Predictor, Store
+from landweave.core.protocols import Area, BlockResult, BlockState, InputBatch, Model, Predictor, SourceFile, Store
 from landweave.core.stopwatch import Stopwatch
 from landweave.jobs.fingerprint import digest_files
 from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
@@ -124,14 +124,15 @@ class MapJob(ArgmaxRule):
         """Output pixels of ``grid`` inside the area, bool ``(y, x)``."""
         return self.area.mask(grid) if self.area else np.ones(grid.shape, np.bool_)
 
+    def files(self, index: BlockIndex) -> Iterator[tuple[str, SourceFile]]:
+        """The files that block ``index`` reads, each with its modality, as they are now."""
+        extent = self.blocks[index]
+        for name, item in self.inputs.items():
+            yield from ((name, file) for file in item.source.files(self.read_grid(item, extent)))
+
     def input_version(self, index: BlockIndex) -> int:
         """Digest of the files that block ``index`` reads, as they are now."""
-        extent = self.blocks[index]
-        return digest_files(
-            (name, file)
-            for name, item in self.inputs.items()
-            for file in item.source.files(self.read_grid(item, extent))
-        )
+        return digest_files(self.files(index))
 
 
 class MapFunction:

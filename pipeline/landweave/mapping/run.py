@@ -26,7 +26,7 @@ from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, r
 from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.mapping.value_sample import check_values
-from landweave.mapping.verify import find_damage, load_ledger, restore_metadata
+from landweave.mapping.verify import find_damage, load_ledger, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -315,7 +315,9 @@ def _fill(
         lease.check()
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
-    result = join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes))
+    kept = () if actions.recompute_stale else actions.blocks(BlockAction.STALE)
+    stale = stale_lines(setup.job, setup.store, kept)
+    result = join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes), stale=stale)
     absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
     windows = result.sums.get("windows", 0)
     return replace(
@@ -337,6 +339,17 @@ def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine)
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
                 if interrupts:
                     raise interrupt(interrupts[0])
+
+
+def setup_status(setup: MapSetup) -> Status:
+    """How far the map of a configuration is, and which of its blocks are stale; nothing is written."""
+    output = read_output(setup)
+    stale = setup.actions(output.ledger, stale=False).blocks(BlockAction.STALE)
+    return Status(
+        counts=output.ledger.counts(),
+        failures=tuple(output.ledger.failures()),
+        stale=tuple(stale_lines(setup.job, setup.store, stale)),
+    )
 
 
 def _refuse_many_opens(setup: MapSetup) -> None:

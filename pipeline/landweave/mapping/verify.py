@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from landweave.core.lattice import BlockIndex
@@ -22,10 +22,12 @@ from landweave.jobs.audit import (
     ledger_objects,
     mark_damaged,
     rebuild,
+    stale_line,
 )
 from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
+from landweave.mapping.job import MapJob
 from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
@@ -80,6 +82,23 @@ def load_ledger(store: MapStore, sizes: Mapping[str, int]) -> tuple[Ledger, list
         mark_damaged(ledger, missing)
         notes.append(f"{len(missing):,} blocks had lost objects: {first_names(sorted(missing))}")
     return ledger, notes
+
+
+def stale_lines(job: MapJob, store: MapStore, blocks: Iterable[BlockIndex]) -> Iterator[str]:
+    """A line for each block whose files changed since it was done, with the files.
+
+    Parameters
+    ----------
+    job
+        The map.
+    store
+        Where it is stored.
+    blocks
+        Those whose files changed.
+    """
+    for index in blocks:
+        written = store.target.written_at(store.object_key(index, store.arrays[0]))
+        yield stale_line(index, (file for _, file in job.files(index)), written)
 
 
 def find_damage(

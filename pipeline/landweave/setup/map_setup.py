@@ -52,7 +52,7 @@ def set_up_map(config: Config) -> MapSetup:
         With the reason: a `ConfigError`, `CardError`, `WeightsError`, `InputError` or `BudgetError`.
     """
     check_places(config)
-    target = Target.parse(config.path(config.output.store), config.output.storage_options)
+    target = map_target(config)
     card = resolve_card(config, config.model)
     blending = resolve_blending(card, config.windows)
     context = resolve_context(config, card)
@@ -93,6 +93,11 @@ def set_up_map(config: Config) -> MapSetup:
         ),
         direct_opens_allowed=0 if config.cube else DIRECT_OPENS,
     )
+
+
+def map_target(config: Config) -> Target:
+    """Where the map of a configuration is stored."""
+    return Target.parse(config.path(config.output.store), config.output.storage_options)
 
 
 def engine_settings(section: EngineSection, threads: int) -> EngineSettings:

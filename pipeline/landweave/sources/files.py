@@ -54,6 +54,13 @@ GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_CACHEMAX": GDAL_CACHE_BYTES,
 }
 
+DRIVERS = [
+    *("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "ECW", "MrSID", "HFA", "ENVI", "EHdr", "ERS", "BIL"),
+    *("AAIGrid", "SRTMHGT", "USGSDEM", "DTED", "NITF", "PNG", "JPEG", "BMP"),
+]
+"""Formats that imagery and elevation are delivered in. GDAL opens no other: a file on the web that is text of a VRT
+could name files of this machine, and of any other."""
+
 _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
     "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, doubled each time
@@ -258,7 +265,7 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
     with rasterio.Env(**{**GDAL_OPTIONS, **_NETWORK, **no_listing}):
         try:
             if key not in datasets:
-                datasets[key] = rasterio.open(path)
+                datasets[key] = rasterio.DatasetReader(path, driver=DRIVERS)
             datasets.move_to_end(key)
             yield datasets[key]
         except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:

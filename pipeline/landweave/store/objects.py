@@ -217,6 +217,14 @@ class Target:
         content = self.get(name)
         return None if content is None else checksum64(content)
 
+    def written_at(self, name: str) -> float | None:
+        """Return when one object was written, seconds since 1970; None where there is none."""
+        try:
+            found = self._call("read", name, lambda: obstore.head(self.objects, name))
+        except FileNotFoundError:
+            return None
+        return float(found["last_modified"].timestamp())
+
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
         try:

@@ -14,7 +14,8 @@ from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.raster_facts import find_maps
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
-"""Endings of the files that are taken from a folder. A glob or a list may name anything that GDAL reads."""
+"""Endings of the files that are taken from a folder. A glob or a list may name files of
+`landweave.sources.files.DRIVERS`."""
 
 _BESIDE = (".aux.xml", ".lease")
 """Endings of files beside rasters and stores that a glob never means; nor does it mean a Zarr store."""
