@@ -296,12 +296,17 @@ class CubeGroup:
                 self._grow(seen)
             if seen != dates:
                 self._register(seen)
-            for number in before if complete else ():
-                path = self.ledger_path(shard, number)
+            for path in self._older_ledgers(shard, count) if complete else ():
                 self.target.delete(f"{path}/{ROOT}")  # first: who reads the ledger meanwhile sees that it is gone
                 del unread_group(self.target)[path]
         consolidate(self.target)
         return seen
+
+    def _older_ledgers(self, shard: int, count: int) -> list[str]:
+        """Paths of the ledgers of fewer dates, and of what a killed run has left of one."""
+        names = {name.split("/")[2] for name in self.target.sizes(self.register) if name.count("/") > 2}
+        numbers = (int(name[5:]) for name in names if name.startswith(f"{shard:04}-") and name[5:].isdigit())
+        return [self.ledger_path(shard, number) for number in sorted(numbers) if number < count]
 
     def _grow(self, dates: GroupObservations) -> None:
         """Write coordinates and shapes for the visible dates; what a reader of fewer sees stays as it was."""
