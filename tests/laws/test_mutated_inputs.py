@@ -76,7 +76,7 @@ def naming(*words: str) -> Any:
 
         def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
             if isinstance(error, LandweaveError) and not any(word in str(error) for word in words):
-                raise AssertionError(f"the refusal names none of {words}: {error}") from error
+                raise AssertionError(f"{str(error)!r} names none of {words}") from error
 
     return Naming()
 

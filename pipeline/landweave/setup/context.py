@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,7 +23,7 @@ from landweave.config.schema import (
     TileSection,
 )
 from landweave.core.crs import metric_crs
-from landweave.core.errors import ConfigError
+from landweave.core.errors import ConfigError, LandweaveError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Extent
 from landweave.core.protocols import RasterSource, SeriesSource
@@ -124,17 +125,18 @@ class SetupContext:
         grid
             Pixels of the input, over all ground that may be read.
         """
-        if isinstance(section, StacInput):
-            return self.open_catalog(name, section, grid)
-        if isinstance(section, ElevationInput):
-            dsm = _tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
-            dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
-            return ElevationSource.open(dsm, dtm, grid)
-        assert isinstance(section, MosaicInput)
-        source = MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
-        if spec := self.spec(name):
-            _refuse_other_units(source, spec)
-        return source
+        with naming_input(name):
+            if isinstance(section, StacInput):
+                return self.open_catalog(name, section, grid)
+            if isinstance(section, ElevationInput):
+                dsm = _tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
+                dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
+                return ElevationSource.open(dsm, dtm, grid)
+            assert isinstance(section, MosaicInput)
+            source = MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
+            if spec := self.spec(name):
+                _refuse_other_units(source, spec)
+            return source
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
         """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""
@@ -285,7 +287,8 @@ def _native_pixels(config: CubeConfig, name: str, card: ModelCard) -> Grid:
     section = config.inputs.get(name)
     if not isinstance(section, MosaicInput):
         raise ConfigError(f"grid.own names {name!r}, which is no mosaic among the inputs.")
-    native = native_grid(index_tiles(_mosaic_spec(name, section, config, card)))
+    with naming_input(name):
+        native = native_grid(index_tiles(_mosaic_spec(name, section, config, card)))
     if native.grid is None:
         raise ConfigError(f"{name} has no grid of its own: {native.reason}. State grid.crs instead of grid.own.")
     metric_crs(native.grid.crs)
@@ -328,6 +331,17 @@ def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand],
     }
     settings = {key: getattr(section, key) for key in TileSection.model_fields}
     return MosaicSpec(modality=name, bands=files, root=str(root), **settings)
+
+
+@contextmanager
+def naming_input(name: str) -> Iterator[None]:
+    """Let every error inside name the input that it is of."""
+    try:
+        yield
+    except LandweaveError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"inputs.{name}: {error}") from error
 
 
 def cube_target(config: CubeConfig, section: CubeSection | CubeInput) -> Target:
