@@ -14,13 +14,16 @@ import rasterio
 
 from landweave import api
 from landweave.core.errors import OutputError
-from landweave.core.protocols import BlockState
+from landweave.core.protocols import BlockResult, BlockState
 from landweave.jobs import lease
 from landweave.jobs.lease import Holder
+from landweave.jobs.ledger import Ledger
 from landweave.store.common import ROOT
-from landweave.store.maps.store import MapStore
+from landweave.store.maps.store import MapStore, open_store
 from landweave.store.objects import Target
+from landweave.store.open_arrays import OpenArrays
 from tests.helpers.small import Small
+from tests.helpers.stored import stored_map
 from tests.jobs.test_lease import dead_pid
 
 
@@ -106,8 +109,10 @@ def test_a_damaged_ledger_chunk_is_rebuilt_from_the_objects_that_are_whole(
     lost.unlink()
     result = api.run(mapped)
     assert result.exit_code == 0
-    assert result.ran == 1
-    if field not in ("reason", "windows"):
+    # A chunk without states looks like one that was never saved whole: its blocks are run again.
+    never_saved = (field, how) == ("state", "removed")
+    assert result.ran == (12 if never_saved else 1)
+    if field not in ("reason", "windows") and not never_saved:
         assert "of the ledger are damaged" in str(result)
     assert pixels(small.store) == before
     assert api.status(small.store).complete
@@ -231,4 +236,38 @@ def test_what_an_overtaken_driver_wrote_all_the_same_is_found_and_done_again(sma
     result = api.run(config)
     assert result.exit_code == 0
     assert late
+    assert api.verify(small.store).exit_code == 0
+
+
+def test_a_kill_within_the_saving_of_the_ledger_loses_no_damage(small: Small, mapped, monkeypatch) -> None:
+    """Fields of a chunk are saved one after the other, the states last."""
+    before = pixels(small.store)
+    for path in objects(small.store)[3:5]:
+        path.unlink()
+    write = OpenArrays.write
+
+    def killed(self, path, key, values, **settings):
+        if path.endswith("ledger/state"):
+            raise KeyboardInterrupt
+        return write(self, path, key, values, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OpenArrays, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            api.verify(small.store)
+    assert api.status(small.store).counts[BlockState.DAMAGED] == 2
+    result = api.run(mapped)
+    assert (result.exit_code, result.ran) == (0, 2)
+    assert pixels(small.store) == before
+
+
+def test_old_pixels_of_a_block_that_has_none_now_are_removed_by_any_run(small: Small, mapped) -> None:
+    """A run was stopped between the ledger and the removal."""
+    store = open_store(Target.parse(small.store))
+    ledger = Ledger.load(store.ledger, store.arrays)
+    ledger.mark((1, 1), BlockResult(state=BlockState.NO_INPUT, inputs=int(ledger.fields["inputs"][1, 1])))
+    ledger.flush(store.ledger)
+    assert any("/1/1" in name for name in api.verify(small.store).orphans)
+    assert api.run(mapped).exit_code == 0
+    assert (stored_map(small.store).read("landcover", store.block((1, 1))) == 255).all()
     assert api.verify(small.store).exit_code == 0

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.budget import THREADS_A_WORKER
-from landweave.core.errors import MissingFileError
+from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks
 from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockState, RasterSource, SeriesSource, has_dates
@@ -128,8 +128,11 @@ class AlignJob:
         if self.area is not None and not self.area.touched(grid, self.blocks.size).all():
             return BlockResult(state=BlockState.OUTSIDE)
         with watch("total"), ExitStack() as stack:
-            with watch("write"):
-                tile = stack.enter_context(self.store.begin(index))
+            try:
+                with watch("write"):
+                    tile = stack.enter_context(self.store.begin(index))
+            except ReadError as error:  # of the dates it keeps: it is aligned from all of them
+                return BlockResult(state=BlockState.DAMAGED, reason=str(error))
             for number in range(len(self.indices) if has_dates(self.source) else 1):
                 with watch("read"):
                     date, pixels = self._read(grid, number, missing)

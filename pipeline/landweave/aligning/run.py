@@ -24,7 +24,7 @@ from landweave.aligning.pending import (
     find_pending,
 )
 from landweave.aligning.plan import AlignPlan, cost_align
-from landweave.aligning.verify import find_damage, load_shard_ledger
+from landweave.aligning.verify import find_damage, load_shard_ledger, mend_ledgers
 from landweave.core.budget import check_memory
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, Engine, WriteFence, source_notes
@@ -137,7 +137,7 @@ def run_align(
     """
     progress = progress or SilentProgress()
     with hold(*setup.target.beside(LEASE)) as lease:
-        cube, groups = _find(setup, stale, accept_missing)
+        cube, groups = _find(setup, stale, accept_missing, mend=True)
         plan = cost_align(setup.target, groups, setup.notes)
         if plan.todo:
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
@@ -180,10 +180,15 @@ def _missing_notes(shards: Sequence[PendingShard]) -> list[str]:
     return [*lines[:SHOWN_FAILURES], *([f"and {hidden:,} more marked as not acquired"] if hidden > 0 else [])]
 
 
-def _find(setup: CubeSetup, stale: bool, accept_missing: bool = False) -> tuple[CubeStore | None, list[PendingGroup]]:
+def _find(
+    setup: CubeSetup, stale: bool, accept_missing: bool = False, *, mend: bool = False
+) -> tuple[CubeStore | None, list[PendingGroup]]:
     """The cube, None where there is none, and what is left to align; other settings than the cube's are refused."""
     attributes = find_attributes(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
+    for each in setup.groups if mend and cube else ():
+        if cube and each.modality in cube.modalities:
+            mend_ledgers(cube.group(each.modality))
     settings: Any = {"area": setup.area, "stale": stale, "accept_missing": accept_missing}
     return cube, [find_pending(cube, setup.target, each, **settings) for each in setup.groups]
 

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from landweave.aligning.dates import TimeShard, time_shards
+from landweave.aligning.dates import TimeShard
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
-from landweave.jobs.audit import Verification, find_altered, find_missing, ledger_objects, mark_damaged, rebuild
+from landweave.jobs.audit import (
+    LedgerObject,
+    Verification,
+    find_altered,
+    find_missing,
+    find_torn,
+    ledger_objects,
+    mark_damaged,
+    rebuild,
+)
 from landweave.jobs.lease import LEASE, hold
-from landweave.jobs.ledger import Ledger
+from landweave.jobs.ledger import Ledger, cells_where
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
+
+_FINISHED = [BlockState.DONE, BlockState.NO_INPUT]
 
 
 def load_shard_ledger(group: CubeGroup, shard: TimeShard, stored: ZarrLedger | None) -> Ledger:
@@ -33,15 +44,31 @@ def load_shard_ledger(group: CubeGroup, shard: TimeShard, stored: ZarrLedger | N
     template = group.template
     if stored is None:
         return Ledger(template.blocks.shape, template.arrays)
-    ledger = Ledger.load(stored, template.arrays)
-    rebuild(ledger, ledger.damaged, partial(group.stored_object, shard.number))
-    mark_damaged(
-        ledger, find_missing(ledger_objects(ledger, partial(group.object_key, shard.number)), shard_sizes(group, shard))
-    )
+    ledger = _load(group, shard.number, stored)
+    objects = ledger_objects(ledger, partial(group.object_key, shard.number))
+    mark_damaged(ledger, find_missing(objects, shard_sizes(group, shard.number)) | find_torn(ledger))
     return ledger
 
 
-def shard_sizes(group: CubeGroup, shard: TimeShard) -> dict[str, int]:
+def mend_ledgers(group: CubeGroup) -> None:
+    """Store the ledgers of a modality anew whose damaged parts can be rebuilt; only under the lease."""
+    for shard, counts in group.ledgers().items():
+        for stored in _stored_ledgers(group, shard, counts):
+            _load(group, shard, stored).flush(stored)
+
+
+def _stored_ledgers(group: CubeGroup, shard: int, counts: Iterable[int]) -> list[ZarrLedger]:
+    ledgers = (ZarrLedger(target=group.target, path=group.ledger_path(shard, count)) for count in counts)
+    return [ledger for ledger in ledgers if ledger.attributes is not None]
+
+
+def _load(group: CubeGroup, shard: int, stored: ZarrLedger) -> Ledger:
+    ledger = Ledger.load(stored, group.template.arrays)
+    rebuild(ledger, partial(group.stored_object, shard))
+    return ledger
+
+
+def shard_sizes(group: CubeGroup, shard: int) -> dict[str, int]:
     """Bytes of every object of a time shard by its key.
 
     Parameters
@@ -49,9 +76,9 @@ def shard_sizes(group: CubeGroup, shard: TimeShard) -> dict[str, int]:
     group
         The modality.
     shard
-        Its dates.
+        Number of the time shard.
     """
-    return {key: size for array in group.template.arrays for key, size in group.sizes(shard.number, array).items()}
+    return {key: size for array in group.template.arrays for key, size in group.sizes(shard, array).items()}
 
 
 def find_damage(
@@ -73,9 +100,11 @@ def find_damage(
         Whether a driver before this one, which never gave its lease back, may have written them in the meantime.
     """
     every = partial(ledger_objects, ledger, partial(group.object_key, shard.number))
-    sizes = shard_sizes(group, shard)
+    missing = find_missing(every(), shard_sizes(group, shard.number))
     altered = find_altered(every(set(ran)), group.target.checksum) if followed else {}
-    return {**altered, **find_missing(every(), sizes)}
+    # A tile whose kept dates could not be read says so itself: without them it is aligned from all its dates.
+    unread = {index: ledger.reason(index) for index in ran if ledger.state(index) is BlockState.DAMAGED}
+    return {**unread, **altered, **missing}
 
 
 def verify_cube(target: Target, attributes: Mapping[str, Any] | None = None) -> Verification:
@@ -95,23 +124,37 @@ def verify_cube(target: Target, attributes: Mapping[str, Any] | None = None) -> 
     OutputError
         When another driver writes it.
     """
-    count, damaged = 0, list[str]()
+    count, damaged, notes = 0, list[str](), list[str]()
     with hold(*target.beside(LEASE)):
         for modality, group in open_cube_store(target, attributes).groups.items():
-            for shard in time_shards(group.dates().observations, group.template.time_shard):
-                reread, lines = _verify_shard(group, shard)
+            for shard, counts in group.ledgers().items():
+                reread, lines, rebuilt = _verify_shard(group, shard, counts)
                 count += reread
-                damaged += [f"{modality}, {shard}, {line}" for line in lines]
-    return Verification(output=str(target), objects=count, damaged=tuple(damaged))
+                damaged += [f"{modality}, time shard {shard}, {line}" for line in lines]
+                notes += [f"{modality}, time shard {shard}: the ledger was damaged and is rebuilt"] if rebuilt else []
+    return Verification(output=str(target), objects=count, damaged=tuple(damaged), notes=tuple(notes))
 
 
-def _verify_shard(group: CubeGroup, shard: TimeShard) -> tuple[int, list[str]]:
-    """Number of objects of a time shard that were reread, and a line for each damaged tile."""
-    stored = group.shard_ledger(shard.number, shard.observations)
-    if stored is None:
-        return 0, []
-    ledger = load_shard_ledger(group, shard, stored)
-    objects = list(ledger_objects(ledger, partial(group.object_key, shard.number)))
-    mark_damaged(ledger, find_altered(objects, group.target.checksum))
-    ledger.flush(stored)
-    return len(objects), ledger.failures(BlockState.DAMAGED)
+def _verify_shard(group: CubeGroup, shard: int, counts: Iterable[int]) -> tuple[int, list[str], bool]:
+    """Number of objects of a time shard that were reread, a line for each damaged tile, whether a ledger was rebuilt.
+
+    The object of a tile is what the newest ledger says in which the tile is finished; where it is damaged, no ledger
+    may call the tile finished.
+    """
+    stored = _stored_ledgers(group, shard, counts)
+    ledgers = [_load(group, shard, each) for each in stored]
+    damage: dict[BlockIndex, str] = {}
+    objects: list[LedgerObject] = []
+    seen: set[BlockIndex] = set()
+    for ledger in reversed(ledgers):
+        damage |= find_torn(ledger)
+        finished = set(cells_where(ledger.fields["state"], _FINISHED)) - seen
+        objects += ledger_objects(ledger, partial(group.object_key, shard), finished)
+        seen |= finished
+    damage |= find_missing(objects, shard_sizes(group, shard)) | find_altered(objects, group.target.checksum)
+    for ledger, each in zip(ledgers, stored, strict=True):
+        states = ledger.fields["state"]
+        mark_damaged(ledger, {index: text for index, text in damage.items() if states[index] in _FINISHED})
+        ledger.flush(each)
+    lines = [f"block {index}: damaged: {text}" for index, text in sorted(damage.items())]
+    return len(objects), lines, any(ledger.damaged for ledger in ledgers)

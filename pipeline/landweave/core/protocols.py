@@ -393,7 +393,7 @@ the arrays a job writes, ``reason_byte`` over `REASON_BYTES`."""
 class LedgerStore(Protocol):
     """Storage of a ledger. Only the driver writes it."""
 
-    def load(self) -> tuple[dict[str, NDArray[Any]], frozenset[tuple[int, int]]]:
+    def load(self) -> tuple[dict[str, NDArray[Any]], Mapping[tuple[int, int], frozenset[str]]]:
         """Every field of `LEDGER_FIELDS`, and the chunks that are damaged.
 
         Returns
@@ -401,7 +401,7 @@ class LedgerStore(Protocol):
         fields
             ``(block_y, block_x, …)``; zeros where nothing was saved.
         damaged
-            ``(row, column)`` of chunks in which a field that `rebuild` needs cannot be read, or is missing.
+            By ``(row, column)`` of a chunk, the fields of it that cannot be read, or are missing beside its states.
         """
 
     def save(self, chunk: tuple[int, int], fields: Mapping[str, NDArray[Any]]) -> None:

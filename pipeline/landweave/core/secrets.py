@@ -5,14 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 _ADDRESS = re.compile(
-    r"(?P<start>[a-z][a-z0-9+.-]*://)(?P<user>[^\s/?#'\"<>@]*@)?(?P<rest>[^\s?#'\"<>]*)(?P<query>\?[^\s'\"<>]*)?"
+    r"(?P<start>[a-z][a-z0-9+.-]*://)(?P<user>[^\s/?#'\"<>]*@)?(?P<rest>[^\s?#'\"<>]*)(?P<query>[?#][^\s'\"<>]*)?",
+    re.IGNORECASE,
 )
 
 _SECRET = re.compile(
-    r"sig|signature|token|secret|credential|password|passwd|pwd|auth|api.?key|subscription.?key|access.?key|key.?pair"
-    r"|policy|^key$|^(se|sp|sv|sr|st|spr|sks|ske|skt|skv|skoid|sktid)$|expires|^x-(amz|goog)-",
+    r"sig|signature|token|secret|credential|pass|pwd|auth|jwt|bearer|sas|api.?key|subscription.?key|access.?key"
+    r"|key.?pair|policy|^key$|^(se|sp|sv|sr|st|spr|sks|ske|skt|skv|skoid|sktid)$|expires|^x-(amz|goog)-",
     re.IGNORECASE,
 )
 """Parameters of an address that sign it or let somebody in; they change when it is signed anew."""
@@ -40,5 +42,12 @@ def plain_without_secrets(value: Any) -> Any:
 
 def _shown(match: re.Match[str]) -> str:
     query, _, fragment = (match["query"] or "").partition("#")
-    kept = [part for part in query[1:].split("&") if part and not _SECRET.search(part.partition("=")[0])]
-    return f"{match['start']}{match['rest']}{'?' if kept else ''}{'&'.join(kept)}{'#' if fragment else ''}{fragment}"
+    parts = [("?", _kept(query[1:])), ("#", _kept(fragment))]
+    return f"{match['start']}{match['rest']}{''.join(mark + kept for mark, kept in parts if kept)}"
+
+
+def _kept(parameters: str) -> str:
+    """Parameters without those that are secret, and without the secrets of addresses inside them."""
+    listed = [part for part in re.split("[&;]", parameters) if part]
+    open_ones = [part for part in listed if not _SECRET.search(unquote(part.partition("=")[0]))]
+    return "&".join(without_secrets(part) for part in open_ones)

@@ -31,7 +31,8 @@ def load_yaml(text: str) -> Any:
     loader = _BoundedLoader(text)
     try:
         return loader.get_single_data()
-    except (ValueError, RecursionError) as error:  # such as a date of a 13th month
+    except (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
+        # PyYAML's own, of a date of a 13th month or `!!bool x`
         raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
@@ -39,6 +40,7 @@ def load_yaml(text: str) -> Any:
 
 class _BoundedLoader(yaml.SafeLoader):
     level = 0
+    values = 0
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
@@ -49,6 +51,9 @@ class _BoundedLoader(yaml.SafeLoader):
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         self.level += 1
+        self.values += 1
+        if self.values > MOST_VALUES:
+            raise yaml.YAMLError(f"more than {MOST_VALUES:,} values")
         if self.level > MOST_LEVELS:
             raise yaml.YAMLError(f"more than {MOST_LEVELS} levels, one inside the other")
         node = super().compose_node(parent, index)

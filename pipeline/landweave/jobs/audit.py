@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from landweave.core.errors import LandweaveError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import LEDGER_CHUNK, BlockResult, BlockState, SourceFile, WrittenObject
+from landweave.core.protocols import LEDGER_CHUNK, BlockState, SourceFile, WrittenObject
 from landweave.core.tables import Rows, Table
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.jobs.plan import first_names
@@ -154,7 +153,13 @@ def mark_damaged(ledger: Ledger, damage: Mapping[BlockIndex, str]) -> None:
         From `find_missing` or `find_altered`.
     """
     for index, problem in damage.items():
-        ledger.mark(index, BlockResult(state=BlockState.DAMAGED, reason=problem))
+        ledger.restate(index, BlockState.DAMAGED, problem)
+
+
+def find_torn(ledger: Ledger) -> dict[BlockIndex, str]:
+    """What is wrong with blocks that are done without an object: a driver was killed while it saved their entry."""
+    torn = (ledger.fields["state"] == BlockState.DONE) & ~np.any(ledger.fields["object_bytes"], axis=-1)
+    return {(row, column): "its entry in the ledger is torn" for row, column in np.argwhere(torn).tolist()}
 
 
 def run_until_whole(
@@ -224,43 +229,46 @@ def find_orphans(ledger: Ledger, key: ObjectKey, sizes: Mapping[str, int]) -> li
     return [name for index in empty for array in ledger.arrays if (name := key(index, array)) in sizes]
 
 
-def rebuild(
-    ledger: Ledger,
-    chunks: Collection[tuple[int, int]],
-    written: Callable[[BlockIndex, str], WrittenObject | None],
-) -> int:
-    """Set the blocks of damaged ledger chunks by the objects that are whole; the number of blocks found done.
+def rebuild(ledger: Ledger, stored: Callable[[BlockIndex, str], WrittenObject | None]) -> int:
+    """Set what is damaged of a ledger by the objects that are stored; the number of blocks that are finished then.
 
-    Blocks without a whole object of every array are pending again.
+    Where states are lost, a block is done whose objects are those that the ledger has; every other is pending. Where
+    sizes or checksums are lost, they are those of the objects that are whole.
 
     Parameters
     ----------
     ledger
-        The states of all blocks; those of the damaged chunks mean nothing.
-    chunks
-        ``(row, column)`` of each, counted in chunks of `landweave.core.protocols.LEDGER_CHUNK` blocks a side.
-    written
+        The states of all blocks, `Ledger.damaged` in part.
+    stored
         Size and checksum of a block's object of one array as it is stored; None where it is missing or damaged.
     """
     done = 0
-    for row, column in chunks:
+    for (row, column), fields in ledger.damaged.items():
         for index in np.ndindex(LEDGER_CHUNK, LEDGER_CHUNK):
             block = row * LEDGER_CHUNK + index[0], column * LEDGER_CHUNK + index[1]
             if block[0] < ledger.shape[0] and block[1] < ledger.shape[1]:
-                done += _rebuild_block(ledger, block, written)
+                done += _rebuild_block(ledger, block, fields, stored)
     return done
 
 
 def _rebuild_block(
-    ledger: Ledger, index: BlockIndex, written: Callable[[BlockIndex, str], WrittenObject | None]
+    ledger: Ledger,
+    index: BlockIndex,
+    lost: Collection[str],
+    stored: Callable[[BlockIndex, str], WrittenObject | None],
 ) -> bool:
-    inputs = int(ledger.fields["inputs"][index])
-    try:
-        found = [written(index, array) for array in ledger.arrays]
-    except LandweaveError:
-        found = [None]
-    objects = tuple(item for item in found if item is not None)
-    is_done = len(objects) == len(ledger.arrays)
-    state = BlockState.DONE if is_done else BlockState.PENDING
-    ledger.mark(index, BlockResult(state=state, objects=objects if is_done else (), inputs=inputs))
-    return is_done
+    known = ledger.fields["object_checksum"][index]
+    is_lost = "state" in lost
+    if not (known.any() if is_lost else ledger.state(index) in (BlockState.DONE, BlockState.NO_INPUT)):
+        return False  # never done, or with objects that nobody knows: pending
+    objects = {array: stored(index, array) for array in ledger.arrays}
+    whole = [each for each in objects.values() if each is not None]
+    if is_lost:
+        wanted = {array: int(known[number]) for number, array in enumerate(ledger.arrays) if known[number]}
+        state = BlockState.DONE if wanted == {each.array: each.checksum for each in whole} else BlockState.PENDING
+    elif ledger.state(index) is BlockState.DONE and len(whole) < len(ledger.arrays):
+        state = BlockState.DAMAGED
+    else:
+        state = ledger.state(index)
+    ledger.restate(index, state, objects=whole)
+    return state.finished

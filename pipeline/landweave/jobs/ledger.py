@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockResult, BlockState, LedgerStore
+from landweave.core.protocols import (
+    LEDGER_CHUNK,
+    LEDGER_FIELDS,
+    REASON_BYTES,
+    BlockResult,
+    BlockState,
+    LedgerStore,
+    WrittenObject,
+)
 from landweave.core.secrets import without_secrets
 
 _MARKED_TIMES_MAX = np.iinfo(np.uint8).max
@@ -31,7 +39,7 @@ class Ledger:
     Attributes
     ----------
     damaged
-        Stored chunks, ``(row, column)``, that could not be read: `landweave.jobs.audit.rebuild` sets their blocks.
+        By ``(row, column)`` of a stored chunk, fields that could not be read: `landweave.jobs.audit.rebuild` sets them.
     """
 
     def __init__(self, shape: tuple[int, int], arrays: Sequence[str] = ()) -> None:
@@ -41,7 +49,7 @@ class Ledger:
             name: np.zeros((*shape, *(sizes[dim] for dim in dims)), dtype)
             for name, (dtype, dims) in LEDGER_FIELDS.items()
         }
-        self.damaged: frozenset[tuple[int, int]] = frozenset()
+        self.damaged: Mapping[tuple[int, int], frozenset[str]] = {}
         self._dirty: set[tuple[int, int]] = set()
 
     @classmethod
@@ -113,6 +121,31 @@ class Ledger:
         }
         for name, value in row.items():
             self.fields[name][index] = value
+        self._dirty.add((index[0] // LEDGER_CHUNK, index[1] // LEDGER_CHUNK))
+
+    def restate(
+        self, index: BlockIndex, state: BlockState, reason: str = "", objects: Sequence[WrittenObject] | None = None
+    ) -> None:
+        """Set the state of block ``index`` beside what is known of it; nothing was tried.
+
+        What its objects were stays: a kill between two fields of a stored chunk must not leave a finished block
+        without objects.
+
+        Parameters
+        ----------
+        index
+            Of the block.
+        state, reason
+            Of it from now on.
+        objects
+            What its objects are; as before where not given.
+        """
+        self.fields["state"][index] = state
+        self.fields["reason"][index] = np.frombuffer(encode_reason(reason), np.uint8)
+        for written in objects or ():
+            number = self.arrays.index(written.array)
+            self.fields["object_bytes"][index][number] = written.size
+            self.fields["object_checksum"][index][number] = written.checksum
         self._dirty.add((index[0] // LEDGER_CHUNK, index[1] // LEDGER_CHUNK))
 
     def mark_outside(self, blocks: Iterable[BlockIndex]) -> None:

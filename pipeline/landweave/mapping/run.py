@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, r
 from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.mapping.value_sample import check_values
-from landweave.mapping.verify import find_damage, load_ledger, restore_metadata, stale_lines
+from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -147,6 +147,8 @@ class MapOutput:
         The states of its blocks, those whose objects are missing or torn damaged; a new one where none is stored.
     overviews_complete
         Whether the overviews are those of the map as it is.
+    sizes
+        Bytes of every object that is stored, by its key.
     notes
         What was found damaged.
     """
@@ -155,6 +157,7 @@ class MapOutput:
     stored: ZarrLedger | None
     ledger: Ledger
     overviews_complete: bool
+    sizes: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -202,13 +205,16 @@ def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
     notes = restore_metadata(store, sizes) if repair else []
     # Not implied by the map: a driver may have been killed between the two.
     stored = store.ledger if store.ledger.attributes else None
-    ledger, found = load_ledger(store, sizes) if stored else (Ledger(setup.job.blocks.shape, arrays), [])
+    ledger, found = (
+        load_ledger(store, sizes if repair else None) if stored else (Ledger(setup.job.blocks.shape, arrays), [])
+    )
     complete = overviews_complete(store, sizes, ledger.fields["state"] != BlockState.OUTSIDE)
     return MapOutput(
         attributes=attributes,
         stored=stored,
         ledger=ledger,
         overviews_complete=complete,
+        sizes=sizes,
         notes=(*notes, *found),
     )
 
@@ -300,9 +306,11 @@ def _fill(
     lease.check()  # workers may have taken minutes to come
     ledger_store = declare_output(setup, output)
     ledger.mark_outside(actions.blocks(BlockAction.OUTSIDE))
-    if todo and output.overviews_complete:
-        mark_overviews(setup.store, complete=False)
     store = replace(setup.store, fence=lease.fence)
+    orphans = remove_orphans(store, ledger, output.sizes)
+    complete = output.overviews_complete and not todo and not orphans
+    if output.overviews_complete and not complete:
+        mark_overviews(setup.store, complete=False)
     job = replace(setup.job, store=store)
     run = partial(run_blocks, job, engine, ledger, ledger_store, progress=progress, lease=lease)
     with shown(progress, len(todo), engine.name):
@@ -310,7 +318,7 @@ def _fill(
         results = list(run_until_whole(lambda blocks: [run(blocks=blocks)], todo, ledger, find)) if todo else []
     lease.check()
     ledger.flush(ledger_store)
-    if todo or not output.overviews_complete:
+    if not complete:
         _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
         lease.check()
         mark_overviews(setup.store, complete=True)
@@ -379,7 +387,7 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
         When there is no map.
     """
     store = open_store(target, attributes)
-    ledger, _ = load_ledger(store, target.sizes())
+    ledger, _ = load_ledger(store)
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
 
 

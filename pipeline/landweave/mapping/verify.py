@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from landweave.core.errors import InputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
 from landweave.jobs.audit import (
@@ -19,6 +20,7 @@ from landweave.jobs.audit import (
     find_altered,
     find_missing,
     find_orphans,
+    find_torn,
     ledger_objects,
     mark_damaged,
     rebuild,
@@ -28,10 +30,12 @@ from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
 from landweave.mapping.job import MapJob
+from landweave.store.common import ROOT, read_attributes
 from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
-from landweave.store.maps.store import MapStore, declared_metadata, open_store
+from landweave.store.maps.store import MapStore, declared_metadata
+from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
 
@@ -56,7 +60,7 @@ def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, reread: bool 
     return notes
 
 
-def load_ledger(store: MapStore, sizes: Mapping[str, int]) -> tuple[Ledger, list[str]]:
+def load_ledger(store: MapStore, sizes: Mapping[str, int] | None = None) -> tuple[Ledger, list[str]]:
     """The ledger of a map held against the objects that are stored; nothing is written.
 
     Parameters
@@ -64,7 +68,8 @@ def load_ledger(store: MapStore, sizes: Mapping[str, int]) -> tuple[Ledger, list
     store
         The map.
     sizes
-        Bytes of every object that is stored, by its key.
+        Bytes of every object that is stored, by its key; listed after the ledger is read where not given, as a driver
+        may be writing.
 
     Returns
     -------
@@ -74,11 +79,13 @@ def load_ledger(store: MapStore, sizes: Mapping[str, int]) -> tuple[Ledger, list
         What was found.
     """
     ledger, notes = Ledger.load(store.ledger, store.arrays), []
+    sizes = store.target.sizes(level_path(0)) if sizes is None else sizes
     if ledger.damaged:
-        done = rebuild(ledger, ledger.damaged, store.stored_object)
+        done = rebuild(ledger, store.stored_object)
         chunks = ", ".join(map(str, sorted(ledger.damaged)))
         notes.append(f"chunks {chunks} of the ledger are damaged: rebuilt from the objects of {done:,} whole blocks")
-    if missing := find_missing(ledger_objects(ledger, store.object_key), sizes):
+    missing = find_missing(ledger_objects(ledger, store.object_key), sizes) | find_torn(ledger)
+    if missing:
         mark_damaged(ledger, missing)
         notes.append(f"{len(missing):,} blocks had lost objects: {first_names(sorted(missing))}")
     return ledger, notes
@@ -121,11 +128,30 @@ def find_damage(
         Whether there was such a driver.
     """
     sizes = store.target.sizes(level_path(0))
-    for name in find_orphans(ledger, store.object_key, sizes):
-        store.target.delete(name)
+    remove_orphans(store, ledger, sizes)
     mine = ledger_objects(ledger, store.object_key, set(ran)) if followed else ()
     missing = find_missing(ledger_objects(ledger, store.object_key), sizes)
     return {**find_altered(mine, store.target.checksum), **missing}
+
+
+def remove_orphans(store: MapStore, ledger: Ledger, sizes: Mapping[str, int]) -> int:
+    """Remove old pixels of blocks that have none now; how many objects there were.
+
+    Parameters
+    ----------
+    store
+        The map.
+    ledger
+        The states of its blocks.
+    sizes
+        Bytes of every object that is stored, by its key.
+    """
+    orphans = find_orphans(ledger, store.object_key, sizes)
+    for name in orphans:
+        if store.fence is not None:
+            store.fence.check()
+        store.target.delete(name)
+    return len(orphans)
 
 
 def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> Verification:
@@ -143,7 +169,10 @@ def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> V
     OutputError
         When another driver writes it.
     """
-    store = open_store(target, attributes)
+    attributes = read_attributes(target) if attributes is None else attributes
+    if attributes is None:
+        raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
+    store = MapStore(target=target, template=MapTemplate.from_attributes(attributes))
     with hold(*target.beside(LEASE)):
         sizes = target.sizes()
         notes = restore_metadata(store, sizes, reread=True)

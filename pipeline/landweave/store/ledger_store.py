@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,35 +75,35 @@ class ZarrLedger:
         found = group_attributes(self.target, self.path)
         return found if found and "arrays" in found else None  # a cube has a group of that name that is no ledger
 
-    def load(self) -> tuple[dict[str, NDArray[Any]], frozenset[tuple[int, int]]]:
-        """Return every field of `LEDGER_FIELDS` whole, and the chunks that are damaged: flipped, emptied or removed.
+    def load(self) -> tuple[dict[str, NDArray[Any]], dict[tuple[int, int], frozenset[str]]]:
+        """Return every field of `LEDGER_FIELDS` whole, and what of it is damaged: flipped, emptied or removed.
 
         Returns
         -------
         fields
             ``(block_y, block_x, …)``; zeros where nothing was saved, and where a chunk cannot be read.
         damaged
-            ``(row, column)`` of chunks in which `CORE_FIELDS` cannot all be read, or some are missing.
+            By ``(row, column)`` of a chunk, those of `CORE_FIELDS` that cannot be read, or are missing although it has
+            states. One without states was never saved whole: its blocks are pending.
 
         Raises
         ------
         InputError
             When there is no ledger or it cannot be read.
         """
-        sizes = self.target.sizes(self.path)
-        damaged: set[tuple[int, int]] = set()
+        lost: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
         try:
-            fields = {name: self._readable(name, damaged) for name in LEDGER_FIELDS}
+            fields = {name: self._readable(name, lost) for name in LEDGER_FIELDS}
         except ReadError as error:
             raise InputError(f"Cannot read the ledger {self.target}/{self.path}: {error}") from error
+        sizes = self.target.sizes(self.path)  # listed last: a driver may be saving
         for chunk in self._chunks(fields["state"].shape):
-            stored = [self._key(name, chunk) in sizes for name in CORE_FIELDS]
-            if any(stored) and not all(stored):
-                damaged.add(chunk)
-        return fields, frozenset(damaged)
+            if self._key("state", chunk) in sizes:
+                lost[chunk] |= {name for name in CORE_FIELDS if self._key(name, chunk) not in sizes}
+        return fields, {chunk: frozenset(names) for chunk, names in lost.items() if names}
 
-    def _readable(self, field: str, damaged: set[tuple[int, int]]) -> NDArray[Any]:
-        """One field; zeros in chunks that cannot be read, which are added to ``damaged`` where they matter."""
+    def _readable(self, field: str, lost: Mapping[tuple[int, int], set[str]]) -> NDArray[Any]:
+        """One field; zeros in chunks that cannot be read, which are added to ``lost`` where they matter."""
         try:
             return self.read(field)
         except ReadError as error:
@@ -114,7 +115,8 @@ class ZarrLedger:
             try:
                 values[_cells(chunk)] = self.read(field, _cells(chunk))
             except ReadError:
-                damaged |= {chunk} if field in CORE_FIELDS else set()
+                if field in CORE_FIELDS:
+                    lost[chunk].add(field)
         return values
 
     def _key(self, field: str, chunk: tuple[int, int]) -> str:

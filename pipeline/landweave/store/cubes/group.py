@@ -296,17 +296,25 @@ class CubeGroup:
                 self._grow(seen)
             if seen != dates:
                 self._register(seen)
-            for path in self._older_ledgers(shard, count) if complete else ():
+            older = [number for number in self.ledgers().get(shard, ()) if number < count] if complete else []
+            for path in (self.ledger_path(shard, number) for number in older):
                 self.target.delete(f"{path}/{ROOT}")  # first: who reads the ledger meanwhile sees that it is gone
                 del unread_group(self.target)[path]
         consolidate(self.target)
         return seen
 
-    def _older_ledgers(self, shard: int, count: int) -> list[str]:
-        """Paths of the ledgers of fewer dates, and of what a killed run has left of one."""
+    def ledgers(self) -> dict[int, list[int]]:
+        """Return the ledgers that are stored, in force or not: by time shard, their numbers of dates, ascending.
+
+        What a killed run has left of one that it removed is among them.
+        """
         names = {name.split("/")[2] for name in self.target.sizes(self.register) if name.count("/") > 2}
-        numbers = (int(name[5:]) for name in names if name.startswith(f"{shard:04}-") and name[5:].isdigit())
-        return [self.ledger_path(shard, number) for number in sorted(numbers) if number < count]
+        found: dict[int, list[int]] = {}
+        for name in sorted(names):
+            shard, _, count = name.partition("-")
+            if shard.isdigit() and count.isdigit():
+                found.setdefault(int(shard), []).append(int(count))
+        return found
 
     def _grow(self, dates: GroupObservations) -> None:
         """Write coordinates and shapes for the visible dates; what a reader of fewer sees stays as it was."""

@@ -12,6 +12,7 @@ from zarr.codecs import Crc32cCodec, ZstdCodec
 from landweave.core.grid import Grid
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.timeseries import DateFallback
+from landweave.store.common import declared_contents
 from landweave.store.georeference import declare_grid, write_coordinate
 from landweave.store.maps.template import MapTemplate
 
@@ -47,6 +48,17 @@ def declare_level(store: Store, template: MapTemplate, level: int, grid: Grid) -
             codes = np.asarray(template.legend.codes, dtype=np.uint8)
             write_coordinate(store, f"{path}/class", codes, class_attributes(template.legend))
     declare_grid(store, path, grid)
+
+
+def declared_level(template: MapTemplate, level: int, grid: Grid) -> dict[str, bytes]:
+    """Return the metadata and coordinates of one level as they are declared, by name.
+
+    Parameters
+    ----------
+    template, level, grid
+        As of `declare_level`.
+    """
+    return declared_contents(level_path(level), lambda new: declare_level(new, template, level, grid))
 
 
 def pixel_attributes(array: str, legend: Legend) -> dict[str, Any]:

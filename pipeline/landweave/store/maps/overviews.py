@@ -13,8 +13,8 @@ from landweave.core import pyramid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState
-from landweave.store.common import ROOT, declaring, group_attributes, unread_group, writing
-from landweave.store.maps.layout import declare_level, level_path
+from landweave.store.common import declaring, group_attributes, unread_group, writing
+from landweave.store.maps.layout import declare_level, declared_level, level_path
 from landweave.store.maps.store import MapStore
 
 
@@ -91,9 +91,11 @@ def overviews_complete(store: MapStore, sizes: Mapping[str, int], mapped: NDArra
     """
     if not (group_attributes(store.target, "map") or {}).get("overviews_complete", False):
         return False
-    metadata = [f"{level_path(above.level)}/{name}/{ROOT}" for above in _levels(store) for name in above.arrays]
+    declared = [declared_level(store.template, above.level, above.grid) for above in _levels(store)]
+    if any(sizes.get(name) != len(content) for contents in declared for name, content in contents.items()):
+        return False
     objects = [above.object_key(index, name) for above, index, name in _objects(store, mapped)]
-    return all(sizes.get(name) for name in metadata + objects)
+    return all(sizes.get(name) for name in objects)
 
 
 def overviews_whole(store: MapStore, sizes: Mapping[str, int], mapped: NDArray[np.bool_]) -> bool:

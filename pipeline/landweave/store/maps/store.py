@@ -32,7 +32,7 @@ from landweave.store.common import (
 )
 from landweave.store.georeference import check_georeference
 from landweave.store.ledger_store import LEDGER, ZarrLedger, create_ledger, declare_ledger
-from landweave.store.maps.layout import declare_level, level_path
+from landweave.store.maps.layout import declare_level, declared_level, level_path
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target, checksum64
 from landweave.store.open_arrays import OpenArrays
@@ -296,8 +296,7 @@ def declared_metadata(store: MapStore, *, ledger: bool) -> dict[str, bytes]:
     ledger
         Whether those of its ledger are included.
     """
-    template, path = store.template, level_path(0)
-    contents = declared_contents(path, lambda new: declare_level(new, template, 0, template.grid))
+    contents = declared_level(store.template, 0, store.template.grid)
     if ledger:
         blocks, attributes = _block_grid(store), {"arrays": list(store.arrays)}
         contents |= declared_contents(LEDGER, lambda new: declare_ledger(new, LEDGER, blocks, attributes))
