@@ -42,9 +42,7 @@ def compare_with_files(context: SetupContext, name: str, section: InputSection, 
     try:
         source = context.open(name, section, grid, aligned.bands)
     except InputError as error:
-        return replace(
-            aligned, notes=(f"the cube cannot be compared with the files that it was aligned from: {error}",)
-        )
+        return replace(aligned, notes=(f"the cube cannot be compared with the files it was aligned from: {error}",))
     require_same_settings(
         aligned.group.template.rules.get("source", {}),
         source.fingerprint_fields,

@@ -119,7 +119,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         raise InputError(str(error).replace("`crs`", "`tiles_crs`")) from error
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
-    for note in _odd_notes(source):
+    for note in _odd_notes(source, named=bands is not None):
         warnings.warn(note, stacklevel=2)
     nodata_value = float("nan") if source.dtype.kind == "f" else 0
     tiles = _LazyTiles(source)
@@ -143,12 +143,13 @@ def _band_files(files: Files, bands: Mapping[str, int | tuple[Files, int]] | Non
     return {name: BandFiles(files=_paths(named), band=number) for name, (named, number) in own.items()}
 
 
-def _odd_notes(source: MosaicSource) -> list[str]:
-    """Notes on the pixels, but for what is usual and what the caller asked for."""
+def _odd_notes(source: MosaicSource, *, named: bool) -> list[str]:
+    """Notes on the pixels, but for what is usual and what the caller asked for; bands may have numbers for names."""
     spec = source.index.spec
     asked = () if spec.order == "name" else (f"by order: {spec.order}", f"tiles are read {spec.order} first")
+    numbers = () if named else (" is read from band ",)
     notes: list[str] = source.describe()["notes"]
-    return [note for note in notes if not any(part in note for part in (*_EXPECTED, *asked))]
+    return [note for note in notes if not any(part in note for part in (*_EXPECTED, *asked, *numbers))]
 
 
 def _paths(files: Files) -> tuple[str, ...]:
