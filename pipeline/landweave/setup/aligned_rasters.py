@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import PendingGroup
@@ -44,13 +45,18 @@ def compare_with_files(context: SetupContext, name: str, section: InputSection, 
     except InputError as error:
         return replace(aligned, notes=(f"the cube cannot be compared with the files it was aligned from: {error}",))
     require_same_settings(
-        aligned.group.template.rules.get("source", {}),
-        source.fingerprint_fields,
+        _in_any_order(aligned.group.template.rules.get("source", {})),
+        _in_any_order(source.fingerprint_fields),
         f"{aligned.group.target} holds {name} aligned in another way than its input asks, or from other files",
         "Correct the input, or run `landweave align` into another cube (cube.store).",
     )
     own = (note.removeprefix(name).lstrip(": ") for note in source_notes(name, source.describe()))
     return replace(aligned, notes=(*own, *_stale_notes(aligned, source)))
+
+
+def _in_any_order(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without the order in which a configuration lists the bands of a file: no pixel depends on it."""
+    return {**fields, "products": [sorted(bands) for bands in fields.get("products", ())]}
 
 
 def _stale_notes(aligned: CubeRaster, source: AnySource) -> Iterator[str]:
