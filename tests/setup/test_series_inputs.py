@@ -289,6 +289,22 @@ def test_of_a_cubes_dates_those_that_are_asked_for_are_read(
     assert "its 3 dates are 2021-06-14 to 2021-08-03" in said
 
 
+def test_a_scene_that_is_skipped_after_it_was_aligned_is_refused(
+    valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command
+) -> None:
+    """Dates stay in a cube: the wrong scene would stay in the map."""
+    done(landweave("align", config(cube=CUBE)))
+    items = json.loads((valley.folder / "summer.json").read_text())["features"]
+    wrong = items[1]["id"]
+    for verb in ("check", "plan", "run"):
+        said = refused(config(cube=CUBE, inputs={"SENTINEL2_TS": valley.optical(skip_items=[wrong])}), verb=verb)
+        assert f"cube.zarr holds scenes of SENTINEL2_TS that skip_items leaves out: {wrong}." in said
+        assert "cube.store" in said
+    unused = {"skip_items": [wrong], "dates": "2021-07-20/2021-12-31"}
+    for settings in ({"skip_items": ["no-such-item"]}, unused):
+        done(landweave("check", config(cube=CUBE, inputs={"SENTINEL2_TS": valley.optical(**settings)})))
+
+
 def test_a_cube_that_was_aligned_otherwise_than_its_input_asks_is_refused(
     valley: SmallSeries, config: Callable[..., Path], refused: Callable[..., str], landweave: Command, tmp_path: Path
 ) -> None:
@@ -300,11 +316,17 @@ def test_a_cube_that_was_aligned_otherwise_than_its_input_asks_is_refused(
         ({"quantity": "sigma0"}, "quantity: gamma0_rtc in the cube, sigma0 asked"),
         ({"decibels": True}, "quantity: gamma0_rtc in the cube, gamma0_rtc_db asked"),
         ({"resampling": "nearest"}, "resampling: bilinear in the cube, nearest asked"),
+        ({"stored_as": "decibels"}, "stored_as: power in the cube, decibels asked"),
     ):
         radar = {"SENTINEL1-ASC_TS": valley.radar(**asked)}
         said = refused(config(cube=CUBE, inputs=radar, model=model(card)), verb="check")
         assert told in said
         assert "cube.zarr holds SENTINEL1-ASC_TS aligned otherwise than its input asks" in said
+    decibels = {"SENTINEL1-ASC_TS": valley.radar(stored_as="decibels")}
+    said = refused(config(cube=CUBE, inputs=decibels, model=model(card)), verb="align")
+    assert "rules.stored_as: decibels here, absent in the output" in said
+    power = {"SENTINEL1-ASC_TS": valley.radar(stored_as="power")}
+    done(landweave("check", config(cube=CUBE, inputs=power, model=model(card))))
     wrong = {"SENTINEL1-ASC_TS": valley.radar(orbit="descending")}
     assert "take the other modality" in refused(config(cube=CUBE, inputs=wrong, model=model(card)), verb="check")
     done(landweave("align", config(cube=CUBE)))

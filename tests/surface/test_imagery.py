@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -92,6 +93,43 @@ def test_a_grid_may_be_named_or_copied(small):
     assert open_mosaic(small.folder / "rgb", BANDS, crs="EPSG:3857", resolution=1).rio.crs.to_epsg() == 3857
     with pytest.raises(ConfigError, match="like, or crs"):
         open_mosaic(small.folder / "rgb", BANDS, like=coarse, crs="EPSG:2154")
+
+
+def test_what_is_odd_of_the_files_is_warned_of_where_they_are_opened(tmp_path):
+    """Nothing else would say it: there is no check."""
+    ones = np.ones((1, 20, 20), np.uint8)
+    for name in ("a_2019.tif", "b_2021.tif"):
+        write_tile(tmp_path / name, ones, corner_xy=(700000, 6600000))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        open_mosaic(tmp_path / "a_2019.tif", {"R": 1, "NIR": (tmp_path / "b_2021.tif", 1)}, nodata=-9999)
+    caught = [each for each in caught if each.category is UserWarning]
+    told = [str(each.message) for each in caught]
+    assert sum("bands of different years are one tile" in text for text in told) == 1
+    assert any("nodata -9999 (setting) cannot occur in uint8" in text for text in told)
+    assert {each.filename for each in caught} == {__file__}
+
+
+def test_tiles_without_a_crs_take_the_one_that_is_named(tmp_path):
+    ones = np.ones((1, 20, 20), np.uint8)
+    path = write_tile(tmp_path / "a.tif", ones, corner_xy=(700000, 6600000), crs=None)
+    with pytest.raises(InputError, match=r"no usable CRS: set `tiles_crs`"):
+        open_mosaic(path, {"R": 1}, crs="EPSG:2154", resolution=0.2)
+    with pytest.warns(UserWarning, match="take EPSG:2154 from the setting"):
+        found = open_mosaic(path, {"R": 1}, tiles_crs="EPSG:2154")
+    assert found.rio.crs.to_epsg() == 2154
+    np.testing.assert_array_equal(found, ones)
+
+
+def test_a_scale_that_is_stated_wins_over_the_tags(tmp_path):
+    path = write_tile(tmp_path / "a.tif", np.full((1, 20, 20), 7, np.int16), corner_xy=(700000, 6600000))
+    with rasterio.open(path, "r+") as opened:
+        opened.scales = (0.0,)
+    with pytest.raises(InputError, match="state scale instead"):
+        open_mosaic(path, {"DSM": 1})
+    found = open_mosaic(path, {"DSM": 1}, scale=0.5, offset=1)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.full((1, 20, 20), 4.5))
 
 
 def test_ground_without_tiles_is_zero_and_not_valid(small):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -33,7 +33,7 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.cards.registry import find_card
 from landweave.models.networks.position_tables import with_resized_tables
-from landweave.setup.series_inputs import check_aligned_as_asked, select_days, stac_query, stac_series
+from landweave.setup.series_inputs import check_aligned_as_asked, refuse_skipped, select_days, stac_query, stac_series
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
@@ -113,7 +113,7 @@ class SetupContext:
         assert self.card is not None  # a card gave ``spec``
         return replace(self.pixels, resolution=self.pixels.resolution * spec.pixel / self.card.base_pixel)
 
-    def open(self, name: str, section: InputSection, grid: Grid) -> AnySource:
+    def open(self, name: str, section: InputSection, grid: Grid, bands: Sequence[str] = ()) -> AnySource:
         """The input straight from its files or its catalog, on the pixels of ``grid``; no pixel is read.
 
         Parameters
@@ -124,6 +124,8 @@ class SetupContext:
             Its section, of any kind but ``cube``.
         grid
             Pixels of the input, over all ground that may be read.
+        bands
+            Needed bands of a mosaic, instead of those of the card.
         """
         with naming_input(name):
             if isinstance(section, StacInput):
@@ -133,7 +135,9 @@ class SetupContext:
                 dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
                 return ElevationSource.open(dsm, dtm, grid)
             assert isinstance(section, MosaicInput)
-            source = MosaicSource.open(_mosaic_spec(name, section, self.config, self.card), grid)
+            mosaic = _mosaic_spec(name, section, self.config, self.card)
+            needed = tuple(band for band in section.bands if band in bands) or mosaic.needed
+            source = MosaicSource.open(replace(mosaic, needed=needed), grid)
             if spec := self.spec(name):
                 _refuse_other_units(source, spec)
             return source
@@ -160,7 +164,9 @@ class SetupContext:
         if not isinstance(aligned, CubeSeries):
             return None
         check_aligned_as_asked(aligned, section, self._query(name, section))
-        return select_days(aligned, section.dates)
+        selected = select_days(aligned, section.dates)
+        refuse_skipped(selected, section.skip_items)
+        return selected
 
     def _open_cube_group(self, name: str, section: CubeInput) -> AnySource:
         """The modality of the cube that an input of kind cube names."""

@@ -96,6 +96,8 @@ def _group(name: str, section: InputSection, cube: CubeSection, context: SetupCo
     source = context.open(name, section, grid)
     fields = source.fingerprint_fields
     rules = {rule: fields[rule] for rule in ("resampling", "border")} if section.has_dates else {}
+    if section.stated("stored_as") == "decibels":
+        rules["stored_as"] = "decibels"
     return AlignGroup(
         modality=name,
         source=source,

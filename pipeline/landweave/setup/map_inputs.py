@@ -20,13 +20,14 @@ from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
 from landweave.models.cards.card import ModelCard, check_inputs
 from landweave.models.cards.trained_values import TrainedValues
+from landweave.setup.aligned_rasters import compare_with_files
 from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.resampling.kernels import PASTE_PX
 from landweave.sources.stac.series import StacSeries
-from landweave.store.cubes.sources import CubeSeries
+from landweave.store.cubes.sources import CubeRaster, CubeSeries
 
 
 def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str, MapInput], PolygonArea | None]:
@@ -60,7 +61,7 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
     wanted = {name: section.own_bands or card.inputs[name].names for name, section in sections.items()}
     check_inputs(card, {**wanted, **offered})
     images = open_imagery(context, card, sources)
-    sources = {**images, **sources}
+    sources = {**images, **_compared(context, sources)}
     grid = _map_grid(context, card, images or sources)
     ground = covered_ground(context.pixels, card, images) if context.area is None and images else None
     sources |= _search_catalogs(context, sources, grid.with_extent(grid.extent.grow(2 * card.window.size)))
@@ -79,6 +80,17 @@ def find_stored(context: SetupContext, sections: Mapping[str, InputSection]) -> 
     """The inputs that a cube holds, by modality; those that are read straight from their files are left out."""
     found = {name: context.find_stored(name, section) for name, section in sections.items()}
     return {name: source for name, source in found.items() if source is not None}
+
+
+def _compared(context: SetupContext, stored: Mapping[str, AnySource]) -> dict[str, AnySource]:
+    """The inputs that a cube holds, rasters of the configuration's own cube beside their files."""
+    sections = context.config.inputs
+    return {
+        name: compare_with_files(context, name, sections[name], source)
+        if isinstance(source, CubeRaster) and not isinstance(sections[name], CubeInput)
+        else source
+        for name, source in stored.items()
+    }
 
 
 def open_rasters(context: SetupContext, card: ModelCard, stored: Mapping[str, AnySource]) -> dict[str, AnySource]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,7 @@ def check_aligned_as_asked(aligned: CubeSeries, section: StacInput, query: StacQ
         "quantity": (aligned.quantity, f"{quantity}_db" if section.decibels else quantity),
         "cloud_mask": (dict(aligned.cloud_mask), _cloud_mask(query)),
         "resampling": (resampling, section.resampling),
+        "stored_as": (aligned.group.template.rules.get("stored_as", "power"), section.stored_as or "power"),
     }
     differing = [(name, stored, asked) for name, (stored, asked) in settings.items() if stored != asked]
     if differing:
@@ -156,6 +157,29 @@ def check_aligned_as_asked(aligned: CubeSeries, section: StacInput, query: StacQ
             f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:\n"
             + "\n".join(f"- {name}: {stored} in the cube, {asked} asked" for name, stored, asked in differing)
             + "\nCorrect the input, or align it into another cube."
+        )
+
+
+def refuse_skipped(aligned: CubeSeries, skipped: Collection[str]) -> None:
+    """Refuse a series of a cube that holds scenes which its input leaves out by now.
+
+    Parameters
+    ----------
+    aligned
+        The series in the cube.
+    skipped
+        Ids of items that are left out.
+
+    Raises
+    ------
+    ConfigError
+        With their ids: dates stay in a cube as they were aligned.
+    """
+    scenes = {scene for each in aligned.observations for scene in each.provenance.get("scenes", ())}
+    if held := sorted(scenes.intersection(skipped)):
+        raise ConfigError(
+            f"{aligned.group.target} holds scenes of {aligned.modality} that skip_items leaves out: {', '.join(held)}. "
+            "Align into another cube (cube.store), or take them out of skip_items to map them all the same."
         )
 
 

@@ -23,11 +23,13 @@ from landweave.sources.mosaic.listing import list_products
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import TileIndex, index_tiles
-from landweave.sources.mosaic.vintages import HIDES_NEWER
 from landweave.sources.raster_facts import read_raster_facts
 from landweave.sources.resampling.kernels import KernelName
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
+
+_EXPECTED = ("as images in false colour do", "state no version")
+"""Parts of notes that say nothing odd of pixels that are read once."""
 
 Files = str | Path | Iterable[str | Path]
 
@@ -44,6 +46,9 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     nodata: float | None = None,
     nodata_border: bool = False,
     order: Literal["name", "newest", "listed"] = "name",
+    tiles_crs: str | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
     chunks: Chunks = None,
     modality: str | None = None,
 ) -> xr.DataArray:
@@ -71,7 +76,11 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         Whether black pixels that reach a tile's edge are without measurement, file by file.
     order
         Which tile wins where tiles overlap: the first by ``name``, the ``newest`` by the date in names or tags, or the
-        first ``listed``. A warning is given where older tiles hide newer ones.
+        first ``listed``. A warning is given where older tiles hide newer ones, as of all else that is odd.
+    tiles_crs
+        CRS of tiles whose own is missing, cannot be read or has no known datum, such as ``EPSG:2154``.
+    scale, offset
+        Values are ``stored * scale + offset``, instead of by the files' own tags; 1 and 0 where one alone is given.
     chunks
         None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
     modality
@@ -100,13 +109,18 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         nodata_border=nodata_border,
         palettes=resampling == "nearest",
         order=order,
+        crs=tiles_crs,
+        scale=scale,
+        offset=offset,
     )
-    index = index_tiles(spec)
-    for note in index.notes:
-        if note.startswith(HIDES_NEWER):
-            warnings.warn(note, stacklevel=2)
+    try:
+        index = index_tiles(spec)
+    except InputError as error:
+        raise InputError(str(error).replace("`crs`", "`tiles_crs`")) from error
     grid = stated_grid(like, crs, resolution, bounds) or _tiles_grid(index, crs, resolution, bounds)
     source = MosaicSource.of(index, grid)
+    for note in _odd_notes(source, named=bands is not None):
+        warnings.warn(note, stacklevel=2)
     nodata_value = float("nan") if source.dtype.kind == "f" else 0
     tiles = _LazyTiles(source)
     pixels = LazyArray((len(source.bands), *grid.shape), source.dtype, partial(tiles.pixels, nodata_value))
@@ -127,6 +141,15 @@ def _band_files(files: Files, bands: Mapping[str, int | tuple[Files, int]] | Non
         return {name: BandFiles(files=paths, band=number) for number, name in names.items()}
     own = {name: band if isinstance(band, tuple) else (paths, band) for name, band in bands.items()}
     return {name: BandFiles(files=_paths(named), band=number) for name, (named, number) in own.items()}
+
+
+def _odd_notes(source: MosaicSource, *, named: bool) -> list[str]:
+    """Notes on the pixels, but for what is usual and what the caller asked for; bands may have numbers for names."""
+    spec = source.index.spec
+    asked = () if spec.order == "name" else (f"by order: {spec.order}", f"tiles are read {spec.order} first")
+    numbers = () if named else (" is read from band ",)
+    notes: list[str] = source.describe()["notes"]
+    return [note for note in notes if not any(part in note for part in (*_EXPECTED, *asked, *numbers))]
 
 
 def _paths(files: Files) -> tuple[str, ...]:

@@ -255,7 +255,20 @@ class CubeSeries(_GroupSource):
 
 @dataclass(frozen=True, kw_only=True)
 class CubeRaster(_GroupSource):
-    """A group of a cube without dates: `landweave.core.protocols.RasterSource`. Otherwise as `CubeSeries`."""
+    """A group of a cube without dates: `landweave.core.protocols.RasterSource`. Otherwise as `CubeSeries`.
+
+    Attributes
+    ----------
+    notes
+        What a person should know of the files that it was aligned from.
+    """
+
+    notes: tuple[str, ...] = ()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return where it is stored, what is not there yet, and the notes."""
+        facts = super().describe()
+        return {**facts, "notes": (*self.notes, *facts.get("notes", ()))} if self.notes else facts
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
