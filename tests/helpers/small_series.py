@@ -101,7 +101,9 @@ def write_small_card(path: Path, modality: str = "SENTINEL2_TS", **changes: Any)
     }
     write_card(path, {"kind": "flair_hub"}, window=512, overlap=256, inputs={modality: {**series, **changes}})
     random = torch.Generator().manual_seed(11)
-    tensors = core(build(read_card(path), 512)).state_dict()
+    with torch.random.fork_rng():
+        torch.manual_seed(11)  # of what is not drawn below
+        tensors = core(build(read_card(path), 512)).state_dict()
     drawn = {
         name: 2 * torch.randn(tensor.shape, generator=random) / tensor[0].numel() ** 0.5 if tensor.ndim > 1 else tensor
         for name, tensor in tensors.items()

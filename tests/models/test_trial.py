@@ -90,6 +90,10 @@ def stretched(x: Tensor) -> Tensor:
     return centred / centred.abs().amax((1, 2, 3), keepdim=True)
 
 
+def wide_sigmoid(x: Tensor) -> Tensor:
+    return (4 * x).sigmoid()
+
+
 WRONG: dict[str, tuple[int, Callable[[Tensor], Any], str]] = {
     "more channels than classes": (6, lambda x: x, r"gives \(2, 6, 16, 16\).*card says .* \(2, 4, 16, 16\)"),
     "one channel": (1, lambda x: x, r"gives \(2, 1, 16, 16\).*activation and threshold"),
@@ -111,7 +115,7 @@ WRONG: dict[str, tuple[int, Callable[[Tensor], Any], str]] = {
         lambda x: nn.functional.one_hot(x.argmax(1), 4).permute(0, 3, 1, 2).float(),
         "probabilities that sum to one",
     ),
-    "a sigmoid of each class": (4, lambda x: x.sigmoid(), "do not sum to one .* activation: softmax in the card if"),
+    "a sigmoid of each class": (4, wide_sigmoid, "do not sum to one .* activation: softmax in the card"),
 }
 
 
@@ -168,7 +172,7 @@ def test_one_channel_is_the_probability_of_the_second_class(card: Any, opened: A
         ({"activation": "none"}, 4, lambda x: x, "no probabilities of its classes"),
         ({"activation": "none"}, 4, lambda x: x.sigmoid(), "no probabilities of its classes"),
         ({"activation": "softmax"}, 4, lambda x: x.softmax(1), "Write activation: none"),
-        ({"legend": PAIR, "activation": "sigmoid", "threshold": 0.5}, 1, torch.sigmoid, "a sigmoid is inside already"),
+        ({"legend": PAIR, "activation": "sigmoid", "threshold": 0.5}, 1, wide_sigmoid, "a sigmoid is inside"),
         ({"legend": PAIR, "activation": "none", "threshold": 0.5}, 1, lambda x: x, "no probabilities"),
         ({"legend": PAIR, "activation": "sigmoid", "threshold": 0.5}, 2, lambda x: x, r"\(2, 1, 16, 16\)"),
     ],
@@ -182,6 +186,25 @@ def test_an_activation_that_contradicts_the_network_is_refused(
 
 def test_a_sigmoid_of_each_class_is_taken_for_logits_where_the_card_says_so(card: Any, opened: Any) -> None:
     opened(card(activation="softmax"), lambda x: x.sigmoid()).verify()
+
+
+@pytest.mark.parametrize(
+    ("output", "channels", "told"),
+    [
+        ({}, 4, "activation: softmax"),
+        ({"legend": PAIR, "activation": "sigmoid", "threshold": 0.5}, 1, "activation: none"),
+    ],
+)
+@pytest.mark.parametrize(("low", "high"), [(0.006, 0.06), (0.05, 0.7), (0.3, 0.95)])
+def test_logits_that_lie_within_0_and_1_by_chance_are_noted(
+    card: Any, opened: Any, output: dict[str, Any], channels: int, told: str, low: float, high: float
+) -> None:
+    model = opened(card(**output), lambda x: low + (high - low) * wide_sigmoid(x), channels=channels)
+
+    (note,) = model.verify()
+
+    assert told in note
+    assert "values from 0." in note
 
 
 class Given(nn.Module):

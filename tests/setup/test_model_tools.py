@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import rasterio
-import torch
 import yaml
 from rasterio.transform import from_origin
 from safetensors.torch import save_file
@@ -12,6 +11,7 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.factory import build, core
 from landweave.models.inference import torch_threads
 from landweave.setup.model_tools import inspect_model
+from tests.helpers.networks import drawn
 
 CARD = {
     "name": "small",
@@ -49,14 +49,7 @@ def card(tmp_path):
 
 @pytest.fixture
 def weights(tmp_path):
-    network = core(build(ModelCard.model_validate(CARD), 64))
-    generator = torch.Generator().manual_seed(3)
-    tensors = {
-        name: torch.randn(tensor.shape, generator=generator) / max(tensor[0].numel(), 1) ** 0.5
-        if tensor.ndim > 1
-        else tensor.clone()
-        for name, tensor in network.state_dict().items()
-    }
+    tensors = drawn(core(build(ModelCard.model_validate(CARD), 64)), seed=3)
     save_file(tensors, tmp_path / "small.safetensors")
     return tmp_path / "small.safetensors"
 

@@ -19,7 +19,7 @@ from landweave.models.factory import build, core
 from landweave.store.cubes.sources import CubeSeries
 from landweave.store.cubes.store import open_cube_store
 from tests.helpers.commands import Command, done
-from tests.helpers.networks import write_card
+from tests.helpers.networks import drawn, write_card
 from tests.helpers.small_series import AREA, SmallSeries, write_small_card
 from tests.helpers.stac_items import write_items
 from tests.helpers.stored import stored_map
@@ -131,7 +131,7 @@ def test_an_optional_input_that_is_not_there_is_told(
     radar = {**series, "bands": {"VV": {}, "VH": {}}, "required": False}
     inputs = {"SENTINEL2_TS": optical, "SENTINEL1-ASC_TS": radar}
     card = write_card(tmp_path / "both.yaml", {"kind": "flair_hub"}, window=512, overlap=256, inputs=inputs)
-    save_file(core(build(read_card(card), 512)).state_dict(), card.with_suffix(".safetensors"))
+    save_file(drawn(core(build(read_card(card), 512))), card.with_suffix(".safetensors"))
     told = "SENTINEL1-ASC_TS is not among the inputs: fed as absent"
     for verb in ("check", "plan"):
         assert told in done(landweave(verb, config(model=model(card))))
@@ -388,7 +388,7 @@ def test_a_cube_that_several_inputs_name_is_opened_once(
         "SENTINEL1-ASC_TS": {**wants, "bands": {"VV": {}, "VH": {}}},
     }
     card = write_card(tmp_path / "both.yaml", {"kind": "flair_hub"}, window=512, overlap=256, inputs=inputs)
-    save_file(core(build(read_card(card), 512)).state_dict(), card.with_suffix(".safetensors"))
+    save_file(drawn(core(build(read_card(card), 512))), card.with_suffix(".safetensors"))
     sections = {"SENTINEL2_TS": valley.optical(), "SENTINEL1-ASC_TS": valley.radar()}
     done(landweave("align", config(model=model(card), inputs=sections, cube=CUBE)))
     opened: list[str] = []

@@ -133,7 +133,7 @@ class TorchModel:
         Returns
         -------
         tuple of str
-            Notes on what was left out of the weights.
+            Notes on what was left out of the weights, and on what the network gives.
         """
         return self._loaded(replace(self.settings, device="cpu", bfloat16=False))[1]
 
@@ -141,8 +141,7 @@ class TorchModel:
         network, notes = load_with_notes(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
         network = _with_memory_format(network, settings.card).to(settings.device)
         predictor = TorchPredictor(settings, network)
-        try_network(network, settings)
-        return predictor, notes
+        return predictor, (*notes, *try_network(network, settings))
 
 
 def resolve_model(

@@ -24,11 +24,14 @@ _DATES = 2
 _NEIGHBOUR_TOLERANCE = 0.01
 """Of the largest value, by which a window may change with the other windows of its batch."""
 
+_NEAR_END = 0.1
+"""Of 0 and of 1: values that reach as near to both, and not beyond, are no logits by chance."""
+
 _SAME = 1e-6
 """Range of values that are all the same, and say nothing of how they were made."""
 
 
-def try_network(network: nn.Module, settings: InferenceSettings) -> None:
+def try_network(network: nn.Module, settings: InferenceSettings) -> tuple[str, ...]:
     """Refuse a network that does not give what its card says, after one or two passes.
 
     Networks that are built here take one window of noise, half of it without a measurement. A program takes its whole
@@ -41,6 +44,11 @@ def try_network(network: nn.Module, settings: InferenceSettings) -> None:
     settings
         Which output, and how it is computed.
 
+    Returns
+    -------
+    tuple of str
+        Notes on values that chance may have given as well.
+
     Raises
     ------
     CardError
@@ -50,8 +58,11 @@ def try_network(network: nn.Module, settings: InferenceSettings) -> None:
     noise = _noise(settings, settings.batch_size if is_program else 1)
     values = _values(network, settings, noise)
     others = _values(network, settings, _without_first(noise)) if is_program else values
+    subject = f"Output {settings.output} of {settings.card.name}: the network gives"
     if problem := next(_problems(values, others, settings.output_spec), None):
-        raise CardError(f"Output {settings.output} of {settings.card.name}: the network gives {problem}")
+        raise CardError(f"{subject} {problem}")
+    doubt = _like_sigmoids(values, settings.output_spec)
+    return (f"{subject} {doubt}",) if doubt else ()
 
 
 def _noise(settings: InferenceSettings, batch: int) -> dict[str, Tensor]:
@@ -97,22 +108,33 @@ def _problems(values: Tensor, others: Tensor, output: OutputSpec) -> Iterator[st
 
 def _activation_problems(values: Tensor, output: OutputSpec) -> Iterator[str]:
     """Yield where values are probabilities already, or are none, against what the card says."""
-    low, high = float(values.min()), float(values.max())
-    shown = f"values from {low:.3g} to {high:.3g}"
-    within, one_channel = low >= 0 and high <= 1, output.channels == 1
-    varied = high - low > _SAME
+    within = bool(values.min() >= 0 and values.max() <= 1)
     if output.activation == "none":
-        if not (within if one_channel else are_probabilities(values)):
-            yield f"{shown} that are no probabilities of its classes, and the card says activation: none."
-    elif one_channel and within and varied:
-        yield f"{shown}: a sigmoid is inside already, it seems. Write activation: none in the card."
-    elif not one_channel and are_probabilities(values):
+        if not (within if output.channels == 1 else are_probabilities(values)):
+            yield f"{_range(values)} that are no probabilities of its classes, and the card says activation: none."
+    elif output.channels > 1 and are_probabilities(values):
         yield (
             "probabilities that sum to one over the classes: a softmax is inside already, and a second one would "
             "flatten them. Write activation: none in the card."
         )
-    elif output.activation is None and within and varied and low > 0:  # 0 is a ReLU's, which sigmoids do not give
-        yield (
-            f"{shown} that do not sum to one over the classes, as sigmoids of each class do, and classes exclude each "
-            f"other here. Write activation: softmax in the card if they are logits."
+    elif values.min() < _NEAR_END and values.max() > 1 - _NEAR_END and (text := _like_sigmoids(values, output)):
+        yield text
+
+
+def _like_sigmoids(values: Tensor, output: OutputSpec) -> str:
+    """Return what values say that lie within 0 and 1, as sigmoids do and a few logits may; empty where none do."""
+    low, high = float(values.min()), float(values.max())
+    if low < 0 or high > 1 or high - low <= _SAME or output.activation == "none":
+        return ""
+    if output.channels == 1:
+        return f"{_range(values)}: a sigmoid is inside already, it seems. Write activation: none in the card if it is."
+    if output.activation is None and low > 0:  # 0 is a ReLU's, which sigmoids do not give
+        return (
+            f"{_range(values)} that do not sum to one over the classes, as sigmoids of each class do, and classes "
+            "exclude each other here. Write activation: softmax in the card if they are logits."
         )
+    return ""
+
+
+def _range(values: Tensor) -> str:
+    return f"values from {float(values.min()):.3g} to {float(values.max()):.3g}"

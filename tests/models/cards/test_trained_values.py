@@ -36,6 +36,8 @@ GOOD_AERIAL = {
     "one grey level": (around(90, 90, 90, std=0), "uint8"),
     "bytes in 16 bits": (around(107, 106, 111, std=40), "uint16"),
     "bytes as floats": (around(107, 106, 111, std=30, dtype="float32"), "float32"),
+    "still water": (around(3, 2, 2, std=0), "uint8"),
+    "glare": (around(200, 255, 255, std=0), "uint8"),
     "nothing but 0": (around(0, 0, 0, std=0), "uint8"),
 }
 
@@ -59,7 +61,7 @@ def test_odd_imagery_is_not_refused(name):
         (around(-20, 30, 10, std=40, dtype="int16"), "int16", "lie outside 0 to 255"),
         (around(0.4, 0.3, 0.3, std=0.1, dtype="float32"), "float32", "far too small"),
         (around(0, 0.1, -0.1, std=1, dtype="float32"), "float32", "lie outside 0 to 255"),
-        (around(1, 0.5, 0.6, std=0.5), "uint8", "far too small"),
+        ({name: np.minimum(plane, 1) for name, plane in around(1, 0.5, 0.6, std=0.5).items()}, "uint8", "too small"),
         ({**around(1, 110, 120, std=30), "NIR": np.full(SIZE, 255.0)}, "uint8", "an alpha band"),
     ],
 )
@@ -67,6 +69,18 @@ def test_other_numbers_are_refused(values, dtype, said):
     found = refusals(*AERIAL, values, dtype)
     assert found
     assert said in found[0]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "float32"])
+@pytest.mark.parametrize("levels", [(2, 3, 3), (255, 255, 200), (255, 255, 255), (0, 0, 2), (0, 255, 0), (0, 255, 255)])
+@pytest.mark.parametrize("varied", [(), ("NIR",), ("NIR", "G")])
+def test_bytes_are_not_refused_for_bytes_however_dark_or_bright(levels, varied, dtype):
+    values = {name: np.full(SIZE, float(level)) for name, level in zip(("NIR", "R", "G"), levels, strict=True)}
+    for name in varied:
+        values[name] = np.clip(values[name] + RANDOM.integers(-3, 4, SIZE), 0, 255)
+    flat = [name for name, plane in values.items() if plane.min() == plane.max()]
+    alpha = len(flat) == 1 and bool(values[flat[0]][0] == 255)
+    assert bool(refusals(*AERIAL, values, dtype)) is alpha
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import index_tiles
-from landweave.sources.mosaic.vintages import Coverage, TileDate, date_of
+from landweave.sources.mosaic.vintages import Coverage, TileDate, dates_of
 from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
 
@@ -42,10 +42,29 @@ def spec(tmp_path: Path, *patterns: str, **settings) -> MosaicSpec:
         ("0575_6280.tif", "", ""),
         ("tile_120120.tif", "", ""),
         ("20211345.tif", "", ""),
+        ("ortho_su2039_2021.tif", "", "2021"),  # years to come are none
+        ("ortho_20390101.tif", "2039:01:01 00:00:00", ""),
     ],
 )
 def test_dates_of_names_folders_and_tags(path, tag, found):
-    assert date_of(path, tag).value == found
+    (date,) = dates_of([path], [tag])
+    assert date.value == found
+
+
+@pytest.mark.parametrize(
+    ("paths", "tags", "found"),
+    [
+        (("su2012_2018.tif", "su2012_2021.tif"), ("", ""), ("2018", "2021")),
+        (("archive_2024/a.tif", "archive_2024/b.tif"), ("2015:06:01", "2021:06:01"), ("20150601", "20210601")),
+        (("archive_2024/2015/a.tif", "archive_2024/2021/a.tif"), ("", ""), ("2015", "2021")),
+        (("20200101_x_2015.tif", "20200101_x_2021.tif"), ("", ""), ("2015", "2021")),
+        (("2021/a.tif", "2021/b.tif"), ("", ""), ("2021", "2021")),  # nothing else: it is their year
+        (("su2012_2018.tif", "su2012_x.tif"), ("", ""), ("2012", "2012")),  # equal dates decide nothing
+        (("a_2018.tif", "b_2021.tif"), ("2023:01:01", "2022:01:01"), ("2018", "2021")),
+    ],
+)
+def test_numbers_that_all_tiles_share_are_no_dates(paths, tags, found):
+    assert tuple(date.value for date in dates_of(paths, tags)) == found
 
 
 def test_a_year_is_newer_than_a_day_of_another_year_only():
@@ -112,6 +131,35 @@ def test_two_products_in_one_pattern_are_told(write_tile, tmp_path):
     assert "1 of 2 tiles lie under others" in note
 
 
+def test_equal_dates_decide_nothing(write_tile, tmp_path):
+    for name in ("a_2021", "b_20210615", "c_2012"):
+        write_tile(f"t/{name}.tif", plane(1), (0, 2))
+    write_tile("t/d_2021.tif", plane(1), (2, 2))
+    with pytest.raises(InputError, match=r"t/a_2021.tif of 2021 and t/b_20210615.tif of 20210615.*order: listed"):
+        index_tiles(spec(tmp_path, order="newest"))
+    *_, note = index_tiles(spec(tmp_path)).notes
+    assert "dates do not tell which is newer of 1 pairs, as t/a_2021.tif of 2021 and t/b_20210615.tif of 2021" in note
+    (tmp_path / "t/b_20210615.tif").unlink()
+    assert index_tiles(spec(tmp_path, order="newest")).tiles[-1].id == "t/c_2012.tif"
+
+
+def test_the_side_of_a_pixel_is_compared_on_the_ground(write_tile, tmp_path):
+    """0.2 m in feet and in degrees is no coarser and no finer than 0.2 m."""
+    x, y = 586000.0, 4510000.0
+    write_tile("t/b_utm.tif", plane(1, 500), (x, y), crs="EPSG:26918")
+    others = {"a_feet": ("EPSG:2263", 0.2 / 0.3048006), "c_degrees": ("EPSG:4326", 0.2 / 97_000)}
+    for name, (crs, pixel) in others.items():
+        (left, *_), (top, *_) = rasterio.warp.transform("EPSG:26918", crs, [x], [y])
+        write_tile(f"t/{name}.tif", plane(1, 500), (left, top), crs=crs, pixel=pixel)
+    notes = index_tiles(spec(tmp_path)).notes
+    assert any("2 of 3 tiles lie under others" in note for note in notes)
+    coarse = plane(1, 50)
+    (left, *_), (top, *_) = rasterio.warp.transform("EPSG:26918", "EPSG:2263", [x], [y])
+    write_tile("t/0_feet.tif", coarse, (left, top), crs="EPSG:2263", pixel=2 / 0.3048006)
+    with pytest.raises(InputError, match=r"t/0_feet.tif with pixels of (2|1\.99\d*|2\.00\d*) m above t/a_feet.tif"):
+        index_tiles(spec(tmp_path))
+
+
 def test_an_overview_sheet_hides_no_fine_tile(write_tile, tmp_path):
     write_tile("t/overview.tif", plane(9, 2), (0, 2), pixel=2.0)
     write_tile("t/tile.tif", plane(1), (0, 2))
@@ -143,6 +191,29 @@ def test_products_of_several_dates_are_paired_by_date(write_tile, tmp_path):
     (tmp_path / "rgb/x_2021.tif").unlink()
     mixed = index_tiles(spec(tmp_path, bands=bands))
     assert any("rgb/x_2012.tif takes them from files of 2012, 2016" in note for note in mixed.notes)
+
+
+@pytest.mark.parametrize("order", ["name", "newest"])
+def test_products_of_one_year_are_paired_by_day(write_tile, tmp_path, order):
+    for path in ("rgb/x_20210501", "rgb/x_20210801", "irc/a_20210801", "irc/b_20210501"):
+        write_tile(f"{path}.tif", plane(int(path[-4:]) // 10), (0, 2))
+    bands = {"R": BandFiles(files=("rgb",)), "NIR": BandFiles(files=("irc",))}
+    for tile in index_tiles(spec(tmp_path, bands=bands, order=order)).tiles:
+        assert len({each.path[-12:] for each in tile.files}) == 1
+    (tmp_path / "rgb/x_20210801.tif").unlink()
+    (tmp_path / "irc/b_20210501.tif").unlink()
+    notes = index_tiles(spec(tmp_path, bands=bands, order=order)).notes
+    assert any("rgb/x_20210501.tif takes them from files of 20210501, 20210801" in note for note in notes)
+
+
+def test_dates_of_pairs_come_from_names_even_where_tags_order_the_tiles(write_tile, tmp_path):
+    for path, tag in (("rgb/a_2021", "2022"), ("rgb/b_2021", "2023"), ("irc/a_2018", "2019"), ("irc/b_2021", "2022")):
+        column = 0 if path.startswith("irc") else "ab".index(path[4])
+        with rasterio.open(write_tile(f"{path}.tif", plane(1), (column * 2, 2)), "r+") as dataset:
+            dataset.update_tags(TIFFTAG_DATETIME=f"{tag}:01:01 00:00:00")
+    bands = {"R": BandFiles(files=("rgb",)), "NIR": BandFiles(files=("irc",))}
+    (tile,) = index_tiles(spec(tmp_path, bands=bands)).tiles
+    assert [each.path[-10:] for each in tile.files] == ["a_2021.tif", "b_2021.tif"]
 
 
 def test_elevation_models_of_several_years(write_tile, tmp_path):

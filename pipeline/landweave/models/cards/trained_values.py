@@ -178,7 +178,9 @@ class TrainedValues:
             yield Finding(text="every sampled pixel is 0: is it nodata that no tag declares?", refused=False)
             return
         for band in flat:
-            full = self.dtype == "uint8" and values[band][0] == 255 and len(flat) < len(values)
+            full = (
+                self.dtype == "uint8" and values[band][0] == 255 and [band] == flat != [*values]
+            )  # snow fills several
             advice = ": an alpha band, not an image" if full else ""
             yield Finding(text=f"{band} is {values[band][0]:g} at every sampled pixel{advice}", refused=full)
 
@@ -195,11 +197,18 @@ class TrainedValues:
                 listed = "; ".join(
                     f"{band} has {_spread(values[band])}, trained on {self.summary(band)}" for band in values
                 )
-                yield Finding(text=f"every band is {words}: {listed}", refused=True)
+                odd = self._may_be_bytes(values)  # of the training's type: dark water, or glare
+                yield Finding(text=f"every band is {words}{', for bytes' if odd else ''}: {listed}", refused=not odd)
                 return
         if not self.unit and all(self._is_far(band, plane) for band, plane in values.items()):
             listed = ", ".join(f"{band} {np.median(plane):g}" for band, plane in values.items())
             yield Finding(text=f"medians are more than {FAR_STD} std from the card's means: {listed}", refused=False)
+
+    def _may_be_bytes(self, values: Values) -> bool:
+        """Whether the training was on bytes, and the values may be bytes that are not scaled to 0 to 1."""
+        pooled = np.concatenate([*values.values()])
+        within = pooled.min() >= 0 and 1 < pooled.max() <= 255
+        return bool(self.dtype == "uint8" and within and (pooled == np.rint(pooled)).all())
 
     def _is_far(self, band: str, plane: NDArray[Any]) -> bool:
         spec = self.bands.get(band, BandSpec())

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 import shapely
@@ -22,7 +23,7 @@ from landweave.sources.files import is_url
 from landweave.sources.mosaic.band_checks import band_notes, band_problems
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
 from landweave.sources.mosaic.spec import MosaicSpec
-from landweave.sources.mosaic.vintages import Coverage, TileDate, date_of, sources_of
+from landweave.sources.mosaic.vintages import Coverage, TileDate, dates_of, sources_of
 from landweave.sources.raster_facts import RasterFacts, read_raster_facts, refuse
 from landweave.sources.resampling.kernels import PASTE_PX
 
@@ -44,12 +45,15 @@ class Tile:
         ``EPSG:n`` or WKT.
     transform
         Affine from (column, row) to CRS coordinates of pixel corners, as it is used.
+    dates
+        Of each file, beside those of the mosaic's other files.
     """
 
     id: str
     files: tuple[RasterFacts, ...]
     crs: str
     transform: Affine
+    dates: tuple[TileDate, ...] = (TileDate(),)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -61,10 +65,10 @@ class Tile:
         """Width of a pixel in CRS units."""
         return float(np.hypot(self.transform.a, self.transform.d))
 
-    @cached_property
+    @property
     def date(self) -> TileDate:
         """The date that its first file carries."""
-        return date_of(self.id, self.files[0].date_tag)
+        return self.dates[0]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +143,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
         what=f"of {len(facts)} files have no usable CRS: set `crs` (such as EPSG:2154) if you know it",
     )
     _refuse_other_crs(fallback, facts)
-    columns = [[_tile(facts[path], spec, fallback) for path in product.paths] for product in products]
+    columns = _dated([[_tile(facts[path], spec, fallback) for path in product.paths] for product in products])
     notes = [*_notes(products, facts, fallback)]
     if spec.order == "newest":
         columns = [_newest_first(column) for column in columns]
@@ -147,11 +151,17 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     tiles, unpaired = _pair(columns)
     if not tiles:
         refuse_unpaired(unpaired, unpaired, spec.modality)
-    notes += [*_mixed_dates(tiles, spec.root), *_coverage(tiles).notes(spec.order)]
+    notes += [*_mixed_dates(tiles), *_coverage(tiles).notes(spec.order)]
     if unpaired:
         notes.append(f"{len(unpaired)} footprints lack a product and are not read, {unpaired[0].id} the first")
     notes += band_notes(spec, products, facts)
     return TileIndex(spec=spec, products=products, tiles=tiles, unpaired=unpaired, notes=tuple(notes))
+
+
+def _dated(columns: list[list[Tile]]) -> list[list[Tile]]:
+    tiles = [tile for column in columns for tile in column]
+    dates = iter(dates_of([tile.id for tile in tiles], [tile.files[0].date_tag for tile in tiles]))
+    return [[replace(tile, dates=(next(dates),)) for tile in column] for column in columns]
 
 
 def _newest_first(tiles: list[Tile]) -> list[Tile]:
@@ -173,16 +183,17 @@ def _coverage(tiles: Sequence[Tile]) -> Coverage:
         dates=[tile.date for tile in tiles],
         corners=corners_of(tiles),
         crs=np.array([tile.crs for tile in tiles]),
-        pixels=np.array([tile.pixel for tile in tiles]),
+        pixels=np.array([abs(tile.transform.determinant) ** 0.5 for tile in tiles]),
     )
 
 
-def _mixed_dates(tiles: Sequence[Tile], root: str) -> Iterator[str]:
-    """Tiles whose files are of different years by their names."""
+def _mixed_dates(tiles: Sequence[Tile]) -> Iterator[str]:
+    """Tiles whose files are of different dates by their names."""
     for tile in tiles:
-        dates = [date_of(tile_id(each.path, root), "").value[:4] for each in tile.files]
-        if len(set(dates) - {""}) > 1:
-            yield f"bands of different years are one tile: {tile.id} takes them from files of {', '.join(dates)}"
+        named = [date for date in tile.dates if date.origin == "names"]
+        if any(one.differs(other) for one, other in combinations(named, 2)):
+            values = ", ".join(date.value for date in named)
+            yield f"bands of different dates are one tile: {tile.id} takes them from files of {values}"
             return
 
 
@@ -291,8 +302,9 @@ def _pair(columns: list[list[Tile]]) -> tuple[tuple[Tile, ...], tuple[Tile, ...]
     whole = [all(matches[place] >= 0 for matches in partners) for place in range(len(first))]
     paired, unpaired = [], [tile for tile, is_whole in zip(first, whole, strict=True) if not is_whole]
     for place in np.flatnonzero(whole).tolist():
-        files = tuple(column[matches[place]].files[0] for column, matches in zip(others, partners, strict=True))
-        paired.append(replace(first[place], files=first[place].files + files))
+        tiles = [first[place], *(column[matches[place]] for column, matches in zip(others, partners, strict=True))]
+        files, dates = tuple(tile.files[0] for tile in tiles), tuple(tile.date for tile in tiles)
+        paired.append(replace(first[place], files=files, dates=dates))
     for column, matches in zip(others, partners, strict=True):
         used = {other for other, is_whole in zip(matches, whole, strict=True) if is_whole}
         unpaired += [tile for place, tile in enumerate(column) if place not in used]
@@ -317,10 +329,12 @@ def _match(tiles: list[Tile], others: list[Tile]) -> list[int]:
     return matches
 
 
-def _differ(tile: Tile, other: Tile) -> bool:
-    """Whether names say that two tiles are of different years."""
+def _differ(tile: Tile, other: Tile) -> tuple[bool, bool]:
+    """Whether names say that two tiles are of different dates; and whether one says more of it than the other."""
     dates = tile.date, other.date
-    return all(date.origin == "names" for date in dates) and dates[0].value[:4] != dates[1].value[:4]
+    if any(date.origin != "names" for date in dates):
+        return False, True
+    return dates[0].differs(dates[1]), dates[0].value != dates[1].value
 
 
 def _corner_text(tile: Tile) -> str:

@@ -6,6 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
 
 import numpy as np
 import pyproj
@@ -22,6 +24,7 @@ COARSER = 2
 
 HIDES_NEWER = "OLDER TILES HIDE NEWER ONES"
 
+_GEOD = pyproj.Geod(ellps="WGS84")
 _YEAR = r"(19[3-9]\d|20[0-3]\d)"
 _DAY = re.compile(rf"(?<!\d){_YEAR}([-_]?)(0[1-9]|1[0-2])\2(0[1-9]|[12]\d|3[01])(?!\d)")
 _BARE_YEAR = re.compile(rf"(?<!\d){_YEAR}(?!\d)")
@@ -40,29 +43,53 @@ class TileDate:
         known = min(len(self.value), len(other.value))
         return self.value[:known] > other.value[:known]
 
+    def differs(self, other: TileDate) -> bool:
+        """Whether one is later than the other, as far as both are known."""
+        return self.is_newer(other) or other.is_newer(self)
 
-def date_of(tile_id: str, tag: str) -> TileDate:
-    """The date of a tile: of its file name, else of a folder's, else of its tag.
+
+def dates_of(tile_ids: Sequence[str], tags: Sequence[str]) -> list[TileDate]:
+    """The date of each tile: of its file name, else of a folder's, else of its tag.
+
+    A number that the names of all tiles share tells none from another: it is a date where some tile has no other.
 
     Parameters
     ----------
-    tile_id
-        Its path.
-    tag
-        Its TIFFTAG_DATETIME, which is often the day of processing.
+    tile_ids
+        Their paths.
+    tags
+        Their TIFFTAG_DATETIME, which is often the day of processing.
 
-    >>> date_of("ortho/34-2021-0712-6275-LA93.jp2", "").value
-    '2021'
-    >>> date_of("naip/m_4609915_ne_14_1_20100704.tif", "2011:02:03 10:00:00").value
-    '20100704'
+    >>> [date.value for date in dates_of(["naip_2010/m_ne_14_20100704.tif"], ["2011:02:03 10:00:00"])]
+    ['20100704']
+    >>> [date.value for date in dates_of(["2024/su2012_2018.tif", "2024/su2012_2021.tif"], ["", ""])]
+    ['2018', '2021']
     """
-    for part in reversed(tile_id.split("/")):
-        if found := _DAY.search(part):
-            return TileDate(value=found[1] + found[3] + found[4], origin="names")
-        if found := _BARE_YEAR.search(part):
-            return TileDate(value=found[1], origin="names")
+    named = [[TileDate(value=value, origin="names") for value in _values_in(each)] for each in tile_ids]
+    shared = set.intersection(*map(set, named)) if len(named) > 1 else set()
+    tagged = [_tag_dates(tag) for tag in tags]
+    telling = [
+        [*(date for date in dates if date not in shared), *tag] for dates, tag in zip(named, tagged, strict=True)
+    ]
+    found = telling if all(telling) else [[*dates, *tag] for dates, tag in zip(named, tagged, strict=True)]
+    return [dates[0] if dates else TileDate() for dates in found]
+
+
+def _values_in(path: str) -> Iterator[str]:
+    """Days and years of a path, the file's name first."""
+    for part in reversed(path.split("/")):
+        days = [found[1] + found[3] + found[4] for found in _DAY.finditer(part)]
+        yield from filter(_is_past, [*days, *_BARE_YEAR.findall(part)])
+
+
+def _tag_dates(tag: str) -> list[TileDate]:
     found = _TAG.match(tag)
-    return TileDate(value="".join(found.groups()), origin="TIFFTAG_DATETIME") if found else TileDate()
+    value = "".join(found.groups()) if found else ""
+    return [TileDate(value=value, origin="TIFFTAG_DATETIME")] if found and _is_past(value) else []
+
+
+def _is_past(value: str) -> bool:
+    return int(value[:4]) <= datetime.now(UTC).year + 1  # a campaign may be named for the season to come
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +105,7 @@ class Coverage:
     crs
         Of each tile.
     pixels
-        Side of a pixel of each, in units of its CRS.
+        Side of a pixel of each, in units of its CRS: the mean of width and height.
     """
 
     ids: Sequence[str]
@@ -115,16 +142,24 @@ class Coverage:
         Raises
         ------
         InputError
-            When a much coarser tile would hide a finer one, and nobody listed them so.
+            When a much coarser tile would hide a finer one, and nobody listed them so; when the newest is asked for,
+            and dates do not tell which it is.
         """
-        sizes = Counter(f"{size:.3g}" for size in self.pixels.tolist())
-        if self.pixels.max() > 1.05 * self.pixels.min():
+        sizes = Counter(f"{size:.3g}{self._unit}" for size in self._ground_pixels.tolist())
+        if self._ground_pixels.max() > 1.05 * self._ground_pixels.min():
             yield "tiles have pixels of " + ", ".join(f"{size} ({count} tiles)" for size, count in sizes.items())
         pairs = self.overlaps()
         if not pairs.size:
             return
         if order == "name":
             self._refuse_coarse(pairs)
+        untold = [pair for pair in pairs.tolist() if not self.dates[pair[0]].differs(self.dates[pair[1]])]
+        alike = " and ".join(map(self._named, untold[0])) if untold else ""
+        if untold and order == "newest":
+            raise InputError(
+                f"{len(untold):,} pairs of tiles share ground, and their dates do not tell which is newer, as {alike}: "
+                "list the files in order, and set order: listed."
+            )
         first, count = pairs[0].tolist(), len(np.unique(pairs[:, 1]))
         yield (
             f"{count:,} of {len(self.ids):,} tiles lie under others by more than {SEAM:.0%}: a pixel is taken from the "
@@ -137,27 +172,50 @@ class Coverage:
                 f"{HIDES_NEWER}: {len({pair[1] for pair in hidden}):,} tiles lie under older ones, as "
                 f"{self._named(below)} under {self._named(above)}. Set order: newest, or name the files of one date"
             )
+        if untold and order == "name" and len({date.value for date in self.dates} - {""}) > 1:
+            yield f"dates do not tell which is newer of {len(untold):,} pairs, as {alike}"
 
     def _refuse_coarse(self, pairs: NDArray[np.int64]) -> None:
-        coarse = pairs[self.pixels[pairs[:, 0]] >= COARSER * self.pixels[pairs[:, 1]]]
+        pixels = self._ground_pixels
+        coarse = pairs[pixels[pairs[:, 0]] >= COARSER * pixels[pairs[:, 1]]]
         if coarse.size:
             above, below = coarse[0].tolist()
             raise InputError(
                 f"{len(np.unique(coarse[:, 1])):,} tiles would be hidden by coarser ones, which come first by name: "
-                f"{self.ids[above]} with pixels of {self.pixels[above]:g} above {self.ids[below]} with "
-                f"{self.pixels[below]:g}. Leave the coarser ones out, or list the files and set order: listed."
+                f"{self.ids[above]} with pixels of {pixels[above]:g}{self._unit} above {self.ids[below]} with "
+                f"{pixels[below]:g}{self._unit}. Leave the coarser ones out, or list the files and set order: listed."
             )
 
     def _named(self, place: int) -> str:
         date = self.dates[place].value
         return f"{self.ids[place]}{f' of {date}' if date else ''}"
 
+    @property
+    def _unit(self) -> str:
+        """Of `_ground_pixels`: tiles of one CRS are compared in its own."""
+        return " m" if len(set(self.crs.tolist())) > 1 else ""
+
+    @cached_property
+    def _ground_pixels(self) -> NDArray[np.float64]:
+        """Side of a pixel of each; in metres on the ground where CRSs may have several units."""
+        if not self._unit:
+            return self.pixels
+        degrees = self._corners_in("EPSG:4326")
+        sides = [(degrees[:, 0], degrees[:, end]) for end in (1, 2)]
+        ground = [_GEOD.inv(*start.T, *end.T)[2] for start, end in sides]
+        own = [np.hypot(*(self.corners[:, 0] - self.corners[:, end]).T) for end in (1, 2)]
+        scale: NDArray[np.float64] = np.sqrt(np.prod(ground, axis=0) / np.prod(own, axis=0))
+        return self.pixels * scale
+
     def _common_corners(self) -> NDArray[np.float64]:
         """Corners in the CRS of the first tile."""
+        return self._corners_in(str(self.crs[0]))
+
+    def _corners_in(self, common: str) -> NDArray[np.float64]:
         corners = self.corners.copy()
-        for crs in set(self.crs.tolist()) - {self.crs[0]}:
+        for crs in set(self.crs.tolist()) - {common}:
             members = self.crs == crs
-            transformer = pyproj.Transformer.from_crs(crs, str(self.crs[0]), always_xy=True)
+            transformer = pyproj.Transformer.from_crs(crs, common, always_xy=True)
             corners[members] = np.stack(transformer.transform(*np.moveaxis(corners[members], -1, 0)), axis=-1)
         return corners
 
