@@ -68,9 +68,9 @@ def with_hole(planes, value, bands=(3,)):
 def test_a_gap_in_one_band_is_no_data_and_the_next_tile_gives_it(
     write_tile, tmp_path, form, value, stated, shift, second
 ):
-    """Within one file of bytes only a pixel whose bands all are 0 (or 255) is without data: a dark red is data."""
+    """Of bytes only a pixel whose bands all are 0 (or 255), in one file or a file each, is without data."""
     dtype, nodata = VALUES[value]
-    is_shared = form in ("one file", "false colour") and dtype is np.uint8
+    is_shared = form != "products" and dtype is np.uint8
     planes = image(dtype)
     holed = with_hole(planes, nodata, bands=range(4) if is_shared else (3,))
     write_form(write_tile, form, holed, "a", shift, **({} if stated else {"nodata": nodata}))
@@ -103,6 +103,34 @@ def near(hole):
         for axis in (0, 1):
             found = found | np.roll(found, 1, axis) | np.roll(found, -1, axis)
     return found
+
+
+@pytest.mark.parametrize(("nodata", "stated"), [(0, False), (255, False), (0, True)])
+def test_files_of_one_band_tell_dark_pixels_from_nodata_together(write_tile, tmp_path, nodata, stated):
+    """Water is 0 in the near infrared, a roof 255 in one band, whether the bands are one file or four."""
+    planes = image(np.uint8)
+    planes[3, :5] = nodata
+    planes[0, 5:7] = nodata
+    planes[:, 7:9] = nodata
+    write_form(write_tile, "a file a band", planes, "a", **({} if stated else {"nodata": nodata}))
+    setting = {"nodata": nodata} if stated else {}
+    source = open_form(tmp_path, "a file a band", **setting)
+    for bands in (NAMES, ("R",), ("NIR",)):
+        np.testing.assert_array_equal(source.read(GRID, bands).valid, ~(planes == nodata).all(0))
+    assert "in all files of one band," in source.describe()["pixels"]["NIR"]
+    (note,) = source.describe()["notes"]
+    assert note.startswith(f"R, G, B, NIR are files of one band: {nodata} is no data where all of them hold it")
+    assert "nodata_rule: any" in note
+    by_any = open_form(tmp_path, "a file a band", nodata_rule="any", **setting)
+    np.testing.assert_array_equal(by_any.read(GRID, NAMES).valid, ~(planes == nodata).any(0))
+    assert not by_any.describe()["notes"]
+
+
+def test_a_file_of_one_band_beside_one_of_several_tells_its_gaps_alone(write_tile, tmp_path):
+    write_form(write_tile, "products", with_hole(image(np.uint8), 0), "a", nodata=0)
+    source = open_form(tmp_path, "products")
+    np.testing.assert_array_equal(source.read(GRID, NAMES).valid, ~HOLE)
+    assert not source.describe()["notes"]
 
 
 @pytest.mark.parametrize("nodata", [0, 255])
