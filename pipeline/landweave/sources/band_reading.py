@@ -34,7 +34,8 @@ Origin = Literal["product", "setting", "item", "file tag"]
 
 NodataRule = Literal["any", "file", "every"]
 """Where a pixel is without data: where ``any`` band holds a nodata value; by ``file``, where any of its bands holds one
-that cannot be data, or all of them hold one that can be, and so the files of one band of a tile, together; or only where ``every`` band that has a nodata value holds it.
+that cannot be data, or all of them hold one that can be, files of one band of a tile together; or only where ``every``
+band that has a nodata value holds it.
 """
 
 _OTHERS = {"file": "in all bands of its file", "single": "in all files of one band", "every": "in every band"}

@@ -217,6 +217,9 @@ def test_a_near_infrared_that_is_flagged_as_alpha_is_no_mask_even_where_it_is_no
     for needed in ((), ("R", "G", "B")):
         source = open_form(tmp_path, "one file", needed=needed)
         assert source.read(GRID, ("R",)).valid.all()
+    _, note = source.describe()["notes"]
+    assert note.startswith("NIR is band 4, which 1 of 1 files call alpha and which is no mask here, ")
+    assert note.endswith("leave NIR out of bands")
     (note,) = open_form(tmp_path, "one file").describe()["notes"]
     assert "NIR is read from band 4, which 1 of 1 files call alpha, and marks nothing as nodata" in note
 
@@ -398,6 +401,19 @@ def test_a_setting_stands_for_the_tags(write_tile, tmp_path, settings, factor, a
     assert f"x {factor:g} {added:+g} (setting)" in source.describe()["pixels"]["R"]
 
 
+def test_files_of_one_product_with_other_tags_of_scale_are_told(write_tile, tmp_path):
+    for number, name in enumerate("abc"):
+        write_tile(f"in/{name}.tif", image(np.int16)[:2], (X + 20 * number, Y))
+        if name != "c":
+            tag_scale(tmp_path / f"in/{name}.tif", 0.1, 2)
+    spec = {"modality": "A", "bands": {"R": BandFiles(files=("in",))}, "root": str(tmp_path)}
+    (note,) = MosaicSource.open(MosaicSpec(**spec), GRID).describe()["notes"]
+    assert note.startswith("1 of 3 files have other tags of scale and offset in R, each is read by its own: ")
+    assert "c.tif x 1 +0; " in note
+    assert "a.tif x 0.1 +2. " in note
+    assert not MosaicSource.open(MosaicSpec(**spec, scale=0.1), GRID).describe()["notes"]
+
+
 @pytest.mark.parametrize("scale", [0.0, np.nan])
 def test_a_scale_that_leaves_no_values_is_refused(write_tile, tmp_path, scale):
     write_form(write_tile, "one file", image(np.uint8), "a")
@@ -405,6 +421,71 @@ def test_a_scale_that_leaves_no_values_is_refused(write_tile, tmp_path, scale):
     with pytest.raises(InputError, match=r"a\.tif: 'R' has tags of scale (0|nan) and offset 0: state scale"):
         open_form(tmp_path, "one file")
     assert open_form(tmp_path, "one file", scale=1.0).dtype == np.uint8
+
+
+# --- what a VRT alone says
+
+
+def write_vrt(path, source, band=""):
+    box = f'xOff="0" yOff="0" xSize="{GRID.shape[1]}" ySize="{GRID.shape[0]}"'
+    path.write_text(
+        f'<VRTDataset rasterXSize="{GRID.shape[1]}" rasterYSize="{GRID.shape[0]}">'
+        f'<VRTRasterBand dataType="Byte" band="1">{band}<ComplexSource>'
+        '<SourceFilename relativeToVRT="1">in/a.tif</SourceFilename><SourceBand>1</SourceBand>'
+        f"<SrcRect {box}/><DstRect {box}/>{source}</ComplexSource></VRTRasterBand></VRTDataset>"
+    )
+
+
+def open_vrt(tmp_path, **settings):
+    bands = {"R": BandFiles(files=("m.vrt",))}
+    return MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path), **settings), GRID)
+
+
+@pytest.mark.parametrize(
+    ("source", "band", "problem", "setting"),
+    [
+        ("<NODATA>0</NODATA>", "", r"m\.vrt states nodata 0, its file .*a\.tif {tag}: set nodata", {"nodata": 0.0}),
+        ("", "<NoDataValue>0</NoDataValue>", r"states nodata 0, its file .* {tag}: set nodata", {"nodata": 0.0}),
+        ("", "<Scale>0.5</Scale>", r"states x 0\.5 \+0, its file .* x 1 \+0: set scale", {"scale": 0.5}),
+        ("", "<Offset>-9</Offset>", r"states x 1 -9, its file .* x 1 \+0: set scale", {"offset": -9.0}),
+    ],
+)
+@pytest.mark.parametrize("tag", [None, 7])
+def test_what_a_vrt_alone_says_of_numbers_is_refused_unless_it_is_set(
+    write_tile, tmp_path, source, band, problem, setting, tag
+):
+    write_tile("in/a.tif", np.where(HOLE, 0, image(np.uint8)[:1]).astype(np.uint8), (X, Y), nodata=tag)
+    write_vrt(tmp_path / "m.vrt", source, band)
+    with pytest.raises(InputError, match=problem.format(tag="none" if tag is None else tag)):
+        open_vrt(tmp_path)
+    valid = open_vrt(tmp_path, **setting).read(GRID, ("R",)).valid
+    if "nodata" in setting:
+        np.testing.assert_array_equal(valid, ~HOLE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tag", "stated"),
+    [
+        (np.uint8, 0, "0"),
+        (np.uint8, None, "-9999"),
+        (np.float32, None, "nan"),
+        (np.float32, None, "-3.40282346e+38"),
+        (np.float32, -9999.0059, "-9999.00585938"),
+    ],
+)
+def test_nodata_that_a_vrt_shares_with_its_files_or_that_no_pixel_equals_is_fine(
+    write_tile, tmp_path, dtype, tag, stated
+):
+    write_tile("in/a.tif", np.where(HOLE, tag or 0, image(dtype)[:1]).astype(dtype), (X, Y), nodata=tag)
+    write_vrt(tmp_path / "m.vrt", f"<NODATA>{stated}</NODATA>", f"<NoDataValue>{stated}</NoDataValue>")
+    np.testing.assert_array_equal(open_vrt(tmp_path).read(GRID, ("R",)).valid, ~HOLE if tag is not None else True)
+
+
+def test_a_nodata_value_of_a_vrt_that_is_no_number_is_refused(write_tile, tmp_path):
+    write_tile("in/a.tif", image(np.uint8)[:1], (X, Y))
+    write_vrt(tmp_path / "m.vrt", "<NODATA>none</NODATA>")
+    with pytest.raises(InputError, match=r"m\.vrt: band 1 has a nodata value, scale or offset that is no number"):
+        open_vrt(tmp_path)
 
 
 # --- what a file says of its bands
