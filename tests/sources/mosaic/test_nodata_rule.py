@@ -444,8 +444,8 @@ def open_vrt(tmp_path, **settings):
 @pytest.mark.parametrize(
     ("source", "band", "problem", "setting"),
     [
-        ("<NODATA>0</NODATA>", "", r"m\.vrt states nodata 0, its file .*a\.tif {tag}: set nodata", {"nodata": 0.0}),
-        ("", "<NoDataValue>0</NoDataValue>", r"states nodata 0, its file .* {tag}: set nodata", {"nodata": 0.0}),
+        ("<NODATA>0</NODATA>", "", r"m\.vrt states nodata 0, its file .*a\.tif {tag}: set nodata: 0", {"nodata": 0.0}),
+        ("", "<NoDataValue>0</NoDataValue>", r"states nodata 0, its file .* {tag}: set nodata: 0", {"nodata": 0.0}),
         ("", "<Scale>0.5</Scale>", r"states x 0\.5 \+0, its file .* x 1 \+0: set scale", {"scale": 0.5}),
         ("", "<Offset>-9</Offset>", r"states x 1 -9, its file .* x 1 \+0: set scale", {"offset": -9.0}),
     ],

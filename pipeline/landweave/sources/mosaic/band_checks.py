@@ -65,7 +65,8 @@ def _vrt_problems(spec: MosaicSpec, product: Product, facts: Facts) -> Iterator[
             values = [value for value in vrt.nodata if _may_occur(dtype, value) and not _same(value, tag)]
             if values and spec.nodata is None:
                 own = "none" if tag is None else f"{tag:g}"
-                yield f"{vrt.path} states nodata {values[0]:g}, its file {each.name} {own}: set nodata, such as nodata: {values[0]:g}"
+                value = f"{values[0]:g}"
+                yield f"{vrt.path} states nodata {value}, its file {each.name} {own}: set nodata: {value}, or another"
                 break
             if vrt.scale and vrt.scale != each.scale_of(vrt.number) and spec.stated_scale is None:
                 yield (
