@@ -253,3 +253,56 @@ def test_a_number_that_is_infinite_to_a_model_is_no_measurement(value):
     clear = (("time", "y", "x"), np.full((1, 1, 2), PixelClass.CLEAR, np.uint8))
     dated = open_arrays("SENTINEL2_TS", series(on, values[:1, None], ["2021-06-01"], pixel_class=clear))
     assert dated.read(on, ("B4",), (0,)).pixel_class.ravel().tolist() == [PixelClass.NODATA, PixelClass.CLEAR]
+
+
+@pytest.mark.parametrize("dated", [False, True])
+def test_scale_and_offset_of_the_attributes_are_applied_after_nodata(dated):
+    """As rioxarray opens decimetres: the numbers as stored, and scale_factor beside them."""
+    on = grid(shape=(1, 3))
+    values = np.array([[[-9999, 300, 7]]], np.int16)
+    clear = (("time", "y", "x"), np.full((1, 1, 3), PixelClass.CLEAR, np.uint8))
+    dataset = (
+        series(on, values[None], ["2021-06-01"], pixel_class=clear)
+        if dated
+        else raster(on, np.concatenate([values, values]))
+    )
+    dataset.band_data.attrs = {"_FillValue": -9999, "scale_factor": 0.1, "add_offset": -2.0}
+    source = open_arrays("SENTINEL2_TS" if dated else "DEM_ELEV", dataset)
+    found = source.read(on, ("B4",), (0,)) if dated else source.read(on, ("R",))
+    assert source.dtype == found.values.dtype == np.float32
+    seen = found.pixel_class[0] == PixelClass.CLEAR if dated else found.valid
+    np.testing.assert_array_equal(seen, [[dated, True, True]])
+    expected = (values[0, 0].astype(np.float64) * 0.1 - 2).astype(np.float32)
+    np.testing.assert_array_equal(found.values.ravel()[1:], expected[1:])
+    plain = open_arrays(source.modality, dataset.assign(band_data=dataset.band_data.assign_attrs(scale_factor=1.0)))
+    assert plain.fingerprint_fields != source.fingerprint_fields
+
+
+def test_a_scale_of_the_encoding_was_applied_when_the_object_was_opened():
+    on = grid(shape=(1, 2))
+    dataset = raster(on, np.full((2, 1, 2), 30, np.float32))
+    dataset.band_data.encoding = {"scale_factor": 0.1}
+    dataset.band_data.attrs = {"scale_factor": 1.0, "add_offset": 0.0}
+    assert (open_arrays("A", dataset).read(on, ("R",)).values == 30).all()
+    whole = raster(on)
+    whole.band_data.attrs = {"scale_factor": 1.0, "add_offset": 0.0}
+    assert open_arrays("A", whole).dtype == np.uint16
+
+
+@pytest.mark.parametrize(
+    ("dtype", "attributes", "problem"),
+    [
+        (np.float32, {"scale_factor": 0.1}, "is float32 and states a scale of 0.1 and an offset of 0.*decode_cf.*drop"),
+        (np.int16, {"scale_factor": 0.0}, "states a scale of 0 "),
+        (np.int16, {"add_offset": np.nan}, "an offset of nan"),
+        (np.int16, {"scale_factor": "tenth"}, "'tenth'"),
+        (np.int16, {"scales": (0.1, 1.0)}, "by band"),
+        (np.int16, {"offsets": (0.0, 1.0)}, "by band"),
+    ],
+)
+def test_a_scale_that_leaves_open_what_the_values_are_is_refused(dtype, attributes, problem):
+    on = grid(shape=(1, 2))
+    dataset = raster(on, np.ones((2, 1, 2), dtype))
+    dataset.band_data.attrs = attributes
+    with pytest.raises(InputError, match=problem):
+        open_arrays("A", dataset)

@@ -209,7 +209,8 @@ class TileSection(Section):
     """Stored number that means no data, instead of the nodata tags of the files."""
     nodata_rule: Literal["any", "file", "every"] = "file"
     """Where a pixel is no data: file by file, where any band that the model needs holds a number that cannot be data
-    (-9999, 65535) or all bands of the file hold one of 0 to 255; where any holds it; or only where every one does."""
+    (-9999, 65535) or all bands of the file hold one of 0 to 255, files of one band of a tile together; where any holds
+    it; or only where every one does."""
     scale: float | None = Field(default=None, gt=0)
     """Values are stored number x scale + offset, instead of the tags of the files; 1 for stored numbers."""
     offset: float | None = None

@@ -143,6 +143,7 @@ def open_arrays(name: str, group: xr.Dataset) -> XarrayRaster | XarraySeries:
         raise InputError(f"{name} has the dimension {', '.join(map(str, foreign))}: time, band, y and x are read.")
     bands = tuple(map(str, np.atleast_1d(pixels["band"].values)))
     common: dict[str, Any] = {"modality": name, "grid": grid_of(group, name), "bands": bands, "pixels": pixels}
+    common["scale"] = _scale(pixels, name)
     if "time" not in pixels.coords:
         if "time" in pixels.dims or "pixel_class" in group:
             raise InputError(f"{name} has no coordinate 'time': give the start of each acquisition, UTC.")
@@ -172,6 +173,8 @@ class _XarrayPixels:
         Over ``band``, ``y``, ``x`` and, of a series, ``time``, in any order; an axis of one may be missing.
     mask
         ``valid`` of a raster, ``pixel_class`` of a series.
+    scale
+        Scale and offset that bring the stored numbers to values.
     """
 
     modality: str
@@ -179,16 +182,22 @@ class _XarrayPixels:
     grid: Grid
     pixels: xr.DataArray = field(repr=False)
     mask: xr.DataArray | None = field(repr=False)
+    scale: tuple[float, float] = (1.0, 0.0)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of the pixels."""
-        return self.pixels.dtype
+        """Of the values: float32 where a scale or an offset applies."""
+        return self.pixels.dtype if self.scale == (1, 0) else np.dtype(np.float32)
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
         """Name, bands and type: values in memory have no other name."""
-        return {"modality": self.modality, "bands": list(self.bands), "dtype": self.dtype.name}
+        return {
+            "modality": self.modality,
+            "bands": list(self.bands),
+            "dtype": self.dtype.name,
+            "scale": list(self.scale),
+        }
 
     def describe(self) -> Mapping[str, Any]:
         """Its shape."""
@@ -218,6 +227,12 @@ class _XarrayPixels:
             lacking = [name for name in dims if name not in array.dims]
             found[..., *part.slices_in(grid.extent)] = loaded.expand_dims(lacking).transpose(*dims).values
         return found
+
+    def _in_unit(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Stored numbers as values, in `dtype`."""
+        if self.scale == (1, 0):
+            return values
+        return (values * np.float64(self.scale[0]) + self.scale[1]).astype(self.dtype)
 
     def _nodata(self, values: NDArray[Any], *, data_like: bool | None = None) -> NDArray[np.bool_]:
         """Where ``values`` are a number of the attributes for nodata, of those alone that can, or cannot, be data."""
@@ -249,6 +264,7 @@ class XarrayRaster(_XarrayPixels):
             valid &= self._read(self.mask, ("y", "x"), grid).astype(np.bool_)
         else:
             valid &= ~self._nodata(values, data_like=True).all(0) & ~self._nodata(values, data_like=False).any(0)
+        values = self._in_unit(values)
         valid &= is_number(values).all(0)
         np.copyto(values, 0, where=~valid)
         return Raster(values=values, valid=valid)
@@ -282,6 +298,7 @@ class XarraySeries(_XarrayPixels):
         channels = self._channels(grid, bands)
         values = self._read(self.pixels, ("time", "band", "y", "x"), grid, time=times, band=channels)
         pixel_class = self._classes(values, grid, times)
+        values = self._in_unit(values)
         np.copyto(values, 0, where=~measured(pixel_class)[:, None])
         if len(times) == len(scenes):
             return Series(values=values, pixel_class=pixel_class)
@@ -389,6 +406,33 @@ def _nodata_numbers(pixels: xr.DataArray) -> list[Any]:
                 held = number.astype(dtype)
             found += held[np.isfinite(held) if dtype.kind == "f" else held == number].tolist()
     return found
+
+
+def _scale(pixels: xr.DataArray, name: str) -> tuple[float, float]:
+    """Scale and offset by the attributes; in the encoding are those that were applied when the object was opened."""
+    attributes = pixels.attrs
+    if {"scales", "offsets"} & {*attributes}:  # rioxarray's, where bands differ
+        raise InputError(
+            f"{name} has scales or offsets by band: open it with mask_and_scale=True, or drop those attributes."
+        )
+    stated = attributes.get("scale_factor", 1.0), attributes.get("add_offset", 0.0)
+    try:
+        scale, offset = map(float, stated)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{name} has the scale {stated[0]!r} and the offset {stated[1]!r}: numbers are read."
+        ) from None
+    if (scale, offset) == (1, 0):
+        return 1.0, 0.0
+    text = f"states a scale of {scale:g} and an offset of {offset:g} (scale_factor, add_offset)"
+    if not scale or not np.isfinite((scale, offset)).all():
+        raise InputError(f"{name} {text}: no values come of it.")
+    if pixels.dtype.kind == "f":
+        raise InputError(
+            f"{name} is {pixels.dtype} and {text}, which may be applied: apply it, as xarray.decode_cf does, or "
+            "drop these attributes where it is."
+        )
+    return scale, offset
 
 
 def _mask(group: xr.Dataset, variable: str, kinds: str, name: str) -> xr.DataArray | None:

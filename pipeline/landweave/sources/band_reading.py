@@ -34,8 +34,11 @@ Origin = Literal["product", "setting", "item", "file tag"]
 
 NodataRule = Literal["any", "file", "every"]
 """Where a pixel is without data: where ``any`` band holds a nodata value; by ``file``, where any of its bands holds one
-that cannot be data, or all of them hold one that can be; or only where ``every`` band that has a nodata value holds it.
+that cannot be data, or all of them hold one that can be, files of one band of a tile together; or only where ``every``
+band that has a nodata value holds it.
 """
+
+_OTHERS = {"file": "in all bands of its file", "single": "in all files of one band", "every": "in every band"}
 
 DATA_LIKE = range(256)
 """Nodata values that can be data in one band: 0 of an aerial image is a shadow, 255 a bright roof. Others cannot."""
@@ -70,7 +73,8 @@ class BandReading:
         Stored numbers, before scale and offset, that are no measurement. NaN and infinity never are one and need no
         entry.
     nodata_rule
-        Which bands have to hold such a number; the same for all bands of a file.
+        Which bands have to hold such a number; the same for all bands of a file. ``single`` is ``file`` for one of
+        several files of one band: those of the tile stand for one file.
     file_tag, file_scale
         Whether the tags of the file for nodata, and for scale and offset, count, once its facts are known.
     given
@@ -92,7 +96,7 @@ class BandReading:
     band: str
     number: int
     nodata: tuple[NodataValue, ...] = ()
-    nodata_rule: NodataRule = "any"
+    nodata_rule: NodataRule | Literal["single"] = "any"
     file_tag: bool = True
     file_scale: bool = False
     given: bool = True
@@ -118,7 +122,7 @@ class BandReading:
         return tuple(each for each in self.nodata if each not in self.shared_nodata)
 
     def __str__(self) -> str:
-        others = "in all bands of its file" if self.nodata_rule == "file" else "in every band"
+        others = _OTHERS.get(self.nodata_rule, "")
         nodata = [*map(str, self.own_nodata), *(f"{each} {others}" for each in self.shared_nodata)]
         nodata += ["the tag of its file"] if self.file_tag else []
         parts = [f"nodata {' and '.join(nodata) or 'none'}"]
@@ -151,6 +155,38 @@ class FileReading:
     masks: tuple[int, ...]
     alpha: int
     dtypes: tuple[str, ...]
+
+
+def decide_files(settings: Sequence[Sequence[BandReading]], facts: Sequence[RasterFacts]) -> list[FileReading]:
+    """What is done with the files of one tile: those of one band, by themselves, tell dark pixels from nodata together.
+
+    Parameters
+    ----------
+    settings
+        The bands taken from each file.
+    facts
+        Of each file.
+
+    Raises
+    ------
+    ReadError
+        As `decide_file`.
+    """
+    files = [decide_file(bands, each) for bands, each in zip(settings, facts, strict=True)]
+    single = [file for file in files if _is_single(file)]
+    if len(single) < 2:
+        return files
+    return [_joined(file) if file in single else file for file in files]
+
+
+def _is_single(file: FileReading) -> bool:
+    """Whether the file has one band, alpha aside, and a nodata value that can be data; by the rule of files."""
+    shared = any(band.shared_nodata for band in file.bands)
+    return shared and len({band.number for band in file.bands}) == 1 and file.bands[0].nodata_rule == "file"
+
+
+def _joined(file: FileReading) -> FileReading:
+    return replace(file, bands=tuple(replace(band, nodata_rule="single") for band in file.bands))
 
 
 def decide_file(settings: Sequence[BandReading], facts: RasterFacts, file: RasterFile | None = None) -> FileReading:
@@ -227,7 +263,7 @@ def read_bands(files: Iterable[FileReading], window: Extent, names: Sequence[str
             continue
         noise_px = REACH_PX if any(band.backscatter for band in needed) else 0
         wide = window.grow(noise_px).intersect(file.extent)
-        core = window.slices_in(wide)
+        core, held = window.slices_in(wide), list[Mask]()
         values, marked = read_window(file.file, [band.number for band in needed], wide, file.masks, file.alpha)
         if marked is not None:
             measured &= marked[core]
@@ -236,10 +272,11 @@ def read_bands(files: Iterable[FileReading], window: Extent, names: Sequence[str
             if band.given:
                 measured &= _is_measured(plane, band, file.file)[core]
             if band.shared_nodata:
-                blank.append(_holds(plane[core], band.shared_nodata))
+                held.append(_holds(plane[core], band.shared_nodata))
         if file.bands[0].nodata_rule == "file":
-            measured &= ~_everywhere(blank)
-            blank.clear()
+            measured &= ~_everywhere(held)
+        else:
+            blank += held
     return planes, measured & ~_everywhere(blank)
 
 

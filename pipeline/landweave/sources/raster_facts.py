@@ -164,6 +164,10 @@ class RasterFacts:
         """The file, which has to be the one that was indexed."""
         return RasterFile(href=self.path, version=(self.size, self.version))
 
+    def scale_of(self, number: int) -> tuple[float, float]:
+        """The tags of scale and offset of band ``number``, from 1."""
+        return self.scales[number - 1], self.offsets[number - 1]
+
 
 def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Version) -> RasterFacts:
     """Facts of an open dataset. No pixel is read.

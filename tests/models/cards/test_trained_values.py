@@ -151,6 +151,9 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     assert any(each.refused for each in height_findings(GROUND * 100 + TREES, GROUND))  # one in centimetres
     (feet,) = height_findings(GROUND * 3.28, GROUND)
     assert (feet.refused, "median of 68" in feet.text) == (False, True)
+    one_tile = np.where(np.arange(SIZE) % 4 == 0, (GROUND + TREES) * 10, GROUND + TREES)  # whose tag of 0.1 is lost
+    (lost,) = height_findings(one_tile, GROUND)
+    assert (lost.refused, "25.00% of NDSM lie outside -5 to 100 m" in lost.text) == (False, True)
     (swapped,) = height_findings(GROUND, GROUND + TREES)
     assert "below the DTM by more than 1 m on 40%, above it on 0%" in swapped.text
     holes = np.where(np.arange(SIZE) % 50 == 0, -9999, GROUND)

@@ -57,9 +57,9 @@ def test_a_pattern_without_files_is_an_error(folder, pattern):
 
 
 def test_a_vrt_stands_for_its_files_topmost_first(shared):
-    paths, number = expand_vrt(str(shared("data/bd_ortho/rgb") / "D30-2021.vrt"), 3)
-    assert [path[-6:] for path in paths] == ["1.tiff", "0.tiff"]
-    assert number == 3
+    band = expand_vrt(str(shared("data/bd_ortho/rgb") / "D30-2021.vrt"), 3)
+    assert [path[-6:] for path in band.files] == ["1.tiff", "0.tiff"]
+    assert band.number == 3
 
 
 VRT = """<VRTDataset rasterXSize="9" rasterYSize="9"{kind}><VRTRasterBand band="1"{band}><{source}>
@@ -71,7 +71,8 @@ PLAIN = {"kind": "", "band": "", "source": "SimpleSource", "more": "", "size": "
 
 def test_a_vrt_tells_the_band_of_its_files(tmp_path):
     (tmp_path / "m.vrt").write_text(VRT.format(**PLAIN))
-    assert expand_vrt(str(tmp_path / "m.vrt"), 1) == ((str(tmp_path / "a.tif"),), 2)
+    band = expand_vrt(str(tmp_path / "m.vrt"), 1)
+    assert (band.files, band.number, band.nodata, band.scale) == ((str(tmp_path / "a.tif"),), 2, (), None)
 
 
 @pytest.mark.parametrize(

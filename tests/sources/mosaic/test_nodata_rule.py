@@ -68,9 +68,9 @@ def with_hole(planes, value, bands=(3,)):
 def test_a_gap_in_one_band_is_no_data_and_the_next_tile_gives_it(
     write_tile, tmp_path, form, value, stated, shift, second
 ):
-    """Within one file of bytes only a pixel whose bands all are 0 (or 255) is without data: a dark red is data."""
+    """Of bytes only a pixel whose bands all are 0 (or 255), in one file or a file each, is without data."""
     dtype, nodata = VALUES[value]
-    is_shared = form in ("one file", "false colour") and dtype is np.uint8
+    is_shared = form != "products" and dtype is np.uint8
     planes = image(dtype)
     holed = with_hole(planes, nodata, bands=range(4) if is_shared else (3,))
     write_form(write_tile, form, holed, "a", shift, **({} if stated else {"nodata": nodata}))
@@ -103,6 +103,34 @@ def near(hole):
         for axis in (0, 1):
             found = found | np.roll(found, 1, axis) | np.roll(found, -1, axis)
     return found
+
+
+@pytest.mark.parametrize(("nodata", "stated"), [(0, False), (255, False), (0, True)])
+def test_files_of_one_band_tell_dark_pixels_from_nodata_together(write_tile, tmp_path, nodata, stated):
+    """Water is 0 in the near infrared, a roof 255 in one band, whether the bands are one file or four."""
+    planes = image(np.uint8)
+    planes[3, :5] = nodata
+    planes[0, 5:7] = nodata
+    planes[:, 7:9] = nodata
+    write_form(write_tile, "a file a band", planes, "a", **({} if stated else {"nodata": nodata}))
+    setting = {"nodata": nodata} if stated else {}
+    source = open_form(tmp_path, "a file a band", **setting)
+    for bands in (NAMES, ("R",), ("NIR",)):
+        np.testing.assert_array_equal(source.read(GRID, bands).valid, ~(planes == nodata).all(0))
+    assert "in all files of one band," in source.describe()["pixels"]["NIR"]
+    (note,) = source.describe()["notes"]
+    assert note.startswith(f"R, G, B, NIR are files of one band: {nodata} is no data where all of them hold it")
+    assert "nodata_rule: any" in note
+    by_any = open_form(tmp_path, "a file a band", nodata_rule="any", **setting)
+    np.testing.assert_array_equal(by_any.read(GRID, NAMES).valid, ~(planes == nodata).any(0))
+    assert not by_any.describe()["notes"]
+
+
+def test_a_file_of_one_band_beside_one_of_several_tells_its_gaps_alone(write_tile, tmp_path):
+    write_form(write_tile, "products", with_hole(image(np.uint8), 0), "a", nodata=0)
+    source = open_form(tmp_path, "products")
+    np.testing.assert_array_equal(source.read(GRID, NAMES).valid, ~HOLE)
+    assert not source.describe()["notes"]
 
 
 @pytest.mark.parametrize("nodata", [0, 255])
@@ -189,6 +217,9 @@ def test_a_near_infrared_that_is_flagged_as_alpha_is_no_mask_even_where_it_is_no
     for needed in ((), ("R", "G", "B")):
         source = open_form(tmp_path, "one file", needed=needed)
         assert source.read(GRID, ("R",)).valid.all()
+    _, note = source.describe()["notes"]
+    assert note.startswith("NIR is band 4, which 1 of 1 files call alpha and which is no mask here, ")
+    assert note.endswith("leave NIR out of bands")
     (note,) = open_form(tmp_path, "one file").describe()["notes"]
     assert "NIR is read from band 4, which 1 of 1 files call alpha, and marks nothing as nodata" in note
 
@@ -370,6 +401,19 @@ def test_a_setting_stands_for_the_tags(write_tile, tmp_path, settings, factor, a
     assert f"x {factor:g} {added:+g} (setting)" in source.describe()["pixels"]["R"]
 
 
+def test_files_of_one_product_with_other_tags_of_scale_are_told(write_tile, tmp_path):
+    for number, name in enumerate("abc"):
+        write_tile(f"in/{name}.tif", image(np.int16)[:2], (X + 20 * number, Y))
+        if name != "c":
+            tag_scale(tmp_path / f"in/{name}.tif", 0.1, 2)
+    spec = {"modality": "A", "bands": {"R": BandFiles(files=("in",))}, "root": str(tmp_path)}
+    (note,) = MosaicSource.open(MosaicSpec(**spec), GRID).describe()["notes"]
+    assert note.startswith("1 of 3 files have other tags of scale and offset in R, each is read by its own: ")
+    assert "c.tif x 1 +0; " in note
+    assert "a.tif x 0.1 +2. " in note
+    assert not MosaicSource.open(MosaicSpec(**spec, scale=0.1), GRID).describe()["notes"]
+
+
 @pytest.mark.parametrize("scale", [0.0, np.nan])
 def test_a_scale_that_leaves_no_values_is_refused(write_tile, tmp_path, scale):
     write_form(write_tile, "one file", image(np.uint8), "a")
@@ -377,6 +421,71 @@ def test_a_scale_that_leaves_no_values_is_refused(write_tile, tmp_path, scale):
     with pytest.raises(InputError, match=r"a\.tif: 'R' has tags of scale (0|nan) and offset 0: state scale"):
         open_form(tmp_path, "one file")
     assert open_form(tmp_path, "one file", scale=1.0).dtype == np.uint8
+
+
+# --- what a VRT alone says
+
+
+def write_vrt(path, source, band=""):
+    box = f'xOff="0" yOff="0" xSize="{GRID.shape[1]}" ySize="{GRID.shape[0]}"'
+    path.write_text(
+        f'<VRTDataset rasterXSize="{GRID.shape[1]}" rasterYSize="{GRID.shape[0]}">'
+        f'<VRTRasterBand dataType="Byte" band="1">{band}<ComplexSource>'
+        '<SourceFilename relativeToVRT="1">in/a.tif</SourceFilename><SourceBand>1</SourceBand>'
+        f"<SrcRect {box}/><DstRect {box}/>{source}</ComplexSource></VRTRasterBand></VRTDataset>"
+    )
+
+
+def open_vrt(tmp_path, **settings):
+    bands = {"R": BandFiles(files=("m.vrt",))}
+    return MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path), **settings), GRID)
+
+
+@pytest.mark.parametrize(
+    ("source", "band", "problem", "setting"),
+    [
+        ("<NODATA>0</NODATA>", "", r"m\.vrt states nodata 0, its file .*a\.tif {tag}: set nodata: 0", {"nodata": 0.0}),
+        ("", "<NoDataValue>0</NoDataValue>", r"states nodata 0, its file .* {tag}: set nodata: 0", {"nodata": 0.0}),
+        ("", "<Scale>0.5</Scale>", r"states x 0\.5 \+0, its file .* x 1 \+0: set scale", {"scale": 0.5}),
+        ("", "<Offset>-9</Offset>", r"states x 1 -9, its file .* x 1 \+0: set scale", {"offset": -9.0}),
+    ],
+)
+@pytest.mark.parametrize("tag", [None, 7])
+def test_what_a_vrt_alone_says_of_numbers_is_refused_unless_it_is_set(
+    write_tile, tmp_path, source, band, problem, setting, tag
+):
+    write_tile("in/a.tif", np.where(HOLE, 0, image(np.uint8)[:1]).astype(np.uint8), (X, Y), nodata=tag)
+    write_vrt(tmp_path / "m.vrt", source, band)
+    with pytest.raises(InputError, match=problem.format(tag="none" if tag is None else tag)):
+        open_vrt(tmp_path)
+    valid = open_vrt(tmp_path, **setting).read(GRID, ("R",)).valid
+    if "nodata" in setting:
+        np.testing.assert_array_equal(valid, ~HOLE)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tag", "stated"),
+    [
+        (np.uint8, 0, "0"),
+        (np.uint8, None, "-9999"),
+        (np.float32, None, "nan"),
+        (np.float32, None, "-3.40282346e+38"),
+        (np.float32, -9999.0059, "-9999.00585938"),
+    ],
+)
+def test_nodata_that_a_vrt_shares_with_its_files_or_that_no_pixel_equals_is_fine(
+    write_tile, tmp_path, dtype, tag, stated
+):
+    write_tile("in/a.tif", np.where(HOLE, tag or 0, image(dtype)[:1]).astype(dtype), (X, Y), nodata=tag)
+    write_vrt(tmp_path / "m.vrt", f"<NODATA>{stated}</NODATA>", f"<NoDataValue>{stated}</NoDataValue>")
+    np.testing.assert_array_equal(open_vrt(tmp_path).read(GRID, ("R",)).valid, ~HOLE if tag is not None else True)
+
+
+def test_a_nodata_value_of_a_vrt_that_is_no_number_is_refused(write_tile, tmp_path):
+    write_tile("in/a.tif", image(np.uint8)[:1], (X, Y))
+    write_vrt(tmp_path / "m.vrt", "<NODATA>none</NODATA>")
+    with pytest.raises(InputError, match=r"m\.vrt: band 1 has a nodata value, scale or offset that is no number"):
+        open_vrt(tmp_path)
 
 
 # --- what a file says of its bands

@@ -300,16 +300,16 @@ def test_the_order_holds_between_lattices_too(write_tile, tmp_path, rng):
 # --- no data
 
 
-def test_a_file_a_band_is_no_data_where_any_of_them_is_unless_a_setting_says_every(shared):
+def test_a_file_a_band_is_no_data_where_all_of_them_are(shared):
     """A band that saturates at the nodata value is a bright roof; near-infrared 0 is water in a file of four bands."""
     root = shared("data/naip")
     names = {name: BandFiles(files=(f"NAIP-VA-b{number}.tiff",)) for number, name in enumerate("RGBN", 1)}
     grid = grid_of(597, 510, x=680811, y=4207739, crs="EPSG:26917", resolution=1)
-    raster = open_mosaic(root, bands=names, grid=grid, nodata_rule="every").read(grid, "RGBN")
+    raster = open_mosaic(root, bands=names, grid=grid).read(grid, "RGBN")
     assert (raster.values == 255).any()
     assert raster.valid.all()
-    by_file = open_mosaic(root, bands=names, grid=grid).read(grid, "RGBN")
-    np.testing.assert_array_equal(by_file.valid, (raster.values != 255).all(0))
+    by_any = open_mosaic(root, bands=names, grid=grid, nodata_rule="any").read(grid, "RGBN")
+    np.testing.assert_array_equal(by_any.valid, (raster.values != 255).all(0))
     quad = grid_of(934, 723, x=485900, y=5209245, crs="EPSG:26914", resolution=5)
     raster = open_mosaic(root, "m_4709963_se_14_1_20140720.tif", names="RGBN", grid=quad).read(quad, "RGBN")
     assert (raster.values[3] == 0).sum() == 2837

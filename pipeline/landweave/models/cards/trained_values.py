@@ -38,7 +38,7 @@ LARGEST_GROUND, LARGEST_HEIGHT = (-500, 9_000), 1_000
 """Metres: the lowest and the highest ground on Earth, with room; and more than the highest building."""
 
 ODD_HEIGHT = (-5, 100)
-"""Metres: medians of the height above ground that are noted."""
+"""Metres: a median of the height above ground beyond it is noted, and a share of more than `OUTSIDE_SHARE`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,11 +235,16 @@ def _height_findings(values: Values) -> Iterator[Finding]:
 
 def _above_ground(plane: NDArray[Any], median: float) -> Iterator[Finding]:
     below, above = float((plane < -1).mean()), float((plane > 1).mean())
-    if not ODD_HEIGHT[0] <= median <= ODD_HEIGHT[1]:
+    low, high = ODD_HEIGHT
+    odd = float(((plane < low) | (plane > high)).mean())
+    if not low <= median <= high:
         text = f"NDSM, DSM minus DTM, has a median of {median:g} m: are both in metres above the same zero?"
         yield Finding(text=text, refused=abs(median) > LARGEST_HEIGHT)
     if below > max(above, 0.05):
         text = f"the DSM is below the DTM by more than 1 m on {below:.0%}, above it on {above:.0%}: are they swapped?"
+        yield Finding(text=text, refused=False)
+    elif low <= median <= high and odd > OUTSIDE_SHARE:
+        text = f"{odd:.2%} of NDSM lie outside {low} to {high} m: {_spread(plane)}. Is a tile in another unit or scale?"
         yield Finding(text=text, refused=False)
 
 

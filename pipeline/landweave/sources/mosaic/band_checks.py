@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from landweave.core.timeseries import is_number
 from landweave.sources.mosaic.listing import Product
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.raster_facts import RasterFacts
@@ -31,7 +32,7 @@ _METRES = re.compile("m|met(re|er)s?", re.IGNORECASE)
 
 
 def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
-    """Why the bands cannot be read: not there, of mixed dtypes, complex, of a palette, scaled by 0, heights in feet.
+    """Why the bands cannot be read: absent, mixed or complex dtypes, palettes, a scale of 0, feet, tags of a VRT alone.
 
     Parameters
     ----------
@@ -40,6 +41,7 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
     products, facts
         The files, and what they say of themselves by path.
     """
+    yield from dict.fromkeys(line for product in products for line in _vrt_problems(spec, product, facts))
     first = facts[products[0].paths[0]]
     for product, each in _files(products, facts):
         missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
@@ -52,6 +54,40 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
         for name, number in product.bands.items():
             if number <= each.count:
                 yield from (f"{each.name}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
+
+
+def _vrt_problems(spec: MosaicSpec, product: Product, facts: Facts) -> Iterator[str]:
+    """What a VRT alone says of the numbers of its files, whose own tags are read."""
+    for vrt in product.vrts:
+        for each in (facts[path] for path in vrt.files if path in facts and vrt.number <= facts[path].count):
+            place = vrt.number - 1
+            tag, dtype = each.nodata[place], each.dtypes[place]
+            values = [value for value in vrt.nodata if _may_occur(dtype, value) and not _same(value, tag)]
+            if values and spec.nodata is None:
+                own = "none" if tag is None else f"{tag:g}"
+                value = f"{values[0]:g}"
+                yield f"{vrt.path} states nodata {value}, its file {each.name} {own}: set nodata: {value}, or another"
+                break
+            if vrt.scale and vrt.scale != each.scale_of(vrt.number) and spec.stated_scale is None:
+                yield (
+                    f"{vrt.path} states {_times(vrt.scale)}, its file {each.name} "
+                    f"{_times(each.scale_of(vrt.number))}: set scale and offset"
+                )
+                break
+
+
+def _times(scale: tuple[float, float]) -> str:
+    return f"x {scale[0]:g} {scale[1]:+g}"
+
+
+def _may_occur(dtype: str, value: float) -> bool:
+    """Whether a pixel may equal ``value`` and pass for a measurement: no NaN or extreme float does anyway."""
+    return bool(is_number(np.array(value))) and _can_hold(dtype, value)
+
+
+def _same(value: float, tag: float | None) -> bool:
+    """Whether the text of a VRT, which may be shortened, means a tag."""
+    return tag is not None and bool(np.isclose(value, tag, rtol=1e-6, atol=0))
 
 
 def _number_problems(spec: MosaicSpec, facts: RasterFacts, place: int) -> Iterator[str]:
@@ -84,7 +120,7 @@ def band_notes(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> I
         yield f"{', '.join(unused)}: not read as a band, for the model takes {', '.join(spec.given)}"
     for product in products:
         yield from _role_notes(product, [facts[path] for path in product.paths], spec.given)
-        yield from _difference_notes([facts[path] for path in product.paths])
+        yield from _difference_notes(spec, product, [facts[path] for path in product.paths])
     yield from _nodata_notes(spec, [each for _, each in _files(products, facts)])
 
 
@@ -95,20 +131,22 @@ def _files(products: Sequence[Product], facts: Facts) -> Iterator[tuple[Product,
 def _role_notes(product: Product, files: Sequence[RasterFacts], given: Iterable[str]) -> Iterator[str]:
     """Bands that are taken as something else than what the file calls them."""
     for name, number in product.bands.items():
-        if name not in given:
-            continue
         called: dict[str, list[RasterFacts]] = {}
         for each in files:
             called.setdefault(_called(each, number), []).append(each)
         for role, those in called.items():
-            if role not in ("", _COLOURS.get(name, name.lower())):
+            first = f"{len(those)} of {len(files)} files call {role}"
+            if name not in given:
+                if role == "alpha":
+                    yield (
+                        f"{name} is band {number}, which {first} and which is no mask here, {those[0].name} the first. "
+                        f"Where it is one, leave {name} out of bands"
+                    )
+            elif role not in ("", _COLOURS.get(name, name.lower())):
                 usual = "NIR" in product.bands and _FALSE_COLOURS.get(name) == role
                 reason = ", as images in false colour do" if usual else ""
                 effect = ", and marks nothing as nodata" if role == "alpha" else ""
-                yield (
-                    f"{name} is read from band {number}, which {len(those)} of {len(files)} files call {role}{reason}"
-                    f"{effect}, {those[0].name} the first"
-                )
+                yield (f"{name} is read from band {number}, which {first}{reason}{effect}, {those[0].name} the first")
 
 
 def _called(facts: RasterFacts, number: int) -> str:
@@ -118,12 +156,20 @@ def _called(facts: RasterFacts, number: int) -> str:
     return next(spoken, "" if role in ("gray", "undefined", "palette") else role.lower())
 
 
-def _difference_notes(files: Sequence[RasterFacts]) -> Iterator[str]:
-    """Files of one product that have other bands, by number or colour."""
+def _difference_notes(spec: MosaicSpec, product: Product, files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Files of one product that have other bands, by number or colour, or other tags of scale and offset."""
     first = files[0]
     if others := [each for each in files if each.colours != first.colours]:
         named = (f"{each.name} {', '.join(each.colours)}" for each in (others[0], first))
         yield f"{len(others)} of {len(files)} files have other bands: {'; '.join(named)}"
+    for name, number in product.bands.items() if spec.stated_scale is None else ():
+        if others := [each for each in files if each.scale_of(number) != first.scale_of(number)]:
+            named = (f"{each.name} {_times(each.scale_of(number))}" for each in (others[0], first))
+            yield (
+                f"{len(others)} of {len(files)} files have other tags of scale and offset in {name}, each is read by "
+                f"its own: {'; '.join(named)}. Where a tag is lost or wrong, set scale and offset"
+            )
+            return
 
 
 def _nodata_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[str]:

@@ -25,6 +25,31 @@ _STRETCH = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
+class VrtBand:
+    """One band of a VRT, and what it says of the numbers in its files.
+
+    Attributes
+    ----------
+    path
+        Of the VRT.
+    files
+        Topmost first.
+    number
+        Of the band in these files, from 1.
+    nodata
+        Numbers that mean nodata.
+    scale
+        Scale and offset; None where none is stated.
+    """
+
+    path: str
+    files: tuple[str, ...]
+    number: int
+    nodata: tuple[float, ...] = ()
+    scale: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Product:
     """Files delivered together, and the bands taken from each of them.
 
@@ -36,11 +61,14 @@ class Product:
         Number of each band in the files, from 1, by its name.
     maps
         Files among those of a folder, glob or VRT that are maps of this program, and are left out.
+    vrts
+        Bands of VRTs that list some of the files.
     """
 
     paths: tuple[str, ...]
     bands: Mapping[str, int]
     maps: tuple[str, ...] = ()
+    vrts: tuple[VrtBand, ...] = ()
 
 
 def tile_id(path: str, root: str) -> str:
@@ -70,21 +98,24 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
     """
     grouped: dict[tuple[str, ...], dict[str, int]] = {}
     maps: dict[tuple[str, ...], tuple[str, ...]] = {}
+    vrts: dict[tuple[str, ...], tuple[VrtBand, ...]] = {}
     for name, files in spec.bands.items():
-        paths, number, left_out = _resolve(files, spec.root)
+        paths, number, left_out, listing = _resolve(files, spec.root)
         if spec.order != "listed":
             paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
         grouped.setdefault(paths, {})[name] = number
         maps[paths] = left_out
+        vrts[paths] = (*vrts.get(paths, ()), *listing)
     return tuple(
-        Product(paths=paths, bands=bands, maps=maps[paths])
+        Product(paths=paths, bands=bands, maps=maps[paths], vrts=vrts[paths])
         for paths, bands in grouped.items()
         if {*bands} & {*spec.given}
     )
 
 
-def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[str, ...]]:
-    """The files of a band, its number in them, and the maps that are left out."""
+def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[str, ...], list[VrtBand]]:
+    """The files of a band, its number in them, the maps that are left out, and the VRTs that list files."""
+    vrts: list[VrtBand] = []
     paths: list[str] = []
     maps: list[str] = []
     numbers: set[int] = set()
@@ -92,7 +123,8 @@ def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[st
         found: list[str] = []
         for path in _matches(pattern, root):
             if Path(path).suffix.lower() == ".vrt" and not is_url(path):
-                tiles, number = expand_vrt(path, band.band)
+                vrts.append(expand_vrt(path, band.band))
+                tiles, number = vrts[-1].files, vrts[-1].number
             else:
                 tiles, number = (path,), band.band
             found.extend(tiles)
@@ -105,7 +137,7 @@ def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[st
         raise InputError(f"{band.files} take bands {sorted(numbers)} of their files: list those files apart.")
     if not paths:
         raise InputError(f"{band.files} name maps of this program alone, {maps[0]} the first: 0 tiles to read.")
-    return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps))
+    return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps)), vrts
 
 
 def _local(pattern: str, root: str) -> str:
@@ -130,8 +162,8 @@ def _matches(pattern: str, root: str) -> list[str]:
     return found
 
 
-def expand_vrt(path: str, band: int) -> tuple[tuple[str, ...], int]:
-    """Files that make up one band of a VRT, topmost first, and the number of that band in them.
+def expand_vrt(path: str, band: int) -> VrtBand:
+    """Files that make up one band of a VRT, the number of that band in them, and what else it says of it.
 
     Parameters
     ----------
@@ -166,7 +198,21 @@ def expand_vrt(path: str, band: int) -> tuple[tuple[str, ...], int]:
     if len(numbers) > 1:
         raise InputError(f"{path}: band {band} takes bands {sorted(numbers)} of its files: list those files apart.")
     # GDAL paints a VRT's sources in their order, so the last one is on top: ours are first wins.
-    return tuple(_location(source, path) for source in reversed(sources)), numbers.pop()
+    files = tuple(_location(source, path) for source in reversed(sources))
+    nodata = [element.findtext("NoDataValue"), *(source.findtext("NODATA") for source in sources)]
+    scale, offset = element.findtext("Scale"), element.findtext("Offset")
+    try:
+        return VrtBand(
+            path=path,
+            files=files,
+            number=numbers.pop(),
+            nodata=tuple(dict.fromkeys(float(each) for each in nodata if each)),
+            scale=(float(scale or 1), float(offset or 0)) if scale or offset else None,
+        )
+    except ValueError as error:
+        raise InputError(
+            f"{path}: band {band} has a nodata value, scale or offset that is no number: {error}."
+        ) from None
 
 
 def _is_plain(source: ET.Element) -> bool:

@@ -16,7 +16,7 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.polygons import unite
 from landweave.core.protocols import Raster, ReadCost, SourceFile
-from landweave.sources.band_reading import BandReading, NodataValue, decide_file
+from landweave.sources.band_reading import BandReading, NodataValue, decide_files
 from landweave.sources.mosaic.alignment import Alignment, TileFrame, align
 from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.mosaic.tile_index import Tile, TileIndex, corner_bounds, corners_of, index_tiles, refuse_unpaired
@@ -192,7 +192,7 @@ class MosaicSource:
             "reason": alignment.reason,
             "resampling": alignment.resampling,
             "pixels": {band: " or ".join(map(str, readings)) for band, readings in self._decided.items()},
-            "notes": [*index.notes, *self._transformation_notes],
+            "notes": [*index.notes, *self._gap_notes, *self._transformation_notes],
         }
 
     @property
@@ -206,6 +206,18 @@ class MosaicSource:
                 ends = [end * scale + offset for scale, offset in tags for end in (limits.min, limits.max)]
                 found[band] = min(ends), max(ends)
         return found
+
+    @property
+    def _gap_notes(self) -> Iterator[str]:
+        """Nodata values that can be data, of files of one band: a gap in one of them is read as data."""
+        single = {each for readings in self._decided.values() for each in readings if each.nodata_rule == "single"}
+        if single:
+            values = " or ".join(sorted({f"{value.value:g}" for each in single for value in each.shared_nodata}))
+            yield (
+                f"{', '.join(band for band in self.bands if single & {*self._decided[band]})} are files of one band: "
+                f"{values} is no data where all of them hold it (one alone may be water or a roof), so a gap in one of "
+                "them is read as data. Where such gaps exist, set nodata_rule: any"
+            )
 
     @property
     def _transformation_notes(self) -> Iterator[str]:
@@ -247,8 +259,8 @@ class MosaicSource:
         """What is done with each band: one record, or several where files differ."""
         decided = {band: set[BandReading]() for product in self.index.products for band in product.bands}
         for tile in self.index.tiles:
-            for settings, facts in zip(self._settings, tile.files, strict=True):
-                for reading in decide_file(settings, facts).bands[: len(settings)]:
+            for settings, file in zip(self._settings, decide_files(self._settings, tile.files), strict=True):
+                for reading in file.bands[: len(settings)]:
                     decided[reading.band].add(reading)
         return {band: tuple(sorted(readings, key=repr)) for band, readings in decided.items()}
 

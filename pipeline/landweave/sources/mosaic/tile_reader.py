@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
-from landweave.sources.band_reading import BandReading, decide_file, read_bands
+from landweave.sources.band_reading import BandReading, decide_files, read_bands
 from landweave.sources.files import read_window
 from landweave.sources.mosaic.nodata_border import NodataBorder, find_nodata_border, unite
 from landweave.sources.mosaic.tile_index import Tile
@@ -57,7 +57,7 @@ def read_tile(
     ReadError
         When a file cannot be read, or is not the one that was indexed; with the window and its ground.
     """
-    files = [decide_file(bands, facts) for bands, facts in zip(settings, tile.files, strict=True)]
+    files = decide_files(settings, tile.files)
     try:
         planes, measured = read_bands(files, window, names)
         border = None if border_level is None else _border_of(tile, border_level)
