@@ -245,6 +245,7 @@ def test_treesat_is_mapped_by_a_fusion_of_all_sensors(treesat):
         "inputs": {
             "AERIAL_RGBI": {
                 "kind": "mosaic",
+                "crs": "EPSG:25832",  # the image's own datum is unknown
                 "bands": {name: {"files": str(treesat.aerial), "band": band} for name, band in order.items()},
             },
             **treesat.inputs(),

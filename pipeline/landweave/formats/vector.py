@@ -22,7 +22,17 @@ from pyproj.exceptions import CRSError, ProjError
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError
 
-_DAMAGE = (DataSourceError, DataLayerError, FieldError, FeatureError, GeometryError, shapely.errors.ShapelyError)
+_DAMAGE = (
+    DataSourceError,
+    DataLayerError,
+    FieldError,
+    FeatureError,
+    GeometryError,
+    shapely.errors.ShapelyError,
+    UnboundLocalError,
+)
+"""The last is what pyogrio raises where GDAL gives a CRS without a text."""
+
 _POLYGON = shapely.GeometryType.POLYGON
 _LARGEST_DEGREES = (360, 90)
 """Longitude (an outline may go on beyond the 180th meridian) and latitude."""

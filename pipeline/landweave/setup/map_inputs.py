@@ -208,7 +208,7 @@ def shared_extent(pixels: Grid, card: ModelCard, sources: Mapping[str, AnySource
 
 def _inner(box: Bounds, pixels: Grid) -> Bounds:
     """Bounds without the share of a pixel by which tiles may lie off the grid, or a float beside its exact value."""
-    off = PASTE_PX * float(pixels.resolution)
+    off = min(PASTE_PX * float(pixels.resolution), (box[2] - box[0]) / 4, (box[3] - box[1]) / 4)
     return box[0] + off, box[1] + off, box[2] - off, box[3] - off
 
 

@@ -8,7 +8,9 @@ from math import hypot
 
 import numpy as np
 from affine import Affine
+from pyproj.exceptions import ProjError
 
+from landweave.core.errors import InputError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Extent
 from landweave.sources.mosaic.tile_index import Floats, Ints, TileIndex, corner_bounds, lattice_origins
@@ -204,7 +206,15 @@ def _frame(index: TileIndex, lattice: Affine, members: Ints, origins: Ints, grid
     shapes = index.shapes[members]
     (top, left), (bottom, right) = origins.min(axis=0).tolist(), (origins + shapes).max(axis=0).tolist()
     crs = str(index.crs[members[0]])
-    bounds = bounds_in(corner_bounds(index.corners[members]), crs, grid.crs)
+    try:
+        bounds = bounds_in(corner_bounds(index.corners[members]), crs, grid.crs)
+    except ProjError:
+        bounds = (np.inf,) * 4
+    if not np.isfinite(bounds).all():
+        raise InputError(
+            f"{index.tiles[int(members[0])].id} lies at {corner_bounds(index.corners[members])} of {crs[:60]}, which "
+            f"{grid.crs[:60]} does not reach: is its CRS right?"
+        )
     frame = Frame(
         crs=crs,
         transform=lattice,
