@@ -53,7 +53,7 @@ def test_a_store_that_fails_one_request_in_five_holds_the_same_bytes(tmp_path: P
     with counted_s3() as s3:
         small, contents = Small.make(tmp_path), []
         for name in ("quiet", "failing"):
-            output = {"store": f"s3://{BUCKET}/{name}.zarr", "storage_options": s3.storage_options}
+            output = {"store": f"s3://{BUCKET}/{name}-{seed}-{share}.zarr", "storage_options": s3.storage_options}
             config = small.loaded(output=output, engine={"kind": "inline"})
             if name == "failing":
                 s3.fault = _faults(seed, share)
