@@ -35,7 +35,8 @@ def write_inputs(path: Path) -> None:
     for name, section in config.inputs.items():
         pixel = PIXELS.get(name, float((config.model and config.model.pixel) or 0.2))
         for pattern, bands in _files(section):
-            _write_tile(config.path(pattern), bands, pixel, "float32" if section.kind == "elevation" else "uint8")
+            dtype = "float32" if section.kind == "elevation" else "uint16" if name.startswith("SPOT") else "uint8"
+            _write_tile(config.path(pattern), bands, pixel, dtype)
         if isinstance(section, StacInput):
             _write_catalog(Path(config.path(section.catalog)), config)
     _write_area(config)
@@ -57,6 +58,7 @@ def _write_tile(pattern: str, bands: int, pixel: float, dtype: str) -> None:
     path = path if path.suffix else path / "tile.tif"
     side = round(SIDE_M / pixel)
     values = np.random.default_rng(3).integers(1, 255, (bands, side, side)).astype(dtype)
+    values = values * 8 if dtype == "uint16" else values  # of SPOT, in whose numbers it was trained
     jpeg = {"driver": "JP2OpenJPEG", "tiled": None, "compress": None, "quality": 100, "reversible": True}
     write_tile(path, values, corner_xy=CORNER, pixel=pixel, **(jpeg if path.suffix == ".jp2" else {}))
 

@@ -109,7 +109,9 @@ class ZarrLedger:
         except ReadError as error:
             if isinstance(error.__cause__, REMOTE_ERRORS):  # out of reach, or not declared: nothing is known of it
                 raise
-        array = self.open(field)
+            array = self.open(field)
+            if math.prod(array.shape[:2]) > LARGEST_COUNT:
+                raise
         values = np.zeros(array.shape, array.dtype)
         for chunk in self._chunks(array.shape):
             try:

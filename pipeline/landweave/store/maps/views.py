@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from landweave.core.errors import InputError
 from landweave.core.protocols import LEDGER_FIELDS
 from landweave.core.pyramid import level_extent, level_grid
+from landweave.store.common import parsing
 from landweave.store.georeference import extent_to_json, grid_coordinates, grid_to_json
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.store.ledger_store import ZarrLedger
@@ -146,10 +147,11 @@ def open_ledger(where: str | os.PathLike[str] | Target, storage_options: Mapping
     attributes = ledger.attributes
     if attributes is None:
         raise InputError(f"{target} has no ledger of a map. Was the run started?")
-    axes = {axis: (axis, ledger.read(axis), ledger.open(axis).attrs.asdict()) for axis in ("block_y", "block_x")}
-    dataset = xr.Dataset(coords={**axes, "array": list(attributes["arrays"])})
-    for name in LEDGER_FIELDS:
-        dataset[name] = _field(ledger, name)
+    with parsing(f"{target}/{ledger.path}"):
+        axes = {axis: (axis, ledger.read(axis), ledger.open(axis).attrs.asdict()) for axis in ("block_y", "block_x")}
+        dataset = xr.Dataset(coords={**axes, "array": list(attributes["arrays"])})
+        for name in LEDGER_FIELDS:
+            dataset[name] = _field(ledger, name)
     dataset.encoding = {"source": str(target), "storage_options": dict(target.storage_options)}
     return dataset
 
