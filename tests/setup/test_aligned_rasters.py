@@ -83,10 +83,10 @@ def test_the_notes_of_the_files_are_those_of_the_cube(tmp_path: Path) -> None:
              for name, band in RGBI_FILES["bands"].items()}  # fmt: skip
     for area in ({}, {"area": {"bounds": list(small.scene.bounds)}}):
         config = small.loaded(inputs={"AERIAL_RGBI": {**RGBI_FILES, "bands": bands, "align": True}}, cube=CUBE, **area)
-        before = [note for note in plan_map(config).notes if "different years" in note]
+        before = [note for note in plan_map(config).notes if "different dates" in note]
         if not area:
             assert align(config, progress=False).exit_code == 0
-        assert [note for note in plan_map(config).notes if "different years" in note] == before
+        assert [note for note in plan_map(config).notes if "different dates" in note] == before
         assert len(before) == 1
 
 

@@ -105,7 +105,7 @@ def test_what_is_odd_of_the_files_is_warned_of_where_they_are_opened(tmp_path):
         open_mosaic(tmp_path / "a_2019.tif", {"R": 1, "NIR": (tmp_path / "b_2021.tif", 1)}, nodata=-9999)
     caught = [each for each in caught if each.category is UserWarning]
     told = [str(each.message) for each in caught]
-    assert sum("bands of different years are one tile" in text for text in told) == 1
+    assert sum("bands of different dates are one tile" in text for text in told) == 1
     assert any("nodata -9999 (setting) cannot occur in uint8" in text for text in told)
     assert {each.filename for each in caught} == {__file__}
 

@@ -35,7 +35,7 @@ def test_nothing_is_opened_before_it_is_computed(series: StacSeries, monkeypatch
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(rasterio, "open", refuse)
+    monkeypatch.setattr(rasterio, "DatasetReader", refuse)
     lazy = series.stack()
     assert lazy.dims == ("time", "band", "y", "x")
     assert lazy.dtype == np.uint16

@@ -81,7 +81,7 @@ def test_a_scene_that_is_not_needed_is_not_read(series: StacSeries) -> None:
 
 def test_a_date_with_nothing_over_the_grid_opens_no_file(series: StacSeries, monkeypatch: pytest.MonkeyPatch) -> None:
     far = GRID.with_extent(Extent.of((0, 8), (0, 8)))
-    monkeypatch.setattr(rasterio, "open", None)
+    monkeypatch.setattr(rasterio, "DatasetReader", None)
     read = series.read(far, BANDS, (1, 0))
     assert (read.pixel_class == PixelClass.NOT_ACQUIRED).all()
     assert not read.values.any()
@@ -91,7 +91,7 @@ def test_a_date_with_nothing_over_the_grid_opens_no_file(series: StacSeries, mon
 def test_what_it_costs_and_where_it_lies_is_told_without_a_file(
     series: StacSeries, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rasterio, "open", None)
+    monkeypatch.setattr(rasterio, "DatasetReader", None)
     assert series.opens(GRID) == 9
     scenes = series.files(GRID)
     assert len(scenes) == len({scene.id for scene in scenes}) == 9
