@@ -10,6 +10,7 @@ from landweave.aligning.dates import TimeShard
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
 from landweave.jobs.audit import (
+    STORED,
     LedgerObject,
     Verification,
     find_altered,
@@ -25,8 +26,6 @@ from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
-
-_FINISHED = [BlockState.DONE, BlockState.NO_INPUT]
 
 
 def load_shard_ledger(group: CubeGroup, shard: TimeShard, stored: ZarrLedger | None) -> Ledger:
@@ -148,13 +147,13 @@ def _verify_shard(group: CubeGroup, shard: int, counts: Iterable[int]) -> tuple[
     seen: set[BlockIndex] = set()
     for ledger in reversed(ledgers):
         damage |= find_torn(ledger)
-        finished = set(cells_where(ledger.fields["state"], _FINISHED)) - seen
+        finished = set(cells_where(ledger.fields["state"], STORED)) - seen
         objects += ledger_objects(ledger, partial(group.object_key, shard), finished)
         seen |= finished
     damage |= find_missing(objects, shard_sizes(group, shard)) | find_altered(objects, group.target.checksum)
     for ledger, each in zip(ledgers, stored, strict=True):
         states = ledger.fields["state"]
-        mark_damaged(ledger, {index: text for index, text in damage.items() if states[index] in _FINISHED})
+        mark_damaged(ledger, {index: text for index, text in damage.items() if states[index] in STORED})
         ledger.flush(each)
     lines = [f"block {index}: damaged: {text}" for index, text in sorted(damage.items())]
     return len(objects), lines, any(ledger.damaged for ledger in ledgers)

@@ -18,6 +18,9 @@ from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS, RunResult
 ROUNDS = 3
 """How often blocks whose objects are not what the ledger has are run in one run, the first time included."""
 
+STORED = (BlockState.DONE, BlockState.NO_INPUT)
+"""States of blocks that may have objects: a tile of a cube without a measurement has some, too."""
+
 _READ_AT_ONCE = 8
 
 
@@ -81,7 +84,7 @@ class LedgerObject:
 def ledger_objects(
     ledger: Ledger, key: ObjectKey, blocks: Collection[BlockIndex] | None = None
 ) -> Iterator[LedgerObject]:
-    """The objects of all blocks that are finished; a tile of a cube without a measurement has some, too.
+    """The objects of all blocks that are finished.
 
     Parameters
     ----------
@@ -93,7 +96,7 @@ def ledger_objects(
         Only those of these blocks.
     """
     sizes, checksums = ledger.fields["object_bytes"], ledger.fields["object_checksum"]
-    for index in cells_where(ledger.fields["state"], [BlockState.DONE, BlockState.NO_INPUT]):
+    for index in cells_where(ledger.fields["state"], STORED):
         if blocks is not None and index not in blocks:
             continue
         for number, array in enumerate(ledger.arrays):
@@ -112,13 +115,12 @@ def find_missing(objects: Iterable[LedgerObject], sizes: Mapping[str, int]) -> d
     sizes
         Bytes of every object that is stored, by its key.
     """
-    found: dict[BlockIndex, list[str]] = {}
-    for item in objects:
-        size = sizes.get(item.key)
-        if size != item.size:
-            what = "is missing" if size is None else f"has {size:,} bytes, {item.size:,} were written"
-            found.setdefault(item.index, []).append(f"{item.key} {what}")
-    return {index: "; ".join(problems) for index, problems in found.items()}
+    stored = ((item, sizes.get(item.key)) for item in objects)
+    return _by_block(
+        (item, "is missing" if size is None else f"has {size:,} bytes, {item.size:,} were written")
+        for item, size in stored
+        if size != item.size
+    )
 
 
 def find_altered(objects: Iterable[LedgerObject], checksum: Callable[[str], int | None]) -> dict[BlockIndex, str]:
@@ -134,12 +136,18 @@ def find_altered(objects: Iterable[LedgerObject], checksum: Callable[[str], int 
     listed = list(objects)
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
         stored = list(pool.map(lambda item: checksum(item.key), listed))
+    return _by_block(
+        (item, "is missing" if actual is None else "holds other bytes than were written")
+        for item, actual in zip(listed, stored, strict=True)
+        if actual != item.checksum
+    )
+
+
+def _by_block(problems: Iterable[tuple[LedgerObject, str]]) -> dict[BlockIndex, str]:
     found: dict[BlockIndex, list[str]] = {}
-    for item, actual in zip(listed, stored, strict=True):
-        if actual != item.checksum:
-            what = "is missing" if actual is None else "holds other bytes than were written"
-            found.setdefault(item.index, []).append(f"{item.key} {what}")
-    return {index: "; ".join(problems) for index, problems in found.items()}
+    for item, problem in problems:
+        found.setdefault(item.index, []).append(f"{item.key} {problem}")
+    return {index: "; ".join(lines) for index, lines in found.items()}
 
 
 def mark_damaged(ledger: Ledger, damage: Mapping[BlockIndex, str]) -> None:
@@ -259,7 +267,7 @@ def _rebuild_block(
 ) -> bool:
     known = ledger.fields["object_checksum"][index]
     is_lost = "state" in lost
-    if not (known.any() if is_lost else ledger.state(index) in (BlockState.DONE, BlockState.NO_INPUT)):
+    if not (known.any() if is_lost else ledger.state(index) in STORED):
         return False  # never done, or with objects that nobody knows: pending
     objects = {array: stored(index, array) for array in ledger.arrays}
     whole = [each for each in objects.values() if each is not None]

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from landweave.core.errors import InputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
 from landweave.jobs.audit import (
@@ -30,12 +29,10 @@ from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
 from landweave.mapping.job import MapJob
-from landweave.store.common import ROOT, read_attributes
 from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
-from landweave.store.maps.store import MapStore, declared_metadata
-from landweave.store.maps.template import MapTemplate
+from landweave.store.maps.store import MapStore, declared_metadata, map_at
 from landweave.store.objects import Target
 
 
@@ -169,10 +166,7 @@ def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> V
     OutputError
         When another driver writes it.
     """
-    attributes = read_attributes(target) if attributes is None else attributes
-    if attributes is None:
-        raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
-    store = MapStore(target=target, template=MapTemplate.from_attributes(attributes))
+    store = map_at(target, attributes)
     with hold(*target.beside(LEASE)):
         sizes = target.sizes()
         notes = restore_metadata(store, sizes, reread=True)

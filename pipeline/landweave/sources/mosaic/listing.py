@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
-from landweave.sources.files import is_url, shown
+from landweave.core.secrets import without_secrets
+from landweave.sources.files import is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.raster_facts import find_maps
 
@@ -82,7 +83,7 @@ def tile_id(path: str, root: str) -> str:
         Folder of the mosaic.
     """
     if is_url(path):
-        return shown(path)
+        return without_secrets(path)  # a renewed signature is the same tile, another query another tile
     absolute = Path(path).absolute()
     base = Path(root).absolute()
     return str(PurePosixPath(absolute.relative_to(base) if absolute.is_relative_to(base) else absolute))

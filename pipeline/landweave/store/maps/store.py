@@ -255,6 +255,26 @@ def create_map(target: Target, template: MapTemplate) -> MapStore:
     return MapStore(target=target, template=template)
 
 
+def map_at(target: Target, attributes: Mapping[str, Any] | None = None) -> MapStore:
+    """Return the map at ``target`` by what its root says alone: the rest may be damaged.
+
+    Parameters
+    ----------
+    target, attributes
+        As of `open_store`.
+
+    Raises
+    ------
+    InputError
+        When there is no map, or its root is not what this package writes.
+    """
+    attributes = read_attributes(target) if attributes is None else attributes
+    if attributes is None:
+        raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
+    with parsing(f"{target}"):
+        return MapStore(target=target, template=MapTemplate.from_attributes(attributes))
+
+
 def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> MapStore:
     """Return the map at ``target``, to go on writing or to read; its coordinates are compared with its grid.
 
@@ -270,15 +290,12 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
     InputError
         When there is no map, or its affine, coordinates and grid disagree.
     """
-    attributes = read_attributes(target) if attributes is None else attributes
-    if attributes is None:
-        raise InputError(f"There is no map at {target}: {ROOT} is missing. Was the run started?")
+    found = map_at(target, attributes)
     with parsing(f"{target}"):
-        template = MapTemplate.from_attributes(attributes)
         store = zarr_store(target, read_only=True)
         group = zarr.open_group(store, path=level_path(0), mode="r", use_consolidated=False)
-        check_georeference(group, template.grid)
-    return MapStore(target=target, template=template)
+        check_georeference(group, found.template.grid)
+    return found
 
 
 def create_map_ledger(store: MapStore) -> ZarrLedger:
