@@ -46,7 +46,7 @@ types: setup
 	$(BIN)/mypy
 
 fast: setup
-	$(BIN)/pytest -n 2 --dist loadfile --durations 10
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10
 
 notebooks: setup
 	$(BIN)/pytest --nbmake notebooks --timeout 900

@@ -90,6 +90,7 @@ def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:
     assert str(small.folder) not in str(provenance["fingerprint_fields"])
 
 
+@pytest.mark.slow
 def test_several_runs_share_the_workers_of_one_engine(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (
         small.loaded(engine={"kind": "dask", "workers": 1}, output={"store": name}) for name in ("1.zarr", "2.zarr")

@@ -52,6 +52,7 @@ def test_the_configuration_finds_its_files(data: DemoData) -> None:
     assert data.catalog.is_relative_to(data.config.parent)
 
 
+@pytest.mark.slow
 def test_the_files_have_the_same_bytes_on_a_cpu_without_vector_extensions(
     data: DemoData, folder: Path, tmp_path: Path
 ) -> None:

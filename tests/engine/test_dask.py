@@ -321,6 +321,7 @@ class Scattering(SquareJob):
 left: list[bytearray] = []
 
 
+@pytest.mark.slow
 def test_memory_that_a_block_frees_is_the_systems_again(tmp_path, monkeypatch):
     monkeypatch.setattr("landweave.engine.clusters.THREADS_A_WORKER", 1)
     with local_engine(workers=1) as engine:

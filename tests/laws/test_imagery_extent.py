@@ -38,6 +38,7 @@ def read_map(folder: Path) -> dict[str, Any]:
     return {name: stored.read(name, stored.grid.extent) for name in ARRAYS}
 
 
+@pytest.mark.slow
 def test_a_map_is_the_same_before_and_after_align_and_align_runs_twice(small: Small) -> None:
     straight = set_up_map(aligned(small))
     assert run(aligned(small)).exit_code == 0
@@ -90,6 +91,7 @@ def test_three_far_tiles_are_three_blocks(small: Small) -> None:
         assert setup.job.outside[index] != touched
 
 
+@pytest.mark.slow
 def test_what_is_mapped_between_far_tiles_is_what_each_alone_gives(small: Small) -> None:
     places = [(X, Y), (X + 300, Y - 200)]
     scattered(emptied(small).folder, places)

@@ -100,7 +100,7 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference
 STROKES = {"ctrl-c": (signal.SIGINT, 130), "terminated": (signal.SIGTERM, 143)}
 
 
-@pytest.mark.parametrize("stroke", STROKES)
+@pytest.mark.parametrize("stroke", [pytest.param("ctrl-c", marks=pytest.mark.slow), "terminated"])
 @pytest.mark.parametrize("kind", [pytest.param("inline"), pytest.param("dask", marks=pytest.mark.slow)])
 @pytest.mark.timeout(600)
 def test_a_signal_ends_the_run_with_its_code_and_loses_nothing_that_was_done(

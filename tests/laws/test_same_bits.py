@@ -120,7 +120,7 @@ def two_workers() -> Iterator[Engine]:
         yield engine
 
 
-@pytest.mark.parametrize("kind", ["unet", "swin"])
+@pytest.mark.parametrize("kind", ["unet", pytest.param("swin", marks=pytest.mark.slow)])
 def test_small_maps_agree_bit_for_bit(tmp_path: Path, two_workers: Engine, kind: str) -> None:
     study = Study.make(tmp_path, kind, window=128, corner=384, scale=16)
     reference = study.map("reference", 128)

@@ -193,6 +193,7 @@ def scene(tmp_path: Path) -> Fusion:
     return Fusion.make(tmp_path)
 
 
+@pytest.mark.slow
 def test_fused_maps_agree_for_any_block_and_area(scene: Fusion) -> None:
     reference = scene.map("reference", 128)
     assert_worth_comparing(scene, reference)

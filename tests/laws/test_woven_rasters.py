@@ -13,6 +13,7 @@ def small(tmp_path_factory):
     return Small.make(tmp_path_factory.mktemp("woven"))
 
 
+@pytest.mark.slow
 def test_a_map_from_the_cube_is_the_map_from_the_files(small):
     """With an area the files may be gone; without one they say where the map lies."""
     plain, inline = small.loaded(area={"bounds": list(small.scene.bounds)}), InlineEngine()

@@ -37,6 +37,7 @@ def test_a_map_without_a_pixel_ends_with_3_and_so_it_does_again(
         assert "the map: nothing is left, no pixel of any block holds a measurement" in ended.out
 
 
+@pytest.mark.slow
 def test_a_map_with_pixels_does_not(config: Callable[[int], Path], landweave: Command) -> None:
     ended = landweave("run", config(4))
     assert ended.code == 0

@@ -12,7 +12,7 @@ from pystac.validation.local_validator import get_local_schema_cache
 from referencing import Registry, Resource
 
 from landweave.core.errors import CardError
-from landweave.models.cards.registry import find_card, list_cards
+from landweave.models.cards.registry import find_card
 from landweave.models.stac import MLM_SCHEMA, export_stac
 
 ITEM_SCHEMA = "https://schemas.stacspec.org/v1.1.0/item-spec/json-schema/item.json"
@@ -141,7 +141,10 @@ def test_a_series_has_a_time_axis(small_card):
     assert item["properties"]["mlm:hyperparameters"]["dates.SENTINEL1-ASC_TS"]["reference"] == "05-15"
 
 
-@pytest.mark.parametrize("name", sorted({"flair1-unet-resnet34", "LC-D", "LPIS-H"} & set(list_cards())))
+SLOW_CARDS = [pytest.param(name, marks=pytest.mark.slow) for name in ("LC-D", "LPIS-H")]
+
+
+@pytest.mark.parametrize("name", ["flair1-unet-resnet34", *SLOW_CARDS])
 def test_published_cards_make_valid_items(name):
     item = export_stac(find_card(name))
 

@@ -44,10 +44,10 @@ def _faults(seed: int, share: float) -> Callable[[], str | None]:
     return lambda: rng.choice(kinds) if rng.random() < share else None
 
 
-SLOW = [pytest.param(seed, share, marks=pytest.mark.slow) for seed in range(1, 4) for share in (0.05, 0.2)]
+SLOW = [pytest.param(seed, share, marks=pytest.mark.slow) for seed in range(3) for share in (0.05, 0.2)]
 
 
-@pytest.mark.parametrize(("seed", "share"), [(0, 0.2), *SLOW])
+@pytest.mark.parametrize(("seed", "share"), SLOW)
 def test_a_store_that_fails_one_request_in_five_holds_the_same_bytes(tmp_path: Path, seed: int, share: float) -> None:
     """Of all requests: objects, metadata, listings, the lease."""
     with counted_s3() as s3:

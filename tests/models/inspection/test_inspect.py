@@ -63,6 +63,7 @@ def test_a_network_that_pools_its_window_is_global(small_card):
     assert found.strides["AERIAL_RGBI"] == 32
 
 
+@pytest.mark.slow
 def test_parts_of_a_multi_sensor_network_are_named_by_input_and_task(small_card):
     series = {"pixel": 3.2, "bands": {"VV": {}, "VH": {}}, "dates": {}}
     image = {"pixel": 0.2, "bands": {"R": {}}}

@@ -59,6 +59,7 @@ def test_a_window_that_changes_tables_is_refused_with_their_shapes(hub):
         changed_tensors(hub, 240)
 
 
+@pytest.mark.slow
 def test_resized_tables_fill_the_network_and_keep_the_rest(hub, weights_of):
     tensors = read_tensors(weights_of(hub))
     network = core(build(any_window(hub), 256))
@@ -88,6 +89,7 @@ def test_tables_of_another_model_are_left_to_be_refused(hub):
     assert resized_tables({name: strange}, network)[name] is strange
 
 
+@pytest.mark.slow
 def test_asking_for_resized_tables_is_another_model_that_takes_other_windows(hub, weights_of):
     asked = with_resized_tables(hub)
 
