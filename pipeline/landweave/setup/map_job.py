@@ -143,7 +143,7 @@ def map_job(
     grid, output, factor = rules.pixels.with_extent(blocks.extent), rules.output, rules.factor
     template = MapTemplate(
         grid=grid.coarsen(factor),
-        blocks=Blocks(extent=blocks.extent.coarsen(factor), size=blocks.size // factor),
+        blocks=blocks.coarsen(factor),
         legend=rules.legend,
         confidence=output.confidence,
         probability=output.probability,
@@ -156,6 +156,7 @@ def map_job(
         key=fingerprint.sha256 if fingerprint else "",
         grid=grid,
         blocks=blocks,
+        bounds=mapped or blocks.extent,
         factor=factor,
         blending=rules.blending,
         model=model,

@@ -148,10 +148,10 @@ class MapAccessor:
                 "Seams need the windows (provenance) and the pixels of the model: these are missing or coarser."
             )
         extent = self.grid.extent
-        size, block = windows["size"], output.get("block", windows["size"] - windows["overlap"])
-        lattice = Lattice(window=size, stride=size - windows["overlap"])
+        size, stride = windows["size"], windows["size"] - windows["overlap"]
+        lattice = Lattice(window=size, stride=stride)
         known = None if truth is None else self._like(truth)
-        return seams(self._classes, extent, lattice, Blocks.covering(extent, block), truth=known)
+        return seams(self._classes, extent, lattice, _blocks(output, extent, stride), truth=known)
 
     @property
     def _layer(self) -> xr.DataArray:
@@ -240,6 +240,15 @@ class _LoadedMap:
             else:
                 self.levels[array, level] = _codes(self.dataset[array].transpose("y", "x")).values
         return self.levels[array, level]
+
+
+def _blocks(output: Mapping[str, Any], extent: Extent, stride: int) -> Blocks:
+    """The blocks of a map as its provenance has them; of one made without blocks, the strides of its windows."""
+    if "block" not in output:
+        return Blocks.covering(extent, stride)
+    top, left, rows, columns = output["pixels"]
+    height, width = output["block"]
+    return Blocks(extent=Extent.of((top, top + rows), (left, left + columns)), height=height, width=width)
 
 
 def _codes(layer: xr.DataArray) -> xr.DataArray:
