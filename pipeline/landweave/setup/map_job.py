@@ -20,7 +20,8 @@ from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import check_window
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.predictor import TorchModel, resolve_model
+from landweave.models.settings import Compute
 from landweave.store.maps.store import MapStore
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
