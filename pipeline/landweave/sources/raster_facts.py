@@ -311,7 +311,9 @@ def _encoded(facts: RasterFacts) -> dict[str, Any]:
 
 
 def _decoded(written: Mapping[str, Any]) -> RasterFacts:
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in written.items()}
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in written.items()
+    }
     plain["transform"] = Affine(*plain["transform"])
     return RasterFacts(**plain)
 

@@ -20,7 +20,6 @@ from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
-from landweave.formats.picture import draw_classes, write_picture
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
 
@@ -76,6 +75,8 @@ class MapAccessor:
         axes = plt.gca() if ax is None else ax
         layer = self._layer
         if "flag_values" in layer.attrs:
+            from landweave.formats.picture import draw_classes
+
             draw_classes(_codes(layer), axes)
             return axes
         x0, y0, x1, y1 = self.grid.bounds
@@ -117,6 +118,8 @@ class MapAccessor:
         max_size
             Pixels a side, at most.
         """
+        from landweave.formats.picture import write_picture
+
         return write_picture(self._reader, path, max_size=max_size)
 
     def scores(self, truth: Truth) -> Scores:
