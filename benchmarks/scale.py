@@ -87,7 +87,7 @@ def plain(engine: DaskEngine, count: int, seconds: float = 0.0) -> None:
     in_flight = IN_FLIGHT_PER_THREAD * sum(engine.client.nthreads().values())
     submit = engine.client.submit
     first = [submit(sleep_block, seconds, key=("plain", *index), pure=False) for index in islice(blocks, in_flight)]
-    running = as_completed(first, with_results=True)
+    running = as_completed(first, loop=engine.client.loop, with_results=True)
     del first
     for _ in running:
         for index in islice(blocks, 1):
