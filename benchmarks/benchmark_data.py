@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import rasterio
 import yaml
 from affine import Affine
@@ -91,3 +94,13 @@ def write_config(
     path = folder / f"map-{side}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return load_config(path)
+
+
+def machine() -> str:
+    """The machine that a table comes from, in a line."""
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    cpu = model.partition(":")[2].strip() or platform.processor()
+    memory = psutil.virtual_memory().total / 2**30
+    load = os.getloadavg()[0]
+    libraries = f"torch {version('torch')}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores of {cpu}, {memory:.0f} GiB, load {load:.1f}; {libraries}"

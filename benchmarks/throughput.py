@@ -31,8 +31,9 @@ from landweave.config.schema import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.models.factory import load
-from landweave.models.inference import InferenceSettings, class_probabilities, numerics
+from landweave.models.inference import class_probabilities, numerics
 from landweave.models.predictor import TorchModel
+from landweave.models.settings import InferenceSettings
 from landweave.setup.map_setup import set_up_map
 
 Measured = Callable[[TorchModel, int], float]

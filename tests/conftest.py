@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ SHARED = ROOT.parent / "shared"
 # Before torch is imported. Its threads wait for each other in a busy loop: with one thread instead of two, the tests of
 # small networks take a sixth of the time on two cores that others use too. Runs set their own `torch_threads`.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# What is known of files from one call to the next is kept for this session alone.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="landweave-cache-")
 
 # How long an example takes says more of the machine than of the code.
 settings.register_profile("landweave", deadline=None)

@@ -25,7 +25,6 @@ from landweave.core.timeseries import PixelClass
 from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
-from landweave.formats.picture import write_picture
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
@@ -386,6 +385,8 @@ def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, E
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
     """Write the COG and the picture; what a person should know of them."""
+    from landweave.formats.picture import write_picture  # matplotlib takes a while to import
+
     output = config.output
     for key, where, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
         path = Path(config.path(where)) if where is not None else None

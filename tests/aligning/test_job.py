@@ -52,7 +52,7 @@ class MemoryTile:
 
 
 def job(source, store, *, chosen, area=None) -> AlignJob:
-    blocks = Blocks(extent=source.grid.extent, size=TILE)
+    blocks = Blocks.square(source.grid.extent, TILE)
     return AlignJob(
         key="align",
         grid=source.grid,
@@ -80,7 +80,7 @@ def test_a_block_is_its_tile_of_every_date():
 
 def test_what_becomes_of_a_block():
     source = series(DAYS[:3])
-    west = PolygonArea.of_bounds(source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[0, 0]).bounds)
+    west = PolygonArea.of_bounds(source.grid.with_extent(Blocks.square(source.grid.extent, TILE)[0, 0]).bounds)
     near = PolygonArea(west.geometry.buffer(-1))
     everywhere = job(source, MemoryStore(), chosen=(0, 1, 2))
     assert everywhere.open()((0, 2)).state is BlockState.NO_INPUT
@@ -117,7 +117,7 @@ def test_the_version_is_that_of_the_dates_read():
 def test_an_invalid_pixel_of_a_raster_holds_nothing():
     source = raster()
     holed = replace(source, values=np.where(source.valid, source.values, np.float32(np.nan)))
-    tile = source.grid.with_extent(Blocks(extent=source.grid.extent, size=TILE)[1, 1])
+    tile = source.grid.with_extent(Blocks.square(source.grid.extent, TILE)[1, 1])
     arrays, count = job(holed, MemoryStore(), chosen=()).read(tile, 0)
     np.testing.assert_array_equal(arrays["band_data"], source.values[:, TILE:, TILE : 2 * TILE])
     assert count == source.valid[TILE:, TILE : 2 * TILE].sum()

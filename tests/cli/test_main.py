@@ -75,7 +75,7 @@ def test_a_run_ends_with_0_and_says_what_it_did(small: Small, landweave: Command
     assert landweave("check", config).code == 0
     planned = landweave("plan", config)
     assert planned.code == 0
-    assert "blocks to run               12 of 12, 128 px a side" in planned.out
+    assert "blocks to run               12 of 12, 128 x 128 px" in planned.out
     ran = landweave("run", config)
     assert ran.code == 0
     assert "12 done" in ran.out

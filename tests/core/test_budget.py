@@ -18,7 +18,6 @@ from landweave.core.budget import (
     check_block,
     check_memory,
     decode_seconds,
-    default_block,
 )
 from landweave.core.errors import BudgetError, LatticeError
 
@@ -26,18 +25,18 @@ BIG = ModelMemory(bytes=7, window=512, classes=19, batch=4)
 
 
 def memory(block: int, *, inputs: Sequence[InputMemory] = (), output_bytes: float = 2.0, **model: Any) -> BlockMemory:
-    return block_memory(block=block, inputs=inputs, model=replace(BIG, **model), output_bytes=output_bytes)
+    return block_memory(block, block, inputs=inputs, model=replace(BIG, **model), output_bytes=output_bytes)
 
 
 def test_an_input_costs_its_values_and_its_validity() -> None:
-    assert InputMemory(factor=1, bands=4, itemsize=1).bytes(10) == 500
-    assert InputMemory(factor=8, bands=4, itemsize=2).bytes(80) == 900
+    assert InputMemory(factor=1, bands=4, itemsize=1).bytes(10, 10) == 500
+    assert InputMemory(factor=8, bands=4, itemsize=2).bytes(80, 80) == 900
 
 
 def test_a_series_costs_its_dates_and_the_ground_around() -> None:
     nested = InputMemory(factor=Fraction(256, 5), bands=10, itemsize=2, dates=30)
-    assert nested.bytes(512) == 10 * 10 * 30 * 21
-    assert replace(nested, factor=50, around=744).bytes(512) == 40 * 40 * 30 * 21
+    assert nested.bytes(512, 512) == 10 * 10 * 30 * 21
+    assert replace(nested, factor=50, around=744).bytes(512, 512) == 40 * 40 * 30 * 21
 
 
 def test_a_block_reads_its_halo_and_holds_a_band_of_sums() -> None:
@@ -78,23 +77,10 @@ def test_a_step_is_whole_chunks_and_whole_units(unit: int, chunk: int, factor: i
     assert block_step(unit=unit, chunk=chunk, factor=factor) == step
 
 
-@pytest.mark.parametrize(
-    ("extent", "block"),
-    [(100, 512), (1_500, 1536), (5_000, 1536), (20_000, 6144), (387_000, 7680), (10**7, 7680)],
-)
-def test_the_default_block_grows_with_the_area(extent: int, block: int) -> None:
-    found = default_block(extent, step=512, stride=384, largest=8192)
-    assert found == block
-    assert found % 512 == 0
-
-
-def test_the_default_block_never_passes_the_largest() -> None:
-    for extent in range(1, 100_000, 997):
-        for step, stride in ((512, 384), (2560, 256), (64, 48), (200, 8)):
-            largest = 4096 // step * step
-            block = default_block(extent, step=step, stride=stride, largest=largest)
-            assert step <= block <= largest
-            assert block % step == 0
+def test_a_tall_block_holds_fewer_sums_than_a_wide_one() -> None:
+    tall, wide = (block_memory(*sides, inputs=[], model=BIG, output_bytes=2) for sides in ((4096, 1024), (1024, 4096)))
+    assert wide.blending - tall.blending == 19 * 4 * 512 * 3072
+    assert wide.outputs == tall.outputs
 
 
 @pytest.mark.parametrize(("block", "valid"), [(700, "512 or 1024"), (100, "use 512"), (-5, "use 512")])

@@ -93,9 +93,22 @@ def test_sizes_off_the_unit_name_their_neighbours(window: int, stride: int, mess
         Lattice(window=window, stride=stride, unit=256)
 
 
-def test_blocks_off_their_size_are_refused() -> None:
-    with pytest.raises(LatticeError, match="whole number of blocks of 4"):
-        Blocks(extent=Extent.of((0, 8), (1, 5)), size=4)
+@given(spans, spans, st.integers(1, 50), st.integers(1, 50))
+def test_blocks_of_any_sides_start_at_the_corner_of_any_extent(y: Span, x: Span, height: int, width: int) -> None:
+    blocks = Blocks(extent=Extent(y, x), height=height, width=width)
+    written = np.zeros(blocks.extent.shape, int)
+    for row, column in blocks:
+        assert blocks[row, column] == Extent(blocks.rows[row], blocks.columns[column])
+        written[blocks[row, column].slices_in(blocks.extent)] += 1
+    assert (written == 1).all()
+    assert {span.size for span in blocks.rows[:-1]} <= {height}
+    assert {span.size for span in blocks.columns[:-1]} <= {width}
+
+
+def test_blocks_of_nothing_are_refused() -> None:
+    for extent, size in ((Extent.of((0, 8), (1, 1)), 4), (Extent.of((0, 8), (1, 5)), 0)):
+        with pytest.raises(LatticeError, match=f"Blocks of {size} x {size} pixels cannot tile"):
+            Blocks.square(extent, size)
 
 
 @pytest.mark.parametrize(("stride", "cost"), [(384, 16 / 9), (256, 4.0), (512, 1.0)])

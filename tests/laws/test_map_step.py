@@ -1,5 +1,7 @@
 """Laws of one block and of many, with models whose right answer is known at every pixel."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 
 from landweave.core.blending import Blend, Blending
 from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.lattice import Blocks, Extent, Lattice, Span
 from landweave.core.legend import NODATA, LandClass, Legend
 from landweave.core.protocols import BlockState
 from landweave.mapping.inputs import MapInput
@@ -32,9 +34,9 @@ def source(extent: Extent = GRID.extent, valid: NDArray[np.bool_] | None = None)
 
 def job(model=None, *, extent=GRID.extent, block=64, factor=1, blend=Blend.COSINE, window=32, stride=24, **changes):
     model = model or EchoModel(classes=250)
-    blocks = Blocks.covering(extent, block)
+    blocks = changes.pop("blocks", Blocks.covering(extent, block))
     legend = changes.pop("legend", gray_legend(model.classes))
-    out = Blocks(extent=blocks.extent.coarsen(factor), size=block // factor)
+    out = blocks.coarsen(factor)
     return MapJob(
         key="test",
         grid=GRID.with_extent(blocks.extent),
@@ -119,14 +121,73 @@ def test_bits_do_not_depend_on_block_or_area(block: int, moved: tuple[int, int])
         np.testing.assert_array_equal(other.cut(name, part), whole.cut(name, part))
 
 
+@pytest.mark.parametrize("blend", list(Blend))
+@pytest.mark.parametrize(("height", "width", "corner"), [(40, 200, (3, 11)), (300, 24, (17, 5)), (13, 999, (0, 1))])
+def test_bits_do_not_depend_on_where_blocks_begin(
+    blend: Blend, height: int, width: int, corner: tuple[int, int]
+) -> None:
+    arrays = ("landcover", "confidence", "probability")
+    whole = run(job(PositionModel(), arrays=arrays, blend=blend))
+    y, x = GRID.extent.y, GRID.extent.x
+    part = Extent.of((y.start + corner[0], y.stop - 7), (x.start + corner[1], x.stop))
+    wanted = Extent.of((part.y.start + 9, part.y.stop - 30), (part.x.start + 14, part.x.stop - 3))
+    blocks = Blocks(extent=part, height=height, width=width)
+    other = job(PositionModel(batch_size=3), arrays=arrays, blend=blend, blocks=blocks, bounds=wanted)
+    store, beyond = run(other), np.ones(part.shape, bool)
+    beyond[wanted.slices_in(part)] = False
+    for name in arrays:
+        np.testing.assert_array_equal(store.cut(name, wanted), whole.cut(name, wanted))
+        assert (store.arrays[name][..., beyond] == NODATA).all()
+
+
+@pytest.mark.parametrize("blend", list(Blend))
+@pytest.mark.parametrize("factor", [1, 2])
+def test_windows_that_no_wanted_pixel_needs_are_neither_planned_nor_run(blend: Blend, factor: int) -> None:
+    """Those whose weights on wanted pixels are all 0, tried one by one."""
+    y, x = GRID.extent.y, GRID.extent.x
+    wanted = Extent.of((y.start + 31, y.start + 121), (x.start + 77, x.start + 201)).snap(factor)
+    mapping = job(PositionModel(), factor=factor, blend=blend, extent=GRID.extent.snap(factor), bounds=wanted, block=48)
+    weighted = mapping.blending.weights > 0
+    asked = Counter[Extent]()
+
+    class Watched(type(mapping.open())):
+        def _predictions(self, windows, inputs, watch):
+            asked.update(windows)
+            return super()._predictions(windows, inputs, watch)
+
+    function = Watched(mapping, mapping.model.open())
+    states = [function(index).state for index in mapping.blocks]
+    planned = Counter(window for index in mapping.blocks for window in mapping.needed().of(mapping.blocks[index]))
+    for index in mapping.blocks:
+        mine = mapping.blocks[index].intersect(wanted)
+        for top in range(mine.y.start // 24 * 24 - 48, mine.y.stop + 24, 24):
+            for left in range(mine.x.start // 24 * 24 - 48, mine.x.stop + 24, 24):
+                window = Extent.of((top, top + 32), (left, left + 32))
+                here = window.intersect(mine).slices_in(window)
+                if mine.size and weighted[here[0]].any() and weighted[here[1]].any():
+                    asked[window] -= 1
+                    planned[window] -= 1
+    assert set(asked.values()) == set(planned.values()) == {0}
+    assert BlockState.NO_INPUT in states
+    assert BlockState.DONE in states
+
+
+def test_an_outline_needs_few_windows_beyond_its_pixels() -> None:
+    mapping = job(PositionModel(), area=Triangle(), blend=Blend.CROP, bounds=GRID.extent)
+    function = mapping.open()
+    run_windows = sum(function(index).counts.get("windows", 0) for index in mapping.blocks)
+    planned = mapping.needed().counts(mapping.blocks.rows, mapping.blocks.columns).sum()
+    everywhere = replace(mapping, area=None).needed().counts(mapping.blocks.rows, mapping.blocks.columns).sum()
+    assert run_windows <= planned <= 1.2 * run_windows < 0.8 * everywhere
+
+
 @dataclass(frozen=True)
 class Triangle:
     """Pixels whose centre lies below a diagonal; touches are judged by the corner."""
 
-    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
-        blocks = Blocks(extent=grid.extent, size=size)
-        corners = [grid.with_extent(blocks[index]).bounds for index in blocks]
-        return np.reshape([(x0 - 700000) + (y0 - 6600000) < 50 for x0, y0, _, _ in corners], blocks.shape)
+    def touched(self, grid: Grid, rows: Sequence[Span], columns: Sequence[Span]) -> NDArray[np.bool_]:
+        corners = [[grid.corner(row.stop, column.start) for column in columns] for row in rows]
+        return np.array([[(x - 700000) + (y - 6600000) < 50 for x, y in row] for row in corners])
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         return (grid.x[None, :] - 700000) + (grid.y[:, None] - 6600000) < 50

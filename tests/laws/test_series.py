@@ -128,7 +128,7 @@ def job(model, item: MapInput | None = None, *, extent=BASE.extent, block=128, s
         inputs=inputs,
         legend=gray_legend(model.classes),
         area=changes.pop("area", None),
-        store=ArrayStore(blocks=Blocks(extent=blocks.extent.coarsen(factor), size=block // factor)),
+        store=ArrayStore(blocks=blocks.coarsen(factor)),
         arrays=changes.pop("arrays", ("landcover", "confidence")),
         **changes,
     )

@@ -21,7 +21,8 @@ from landweave.mapping.job import MapJob
 from landweave.models.cards.registry import read_card
 from landweave.models.factory import build, core
 from landweave.models.inference import torch_threads
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.predictor import TorchModel, resolve_model
+from landweave.models.settings import Compute
 from landweave.store.maps.store import MapStore, create_map
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target

@@ -50,7 +50,7 @@ def job(block: int = 64, blend: Blend = Blend.COSINE, factor: int = 1) -> MapJob
         inputs={"AERIAL_RGBI": MapInput(source=source, bands=("R",))},
         legend=gray_legend(3),
         area=None,
-        store=ArrayStore(blocks=Blocks(extent=blocks.extent.coarsen(factor), size=block // factor)),
+        store=ArrayStore(blocks=blocks.coarsen(factor)),
     )
 
 
@@ -181,7 +181,7 @@ def test_only_what_is_left_has_a_price() -> None:
 
 def test_output_pixels_are_counted_at_their_own_size() -> None:
     assert planned(job(factor=4)).map_pixels == planned(job()).map_pixels // 16
-    assert planned(job(factor=4)).block_px == 16
+    assert planned(job(factor=4)).block_px == (16, 16)
 
 
 def test_a_gpu_is_told_beside_the_memory_of_its_worker() -> None:
@@ -193,7 +193,7 @@ def test_a_gpu_is_told_beside_the_memory_of_its_worker() -> None:
 def test_it_can_be_read() -> None:
     plan = planned(job())
     text, html = str(plan), plan._repr_html_()
-    for part in ("24 of 24, 64 px a side", "1.78 x", "million pixels x bands of JP2OpenJPEG", "a word to the wise"):
+    for part in ("24 of 24, 64 x 64 px", "1.78 x", "million pixels x bands of JP2OpenJPEG", "a word to the wise"):
         assert part in text
         assert part in html
     assert f"{MEMORY.worker / GIB:.2f} GiB, its libraries included" in text

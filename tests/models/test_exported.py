@@ -13,7 +13,8 @@ from landweave.core.errors import CardError, WeightsError
 from landweave.core.protocols import InputBatch
 from landweave.models.exported import load_exported
 from landweave.models.factory import build
-from landweave.models.predictor import Compute, resolve_model
+from landweave.models.predictor import resolve_model
+from landweave.models.settings import Compute
 
 PROGRAM = {
     "architecture": {"kind": "exported"},

@@ -13,8 +13,9 @@ from torch import nn
 from landweave.core.errors import CardError, ConfigError, PredictError, WeightsError
 from landweave.core.protocols import InputBatch
 from landweave.models.factory import core, load
-from landweave.models.inference import InferenceSettings, TorchPredictor, class_probabilities, numerics
-from landweave.models.predictor import Compute, resolve_model
+from landweave.models.inference import TorchPredictor, class_probabilities, numerics
+from landweave.models.predictor import resolve_model
+from landweave.models.settings import Compute, InferenceSettings
 from tests.models.conftest import SWIN, small_content
 
 SWIN_WINDOW = {"size": 64, "overlap": 16, "multiple": 32}
@@ -304,7 +305,7 @@ def test_a_device_that_is_not_there_is_refused(small_card, settings, message, mo
 
 
 def test_bfloat16_needs_a_card_that_allows_it(small_card, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("landweave.models.settings.gpu_available", lambda: True)
     allowing = small_card(numerics={"bfloat16": True})
 
     model = resolve_model(allowing, weights=__file__, compute=Compute(bfloat16=True))
@@ -315,7 +316,7 @@ def test_bfloat16_needs_a_card_that_allows_it(small_card, monkeypatch):
 
 def test_memory_is_computed_once_for_the_same_settings(unet, monkeypatch):
     found = unet.memory_bytes()
-    monkeypatch.setattr("landweave.models.predictor.peak_bytes", lambda call: pytest.fail("computed again"))
+    monkeypatch.setattr("landweave.models.loading.peak_bytes", lambda call: pytest.fail("computed again"))
     assert replace(unet, weights=unet.weights.with_name("moved")).memory_bytes() == found
 
 

@@ -18,7 +18,8 @@ from landweave.models.cards.registry import parse_card, read_card
 from landweave.models.factory import build, core
 from landweave.models.inference import TorchPredictor
 from landweave.models.inspection.inspect import inspect
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.predictor import TorchModel, resolve_model
+from landweave.models.settings import Compute
 from landweave.models.weights import read_tensors
 from tests.helpers.networks import write_weights
 from tests.helpers.small import Small

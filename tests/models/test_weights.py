@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from landweave.core.errors import WeightsError
+from landweave.models.checksums import check_sha256, file_sha256
 from landweave.models.exported import load_exported
-from landweave.models.weights import check_sha256, file_sha256, load_weights
+from landweave.models.weights import load_weights
 
 
 def network():

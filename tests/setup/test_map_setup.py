@@ -34,8 +34,9 @@ def made(small: Small, *, overrides: dict[str, Any] | None = None, **sections: A
 
 def test_without_an_area_the_imagery_is_mapped_in_whole_blocks(small: Small) -> None:
     job = made(small).job
-    assert job.blocks.extent == small.extent.snap(128)
-    assert job.blocks.shape == (3, 4)
+    assert job.blocks.extent == small.extent.snap(64)  # whole chunks
+    assert (job.blocks.height, job.blocks.width, job.blocks.shape) == (128, 128, (3, 4))
+    assert job.bounds == small.extent
     assert job.grid.extent == job.blocks.extent
     assert job.grid.resolution == Fraction(1, 5)
     assert (job.blending.lattice.window, job.blending.lattice.overlap) == (64, 16)
@@ -48,7 +49,8 @@ def test_an_area_is_snapped_outwards_to_blocks(small: Small) -> None:
     wanted = Extent.of((y.start + 30, y.start + 200), (x.start + 150, x.start + 400))
     bounds = [wanted.x.start / 5, -wanted.y.stop / 5, wanted.x.stop / 5, -wanted.y.start / 5]
     job = made(small, area={"bounds": bounds}).job
-    assert job.blocks.extent == wanted.snap(128)
+    assert job.blocks.extent == wanted.snap(64)
+    assert job.bounds == wanted
     assert job.area is not None
 
 
@@ -60,7 +62,7 @@ def test_windows_and_blocks_come_from_the_card_unless_they_are_set(small: Small)
     assert (run.job.blending.lattice.window, run.job.blending.lattice.overlap) == (128, 32)
     assert any("windows of 128 px; the model was trained on 64" in note for note in run.notes)
     default = made(small, overrides={"output.block": None})
-    assert default.job.blocks.size % 64 == 0
+    assert (default.job.blocks.height % 64, len(default.job.blocks)) == (0, 1)
     assert default.notes == ()
 
 
@@ -69,10 +71,11 @@ def test_the_default_block_fits_the_memory(small: Small) -> None:
     far = {"area": {"bounds": [x0, y1 - 3000, x0 + 3000, y1]}}
     large = made(small, overrides={"output.block": None}, engine={"memory_gib": 8}, **far)
     tight = made(small, overrides={"output.block": None}, engine={"memory_gib": 1.2}, **far)
-    assert tight.job.blocks.size < large.job.blocks.size
+    assert len(tight.job.blocks) > len(large.job.blocks)
     assert tight.memory.worker <= tight.engine.worker_bytes
-    with pytest.raises(BudgetError, match=f"blocks of {large.job.blocks.size}"):
-        made(small, overrides={"output.block": large.job.blocks.size}, engine={"memory_gib": 1.2}, **far)
+    side = large.job.blocks.height
+    with pytest.raises(BudgetError, match=f"blocks of {side} x {side}"):
+        made(small, overrides={"output.block": side}, engine={"memory_gib": 1.2}, **far)
 
 
 def test_a_models_memory_is_asked_for_once(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:

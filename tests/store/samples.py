@@ -30,7 +30,7 @@ def template(down=3, across=2, block=64, chunk=32, **changes) -> MapTemplate:
     grid = Grid(crs="EPSG:2154", resolution=Fraction(1, 5), extent=extent)
     attributes = {"title": "Sample", "license": "Licence Ouverte 2.0", "source": "drawn at random"}
     settings = {"legend": LEGEND, "chunk": chunk, "attributes": attributes, **changes}
-    return MapTemplate(grid=grid, blocks=Blocks(extent=extent, size=block), **settings)
+    return MapTemplate(grid=grid, blocks=Blocks.square(extent, block), **settings)
 
 
 def pixels(wanted: MapTemplate, seed=0) -> dict[str, np.ndarray]:

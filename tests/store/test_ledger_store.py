@@ -5,7 +5,7 @@ import pytest
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Extent
+from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, BlockState, LedgerStore
 from landweave.store.ledger_store import ZarrLedger, create_ledger
 from landweave.store.maps.store import create_map, create_map_ledger
@@ -18,7 +18,8 @@ SHAPE = (LEDGER_CHUNK + 3, 2 * LEDGER_CHUNK)
 
 def blocks(shape) -> Grid:
     extent = Extent.of((0, shape[0]), (0, shape[1]))
-    return Grid(crs="EPSG:2154", resolution=Fraction(100), extent=extent)
+    grid = Grid(crs="EPSG:2154", resolution=Fraction(100), extent=extent)
+    return grid.block_centres(Blocks.square(extent, 1))
 
 
 def filled(shape, seed):

@@ -125,7 +125,7 @@ class AlignJob:
     def _align(self, index: BlockIndex) -> BlockResult:
         watch, grid, acquired, valid = Stopwatch(), self._tile(index), 0, 0
         missing: list[str] = []
-        if self.area is not None and not self.area.touched(grid, self.blocks.size).all():
+        if self.area is not None and not self.area.touched(grid, [grid.extent.y], [grid.extent.x]).any():
             return BlockResult(state=BlockState.OUTSIDE)
         with watch("total"), ExitStack() as stack:
             try:

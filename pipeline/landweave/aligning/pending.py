@@ -125,9 +125,10 @@ class PendingShard:
     def actions(self) -> BlockActionGrid:
         """The action of every tile."""
         area, group = self.pending.area, self.pending.group
+        tiles = group.template.blocks
         return plan_block_actions(
             self.ledger,
-            outside=None if area is None else ~area.touched(group.grid, group.template.tile),
+            outside=None if area is None else ~area.touched(group.grid, tiles.rows, tiles.columns),
             input_version=self._input_version,
             recompute_stale=self.pending.stale,
         )

@@ -416,7 +416,7 @@ class OutputSection(Section):
     probability: bool = False
     """Whether the probabilities of all classes are stored."""
     block: int | None = None
-    """Side of a block in output pixels, one stored object each; chosen by memory and area by default."""
+    """Side of a block in output pixels, one stored object each; chosen by area, workers and memory by default."""
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
     cog: LocalFile | None = None

@@ -1,4 +1,4 @@
-"""Memory of a block, decode time, and the block size for an area: arithmetic on sizes, without pixels."""
+"""Memory of a block and decode time: arithmetic on sizes, without pixels."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class InputMemory:
     dates: int = 1
     around: int = 0
 
-    def bytes(self, side: int) -> float:
-        """Bytes of values and validity over ``side`` by ``side`` base pixels."""
-        pixels = (float(side + 2 * self.around) / float(self.factor)) ** 2
-        return pixels * self.dates * (self.bands * self.itemsize + 1)
+    def bytes(self, height: int, width: int) -> float:
+        """Bytes of values and validity over ``height`` by ``width`` base pixels."""
+        rows, columns = (float(side + 2 * self.around) / float(self.factor) for side in (height, width))
+        return rows * columns * self.dates * (self.bands * self.itemsize + 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,9 +92,9 @@ class ModelMemory:
     loading: int = 0
     on_gpu: bool = False
 
-    def blending_bytes(self, block: int) -> int:
-        """Bytes of sums of probabilities, of predictions, and of the pixels being classified, for a block side."""
-        sums = min(self.window, block) * block
+    def blending_bytes(self, height: int, width: int) -> int:
+        """Bytes of sums of probabilities, of predictions, and of the pixels being classified, of a block."""
+        sums = min(self.window, height) * width
         windows = self.batch + self.on_gpu  # added class by class, or, on a GPU, a weighted window at a time
         part = DEVICE_PART_PIXELS if self.on_gpu else PART_PIXELS
         return 4 * self.classes * (sums + windows * self.window**2 + PART_COPIES * part)
@@ -148,13 +148,15 @@ class BlockMemory:
         return self.process + self.work
 
 
-def block_memory(*, block: int, inputs: Sequence[InputMemory], model: ModelMemory, output_bytes: float) -> BlockMemory:
+def block_memory(
+    height: int, width: int, *, inputs: Sequence[InputMemory], model: ModelMemory, output_bytes: float
+) -> BlockMemory:
     """Memory of one block, without caches of files.
 
     Parameters
     ----------
-    block
-        Base pixels a side.
+    height, width
+        Base pixels of the block.
     inputs
         Every input that is read.
     model
@@ -163,11 +165,11 @@ def block_memory(*, block: int, inputs: Sequence[InputMemory], model: ModelMemor
         Bytes of all output arrays together for one base pixel.
     """
     halo = model.window - 1
-    read = sum(item.bytes(block + 2 * halo) for item in inputs)
-    blending, outputs = model.blending_bytes(block), int(block**2 * output_bytes)
+    read = sum(item.bytes(height + 2 * halo, width + 2 * halo) for item in inputs)
+    blending, outputs = model.blending_bytes(height, width), int(height * width * output_bytes)
     if not model.on_gpu:
         return BlockMemory(inputs=int(read), blending=blending, outputs=outputs, model=model.bytes)
-    cut = model.batch * sum(item.bytes(model.window) for item in inputs)
+    cut = model.batch * sum(item.bytes(model.window, model.window) for item in inputs)
     return BlockMemory(
         inputs=int(read + cut),
         blending=0,
@@ -191,35 +193,6 @@ def block_step(*, unit: int, chunk: int, factor: int) -> int:
         Base pixels a side of an output pixel.
     """
     return lcm(chunk * factor, unit)
-
-
-def default_block(extent_px: int, *, step: int, stride: int, largest: int) -> int:
-    """Side of a block in base pixels.
-
-    A block of ``n`` strides computes ``(n + 1) ** 2`` windows for the area of ``n ** 2``, and one that is no whole
-    number of strides cuts windows besides: so whole strides, as large as ``largest`` for a large area; about three
-    blocks a side for a small one, so that several threads have work; one block for a tiny one.
-
-    Parameters
-    ----------
-    extent_px
-        Longer side of the area.
-    step
-        The block is a multiple of it (`block_step`).
-    stride
-        Of the windows.
-    largest
-        Upper limit.
-
-    >>> [default_block(px, step=512, stride=384, largest=8192) for px in (300, 1200, 4700, 400_000)]
-    [512, 1536, 1536, 7680]
-    """
-    whole = lcm(step, stride)
-    if whole > largest:
-        return max(step, min(largest, extent_px) // step * step)
-    if extent_px < whole:
-        return -(-extent_px // step) * step
-    return max(whole, min(largest, extent_px // 3) // whole * whole)
 
 
 def check_block(block: int, step: int) -> None:

@@ -15,7 +15,7 @@ from pyproj import Transformer
 
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
-from landweave.core.lattice import Extent, Span
+from landweave.core.lattice import Blocks, Extent, Span
 
 Number = int | float | str | Fraction
 
@@ -141,6 +141,13 @@ class Grid:
     def y(self) -> NDArray[np.float64]:
         """Pixel-centre northings, float64, descending, each the float nearest to the exact value."""
         return self._centres(self.anchor_xy[1], -self.resolution, self.extent.y)
+
+    def block_centres(self, blocks: Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Northings of the centres of rows of ``blocks``, and eastings of those of columns, float64."""
+        halves = replace(self, resolution=self.resolution / 2)
+        y = [float(halves.corner(row.start + row.stop, 0)[1]) for row in blocks.rows]
+        x = [float(halves.corner(0, column.start + column.stop)[0]) for column in blocks.columns]
+        return np.array(y), np.array(x)
 
     def with_extent(self, extent: Extent) -> Grid:
         """The grid with the same CRS, resolution and anchor over another extent."""

@@ -69,6 +69,14 @@ class Span:
         """The pixels ``inner`` of this span, counted from its start."""
         return Span(self.start + inner.start, self.start + inner.stop)
 
+    def cut(self, size: int) -> list[Span]:
+        """Pieces of ``size`` pixels from the start; the last one ends with the span.
+
+        >>> Span(-3, 4).cut(5)
+        [Span(start=-3, stop=2), Span(start=2, stop=4)]
+        """
+        return [Span(start, min(start + size, self.stop)) for start in range(self.start, self.stop, size)]
+
     def coarsen(self, factor: int | Fraction) -> Span:
         """The same extent in ``factor`` times larger pixels, extended outwards to whole ones."""
         return Span(self.start // factor, -(-self.stop // factor))
@@ -309,22 +317,36 @@ LARGEST_COUNT = 2**22
 
 @dataclass(frozen=True, kw_only=True)
 class Blocks:
-    """Square blocks of ``size`` pixels that tile an extent, each at a multiple of ``size`` from the anchor.
+    """Blocks of ``height`` x ``width`` pixels that tile an extent from its north-west corner.
+
+    They only cut the work: windows are at multiples of the stride from the anchor wherever the corner is. Those at the
+    south and east edges end with the extent.
 
     Attributes
     ----------
     extent
-        Whole blocks; `covering` snaps any extent outwards.
-    size
-        Pixels a side.
+        Pixels that the blocks tile.
+    height, width
+        Pixels of a block that no edge cuts.
     """
 
     extent: Extent
-    size: int
+    height: int
+    width: int
 
     def __post_init__(self) -> None:
-        if self.extent.snap(self.size) != self.extent or not self.extent.size:
-            raise LatticeError(f"{self.extent} is not a whole number of blocks of {self.size} pixels.")
+        if not self.extent.size or self.height <= 0 or self.width <= 0:
+            raise LatticeError(f"Blocks of {self.height} x {self.width} pixels cannot tile {self.extent}.")
+
+    @classmethod
+    def square(cls, extent: Extent, size: int) -> Blocks:
+        """Blocks of ``size`` pixels a side that tile ``extent`` from its corner."""
+        return cls(extent=extent, height=size, width=size)
+
+    @classmethod
+    def covering(cls, extent: Extent, size: int) -> Blocks:
+        """Whole blocks of ``size`` pixels a side that cover ``extent``, each at a multiple of ``size``."""
+        return cls.square(extent.snap(size), size)
 
     def of_a_job(self) -> Blocks:
         """These blocks, once they are sure to be no more than a ledger can hold.
@@ -334,22 +356,31 @@ class Blocks:
         LatticeError
             When there are more than `LARGEST_COUNT`.
         """
-        if (count := self.shape[0] * self.shape[1]) > LARGEST_COUNT:
+        if (count := len(self)) > LARGEST_COUNT:
             raise LatticeError(
-                f"{self.extent} is {count:,} blocks of {self.size} pixels, {LARGEST_COUNT:,} is the most: make the "
-                "area smaller, or the blocks larger."
+                f"{self.extent} is {count:,} blocks of {self.height} x {self.width} pixels, {LARGEST_COUNT:,} is the "
+                "most: make the area smaller, or the blocks larger."
             )
         return self
 
-    @classmethod
-    def covering(cls, extent: Extent, size: int) -> Blocks:
-        """Blocks that cover ``extent``, snapped outwards to multiples of ``size``."""
-        return cls(extent=extent.snap(size), size=size)
+    def coarsen(self, factor: int) -> Blocks:
+        """The same blocks in ``factor`` times larger pixels, of which each has a whole number."""
+        return Blocks(extent=self.extent.coarsen(factor), height=self.height // factor, width=self.width // factor)
 
     @property
     def shape(self) -> tuple[int, int]:
         """Number of blocks ``(down, across)``."""
-        return self.extent.y.size // self.size, self.extent.x.size // self.size
+        return -(-self.extent.y.size // self.height), -(-self.extent.x.size // self.width)
+
+    @property
+    def rows(self) -> list[Span]:
+        """Pixels of each row of blocks."""
+        return self.extent.y.cut(self.height)
+
+    @property
+    def columns(self) -> list[Span]:
+        """Pixels of each column of blocks."""
+        return self.extent.x.cut(self.width)
 
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1]
@@ -359,6 +390,6 @@ class Blocks:
         return ((row, column) for row in range(down) for column in range(across))
 
     def __getitem__(self, index: BlockIndex) -> Extent:
-        top = self.extent.y.start + index[0] * self.size
-        left = self.extent.x.start + index[1] * self.size
-        return Extent.of((top, top + self.size), (left, left + self.size))
+        top = self.extent.y.start + index[0] * self.height
+        left = self.extent.x.start + index[1] * self.width
+        return Extent.of((top, top + self.height), (left, left + self.width)).intersect(self.extent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,12 +127,12 @@ def seams(
         uint8 ``(y, x)`` reference classes of the same pixels.
     """
     flat = np.zeros_like(classes) if truth is None else truth
-    return _seams(classes, flat, borders(extent.y, lattice, blocks.size)) + _seams(
-        classes.T, flat.T, borders(extent.x, lattice, blocks.size)
+    return _seams(classes, flat, borders(extent.y, lattice, blocks.rows)) + _seams(
+        classes.T, flat.T, borders(extent.x, lattice, blocks.columns)
     )
 
 
-def borders(span: Span, lattice: Lattice, block: int) -> NDArray[np.bool_]:
+def borders(span: Span, lattice: Lattice, blocks: Sequence[Span]) -> NDArray[np.bool_]:
     """Whether a border of a window or block separates pixels ``i`` and ``i + 1``; bool ``(span.size - 1,)``.
 
     Parameters
@@ -141,12 +141,12 @@ def borders(span: Span, lattice: Lattice, block: int) -> NDArray[np.bool_]:
         One axis, in base pixels.
     lattice
         Windows.
-    block
-        Base pixels a side of a block.
+    blocks
+        Blocks of the same axis.
     """
     after = np.arange(span.start + 1, span.stop)
     starts, ends = after % lattice.stride == 0, (after - lattice.window) % lattice.stride == 0
-    return np.asarray(starts | ends | (after % block == 0))
+    return np.asarray(starts | ends | np.isin(after, [block.start for block in blocks]))
 
 
 _EDGE_PIXELS = 12

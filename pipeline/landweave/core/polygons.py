@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -41,19 +42,46 @@ def grow(ground: shapely.Geometry, metres: float) -> shapely.Geometry:
     return unite(shapely.get_parts(shapely.buffer(shapely.get_parts(ground), metres, join_style="mitre")))
 
 
-def touched_boxes(ground: shapely.Geometry, boxes: NDArray[Any]) -> NDArray[np.bool_]:
-    """Whether each box intersects the ground, bool ``(box,)``.
+GROUPED = 16
+"""Rectangles a side that are compared as one before each is: most are wholly inside or outside a department."""
+
+Edges = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def touched_rectangles(ground: shapely.Geometry, rows: Edges, columns: Edges) -> NDArray[np.bool_]:
+    """Whether each rectangle of some rows and columns intersects the ground, bool ``(row, column)``.
 
     Parameters
     ----------
     ground
         Polygons.
-    boxes
-        Polygons ``(box,)``, in the same CRS.
+    rows
+        Northern and southern edges, descending.
+    columns
+        Western and eastern edges, ascending.
     """
+    shape = rows[0].size, columns[0].size
+    down, across = (np.arange(0, size, GROUPED) for size in shape)
+    last = tuple(np.minimum(first + GROUPED, size) - 1 for first, size in zip((down, across), shape, strict=True))
+    groups = shapely.box(
+        columns[0][across], rows[1][last[0]][:, None], columns[1][last[1]], rows[0][down][:, None]
+    ).ravel()
+    near, inside = _related(ground, groups, shapely.intersects), _related(ground, groups, shapely.contains_properly)
+    touched, partly = (
+        np.kron(each.reshape(down.size, across.size), np.ones((GROUPED, GROUPED), np.bool_))[: shape[0], : shape[1]]
+        for each in (inside, near & ~inside)
+    )
+    row, column = np.nonzero(partly)
+    boxes = shapely.box(columns[0][column], rows[1][row], columns[1][column], rows[0][row])
+    touched[row, column] = _related(ground, boxes, shapely.intersects)
+    return touched
+
+
+def _related(ground: shapely.Geometry, boxes: NDArray[Any], predicate: Callable[..., Any]) -> NDArray[np.bool_]:
+    """Whether ``predicate(part, box)`` holds of any part of the ground, bool ``(box,)``."""
     parts = shapely.get_parts(ground)
     shapely.prepare(parts)
     box, part = shapely.STRtree(parts).query(boxes)
-    touched = np.zeros(boxes.size, np.bool_)
-    touched[box[shapely.intersects(parts[part], boxes[box])]] = True
-    return touched
+    found = np.zeros(boxes.size, np.bool_)
+    found[box[predicate(parts[part], boxes[box])]] = True
+    return found

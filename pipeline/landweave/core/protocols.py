@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from landweave.core.blending import Array
 from landweave.core.grid import Bounds, Grid
-from landweave.core.lattice import BlockIndex, Extent
+from landweave.core.lattice import BlockIndex, Extent, Span
 from landweave.core.legend import Legend
 from landweave.core.timeseries import Observation
 
@@ -463,15 +463,15 @@ class Store(Protocol):
 class Area(Protocol):
     """The area that is mapped. Picklable."""
 
-    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
-        """Whether the area may intersect each block (quick; used in planning), bool ``(block_y, block_x)``.
+    def touched(self, grid: Grid, rows: Sequence[Span], columns: Sequence[Span]) -> NDArray[np.bool_]:
+        """Whether the area may intersect each rectangle (quick; used in planning), bool ``(row, column)``.
 
         Parameters
         ----------
         grid
-            Pixels of whole blocks.
-        size
-            Pixels a side of a block.
+            Pixels that the spans count; the extent means nothing.
+        rows, columns
+            Every row with every column is one rectangle; they may overlap.
         """
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:

@@ -11,7 +11,8 @@ import shapely
 from numpy.typing import NDArray
 
 from landweave.core.grid import Bounds, Grid
-from landweave.core.polygons import grow, touched_boxes
+from landweave.core.lattice import Span
+from landweave.core.polygons import grow, touched_rectangles
 from landweave.formats.vector import geometry_digest, polygons_of, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
@@ -52,19 +53,17 @@ class PolygonArea:
         """Digest of the polygon."""
         return geometry_digest(self.geometry)
 
-    def touched(self, grid: Grid, size: int) -> NDArray[np.bool_]:
-        """Whether each block of ``size`` pixels of ``grid`` intersects the polygon, bool ``(block_y, block_x)``."""
-        y, x = grid.extent.y, grid.extent.x
-        lefts, rights = (
-            np.array([float(grid.corner(0, column + more)[0]) for column in range(x.start, x.stop, size)])
-            for more in (0, size)
-        )
+    def touched(self, grid: Grid, rows: Sequence[Span], columns: Sequence[Span]) -> NDArray[np.bool_]:
+        """Whether each rectangle of some ``rows`` and ``columns`` intersects the polygon, bool ``(row, column)``."""
         tops, bottoms = (
-            np.array([float(grid.corner(row + more, 0)[1]) for row in range(y.start, y.stop, size)])[:, None]
-            for more in (0, size)
+            np.array([float(grid.corner(row, 0)[1]) for row in ends])
+            for ends in ([row.start for row in rows], [row.stop for row in rows])
         )
-        boxes = shapely.box(lefts, bottoms, rights, tops)
-        return touched_boxes(self.geometry, boxes.ravel()).reshape(boxes.shape)
+        lefts, rights = (
+            np.array([float(grid.corner(0, column)[0]) for column in ends])
+            for ends in ([column.start for column in columns], [column.stop for column in columns])
+        )
+        return touched_rectangles(self.geometry, (tops, bottoms), (lefts, rights))
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside the polygon, bool ``(y, x)``.

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from landweave.core.blending import Array
 from landweave.core.grid import Grid
-from landweave.core.lattice import BlockIndex, Blocks, Extent
+from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
+from landweave.core.needed_windows import NeededWindows
 from landweave.core.protocols import Area, BlockResult, BlockState, InputBatch, Model, Predictor, SourceFile, Store
 from landweave.core.stopwatch import Stopwatch
 from landweave.jobs.fingerprint import digest_files
@@ -28,6 +29,7 @@ from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
 from landweave.mapping.batching import group_windows
 from landweave.mapping.inputs import MapInput, filtered_series, own_pixels
 from landweave.mapping.loaded_inputs import BlockInputs, WindowDates
+from landweave.mapping.windows import needed_windows
 
 BATCHES_AHEAD = 4
 """Batches' worth of windows that are drawn while one waits for others whose series are as long as its own."""
@@ -54,6 +56,8 @@ class MapJob(ArgmaxRule):
         Base pixels over all of ``blocks``.
     blocks
         In base pixels.
+    bounds
+        Base pixels inside the bounds of the area, or of the imagery: no window is computed for others. None for all.
     model, inputs
         The model, and its inputs by name.
     area
@@ -67,6 +71,7 @@ class MapJob(ArgmaxRule):
     key: str
     grid: Grid
     blocks: Blocks
+    bounds: Extent | None = None
     model: Model
     inputs: Mapping[str, MapInput]
     area: Area | None
@@ -87,10 +92,20 @@ class MapJob(ArgmaxRule):
         extent
             The block, in base pixels.
         """
-        lattice = self.blending.lattice
+        lattice, extent = self.blending.lattice, self.wanted(extent)
         windows = lattice.read_extent(extent, self.blending.support)
         footprints = item.footprint.read_extent(windows, lattice.window)
         return own_pixels(item, self.grid, footprints.unite(extent.coarsen(item.factor)))
+
+    def wanted(self, extent: Extent) -> Extent:
+        """The part of ``extent`` (base pixels) inside `bounds`, in whole output pixels."""
+        if self.bounds is None:
+            return extent
+        return extent.intersect(self.bounds.coarsen(self.factor).refine(self.factor))
+
+    def needed(self) -> NeededWindows:
+        """The windows that the area, or the imagery, needs; reads no pixels."""
+        return needed_windows(self.blending, self.grid, self.wanted(self.blocks.extent), (self.area, self.imagery))
 
     def read(self, extent: Extent) -> BlockInputs:
         """Every input over ``extent`` (base pixels) and its halo, each read once."""
@@ -116,8 +131,8 @@ class MapJob(ArgmaxRule):
     @cached_property
     def outside(self) -> NDArray[np.bool_] | None:
         """Which blocks are wholly outside the area or the imagery, ``(block_y, block_x)``; reads no pixels."""
-        grid, size = self.output_grid(self.blocks.extent), self.blocks.size // self.factor
-        touched = [area.touched(grid, size) for area in (self.area, self.imagery) if area is not None]
+        rows, columns = self.blocks.rows, self.blocks.columns
+        touched = [area.touched(self.grid, rows, columns) for area in (self.area, self.imagery) if area is not None]
         return ~np.logical_and.reduce(touched) if touched else None
 
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
@@ -164,9 +179,9 @@ class MapFunction:
         job = self.job
         if job.outside is not None and job.outside[index]:
             return BlockResult(state=BlockState.OUTSIDE)
-        inputs, absent = job.input_version(index), Counter[str]()
-        arrays, windows = self.predict(job.blocks[index], watch, absent)
-        covered = int(np.count_nonzero(job.mask(job.output_grid(job.blocks[index]))))
+        inputs, absent, extent = job.input_version(index), Counter[str](), job.blocks[index]
+        arrays, windows = self.predict(extent, watch, absent)
+        covered = int(np.count_nonzero(job.mask(job.output_grid(job.wanted(extent)))))
         if arrays is None:
             return BlockResult(state=BlockState.NO_INPUT, inputs=inputs, counts={"covered": covered})
         with watch("write"):
@@ -197,27 +212,27 @@ class MapFunction:
         windows
             Number of windows predicted.
         """
-        job = self.job
-        grid = job.output_grid(extent)
-        mapped = job.mask(grid)
-        if not mapped.any():
+        job, support = self.job, self.job.blending.support
+        inner, mapped = _true_part(job.wanted(extent), job.mask(job.output_grid(job.wanted(extent))), job.factor)
+        if not inner.size:
             return None, 0
         with watch("read"):
-            inputs = job.read(extent)
-        mapped = mapped & inputs.covered(extent, job.factor)
+            inputs = job.read(inner)
+        mapped = mapped & inputs.covered(inner, job.factor)
         if not mapped.any():
             return None, 0
+        cells = inner.coarsen(job.factor)
         windows = [
             window
-            for window in job.blending.lattice.windows(extent, job.blending.support)
-            if mapped[window.intersect(extent).coarsen(job.factor).slices_in(grid.extent)].any()
+            for window in job.blending.lattice.windows(inner, support)
+            if mapped[window.part(support).intersect(inner).coarsen(job.factor).slices_in(cells)].any()
         ]
-        accumulator = BlockAccumulator(rule=job, extent=extent, mapped=mapped, watch=watch)
+        accumulator = BlockAccumulator(rule=job, extent=inner, mapped=mapped, watch=watch)
         for window, dates, probabilities in self._predictions(windows, inputs, watch):
             accumulator.add(window, probabilities, inputs.date_fallback(dates))
             if absent is not None:
                 absent.update(map(absent_key, inputs.absent(dates)))
-        return accumulator.arrays(), len(windows)
+        return _framed(accumulator.arrays(), cells, extent.coarsen(job.factor)), len(windows)
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch
@@ -239,3 +254,35 @@ class MapFunction:
             while following in predicted:
                 yield windows[following], dates[following], predicted.pop(following)
                 following += 1
+
+
+def _true_part(extent: Extent, mapped: NDArray[np.bool_], factor: int) -> tuple[Extent, NDArray[np.bool_]]:
+    """The smallest extent that holds every mapped pixel, and the mask over it; empty where there is none.
+
+    Parameters
+    ----------
+    extent
+        In base pixels.
+    mapped
+        Its output pixels, bool ``(y, x)``.
+    factor
+        Base pixels a side of one of them.
+    """
+    rows, columns = (np.flatnonzero(mapped.any(axis)) for axis in (1, 0))
+    if not rows.size:
+        return Extent(extent.y.intersect(Span(0, 0)), extent.x.intersect(Span(0, 0))), mapped[:0, :0]
+    inner = Extent.of((int(rows[0]), int(rows[-1]) + 1), (int(columns[0]), int(columns[-1]) + 1))
+    cells = extent.coarsen(factor)
+    return Extent(cells.y.part(inner.y), cells.x.part(inner.x)).refine(factor), mapped[
+        inner.y.start : inner.y.stop, inner.x.start : inner.x.stop
+    ]
+
+
+def _framed(arrays: Arrays, inner: Extent, outer: Extent) -> Arrays:
+    """The arrays over ``inner``, with nodata around them over ``outer``, both in output pixels."""
+    if inner == outer:
+        return arrays
+    framed = {name: np.full((*part.shape[:-2], *outer.shape), NODATA, np.uint8) for name, part in arrays.items()}
+    for name, part in arrays.items():
+        framed[name][..., *inner.slices_in(outer)] = part
+    return framed

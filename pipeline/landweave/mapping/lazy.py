@@ -44,7 +44,7 @@ def lazy_map(job: MapJob, template: MapTemplate) -> xr.Dataset:
         As of `landweave.store.maps.views.map_dataset`.
     """
     computed = _ComputedExtents(job, template)
-    shapes = {name: (*template.block_shape(name)[:-2], *template.grid.shape) for name in template.arrays}
+    shapes = {name: (*template.class_shape(name), *template.grid.shape) for name in template.arrays}
     arrays = {name: LazyArray(shape, np.uint8, partial(computed.read, name, shape)) for name, shape in shapes.items()}
     return map_dataset(template, arrays)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from landweave.core.budget import BlockMemory
-from landweave.core.lattice import Extent, Span
+from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
+from landweave.core.needed_windows import NeededWindows
 from landweave.core.protocols import ReadCost
 from landweave.core.tables import Rows, Table
 from landweave.jobs.plan import BlockAction, BlockActionGrid, cost_rows, first_names, memory_row
@@ -25,7 +26,7 @@ class MapPlan(Table):
     blocks
         The action of every block.
     block_px
-        Side of a block, in output pixels.
+        Height and width of a block, in output pixels.
     map_pixels
         Output pixels of the blocks to run.
     windows
@@ -46,7 +47,7 @@ class MapPlan(Table):
 
     output: str
     blocks: BlockActionGrid
-    block_px: int
+    block_px: tuple[int, int]
     map_pixels: int
     windows: int
     window_redundancy: float
@@ -59,13 +60,16 @@ class MapPlan(Table):
     @property
     def rows(self) -> Rows:
         """The plan as rows of a table."""
-        count, blocks = self.blocks.count, self.blocks
+        count, blocks, (height, width) = self.blocks.count, self.blocks, self.block_px
         again = "run again" if blocks.recompute_stale else "kept; --stale runs them again"
         stale = f"{count(BlockAction.STALE):,} ({again}): blocks {first_names(blocks.blocks(BlockAction.STALE))}"
         redundancy = f"{self.window_redundancy:.2f} x {self.block_redundancy:.2f} at block edges"
         return [
             ("output", self.output),
-            ("blocks to run", f"{len(blocks.todo):,} of {blocks.actions.size:,}, {self.block_px:,} px a side"),
+            (
+                "blocks to run",
+                f"{len(blocks.todo):,} of {blocks.actions.size:,}, {height:,} x {width:,} px",
+            ),
             ("new, failed before", f"{count(BlockAction.NEW):,}, {count(BlockAction.FAILED):,}"),
             ("done, outside", f"{count(BlockAction.DONE):,}, {count(BlockAction.OUTSIDE):,}"),
             ("stale", stale if count(BlockAction.STALE) else "0"),
@@ -94,46 +98,53 @@ def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes
     """
     todo = [job.blocks[index] for index in blocks.todo]
     costs = (item.cost(job.read_grid(item, extent)) for extent in todo for item in job.inputs.values())
-    lattice, support = job.blending.lattice, job.blending.support
-    windows = sum(lattice.count(extent, support) for extent in todo)
-    block_px = job.blocks.size // job.factor
+    needed, lattice = job.needed(), job.blending.lattice
+    windows = _windows(needed, job.blocks, blocks.todo)
+    mapped = (job.wanted(extent).coarsen(job.factor).size for extent in todo)
     return MapPlan(
         output=str(getattr(job.store, "target", "memory")),
         blocks=blocks,
-        block_px=block_px,
-        map_pixels=len(todo) * block_px**2,
+        block_px=(job.blocks.height // job.factor, job.blocks.width // job.factor),
+        map_pixels=sum(mapped),
         windows=windows,
         window_redundancy=lattice.model_pixels_per_map_pixel,
-        block_redundancy=windows / max(_distinct_windows(job, todo), 1),
-        partial_windows=_partial_windows(job, todo),
+        block_redundancy=windows / max(_distinct_windows(needed, todo), 1),
+        partial_windows=windows - _windows(needed, job.blocks, blocks.todo, _full_context(job, needed)),
         cost=sum(costs, ReadCost()),
         memory=memory,
         notes=notes,
     )
 
 
-def _distinct_windows(job: MapJob, todo: Sequence[Extent]) -> int:
-    """Number of windows that touch any block to run: runs of neighbouring blocks in a row share theirs."""
-    lattice, support = job.blending.lattice, job.blending.support
+def _windows(
+    needed: NeededWindows, blocks: Blocks, todo: Sequence[BlockIndex], within: tuple[range, range] | None = None
+) -> int:
+    """Number of needed windows of the blocks to run, those of neighbours counted in each."""
+    counts = needed.counts(blocks.rows, blocks.columns, within)
+    return int(sum(counts[index] for index in todo))
+
+
+def _distinct_windows(needed: NeededWindows, todo: Sequence[Extent]) -> int:
+    """Number of needed windows that touch any block to run."""
     rows: dict[int, set[int]] = {}
     for extent in todo:
-        for top in lattice.starts(extent.y, support):
-            rows.setdefault(top, set()).update(lattice.starts(extent.x, support))
+        for window in needed.of(extent):
+            rows.setdefault(window.y.start, set()).add(window.x.start)
     return sum(len(starts) for starts in rows.values())
 
 
-def _partial_windows(job: MapJob, todo: Sequence[Extent]) -> int:
-    """Number of windows of all blocks whose footprint exceeds the bounds of some required input."""
-    lattice, support = job.blending.lattice, job.blending.support
+def _full_context(job: MapJob, needed: NeededWindows) -> tuple[range, range]:
+    """Rows and columns of windows whose footprints are inside the bounds of every required input."""
     required = [(item, item.source.bounds(job.grid)) for item in job.inputs.values() if item.required]
     bounds = [(item.footprint, own_pixels(item, job.grid).covering(box)) for item, box in required if box is not None]
 
-    def inside(starts: Iterable[int], axis: str) -> int:
-        spans = [Span(start, start + lattice.window) for start in starts]
-        return sum(all(getattr(box, axis).contains(shape.span(span)) for shape, box in bounds) for span in spans)
+    def inside(starts: range, axis: str) -> range:
+        spans = [Span(start, start + job.blending.lattice.window) for start in starts]
+        full = [
+            number
+            for number, span in enumerate(spans)
+            if all(getattr(box, axis).contains(shape.span(span)) for shape, box in bounds)
+        ]
+        return range(full[0], full[-1] + 1) if full else range(0)
 
-    return sum(
-        lattice.count(extent, support)
-        - inside(lattice.starts(extent.y, support), "y") * inside(lattice.starts(extent.x, support), "x")
-        for extent in todo
-    )
+    return inside(needed.starts[0], "y"), inside(needed.starts[1], "x")

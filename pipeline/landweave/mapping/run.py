@@ -90,13 +90,16 @@ class MapSetup(Table):
     @property
     def rows(self) -> Rows:
         """The resolved settings as rows of a table."""
-        grid, lattice = self.template.grid, self.job.blending.lattice
+        grid, lattice, blocks = self.template.grid, self.job.blending.lattice, self.template.blocks
         return [
             ("model", f"{self.card.name}: {self.card.title}"),
             ("weights", str(self.job.model.fingerprint_fields["weights"])),
             ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
             ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {self.job.blending.blend}"),
-            ("blocks", f"{len(self.job.blocks):,} of {self.template.blocks.size:,} px"),
+            (
+                "blocks",
+                f"{len(blocks):,} of {blocks.height:,} x {blocks.width:,} px",
+            ),
             *(row for name, item in self.job.inputs.items() for row in _input_rows(name, item.source.describe())),
             *self.value_rows,
             *(("note", note) for note in self.notes),

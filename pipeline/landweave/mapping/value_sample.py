@@ -119,7 +119,7 @@ def sampled_windows(job: MapJob, item: MapInput) -> Iterator[tuple[int, Grid]]:
     @cache
     def holds(extent: Extent) -> bool:
         grid = own.with_extent(extent)
-        inside = job.area is None or bool(job.area.touched(grid, max(grid.shape)).any())
+        inside = job.area is None or bool(job.area.touched(grid, [extent.y], [extent.x]).any())
         return inside and (not named or bool(source.files(grid)))
 
     seen = set[Extent]()

@@ -16,11 +16,11 @@ from landweave.core.errors import CardError, ConfigError, WeightsError
 from landweave.core.grid import Bounds
 from landweave.models.cards.card import ModelCard, WeightsFile
 from landweave.models.cards.registry import card_content, find_card, write_card, write_new
+from landweave.models.checksums import file_sha256
 from landweave.models.exported import load_exported
 from landweave.models.factory import load
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.stac import export_stac
-from landweave.models.weights import file_sha256
 
 
 def export_model(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,48 +18,7 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec, days_input, mask_input
 from landweave.models.cards.outputs import OutputSpec
 from landweave.models.exported import Program
-
-
-@dataclass(frozen=True, kw_only=True)
-class InferenceSettings:
-    """Which output of which model is computed, and how: all of it decides the bits of a map.
-
-    Attributes
-    ----------
-    card, output
-        The model, and the name of its output.
-    window
-        Base pixels a side.
-    batch_size
-        Windows in every call.
-    torch_threads
-        Threads of a process, never taken from the machine.
-    device
-        ``cpu``, ``cuda`` or ``cuda:N``; ``meta`` for a pass without values.
-    bfloat16
-        Autocast, on a GPU.
-    dates
-        Of the longest series, padding included; decides no bits, only the memory estimate.
-    """
-
-    card: ModelCard
-    output: str
-    window: int
-    batch_size: int
-    torch_threads: int
-    device: str
-    bfloat16: bool = False
-    dates: int = 1
-
-    @property
-    def output_spec(self) -> OutputSpec:
-        """What the card says of the output."""
-        return self.card.outputs[self.output]
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the device is a GPU."""
-        return torch.device(self.device).type == "cuda"
+from landweave.models.settings import InferenceSettings
 
 
 class TorchPredictor:

@@ -5,47 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
-
-from landweave.core.errors import CardError, ConfigError, WeightsError
+from landweave.core.errors import WeightsError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
-from landweave.models.inference import InferenceSettings, TorchPredictor, absent, failure_text
-from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
+from landweave.models.checksums import check_sha256, file_sha256
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
-from landweave.models.trial import try_network
-from landweave.models.weights import check_sha256, file_sha256
+from landweave.models.published_memory import published_bytes
+from landweave.models.settings import Compute, InferenceSettings, device_type
 
-
-@dataclass(frozen=True, kw_only=True)
-class Compute:
-    """How a network is to be run, as a user sets it.
-
-    Attributes
-    ----------
-    batch_size
-        Windows in every call; the card's by default.
-    torch_threads
-        Threads of a process.
-    device
-        ``auto`` (a GPU where this machine has one), ``cpu``, ``cuda`` or ``cuda:N``.
-    bfloat16
-        Autocast on a GPU, where the card allows it.
-    elsewhere
-        Whether other machines compute: a named device is then not looked for here.
-    """
-
-    batch_size: int | None = None
-    torch_threads: int = 2
-    device: str = "auto"
-    bfloat16: bool = False
-    elsewhere: bool = False
+if TYPE_CHECKING:
+    from landweave.models.inference import TorchPredictor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +60,7 @@ class TorchModel:
             "weights": self.weights_sha256,
             "output": settings.output,
             "numerics": {
-                "device": torch.device(settings.device).type,
+                "device": device_type(settings.device),
                 "batch_size": settings.batch_size,
                 "torch_threads": settings.torch_threads,
                 "dtype": "bfloat16" if settings.bfloat16 else "float32",
@@ -104,13 +76,16 @@ class TorchModel:
         CardError
             When the network cannot be built.
         """
-        settings = replace(self.settings, device="meta")
-        card = settings.card
-        if isinstance(card.architecture, ExportedArchitecture):
+        settings = self.settings
+        if isinstance(settings.card.architecture, ExportedArchitecture):
             # A program cannot run without values: its file is its weights, its logits give the scale of the rest.
             logits = 4 * settings.batch_size * len(settings.output_spec.legend) * settings.window**2
             return self.loading_bytes + 4 * logits
-        return _network_bytes(settings)
+        if (known := published_bytes(settings)) is not None:
+            return known
+        from landweave.models.loading import network_bytes  # torch takes seconds to import
+
+        return network_bytes(settings)
 
     def open(self) -> TorchPredictor:
         """Return the network, loaded and checked, on its device.
@@ -122,8 +97,10 @@ class TorchModel:
         CardError
             When the network cannot be built, or is not one for inference.
         """
+        from landweave.models.loading import load_predictor
+
         check_sha256(self.weights, self.weights_sha256)
-        return self._loaded(self.settings)[0]
+        return load_predictor(self.settings, self.weights)[0]
 
     def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
@@ -135,13 +112,9 @@ class TorchModel:
         tuple of str
             Notes on what was left out of the weights, and on what the network gives.
         """
-        return self._loaded(replace(self.settings, device="cpu", bfloat16=False))[1]
+        from landweave.models.loading import load_predictor
 
-    def _loaded(self, settings: InferenceSettings) -> tuple[TorchPredictor, tuple[str, ...]]:
-        network, notes = load_with_notes(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
-        network = _with_memory_format(network, settings.card).to(settings.device)
-        predictor = TorchPredictor(settings, network)
-        return predictor, (*notes, *try_network(network, settings))
+        return load_predictor(replace(self.settings, device="cpu", bfloat16=False), self.weights)[1]
 
 
 def resolve_model(
@@ -188,7 +161,7 @@ def resolve_model(
         window=window or card.window.size,
         batch_size=compute.batch_size or card.numerics.batch,
         torch_threads=compute.torch_threads,
-        device=_device(compute, card),
+        device=compute.resolve_device(card),
         bfloat16=compute.bfloat16,
         dates=dates,
     )
@@ -201,48 +174,9 @@ def resolve_model(
     return TorchModel(settings=settings, weights=path, weights_sha256=(wanted or file_sha256(path)).lower())
 
 
-def _device(compute: Compute, card: ModelCard) -> str:
-    available = torch.cuda.is_available()
-    device = ("cuda" if available else "cpu") if compute.device == "auto" else compute.device
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ConfigError(f"model.device {device!r} is not a device: write auto, cpu, cuda or cuda:0.") from error
-    if kind == "cuda" and not (available or compute.elsewhere):
-        raise ConfigError(f"model.device {device} was asked for, but torch sees no GPU here: write cpu or auto.")
-    if compute.bfloat16 and not (kind == "cuda" and card.numerics.bfloat16):
-        reason = f"the device is {device}" if kind != "cuda" else f"the card of {card.name} does not"
-        raise ConfigError(f"model.bfloat16 is for a GPU and a card that allows it, and {reason}: leave it out.")
-    return device
-
-
 def _weights_path(card: ModelCard, weights: str | Path | None) -> Path:
     named = weights or card.weights.file
     if named is None:
         where = f" They are published as {card.source}." if card.source else ""
         raise WeightsError(f"Model {card.name} needs its weights, and no file was named: set model.weights.{where}")
     return Path(os.path.abspath(named))  # noqa: PTH100  resolve() follows links, which workers may see otherwise
-
-
-def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
-    layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
-    network.to(memory_format=layout)  # type: ignore[call-overload]
-    return network
-
-
-@lru_cache(maxsize=32)
-def _network_bytes(settings: InferenceSettings) -> int:
-    """Bytes of a network and of one batch at its peak; takes a second or two, so once a process for equal settings."""
-    network = _with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
-    predictor = TorchPredictor(settings, network)
-    batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
-    weights = tensor_bytes(network)
-    # While it loads, the file's tensors are in memory beside the network's.
-    try:
-        peak = peak_bytes(lambda: predictor.probabilities(batch))
-    except UNFIT as error:
-        problem = failure_text(error, settings).replace(
-            " failed on meta", f" cannot take windows of {settings.window} px"
-        )
-        raise CardError(f"{problem}. Its card's window, inputs and architecture do not fit.") from error
-    return weights + max(weights, peak)

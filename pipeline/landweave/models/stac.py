@@ -16,9 +16,9 @@ from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
+from landweave.models.checksums import file_sha256
 from landweave.models.factory import build_on_meta
 from landweave.models.networks.architectures import ExportedArchitecture
-from landweave.models.weights import file_sha256
 
 MLM_SCHEMA = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 FILE_SCHEMA = "https://stac-extensions.github.io/file/v2.1.0/schema.json"

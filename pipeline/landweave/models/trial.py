@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from landweave.core.errors import CardError
 from landweave.models.cards.outputs import OutputSpec
 from landweave.models.factory import UNFIT
-from landweave.models.inference import InferenceSettings, are_probabilities, failure_text, numerics
+from landweave.models.inference import are_probabilities, failure_text, numerics
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.dummy_inputs import dummy_inputs
+from landweave.models.settings import InferenceSettings
 
 _DATES = 2
 """Of each series: enough to be one."""

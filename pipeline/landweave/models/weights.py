@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import io
 import pickle
 import re
@@ -21,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
-from landweave.models.file_kinds import begins_as_safetensors, foreign_kind, is_plain_pickle, pickled_module
+from landweave.models.checksums import refuse_foreign
+from landweave.models.file_kinds import begins_as_safetensors, is_plain_pickle, pickled_module
 
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 """Keys of a training checkpoint that hold the network's tensors."""
@@ -59,45 +59,6 @@ _PLAIN_GLOBALS: list[Any] = [
 
 _SHOWN = 8
 """Longest list of names in a message."""
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes, as hexadecimal digits.
-
-    Raises
-    ------
-    WeightsError
-        When it cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise WeightsError(f"Weights {path} cannot be read: {error.strerror or error}.") from error
-
-
-def check_sha256(path: Path, wanted: str) -> None:
-    """Refuse a file with another checksum.
-
-    Parameters
-    ----------
-    path
-        Of the file.
-    wanted
-        The sha256 that it must have, in either case.
-
-    Raises
-    ------
-    WeightsError
-        With both checksums.
-    """
-    found = file_sha256(path)
-    if found != wanted.lower():
-        _refuse_foreign(path)
-        raise WeightsError(
-            f"Weights {path} have sha256 {found}, not {wanted}: they are another version, or damaged. "
-            f"Fetch them again, or state the sha256 of these."
-        )
 
 
 def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False) -> tuple[str, ...]:
@@ -153,7 +114,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors of a file, and notes on what is beside them."""
     if not path.is_file():
         raise WeightsError(f"Weights {path} cannot be read: there is no such file.")
-    _refuse_foreign(path)
+    refuse_foreign(path)
     with path.open("rb") as file:
         head = file.read(9)
     # The name alone does not tell: torch's two kinds begin otherwise.
@@ -163,12 +124,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         except (SafetensorError, OSError) as error:
             raise WeightsError(f"Weights {path} are broken ({error}): fetch them again.") from error
     return _read_checkpoint(path)
-
-
-def _refuse_foreign(path: Path) -> None:
-    kind = foreign_kind(path, program=path.suffix == ".pt2")
-    if kind is not None:
-        raise WeightsError(f"Weights {path} cannot be loaded: the file is {kind}.")
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:

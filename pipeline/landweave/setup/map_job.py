@@ -20,7 +20,8 @@ from landweave.mapping.inputs import MapInput, filtered_series
 from landweave.mapping.job import MapJob
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import check_window
-from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.models.predictor import TorchModel, resolve_model
+from landweave.models.settings import Compute
 from landweave.store.maps.store import MapStore
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
@@ -143,7 +144,7 @@ def map_job(
     grid, output, factor = rules.pixels.with_extent(blocks.extent), rules.output, rules.factor
     template = MapTemplate(
         grid=grid.coarsen(factor),
-        blocks=Blocks(extent=blocks.extent.coarsen(factor), size=blocks.size // factor),
+        blocks=blocks.coarsen(factor),
         legend=rules.legend,
         confidence=output.confidence,
         probability=output.probability,
@@ -156,6 +157,7 @@ def map_job(
         key=fingerprint.sha256 if fingerprint else "",
         grid=grid,
         blocks=blocks,
+        bounds=mapped or blocks.extent,
         factor=factor,
         blending=rules.blending,
         model=model,

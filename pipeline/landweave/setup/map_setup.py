@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -14,7 +14,7 @@ from landweave.config.schema import Config, CubeSection, EngineSection, OutputSe
 from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
-from landweave.core.lattice import Blocks, Extent
+from landweave.core.lattice import Blocks
 from landweave.core.protocols import source_notes
 from landweave.engine.clusters import EngineSettings
 from landweave.formats.area import PolygonArea
@@ -25,15 +25,13 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.predictor import TorchModel
 from landweave.setup.context import resolve_card, resolve_context
+from landweave.setup.map_blocks import MemoryRule, resolve_blocks
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.setup.outputs import check_places
 from landweave.sources.files import KEPT_BYTES
 from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
-
-LARGEST_BLOCK = 8192
-"""Base pixels a side: beyond it the halo costs little and a lost block costs much."""
 
 LARGE_EXTENT_PX = 10**11
 SPARSE_FRACTION = 0.01
@@ -73,7 +71,7 @@ def set_up_map(config: Config) -> MapSetup:
     model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
-    blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes)).of_a_job()
+    blocks = resolve_blocks(rules, grid, memory, engine, model.batch_size).of_a_job()
     fingerprint = _fingerprint(rules, inputs, model, blocks)
     job, template = map_job(rules, inputs, blocks, model, mapped=grid.extent, fingerprint=fingerprint)
     return MapSetup(
@@ -81,7 +79,7 @@ def set_up_map(config: Config) -> MapSetup:
         job=job,
         template=template,
         fingerprint=fingerprint,
-        memory=memory(blocks.size),
+        memory=memory(blocks.height, blocks.width),
         engine=engine,
         notes=(
             *_grid_notes(config, rules),
@@ -128,8 +126,8 @@ def _output_factor(output: OutputSection, pixels: Grid) -> int:
     return int(factor)
 
 
-def _memory_rule(rules: MapRules, inputs: Inputs, model: TorchModel) -> Callable[[int], budget.BlockMemory]:
-    """The memory of a worker by the size of its blocks in base pixels."""
+def _memory_rule(rules: MapRules, inputs: Inputs, model: TorchModel) -> MemoryRule:
+    """The memory of a worker by height and width of its blocks in base pixels."""
     window, output = rules.blending.lattice.window, rules.output
     layers = 1 + output.confidence + bool(filtered_series(inputs)) + output.probability * len(rules.legend)
     input_memory = [_input_memory(item, window) for item in inputs.values()]
@@ -142,9 +140,9 @@ def _memory_rule(rules: MapRules, inputs: Inputs, model: TorchModel) -> Callable
         on_gpu=model.settings.on_gpu,
     )
 
-    def memory(block: int) -> budget.BlockMemory:
+    def memory(height: int, width: int) -> budget.BlockMemory:
         found = budget.block_memory(
-            block=block, inputs=input_memory, model=model_memory, output_bytes=layers / rules.factor**2
+            height, width, inputs=input_memory, model=model_memory, output_bytes=layers / rules.factor**2
         )
         return replace(found, files=KEPT_BYTES)
 
@@ -161,22 +159,6 @@ def _input_memory(item: MapInput, window: int) -> budget.InputMemory:
     )
 
 
-def _block_size(rules: MapRules, extent: Extent, memory: Callable[[int], budget.BlockMemory], worker_bytes: int) -> int:
-    """Base pixels a side of a block: as configured, otherwise the default that fits the memory of a worker."""
-    lattice, output = rules.blending.lattice, rules.output
-    step = budget.block_step(unit=lattice.unit, chunk=output.chunk, factor=rules.factor)
-    if output.block is not None:
-        size = output.block * rules.factor
-    else:
-        largest = max(step, LARGEST_BLOCK // step * step)
-        while largest > step and memory(largest).worker > worker_bytes:
-            largest -= step
-        size = budget.default_block(max(extent.shape), step=step, stride=lattice.stride, largest=largest)
-    budget.check_block(size, step)
-    budget.check_memory(memory(size).worker, worker_bytes, f"blocks of {size} base pixels", "output.block")
-    return size
-
-
 def _fingerprint(rules: MapRules, inputs: Inputs, model: TorchModel, blocks: Blocks) -> Fingerprint:
     """Everything that decides the values of the map."""
     pixels, output = rules.pixels, rules.output
@@ -191,7 +173,7 @@ def _fingerprint(rules: MapRules, inputs: Inputs, model: TorchModel, blocks: Blo
             "area": rules.area.fingerprint_fields if rules.area else "imagery",
             "output": {
                 "pixels": [blocks.extent.y.start, blocks.extent.x.start, *blocks.extent.shape],
-                "block": blocks.size,
+                "block": [blocks.height, blocks.width],
                 "factor": rules.factor,
                 **output.model_dump(include={"chunk", "confidence", "probability"}),
             },

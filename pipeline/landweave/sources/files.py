@@ -311,7 +311,7 @@ def _checked_version(file: RasterFile) -> str:
     return version
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2**17)
 def _damage(path: str, version: str) -> str:
     return find_damage(path)
 

@@ -24,6 +24,28 @@ _CODESTREAM = b"\xff\x4f\xff\x51"
 _START_TILE_PART, _END = 0xFF90, 0xFFD9
 
 
+_GDAL_NODATA = 42113
+"""TIFF tag: nodata as text, which may be a number that no pixel can have."""
+
+
+def may_state_nodata(path: str) -> bool:
+    """Whether a nodata value can be stated in a file, or beside it: not in a TIFF without the tag of GDAL."""
+    if Path(f"{path}.aux.xml").exists():
+        return True
+    try:
+        with Path(path).open("rb") as file:
+            head = file.read(8)
+            if head[:4] not in (b"II*\0", b"MM\0*"):
+                return True
+            order = "<" if head[:1] == b"I" else ">"
+            start = int(np.frombuffer(head, f"{order}u4", 1, 4)[0])
+            count = _number(file, start, np.dtype(f"{order}u2"))
+            tags = np.frombuffer(_bytes(file, start + 2, 12 * count), f"{order}u2")[::6]
+            return bool((tags == _GDAL_NODATA).any())
+    except (OSError, ValueError):  # said when it is opened
+        return True
+
+
 def find_damage(path: str) -> str:
     """What is wrong with a file, with the two numbers that disagree; empty when it is whole or of another format."""
     try:

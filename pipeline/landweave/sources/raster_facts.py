@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,6 +23,8 @@ from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import MAP_MARK
 from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
+from landweave.sources.integrity import may_state_nodata
+from landweave.sources.known_facts import KNOWN, stamps_of
 
 _OPENED_AT_ONCE = 8
 _OF_MAPS = (".tif", ".tiff", ".png")
@@ -226,7 +229,7 @@ def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str,
     """Tags that no integer can equal, most of which rasterio leaves out; GDAL writes them into a VRT."""
     tags = zip(dataset.nodatavals, dataset.dtypes, strict=True)
     hidden = ["int" in dtype and (tag is None or not tag.is_integer()) for tag, dtype in tags]
-    if is_url(path) or not any(hidden):
+    if is_url(path) or not any(hidden) or not may_state_nodata(path):
         return ()
     with MemoryFile(ext=".vrt") as memory:
         copy(dataset, memory.name, driver="VRT")
@@ -244,20 +247,17 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
         With every file that is damaged, is not a raster, or is not georeferenced.
     """
     unique = list(dict.fromkeys(paths))
-    with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of ours follows
-        found = list(pool.map(_facts_or_problem, unique))
-    refuse([text for text in found if isinstance(text, str)], what=f"of {len(unique)} files cannot be used")
-    return {facts.path: facts for facts in found if isinstance(facts, RasterFacts)}
+    found = _read_all(unique)
+    problems = [_problem(each) for each in found.values()]
+    refuse([text for text in problems if text], what=f"of {len(unique)} files cannot be used")
+    return {path: facts for path, facts in found.items() if isinstance(facts, RasterFacts)}
 
 
 def find_maps(paths: Iterable[str]) -> list[str]:
     """The local files among ``paths`` that are COGs or pictures of maps; their facts are kept by the process."""
     candidates = [path for path in paths if not is_url(path) and path.lower().endswith(_OF_MAPS)]
-    with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        marks = list(pool.map(_mark, candidates))
-    return [path for path, mark in zip(candidates, marks, strict=True) if mark]
+    found = _read_all(candidates)  # what cannot be read is named when the tiles are indexed
+    return [path for path, facts in found.items() if isinstance(facts, RasterFacts) and facts.mark]
 
 
 def facts_at_first_open(file: RasterFile) -> RasterFacts:
@@ -287,28 +287,52 @@ def refuse(problems: list[str], *, what: str) -> None:
         raise InputError(f"{len(problems)} {what}:\n" + "\n".join(lines))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=2**17)
 def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
     return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
 
 
-def _mark(path: str) -> str:
-    try:
-        return facts_at_first_open(RasterFile(href=path)).mark
-    except ReadError:  # named when the tiles are indexed
-        return ""
+def _read_all(paths: list[str]) -> dict[str, RasterFacts | str]:
+    """Facts of each file, those that are known without opening it; or why there are none."""
+    stamps = stamps_of(paths, " ".join(each.name for each in fields(RasterFacts)))
+    found = {path: _decoded(written) for path, written in KNOWN.get(stamps).items()}
+    unknown = [path for path in paths if path not in found]
+    with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of ours follows
+        read = dict(zip(unknown, pool.map(_facts_or_problem, unknown), strict=True))
+    new = {path: facts for path, facts in read.items() if path in stamps and isinstance(facts, RasterFacts)}
+    if new:
+        KNOWN.put({path: (stamps[path], _encoded(facts)) for path, facts in new.items()})
+    return {path: found.get(path) or read[path] for path in paths}
+
+
+def _encoded(facts: RasterFacts) -> dict[str, Any]:
+    return {**asdict(facts), "transform": tuple(facts.transform)[:6]}
+
+
+def _decoded(written: Mapping[str, Any]) -> RasterFacts:
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in written.items()
+    }
+    plain["transform"] = Affine(*plain["transform"])
+    return RasterFacts(**plain)
 
 
 def _facts_or_problem(path: str) -> RasterFacts | str:
     try:
         version = remote_version(path, again=True) if is_url(path) else None
-        facts = facts_at_first_open(RasterFile(href=path, version=version))
+        return facts_at_first_open(RasterFile(href=path, version=version))
     except ReadError as error:
         advice = "" if is_url(path) else ". Otherwise leave it out of the pattern"
         return f"{str(error).rstrip('.')}{advice}."
-    if facts.georeferenced:
+
+
+def _problem(facts: RasterFacts | str) -> str:
+    """Why a file cannot be used; empty where it can."""
+    if isinstance(facts, str):
         return facts
-    return f"{facts.name} is not georeferenced (its transform is {tuple(facts.transform)[:6]}). Give it a world file."
+    where = f"(its transform is {tuple(facts.transform)[:6]}). Give it a world file."
+    return "" if facts.georeferenced else f"{facts.name} is not georeferenced {where}"
 
 
 def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:

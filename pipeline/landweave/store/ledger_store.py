@@ -16,7 +16,6 @@ from zarr.abc.store import Store
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from landweave.core.errors import InputError, ReadError
-from landweave.core.grid import Grid
 from landweave.core.lattice import LARGEST_COUNT
 from landweave.core.protocols import LEDGER_CHUNK, LEDGER_FIELDS, REASON_BYTES, BlockState
 from landweave.store.common import declaring, group_attributes, writing
@@ -178,7 +177,7 @@ class ZarrLedger:
 
 def create_ledger(
     target: Target,
-    blocks: Grid,
+    centres: tuple[NDArray[np.float64], NDArray[np.float64]],
     arrays: Sequence[str],
     *,
     path: str = LEDGER,
@@ -190,8 +189,8 @@ def create_ledger(
     ----------
     target
         The store.
-    blocks
-        A pixel for each block; the ledger has its centre coordinates, so that a plot of it is a map of progress.
+    centres
+        Northings of rows and eastings of columns of blocks: a plot of the ledger is a map of progress.
     arrays
         Names of the arrays that a block writes.
     path
@@ -205,11 +204,13 @@ def create_ledger(
         When it cannot be written.
     """
     with declaring(target, path) as store:
-        declare_ledger(store, path, blocks, {"arrays": list(arrays), **(attributes or {})})
+        declare_ledger(store, path, centres, {"arrays": list(arrays), **(attributes or {})})
     return ZarrLedger(target=target, path=path)
 
 
-def declare_ledger(store: Store, path: str, blocks: Grid, attributes: Mapping[str, Any]) -> None:
+def declare_ledger(
+    store: Store, path: str, centres: tuple[NDArray[np.float64], NDArray[np.float64]], attributes: Mapping[str, Any]
+) -> None:
     """Write the metadata and coordinates of an empty ledger.
 
     Parameters
@@ -218,16 +219,17 @@ def declare_ledger(store: Store, path: str, blocks: Grid, attributes: Mapping[st
         Where they are written.
     path
         The group in the store.
-    blocks
-        A pixel for each block.
+    centres
+        As of `create_ledger`.
     attributes
         Of the group, the names of the ``arrays`` among them.
     """
     zarr.create_group(store, path=path, attributes=dict(attributes))
+    y, x = centres
     for name in LEDGER_FIELDS:
-        _declare_field(store, f"{path}/{name}", blocks.shape, len(attributes["arrays"]))
-    write_coordinate(store, f"{path}/block_y", blocks.y, {"long_name": "northing of block centres", "units": "m"})
-    write_coordinate(store, f"{path}/block_x", blocks.x, {"long_name": "easting of block centres", "units": "m"})
+        _declare_field(store, f"{path}/{name}", (y.size, x.size), len(attributes["arrays"]))
+    write_coordinate(store, f"{path}/block_y", y, {"long_name": "northing of block centres", "units": "m"})
+    write_coordinate(store, f"{path}/block_x", x, {"long_name": "easting of block centres", "units": "m"})
 
 
 def _cells(chunk: tuple[int, int]) -> tuple[slice, slice]:

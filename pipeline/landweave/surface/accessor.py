@@ -20,7 +20,6 @@ from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
-from landweave.formats.picture import draw_classes, write_picture
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
 
@@ -76,6 +75,8 @@ class MapAccessor:
         axes = plt.gca() if ax is None else ax
         layer = self._layer
         if "flag_values" in layer.attrs:
+            from landweave.formats.picture import draw_classes
+
             draw_classes(_codes(layer), axes)
             return axes
         x0, y0, x1, y1 = self.grid.bounds
@@ -117,6 +118,8 @@ class MapAccessor:
         max_size
             Pixels a side, at most.
         """
+        from landweave.formats.picture import write_picture
+
         return write_picture(self._reader, path, max_size=max_size)
 
     def scores(self, truth: Truth) -> Scores:
@@ -148,10 +151,10 @@ class MapAccessor:
                 "Seams need the windows (provenance) and the pixels of the model: these are missing or coarser."
             )
         extent = self.grid.extent
-        size, block = windows["size"], output.get("block", windows["size"] - windows["overlap"])
-        lattice = Lattice(window=size, stride=size - windows["overlap"])
+        size, stride = windows["size"], windows["size"] - windows["overlap"]
+        lattice = Lattice(window=size, stride=stride)
         known = None if truth is None else self._like(truth)
-        return seams(self._classes, extent, lattice, Blocks.covering(extent, block), truth=known)
+        return seams(self._classes, extent, lattice, _blocks(output, extent, stride), truth=known)
 
     @property
     def _layer(self) -> xr.DataArray:
@@ -240,6 +243,15 @@ class _LoadedMap:
             else:
                 self.levels[array, level] = _codes(self.dataset[array].transpose("y", "x")).values
         return self.levels[array, level]
+
+
+def _blocks(output: Mapping[str, Any], extent: Extent, stride: int) -> Blocks:
+    """The blocks of a map as its provenance has them; of one made without blocks, the strides of its windows."""
+    if "block" not in output:
+        return Blocks.covering(extent, stride)
+    top, left, rows, columns = output["pixels"]
+    height, width = output["block"]
+    return Blocks(extent=Extent.of((top, top + rows), (left, left + columns)), height=height, width=width)
 
 
 def _codes(layer: xr.DataArray) -> xr.DataArray:

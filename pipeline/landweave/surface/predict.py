@@ -110,7 +110,7 @@ def _map(card: ModelCard, grid: Grid, inputs: Mapping[str, MapInput], weights: s
         legend=card.legend(),
     )
     model = map_model(rules, inputs, weights)
-    return lazy_map(*map_job(rules, inputs, Blocks(extent=grid.extent, size=1), model))
+    return lazy_map(*map_job(rules, inputs, Blocks.square(grid.extent, 1), model))
 
 
 def _on_one_grid(card: ModelCard, sources: Mapping[str, AnyArrays]) -> tuple[dict[str, AnyArrays], Grid]:

@@ -8,7 +8,7 @@ CRS = "EPSG:2154"
 
 LEFT_PX, TOP_PX = 2_800_195, 31_400_365
 """Upper left corner in pixels of 0.2 m from the CRS origin: on no whole metre, and a little past a corner of the
-lattice of windows, so that the demo's blocks are full ones."""
+lattice of windows, so that few of them reach beyond it."""
 
 PIXELS_PER_M = 5
 LEFT_M, TOP_M = LEFT_PX / PIXELS_PER_M, TOP_PX / PIXELS_PER_M

@@ -6,7 +6,8 @@ import pytest
 
 from landweave.core.errors import CardError
 from landweave.models.cards.registry import parse_card
-from landweave.models.predictor import Compute, resolve_model
+from landweave.models.predictor import resolve_model
+from landweave.models.settings import Compute
 from tests.models.conftest import CLASSES, UNET, small_content
 
 ODD = (None, True, -1, 0.5, float("nan"), float("inf"), 10**30, "x", "", "1/0", "nan", [], [["a"]], {}, {"a": None})

@@ -18,7 +18,8 @@ from landweave.models.factory import build, core
 from landweave.models.networks import flair_hub
 from landweave.models.networks.flair_hub import FlairHub
 from landweave.models.networks.position_tables import changed_tensors
-from landweave.models.predictor import Compute, resolve_model
+from landweave.models.predictor import resolve_model
+from landweave.models.settings import Compute
 from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS, tensor_shapes
 from tests.models.networks.test_references import EVERY, PART_OF_STD
 

@@ -16,7 +16,8 @@ from landweave.models.networks.position_tables import (
     with_resized_tables,
 )
 from landweave.models.networks.resizing import resized_tables
-from landweave.models.predictor import Compute, resolve_model
+from landweave.models.predictor import resolve_model
+from landweave.models.settings import Compute
 from landweave.models.weights import load_weights, read_tensors
 
 

@@ -13,13 +13,14 @@ from typing import Any
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.registry import parse_card, read_yaml, write_card
+from landweave.models.checksums import file_sha256
 from landweave.models.factory import build, core
 from landweave.models.flair_import.flair1_config import Flair1Config
 from landweave.models.flair_import.flair_hub_config import FlairHubConfig
 from landweave.models.flair_import.schema import card_content_of
 from landweave.models.flair_import.zonal_config import is_detection
 from landweave.models.networks.position_tables import changed_tensors
-from landweave.models.weights import file_sha256, load_weights
+from landweave.models.weights import load_weights
 
 _SMALLER, _LARGE = (256, 384), 1024
 """Windows, smaller and larger than those of the training, that are tried."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard
-from landweave.models.factory import build_on_meta, core
 from landweave.models.networks.architectures import FlairHubArchitecture
 
 TableShape = tuple[int, ...]
@@ -110,5 +109,7 @@ def any_window(card: ModelCard) -> ModelCard:
 
 
 def _shapes(card: ModelCard, window: int) -> dict[str, TableShape]:
+    from landweave.models.factory import build_on_meta, core  # torch takes seconds to import
+
     network = core(build_on_meta(any_window(card), window))
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}

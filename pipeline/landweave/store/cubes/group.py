@@ -153,7 +153,7 @@ class CubeGroup:
         """
         return create_ledger(
             self.target,
-            self.grid.coarsen(self.template.tile),  # whole tiles on the anchor: a tile is one pixel of this grid
+            self.grid.block_centres(self.template.blocks),
             self.template.arrays,
             path=self.ledger_path(shard, max(len(observations), 1)),
             attributes={"observations_sha256": _digest(observations)},

@@ -84,12 +84,14 @@ class GroupTemplate:
             raise ConfigError(f"{self.modality}: bands {self.bands} are empty or not distinct: name each one once.")
         if self.time_shard is not None and self.time_shard < 1:
             raise ConfigError(f"{self.modality}: a time shard of {self.time_shard} dates holds nothing: use 1 or more.")
-        Blocks(extent=self.grid.extent, size=self.tile).of_a_job()  # refuses a grid that is not whole tiles
+        if self.grid.extent.snap(self.tile) != self.grid.extent:
+            raise LatticeError(f"{self.grid.extent} is not a whole number of tiles of {self.tile} pixels.")
+        self.blocks.of_a_job()
 
     @property
     def blocks(self) -> Blocks:
         """The tiles."""
-        return Blocks(extent=self.grid.extent, size=self.tile)
+        return Blocks.square(self.grid.extent, self.tile)
 
     @property
     def is_series(self) -> bool:

@@ -105,10 +105,11 @@ def _flag_attributes(legend: Legend) -> dict[str, Any]:
 
 def _declare_pixels(store: Store, template: MapTemplate, path: str, grid: Grid) -> None:
     name = path.rpartition("/")[2]
-    block, chunk = template.blocks.size, template.chunk
-    classes = template.block_shape(name)[:-2]
+    blocks, chunk = template.blocks, template.chunk
+    classes = template.class_shape(name)
     # Never wider than the level itself: a shard's index would list chunks that cannot exist.
-    tall, wide = (min(block, -(-size // chunk) * chunk) for size in grid.shape)
+    sides = zip((blocks.height, blocks.width), grid.shape, strict=True)
+    tall, wide = (min(side, -(-size // chunk) * chunk) for side, size in sides)
     zarr.create_array(
         store,
         name=path,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from landweave.core import pyramid
 from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.core.grid import Grid
-from landweave.core.lattice import BlockIndex, Extent
+from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import Legend
 from landweave.core.protocols import WriteFence, WrittenObject
 from landweave.store.common import (
@@ -81,8 +81,13 @@ class MapStore:
 
     @property
     def block_size(self) -> int:
-        """Pixels a side of a stored object."""
-        return self.template.blocks.size
+        """Pixels of the longer side of a stored object."""
+        return max(self.template.blocks.height, self.template.blocks.width)
+
+    @property
+    def blocks(self) -> Blocks:
+        """Blocks of this level, of as many pixels each as at level 0; those at the south and east edges are smaller."""
+        return replace(self.template.blocks, extent=self.grid.extent)
 
     @property
     def grid(self) -> Grid:
@@ -107,9 +112,8 @@ class MapStore:
 
     @property
     def block_shape(self) -> tuple[int, int]:
-        """Number of blocks ``(down, across)``; those at the south and east edges of an overview may be smaller."""
-        height, width = self.grid.shape
-        return -(-height // self.block_size), -(-width // self.block_size)
+        """Number of blocks ``(down, across)``."""
+        return self.blocks.shape
 
     @property
     def ledger(self) -> ZarrLedger:
@@ -122,9 +126,7 @@ class MapStore:
 
     def block(self, index: BlockIndex) -> Extent:
         """Return the pixels of one block, clipped to the level."""
-        size, outer = self.block_size, self.grid.extent
-        top, left = outer.y.start + index[0] * size, outer.x.start + index[1] * size
-        return Extent.of((top, top + size), (left, left + size)).intersect(outer)
+        return self.blocks[index]
 
     def write(self, index: BlockIndex, arrays: Mapping[str, NDArray[Any]]) -> tuple[WrittenObject, ...]:
         """Write one block of every array, each as one whole object, atomically.
@@ -146,7 +148,7 @@ class MapStore:
             When an array is missing, has another shape or dtype, or cannot be written.
         """
         shape, dtype = self.block(index).shape, np.dtype(np.uint8)
-        expected = {name: ((*self.template.block_shape(name)[:-2], *shape), dtype) for name in self.arrays}
+        expected = {name: ((*self.template.class_shape(name), *shape), dtype) for name in self.arrays}
         check_arrays(f"Block {index} of {self.target}", arrays, expected)
         return tuple(self._write_array(index, name, arrays[name]) for name in self.arrays)
 
@@ -300,7 +302,7 @@ def open_store(target: Target, attributes: Mapping[str, Any] | None = None) -> M
 
 def create_map_ledger(store: MapStore) -> ZarrLedger:
     """Declare the ledger of a map, beside it, with the ground coordinates of its blocks."""
-    return create_ledger(store.target, _block_grid(store), store.arrays)
+    return create_ledger(store.target, _centres(store), store.arrays)
 
 
 def declared_metadata(store: MapStore, *, ledger: bool) -> dict[str, bytes]:
@@ -315,10 +317,10 @@ def declared_metadata(store: MapStore, *, ledger: bool) -> dict[str, bytes]:
     """
     contents = declared_level(store.template, 0, store.template.grid)
     if ledger:
-        blocks, attributes = _block_grid(store), {"arrays": list(store.arrays)}
-        contents |= declared_contents(LEDGER, lambda new: declare_ledger(new, LEDGER, blocks, attributes))
+        centres, attributes = _centres(store), {"arrays": list(store.arrays)}
+        contents |= declared_contents(LEDGER, lambda new: declare_ledger(new, LEDGER, centres, attributes))
     return contents
 
 
-def _block_grid(store: MapStore) -> Grid:
-    return store.grid.coarsen(store.block_size)  # whole blocks on the anchor: a block is one pixel of this grid
+def _centres(store: MapStore) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return store.grid.block_centres(store.blocks)

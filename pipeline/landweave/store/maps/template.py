@@ -26,7 +26,7 @@ class MapTemplate:
     Attributes
     ----------
     grid
-        Output pixels: whole blocks.
+        Output pixels.
     blocks
         Blocks of the same extent; each is one object of every array.
     legend
@@ -59,11 +59,12 @@ class MapTemplate:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.blocks.size % self.chunk:
-            raise LatticeError(
-                f"A block of {self.blocks.size} pixels is no whole number of chunks of {self.chunk}: "
-                f"use blocks of {nearest_multiples(self.blocks.size, self.chunk)}."
-            )
+        for side in (self.blocks.height, self.blocks.width):
+            if side % self.chunk:
+                raise LatticeError(
+                    f"A block of {side} pixels is no whole number of chunks of {self.chunk}: "
+                    f"use blocks of {nearest_multiples(side, self.chunk)}."
+                )
         if self.blocks.extent != self.grid.extent:
             raise ConfigError(f"The grid covers {self.grid.extent}, its blocks {self.blocks.extent}: snap the grid.")
         object.__setattr__(self, "mapped", self.mapped or self.grid.extent)
@@ -87,10 +88,9 @@ class MapTemplate:
         """Return the names of the dimensions of ``array``."""
         return ("class", "y", "x") if array == "probability" else ("y", "x")
 
-    def block_shape(self, array: str) -> tuple[int, ...]:
-        """Return the shape of one block of ``array``: ``(y, x)``, or ``(class, y, x)`` for ``probability``."""
-        size = self.blocks.size
-        return (len(self.legend), size, size) if array == "probability" else (size, size)
+    def class_shape(self, array: str) -> tuple[int, ...]:
+        """Return the shape of ``array`` before y and x: ``(class,)`` of ``probability``, nothing of the others."""
+        return (len(self.legend),) if array == "probability" else ()
 
     def to_attributes(self) -> dict[str, Any]:
         """Return the root attributes: plain JSON values, numbers exact."""
@@ -99,7 +99,7 @@ class MapTemplate:
             **title,
             "grid": grid_to_json(self.grid),
             "mapped": extent_to_json(self.mapped_extent),
-            "block_size": self.blocks.size,
+            "block": [self.blocks.height, self.blocks.width],
             "chunk_size": self.chunk,
             "arrays": list(self.arrays),
             "legend": asdict(self.legend),
@@ -118,10 +118,11 @@ class MapTemplate:
         """
         check_format(attributes, FORMAT)
         grid, arrays = grid_from_json(attributes["grid"]), attributes["arrays"]
+        height, width = attributes["block"]
         classes = tuple(LandClass(**entry) for entry in attributes["legend"]["classes"])
         return cls(
             grid=grid,
-            blocks=Blocks(extent=grid.extent, size=attributes["block_size"]).of_a_job(),
+            blocks=Blocks(extent=grid.extent, height=height, width=width).of_a_job(),
             legend=Legend(name=attributes["legend"]["name"], classes=classes),
             **{name: name in arrays for name in _OPTIONAL},
             chunk=attributes["chunk_size"],

@@ -70,7 +70,7 @@ def open_map(
     above = store.at_level(level)
     arrays = {
         name: LazyArray(
-            (*store.template.block_shape(name)[:-2], *above.grid.shape),
+            (*store.template.class_shape(name), *above.grid.shape),
             np.uint8,
             partial(store.opened.read, f"{level_path(level)}/{name}"),
         )
@@ -78,7 +78,7 @@ def open_map(
     }
     dataset = map_dataset(store.template, arrays, level)
     dataset.encoding = {"source": str(store.target), "storage_options": dict(store.target.storage_options)}
-    return chunked(dataset, chunks, {"y": store.block_size, "x": store.block_size})
+    return chunked(dataset, chunks, {"y": store.blocks.height, "x": store.blocks.width})
 
 
 def map_dataset(template: MapTemplate, arrays: Mapping[str, LazyArray], level: int = 0) -> xr.Dataset:

@@ -1,0 +1,72 @@
+"""A network with its settings: loaded and tried, or built without values for its memory."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from landweave.core.errors import CardError
+from landweave.models.cards.card import ModelCard
+from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
+from landweave.models.inference import TorchPredictor, absent, failure_text
+from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
+from landweave.models.settings import InferenceSettings
+from landweave.models.trial import try_network
+
+
+def load_predictor(settings: InferenceSettings, weights: Path) -> tuple[TorchPredictor, tuple[str, ...]]:
+    """Return a network on its device, loaded and tried, and notes on its weights and on what it gives.
+
+    Parameters
+    ----------
+    settings
+        Which output of which card, and how it is computed.
+    weights
+        The file.
+
+    Raises
+    ------
+    WeightsError
+        When the weights do not fit.
+    CardError
+        When the network cannot be built, or does not give what its card says.
+    """
+    network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
+    network = _with_memory_format(network, settings.card).to(settings.device)
+    predictor = TorchPredictor(settings, network)
+    return predictor, (*notes, *try_network(network, settings))
+
+
+def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
+    layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
+    network.to(memory_format=layout)  # type: ignore[call-overload]
+    return network
+
+
+@lru_cache(maxsize=32)
+def network_bytes(settings: InferenceSettings) -> int:
+    """Return bytes of a network and of one batch at its peak: a pass without values, a second or two, once a process.
+
+    Raises
+    ------
+    CardError
+        When the network cannot be built, or does not take such windows.
+    """
+    settings = replace(settings, device="meta")
+    network = _with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
+    predictor = TorchPredictor(settings, network)
+    batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
+    weights = tensor_bytes(network)
+    # While it loads, the file's tensors are in memory beside the network's.
+    try:
+        peak = peak_bytes(lambda: predictor.probabilities(batch))
+    except UNFIT as error:
+        problem = failure_text(error, settings).replace(
+            " failed on meta", f" cannot take windows of {settings.window} px"
+        )
+        raise CardError(f"{problem}. Its card's window, inputs and architecture do not fit.") from error
+    return weights + max(weights, peak)
