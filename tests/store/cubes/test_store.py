@@ -71,7 +71,7 @@ def test_a_template_comes_back_from_its_attributes(wanted):
     ("changes", "error", "message"),
     [
         ({"chunk": 24}, LatticeError, "tile of 32 pixels is no whole number of chunks of 24: use tiles of 24 or 48"),
-        ({"tile": 64}, LatticeError, "not a whole number of blocks of 64"),
+        ({"tile": 64}, LatticeError, "not a whole number of tiles of 64"),
         ({"bands": ("B2", "B2")}, ValueError, "not distinct"),
         ({"modality": "ledger"}, ValueError, "cannot name a group"),
         ({"time_shard": 0}, ValueError, "time shard of 0 dates"),
