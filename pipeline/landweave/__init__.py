@@ -7,6 +7,7 @@
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
     predict                                      the map where it is looked at
+    evaluate                                     how right it is
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
@@ -24,10 +25,12 @@ __version__ = "0.1.0"
 __all__ = [
     "Config",
     "Grid",
+    "Labels",
     "PixelClass",
     "align",
     "check",
     "errors",
+    "evaluate",
     "example_config",
     "list_models",
     "load_config",

@@ -1,8 +1,8 @@
-"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, predict."""
+"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
-from landweave.config.schema import Config, CubeConfig
+from landweave.config.schema import Config, CubeConfig, EngineSection
 from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
@@ -24,6 +24,10 @@ from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
 from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
+from landweave.evaluating.reference import Labels
+from landweave.evaluating.report import write_evaluation
+from landweave.evaluating.result import Evaluation
+from landweave.evaluating.run import run_evaluation
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.jobs.audit import Verification
@@ -37,6 +41,7 @@ from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
+from landweave.setup.evaluation import set_up_map_evaluation
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
@@ -53,10 +58,12 @@ from landweave.surface.series import open_series
 __all__ = [
     "Config",
     "Grid",
+    "Labels",
     "PixelClass",
     "align",
     "check",
     "errors",
+    "evaluate",
     "example_config",
     "load_config",
     "load_cube_config",
@@ -352,6 +359,70 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return verify_cube(target, attributes)
     return verify_map(target, attributes)
+
+
+AnyEngine = Engine | EngineSection | None
+"""Who runs the blocks of what writes nothing: an open engine, the section of a configuration, or the active Dask client
+where there is one and this process otherwise."""
+
+READING_THREADS = 1
+"""Cores that a worker which only reads is counted for."""
+
+
+def evaluate(
+    where: str | Path,
+    labels: Labels | str | Path | Sequence[str | Path],
+    *,
+    leave_out: Sequence[int | str] | None = None,
+    folder: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Evaluation:
+    """Scores, calibration and seams of a map against label rasters or polygons, from one confusion matrix.
+
+    The matrix is summed block by block; only blocks on which labels lie are read. Labels that are not on the map's
+    pixels are read by their nearest pixel, which the notes of the result say.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map.
+    labels
+        A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
+        the column of a vector file.
+    leave_out
+        Codes or names of classes whose rows and columns are removed; those that the model was never trained on by
+        default.
+    folder
+        Where numbers, charts and a page are written; nowhere by default.
+    storage_options
+        Of the object store that holds the map.
+    engine
+        Who reads the blocks: by default the active Dask client where there is one, this process otherwise.
+    progress
+        True for a bar on a terminal or in a notebook, False for none.
+
+    Raises
+    ------
+    LandweaveError
+        When the labels cannot be used or lie elsewhere, or a block cannot be read: there is no result of a part.
+    """
+    named = labels if isinstance(labels, Labels) else Labels(files=labels)
+    setup = set_up_map_evaluation(Target.parse(where, storage_options), named, leave_out=leave_out)
+    with _reading_engine(engine) as opened:
+        result = run_evaluation(setup, opened, resolve_progress(progress))
+    if folder is not None:
+        write_evaluation(result, folder)
+    return result
+
+
+def _reading_engine(engine: AnyEngine) -> AbstractContextManager[Engine]:
+    """The engine of what writes nothing, for the length of a ``with`` block."""
+    section = engine if isinstance(engine, EngineSection) else EngineSection(kind="inline")
+    given = clusters.active_engine() if engine is None else engine
+    settings = engine_settings(section, READING_THREADS)
+    return clusters.open_engine(settings, READING_THREADS, None if isinstance(given, EngineSection) else given)
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:
