@@ -7,7 +7,7 @@
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
     predict                                      the map where it is looked at
-    evaluate                                     how right it is
+    evaluate, evaluate_model, open_patches       how right it is
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "errors",
     "evaluate",
+    "evaluate_model",
     "example_config",
     "list_models",
     "load_config",
@@ -41,6 +42,7 @@ __all__ = [
     "open_ledger",
     "open_map",
     "open_mosaic",
+    "open_patches",
     "open_series",
     "plan_align",
     "plan_map",

@@ -15,7 +15,7 @@ from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
-from landweave.config.schema import Config, CubeConfig, EngineSection
+from landweave.config.schema import Config, CubeConfig, EngineSection, ModelSection
 from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
@@ -27,7 +27,7 @@ from landweave.engine.dask import DaskEngine
 from landweave.evaluating.reference import Labels
 from landweave.evaluating.report import write_evaluation
 from landweave.evaluating.result import Evaluation
-from landweave.evaluating.run import run_evaluation
+from landweave.evaluating.run import EvaluationSetup, run_evaluation
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.jobs.audit import Verification
@@ -40,10 +40,14 @@ from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
+from landweave.models.cards.registry import find_card
+from landweave.setup.context import resolve_card
 from landweave.setup.cube_setup import open_scenes, set_up_cube
+from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
 from landweave.setup.evaluation import set_up_map_evaluation
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
+from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
@@ -64,6 +68,7 @@ __all__ = [
     "check",
     "errors",
     "evaluate",
+    "evaluate_model",
     "example_config",
     "load_config",
     "load_cube_config",
@@ -72,6 +77,7 @@ __all__ = [
     "open_ledger",
     "open_map",
     "open_mosaic",
+    "open_patches",
     "open_series",
     "plan_align",
     "plan_map",
@@ -371,7 +377,7 @@ READING_THREADS = 1
 
 def evaluate(
     where: str | Path,
-    labels: Labels | str | Path | Sequence[str | Path],
+    labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
     *,
     leave_out: Sequence[int | str] | None = None,
     folder: str | Path | None = None,
@@ -390,7 +396,7 @@ def evaluate(
         Path or URL of the map.
     labels
         A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
-        the column of a vector file.
+        the column of a vector file; or a dataset from `open_patches`.
     leave_out
         Codes or names of classes whose rows and columns are removed; those that the model was never trained on by
         default.
@@ -408,8 +414,84 @@ def evaluate(
     LandweaveError
         When the labels cannot be used or lie elsewhere, or a block cannot be read: there is no result of a part.
     """
-    named = labels if isinstance(labels, Labels) else Labels(files=labels)
-    setup = set_up_map_evaluation(Target.parse(where, storage_options), named, leave_out=leave_out)
+    target = Target.parse(where, storage_options)
+    if isinstance(labels, PatchDataset):
+        setup = set_up_dataset_evaluation(target, labels, leave_out=leave_out)
+    else:
+        named = labels if isinstance(labels, Labels) else Labels(files=labels)
+        setup = set_up_map_evaluation(target, named, leave_out=leave_out)
+    return _evaluate(setup, engine, progress, folder)
+
+
+def open_patches(
+    folder: str | Path, *, split: str = "test", domains: Sequence[str] = (), training_domains: bool = False
+) -> PatchDataset:
+    """The regions of a dataset of patches (FLAIR-HUB, FLAIR#1, FLAIR#2) as it is published; no file is opened.
+
+    Parameters
+    ----------
+    folder
+        Of the dataset.
+    split
+        ``test``, ``train`` (training and validation) or ``all``, by the official lists of domains.
+    domains
+        Domains or departments, as ``D012-2019`` or ``D012``, instead of a split.
+    training_domains
+        Whether domains that the dataset's models were trained on may be among them; they are refused otherwise.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no such dataset.
+    ConfigError
+        When a split or a domain is not there, or one is of training.
+    """
+    return open_dataset(folder).select(split, domains, training=training_domains)
+
+
+def evaluate_model(
+    model: Config | str | Path,
+    patches: PatchDataset,
+    *,
+    weights: str | Path | None = None,
+    leave_out: Sequence[int | str] | None = None,
+    folder: str | Path | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Evaluation:
+    """Scores, calibration and seams of a model over a dataset of patches, of the whole and of each domain.
+
+    Each region is mapped on a grid anchored at its own corner, as its patches were made, blended as a map is, and
+    compared with its labels. Nothing is written.
+
+    Parameters
+    ----------
+    model
+        Name or file of a card, or a configuration whose model and windows are used.
+    patches
+        From `open_patches`.
+    weights
+        Of a card that does not name them.
+    leave_out, folder, engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        As `evaluate` does, and when the dataset lacks what the model reads.
+    """
+    if isinstance(model, Config):
+        use = ModelUse(model=model.model, windows=model.windows, root=model.root)
+        card = resolve_card(model, model.model)
+    else:
+        use = ModelUse(model=ModelSection(card=str(model), weights=None if weights is None else str(weights)))
+        card = find_card(model)
+    return _evaluate(set_up_model_evaluation(use, card, patches, leave_out), engine, progress, folder)
+
+
+def _evaluate(
+    setup: EvaluationSetup, engine: AnyEngine, progress: Progress | bool, folder: str | Path | None
+) -> Evaluation:
     with _reading_engine(engine) as opened:
         result = run_evaluation(setup, opened, resolve_progress(progress))
     if folder is not None:

@@ -68,3 +68,42 @@ def evaluate(  # noqa: PLR0913  options of a command
         progress=progress_on(err),
     )
     show(result)
+
+
+def evaluate_model(  # noqa: PLR0913  options of a command
+    model: Annotated[str, typer.Argument(help="A card's name or path, or a configuration (YAML) whose model is used.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of FLAIR-HUB, FLAIR#1 or FLAIR#2.", show_default=False)],
+    *,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights' file; the card's by default.")] = None,
+    split: Annotated[str, typer.Option("--split", help="test, train or all.")] = "test",
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="A domain instead of a split; may be repeated.")
+    ] = None,
+    training_domains: Annotated[
+        bool, typer.Option("--training-domains", help="Allow domains that models were trained on.")
+    ] = False,
+    leave_out: LeaveOut = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
+    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Map a dataset's regions with a model and compare them with its labels: scores of the whole and by domain."""
+    from landweave.cli.main import err, show  # which has registered this verb
+    from landweave.core.yaml_text import load_yaml
+    from landweave.jobs.progress import progress_on
+
+    # Both are YAML; only a configuration has a section for the model.
+    is_config = model.endswith((".yaml", ".yml")) and "model" in load_yaml(Path(model).read_text(encoding="utf-8"))
+    patches = landweave.open_patches(dataset, split=split, domains=domain or (), training_domains=training_domains)
+    result = landweave.evaluate_model(
+        landweave.load_config(model) if is_config else model,
+        patches,
+        weights=weights,
+        leave_out=leave_out or None,
+        folder=folder,
+        engine=engine_section(workers, scheduler),
+        progress=progress_on(err),
+    )
+    show(result)

@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(models.app, name="models")
 app.command()(evaluate.evaluate)
+app.command()(evaluate.evaluate_model)
 out, err = Console(), Console(stderr=True)
 
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from landweave.core.errors import OutputError
 from landweave.evaluating.result import CLASS_COLUMNS, Evaluation
 from landweave.formats.charts import class_chart, confusion_chart, reliability_chart
-from landweave.formats.page import Section, make_page
+from landweave.formats.page import PageSection, make_page
 
 JSON, TABLE, PAGE = "scores.json", "scores.csv", "scores.html"
 
@@ -65,19 +65,19 @@ def _charts(result: Evaluation) -> Iterator[tuple[str, bytes]]:
 def _page(result: Evaluation, charts: dict[str, bytes]) -> str:
     colors = {f"{each.code} {each.name}": each.color for each in result.legend.classes}
     sections = [
-        Section(title="Result", rows=result.rows),
-        Section(
+        PageSection(title="Result", rows=result.rows),
+        PageSection(
             title="Classes",
             text="From one confusion matrix over all pixels; rows and columns of classes that are left out are "
             "removed, a class absent from reference and map counts 0 in the mean.",
             table=(CLASS_COLUMNS, *result.class_rows),
             colors=colors,
         ),
-        Section(title="IoU by class", chart=charts["classes"]),
-        Section(title="Confusion", chart=charts["confusion"]),
+        PageSection(title="IoU by class", chart=charts["classes"]),
+        PageSection(title="Confusion", chart=charts["confusion"]),
     ]
     if "reliability" in charts:
         text = "How often the class shown is right, by the confidence that the map gives it."
-        sections.append(Section(title="Calibration", text=text, chart=charts["reliability"]))
+        sections.append(PageSection(title="Calibration", text=text, chart=charts["reliability"]))
     lead = f"{result.facts.get('compared', '')} against {result.facts.get('reference', '')}"
     return make_page("Evaluation", lead, sections)

@@ -36,12 +36,11 @@ def confusion_chart(confusion: NDArray[np.int64], names: Sequence[str]) -> bytes
     axes.set_xticks(range(size), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(size), names, fontsize=8)
     axes.set_xlabel("map", color=SOFT)
-    axes.set_ylabel("reference", color=SOFT)
+    axes.set_ylabel("reference, percent of each row", color=SOFT)
     for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
         share = shares[row, column]
         color = "white" if share > 0.55 else INK
         axes.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=7, color=color)
-    axes.set_title("percent of the reference class (rows) mapped as each class", fontsize=9, color=SOFT)
     return _png(figure)
 
 
@@ -62,7 +61,7 @@ def class_chart(iou: Floats, names: Sequence[str], colors: Sequence[str], mean: 
     axes.barh(range(len(names)), iou, color=colors, edgecolor=LINE, linewidth=0.6)
     axes.axvline(mean, color=INK, linewidth=1, linestyle="--", label=f"mean {mean:.3f}")
     for place, value in enumerate(iou):
-        axes.text(value + 0.01, place, f"{value:.3f}", va="center", fontsize=7, color=SOFT)
+        axes.text(value + 0.01, place, f"{value:.3f}", va="center", fontsize=7, color=INK, backgroundcolor="white")
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.08)

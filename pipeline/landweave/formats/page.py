@@ -53,7 +53,7 @@ i { display: inline-block; width: .8em; height: .8em; margin-right: .5em; border
 
 
 @dataclass(frozen=True, kw_only=True)
-class Section:
+class PageSection:
     """A part of a page: a title, and what it has of text, rows, a table and a chart.
 
     Attributes
@@ -83,7 +83,7 @@ class Section:
         return b64encode(self.chart).decode()
 
 
-def make_page(title: str, lead: str, sections: Sequence[Section]) -> str:
+def make_page(title: str, lead: str, sections: Sequence[PageSection]) -> str:
     """The HTML of a page.
 
     Parameters
