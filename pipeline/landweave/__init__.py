@@ -8,6 +8,7 @@
     plan_map, run, status, verify, open_map      the map, block by block
     predict                                      the map where it is looked at
     evaluate, evaluate_model, open_patches       how right it is
+    draw_sample, estimate_areas                  hectares with intervals, from a sample that people interpret
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
@@ -23,13 +24,17 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ChipImages",
     "Config",
     "Grid",
     "Labels",
     "PixelClass",
+    "SamplingRule",
     "align",
     "check",
+    "draw_sample",
     "errors",
+    "estimate_areas",
     "evaluate",
     "evaluate_model",
     "example_config",

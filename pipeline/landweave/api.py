@@ -24,10 +24,12 @@ from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
 from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
+from landweave.evaluating import sample as sampling
 from landweave.evaluating.reference import Labels
 from landweave.evaluating.report import write_evaluation
 from landweave.evaluating.result import Evaluation
 from landweave.evaluating.run import EvaluationSetup, run_evaluation
+from landweave.evaluating.sample import SampleEstimates, SamplingRule
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.jobs.audit import Verification
@@ -47,11 +49,13 @@ from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_
 from landweave.setup.evaluation import set_up_map_evaluation
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
+from landweave.setup.sampling import CHIP_BANDS, ChipImages
 from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
+from landweave.store.maps.store import open_store
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
@@ -60,13 +64,17 @@ from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
 
 __all__ = [
+    "ChipImages",
     "Config",
     "Grid",
     "Labels",
     "PixelClass",
+    "SamplingRule",
     "align",
     "check",
+    "draw_sample",
     "errors",
+    "estimate_areas",
     "evaluate",
     "evaluate_model",
     "example_config",
@@ -487,6 +495,65 @@ def evaluate_model(
         use = ModelUse(model=ModelSection(card=str(model), weights=None if weights is None else str(weights)))
         card = find_card(model)
     return _evaluate(set_up_model_evaluation(use, card, patches, leave_out), engine, progress, folder)
+
+
+def draw_sample(
+    where: str | Path,
+    path: str | Path,
+    *,
+    rule: SamplingRule | None = None,
+    images: ChipImages | str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Path:
+    """Draw a stratified random sample of a map for photo-interpreters, and write it as a GeoPackage; its path.
+
+    Its layer ``sample`` has the points in random order, without the class of the map, and a column ``reference`` to be
+    filled with codes of the legend (255: cannot tell); `estimate_areas` reads it back.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map; its classes are the strata.
+    path
+        Of the GeoPackage; none may be there.
+    rule
+        Points in all, the least of each class, and the seed; 1000, 50 and 0 by default.
+    images
+        Files, or `ChipImages`, that a picture of 51 m around each point is cut from; none by default.
+    storage_options, engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        When the map has no class, a file is there already, or a block cannot be read.
+    """
+    store = open_store(Target.parse(where, storage_options))
+    chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
+    imagery = None if chips is None else chips.open(store.grid)
+    with _reading_engine(engine) as opened:
+        sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
+    return sampling.write_with_chips(sample, path, store.grid, imagery, CHIP_BANDS)
+
+
+def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleEstimates:
+    """Hectares of each class with their 95 % intervals, from a sample that was interpreted (Olofsson et al. 2014).
+
+    Parameters
+    ----------
+    path
+        The GeoPackage of `draw_sample`, with its references.
+    accept_missing
+        Whether points without a reference are left out.
+
+    Raises
+    ------
+    InputError
+        When points have no reference, a reference is no class, or a stratum has fewer than two points.
+    """
+    return sampling.estimate_areas(path, accept_missing=accept_missing)
 
 
 def _evaluate(

@@ -107,3 +107,59 @@ def evaluate_model(  # noqa: PLR0913  options of a command
         progress=progress_on(err),
     )
     show(result)
+
+
+app = typer.Typer(help="Hectares with intervals, from a sample that people interpret.", no_args_is_help=True)
+
+
+@app.command()
+def draw(  # noqa: PLR0913  options of a command
+    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
+    *,
+    size: Annotated[int, typer.Option("--size", help="Points in all.")] = 1000,
+    minimum: Annotated[int, typer.Option("--minimum", help="Points of each class at least.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same points.")] = 0,
+    images: Annotated[
+        list[str] | None, typer.Option("--images", help="Files that pictures around the points are cut from.")
+    ] = None,
+    bands: Annotated[tuple[int, int, int], typer.Option("--bands", help="Their bands shown as red, green, blue.")] = (
+        1,
+        2,
+        3,
+    ),
+    workers: Workers = None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Draw a stratified random sample of a map, for photo-interpreters."""
+    from landweave.cli.main import err, parse_overrides  # which has registered this verb
+    from landweave.jobs.progress import progress_on
+
+    written = landweave.draw_sample(
+        map_path,
+        path,
+        rule=landweave.SamplingRule(size=size, minimum=minimum, seed=seed),
+        images=landweave.ChipImages(files=images, bands=bands) if images else None,
+        storage_options=parse_overrides(storage_options),
+        engine=engine_section(workers, None),
+        progress=progress_on(err),
+    )
+    typer.echo(f"{written}: fill the column reference, then: landweave sample areas {written}")
+
+
+@app.command()
+def areas(
+    path: Annotated[Path, typer.Argument(help="The GeoPackage with its references.", show_default=False)],
+    *,
+    accept_missing: Annotated[
+        bool, typer.Option("--accept-missing", help="Leave out points without a reference.")
+    ] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers there.")] = None,
+) -> None:
+    """Show hectares, user's and producer's accuracy with 95 % intervals."""
+    import json
+
+    found = landweave.estimate_areas(path, accept_missing=accept_missing)
+    if json_path:
+        json_path.write_text(json.dumps(found.to_dict(), indent=2), encoding="utf-8")
+    typer.echo(str(found))

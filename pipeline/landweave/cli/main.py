@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="sample")
 app.command()(evaluate.evaluate)
 app.command()(evaluate.evaluate_model)
 out, err = Console(), Console(stderr=True)

@@ -65,7 +65,7 @@ class AreaEstimates:
 
     @property
     def _rows(self) -> Floats:
-        return self.counts.sum(1).astype(np.float64)
+        return np.asarray(self.counts.sum(1), np.float64)
 
     @cached_property
     def proportions(self) -> Floats:
@@ -167,11 +167,12 @@ def allocate(pixels: Mapping[int, int], size: int, minimum: int) -> dict[int, in
     {0: 50, 1: 50, 2: 100}
     """
     total = sum(pixels.values())
-    shares = {code: round(size * count / total) for code, count in pixels.items()}
-    small = {code for code, share in shares.items() if share < minimum}
-    left = max(0, size - minimum * len(small))
-    rest = sum(count for code, count in pixels.items() if code not in small)
-    units = {
-        code: minimum if code in small else max(minimum, round(left * count / rest)) for code, count in pixels.items()
-    }
+    small = {code for code, count in pixels.items() if size * count < minimum * total}
+    rest = {code: count for code, count in pixels.items() if code not in small}
+    left = max(size - minimum * len(small), minimum * len(rest))
+    shares = {code: left * count / sum(rest.values()) for code, count in rest.items()}
+    units = {code: minimum if code in small else max(minimum, int(shares[code])) for code in pixels}
+    # What rounding down leaves goes to the largest remainders.
+    for code in sorted(rest, key=lambda code: units[code] - shares[code])[: max(0, size - sum(units.values()))]:
+        units[code] += 1
     return {code: min(number, pixels[code]) for code, number in units.items()}
