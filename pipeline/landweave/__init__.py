@@ -9,6 +9,7 @@
     predict                                      the map where it is looked at
     evaluate, evaluate_model, open_patches       how right it is
     draw_sample, estimate_areas                  hectares with intervals, from a sample that people interpret
+    change                                       what changed between two maps
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ChangeRule",
     "ChipImages",
     "Config",
     "Grid",
@@ -31,6 +33,7 @@ __all__ = [
     "PixelClass",
     "SamplingRule",
     "align",
+    "change",
     "check",
     "draw_sample",
     "errors",

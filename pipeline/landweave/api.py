@@ -14,6 +14,9 @@ import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray 
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
+from landweave.comparing.report import write_change
+from landweave.comparing.result import Change
+from landweave.comparing.run import ChangeSetup, run_change
 from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig, EngineSection, ModelSection
 from landweave.core import errors
@@ -43,6 +46,7 @@ from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.registry import find_card
+from landweave.setup.change import ChangeRule, set_up_change
 from landweave.setup.context import resolve_card
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
@@ -64,6 +68,7 @@ from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
 
 __all__ = [
+    "ChangeRule",
     "ChipImages",
     "Config",
     "Grid",
@@ -71,6 +76,7 @@ __all__ = [
     "PixelClass",
     "SamplingRule",
     "align",
+    "change",
     "check",
     "draw_sample",
     "errors",
@@ -554,6 +560,53 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
         When points have no reference, a reference is no class, or a stratum has fewer than two points.
     """
     return sampling.estimate_areas(path, accept_missing=accept_missing)
+
+
+def change(
+    before: str | Path,
+    after: str | Path,
+    *,
+    rule: ChangeRule | None = None,
+    same_ground: tuple[str | Path, str | Path] | None = None,
+    folder: str | Path | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Change:
+    """What changed between two maps on one lattice: of two years, or by two models.
+
+    Parameters
+    ----------
+    before, after
+        Paths or URLs of the maps, of the same pixels.
+    rule
+        Which changes are kept (least confidence of both maps, least area of a patch), and crosswalks to a common
+        legend; all changes, in their own legend, by default.
+    same_ground
+        Two maps of the same ground, none of whose differences is a change (two flights of one season): they are
+        compared by the same rule, and their false change rate stands beside the result.
+    folder
+        Where numbers, COGs of the classes before and after, and a page are written; nowhere by default.
+    engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        When the maps are not on one lattice, or have other classes; when a block cannot be read.
+    """
+    rule = rule or ChangeRule()
+    setups = [_change_setup(before, after, rule), *([_change_setup(*same_ground, rule)] if same_ground else [])]
+    with _reading_engine(engine) as opened:
+        results = [run_change(setup, opened, resolve_progress(progress)) for setup in setups]
+    result, gate = results[0]
+    result = replace(result, same_ground=results[1][0]) if same_ground else result
+    if folder is not None:
+        write_change(result, gate, folder)
+    return result
+
+
+def _change_setup(before: str | Path, after: str | Path, rule: ChangeRule) -> ChangeSetup:
+    return set_up_change(open_store(Target.parse(before)), open_store(Target.parse(after)), rule)
 
 
 def _evaluate(

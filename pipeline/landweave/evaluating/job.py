@@ -73,8 +73,7 @@ class StoredMapJob:
         return BlockResult(state=BlockState.DONE, counts={"pixels": pixels}, detail=found)
 
     def _arrays(self, own: Extent, extent: Extent) -> dict[str, Codes]:
-        landcover, stored = np.full(extent.shape, NODATA, np.uint8), extent.intersect(self.store.grid.extent)
-        landcover[stored.slices_in(extent)] = self.store.read("landcover", stored)
+        landcover = self.store.read_beyond("landcover", extent)
         if self.table is not None:  # probabilities are of the map's own classes
             return {"landcover": self.table[landcover]}
         beside = [name for name in ("confidence", "probability") if name in self.store.arrays]

@@ -10,7 +10,7 @@ from typing import Any
 
 from landweave.core.legend import LandClass, Legend
 from landweave.core.metrics import Scores
-from landweave.core.tables import Rows, as_html, as_text
+from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.evaluating.counts import Counts
 
 CLASS_COLUMNS = ("class", "IoU", "F1", "precision", "recall", "reference px", "map px")
@@ -156,22 +156,6 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         return as_html(self.rows) + as_html((CLASS_COLUMNS, *self.class_rows))
-
-
-def columns(rows: Sequence[Sequence[str]]) -> str:
-    """Rows as text in columns, the first to the left, the others to the right.
-
-    >>> print(columns([("class", "IoU"), ("0 water", "0.5")]))
-    class    IoU
-    0 water  0.5
-    """
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    )
 
 
 def _names(classes: Sequence[LandClass]) -> str:

@@ -27,8 +27,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
-from landweave.core.tables import Rows, as_html, as_text
-from landweave.evaluating.result import columns
+from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.formats.chips import write_chip
 from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
 from landweave.jobs.gather import gather

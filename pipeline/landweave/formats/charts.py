@@ -17,26 +17,33 @@ DPI = 130
 Floats = NDArray[np.float64]
 
 
-def confusion_chart(confusion: NDArray[np.int64], names: Sequence[str]) -> bytes:
-    """A confusion matrix, each row as shares of the reference.
+def confusion_chart(
+    confusion: NDArray[Any],
+    names: Sequence[str],
+    axes_names: tuple[str, str] = ("map", "reference, percent of each row"),
+) -> bytes:
+    """A matrix of classes, each row as shares of its sum.
 
     Parameters
     ----------
     confusion
-        ``(reference, map)`` in pixels.
+        ``(reference, map)`` in pixels or hectares.
     names
         Of the classes.
+    axes_names
+        Across and down.
     """
     size = len(names)
     side = 2.4 + 0.42 * size
     figure = Figure(figsize=(side + 0.6, side), layout="constrained")
     axes = figure.add_subplot()
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    sums = confusion.sum(1, keepdims=True)
+    shares = confusion / np.where(sums > 0, sums, 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(size), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_yticks(range(size), names, fontsize=8)
-    axes.set_xlabel("map", color=SOFT)
-    axes.set_ylabel("reference, percent of each row", color=SOFT)
+    axes.set_xlabel(axes_names[0], color=SOFT)
+    axes.set_ylabel(axes_names[1], color=SOFT)
     for row, column in zip(*np.nonzero(shares >= 0.005), strict=True):
         share = shares[row, column]
         color = "white" if share > 0.55 else INK

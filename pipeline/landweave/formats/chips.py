@@ -14,6 +14,9 @@ from landweave.core.errors import OutputError
 
 _SIDE_IN, _DPI = 4.0, 128
 
+_AROUND = 4
+"""Pixels between the pixel in question and its outline."""
+
 
 def write_chip(values: NDArray[Any], valid: NDArray[np.bool_], path: Path, *, pixel_m: float) -> None:
     """Write a chip whose middle pixel is outlined, stretched between its 1st and 99th percentile.
@@ -38,10 +41,11 @@ def write_chip(values: NDArray[Any], valid: NDArray[np.bool_], path: Path, *, pi
     figure = Figure(figsize=(_SIDE_IN, _SIDE_IN * height / width), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(_stretched(values, valid), interpolation="nearest")
-    outline: dict[str, Any] = {"fill": False, "linewidth": 1.2}
-    middle = (width // 2 - 0.5, height // 2 - 0.5)
-    axes.add_patch(Rectangle((middle[0] - 0.6, middle[1] - 0.6), 2.2, 2.2, edgecolor="black", **outline))
-    axes.add_patch(Rectangle((middle[0] - 0.2, middle[1] - 0.2), 1.4, 1.4, edgecolor="yellow", **outline))
+    outline: dict[str, Any] = {"fill": False, "linewidth": 1}
+    left, top = width // 2 - 0.5 - _AROUND, height // 2 - 0.5 - _AROUND  # around the pixel, which stays to be seen
+    for grown, color in ((0.5, "black"), (0, "yellow")):
+        side = 2 * (_AROUND + grown) + 1
+        axes.add_patch(Rectangle((left - grown, top - grown), side, side, edgecolor=color, **outline))
     axes.text(0.02, 0.02, f"{width * pixel_m:.0f} m", transform=axes.transAxes, color="white", fontsize=8)
     axes.set_axis_off()
     try:
