@@ -9,7 +9,7 @@
     predict                                      the map where it is looked at
     evaluate, evaluate_model, open_patches       how right it is
     draw_sample, estimate_areas                  hectares with intervals, from a sample that people interpret
-    change                                       what changed between two maps
+    change, compare                              two maps; a map and another product of the same ground
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
@@ -35,6 +35,7 @@ __all__ = [
     "align",
     "change",
     "check",
+    "compare",
     "draw_sample",
     "errors",
     "estimate_areas",

@@ -21,6 +21,7 @@ from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig, EngineSection, ModelSection
 from landweave.core import errors
 from landweave.core.budget import GIB
+from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
@@ -50,7 +51,7 @@ from landweave.setup.change import ChangeRule, set_up_change
 from landweave.setup.context import resolve_card
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
-from landweave.setup.evaluation import set_up_map_evaluation
+from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
 from landweave.setup.sampling import CHIP_BANDS, ChipImages
@@ -78,6 +79,7 @@ __all__ = [
     "align",
     "change",
     "check",
+    "compare",
     "draw_sample",
     "errors",
     "estimate_areas",
@@ -607,6 +609,42 @@ def change(
 
 def _change_setup(before: str | Path, after: str | Path, rule: ChangeRule) -> ChangeSetup:
     return set_up_change(open_store(Target.parse(before)), open_store(Target.parse(after)), rule)
+
+
+def compare(
+    where: str | Path,
+    other: Labels | str | Path,
+    *,
+    crosswalk: Crosswalk | str | Path | None = None,
+    leave_out: Sequence[int | str] | None = None,
+    folder: str | Path | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Evaluation:
+    """How a map agrees with another product of the same ground (OSO, WorldCover, OCS GE, CoSIA), in a common legend.
+
+    A raster is compared on its own pixels, in its own CRS: each is given the class that most of the map's pixels in it
+    have, and is compared where the map has classes on half of it. Polygons are compared on the map's pixels.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map.
+    other
+        The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
+    crosswalk
+        Of the map's classes to the common legend; the map's own by default.
+    leave_out, folder, engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        As `evaluate` does.
+    """
+    named = other if isinstance(other, Labels) else Labels(files=other)
+    setup = set_up_comparison(Target.parse(where), named, crosswalk=crosswalk, leave_out=leave_out)
+    return _evaluate(setup, engine, progress, folder)
 
 
 def _evaluate(

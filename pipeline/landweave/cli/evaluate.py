@@ -109,6 +109,41 @@ def evaluate_model(  # noqa: PLR0913  options of a command
     show(result)
 
 
+def compare(  # noqa: PLR0913  options of a command
+    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    other: Annotated[str, typer.Argument(help="The other product: rasters, or a vector file.", show_default=False)],
+    *,
+    crosswalk: Annotated[
+        str | None, typer.Option("--crosswalk", help="Of the map's classes to the common legend: a name, or a file.")
+    ] = None,
+    other_crosswalk: Annotated[
+        str | None, typer.Option("--other-crosswalk", help="Of the other's codes to the common legend.")
+    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of the polygons' classes.")] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Layer of the vector file.")] = None,
+    leave_out: LeaveOut = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
+    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Compare a map with another product (OSO, WorldCover, OCS GE), a raster on its own pixels."""
+    from landweave.cli.main import err, show  # which has registered this verb
+    from landweave.jobs.progress import progress_on
+
+    result = landweave.compare(
+        map_path,
+        landweave.Labels(files=other, column=column, layer=layer, crosswalk=other_crosswalk),
+        crosswalk=crosswalk,
+        leave_out=leave_out or None,
+        folder=folder,
+        engine=engine_section(workers, scheduler),
+        progress=progress_on(err),
+    )
+    show(result)
+
+
 app = typer.Typer(help="Hectares with intervals, from a sample that people interpret.", no_args_is_help=True)
 
 

@@ -33,6 +33,7 @@ app = typer.Typer(
 app.add_typer(models.app, name="models")
 app.command()(change.change)
 app.add_typer(evaluate.app, name="sample")
+app.command()(evaluate.compare)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.evaluate_model)
 out, err = Console(), Console(stderr=True)

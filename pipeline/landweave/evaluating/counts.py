@@ -133,15 +133,26 @@ def count(arrays: Mapping[str, Codes], truth: Codes, extent: Extent, rule: Count
     """
     landcover = arrays["landcover"]
     mapped, reference = landcover[own.slices_in(extent)], truth[own.slices_in(extent)]
-    known = reference != NODATA
-    pairs = np.bincount(reference[known].astype(np.int64) * _CODES + mapped[known], minlength=1)
     scored = np.isin(reference, rule.codes) & np.isin(mapped, rule.codes)
     return Counts(
-        pairs={int(pair): int(pairs[pair]) for pair in np.flatnonzero(pairs)},
+        pairs=count_pairs(reference, mapped),
         reliability=_reliability(arrays, mapped == reference, scored),
         likelihood=_likelihood(arrays, reference, scored, rule, own),
         seams=_seams(landcover, truth, extent, rule, own),
     )
+
+
+def count_pairs(reference: Codes, mapped: Codes) -> dict[int, int]:
+    """Pixels by ``256 * reference + map``, those without a reference left out.
+
+    Parameters
+    ----------
+    reference, mapped
+        uint8 of one shape; 255 = nodata.
+    """
+    known = reference != NODATA
+    pairs = np.bincount(reference[known].astype(np.int64) * _CODES + mapped[known], minlength=1)
+    return {int(pair): int(pairs[pair]) for pair in np.flatnonzero(pairs)}
 
 
 def _reliability(arrays: Mapping[str, Codes], right: NDArray[np.bool_], scored: NDArray[np.bool_]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.legend import NODATA
@@ -35,12 +36,15 @@ class Labels:
         Of the vector file: codes, or names of classes. Rasters are read where there is none.
     layer
         Of the vector file; needed where it has several.
+    crosswalk
+        From their codes to those of the classes that are compared; None where they are the same.
     """
 
     files: str | Path | Sequence[str | Path]
     band: int = 1
     column: str | None = None
     layer: str | None = None
+    crosswalk: Crosswalk | str | Path | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from landweave.core.legend import Legend
 from landweave.core.protocols import Engine
 from landweave.evaluating.counts import Counts
 from landweave.evaluating.job import ModelJob, StoredMapJob
+from landweave.evaluating.own_grid import OwnGridJob
 from landweave.evaluating.result import Evaluation
 from landweave.jobs.gather import gather
 from landweave.jobs.progress import Progress
@@ -33,7 +34,7 @@ class EvaluationSetup:
         What a person should know.
     """
 
-    job: StoredMapJob | ModelJob
+    job: StoredMapJob | ModelJob | OwnGridJob
     legend: Legend
     codes: tuple[int, ...]
     facts: Mapping[str, str]

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from landweave.comparing.gate import Codes, Gate, MapPair
 from landweave.comparing.run import ChangeSetup
-from landweave.core.crosswalk import Crosswalk, load_crosswalk
+from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.lattice import Blocks
 from landweave.core.legend import CONFIDENCE_SCALE, Legend
 from landweave.jobs.fingerprint import Fingerprint
-from landweave.setup.evaluation import SAME_CODES
+from landweave.setup.evaluation import target_of
 from landweave.store.maps.store import MapStore
 
 AnyCrosswalk = Crosswalk | str | Path | None
@@ -98,7 +98,7 @@ def _shared_blocks(before: MapStore, after: MapStore) -> Blocks:
 
 
 def _common_legend(before: MapStore, after: MapStore, rule: ChangeRule) -> tuple[Legend, tuple[Codes, Codes]]:
-    one, other = (_target(store, each) for store, each in zip((before, after), rule.crosswalks, strict=True))
+    one, other = (target_of(store, each) for store, each in zip((before, after), rule.crosswalks, strict=True))
     mine, theirs = ({each.code: each.name for each in legend.classes} for legend in (one[0], other[0]))
     if mine != theirs:
         odd = sorted(set(mine.items()) ^ set(theirs.items()))[0]
@@ -107,11 +107,3 @@ def _common_legend(before: MapStore, after: MapStore, rule: ChangeRule) -> tuple
             f"differ ({odd[0]} {odd[1]}): name crosswalks to a common legend."
         )
     return one[0], (one[1], other[1])
-
-
-def _target(store: MapStore, crosswalk: AnyCrosswalk) -> tuple[Legend, Codes]:
-    if crosswalk is None:
-        return store.legend, SAME_CODES
-    known = crosswalk if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk)
-    known.check(store.legend)
-    return known.legend, known.table

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
+from landweave.core.crosswalk import Crosswalk, load_crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Lattice
 from landweave.core.legend import NODATA, Legend
 from landweave.evaluating.counts import Codes, CountRule
 from landweave.evaluating.job import StoredMapJob
+from landweave.evaluating.own_grid import OwnGridJob
 from landweave.evaluating.reference import Labels, RasterReference, Reference, read_polygons
 from landweave.evaluating.run import EvaluationSetup
 from landweave.jobs.fingerprint import Fingerprint
+from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.objects import Target
 
@@ -27,7 +31,7 @@ SAME_CODES: Codes = np.arange(NODATA + 1, dtype=np.uint8)
 """The table that leaves codes as they are."""
 
 
-def open_labels(labels: Labels, grid: Grid, legend: Legend, table: Codes = SAME_CODES) -> Reference:
+def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
     """Label rasters, or polygons where a column is named, on the pixels of ``grid``.
 
     Parameters
@@ -37,27 +41,17 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend, table: Codes = SAME_
     grid
         Pixels of the map, over all of it.
     legend
-        Whose names a column of polygons may hold.
-    table
-        uint8 ``(256,)``: the code that each code of the labels becomes, 255 for none.
+        Whose names, or their first words, a column of polygons may hold.
 
     Raises
     ------
     InputError
         When the files cannot be used, or lie elsewhere.
     """
-    path = labels.paths[0]
+    path, table = labels.paths[0], _table(labels.crosswalk)
     if labels.column is not None:
-        codes = {each.name.lower(): each.code for each in legend.classes}
-        return read_polygons(labels, grid.crs, codes=codes, table=table)
-    if path.lower().endswith(VECTOR_SUFFIXES):
-        raise ConfigError(f"{path} holds polygons: name the column with their classes.")
-    bands = {"LABEL": BandFiles(files=labels.paths, band=labels.band)}
-    # Not the nodata tag of a file: many tag 0, which is a class.
-    spec = MosaicSpec(
-        modality="labels", bands=bands, root=str(Path.cwd()), nodata=NODATA, resampling="nearest", palettes=True
-    )
-    source = MosaicSource.open(spec, grid)
+        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table)
+    source = MosaicSource.open(_label_spec(labels), grid)
     if source.dtype.kind not in "iu":
         raise InputError(f"{path} holds {source.dtype} values: labels are whole numbers, codes of classes.")
     reference = RasterReference(source=source, table=table)
@@ -67,6 +61,103 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend, table: Codes = SAME_
             f"both in {grid.crs[:40]}."
         )
     return reference
+
+
+def _codes_by_name(legend: Legend) -> dict[str, int]:
+    """Codes by names in small letters, and by their first word where it is a code of its own: CS1.1.1.1."""
+    first = {each.name.split()[0].lower(): each.code for each in legend.classes if "." in each.name.split()[0]}
+    return {**first, **{each.name.lower(): each.code for each in legend.classes}}
+
+
+def _label_spec(labels: Labels) -> MosaicSpec:
+    if labels.paths[0].lower().endswith(VECTOR_SUFFIXES):
+        raise ConfigError(f"{labels.paths[0]} holds polygons: name the column with their classes.")
+    bands = {"LABEL": BandFiles(files=labels.paths, band=labels.band)}
+    # Not the nodata tag of a file: many tag 0, which is a class.
+    return MosaicSpec(
+        modality="labels", bands=bands, root=str(Path.cwd()), nodata=NODATA, resampling="nearest", palettes=True
+    )
+
+
+def _table(crosswalk: Crosswalk | str | Path | None) -> Codes:
+    if crosswalk is None:
+        return SAME_CODES
+    return crosswalk.table if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk).table
+
+
+def set_up_comparison(
+    where: Target,
+    labels: Labels,
+    *,
+    crosswalk: Crosswalk | str | Path | None = None,
+    leave_out: Sequence[int | str] | None = None,
+) -> EvaluationSetup:
+    """The comparison of a map with another raster on its own pixels, or with polygons on the map's.
+
+    Parameters
+    ----------
+    where
+        The map.
+    labels
+        The other raster, or polygons.
+    crosswalk
+        Of the map's classes to those that are compared; None for its own.
+    leave_out
+        As of `scored_codes`.
+    """
+    store = open_store(where)
+    legend, table = target_of(store, crosswalk)
+    codes = scored_codes(legend, leave_out)
+    if labels.column is not None:
+        polygons = open_labels(labels, store.grid, legend)
+        return map_evaluation(store, {"": polygons}, legend, codes, name=str(labels), table=table)
+    spec = _label_spec(labels)
+    index = index_tiles(spec)
+    native = native_grid(index)
+    if native.grid is None:
+        raise InputError(f"{labels} has no grid of its own to be compared on: {native.reason}.")
+    reference = RasterReference(source=MosaicSource.of(index, native.grid), table=_table(labels.crosswalk))
+    job = OwnGridJob(
+        key=Fingerprint({"map": str(store.target), "other": str(labels)}).sha256,
+        store=store,
+        table=table,
+        legend=legend,
+        reference=reference,
+        grid=native.grid,
+    )
+    if job.parts is None:
+        raise InputError(
+            f"{labels} lies in {native.grid.bounds} of {native.grid.crs[:40]}, and no map of {where} there."
+        )
+    facts = {
+        "compared": str(store.target),
+        "reference": str(labels),
+        "pixels are": f"the reference's own, of {float(native.grid.resolution):.6g} in {native.grid.crs[:40]}; "
+        "the map's class is its most frequent one in each",
+    }
+    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts)
+
+
+def target_of(store: MapStore, crosswalk: Crosswalk | str | Path | None) -> tuple[Legend, Codes]:
+    """The legend that a map is compared in, and the class that each of its classes becomes.
+
+    Parameters
+    ----------
+    store
+        The map.
+    crosswalk
+        From its legend; None for its own.
+
+    Raises
+    ------
+    ConfigError
+        When the crosswalk is of another legend.
+    """
+    if crosswalk is None:
+        return store.legend, SAME_CODES
+    known = crosswalk if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk)
+    known.check(store.legend)
+    return known.legend, known.table
 
 
 def scored_codes(legend: Legend, leave_out: Sequence[int | str] | None) -> tuple[int, ...]:
