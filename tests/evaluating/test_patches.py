@@ -12,6 +12,7 @@ import xarray as xr
 import landweave as lw
 from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.models.cards.registry import read_card
+from landweave_demo.landscape.landscape import make_landscape
 from tests.helpers.commands import Command, done, write_config
 from tests.helpers.networks import unet, write_card, write_weights
 from tests.helpers.patches import MadeRegion, write_flair_1, write_flair_hub
@@ -188,3 +189,40 @@ def test_a_series_of_patches_is_mapped_as_the_same_series_in_memory(tmp_path):
     assert len(np.unique(direct.landcover.values)) > 1
     pairs = np.bincount(labels[0].ravel().astype(int) * 256 + direct.landcover.values.ravel())
     assert dict(result.counts.pairs) == {int(k): int(pairs[k]) for k in np.flatnonzero(pairs)}
+
+
+@pytest.mark.slow
+def test_the_demos_landscape_as_a_dataset_evaluates_to_the_numbers_of_its_plain_rasters(tmp_path):
+    """Aerial images and heights of a landscape in two patches of 512 px, and the same pixels in one file each."""
+    landscape = make_landscape(9, height=512, width=1024)
+    heights = np.stack([landscape.dsm, landscape.dtm]).astype(np.float32)
+    arrays = {"AERIAL_LABEL-COSIA": landscape.truth[None], "AERIAL_RGBI": landscape.rgbi, "DEM_ELEV": heights}
+    made = MadeRegion(domain="D012-2019", name="AA-S1-1", arrays=arrays)
+    write_flair_hub(tmp_path / "hub", made)
+    for name, values in arrays.items():
+        write_tile(tmp_path / f"{name}.tif", values, corner_xy=made.corner_xy)
+    bands = {
+        band: {"files": "AERIAL_RGBI.tif", "band": number} for number, band in enumerate(("R", "G", "B", "NIR"), 1)
+    }
+    config = lw.Config(
+        grid={"crs": "EPSG:2154", "anchor": list(made.corner_xy)},
+        inputs={
+            "AERIAL_RGBI": {"kind": "mosaic", "bands": bands},
+            "DEM_ELEV": {
+                "kind": "elevation",
+                "dsm": {"files": "DEM_ELEV.tif", "band": 1},
+                "dtm": {"files": "DEM_ELEV.tif", "band": 2},
+            },
+        },
+        model={"card": "demo-unet"},
+        output={"store": "out.zarr", "probability": True},
+        engine={"kind": "inline"},
+        root=tmp_path,
+    )
+    lw.run(config, progress=False)
+    direct = lw.evaluate(tmp_path / "out.zarr", tmp_path / "AERIAL_LABEL-COSIA.tif")
+    result = lw.evaluate_model("demo-unet", lw.open_patches(tmp_path / "hub"))
+    assert dict(result.counts.pairs) == dict(direct.counts.pairs)
+    np.testing.assert_array_equal(result.scores.confusion, direct.scores.confusion)
+    assert result.temperature == pytest.approx(direct.temperature, rel=1e-3)
+    assert result.scores.accuracy > 0.6
