@@ -55,7 +55,7 @@ def oracle(min_confidence: float = 0, min_pixels: int = 1, names=(1, 2)) -> tupl
     return before, after, changed & (sizes[labels] >= min_pixels)
 
 
-@pytest.mark.parametrize(("confidence", "area"), [(0, 0), (0.6, 0), (0, 0.3), (0.55, 2), (0.8, 30)])
+@pytest.mark.parametrize(("confidence", "area"), [(0, 0), (0, 0.3), (0.55, 2)])
 def test_kept_changes_are_those_of_the_whole_scene(maps, confidence, area):
     rule = lw.ChangeRule(min_confidence=confidence, min_area_m2=area)
     result = lw.change(maps["before"], maps["after"], rule=rule)
@@ -70,7 +70,8 @@ def test_kept_changes_are_those_of_the_whole_scene(maps, confidence, area):
     assert np.trace(result.matrix(kept=False)) == pytest.approx((both & (before == after)).sum() * 0.04 / 10_000)
 
 
-@pytest.mark.parametrize("block", [32, 128, 1024])
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [32, 1024])
 def test_blocks_make_no_difference(maps, block, tmp_path):
     rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=1)
     one = write_map(tmp_path / "one.zarr", block=block, **seen(GROUND, 1))
@@ -94,6 +95,7 @@ def test_a_patch_that_winds_over_many_blocks_is_one(tmp_path):
         assert sum(lw.change(str(before.target), str(after.target), rule=rule).counts.kept.values()) == kept
 
 
+@pytest.mark.slow
 def test_what_is_found_missed_and_false_by_confidence(maps, tmp_path):
     """Known changes of 20 to 3,200 pixels: gates trade false ones for missed ones, and the false rate says so."""
     known = CHANGED & (seen(GROUND, 1)["landcover"] != 255) & (seen(LATER, 2)["landcover"] != 255)

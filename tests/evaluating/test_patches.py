@@ -131,6 +131,11 @@ def test_flair_1_is_read_in_its_own_layout_and_split(folder, tmp_path):
     direct = plain(tmp_path / "plain", made[0], folder / "small.yaml")
     assert dict(result.counts.pairs) == dict(direct.counts.pairs)
     assert list(result.domains) == ["D012-2019"]
+    (tmp_path / "one/flair_sen_test").mkdir()  # what FLAIR#2 has beside the same patches, and another split
+    assert (lw.open_patches(tmp_path / "one").layout, list(lw.open_patches(tmp_path / "one").regions)) == (
+        "flair-2",
+        ["D015_Z2_UU"],
+    )
 
 
 def test_the_command_evaluates_a_model(landweave: Command, folder, tmp_path):
@@ -141,6 +146,9 @@ def test_the_command_evaluates_a_model(landweave: Command, folder, tmp_path):
     ended = landweave("evaluate-model", folder / "small.yaml", folder / "hub", *weights, "--split", "train")
     assert ended.code == 2
     assert "--training-domains" in ended.err
+    for wrong in ("LC-Z", tmp_path / "none.yaml"):
+        ended = landweave("evaluate-model", wrong, folder / "hub")
+        assert (ended.code, "Traceback" in ended.err) == (2, False)
 
 
 def test_a_configuration_gives_model_and_windows(folder, tmp_path):

@@ -65,6 +65,7 @@ def test_what_divides_no_logits_is_refused(tmp_path, changes):
         read_card(path)
 
 
+@pytest.mark.slow
 def test_the_temperature_of_a_map_is_found_and_makes_the_next_map_honest(tmp_path):
     """Labels are drawn from the probabilities of the model with logits half as large: its temperature is 2."""
     small = Small.make(tmp_path)

@@ -94,8 +94,9 @@ def evaluate_model(  # noqa: PLR0913  options of a command
     from landweave.core.yaml_text import load_yaml
     from landweave.jobs.progress import progress_on
 
-    # Both are YAML; only a configuration has a section for the model.
-    is_config = model.endswith((".yaml", ".yml")) and "model" in load_yaml(Path(model).read_text(encoding="utf-8"))
+    # Both are YAML; only a configuration has a section for the model. What is no file is refused as a card.
+    path = Path(model)
+    is_config = path.is_file() and "model" in (load_yaml(path.read_text(encoding="utf-8", errors="replace")) or ())
     patches = landweave.open_patches(dataset, split=split, domains=domain or (), training_domains=training_domains)
     result = landweave.evaluate_model(
         landweave.load_config(model) if is_config else model,

@@ -6,6 +6,8 @@ import csv
 import os
 from pathlib import Path
 
+import numpy as np
+
 from landweave.comparing.gate import Gate
 from landweave.comparing.result import Change
 from landweave.comparing.run import ChangeMap
@@ -71,8 +73,12 @@ def write_change(result: Change, gate: Gate, folder: str | os.PathLike[str]) -> 
 
 
 def _page(result: Change) -> str:
-    names = list(result.legend.names.values())
+    matrix, names = result.matrix(), np.array(list(result.legend.names.values()))
+    there = (matrix.sum(0) + matrix.sum(1)) > 0
     text = "Pixels where both maps are as sure, before patches that are too small are dropped."
+    chart = confusion_chart(
+        matrix[there][:, there], names[there].tolist(), axes_names=("after", "before, percent of each row")
+    )
     sections = [
         PageSection(title="Result", rows=result.rows),
         PageSection(title="Changes that are kept", table=result.class_rows),
@@ -80,7 +86,9 @@ def _page(result: Change) -> str:
         PageSection(
             title="Transitions",
             text="Rows before, columns after; what is not kept stays what it was.",
-            chart=confusion_chart(result.matrix(), names, axes_names=("after", "before, percent of each row")),
+            chart=chart,
+                matrix[there][:, there], names[there].tolist(), axes_names=("after", "before, percent of each row")
+            ),
         ),
     ]
     return make_page("Changes", f"{result.facts['before']} to {result.facts['after']}", sections)

@@ -102,9 +102,9 @@ class Change:
         kept, every = sum(self.counts.kept.values()), self.counts.changed.sum()
         rows = [
             *self.facts.items(),
-            ("compared", f"{self.compared:,} px, {self.compared * self.pixel_ha:,.2f} ha"),
-            ("differ", f"{every:,} px, {every * self.pixel_ha:,.2f} ha"),
-            ("changed", f"{kept:,} px, {kept * self.pixel_ha:,.2f} ha, {self.rate:.3%} of what is compared"),
+            ("compared", f"{self.compared:,} px, {self.compared * self.pixel_ha:,.4f} ha"),
+            ("differ", f"{every:,} px, {every * self.pixel_ha:,.4f} ha"),
+            ("changed", f"{kept:,} px, {kept * self.pixel_ha:,.4f} ha, {self.rate:.3%} of what is compared"),
         ]
         if self.same_ground is not None:
             rows.append(("false change rate", f"{self.same_ground.rate:.3%}, by two maps of the same ground"))

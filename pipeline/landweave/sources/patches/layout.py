@@ -39,6 +39,7 @@ TEST_DOMAINS: Mapping[Layout, frozenset[str]] = {
 
 _DOMAIN_FOLDER = re.compile(r"(D\d{3})-(\d{4}|195X)_(.+)")
 _OLD_DOMAIN = re.compile(r"D\d{3}_\d{4}")
+_FLAIR_2 = ("flair_2_", "flair-2", "flair_sen")
 _OLD_PATCH = re.compile(r"(IMG|MSK)_(\d+)\.tif")
 
 
@@ -160,7 +161,8 @@ def open_dataset(folder: str | Path) -> PatchDataset:
     patches, layout = list(_hub_patches(root)), "flair-hub"
     if not patches:
         patches = list(_old_patches(root))
-        layout = "flair-2" if any(root.rglob("*sen*")) or any(root.glob("flair*2*")) else "flair-1"
+        names = (root.name, *(path.name for path in root.iterdir()))
+        layout = "flair-2" if any(name.startswith(_FLAIR_2) for name in names) else "flair-1"
     for region, domain, modality, path in patches:
         found.setdefault(region, {}).setdefault(modality, []).append(path)
         if modality in LABELS or region not in domains:
