@@ -87,8 +87,6 @@ def _page(result: Change) -> str:
             title="Transitions",
             text="Rows before, columns after; what is not kept stays what it was.",
             chart=chart,
-                matrix[there][:, there], names[there].tolist(), axes_names=("after", "before, percent of each row")
-            ),
         ),
     ]
     return make_page("Changes", f"{result.facts['before']} to {result.facts['after']}", sections)
