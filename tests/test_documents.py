@@ -84,7 +84,9 @@ def find_command(words: str) -> Any:
 
 @pytest.mark.parametrize("path", [*DOCUMENTS, *CONFIGS], ids=lambda path: path.name)
 def test_commands_and_their_options_exist(path: Path) -> None:
-    told = re.findall(r"(?:^#?\s*|`)landweave ((?:models )?[a-z]+)\b([^`\n#]*)", path.read_text(), re.MULTILINE)
+    told = re.findall(
+        r"(?:^#?\s*|`)landweave ((?:(?:models|sample) )?[a-z-]+)\b([^`\n#]*)", path.read_text(), re.MULTILINE
+    )
     for words, rest in told:
         known = {option for each in find_command(words).params for option in each.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, words

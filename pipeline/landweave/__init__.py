@@ -7,6 +7,9 @@
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
     predict                                      the map where it is looked at
+    evaluate, evaluate_model, open_patches       how right it is
+    draw_sample, estimate_areas                  hectares with intervals, from a sample that people interpret
+    change, compare                              two maps; a map and another product of the same ground
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
@@ -22,12 +25,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "ChangeRule",
+    "ChipImages",
     "Config",
     "Grid",
+    "Labels",
     "PixelClass",
+    "SamplingRule",
     "align",
+    "change",
     "check",
+    "compare",
+    "draw_sample",
     "errors",
+    "estimate_areas",
+    "evaluate",
+    "evaluate_model",
     "example_config",
     "list_models",
     "load_config",
@@ -38,6 +51,7 @@ __all__ = [
     "open_ledger",
     "open_map",
     "open_mosaic",
+    "open_patches",
     "open_series",
     "plan_align",
     "plan_map",

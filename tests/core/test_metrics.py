@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from landweave.core.lattice import Blocks, Extent, Lattice
-from landweave.core.metrics import score, seams
+from landweave.core.metrics import SEAM_HALO, score, seams
 
 EXTENT = Extent.of((-40, 80), (13, 173))
 
@@ -74,3 +74,31 @@ def test_a_seam_shows_through_the_edges_of_the_ground() -> None:
     steps = np.arange(EXTENT.y.start, EXTENT.y.stop)[:, None] // 24 % 2
     found = seams((truth + 2 * steps).astype(np.uint8), EXTENT, lattice, blocks, truth=truth)
     assert found.score > 1.5
+
+
+def test_precision_recall_and_f1_are_those_of_scikit_learn() -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    truth, made = np.random.default_rng(5).integers(0, 6, (2, 4000), np.uint8)
+    made[made == 4] = 1  # a class that is never mapped
+    scores = score(truth, made, range(6))
+    known = metrics.precision_recall_fscore_support(truth, made, labels=range(6), zero_division=0)
+    for ours, theirs in zip((scores.precision, scores.recall, scores.f1), known[:3], strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_seams_of_parts_add_up_to_those_of_the_whole() -> None:
+    lattice, blocks = Lattice(window=32, stride=24), Blocks.covering(EXTENT, 48)
+    rng = np.random.default_rng(6)
+    truth = rng.integers(0, 2, (7, 9), np.uint8).repeat(20, 0).repeat(20, 1)[: EXTENT.shape[0], : EXTENT.shape[1]]
+    classes = np.where(rng.random(EXTENT.shape) < 0.1, 1 - truth, truth).astype(np.uint8)
+    classes[:5], truth[:, -9:] = 255, 255
+    whole = seams(classes, EXTENT, lattice, blocks, truth=truth)
+    total = None
+    for part in (EXTENT.intersect(Blocks.covering(EXTENT, 40)[index]) for index in Blocks.covering(EXTENT, 40)):
+        read = part.grow(SEAM_HALO).intersect(EXTENT)
+        pieces = (each[read.slices_in(EXTENT)] for each in (classes, truth))
+        found = seams(next(pieces), read, lattice, blocks, truth=next(pieces), own=part)
+        total = found if total is None else total + found
+    assert total is not None
+    np.testing.assert_array_equal(total.across, whole.across)
+    np.testing.assert_array_equal(total.inside, whole.inside)

@@ -333,7 +333,24 @@ class CubeInput(SeriesSection):
     """First and last day, both included; all dates by default."""
 
 
-Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput, Field(discriminator="kind")]
+class PatchesInput(SeriesSection):
+    """A satellite series as FLAIR-HUB publishes it: patches whose bands are dates."""
+
+    has_dates: ClassVar[bool] = True
+
+    kind: Literal["patches"]
+    """Kind of the input."""
+    files: FileList
+    """Patches: file, folder or glob, or a list of them."""
+    masks: FileList = ()
+    """Their masks of snow and cloud probability."""
+    dates_file: FilePath
+    """GeoPackage with the dates of each patch: GLOBAL_ALL_MTD/GLOBAL_SENTINEL2_MTD_DATES.gpkg."""
+    cloud_mask: CloudMask = CloudMask(source="probability")
+    """Largest probabilities of a clear pixel."""
+
+
+Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput | PatchesInput, Field(discriminator="kind")]
 
 
 class CubeSection(Section):

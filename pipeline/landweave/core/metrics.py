@@ -44,6 +44,24 @@ class Scores:
         """Plain mean of `iou` in [0, 1]."""
         return float(self.iou.mean())
 
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of the pixels mapped as each class that are of it, in [0, 1]; 0 for a class that is not mapped."""
+        return self._share(self.confusion.sum(0))
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of the pixels of each class that are mapped as it, in [0, 1]; 0 for a class without pixels."""
+        return self._share(self.confusion.sum(1))
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """Harmonic mean of `precision` and `recall` of each class, in [0, 1]; 0 for a class absent from both."""
+        return 2 * self._share(self.confusion.sum(0) + self.confusion.sum(1))
+
+    def _share(self, whole: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.asarray(np.diag(self.confusion) / np.maximum(whole, 1), np.float64)
+
     def __add__(self, other: Scores) -> Scores:
         """Scores over the pixels of both; ``codes`` have to be the same."""
         return Scores(codes=self.codes, confusion=self.confusion + other.confusion)
@@ -71,21 +89,32 @@ def score(truth: NDArray[np.uint8], prediction: NDArray[np.uint8], codes: Collec
 
 @dataclass(frozen=True, kw_only=True)
 class Seams:
-    """Class changes between neighbouring pixels across borders of windows and blocks.
+    """Class changes between neighbouring pixels across borders of windows and blocks; sums of parts are exact.
 
     Attributes
     ----------
-    pairs
-        Pairs of neighbours with a border of a window or block between them.
-    changes
-        Pairs of these whose classes differ.
-    expected
-        Changes expected at the rates of pairs that have no border between them.
+    across, inside
+        int64 ``(2, axis, distance)``: pairs of neighbours, and those of them whose classes differ, down and across, by
+        their distance to an edge of the reference; pairs with a border of a window or block between them, and others.
     """
 
-    pairs: int
-    changes: int
-    expected: float
+    across: NDArray[np.int64]
+    inside: NDArray[np.int64]
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of neighbours with a border between them."""
+        return int(self.across[0].sum())
+
+    @property
+    def changes(self) -> int:
+        """Pairs of these whose classes differ."""
+        return int(self.across[1].sum())
+
+    @property
+    def expected(self) -> float:
+        """Changes expected at the rates of pairs that have no border between them."""
+        return float((self.across[0] * (self.inside[1] / np.maximum(self.inside[0], 1))).sum())
 
     @property
     def score(self) -> float:
@@ -94,11 +123,7 @@ class Seams:
 
     def __add__(self, other: Seams) -> Seams:
         """Sums of both."""
-        return Seams(
-            pairs=self.pairs + other.pairs,
-            changes=self.changes + other.changes,
-            expected=self.expected + other.expected,
-        )
+        return Seams(across=self.across + other.across, inside=self.inside + other.inside)
 
 
 def seams(
@@ -108,6 +133,7 @@ def seams(
     blocks: Blocks,
     *,
     truth: NDArray[np.uint8] | None = None,
+    own: Extent | None = None,
 ) -> Seams:
     """Visibility of the borders of windows and blocks.
 
@@ -124,12 +150,17 @@ def seams(
     lattice, blocks
         Windows and blocks of the map, in base pixels.
     truth
-        uint8 ``(y, x)`` reference classes of the same pixels.
+        uint8 ``(y, x)`` reference classes of the same pixels; pairs without one, 255, are left out.
+    own
+        Pairs whose northern or western pixel is in it are counted; all by default. What `SEAM_HALO` pixels around it
+        hold is looked at, so that parts of a map add up to the whole.
     """
     flat = np.zeros_like(classes) if truth is None else truth
-    return _seams(classes, flat, borders(extent.y, lattice, blocks.rows)) + _seams(
-        classes.T, flat.T, borders(extent.x, lattice, blocks.columns)
-    )
+    rows, columns = (own or extent).slices_in(extent)
+    down = _seams(classes, flat, borders(extent.y, lattice, blocks.rows), rows, columns)
+    right = _seams(classes.T, flat.T, borders(extent.x, lattice, blocks.columns), columns, rows)
+    across, inside = (np.stack(both, axis=1) for both in zip(down, right, strict=True))
+    return Seams(across=across, inside=inside)
 
 
 def borders(span: Span, lattice: Lattice, blocks: Sequence[Span]) -> NDArray[np.bool_]:
@@ -152,19 +183,24 @@ def borders(span: Span, lattice: Lattice, blocks: Sequence[Span]) -> NDArray[np.
 _EDGE_PIXELS = 12
 """Largest distance to an edge of the reference that is told apart, in pixels."""
 
+SEAM_HALO = _EDGE_PIXELS + 1
+"""Pixels around a part of a map that its seams depend on."""
 
-def _seams(classes: NDArray[np.uint8], truth: NDArray[np.uint8], border: NDArray[np.bool_]) -> Seams:
-    known = (classes[1:] != NODATA) & (classes[:-1] != NODATA)
-    changed = (classes[1:] != classes[:-1]) & known
-    near = _lines_to_edge(truth)
 
-    def by_distance(pairs: NDArray[np.bool_], lines: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.bincount(near[lines][pairs[lines]], minlength=_EDGE_PIXELS + 2)
+def _seams(
+    classes: NDArray[np.uint8], truth: NDArray[np.uint8], border: NDArray[np.bool_], lines: slice, columns: slice
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs and changes by distance, int64 ``(2, distance)``: across borders, and elsewhere."""
+    known = (classes != NODATA) & (truth != NODATA)
+    pairs = (known[1:] & known[:-1])[lines, columns]
+    changed = (classes[1:] != classes[:-1])[lines, columns] & pairs
+    near, border = _lines_to_edge(truth)[lines, columns], border[lines]
 
-    across = by_distance(known, border)
-    rates = by_distance(changed, ~border) / np.maximum(by_distance(known, ~border), 1)
-    changes = int(changed[border].sum())
-    return Seams(pairs=int(across.sum()), changes=changes, expected=float((across * rates).sum()))
+    def by_distance(counted: NDArray[np.bool_], which: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.bincount(near[which][counted[which]], minlength=_EDGE_PIXELS + 2)
+
+    across, inside = ([by_distance(each, which) for each in (pairs, changed)] for which in (border, ~border))
+    return np.array(across, np.int64), np.array(inside, np.int64)
 
 
 def _lines_to_edge(truth: NDArray[np.uint8]) -> NDArray[np.int8]:

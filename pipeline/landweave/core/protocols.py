@@ -360,6 +360,8 @@ class BlockResult:
         Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
     counts
         Sums such as ``windows``, ``pixels``, ``peak_bytes``; ``covered`` pixels, those of them that are ``valid``.
+    detail
+        What a job gives that writes nothing, such as the confusion matrix of a block: picklable, some kB.
     """
 
     state: BlockState
@@ -368,6 +370,7 @@ class BlockResult:
     inputs: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    detail: Any = None
 
 
 LEDGER_CHUNK = 64

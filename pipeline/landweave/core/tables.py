@@ -35,6 +35,22 @@ def as_html(rows: Sequence[Sequence[str]]) -> str:
     return without_secrets(f"<table>{''.join(lines)}</table>")
 
 
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """Rows as text in columns, the first to the left, the others to the right.
+
+    >>> print(columns([("class", "IoU"), ("0 water", "0.5")]))
+    class    IoU
+    0 water  0.5
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    )
+
+
 def fact_rows(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested facts as one row each, named by their dotted key; lists are written with commas.
 

@@ -168,6 +168,8 @@ def output_probabilities(values: Tensor, output: OutputSpec) -> Tensor:
     output
         What the card says of them.
     """
+    if output.temperature is not None:
+        values = values.float() / output.temperature
     if output.activation not in ("sigmoid", "none"):
         return class_probabilities(values)
     given = values.float().contiguous()

@@ -19,6 +19,7 @@ from landweave.config.schema import (
     ModelSection,
     MosaicBand,
     MosaicInput,
+    PatchesInput,
     StacInput,
     TileSection,
 )
@@ -39,6 +40,7 @@ from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import index_tiles
+from landweave.sources.patches.series import PatchSeries, PatchSeriesSpec, open_patch_series
 from landweave.sources.stac.search import StacQuery
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import read_attributes
@@ -130,6 +132,8 @@ class SetupContext:
         with naming_input(name):
             if isinstance(section, StacInput):
                 return self.open_catalog(name, section, grid)
+            if isinstance(section, PatchesInput):
+                return self._open_patches(name, section, grid)
             if isinstance(section, ElevationInput):
                 dsm = _tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
                 dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
@@ -141,6 +145,19 @@ class SetupContext:
             if spec := self.spec(name):
                 _refuse_other_units(source, spec)
             return source
+
+    def _open_patches(self, name: str, section: PatchesInput, grid: Grid) -> PatchSeries:
+        files, masks = ((each,) if isinstance(each, str) else each for each in (section.files, section.masks))
+        spec = PatchSeriesSpec(
+            modality=name,
+            files=tuple(files),
+            masks=tuple(map(self.config.path, masks)),
+            dates_file=self.config.path(section.dates_file),
+            root=str(self.config.root),
+            cloud_max=section.cloud_mask.cloud_max,
+            snow_max=section.cloud_mask.snow_max,
+        )
+        return open_patch_series(spec, grid)
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
         """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""

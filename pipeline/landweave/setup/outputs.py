@@ -14,6 +14,7 @@ from landweave.config.schema import (
     ElevationInput,
     InputSection,
     MosaicInput,
+    PatchesInput,
     StacInput,
 )
 from landweave.core.errors import OutputError
@@ -99,6 +100,11 @@ def _paths(section: InputSection) -> Iterator[tuple[str, str]]:
         yield "store", section.store
     elif isinstance(section, StacInput):
         yield "catalog", section.catalog
+    elif isinstance(section, PatchesInput):
+        yield "dates_file", section.dates_file
+        for key, files in (("files", section.files), ("masks", section.masks)):
+            listed = (files,) if isinstance(files, str) else files
+            yield from ((f"{key}[{number}]", path) for number, path in enumerate(listed))
     elif isinstance(section, MosaicInput | ElevationInput):
         parts = section.bands if isinstance(section, MosaicInput) else {"dsm": section.dsm, "dtm": section.dtm}
         for name, part in parts.items():

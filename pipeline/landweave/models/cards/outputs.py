@@ -123,12 +123,16 @@ class OutputSpec(CardPart):
         probabilities already.
     threshold
         Of a network with one channel, the probability from which a pixel is of the second of two classes.
+    temperature
+        Divides the network's logits before they become probabilities, so that these agree with how often it is right;
+        `landweave.evaluate_model` fits one. A window's classes stay as they are.
     """
 
     legend: CardLegend
     pixel: Length
     activation: Literal["softmax", "sigmoid", "none"] | None = None
     threshold: float | None = Field(default=None, gt=0, lt=1)
+    temperature: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
     @model_validator(mode="after")
     def _one_channel_for_two_classes(self) -> OutputSpec:
@@ -138,6 +142,8 @@ class OutputSpec(CardPart):
             raise ValueError("activation: sigmoid needs the threshold from which a pixel is of the second class")
         if self.threshold is not None and self.activation not in ("sigmoid", "none"):
             raise ValueError("a threshold is for one channel, with activation: sigmoid, or none where it is inside")
+        if self.temperature is not None and self.activation == "none":
+            raise ValueError("a temperature divides logits, and activation: none says that the network gives none")
         if self.threshold is not None and self.legend.trained != (True, True):
             raise ValueError(f"a threshold parts two trained classes, and the legend has {len(self.legend)}")
         return self

@@ -16,7 +16,7 @@ from landweave.core import pyramid
 from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
-from landweave.core.legend import Legend
+from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import WriteFence, WrittenObject
 from landweave.store.common import (
     HALF_MADE,
@@ -206,6 +206,21 @@ class MapStore:
         if not outer.contains(extent):
             raise InputError(f"{extent} is not inside level {level} of {self.target}, {outer}.")
         return self.opened.read(f"{level_path(level)}/{array}", (..., *extent.slices_in(outer)))
+
+    def read_beyond(self, array: str, extent: Extent) -> NDArray[np.uint8]:
+        """Return pixels of one array as `read` does, 255 beyond the level.
+
+        Parameters
+        ----------
+        array, extent
+            As of `read`; the extent may lie anywhere.
+        """
+        inside = extent.intersect(self.grid.extent)
+        shape = (*self.template.block_shape(array)[:-2], *extent.shape)
+        values = np.full(shape, NODATA, np.uint8)
+        if inside.size:
+            values[..., *inside.slices_in(extent)] = self.read(array, inside)
+        return values
 
     def finalize(self, attributes: Mapping[str, Any] | None = None) -> None:
         """Consolidate the metadata, at the end of a run: one request then opens everything.

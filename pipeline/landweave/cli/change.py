@@ -1,0 +1,49 @@
+"""The command ``landweave change``: what changed between two maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import landweave
+from landweave.cli.evaluate import Scheduler, Workers, engine_section
+
+
+def change(  # noqa: PLR0913  options of a command
+    before: Annotated[str, typer.Argument(help="Path or URL of a map.", show_default=False)],
+    after: Annotated[str, typer.Argument(help="Of a later map, or of another model's.", show_default=False)],
+    *,
+    min_confidence: Annotated[
+        float, typer.Option("--min-confidence", help="Least confidence of both maps, 0 to 1.")
+    ] = 0.0,
+    min_area: Annotated[float, typer.Option("--min-area", help="Least area of a patch, in m2.")] = 0.0,
+    crosswalks: Annotated[
+        tuple[str, str] | None, typer.Option("--crosswalks", help="To a common legend: of the first, of the second.")
+    ] = None,
+    same_ground: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--same-ground", help="Two maps of the same ground, for the false change rate."),
+    ] = None,
+    folder: Annotated[Path | None, typer.Option("--out", help="Folder for numbers, COGs and a page.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Compare two maps on one lattice: transitions, kept by confidence and area."""
+    from landweave.cli.main import err, show  # which has registered this verb
+    from landweave.jobs.progress import progress_on
+
+    rule = landweave.ChangeRule(
+        min_confidence=min_confidence, min_area_m2=min_area, crosswalks=crosswalks or (None, None)
+    )
+    result = landweave.change(
+        before,
+        after,
+        rule=rule,
+        same_ground=same_ground,
+        folder=folder,
+        engine=engine_section(workers, scheduler),
+        progress=progress_on(err),
+    )
+    show(result)

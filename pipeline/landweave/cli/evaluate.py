@@ -1,0 +1,201 @@
+"""The command ``landweave evaluate``: how right a map is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import landweave
+
+if TYPE_CHECKING:
+    from landweave.config.schema import EngineSection
+
+Workers = Annotated[int | None, typer.Option("--workers", help="Local worker processes; this process by default.")]
+Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")]
+LeaveOut = Annotated[
+    list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
+]
+StorageOptions = Annotated[
+    list[str] | None, typer.Option("--storage-option", help="Of the object store.", metavar="KEY=VALUE")
+]
+
+
+def engine_section(workers: int | None, scheduler: str | None) -> EngineSection | None:
+    """The engine that the options name; None where they name none.
+
+    Parameters
+    ----------
+    workers
+        Local worker processes.
+    scheduler
+        Address of a running scheduler.
+    """
+    from landweave.config.schema import EngineSection
+
+    return EngineSection(kind="dask", workers=workers, address=scheduler) if workers or scheduler else None
+
+
+def evaluate(  # noqa: PLR0913  options of a command
+    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    labels: Annotated[
+        list[str], typer.Argument(help="Label rasters, folders or globs; or a vector file.", show_default=False)
+    ],
+    *,
+    leave_out: LeaveOut = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of the polygons' classes.")] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Layer of the vector file.")] = None,
+    band: Annotated[int, typer.Option("--band", help="Band of the label rasters, from 1.")] = 1,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
+    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Compare a map with labels: scores of its classes, calibration, seams."""
+    from landweave.cli.main import err, parse_overrides, show  # which has registered this verb
+    from landweave.jobs.progress import progress_on
+
+    result = landweave.evaluate(
+        map_path,
+        landweave.Labels(files=labels, band=band, column=column, layer=layer),
+        leave_out=leave_out or None,
+        folder=folder,
+        engine=engine_section(workers, scheduler),
+        storage_options=parse_overrides(storage_options),
+        progress=progress_on(err),
+    )
+    show(result)
+
+
+def evaluate_model(  # noqa: PLR0913  options of a command
+    model: Annotated[str, typer.Argument(help="A card's name or path, or a configuration (YAML) whose model is used.")],
+    dataset: Annotated[Path, typer.Argument(help="Folder of FLAIR-HUB, FLAIR#1 or FLAIR#2.", show_default=False)],
+    *,
+    weights: Annotated[Path | None, typer.Option("--weights", help="Weights' file; the card's by default.")] = None,
+    split: Annotated[str, typer.Option("--split", help="test, train or all.")] = "test",
+    domain: Annotated[
+        list[str] | None, typer.Option("--domain", help="A domain instead of a split; may be repeated.")
+    ] = None,
+    training_domains: Annotated[
+        bool, typer.Option("--training-domains", help="Allow domains that models were trained on.")
+    ] = False,
+    leave_out: LeaveOut = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
+    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Map a dataset's regions with a model and compare them with its labels: scores of the whole and by domain."""
+    from landweave.cli.main import err, show  # which has registered this verb
+    from landweave.core.yaml_text import load_yaml
+    from landweave.jobs.progress import progress_on
+
+    # Both are YAML; only a configuration has a section for the model. What is no file is refused as a card.
+    path = Path(model)
+    is_config = path.is_file() and "model" in (load_yaml(path.read_text(encoding="utf-8", errors="replace")) or ())
+    patches = landweave.open_patches(dataset, split=split, domains=domain or (), training_domains=training_domains)
+    result = landweave.evaluate_model(
+        landweave.load_config(model) if is_config else model,
+        patches,
+        weights=weights,
+        leave_out=leave_out or None,
+        folder=folder,
+        engine=engine_section(workers, scheduler),
+        progress=progress_on(err),
+    )
+    show(result)
+
+
+def compare(  # noqa: PLR0913  options of a command
+    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    other: Annotated[str, typer.Argument(help="The other product: rasters, or a vector file.", show_default=False)],
+    *,
+    crosswalk: Annotated[
+        str | None, typer.Option("--crosswalk", help="Of the map's classes to the common legend: a name, or a file.")
+    ] = None,
+    other_crosswalk: Annotated[
+        str | None, typer.Option("--other-crosswalk", help="Of the other's codes to the common legend.")
+    ] = None,
+    column: Annotated[str | None, typer.Option("--column", help="Column of the polygons' classes.")] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Layer of the vector file.")] = None,
+    leave_out: LeaveOut = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
+    ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Compare a map with another product (OSO, WorldCover, OCS GE), a raster on its own pixels."""
+    from landweave.cli.main import err, show  # which has registered this verb
+    from landweave.jobs.progress import progress_on
+
+    result = landweave.compare(
+        map_path,
+        landweave.Labels(files=other, column=column, layer=layer, crosswalk=other_crosswalk),
+        crosswalk=crosswalk,
+        leave_out=leave_out or None,
+        folder=folder,
+        engine=engine_section(workers, scheduler),
+        progress=progress_on(err),
+    )
+    show(result)
+
+
+app = typer.Typer(help="Hectares with intervals, from a sample that people interpret.", no_args_is_help=True)
+
+
+@app.command()
+def draw(  # noqa: PLR0913  options of a command
+    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
+    *,
+    size: Annotated[int, typer.Option("--size", help="Points in all.")] = 1000,
+    minimum: Annotated[int, typer.Option("--minimum", help="Points of each class at least.")] = 50,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same points.")] = 0,
+    images: Annotated[
+        list[str] | None, typer.Option("--images", help="Files that pictures around the points are cut from.")
+    ] = None,
+    bands: Annotated[tuple[int, int, int], typer.Option("--bands", help="Their bands shown as red, green, blue.")] = (
+        1,
+        2,
+        3,
+    ),
+    workers: Workers = None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Draw a stratified random sample of a map, for photo-interpreters."""
+    from landweave.cli.main import err, parse_overrides  # which has registered this verb
+    from landweave.jobs.progress import progress_on
+
+    written = landweave.draw_sample(
+        map_path,
+        path,
+        rule=landweave.SamplingRule(size=size, minimum=minimum, seed=seed),
+        images=landweave.ChipImages(files=images, bands=bands) if images else None,
+        storage_options=parse_overrides(storage_options),
+        engine=engine_section(workers, None),
+        progress=progress_on(err),
+    )
+    typer.echo(f"{written}: fill the column reference, then: landweave sample areas {written}")
+
+
+@app.command()
+def areas(
+    path: Annotated[Path, typer.Argument(help="The GeoPackage with its references.", show_default=False)],
+    *,
+    accept_missing: Annotated[
+        bool, typer.Option("--accept-missing", help="Leave out points without a reference.")
+    ] = False,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers there.")] = None,
+) -> None:
+    """Show hectares, user's and producer's accuracy with 95 % intervals."""
+    import json
+
+    found = landweave.estimate_areas(path, accept_missing=accept_missing)
+    if json_path:
+        json_path.write_text(json.dumps(found.to_dict(), indent=2), encoding="utf-8")
+    typer.echo(str(found))

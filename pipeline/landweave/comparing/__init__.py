@@ -1,0 +1,1 @@
+"""The feature "compare": changes between two maps, and agreement with other rasters."""

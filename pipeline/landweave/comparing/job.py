@@ -1,0 +1,96 @@
+"""The blocks of a comparison of two maps: patches at their edges first, then transitions."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.comparing.gate import Gate
+from landweave.core.lattice import BlockIndex
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA
+from landweave.core.protocols import BlockFunction, BlockResult, BlockState
+
+_CODES = NODATA + 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionCounts:
+    """Sums over the pixels of some blocks.
+
+    Attributes
+    ----------
+    every, kept
+        Pixels by ``256 * before + after``: all that both maps have, and the changes that are kept.
+    compared, changed
+        int64 ``(251,)``: pixels that both maps have by the lower confidence of the two, and those that changed.
+    """
+
+    every: Counter[int]
+    kept: Counter[int]
+    compared: NDArray[np.int64]
+    changed: NDArray[np.int64]
+
+    def __add__(self, other: TransitionCounts) -> TransitionCounts:
+        """Sums of both."""
+        return TransitionCounts(
+            every=self.every + other.every,
+            kept=self.kept + other.kept,
+            compared=self.compared + other.compared,
+            changed=self.changed + other.changed,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeJob:
+    """Compares two maps block by block. Picklable.
+
+    Attributes
+    ----------
+    key
+        Name of the job on its workers.
+    gate
+        Which changes are kept.
+    gives
+        ``patches`` at the edges of the blocks, or ``transitions``.
+    """
+
+    key: str
+    gate: Gate
+    gives: Literal["patches", "transitions"]
+
+    def open(self) -> BlockFunction:
+        """The function that compares one block."""
+        return self._patches if self.gives == "patches" else self._transitions
+
+    def blocks(self) -> list[BlockIndex]:
+        """All blocks that both maps may have pixels in."""
+        return list(self.gate.pair.blocks)
+
+    def _patches(self, index: BlockIndex) -> BlockResult:
+        size = self.gate.pair.blocks.size
+        return BlockResult(state=BlockState.DONE, counts={"pixels": size**2}, detail=self.gate.patch_sizes(index))
+
+    def _transitions(self, index: BlockIndex) -> BlockResult:
+        pair = self.gate.pair
+        extent = pair.blocks[index]
+        before, after = pair.classes(extent)
+        both = (before != NODATA) & (after != NODATA)
+        confidence, kept = pair.confidence(extent), self.gate.changes(index)
+        bins = CONFIDENCE_SCALE + 1
+        # Where a map has a class it has a confidence: 255 stands beside nodata alone.
+        counts = TransitionCounts(
+            every=_pairs(before[both], after[both]),
+            kept=_pairs(*(each[kept[0] != NODATA] for each in kept)),
+            compared=np.bincount(confidence[both], minlength=bins)[:bins],
+            changed=np.bincount(confidence[both & (before != after)], minlength=bins)[:bins],
+        )
+        return BlockResult(state=BlockState.DONE, counts={"pixels": int(both.sum())}, detail=counts)
+
+
+def _pairs(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Counter[int]:
+    counts = np.bincount(before.astype(np.int64) * _CODES + after, minlength=1)
+    return Counter({int(pair): int(counts[pair]) for pair in np.flatnonzero(counts)})

@@ -1,0 +1,1 @@
+"""The feature "evaluate": scores, calibration and area estimates of maps and models."""

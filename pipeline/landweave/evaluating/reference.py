@@ -1,0 +1,202 @@
+"""What a map is compared with: label rasters or polygons, on the map's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import shapely
+from numpy.typing import NDArray
+
+from landweave.core.crosswalk import Crosswalk
+from landweave.core.errors import InputError, ReadError
+from landweave.core.grid import Grid
+from landweave.core.legend import NODATA
+from landweave.formats.area import PolygonArea
+from landweave.formats.vector import polygons_of, read_features
+from landweave.sources.mosaic.source import MosaicSource
+
+Codes = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labels:
+    """Files that a map is compared with.
+
+    Attributes
+    ----------
+    files
+        A raster, a folder, a glob or several of them; or one vector file.
+    band
+        Of the rasters, from 1.
+    column
+        Of the vector file: codes, or names of classes. Rasters are read where there is none.
+    layer
+        Of the vector file; needed where it has several.
+    crosswalk
+        From their codes to those of the classes that are compared; None where they are the same.
+    """
+
+    files: str | Path | Sequence[str | Path]
+    band: int = 1
+    column: str | None = None
+    layer: str | None = None
+    crosswalk: Crosswalk | str | Path | None = None
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files as they were named."""
+        return tuple(map(str, [self.files] if isinstance(self.files, str | Path) else self.files))
+
+    def __str__(self) -> str:
+        first, *others = self.paths
+        return f"{first} and {len(others)} more" if others else first
+
+
+class Reference(Protocol):
+    """Class codes on the pixels of a map. Picklable."""
+
+    def touches(self, grid: Grid) -> bool:
+        """Whether it may have a class on ``grid``; reads no pixel."""
+
+    def read(self, grid: Grid) -> Codes:
+        """Codes on exactly ``grid``, uint8 ``(y, x)``; 255 where there is none.
+
+        Raises
+        ------
+        ReadError
+            When a file cannot be read, or holds what is no code.
+        """
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of it: how it came onto the map's pixels, above all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RasterReference:
+    """Label rasters, pasted where they lie on the map's pixels and read by the nearest pixel elsewhere.
+
+    Attributes
+    ----------
+    source
+        One band of codes, opened with the kernel ``nearest`` on the pixels of the map.
+    table
+        uint8 ``(256,)``: the code that each code becomes, 255 for none.
+    """
+
+    source: MosaicSource
+    table: Codes
+
+    def touches(self, grid: Grid) -> bool:
+        """See `Reference`."""
+        return bool(self.source.files(grid))
+
+    def read(self, grid: Grid) -> Codes:
+        """See `Reference`."""
+        raster = self.source.read(grid, self.source.bands)
+        values, valid = raster.values[0], raster.valid
+        if odd := _no_codes(values[valid]):
+            files = ", ".join(file.id for file in self.source.files(grid)[:3])
+            raise ReadError(f"Labels of {files} hold {odd[0]:g}: codes are whole numbers from 0 to 255, 255 is nodata.")
+        return self.table[np.where(valid, values, NODATA).astype(np.uint8)]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """See `Reference`."""
+        facts = self.source.describe()
+        how = "lie on the map's pixels" if facts["alignment"] == "paste" else "are read by their nearest pixel"
+        return f"labels {how} ({facts['reason']})", *(f"labels: {note}" for note in facts["notes"])
+
+
+def _no_codes(values: NDArray[Any]) -> list[float]:
+    wrong = (values < 0) | (values > NODATA) | (values != np.floor(values))
+    return [float(each) for each in values[wrong][:1]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolygonReference:
+    """Polygons by class; a pixel is of the class of the polygons that hold its centre.
+
+    Attributes
+    ----------
+    areas
+        The polygons of each code, in the CRS of the map.
+    notes
+        What a person should know.
+    """
+
+    areas: Mapping[int, PolygonArea]
+    notes: tuple[str, ...] = ()
+
+    def touches(self, grid: Grid) -> bool:
+        """See `Reference`."""
+        box = shapely.box(*grid.bounds)
+        return any(area.geometry.intersects(box) for area in self.areas.values())
+
+    def read(self, grid: Grid) -> Codes:
+        """See `Reference`; 255 where polygons of two classes overlap, which says nothing."""
+        codes, claims = np.full(grid.shape, NODATA, np.uint8), np.zeros(grid.shape, np.uint8)
+        box = shapely.box(*grid.bounds)
+        for code, area in self.areas.items():
+            if area.geometry.intersects(box):
+                inside = area.mask(grid)
+                codes[inside] = code
+                claims += inside
+        codes[claims > 1] = NODATA
+        return codes
+
+
+def read_polygons(labels: Labels, crs: str, *, codes: Mapping[str, int], table: Codes) -> PolygonReference:
+    """Polygons of a vector file by the class in a column.
+
+    Parameters
+    ----------
+    labels
+        The file and its column.
+    crs
+        Of the map.
+    codes
+        Code of each class by its name in small letters.
+    table
+        As of `RasterReference`.
+
+    Raises
+    ------
+    InputError
+        When a value is neither a code nor the name of a class.
+    """
+    path, column = labels.paths[0], str(labels.column)
+    frame = read_features(path, setting="labels", layer=labels.layer, columns=[column], crs=crs)
+    parts: dict[int, list[shapely.Geometry]] = {}
+    for value, shape in zip(frame[column], polygons_of(frame, path), strict=True):
+        code = int(table[_code(value, codes, f"{path}: column {column!r}")])
+        if shape is not None and code != NODATA:
+            parts.setdefault(code, []).append(shape)
+    areas = {code: PolygonArea(shapely.union_all(shapes)) for code, shapes in sorted(parts.items())}
+    return PolygonReference(areas=areas, notes=tuple(_overlap_notes(areas)))
+
+
+def _code(value: Any, codes: Mapping[str, int], where: str) -> int:
+    known = codes.get(str(value).strip().lower())
+    if known is not None:
+        return known
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if not (number.is_integer() and 0 <= number <= NODATA):
+        raise InputError(f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {', '.join(codes)}.")
+    return int(number)
+
+
+def _overlap_notes(areas: Mapping[int, PolygonArea]) -> Iterator[str]:
+    shared = (
+        sum(area.geometry.area for area in areas.values())
+        - shapely.union_all([area.geometry for area in areas.values()]).area
+    )
+    if shared > 1:
+        yield f"labels: polygons of different classes overlap on about {shared:,.0f} m²: left out there"

@@ -1,0 +1,83 @@
+"""What an evaluation leaves on disk: numbers as JSON and CSV, charts as PNG, and one page of it all."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from landweave.core.errors import OutputError
+from landweave.evaluating.result import CLASS_COLUMNS, Evaluation
+from landweave.formats.charts import class_chart, confusion_chart, reliability_chart
+from landweave.formats.page import PageSection, make_page
+
+JSON, TABLE, PAGE = "scores.json", "scores.csv", "scores.html"
+
+
+def write_evaluation(result: Evaluation, folder: str | os.PathLike[str]) -> Path:
+    """Write `JSON`, `TABLE`, `PAGE` and the charts into a folder, which is made where it is missing; its path.
+
+    Parameters
+    ----------
+    result
+        What is written.
+    folder
+        Earlier files of these names are replaced.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    target, charts = Path(folder), dict(_charts(result))
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        (target / JSON).write_text(result.to_json(), encoding="utf-8")
+        with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(_table(result))
+        for name, chart in charts.items():
+            (target / f"{name}.png").write_bytes(chart)
+        (target / PAGE).write_text(_page(result, charts), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"Cannot write the evaluation to {target}: {error}.") from error
+    return target
+
+
+def _table(result: Evaluation) -> Iterator[tuple[object, ...]]:
+    """A row for each class, numbers as they are."""
+    scores, names = result.scores, result.legend.names
+    yield ("code", *CLASS_COLUMNS)
+    columns = (scores.iou, scores.f1, scores.precision, scores.recall, scores.confusion.sum(1), scores.confusion.sum(0))
+    for code, *row in zip(scores.codes, *(each.tolist() for each in columns), strict=True):
+        yield (code, names[code], *row)
+
+
+def _charts(result: Evaluation) -> Iterator[tuple[str, bytes]]:
+    scores, names = result.scores, [result.legend.names[code] for code in result.codes]
+    colors = [each.color for each in result.legend.classes if each.code in result.codes]
+    yield "classes", class_chart(scores.iou, names, colors, scores.mean_iou)
+    yield "confusion", confusion_chart(scores.confusion, names)
+    if reliability := result.counts.reliability:
+        yield "reliability", reliability_chart(reliability.curve(), reliability.expected_error())
+
+
+def _page(result: Evaluation, charts: dict[str, bytes]) -> str:
+    colors = {f"{each.code} {each.name}": each.color for each in result.legend.classes}
+    sections = [
+        PageSection(title="Result", rows=result.rows),
+        PageSection(
+            title="Classes",
+            text="From one confusion matrix over all pixels; rows and columns of classes that are left out are "
+            "removed, a class absent from reference and map counts 0 in the mean.",
+            table=(CLASS_COLUMNS, *result.class_rows),
+            colors=colors,
+        ),
+        PageSection(title="IoU by class", chart=charts["classes"]),
+        PageSection(title="Confusion", chart=charts["confusion"]),
+    ]
+    if "reliability" in charts:
+        text = "How often the class shown is right, by the confidence that the map gives it."
+        sections.append(PageSection(title="Calibration", text=text, chart=charts["reliability"]))
+    lead = f"{result.facts.get('compared', '')} against {result.facts.get('reference', '')}"
+    return make_page("Evaluation", lead, sections)

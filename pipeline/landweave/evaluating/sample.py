@@ -1,0 +1,319 @@
+"""A stratified random sample of a map for photo-interpreters, and what comes back of it.
+
+::
+
+    count    pixels of each class, block by block
+    draw     ranks among the pixels of a class, without replacement: the n-th pixel in the order of the blocks
+    find     the pixels of these ranks, in the blocks that hold them
+    write    GeoPackage: points to interpret, in random order and without the class of the map (it would sway them);
+             the strata beside them; a chip of imagery for each point
+    read     points with a reference, strata -> areas with intervals
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.core.area_estimates import AreaEstimates, allocate, estimate
+from landweave.core.errors import InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import BlockIndex, Extent
+from landweave.core.legend import NODATA, Legend
+from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
+from landweave.core.tables import Rows, as_html, as_text, columns
+from landweave.formats.chips import write_chip
+from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
+from landweave.jobs.gather import gather
+from landweave.jobs.progress import Progress
+from landweave.store.maps.store import MapStore
+
+CHIP_M = 51.2
+"""Side of a chip in metres: what an interpreter has to see around a pixel."""
+
+SAMPLE_COLUMNS = ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
+
+CANNOT_TELL = 255
+"""Reference of a point that an interpreter cannot tell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountJob:
+    """Counts the pixels of each class in a block, and finds some of them by their rank in it. Picklable.
+
+    Attributes
+    ----------
+    key
+        Name of the job on its workers.
+    store
+        The map.
+    ranks
+        By block, ranks that are to be found by class; empty to count alone.
+    """
+
+    key: str
+    store: MapStore
+    ranks: Mapping[BlockIndex, Mapping[int, NDArray[np.int64]]] = field(default_factory=dict)
+
+    def open(self) -> BlockFunction:
+        """The function that counts one block."""
+        return self.count_block
+
+    def blocks(self) -> list[BlockIndex]:
+        """All blocks, or those with a rank to be found."""
+        down, across = self.store.block_shape
+        return list(self.ranks) or [(row, column) for row in range(down) for column in range(across)]
+
+    def count_block(self, index: BlockIndex) -> BlockResult:
+        """Pixels by class; or the row and column of each rank, by class, counted from the anchor."""
+        extent = self.store.block(index)
+        classes = self.store.read("landcover", extent)
+        if not self.ranks:
+            counts = np.bincount(classes.ravel(), minlength=NODATA + 1)
+            return BlockResult(state=BlockState.DONE, counts={"pixels": classes.size}, detail=counts)
+        found = {}
+        for code, ranks in self.ranks[index].items():
+            places = np.flatnonzero(classes.ravel() == code)[ranks]
+            rows, columns = np.divmod(places, classes.shape[1])
+            found[code] = np.stack([rows + extent.y.start, columns + extent.x.start], axis=1)
+        return BlockResult(state=BlockState.DONE, detail=found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingRule:
+    """How many points are drawn, and how.
+
+    Attributes
+    ----------
+    size
+        Points in all.
+    minimum
+        Of each class.
+    seed
+        The same seed draws the same points of the same map.
+    """
+
+    size: int = 1000
+    minimum: int = 50
+    seed: int = 0
+
+
+def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: Progress) -> SampleFile:
+    """A stratified random sample of the pixels of a map; every pixel of a class is as probable as any other of it.
+
+    Parameters
+    ----------
+    store
+        The map.
+    rule
+        How many points.
+    engine, progress
+        Read the blocks.
+
+    Raises
+    ------
+    InputError
+        When the map has no class.
+    """
+    key = f"sample-{store.target}"
+    counted = dict(
+        gather(CountJob(key=key, store=store), engine, CountJob(key=key, store=store).blocks(), progress=progress)
+    )
+    codes = [code for code in store.legend.codes if any(counts[code] for counts in counted.values())]
+    if not codes:
+        raise InputError(f"{store.target} has no pixel with a class: there is nothing to sample.")
+    pixels = {code: int(sum(counts[code] for counts in counted.values())) for code in codes}
+    rng = np.random.default_rng(rule.seed)
+    ranks = _ranks(counted, allocate(pixels, rule.size, rule.minimum), rng)
+    job = CountJob(key=f"{key}-find", store=store, ranks=ranks)
+    places = [
+        (code, *place)
+        for _, by_code in gather(job, engine, job.blocks(), progress=progress)
+        for code, found in by_code.items()
+        for place in found.tolist()
+    ]
+    order = rng.permutation(len(places))  # strata mixed, so that none is interpreted by a tired eye alone
+    points = tuple(_point(store, number, *places[place]) for number, place in enumerate(order.tolist(), 1))
+    hectares = float(store.grid.resolution) ** 2 / 10_000
+    return SampleFile(
+        points=points,
+        areas={code: count * hectares for code, count in pixels.items()},
+        legend=store.legend,
+        crs=store.grid.crs,
+        source=f"{store.target}, fingerprint {store.attrs.get('fingerprint', 'unknown')}, seed {rule.seed}",
+    )
+
+
+def _ranks(
+    counted: Mapping[BlockIndex, NDArray[np.int64]], units: Mapping[int, int], rng: np.random.Generator
+) -> dict[BlockIndex, dict[int, NDArray[np.int64]]]:
+    """Ranks by block and class, drawn without replacement among all pixels of the class."""
+    found: dict[BlockIndex, dict[int, NDArray[np.int64]]] = {}
+    blocks = list(counted)
+    for code, number in sorted(units.items()):
+        ends = np.cumsum([counted[index][code] for index in blocks])
+        drawn = np.sort(rng.choice(ends[-1], size=number, replace=False))
+        holders = np.searchsorted(ends, drawn, side="right")
+        for place in np.unique(holders).tolist():
+            start = ends[place - 1] if place else 0
+            found.setdefault(blocks[place], {})[code] = drawn[holders == place] - start
+    return dict(sorted(found.items()))
+
+
+def _point(store: MapStore, number: int, stratum: int, row: int, column: int) -> SamplePoint:
+    x, y = store.grid.corner(row, column)
+    half = store.grid.resolution / 2
+    return SamplePoint(id=number, stratum=stratum, x=float(x + half), y=float(y - half), row=row, column=column)
+
+
+def write_with_chips(
+    sample: SampleFile, path: str | os.PathLike[str], grid: Grid, imagery: RasterSource | None, bands: Sequence[str]
+) -> Path:
+    """Write a sample as a GeoPackage, with a PNG of the imagery around each point in a folder beside it.
+
+    Parameters
+    ----------
+    sample
+        What is written.
+    path
+        File to write; none may be there.
+    grid
+        Pixels of the imagery; its extent plays no part.
+    imagery
+        Images of the ground, opened on ``grid``; None for no chips.
+    bands
+        The three that are shown as red, green and blue.
+    """
+    target = Path(path)
+    folder = target.with_name(f"{target.stem}_chips")
+    written = write_sample(sample, target, chips=folder.name if imagery else "")
+    for point in sample.points if imagery else ():
+        assert imagery is not None
+        around = _around(grid, point)
+        raster = imagery.read(grid.with_extent(around), bands)
+        write_chip(raster.values, raster.valid, folder / f"{point.id:05d}.png", pixel_m=float(grid.resolution))
+    return written
+
+
+def _around(grid: Grid, point: SamplePoint) -> Extent:
+    """Pixels of a chip, the point in the middle one."""
+    side = max(3, round(CHIP_M / float(grid.resolution)) // 2 * 2 + 1)
+    at = grid.covering((point.x - 1e-6, point.y - 1e-6, point.x + 1e-6, point.y + 1e-6))
+    top, left = at.y.start - side // 2, at.x.start - side // 2
+    return Extent.of((top, top + side), (left, left + side))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleEstimates:
+    """Areas and accuracies that an interpreted sample gives, in hectares; shown as a table.
+
+    Attributes
+    ----------
+    estimates
+        The numbers.
+    legend
+        Names of the classes.
+    notes
+        What a person should know.
+    """
+
+    estimates: AreaEstimates
+    legend: Legend
+    notes: tuple[str, ...] = ()
+
+    @property
+    def rows(self) -> Rows:
+        """The result as rows of a name and a value."""
+        value, margin = self.estimates.accuracy
+        units = int(self.estimates.counts.sum())
+        return [
+            ("sample", f"{units:,} points in {len(self.estimates.strata)} strata"),
+            ("overall accuracy", f"{value:.4f} ± {margin:.4f} (95 %)"),
+            *(("note", note) for note in self.notes),
+        ]
+
+    @cached_property
+    def table(self) -> list[tuple[str, ...]]:
+        """A row for each class, the first with the names of the columns."""
+        found, names = self.estimates, self.legend.names
+        users, producers = found.users_accuracy, found.producers_accuracy
+        rows: list[tuple[str, ...]] = [
+            ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
+        ]
+        for place, code in enumerate(found.codes):
+            at = found.strata.index(code) if code in found.strata else None
+            beside = (
+                ("0.00", "", "")
+                if at is None
+                else (
+                    f"{found.areas[at]:,.2f}",
+                    f"{users[0][at]:.3f} ± {users[1][at]:.3f}",
+                    f"{producers[0][at]:.3f} ± {producers[1][at]:.3f}",
+                )
+            )
+            area = (f"{found.estimated[place]:,.2f}", f"{found.margins[place]:,.2f}")
+            rows.append((f"{code} {names.get(code, 'not in the map')}", *area, *beside))
+        return rows
+
+    def to_dict(self) -> dict[str, object]:
+        """Every number as plain JSON values."""
+        found = self.estimates
+        producers, users = found.producers_accuracy, found.users_accuracy
+        return {
+            "strata": list(found.strata),
+            "codes": list(found.codes),
+            "counts": found.counts.tolist(),
+            "mapped_ha": found.areas.tolist(),
+            "estimated_ha": found.estimated.tolist(),
+            "margin_95_ha": found.margins.tolist(),
+            "accuracy": found.accuracy,
+            "users_accuracy": [each.tolist() for each in users],
+            "producers_accuracy": [[None if np.isnan(v) else v for v in each.tolist()] for each in producers],
+        }
+
+    def __str__(self) -> str:
+        return f"{as_text(self.rows)}\n\n{columns(self.table)}"
+
+    def _repr_html_(self) -> str:
+        return as_html(self.rows) + as_html(self.table)
+
+
+def estimate_areas(path: str | os.PathLike[str], *, accept_missing: bool = False) -> SampleEstimates:
+    """Hectares of each class with their 95 % intervals, from a sample that was interpreted.
+
+    Parameters
+    ----------
+    path
+        The GeoPackage that `draw_sample` wrote, its column ``reference`` filled with codes of the legend; 255 where the
+        interpreter cannot tell.
+    accept_missing
+        Whether points without a reference are left out as those are: strata then have fewer points.
+
+    Raises
+    ------
+    InputError
+        When points have no reference, a reference is no class, or a stratum has fewer than two points.
+    """
+    sample = read_sample(path)
+    missing = [point.id for point in sample.points if point.reference is None]
+    if missing and not accept_missing:
+        listed = ", ".join(map(str, missing[:12])) + (", …" if len(missing) > 12 else "")
+        raise InputError(
+            f"{path}: {len(missing):,} of {len(sample.points):,} points have no reference: {listed}. Fill the column "
+            "with codes of the legend (255: cannot tell), or accept that they are missing."
+        )
+    known = {*sample.legend.codes, CANNOT_TELL, None}
+    if odd := [(point.id, point.reference) for point in sample.points if point.reference not in known]:
+        listed = ", ".join(f"{each.code} {each.name}" for each in sample.legend.classes)
+        raise InputError(f"{path}: reference {odd[0][1]} of point {odd[0][0]} is no class: {listed}; 255 cannot tell.")
+    interpreted = [(p.stratum, p.reference) for p in sample.points if p.reference not in (None, CANNOT_TELL)]
+    pairs = [(stratum, reference) for stratum, reference in interpreted if reference is not None]
+    without = len(sample.points) - len(pairs)
+    notes = (f"{without:,} of {len(sample.points):,} points have no class of reference: left out",) if without else ()
+    return SampleEstimates(estimates=estimate(sample.areas, pairs), legend=sample.legend, notes=notes)

@@ -1,0 +1,159 @@
+"""The GeoPackage of a sample: a layer of points to interpret, and one of the strata that they were drawn from."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from numpy.typing import NDArray
+from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+
+from landweave.core.errors import InputError, OutputError
+from landweave.core.legend import LandClass, Legend
+
+POINTS, STRATA = "sample", "strata"
+"""Layers: points without the class of the map, and strata with their areas and the points of each."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplePoint:
+    """A pixel of a sample: its stratum, its centre, its place in the map, and the interpreter's code; None before."""
+
+    id: int
+    stratum: int
+    x: float
+    y: float
+    row: int
+    column: int
+    reference: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleFile:
+    """A sample.
+
+    Attributes
+    ----------
+    points
+        In the order in which they are interpreted.
+    areas
+        Hectares of each stratum on the map.
+    legend
+        Of the map.
+    crs
+        Of the points.
+    source
+        What was sampled, in words.
+    """
+
+    points: tuple[SamplePoint, ...]
+    areas: Mapping[int, float]
+    legend: Legend
+    crs: str
+    source: str
+
+
+def write_sample(sample: SampleFile, path: Path, *, chips: str = "") -> Path:
+    """Write a sample, and return its path.
+
+    Parameters
+    ----------
+    sample
+        What is written.
+    path
+        Of a GeoPackage that is not there yet: it may hold weeks of work.
+    chips
+        Folder of the chips, beside the file; empty without.
+
+    Raises
+    ------
+    OutputError
+        When a file is there, or none can be written.
+    """
+    if path.exists():
+        raise OutputError(f"{path} is there already: remove it, or name another file for the sample.")
+    points = sample.points
+    fields: dict[str, NDArray[Any]] = {
+        "id": np.array([point.id for point in points], np.int64),
+        "reference": np.array([point.reference or 0 for point in points], np.int32),
+        "comment": np.array([""] * len(points), object),
+        "chip": np.array([f"{chips}/{point.id:05d}.png" if chips else "" for point in points], object),
+    }
+    unknown = np.array([point.reference is None for point in points])
+    centres = shapely.to_wkb(shapely.points([(point.x, point.y) for point in points]))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        masks = [unknown if name == "reference" else None for name in fields]
+        _write_layer(path, POINTS, fields, geometry=centres, geometry_type="Point", crs=sample.crs, field_mask=masks)
+        _write_layer(path, STRATA, _strata_fields(sample), geometry=None, geometry_type=None, append=True)
+    except (OSError, DataSourceError, DataLayerError) as error:
+        raise OutputError(f"Cannot write the sample {path}: {error}.") from error
+    return path
+
+
+def _write_layer(path: Path, layer: str, fields: Mapping[str, NDArray[Any]], **settings: Any) -> None:
+    names, columns = list(fields), list(fields.values())
+    pyogrio.raw.write(str(path), field_data=columns, fields=names, layer=layer, driver="GPKG", **settings)
+
+
+def _strata_fields(sample: SampleFile) -> dict[str, NDArray[Any]]:
+    listed: dict[int, list[tuple[int, int, int]]] = {code: [] for code in sample.areas}
+    for point in sample.points:
+        listed[point.stratum].append((point.id, point.row, point.column))
+    legend = json.dumps(asdict(sample.legend), ensure_ascii=False)
+    return {
+        "code": np.array(list(sample.areas), np.int32),
+        "name": np.array([sample.legend.names[code] for code in sample.areas], object),
+        "hectares": np.array(list(sample.areas.values()), np.float64),
+        "points": np.array([json.dumps(listed[code]) for code in sample.areas], object),
+        "legend": np.array([legend] * len(sample.areas), object),
+        "source": np.array([sample.source] * len(sample.areas), object),
+    }
+
+
+def read_sample(path: str | os.PathLike[str]) -> SampleFile:
+    """A sample as it came back from its interpreters; its points may be in any order.
+
+    Raises
+    ------
+    InputError
+        When the file or one of its layers cannot be read, or points are missing, twice, or foreign.
+    """
+    try:
+        points = pyogrio.read_dataframe(path, layer=POINTS, columns=["id", "reference"])
+        strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
+        legend = json.loads(strata["legend"].iloc[0])
+        rows = [(row.code, row.hectares, json.loads(row.points)) for row in strata.itertuples()]
+    except (DataSourceError, DataLayerError, FieldError, OSError, KeyError, ValueError, IndexError) as error:
+        raise InputError(
+            f"Sample {path} cannot be read: {error}. It needs its layers {POINTS} and {STRATA}."
+        ) from error
+    places = {each[0]: (code, each[1], each[2]) for code, _, listed in rows for each in listed}
+    ids = [int(number) for number in points["id"]]
+    if sorted(ids) != sorted(places):
+        lost, foreign = sorted({*places} - {*ids}), sorted({*ids} - {*places})
+        raise InputError(
+            f"Sample {path}: points {lost[:5]} are missing, {foreign[:5]} were not drawn, or some stand twice: every "
+            "point that was drawn has to be there once."
+        )
+    found = []
+    for number, reference, point in zip(ids, points["reference"], points.geometry, strict=True):
+        stratum, row, column = places[number]
+        given = None if reference is None or reference != reference else int(reference)
+        found.append(
+            SamplePoint(id=number, stratum=stratum, x=point.x, y=point.y, row=row, column=column, reference=given)
+        )
+    return SampleFile(
+        points=tuple(sorted(found, key=lambda each: each.id)),
+        areas={int(code): float(hectares) for code, hectares, _ in rows},
+        legend=Legend(name=legend["name"], classes=tuple(LandClass(**each) for each in legend["classes"])),
+        crs=str(points.crs),
+        source=str(strata["source"].iloc[0]),
+    )

@@ -1,0 +1,59 @@
+"""Runs jobs that write nothing: what their blocks give is gathered, all of it or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import Any
+
+from landweave.core.errors import ReadError
+from landweave.core.lattice import BlockIndex
+from landweave.core.protocols import BlockJob, Engine
+from landweave.jobs.progress import Progress, shown
+from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts
+
+_NAMED = 5
+"""Failures that are named in the error; the others are counted."""
+
+
+def gather(
+    job: BlockJob, engine: Engine, blocks: Iterable[BlockIndex], *, progress: Progress
+) -> Iterator[tuple[BlockIndex, Any]]:
+    """What each block of ``job`` gives (`BlockResult.detail`), in the order of the blocks whatever the engine is.
+
+    Parameters
+    ----------
+    job
+        Picklable; its blocks run in any order.
+    engine
+        Runs the blocks.
+    blocks
+        Those to run.
+    progress
+        Advanced with every block.
+
+    Raises
+    ------
+    ReadError
+        When a block fails, after all others have run: a number of a part of the ground would be no number of it.
+    """
+    todo = list(blocks)
+    found: dict[BlockIndex, Any] = {}
+    failures: list[str] = []
+    with (
+        shown(progress, len(todo), engine.name),
+        recorded_interrupts() as interrupts,
+        closing(engine.run(CatchingJob(job), todo)) as results,
+    ):
+        for index, result in results:
+            if interrupts:
+                raise interrupt(interrupts[0])
+            progress.advance(index, result)
+            if result.state.failed:
+                failures.append(f"block {index}: {result.state.words}: {result.reason}")
+            found[index] = result.detail
+    if failures:
+        more = f"\n… and {len(failures) - _NAMED:,} more" if len(failures) > _NAMED else ""
+        listed = "\n".join(sorted(failures)[:_NAMED])
+        raise ReadError(f"{len(failures):,} of {len(todo):,} blocks failed, so there is no result:\n{listed}{more}")
+    return ((index, found[index]) for index in todo)

@@ -1,0 +1,109 @@
+"""From two maps and a rule to a comparison that can be run; no pixel is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+
+from landweave.comparing.gate import Codes, Gate, MapPair
+from landweave.comparing.run import ChangeSetup
+from landweave.core.crosswalk import Crosswalk
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.lattice import Blocks
+from landweave.core.legend import CONFIDENCE_SCALE, Legend
+from landweave.jobs.fingerprint import Fingerprint
+from landweave.setup.evaluation import target_of
+from landweave.store.maps.store import MapStore
+
+AnyCrosswalk = Crosswalk | str | Path | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeRule:
+    """Which changes between two maps are kept, and in which legend they are compared.
+
+    Attributes
+    ----------
+    min_confidence
+        Least confidence of both maps, 0 to 1.
+    min_area_m2
+        Least area of a patch: what changed without a break, by pixels that share an edge.
+    crosswalks
+        To a common legend, of the map before and the map after; None for its own classes.
+    """
+
+    min_confidence: float = 0.0
+    min_area_m2: float = 0.0
+    crosswalks: tuple[AnyCrosswalk, AnyCrosswalk] = (None, None)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_confidence <= 1 or self.min_area_m2 < 0:
+            raise ConfigError(
+                f"Changes of a confidence of {self.min_confidence:g} and more, of {self.min_area_m2:g} m² and more, "
+                "were asked for: a confidence is from 0 to 1, an area not below 0."
+            )
+
+
+def set_up_change(before: MapStore, after: MapStore, rule: ChangeRule) -> ChangeSetup:
+    """The comparison of two maps.
+
+    Parameters
+    ----------
+    before, after
+        The maps.
+    rule
+        Which changes are kept.
+
+    Raises
+    ------
+    InputError
+        When their pixels are not the same ones, or they cover no common ground.
+    ConfigError
+        When their classes are not the same and no crosswalk is named, or a map lacks the confidence that is asked.
+    """
+    blocks = _shared_blocks(before, after)
+    legend, tables = _common_legend(before, after, rule)
+    if rule.min_confidence:
+        for store in (before, after):
+            if "confidence" not in store.arrays:
+                raise ConfigError(f"{store.target} has no confidence: leave out min_confidence.")
+    pixel_m2 = float(before.grid.resolution) ** 2
+    gate = Gate(
+        pair=MapPair(before=before, after=after, tables=tables, blocks=blocks),
+        min_stored=ceil(rule.min_confidence * CONFIDENCE_SCALE - 1e-9),
+        min_pixels=max(1, ceil(rule.min_area_m2 / pixel_m2 - 1e-9)),
+    )
+    facts = {
+        "before": str(before.target),
+        "after": str(after.target),
+        "kept": f"confidence {rule.min_confidence:g} and more, {rule.min_area_m2:g} m² and more",
+    }
+    return ChangeSetup(key=Fingerprint(dict(facts)).sha256, gate=gate, legend=legend, facts=facts)
+
+
+def _shared_blocks(before: MapStore, after: MapStore) -> Blocks:
+    one, other = before.grid, after.grid
+    for name in ("crs", "resolution", "anchor_xy"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        if mine != theirs:
+            raise InputError(
+                f"{before.target} and {after.target} are not on one lattice of pixels: {name} {mine} and {theirs}. Map "
+                "both with the same grid; other rasters are compared by landweave.compare."
+            )
+    shared = before.mapped_extent.intersect(after.mapped_extent)
+    if not shared.size:
+        raise InputError(f"{before.target} lies in {one.bounds}, {after.target} in {other.bounds}: no common ground.")
+    return Blocks.covering(shared, before.block_size)
+
+
+def _common_legend(before: MapStore, after: MapStore, rule: ChangeRule) -> tuple[Legend, tuple[Codes, Codes]]:
+    one, other = (target_of(store, each) for store, each in zip((before, after), rule.crosswalks, strict=True))
+    mine, theirs = ({each.code: each.name for each in legend.classes} for legend in (one[0], other[0]))
+    if mine != theirs:
+        odd = sorted(set(mine.items()) ^ set(theirs.items()))[0]
+        raise ConfigError(
+            f"{before.target} has the classes of {one[0].name!r}, {after.target} those of {other[0].name!r}, which "
+            f"differ ({odd[0]} {odd[1]}): name crosswalks to a common legend."
+        )
+    return one[0], (one[1], other[1])

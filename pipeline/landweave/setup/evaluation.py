@@ -1,0 +1,265 @@
+"""From what is named (a map, labels, classes left out) to an evaluation that can be run; no pixel is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from landweave.core.crosswalk import Crosswalk, load_crosswalk
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import Grid
+from landweave.core.lattice import Lattice
+from landweave.core.legend import NODATA, Legend
+from landweave.evaluating.counts import Codes, CountRule
+from landweave.evaluating.job import StoredMapJob
+from landweave.evaluating.own_grid import OwnGridJob
+from landweave.evaluating.reference import Labels, RasterReference, Reference, read_polygons
+from landweave.evaluating.run import EvaluationSetup
+from landweave.jobs.fingerprint import Fingerprint
+from landweave.sources.mosaic.alignment import native_grid
+from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.mosaic.tile_index import index_tiles
+from landweave.store.maps.store import MapStore, open_store
+from landweave.store.objects import Target
+
+VECTOR_SUFFIXES = (".gpkg", ".shp", ".geojson", ".json", ".fgb", ".parquet", ".zip")
+
+SAME_CODES: Codes = np.arange(NODATA + 1, dtype=np.uint8)
+"""The table that leaves codes as they are."""
+
+
+def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
+    """Label rasters, or polygons where a column is named, on the pixels of ``grid``.
+
+    Parameters
+    ----------
+    labels
+        The files.
+    grid
+        Pixels of the map, over all of it.
+    legend
+        Whose names, or their first words, a column of polygons may hold.
+
+    Raises
+    ------
+    InputError
+        When the files cannot be used, or lie elsewhere.
+    """
+    path, table = labels.paths[0], _table(labels.crosswalk)
+    if labels.column is not None:
+        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table)
+    source = MosaicSource.open(_label_spec(labels), grid)
+    if source.dtype.kind not in "iu":
+        raise InputError(f"{path} holds {source.dtype} values: labels are whole numbers, codes of classes.")
+    reference = RasterReference(source=source, table=table)
+    if not reference.touches(grid):
+        raise InputError(
+            f"No label of {path} lies on the map: they are in {source.bounds(grid)}, the map in {grid.bounds}, "
+            f"both in {grid.crs[:40]}."
+        )
+    return reference
+
+
+def _codes_by_name(legend: Legend) -> dict[str, int]:
+    """Codes by names in small letters, and by their first word where it is a code of its own: CS1.1.1.1."""
+    first = {each.name.split()[0].lower(): each.code for each in legend.classes if "." in each.name.split()[0]}
+    return {**first, **{each.name.lower(): each.code for each in legend.classes}}
+
+
+def _label_spec(labels: Labels) -> MosaicSpec:
+    if labels.paths[0].lower().endswith(VECTOR_SUFFIXES):
+        raise ConfigError(f"{labels.paths[0]} holds polygons: name the column with their classes.")
+    bands = {"LABEL": BandFiles(files=labels.paths, band=labels.band)}
+    # Not the nodata tag of a file: many tag 0, which is a class.
+    return MosaicSpec(
+        modality="labels", bands=bands, root=str(Path.cwd()), nodata=NODATA, resampling="nearest", palettes=True
+    )
+
+
+def _table(crosswalk: Crosswalk | str | Path | None) -> Codes:
+    if crosswalk is None:
+        return SAME_CODES
+    return crosswalk.table if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk).table
+
+
+def set_up_comparison(
+    where: Target,
+    labels: Labels,
+    *,
+    crosswalk: Crosswalk | str | Path | None = None,
+    leave_out: Sequence[int | str] | None = None,
+) -> EvaluationSetup:
+    """The comparison of a map with another raster on its own pixels, or with polygons on the map's.
+
+    Parameters
+    ----------
+    where
+        The map.
+    labels
+        The other raster, or polygons.
+    crosswalk
+        Of the map's classes to those that are compared; None for its own.
+    leave_out
+        As of `scored_codes`.
+    """
+    store = open_store(where)
+    legend, table = target_of(store, crosswalk)
+    codes = scored_codes(legend, leave_out)
+    if labels.column is not None:
+        polygons = open_labels(labels, store.grid, legend)
+        return map_evaluation(store, {"": polygons}, legend, codes, name=str(labels), table=table)
+    spec = _label_spec(labels)
+    index = index_tiles(spec)
+    native = native_grid(index)
+    if native.grid is None:
+        raise InputError(f"{labels} has no grid of its own to be compared on: {native.reason}.")
+    reference = RasterReference(source=MosaicSource.of(index, native.grid), table=_table(labels.crosswalk))
+    job = OwnGridJob(
+        key=Fingerprint({"map": str(store.target), "other": str(labels)}).sha256,
+        store=store,
+        table=table,
+        legend=legend,
+        reference=reference,
+        grid=native.grid,
+    )
+    if job.parts is None:
+        raise InputError(
+            f"{labels} lies in {native.grid.bounds} of {native.grid.crs[:40]}, and no map of {where} there."
+        )
+    facts = {
+        "compared": str(store.target),
+        "reference": str(labels),
+        "pixels are": f"the reference's own, of {float(native.grid.resolution):.6g} in {native.grid.crs[:40]}; "
+        "the map's class is its most frequent one in each",
+    }
+    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts)
+
+
+def target_of(store: MapStore, crosswalk: Crosswalk | str | Path | None) -> tuple[Legend, Codes]:
+    """The legend that a map is compared in, and the class that each of its classes becomes.
+
+    Parameters
+    ----------
+    store
+        The map.
+    crosswalk
+        From its legend; None for its own.
+
+    Raises
+    ------
+    ConfigError
+        When the crosswalk is of another legend.
+    """
+    if crosswalk is None:
+        return store.legend, SAME_CODES
+    known = crosswalk if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk)
+    known.check(store.legend)
+    return known.legend, known.table
+
+
+def scored_codes(legend: Legend, leave_out: Sequence[int | str] | None) -> tuple[int, ...]:
+    """Codes of the classes that are scored.
+
+    Parameters
+    ----------
+    legend
+        Of the map.
+    leave_out
+        Codes or names of classes that are not; those that the model was never trained on by default.
+
+    Raises
+    ------
+    ConfigError
+        When the legend has no such class, or none is left.
+    """
+    if leave_out is None:
+        return tuple(each.code for each in legend.classes if each.trained)
+    codes = {each.name.lower(): each.code for each in legend.classes} | {str(code): code for code in legend.codes}
+    if unknown := [each for each in leave_out if str(each).lower() not in codes]:
+        listed = ", ".join(f"{each.code} {each.name}" for each in legend.classes)
+        raise ConfigError(f"Class {unknown[0]!r} is to be left out, and legend {legend.name!r} has {listed}.")
+    dropped = {codes[str(each).lower()] for each in leave_out}
+    kept = tuple(code for code in legend.codes if code not in dropped)
+    if not kept:
+        raise ConfigError(f"All {len(legend)} classes of {legend.name!r} are left out: nothing is scored.")
+    return kept
+
+
+def count_rule(store: MapStore, legend: Legend, codes: tuple[int, ...]) -> CountRule:
+    """What is counted of a stored map: its seams too, where windows are a whole number of its pixels.
+
+    Parameters
+    ----------
+    store
+        The map.
+    legend, codes
+        Of the classes that are compared, and those that are scored.
+    """
+    fields = store.attrs.get("fingerprint_fields", {})
+    windows, factor = fields.get("windows"), fields.get("output", {}).get("factor", 1)
+    if not windows or factor != 1:
+        return CountRule(legend=legend, codes=codes)
+    lattice = Lattice(window=windows["size"], stride=windows["size"] - windows["overlap"])
+    return CountRule(legend=legend, codes=codes, lattice=lattice, blocks=store.template.blocks)
+
+
+def set_up_map_evaluation(
+    where: Target, labels: Labels, *, leave_out: Sequence[int | str] | None = None
+) -> EvaluationSetup:
+    """The evaluation of a stored map against labels.
+
+    Parameters
+    ----------
+    where
+        The map.
+    labels
+        What it is compared with.
+    leave_out
+        As of `scored_codes`.
+    """
+    store = open_store(where)
+    codes = scored_codes(store.legend, leave_out)
+    reference = open_labels(labels, store.grid, store.legend)
+    return map_evaluation(store, {"": reference}, store.legend, codes, name=str(labels))
+
+
+def map_evaluation(
+    store: MapStore,
+    references: Mapping[str, Reference],
+    legend: Legend,
+    codes: tuple[int, ...],
+    *,
+    name: str,
+    table: Codes | None = None,
+) -> EvaluationSetup:
+    """The evaluation of a stored map against references by domain.
+
+    Parameters
+    ----------
+    store
+        The map.
+    references
+        By domain.
+    legend, codes
+        Of the classes that are compared, and those that are scored.
+    name
+        Of the reference, for people.
+    table
+        The class that each class of the map becomes, where they are compared in another legend.
+    """
+    identity = {"map": str(store.target), "reference": name}
+    job = StoredMapJob(
+        key=Fingerprint(identity).sha256,
+        store=store,
+        references=references,
+        rule=count_rule(store, legend, codes),
+        table=table,
+    )
+    facts = {"compared": str(store.target), "reference": name}
+    if fingerprint := store.attrs.get("fingerprint"):
+        facts["fingerprint"] = str(fingerprint)
+    notes = tuple(dict.fromkeys(note for reference in references.values() for note in reference.notes))
+    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts, notes=notes)

@@ -1,0 +1,218 @@
+"""The folders of a dataset of patches: which files are of which region, modality and domain.
+
+::
+
+    FLAIR-HUB   D006-2020_AERIAL_RGBI/FF-S1-14/D006-2020_AERIAL_RGBI_FF-S1-14_5-5.tif      region D006_FF-S1-14
+    FLAIR#1, #2 …/D004_2021/Z10_UF/img/IMG_000123.tif and …/msk/MSK_000123.tif           region D004_Z10_UF
+
+A region is a mosaic of patches that lie on one lattice of pixels. Historical images of a region carry the year
+``195X``, so a region is known by its department and its name; its domain has the year of the labels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from landweave.core.errors import ConfigError, InputError
+
+Layout = Literal["flair-hub", "flair-1", "flair-2"]
+
+LABELS = ("AERIAL_LABEL-COSIA", "ALL_LABEL-LPIS")
+"""Modalities of labels; FLAIR#1 and FLAIR#2 have the first alone, in a numbering of their own."""
+
+
+def _departments(*numbers: int) -> frozenset[str]:
+    return frozenset(f"D{number:03d}" for number in numbers)
+
+
+TEST_DOMAINS: Mapping[Layout, frozenset[str]] = {
+    "flair-hub": _departments(12, 15, 22, 26, 36, 61, 64, 68, 69, 71, 73, 75, 76, 83, 84, 85),
+    "flair-1": _departments(12, 22, 26, 64, 68, 71, 75, 76, 83, 85),
+    "flair-2": _departments(15, 22, 26, 36, 61, 64, 68, 69, 71, 84),
+}
+"""Departments of the official test splits (of FLAIR-HUB split 1); all others are training and validation."""
+
+_DOMAIN_FOLDER = re.compile(r"(D\d{3})-(\d{4}|195X)_(.+)")
+_OLD_DOMAIN = re.compile(r"D\d{3}_\d{4}")
+_FLAIR_2 = ("flair_2_", "flair-2", "flair_sen")
+_OLD_PATCH = re.compile(r"(IMG|MSK)_(\d+)\.tif")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchRegion:
+    """A region: the patches of each modality.
+
+    Attributes
+    ----------
+    id
+        Department and name: ``D006_FF-S1-14``.
+    domain
+        Department and year of the labels: ``D006-2020``.
+    files
+        Paths of its patches by modality, in order of their names.
+    """
+
+    id: str
+    domain: str
+    files: Mapping[str, tuple[str, ...]]
+
+    @property
+    def department(self) -> str:
+        """``D006``."""
+        return self.domain[:4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchDataset:
+    """A dataset of patches in its folder; shows nothing of its pixels.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    layout
+        How its folders are named, which decides numbering and splits too.
+    regions
+        By id, in order.
+    """
+
+    folder: Path
+    layout: Layout
+    regions: Mapping[str, PatchRegion]
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        """All domains, in order."""
+        return tuple(sorted({region.domain for region in self.regions.values()}))
+
+    def select(self, split: str = "test", domains: Collection[str] = (), *, training: bool = False) -> PatchDataset:
+        """The regions of a split, or of some domains.
+
+        Parameters
+        ----------
+        split
+            ``test``, ``train`` (training and validation), or ``all``; of no account where domains are named.
+        domains
+            Domains or departments, as ``D006-2020`` or ``D006``.
+        training
+            Whether domains that models were trained on are wanted; they are refused otherwise.
+
+        Raises
+        ------
+        ConfigError
+            When there is no such split or domain, or a domain is one of training and ``training`` is not set.
+        """
+        if split not in ("test", "train", "all"):
+            raise ConfigError(f"Split {split!r} was asked for: choose test, train or all.")
+        known = {*self.domains, *(domain[:4] for domain in self.domains)}
+        if unknown := sorted({*domains} - known):
+            raise ConfigError(f"{self.folder} has no domain {', '.join(unknown)}: it has {', '.join(self.domains)}.")
+        chosen = {name: region for name, region in self.regions.items() if self._is_in(region, split, domains)}
+        trained = sorted({region.domain for region in chosen.values() if not self._is_test(region)})
+        if trained and not training:
+            raise ConfigError(
+                f"{', '.join(trained)} are domains that models of {self.layout} were trained on: their scores say "
+                "little of other ground. Ask for them with training_domains (--training-domains)."
+            )
+        if not chosen:
+            raise ConfigError(
+                f"{self.folder} has no region of split {split}: its domains are {', '.join(self.domains)}."
+            )
+        return PatchDataset(folder=self.folder, layout=self.layout, regions=chosen)
+
+    def _is_in(self, region: PatchRegion, split: str, domains: Collection[str]) -> bool:
+        if domains:
+            return region.domain in domains or region.department in domains
+        return split == "all" or self._is_test(region) == (split == "test")
+
+    def _is_test(self, region: PatchRegion) -> bool:
+        return region.department in TEST_DOMAINS[self.layout]
+
+    def dates_file(self, modality: str) -> Path:
+        """The GeoPackage with the dates of a series of FLAIR-HUB."""
+        sensor = modality.removesuffix("_TS")
+        return self.folder / "GLOBAL_ALL_MTD" / f"GLOBAL_{sensor}_MTD_DATES.gpkg"
+
+
+def open_dataset(folder: str | Path) -> PatchDataset:
+    """The dataset in a folder, by the names of its folders and files; no file is opened.
+
+    Parameters
+    ----------
+    folder
+        That of FLAIR-HUB, with ``D006-2020_AERIAL_RGBI`` and its like in it; or one above the ``D004_2021`` of FLAIR#1
+        or FLAIR#2.
+
+    Raises
+    ------
+    InputError
+        When there is no folder, or nothing of these layouts in it.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise InputError(f"Dataset {root} does not exist, or is no folder.")
+    found: dict[str, dict[str, list[str]]] = {}
+    domains: dict[str, str] = {}
+    patches, layout = list(_hub_patches(root)), "flair-hub"
+    if not patches:
+        patches = list(_old_patches(root))
+        names = (root.name, *(path.name for path in root.iterdir()))
+        layout = "flair-2" if any(name.startswith(_FLAIR_2) for name in names) else "flair-1"
+    for region, domain, modality, path in patches:
+        found.setdefault(region, {}).setdefault(modality, []).append(path)
+        if modality in LABELS or region not in domains:
+            domains[region] = domain
+    if not found:
+        raise InputError(
+            f"{root} holds no patches of FLAIR-HUB (folders such as D006-2020_AERIAL_RGBI), nor of FLAIR#1 or FLAIR#2 "
+            "(D004_2021/Z10_UF/img/IMG_000123.tif)."
+        )
+    regions = {
+        name: PatchRegion(
+            id=name,
+            domain=domains[name],
+            files={modality: tuple(sorted(paths)) for modality, paths in sorted(found[name].items())},
+        )
+        for name in sorted(found)
+    }
+    return PatchDataset(folder=root, layout=layout, regions=regions)  # type: ignore[arg-type]
+
+
+def patch_id(path: str, modality: str) -> str:
+    """The id of a patch of FLAIR-HUB, as its metadata has it.
+
+    Parameters
+    ----------
+    path
+        Of its file.
+    modality
+        Of the file.
+
+    >>> patch_id("x/D006-2020_SENTINEL2_TS_FF-S1-14_5-5.tif", "SENTINEL2_TS")
+    'D006-2020_FF-S1-14_5-5'
+    """
+    return Path(path).stem.replace(f"_{modality}_", "_", 1)
+
+
+def _hub_patches(root: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Region, domain, modality and path of every patch of FLAIR-HUB."""
+    for folder in sorted(root.iterdir()):
+        match = _DOMAIN_FOLDER.fullmatch(folder.name)
+        if match and folder.is_dir():
+            department, year, modality = match.groups()
+            for path in folder.glob("*/*.tif"):
+                yield f"{department}_{path.parent.name}", f"{department}-{year}", modality, str(path)
+
+
+def _old_patches(root: Path) -> Iterator[tuple[str, str, str, str]]:
+    """The same of FLAIR#1 and FLAIR#2."""
+    for path in root.rglob("*.tif"):
+        match, parts = _OLD_PATCH.fullmatch(path.name), path.parts[-4:]
+        if match and len(parts) == 4 and _OLD_DOMAIN.fullmatch(parts[0]):
+            modality = "AERIAL_RGBI" if match[1] == "IMG" else LABELS[0]
+            yield f"{parts[0][:4]}_{parts[1]}", parts[0].replace("_", "-"), modality, str(path)

@@ -1,0 +1,203 @@
+"""Changes between two maps of one made-up scene: what is found, missed, false; patches whole across blocks."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from scipy import ndimage
+
+import landweave as lw
+from landweave.config.schema import EngineSection
+from landweave.core.legend import LandClass, Legend
+from tests.helpers.commands import Command, done
+from tests.helpers.maps import CORNER, FIVE, lumps, write_map
+
+SHAPE = (190, 230)
+CODES = (0, 3, 6, 8)
+GROUND = lumps(SHAPE, CODES, side=23)
+LATER = GROUND.copy()
+BOXES = ((10, 30, 40, 70), (55, 75, 50, 140), (120, 123, 60, 66), (100, 180, 160, 200))
+for top, bottom, left, right in BOXES:  # known changes: fields become water, over the edges of blocks too
+    LATER[top:bottom, left:right] = np.where(GROUND[top:bottom, left:right] == 6, 3, 6)
+CHANGED = LATER != GROUND
+
+
+def seen(ground: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """A map of the ground by a model that is wrong on one pixel of 20, and mostly knows it."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(SHAPE) < 0.05
+    landcover = np.where(wrong, rng.choice(np.array(CODES, np.uint8), SHAPE), ground).astype(np.uint8)
+    confidence = np.where(landcover != ground, rng.integers(60, 200, SHAPE), rng.integers(140, 251, SHAPE))
+    landcover[:6, :50] = 255
+    confidence[:6, :50] = 255
+    return {"landcover": landcover, "confidence": confidence.astype(np.uint8)}
+
+
+@pytest.fixture(scope="module")
+def maps(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A map of each year, and a second of the first."""
+    base = tmp_path_factory.mktemp("maps")
+    made = {"before": (GROUND, 1), "after": (LATER, 2), "again": (GROUND, 3)}
+    return {name: str(write_map(base / f"{name}.zarr", **seen(*each)).target) for name, each in made.items()}
+
+
+def oracle(min_confidence: float = 0, min_pixels: int = 1, names=(1, 2)) -> tuple[np.ndarray, ...]:
+    """Classes before and after, and the changes that are kept, over the whole scene at once."""
+    one, two = seen(GROUND, names[0]), seen(LATER if names[1] == 2 else GROUND, names[1])
+    before, after = one["landcover"], two["landcover"]
+    changed = (before != after) & (before != 255) & (after != 255)
+    changed &= np.minimum(one["confidence"], two["confidence"]) >= min_confidence * 250
+    labels, _ = ndimage.label(changed)
+    sizes = np.bincount(labels.ravel())
+    return before, after, changed & (sizes[labels] >= min_pixels)
+
+
+@pytest.mark.parametrize(("confidence", "area"), [(0, 0), (0, 0.3), (0.55, 2)])
+def test_kept_changes_are_those_of_the_whole_scene(maps, confidence, area):
+    rule = lw.ChangeRule(min_confidence=confidence, min_area_m2=area)
+    result = lw.change(maps["before"], maps["after"], rule=rule)
+    before, after, kept = oracle(confidence, max(1, int(np.ceil(area / 0.04 - 1e-9))))
+    pairs = np.bincount(before[kept].astype(int) * 256 + after[kept], minlength=1)
+    assert dict(result.counts.kept) == {int(pair): int(pairs[pair]) for pair in np.flatnonzero(pairs)}
+    both = (before != 255) & (after != 255)
+    assert result.compared == both.sum()
+    assert result.rate == kept.sum() / both.sum()
+    assert result.matrix().sum() == pytest.approx(both.sum() * 0.04 / 10_000)
+    assert np.trace(result.matrix()) == pytest.approx((both & ~kept).sum() * 0.04 / 10_000)
+    assert np.trace(result.matrix(kept=False)) == pytest.approx((both & (before == after)).sum() * 0.04 / 10_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [32, 1024])
+def test_blocks_make_no_difference(maps, block, tmp_path):
+    rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=1)
+    one = write_map(tmp_path / "one.zarr", block=block, **seen(GROUND, 1))
+    found = lw.change(str(one.target), maps["after"], rule=rule)
+    assert found.counts.kept == lw.change(maps["before"], maps["after"], rule=rule).counts.kept
+
+
+def test_a_patch_that_winds_over_many_blocks_is_one(tmp_path):
+    """A spiral of single pixels: each block has small pieces of it, together they are large."""
+    spiral = np.zeros((160, 160), bool)
+    for step in range(0, 76, 4):
+        spiral[step, step : 160 - step] = spiral[159 - step, step : 160 - step] = True
+        spiral[step : 160 - step, 159 - step] = True
+        spiral[step + 4 : 160 - step, step] = True
+        spiral[step + 4, step : step + 5] = True
+    pixels = int((ndimage.label(spiral)[0] == ndimage.label(spiral)[0][0, 0]).sum())
+    before = write_map(tmp_path / "a.zarr", np.zeros(spiral.shape, np.uint8), block=32)
+    after = write_map(tmp_path / "b.zarr", np.where(spiral, 6, 0).astype(np.uint8), block=32)
+    for least, kept in ((pixels, pixels), (pixels + 1, 0)):
+        rule = lw.ChangeRule(min_area_m2=least * 0.04)
+        assert sum(lw.change(str(before.target), str(after.target), rule=rule).counts.kept.values()) == kept
+
+
+@pytest.mark.slow
+def test_what_is_found_missed_and_false_by_confidence(maps, tmp_path):
+    """Known changes of 20 to 3,200 pixels: gates trade false ones for missed ones, and the false rate says so."""
+    known = CHANGED & (seen(GROUND, 1)["landcover"] != 255) & (seen(LATER, 2)["landcover"] != 255)
+    shares = {}
+    for name, rule in {
+        "all": lw.ChangeRule(),
+        "sure": lw.ChangeRule(min_confidence=0.7),
+        "large": lw.ChangeRule(min_area_m2=1),
+        "both": lw.ChangeRule(min_confidence=0.56, min_area_m2=1),
+    }.items():
+        result = lw.change(
+            maps["before"], maps["after"], rule=rule, same_ground=(maps["before"], maps["again"]),
+            folder=tmp_path / name,
+        )  # fmt: skip
+        with rasterio.open(tmp_path / name / "after.tif") as file:
+            kept = file.read(1) != 255
+        found, false = (kept & known).sum() / known.sum(), (kept & ~known).sum() / (~known).sum()
+        shares[name] = found, false, result.false_change_rate
+        assert result.false_change_rate == pytest.approx(false, abs=0.006)
+    assert shares["all"][0] > 0.95
+    assert shares["all"][1] > 0.05
+    assert shares["sure"][1] < shares["all"][1] / 5
+    assert shares["large"][0] > 0.9
+    assert shares["large"][1] < shares["all"][1] / 5
+    assert shares["both"][0] > 0.6
+    assert shares["both"][1] < 0.002
+
+
+def test_the_share_that_differs_falls_with_confidence(maps):
+    result = lw.change(maps["before"], maps["after"], same_ground=(maps["before"], maps["again"]))
+    before, after, changed = oracle()
+    sure = np.minimum(seen(GROUND, 1)["confidence"], seen(LATER, 2)["confidence"]) >= 200
+    both = (before != 255) & (after != 255)
+    share, rate = result.rate_by_confidence(0.8)
+    assert share == pytest.approx((sure & both).sum() / both.sum())
+    assert rate == pytest.approx((sure & changed).sum() / (sure & both).sum())
+    assert result.same_ground.rate_by_confidence(0.8)[1] < result.same_ground.rate_by_confidence(0)[1] / 10
+    said = str(result)
+    assert "false change rate" in said
+    assert "differ on the same ground" in said
+
+
+def test_cogs_and_numbers_are_those_of_the_result(maps, landweave: Command, tmp_path):
+    said = done(
+        landweave("change", maps["before"], maps["after"], "--min-confidence", 0.5, "--min-area", 2, "--out", tmp_path)
+    )
+    rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=2)
+    result = lw.change(maps["before"], maps["after"], rule=rule)
+    assert said.strip() == str(result).strip()
+    assert json.loads((tmp_path / "changes.json").read_text()) == json.loads(result.to_json())
+    before, after, kept = oracle(0.5, 50)
+    for name, classes in (("before", before), ("after", after)):
+        with rasterio.open(tmp_path / f"{name}.tif") as file:
+            assert (file.crs.to_epsg(), file.nodata, file.shape) == (2154, 255, SHAPE)
+            assert (file.transform.c, file.transform.f) == pytest.approx((CORNER[1] / 5, -CORNER[0] / 5))
+            np.testing.assert_array_equal(file.read(1), np.where(kept, classes, 255))
+    lines = (tmp_path / "changes.csv").read_text().splitlines()
+    assert sum(int(line.split(",")[2]) for line in lines[1:]) == kept.sum()
+    assert "data:image/png;base64," in (tmp_path / "changes.html").read_text()
+    again = lw.change(maps["before"], maps["after"], rule=rule, folder=tmp_path)  # its own files are replaced
+    assert again.counts.kept == result.counts.kept
+
+
+def test_maps_that_cannot_be_compared_are_refused(maps, tmp_path):
+    def refused(match: str, **changes) -> None:
+        other = write_map(tmp_path / f"{len(list(tmp_path.iterdir()))}.zarr", **{**seen(LATER, 2), **changes})
+        rule = lw.ChangeRule(min_confidence=0.5) if changes.get("confidence", 1) is None else None
+        with pytest.raises(lw.errors.LandweaveError, match=match):
+            lw.change(maps["before"], str(other.target), rule=rule)
+
+    names = tuple(LandClass(code=c.code, name=c.name.replace("water", "sea"), color=c.color) for c in FIVE.classes)
+    refused(r"differ \(6 sea\): name crosswalks", legend=Legend(name="other", classes=names))
+    refused("no common ground", corner=(CORNER[0], CORNER[1] + 5000))
+    refused("has no confidence: leave out min_confidence", confidence=None)
+    refused("share no pixel with a class", landcover=np.full(SHAPE, 255, np.uint8))
+    with pytest.raises(lw.errors.ConfigError, match="a confidence is from 0 to 1"):
+        lw.ChangeRule(min_confidence=50)
+
+
+def test_maps_of_other_legends_are_compared_in_a_common_one(maps, tmp_path):
+    classes = [
+        {"code": 1, "name": "built", "color": "#ff0000", "source_codes": [0, 3]},
+        {"code": 2, "name": "natural", "color": "#00ff00", "source_codes": [6, 8, 9]},
+    ]
+    path = tmp_path / "two.yaml"
+    path.write_text(json.dumps({"name": "two", "source": "five", "classes": classes}))
+    rule = lw.ChangeRule(crosswalks=(path, path))
+    result = lw.change(maps["before"], maps["after"], rule=rule)
+    before, after, _ = oracle()
+    table = np.full(256, 255)
+    table[[0, 3]], table[[6, 8, 9]] = 1, 2
+    one, two = table[before], table[after]
+    kept = (one != two) & (one != 255) & (two != 255)
+    assert sum(result.counts.kept.values()) == kept.sum()
+    assert [row[0] for row in result.class_rows[1:]] != []
+
+
+@pytest.mark.slow
+def test_dask_gives_the_same(maps):
+    rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=2)
+    engine = EngineSection(kind="dask", workers=2)
+    assert (
+        lw.change(maps["before"], maps["after"], rule=rule, engine=engine).to_dict()
+        == lw.change(maps["before"], maps["after"], rule=rule).to_dict()
+    )

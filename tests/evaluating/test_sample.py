@@ -1,0 +1,147 @@
+"""Samples that are drawn, interpreted, and read back: every pixel as probable, hectares that hold the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pytest
+from PIL import Image
+
+import landweave as lw
+from landweave.core.area_estimates import estimate
+from landweave.engine.inline import InlineEngine
+from landweave.evaluating.sample import SamplingRule, draw_sample
+from landweave.jobs.progress import SilentProgress
+from landweave.store.maps.store import MapStore
+from tests.helpers.commands import Command, done
+from tests.helpers.maps import CORNER, FIVE, confused, lumps, write_map
+from tests.helpers.tiles import textured, write_tile
+
+SHAPE = (150, 171)
+TRUTH = lumps(SHAPE, (0, 3, 6, 8, 8, 8, 8), side=9)
+MAPPED = confused(TRUTH, (0, 3, 6, 8), 0.2)
+MAPPED[:30, :40] = 255
+XY = (CORNER[1] / 5, -CORNER[0] / 5)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> MapStore:
+    return write_map(tmp_path_factory.mktemp("map") / "map.zarr", MAPPED, fingerprint="abc")
+
+
+def interpret(path: Path, truth: np.ndarray = TRUTH) -> geopandas.GeoDataFrame:
+    """What a perfect interpreter says of each point, by its place alone."""
+    frame = geopandas.read_file(path, layer="sample")
+    rows = ((XY[1] - frame.geometry.y) / 0.2).astype(int)
+    columns = ((frame.geometry.x - XY[0]) / 0.2).astype(int)
+    frame["reference"] = truth[rows, columns]
+    return frame
+
+
+def write_back(frame: geopandas.GeoDataFrame, path: Path) -> None:
+    frame.to_file(path, layer="sample", driver="GPKG")
+
+
+def test_a_sample_goes_to_interpreters_and_comes_back_as_hectares(store, tmp_path):
+    path = lw.draw_sample(str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=600, minimum=60))
+    frame = interpret(path)
+    assert len(frame) == 600
+    assert set(frame.columns) == {"id", "reference", "comment", "chip", "geometry"}  # nothing of the map's class
+    write_back(frame.sample(frac=1, random_state=1), path)
+    found = lw.estimate_areas(path)
+    pixels = np.bincount(MAPPED[MAPPED != 255], minlength=9)
+    assert found.estimates.areas.tolist() == pytest.approx([pixels[code] * 0.04 / 10_000 for code in (0, 3, 6, 8)])
+    assert found.estimates.counts.sum(1).min() >= 60
+    truth = np.bincount(TRUTH[MAPPED != 255], minlength=9) * 0.04 / 10_000
+    for code, value, margin in zip(
+        found.estimates.codes, found.estimates.estimated, found.estimates.margins, strict=True
+    ):
+        assert abs(value - truth[code]) < 2 * margin
+    assert "hectares" in str(found)
+    assert "overall accuracy" in found._repr_html_()
+
+
+def test_points_lie_in_the_middle_of_pixels_of_their_stratum(store):
+    sample = draw_sample(store, SamplingRule(size=300), InlineEngine(), SilentProgress())
+    for point in sample.points:
+        assert MAPPED[point.row - CORNER[0], point.column - CORNER[1]] == point.stratum
+        assert point.x == pytest.approx((point.column + 0.5) / 5)
+        assert point.y == pytest.approx(-(point.row + 0.5) / 5)
+    assert len({(point.row, point.column) for point in sample.points}) == len(sample.points)
+
+
+def test_blocks_make_no_difference_to_what_is_counted_and_seeds_do(store, tmp_path):
+    other = write_map(tmp_path / "m.zarr", MAPPED, block=256)
+    one, two = (draw_sample(each, SamplingRule(size=200), InlineEngine(), SilentProgress()) for each in (store, other))
+    assert one.areas == two.areas
+    again = draw_sample(store, SamplingRule(size=200), InlineEngine(), SilentProgress())
+    assert again.points == one.points
+    assert draw_sample(store, SamplingRule(size=200, seed=1), InlineEngine(), SilentProgress()).points != one.points
+
+
+@pytest.mark.slow
+def test_every_pixel_is_as_probable_and_intervals_hold_the_truth(store):
+    """150 samples of one map: intervals hold the true hectares in 95 of 100, and pixels are drawn evenly."""
+    drawn, inside, samples = np.zeros(SHAPE, int), np.zeros(4), 150
+    truth = np.bincount(TRUTH[MAPPED != 255], minlength=9)[[0, 3, 6, 8]] * 0.04 / 10_000
+    for seed in range(samples):
+        sample = draw_sample(store, SamplingRule(size=500, seed=seed), InlineEngine(), SilentProgress())
+        places = [(point.row - CORNER[0], point.column - CORNER[1]) for point in sample.points]
+        rows, columns = np.transpose(places)
+        np.add.at(drawn, (rows, columns), 1)
+        pairs = [(p.stratum, int(TRUTH[place])) for p, place in zip(sample.points, places, strict=True)]
+        found = estimate(sample.areas, pairs)
+        inside += np.abs(found.estimated - truth) <= found.margins
+    assert (np.abs(inside / samples - 0.95) < 0.05).all(), inside / samples
+    for code in (0, 3, 6, 8):  # a Poisson count of each pixel: variance and mean agree
+        counts = drawn[code == MAPPED]
+        assert counts.var() == pytest.approx(counts.mean(), rel=0.15)
+
+
+def test_chips_show_the_point_in_their_middle(store, tmp_path):
+    image = textured((400, 420), 3)
+    centre = (CORNER[0] + 75, CORNER[1] + 85)
+    write_tile(tmp_path / "i.tif", image, corner_xy=((centre[1] - 210) / 5, -(centre[0] - 200) / 5))
+    path = lw.draw_sample(
+        str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=8, minimum=2), images=tmp_path / "i.tif"
+    )
+    frame = geopandas.read_file(path, layer="sample")
+    for name in frame.chip:
+        assert Image.open(tmp_path / name).size == (512, 512)
+    assert len(list((tmp_path / "s_chips").iterdir())) == len(frame)
+
+
+def test_what_comes_back_wrong_is_refused(store, tmp_path):
+    path = lw.draw_sample(str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=60, minimum=10))
+    with pytest.raises(lw.errors.OutputError, match="is there already"):
+        lw.draw_sample(str(store.target), path)
+    with pytest.raises(lw.errors.InputError, match="60 of 60 points have no reference"):
+        lw.estimate_areas(path)
+    frame = interpret(path)
+    write_back(frame.assign(reference=np.where(frame.id == 7, 99, frame.reference)), path)
+    with pytest.raises(lw.errors.InputError, match="reference 99 of point 7 is no class: 0 building"):
+        lw.estimate_areas(path)
+    write_back(frame.assign(reference=np.where(frame.id < 4, 255, frame.reference)), path)
+    assert "3 of 60 points have no class of reference" in str(lw.estimate_areas(path))
+    write_back(frame[frame.id != 9], path)
+    with pytest.raises(lw.errors.InputError, match=r"points \[9\] are missing"):
+        lw.estimate_areas(path)
+    (tmp_path / "no.gpkg").write_text("no file of this kind")
+    with pytest.raises(lw.errors.InputError, match="cannot be read"):
+        lw.estimate_areas(tmp_path / "no.gpkg")
+    empty = write_map(tmp_path / "e.zarr", np.full((64, 64), 255, np.uint8))
+    with pytest.raises(lw.errors.InputError, match="nothing to sample"):
+        lw.draw_sample(str(empty.target), tmp_path / "e.gpkg")
+
+
+def test_the_command_draws_and_estimates(landweave: Command, store, tmp_path):
+    path = tmp_path / "s.gpkg"
+    said = done(landweave("sample", "draw", store.target, path, "--size", 200, "--minimum", 20, "--seed", 3))
+    assert "landweave sample areas" in said
+    write_back(interpret(path), path)
+    said = done(landweave("sample", "areas", path, "--json", tmp_path / "areas.json"))
+    assert said.strip() == str(lw.estimate_areas(path)).strip()
+    assert '"margin_95_ha"' in (tmp_path / "areas.json").read_text()
+    assert FIVE.names[8] in said
