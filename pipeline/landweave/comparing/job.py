@@ -71,8 +71,8 @@ class ChangeJob:
         return list(self.gate.pair.blocks)
 
     def _patches(self, index: BlockIndex) -> BlockResult:
-        size = self.gate.pair.blocks.size
-        return BlockResult(state=BlockState.DONE, counts={"pixels": size**2}, detail=self.gate.patch_sizes(index))
+        pixels = self.gate.pair.blocks[index].size
+        return BlockResult(state=BlockState.DONE, counts={"pixels": pixels}, detail=self.gate.patch_sizes(index))
 
     def _transitions(self, index: BlockIndex) -> BlockResult:
         pair = self.gate.pair

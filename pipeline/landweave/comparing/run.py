@@ -97,8 +97,8 @@ class ChangeMap:
 
     @property
     def block_size(self) -> int:
-        """Pixels a side of a block."""
-        return self.gate.pair.blocks.size
+        """Pixels of a block's longer side."""
+        return max(self.gate.pair.blocks.height, self.gate.pair.blocks.width)
 
     @property
     def grids(self) -> tuple[Grid, ...]:
@@ -117,15 +117,15 @@ class ChangeMap:
 
     def read(self, array: str, extent: Extent, level: int = 0) -> Codes:
         """Pixels of the classes; see `MapReader`."""
-        values, size = np.full(extent.shape, NODATA, np.uint8), self.block_size
-        corner = self.gate.pair.blocks.extent
+        values, blocks = np.full(extent.shape, NODATA, np.uint8), self.gate.pair.blocks
+        sides = ((extent.y, blocks.extent.y, blocks.height), (extent.x, blocks.extent.x, blocks.width))
         rows, columns = (
             range((span.start - outer.start) // size, -(-(span.stop - outer.start) // size))
-            for span, outer in ((extent.y, corner.y), (extent.x, corner.x))
+            for span, outer, size in sides
         )
         for index in ((row, column) for row in rows for column in columns):
-            part = self.gate.pair.blocks[index].intersect(extent)
-            values[part.slices_in(extent)] = self._block(index)[part.slices_in(self.gate.pair.blocks[index])]
+            part = blocks[index].intersect(extent)
+            values[part.slices_in(extent)] = self._block(index)[part.slices_in(blocks[index])]
         return values
 
     def _block(self, index: BlockIndex) -> Codes:

@@ -216,7 +216,7 @@ class MapStore:
             As of `read`; the extent may lie anywhere.
         """
         inside = extent.intersect(self.grid.extent)
-        shape = (*self.template.block_shape(array)[:-2], *extent.shape)
+        shape = (*self.template.class_shape(array), *extent.shape)
         values = np.full(shape, NODATA, np.uint8)
         if inside.size:
             values[..., *inside.slices_in(extent)] = self.read(array, inside)
