@@ -26,6 +26,7 @@ from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
+from landweave.formats.status_picture import write_status_picture
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
@@ -36,7 +37,7 @@ from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
-from landweave.setup.cube_setup import open_scenes, set_up_cube
+from landweave.setup.cube_setup import open_scenes, set_up_cube, stored_cube
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
@@ -46,6 +47,7 @@ from landweave.store.cubes.views import open_cube
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
+from landweave.store.run_record import recorded_run
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
@@ -56,6 +58,7 @@ __all__ = [
     "PixelClass",
     "align",
     "check",
+    "draw_status",
     "errors",
     "example_config",
     "load_config",
@@ -152,10 +155,12 @@ def run(
     """
     config, engine = _with_engine(config, engine)
     setup = _checked(config)
-    result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
-    with writing_begun():
-        notes = tuple(_write_files(setup, config, complete=result.complete))
-    result = replace(result, notes=(*result.notes, *notes))
+    with recorded_run(setup.target, "run") as record:
+        result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+        record.result = result
+        with writing_begun():
+            notes = tuple(_write_files(setup, config, complete=result.complete))
+        record.result = result = replace(result, notes=(*result.notes, *notes))
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -295,17 +300,20 @@ def align(
     setup = set_up_cube(config)
     setup.target.check_writable()
     shown = resolve_progress(progress)
-    result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
+    with recorded_run(setup.target, "align") as record:
+        result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
+        record.result = result
     return result.with_stale_kept() if keep_stale else result
 
 
-def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Status:
+def status(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Status:
     """How far a map or cube is, and which blocks failed and why.
 
     Parameters
     ----------
     where
-        Path or URL of the store, or the configuration of a map: then blocks whose files changed since are named, too.
+        Path or URL of the store, or a configuration: of a map, whose blocks are then named, too, where their files
+        changed since; of a cube where it has no output.
     storage_options
         Of the object store.
 
@@ -316,7 +324,7 @@ def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     """
     if isinstance(where, Config):
         return mapping.setup_status(set_up_map(where))
-    target = Target.parse(where, storage_options)
+    target = stored_cube(where) if isinstance(where, CubeConfig) else Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
         raise InputError(f"There is no map at {target}, nor a cube: give the path of an output.store or cube.store.")
@@ -325,13 +333,31 @@ def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     return mapping.map_status(target, attributes)
 
 
-def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Verification:
+def draw_status(status: Status, path: str | Path) -> Path:
+    """Write a picture of a map's or a cube's blocks, each in the colour of its state, and return its path.
+
+    Parameters
+    ----------
+    status
+        From `status`.
+    path
+        PNG file to write; an earlier one is replaced.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    return write_status_picture(status.grids, path)
+
+
+def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Verification:
     """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
 
     Parameters
     ----------
     where
-        Path or URL of the store, or the configuration of a map.
+        Path or URL of the store, or the configuration of a map, or of a cube alone.
     storage_options
         Of the object store.
 
@@ -347,7 +373,10 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     OutputError
         When another driver writes it.
     """
-    target = map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
+    if isinstance(where, CubeConfig):
+        target = map_target(where) if isinstance(where, Config) else stored_cube(where)
+    else:
+        target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return verify_cube(target, attributes)

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.pending import (
@@ -25,6 +27,7 @@ from landweave.aligning.pending import (
 )
 from landweave.aligning.plan import AlignPlan, cost_align
 from landweave.aligning.verify import find_damage, load_shard_ledger, mend_ledgers
+from landweave.core.block_states import most_urgent
 from landweave.core.budget import check_memory
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, Engine, WriteFence, source_notes
@@ -251,4 +254,5 @@ def _group_status(group: CubeGroup) -> Status:
         failures=tuple(failures),
         dates=dates.visible if template.is_series else None,
         dates_to_come=len(dates.observations) - dates.visible if template.is_series else 0,
+        states=most_urgent(np.stack([ledger.fields["state"] for ledger in ledgers])) if ledgers else None,
     )

@@ -49,6 +49,17 @@ def load_cube_config(path: str | Path, *, overrides: Mapping[str, Any] | None = 
     return _loaded(CubeConfig, Path(path), overrides or {})
 
 
+def load_any_config(path: str | Path) -> CubeConfig:
+    """The configuration in a YAML file: a `Config` where it has an output, of a cube alone otherwise.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    return _loaded(Config if "output" in _content(Path(path)) else CubeConfig, Path(path), {})
+
+
 def example_config(name: str) -> Config:
     """A configuration that comes with the package; its paths count from the working directory.
 

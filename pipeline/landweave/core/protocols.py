@@ -359,7 +359,9 @@ class BlockResult:
     seconds
         Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
     counts
-        Sums such as ``windows``, ``pixels``, ``peak_bytes``; ``covered`` pixels, those of them that are ``valid``.
+        Sums such as ``windows``, ``pixels``; ``covered`` pixels, those of them that are ``valid``.
+    peak_bytes
+        Most memory that the process of the block has held so far.
     """
 
     state: BlockState
@@ -368,6 +370,7 @@ class BlockResult:
     inputs: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    peak_bytes: int = 0
 
 
 LEDGER_CHUNK = 64

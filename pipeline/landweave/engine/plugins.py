@@ -14,6 +14,7 @@ from distributed.protocol import pickle
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockJob, BlockResult
 from landweave.engine.malloc import trim
+from landweave.engine.metrics import count_block
 
 
 class JobPlugin(WorkerPlugin):
@@ -55,9 +56,11 @@ class JobPlugin(WorkerPlugin):
                 self._function = pickle.loads(self._pickled).open()
             function = self._function
         try:
-            return function(index)
+            result = function(index)
         finally:
             trim()
+        count_block(result)
+        return result
 
 
 def run_block(name: str, index: BlockIndex) -> BlockResult:

@@ -102,6 +102,23 @@ class MapSetup(Table):
             *(("note", note) for note in self.notes),
         ]
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The resolved settings as plain values, for JSON."""
+        grid = self.template.grid
+        return {
+            "output": str(self.target),
+            "model": self.card.name,
+            "fingerprint": self.fingerprint.sha256,
+            "settings": self.fingerprint.parts,
+            "grid": {"crs": grid.crs, "resolution": grid.resolution, "shape": grid.shape, "bounds": grid.bounds},
+            "blocks": {"count": len(self.job.blocks), "size": self.template.blocks.size},
+            "memory": self.memory,
+            "inputs": {name: item.source.describe() for name, item in self.job.inputs.items()},
+            "samples": dict(self.value_rows),
+            "notes": self.notes,
+        }
+
     def with_values(self) -> MapSetup:
         """The setup with samples of its inputs; refused where they are not of the kind that the model knows."""
         report = check_values(self.job)
@@ -357,6 +374,7 @@ def setup_status(setup: MapSetup) -> Status:
         counts=output.ledger.counts(),
         failures=tuple(output.ledger.failures()),
         stale=tuple(stale_lines(setup.job, setup.store, stale)),
+        states=output.ledger.fields["state"],
     )
 
 
@@ -388,7 +406,7 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
     """
     store = open_store(target, attributes)
     ledger, _ = load_ledger(store)
-    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
+    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()), states=ledger.fields["state"])
 
 
 def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
