@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -91,7 +91,8 @@ def check(config: Config) -> MapSetup:
     LandweaveError
         With the reason and what to do.
     """
-    setup = _checked(_with_engine(config, None)[0])
+    with _with_engine(config) as (config, _):
+        setup = _checked(config)
     mapping.check_output(setup)
     return setup.with_values()
 
@@ -115,7 +116,8 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose files changed since they were done are run again.
     """
-    return mapping.plan_map(set_up_map(_with_engine(config, None)[0]), stale=stale)
+    with _with_engine(config) as (config, _):
+        return mapping.plan_map(set_up_map(config), stale=stale)
 
 
 def run(
@@ -123,6 +125,7 @@ def run(
     *,
     stale: bool = False,
     keep_stale: bool = False,
+    client: Any = None,
     engine: Engine | None = None,
     progress: Progress | bool = True,
 ) -> RunResult:
@@ -136,9 +139,11 @@ def run(
         Whether blocks whose files changed since they were done are run again.
     keep_stale
         Whether such blocks are wanted as they are: otherwise they are named, and the map is not called complete.
+    client
+        A `distributed.Client` or any Dask cluster object, whose workers run the blocks. By default those of the active
+        Dask client, where there is one and the configuration names neither workers nor an address.
     engine
-        From `open_engine`, in place of workers of its own. By default the workers of the active Dask client, where
-        there is one and the configuration names no workers.
+        From `open_engine`, in place of workers of its own.
     progress
         True for a bar on a terminal or in a notebook, False for none.
 
@@ -153,14 +158,14 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
-    config, engine = _with_engine(config, engine)
-    setup = _checked(config)
-    with recorded_run(setup.target, "run") as record:
-        result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
-        record.result = result
-        with writing_begun():
-            notes = tuple(_write_files(setup, config, complete=result.complete))
-        record.result = result = replace(result, notes=(*result.notes, *notes))
+    with _with_engine(config, engine, client) as (config, engine):
+        setup = _checked(config)
+        with recorded_run(setup.target, "run") as record:
+            result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+            record.result = result
+    with writing_begun():
+        notes = tuple(_write_files(setup, config, complete=result.complete))
+    result = replace(result, notes=(*result.notes, *notes))
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -267,6 +272,7 @@ def align(
     stale: bool = False,
     keep_stale: bool = False,
     accept_missing: bool = False,
+    client: Any = None,
     engine: Engine | None = None,
     progress: Progress | bool = True,
 ) -> RunResult:
@@ -283,7 +289,7 @@ def align(
     accept_missing
         Whether dates whose files are gone for good (404) are marked as not acquired in the tiles that need them, for
         good; those tiles fail otherwise.
-    engine, progress
+    client, engine, progress
         As of `run`.
 
     Returns
@@ -296,13 +302,15 @@ def align(
     LandweaveError
         As `run` does.
     """
-    config, engine = _with_engine(config, engine)
-    setup = set_up_cube(config)
-    setup.target.check_writable()
-    shown = resolve_progress(progress)
-    with recorded_run(setup.target, "align") as record:
-        result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
-        record.result = result
+    with _with_engine(config, engine, client) as (config, engine):
+        setup = set_up_cube(config)
+        setup.target.check_writable()
+        shown = resolve_progress(progress)
+        with recorded_run(setup.target, "align") as record:
+            result = aligning.run_align(
+                setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown
+            )
+            record.result = result
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -398,19 +406,26 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
     return clusters.open_engine(engine_settings(config.engine, threads), threads)
 
 
-def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, Engine | None]:
+@contextmanager
+def _with_engine(
+    config: AnyConfig, engine: Engine | None = None, client: Any = None
+) -> Iterator[tuple[AnyConfig, Engine | None]]:
     """The engine that is open already, and the configuration with the place and the memory of its workers.
 
     Of the memory that is free now they may have taken their part themselves.
     """
+    if engine is not None and client is not None:
+        raise ConfigError("client and engine are both given: leave one out.")
     section = config.engine
-    if engine is None and section.kind == "dask" and section.address is None and section.workers is None:
-        engine = clusters.active_engine()
-        if engine is not None:
-            section = section.model_copy(update={"address": engine.address})
-    if section.memory_gib is None and isinstance(engine, DaskEngine) and (limit := engine.worker_bytes):
-        section = section.model_copy(update={"memory_gib": limit / GIB})
-    return config.model_copy(update={"engine": section}), engine
+    if client is None and engine is None and section.kind == "dask" and not (section.address or section.workers):
+        client = clusters.active_client()
+    with clusters.engine_on(client) if client is not None else nullcontext(engine) as opened:
+        if isinstance(opened, DaskEngine):
+            if client is not None:
+                section = section.model_copy(update={"kind": "dask", "address": opened.address})
+            if section.memory_gib is None and (limit := opened.worker_bytes):
+                section = section.model_copy(update={"memory_gib": limit / GIB})
+        yield config.model_copy(update={"engine": section}), opened
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:

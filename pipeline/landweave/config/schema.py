@@ -425,6 +425,17 @@ class OutputSection(Section):
     """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
+class SecuritySection(Section):
+    """Certificates of a Dask cluster with TLS; those of Dask's own configuration by default."""
+
+    ca: str
+    """File of the authority that signed the certificates of scheduler and workers (PEM)."""
+    cert: str
+    """File of this client's certificate."""
+    key: str
+    """File of its private key."""
+
+
 class EngineSection(Section):
     """What runs the blocks."""
 
@@ -435,7 +446,13 @@ class EngineSection(Section):
     address: str | None = None
     """Address of a running Dask scheduler, instead of local workers."""
     memory_gib: float | None = Field(default=None, gt=0)
-    """Memory of a worker in GiB; an even share of this machine's free memory by default."""
+    """Memory of a worker in GiB; by default what running workers have, else an even share of this machine's."""
+    patience: float | None = Field(default=None, gt=0)
+    """Seconds to wait for a worker, at first or when all are lost; 60 for local workers, else no limit by default."""
+    mixed_workers: bool = False
+    """Whether workers may differ in CPU and library versions; the bits of a map then depend on which maps a block."""
+    security: SecuritySection | None = None
+    """Certificates of a scheduler with TLS (``tls://host:8786``)."""
 
     @model_validator(mode="after")
     def _address_of_dask(self) -> EngineSection:

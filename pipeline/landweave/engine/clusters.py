@@ -1,4 +1,12 @@
-"""Opens engines: this process, worker processes of this machine, or a Dask cluster that is running already."""
+"""Opens engines: this process, worker processes of this machine, or a Dask cluster that is running already.
+
+::
+
+    kind: inline ──────────────────────────────────────────────> InlineEngine
+    workers of this machine ──> local_engine ──> Client ──┐
+    address ──> connected_engine ──> Client ──────────────┼────> DaskEngine
+    a client or any cluster object ──> engine_on ─────────┘
+"""
 
 from __future__ import annotations
 
@@ -9,13 +17,14 @@ import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from landweave.core.budget import THREADS_A_WORKER
-from landweave.core.errors import EngineError
+from landweave.core.errors import ConfigError, EngineError
 from landweave.core.protocols import Engine
 from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
 from landweave.engine.inline import InlineEngine
@@ -24,12 +33,33 @@ from landweave.engine.malloc import MALLOC_ENVIRONMENT
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """Which engine runs the blocks: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
+    """Which engine runs the blocks.
+
+    Attributes
+    ----------
+    kind
+        ``inline`` or ``dask``.
+    workers
+        Worker processes on this machine.
+    address
+        Of a running scheduler, instead of them.
+    worker_bytes
+        Memory of a worker.
+    patience
+        Seconds to wait for a worker; None for `PATIENCE_SECONDS` with workers of its own, else no limit.
+    mixed_workers
+        Whether workers may differ in CPU and library versions.
+    security
+        Files of the authority, the certificate and its key; None for those of Dask's configuration.
+    """
 
     kind: str
     workers: int
     address: str | None
     worker_bytes: int
+    patience: float | None = None
+    mixed_workers: bool = False
+    security: tuple[str, str, str] | None = None
 
 
 def open_engine(
@@ -63,13 +93,12 @@ def open_engine(
     return local_engine(workers=settings.workers, memory_limit=memory_limit, torch_threads=torch_threads)
 
 
-def active_engine() -> DaskEngine | None:
-    """An engine on the Dask client that is active in this process; None where there is none."""
+def active_client() -> Client | None:
+    """The Dask client that is active in this process; None where there is none."""
     try:
-        client = Client.current()
+        return Client.current()
     except ValueError:
         return None
-    return None if client.asynchronous else DaskEngine(client=client)
 
 
 @contextmanager
@@ -123,6 +152,51 @@ def connected_engine(address: str) -> Iterator[DaskEngine]:
         raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
     with client:
         yield DaskEngine(client=client)
+
+
+@contextmanager
+def engine_on(given: Any) -> Iterator[DaskEngine]:
+    """An engine on a Dask client or a cluster that somebody else started; it stays open.
+
+    Parameters
+    ----------
+    given
+        A `distributed.Client`, or whatever it takes: LocalCluster, SLURMCluster, KubeCluster, a cluster of Gateway or
+        Coiled.
+
+    Raises
+    ------
+    ConfigError
+        When the client is asynchronous, or this is neither a client nor a cluster.
+    EngineError
+        When its scheduler does not answer.
+    """
+    if isinstance(given, Client):
+        yield DaskEngine(client=_usable(given))
+        return
+    if not hasattr(given, "scheduler_address"):
+        raise ConfigError(f"client is a {type(given).__name__}: give a distributed.Client, or a Dask cluster object.")
+    if getattr(given, "asynchronous", False):
+        raise ConfigError(
+            f"The {type(given).__name__} is asynchronous, a run is not: make one without asynchronous=True."
+        )
+    try:
+        client = Client(given, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise EngineError(f"The scheduler of the {type(given).__name__} does not answer: {error}.") from error
+    with client:
+        yield DaskEngine(client=client)
+
+
+def _usable(client: Client) -> Client:
+    if client.asynchronous:
+        raise ConfigError(
+            "The Dask client is asynchronous, a run is not: give or make active one without asynchronous=True, or set "
+            "engine.workers for workers of the run's own."
+        )
+    if client.status != "running":
+        raise ConfigError(f"The Dask client is {client.status}: give one that is connected.")
+    return client
 
 
 def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:

@@ -114,7 +114,16 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     workers = 1 if section.kind == "inline" else section.workers or max(1, cores // threads)
     share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
     worker_bytes = int(section.memory_gib * budget.GIB) if section.memory_gib else share
-    return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=worker_bytes)
+    security = section.security
+    return EngineSettings(
+        kind=section.kind,
+        workers=workers,
+        address=section.address,
+        worker_bytes=worker_bytes,
+        patience=section.patience,
+        mixed_workers=section.mixed_workers,
+        security=(security.ca, security.cert, security.key) if security else None,
+    )
 
 
 def _output_factor(output: OutputSection, pixels: Grid) -> int:
