@@ -417,7 +417,12 @@ def _with_engine(
     if engine is not None and client is not None:
         raise ConfigError("client and engine are both given: leave one out.")
     section = config.engine
-    if client is None and engine is None and section.kind == "dask" and not (section.address or section.workers):
+    if (
+        client is None
+        and engine is None
+        and section.kind == "dask"
+        and not (section.address or section.workers or section.cluster)
+    ):
         client = clusters.active_client()
     with clusters.engine_on(client) if client is not None else nullcontext(engine) as opened:
         if isinstance(opened, DaskEngine):

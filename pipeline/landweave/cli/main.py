@@ -46,6 +46,10 @@ ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).",
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="What runs it: local, local-gpus, slurm, kubernetes, gateway, address, or a file like theirs."),
+]
 Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose files changed since.")]
 KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Keep such blocks, and call the output complete.")]
 StorageOptions = Annotated[
@@ -56,23 +60,30 @@ StorageOptions = Annotated[
 
 @app.command()
 @prints
-def check(config: ConfigPath, overrides: Overrides = None) -> Any:
+def check(config: ConfigPath, overrides: Overrides = None, cluster: Cluster = None) -> Any:
     """Show what a configuration comes to: its model, its grid, and how each input is read."""
-    return landweave.check(load(config, overrides))
+    return landweave.check(load(config, overrides, cluster))
 
 
 @app.command()
 @prints
-def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> Any:
+def plan(config: ConfigPath, overrides: Overrides = None, cluster: Cluster = None, *, stale: Stale = False) -> Any:
     """Show what a run would do, and its cost."""
-    return landweave.plan_map(load(config, overrides), stale=stale)
+    return landweave.plan_map(load(config, overrides, cluster), stale=stale)
 
 
 @app.command()
 @prints
-def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False, keep_stale: KeepStale = False) -> Any:
+def run(
+    config: ConfigPath,
+    overrides: Overrides = None,
+    cluster: Cluster = None,
+    *,
+    stale: Stale = False,
+    keep_stale: KeepStale = False,
+) -> Any:
     """Make the map; run again to finish what failed or was interrupted."""
-    return landweave.run(load(config, overrides), stale=stale, keep_stale=keep_stale, progress=progress())
+    return landweave.run(load(config, overrides, cluster), stale=stale, keep_stale=keep_stale, progress=progress())
 
 
 @app.command()
@@ -80,6 +91,7 @@ def run(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False
 def align(
     config: ConfigPath,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     *,
     stale: Stale = False,
     keep_stale: KeepStale = False,
@@ -89,7 +101,7 @@ def align(
     plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
 ) -> Any:
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
-    loaded = landweave.load_cube_config(config, overrides=parse_overrides(overrides))
+    loaded = landweave.load_cube_config(config, overrides=parse_overrides(overrides), cluster=cluster)
     if plan_only:
         return landweave.plan_align(loaded, stale=stale)
     return landweave.align(
@@ -154,9 +166,9 @@ def demo(
     return run_demo(folder, progress=progress())
 
 
-def load(path: Path, overrides: list[str] | None) -> Any:
+def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:
     """The configuration with its replaced values."""
-    return landweave.load_config(path, overrides=parse_overrides(overrides))
+    return landweave.load_config(path, overrides=parse_overrides(overrides), cluster=cluster)
 
 
 def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:

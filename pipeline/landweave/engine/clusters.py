@@ -4,6 +4,7 @@
 
     kind: inline ──────────────────────────────────────────────> InlineEngine
     workers of this machine ──> local_engine ──> Client ──┐
+    cluster ──> started_cluster ──> engine_on ────────────┤
     address ──> connected_engine ──> Client ──────────────┼────> DaskEngine
     a client or any cluster object ──> engine_on ─────────┘
 """
@@ -16,7 +17,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask
@@ -26,6 +27,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
 from landweave.core.protocols import Engine
+from landweave.engine.cluster_kinds import ClusterSettings, started_cluster
 from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
@@ -51,6 +53,8 @@ class EngineSettings:
         Whether workers may differ in CPU and library versions.
     security
         Files of the authority, the certificate and its key; None for those of Dask's configuration.
+    cluster
+        A cluster to start, instead of workers on this machine.
     """
 
     kind: str
@@ -60,6 +64,7 @@ class EngineSettings:
     patience: float | None = None
     mixed_workers: bool = False
     security: tuple[str, str, str] | None = None
+    cluster: ClusterSettings | None = None
 
 
 def open_engine(
@@ -87,6 +92,8 @@ def open_engine(
         return nullcontext(given)
     if idle or settings.kind == "inline":
         return nullcontext(InlineEngine())
+    if settings.cluster:
+        return cluster_engine(settings.cluster)
     if settings.address:
         return connected_engine(settings.address)
     memory_limit = int(settings.worker_bytes / TERMINATE_SHARE)
@@ -130,6 +137,31 @@ def local_engine(
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
         yield DaskEngine(client=client)
+
+
+@contextmanager
+def cluster_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
+    """An engine on a cluster that is started for it, and ended after it.
+
+    Parameters
+    ----------
+    settings
+        Of the cluster.
+
+    Raises
+    ------
+    ConfigError
+        When its package is not installed, or its class refuses an argument.
+    EngineError
+        When it cannot be started.
+    """
+    with (
+        _own_environment(),
+        dask.config.set(_settings(None)),
+        started_cluster(settings) as cluster,
+        engine_on(cluster) as engine,
+    ):
+        yield replace(engine, expected_threads=settings.max_workers * THREADS_A_WORKER)
 
 
 @contextmanager
@@ -239,9 +271,13 @@ def _own_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
+def worker_environment(threads: int | None) -> dict[str, str]:
+    """Variables of a worker's process: the C library's memory, and the threads of numeric libraries."""
+    return MALLOC_ENVIRONMENT | ({} if threads is None else dict.fromkeys(_THREAD_VARIABLES, str(threads)))
+
+
 def _settings(torch_threads: int | None) -> dict[str, object]:
-    threads = {} if torch_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(torch_threads))
-    environment = MALLOC_ENVIRONMENT | threads
+    environment = worker_environment(torch_threads)
     return {
         # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
         # it goes on, or its nanny kills it.

@@ -54,9 +54,12 @@ class DaskEngine:
     ----------
     client
         Connected to the scheduler. Scheduler and workers must be able to import this package.
+    expected_threads
+        Of the workers of a cluster that grows by what waits: so many blocks wait for it from the beginning.
     """
 
     client: Client
+    expected_threads: int = 0
 
     @property
     def name(self) -> str:
@@ -86,7 +89,7 @@ class DaskEngine:
             Whatever opening the job raised on a worker.
         """
         with registered(self.client, job) as name:
-            submissions = _Submissions(self.client, name, blocks)
+            submissions = _Submissions(self.client, name, blocks, self.expected_threads)
             try:
                 yield from submissions.results()
             finally:
@@ -134,7 +137,8 @@ class _Submissions:
     nothing new is submitted; when no other block is in flight, they are submitted one by one.
     """
 
-    def __init__(self, client: Client, name: str, blocks: Iterable[BlockIndex]) -> None:
+    def __init__(self, client: Client, name: str, blocks: Iterable[BlockIndex], expected_threads: int = 0) -> None:
+        self._expected_threads = expected_threads
         self._client, self._name = client, name
         self._waiting = iter(blocks)
         self._to_retry: deque[BlockIndex] = deque()
@@ -200,7 +204,8 @@ class _Submissions:
         if time.monotonic() - self._counted >= _POLL_SECONDS:
             self._count_threads()
         # With no worker yet one block is submitted: `_wait_for_one` then keeps the deadline.
-        return max(1, IN_FLIGHT_PER_THREAD * self._threads) - len(self._submitted)
+        wanted = max(1, self._expected_threads, IN_FLIGHT_PER_THREAD * self._threads)
+        return wanted - len(self._submitted)
 
     def _wait_for_one(self) -> BlockIndex:
         while True:

@@ -16,7 +16,9 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import source_notes
-from landweave.engine.clusters import EngineSettings
+from landweave.engine.cluster_kinds import ClusterSettings, walltime_seconds
+from landweave.engine.clusters import EngineSettings, worker_environment
+from landweave.engine.dask import TERMINATE_SHARE
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
@@ -70,7 +72,7 @@ def set_up_map(config: Config) -> MapSetup:
     grid, inputs, ground = open_inputs(context, card)
     rules = replace(rules, imagery=ground)
     weights = config.path(config.model.weights) if config.model.weights else None
-    model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
+    model = map_model(rules, inputs, weights, elsewhere=runs_elsewhere(config.engine))
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
     blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes)).of_a_job()
@@ -100,6 +102,11 @@ def map_target(config: Config) -> Target:
     return Target.parse(config.path(config.output.store), config.output.storage_options)
 
 
+def runs_elsewhere(section: EngineSection) -> bool:
+    """Whether blocks run on other machines than this."""
+    return section.address is not None or (section.cluster is not None and not section.cluster.kind.startswith("local"))
+
+
 def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     """What runs the blocks: its kind, its workers and their memory.
 
@@ -112,6 +119,8 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     """
     cores = len(os.sched_getaffinity(0))
     workers = 1 if section.kind == "inline" else section.workers or max(1, cores // threads)
+    if section.cluster is not None:
+        workers = section.cluster.max_workers
     share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
     worker_bytes = int(section.memory_gib * budget.GIB) if section.memory_gib else share
     security = section.security
@@ -123,6 +132,24 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
         patience=section.patience,
         mixed_workers=section.mixed_workers,
         security=(security.ca, security.cert, security.key) if security else None,
+        cluster=_cluster_settings(section, threads, worker_bytes),
+    )
+
+
+def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -> ClusterSettings | None:
+    cluster = section.cluster
+    if cluster is None:
+        return None
+    if walltime := cluster.settings.get("walltime"):
+        walltime_seconds(str(walltime))  # refused here, before anything is read
+    return ClusterSettings(
+        kind=cluster.kind,
+        min_workers=cluster.min_workers,
+        max_workers=cluster.max_workers,
+        memory_limit=int(worker_bytes / TERMINATE_SHARE),
+        cores=cluster.cores or threads,
+        environment=worker_environment(threads),
+        settings=cluster.settings,
     )
 
 
