@@ -26,9 +26,11 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
 from landweave.core.protocols import Engine
-from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
+from landweave.engine.admission import TERMINATE_SHARE
+from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
+from landweave.engine.worker_settings import THREAD_VARIABLES, environment, own_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +98,10 @@ def open_engine(
 def active_client() -> Client | None:
     """The Dask client that is active in this process; None where there is none."""
     try:
-        return Client.current()
+        client: Client = Client.current()
     except ValueError:
         return None
+    return client
 
 
 @contextmanager
@@ -129,7 +132,7 @@ def local_engine(
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
-        yield DaskEngine(client=client)
+        yield DaskEngine(client=client, patience=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -219,9 +222,6 @@ def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
             ) from error
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 @contextmanager
 def _own_environment() -> Iterator[None]:
     """Keep the variables of this process as they were before.
@@ -229,7 +229,7 @@ def _own_environment() -> Iterator[None]:
     A nanny lets a variable of this process win over the setting, and writes what it exports into this process too:
     a second engine would start its workers with the first one's threads.
     """
-    names = (*_THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
+    names = (*THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -240,21 +240,12 @@ def _own_environment() -> Iterator[None]:
 
 
 def _settings(torch_threads: int | None) -> dict[str, object]:
-    threads = {} if torch_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(torch_threads))
-    environment = MALLOC_ENVIRONMENT | threads
     return {
-        # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
-        # it goes on, or its nanny kills it.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        # A tree of call stacks for each second of the last hour: a worker grows by 3 MB a minute while a network
-        # computes. A run measures the seconds of its stages itself.
-        "distributed.worker.profile.enabled": False,
+        **own_settings(),
         # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
         # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment.items()},
+        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment(torch_threads).items()},
     }
 
 
