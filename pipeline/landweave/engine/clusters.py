@@ -15,7 +15,7 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
@@ -27,10 +27,12 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
 from landweave.core.protocols import Engine
+from landweave.engine.admission import TERMINATE_SHARE
 from landweave.engine.cluster_kinds import ClusterSettings, started_cluster
-from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
+from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
+from landweave.engine.worker_settings import THREAD_VARIABLES, environment, own_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +105,10 @@ def open_engine(
 def active_client() -> Client | None:
     """The Dask client that is active in this process; None where there is none."""
     try:
-        return Client.current()
+        client: Client = Client.current()
     except ValueError:
         return None
+    return client
 
 
 @contextmanager
@@ -136,7 +139,7 @@ def local_engine(
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
-        yield DaskEngine(client=client)
+        yield DaskEngine(client=client, patience=PATIENCE_SECONDS)
 
 
 @contextmanager
@@ -157,11 +160,11 @@ def cluster_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
     """
     with (
         _own_environment(),
-        dask.config.set(_settings(None)),
+        dask.config.set(_nanny_settings(settings.environment)),
         started_cluster(settings) as cluster,
         engine_on(cluster) as engine,
     ):
-        yield replace(engine, expected_threads=settings.max_workers * THREADS_A_WORKER)
+        yield replace(engine, label=settings.kind, most_threads=settings.max_workers * THREADS_A_WORKER)
 
 
 @contextmanager
@@ -251,9 +254,6 @@ def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
             ) from error
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 @contextmanager
 def _own_environment() -> Iterator[None]:
     """Keep the variables of this process as they were before.
@@ -261,7 +261,7 @@ def _own_environment() -> Iterator[None]:
     A nanny lets a variable of this process win over the setting, and writes what it exports into this process too:
     a second engine would start its workers with the first one's threads.
     """
-    names = (*_THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
+    names = (*THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -271,27 +271,18 @@ def _own_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def worker_environment(threads: int | None) -> dict[str, str]:
-    """Variables of a worker's process: the C library's memory, and the threads of numeric libraries."""
-    return MALLOC_ENVIRONMENT | ({} if threads is None else dict.fromkeys(_THREAD_VARIABLES, str(threads)))
-
-
 def _settings(torch_threads: int | None) -> dict[str, object]:
-    environment = worker_environment(torch_threads)
     return {
-        # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
-        # it goes on, or its nanny kills it.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        # A tree of call stacks for each second of the last hour: a worker grows by 3 MB a minute while a network
-        # computes. A run measures the seconds of its stages itself.
-        "distributed.worker.profile.enabled": False,
+        **_nanny_settings(environment(torch_threads)),
         # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
         # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment.items()},
     }
+
+
+def _nanny_settings(variables: Mapping[str, str]) -> dict[str, object]:
+    exported = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in variables.items()}
+    return {**own_settings(), **exported}
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):

@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +26,7 @@ from typing import Any
 
 from landweave.core.errors import LandweaveError, PredictError, ReadError, Terminated
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore
+from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore, WorkerNeeds
 from landweave.jobs.lease import Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import Progress, Tally
@@ -169,6 +169,18 @@ class CatchingJob:
     def key(self) -> str:
         """The key of the job."""
         return self.job.key
+
+    def facts(self) -> Mapping[str, str]:
+        """Those of the job, as `landweave.core.protocols.WorkerNeeds`."""
+        return self.job.facts() if isinstance(self.job, WorkerNeeds) else {}
+
+    def problems(self) -> Sequence[str]:
+        """Those of the job."""
+        return self.job.problems() if isinstance(self.job, WorkerNeeds) else ()
+
+    def files(self) -> Mapping[str, Path]:
+        """Those of the job."""
+        return self.job.files() if isinstance(self.job, WorkerNeeds) else {}
 
     def open(self) -> BlockFunction:
         """The job's block function inside `try_block`. What opening raises is raised: no block could be run."""

@@ -16,9 +16,10 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import source_notes
+from landweave.engine.admission import TERMINATE_SHARE
 from landweave.engine.cluster_kinds import ClusterSettings, walltime_seconds
-from landweave.engine.clusters import EngineSettings, worker_environment
-from landweave.engine.dask import TERMINATE_SHARE
+from landweave.engine.clusters import EngineSettings
+from landweave.engine.worker_settings import environment
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
@@ -148,7 +149,7 @@ def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -
         max_workers=cluster.max_workers,
         memory_limit=int(worker_bytes / TERMINATE_SHARE),
         cores=cluster.cores or threads,
-        environment=worker_environment(threads),
+        environment=environment(threads),
         settings=cluster.settings,
     )
 
