@@ -439,7 +439,7 @@ class SecuritySection(Section):
 class ClusterSection(Section):
     """A Dask cluster that is started for a run, and ended after it."""
 
-    kind: Literal["local", "local-gpus", "slurm", "pbs", "oar", "kubernetes", "gateway"]
+    kind: Literal["local", "local-gpus", "slurm", "pbs", "kubernetes", "gateway"]
     """What starts it: Dask itself, dask-cuda, dask-jobqueue, dask-kubernetes' operator, or dask-gateway."""
     min_workers: int = Field(default=0, ge=0)
     """Workers that are kept as long as the run goes on."""

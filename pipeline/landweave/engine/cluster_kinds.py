@@ -195,7 +195,7 @@ KINDS: Mapping[str, ClusterKind] = {
     "local-gpus": ClusterKind(module="dask_cuda", name="LocalCUDACluster", package="dask-cuda", arguments=_gpus),
     **{
         kind: ClusterKind(module="dask_jobqueue", name=name, package="dask-jobqueue", arguments=_queue)
-        for kind, name in {"slurm": "SLURMCluster", "pbs": "PBSCluster", "oar": "OARCluster"}.items()
+        for kind, name in {"slurm": "SLURMCluster", "pbs": "PBSCluster"}.items()
     },
     "kubernetes": ClusterKind(
         module="dask_kubernetes.operator",
