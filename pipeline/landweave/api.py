@@ -107,7 +107,10 @@ def _checked(config: Config) -> MapSetup:
 
 
 def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
-    """What `run` would do, and its cost. Reads no pixel and runs no model.
+    """What `run` would do, and its cost. Reads no pixel, runs no model and needs no weights.
+
+    Hours, cost and energy come from the pace that `landweave bench` measured, ``engine.price_per_hour`` and
+    ``engine.power_watts``.
 
     Parameters
     ----------
@@ -117,7 +120,7 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
         Whether blocks whose files changed since they were done are run again.
     """
     with _with_engine(config) as (config, _):
-        return mapping.plan_map(set_up_map(config), stale=stale)
+        return mapping.plan_map(set_up_map(config, only_planned=True), stale=stale)
 
 
 def run(
@@ -331,7 +334,7 @@ def status(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | 
         When there is no map or cube.
     """
     if isinstance(where, Config):
-        return mapping.setup_status(set_up_map(where))
+        return mapping.setup_status(set_up_map(where, only_planned=True))
     target = stored_cube(where) if isinstance(where, CubeConfig) else Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):

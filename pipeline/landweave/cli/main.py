@@ -146,6 +146,25 @@ def parse_store(store: str) -> Any:
 
 @app.command()
 @prints
+def bench(
+    card: models.CardName,
+    *,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; a GPU where there is one.")] = None,
+    windows: Annotated[int, typer.Option(help="To predict, after a first batch.", min=1)] = 32,
+    size: Annotated[int | None, typer.Option(help="Base pixels a side of a window; the card's by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; the card's by default.")] = None,
+    torch_threads: Annotated[int | None, typer.Option(help="Threads of torch; 2 by default.")] = None,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16, on a GPU.")] = False,
+) -> Any:
+    """Measure how many windows a second a model predicts here; plans give hours from it."""
+    from landweave.setup.model_tools import bench_model
+
+    settings = {"device": device, "batch_size": batch_size, "torch_threads": torch_threads, "bfloat16": bfloat16}
+    return bench_model(card, windows=windows, size=size, **settings)
+
+
+@app.command()
+@prints
 def reference() -> Any:
     """Print every key of a configuration, in Markdown: its values, its default, its meaning."""
     from landweave.config.reference import configuration_reference

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from landweave.core.budget import BlockMemory
+from landweave.core.budget import BlockMemory, decode_seconds
 from landweave.core.lattice import Extent, Span
 from landweave.core.protocols import ReadCost
 from landweave.core.tables import Rows, Table
 from landweave.jobs.plan import BlockAction, BlockActionGrid, cost_rows, first_names, memory_row
+from landweave.mapping.estimate import Estimate
 from landweave.mapping.inputs import own_pixels
 from landweave.mapping.job import MapJob
 
@@ -40,6 +41,8 @@ class MapPlan(Table):
         Of reading, from headers.
     memory
         Of a worker with one block in computation.
+    estimate
+        Of hours, cost and energy.
     notes
         What a person should know: windows other than trained, fill, resampling.
     """
@@ -54,6 +57,7 @@ class MapPlan(Table):
     partial_windows: int
     cost: ReadCost
     memory: BlockMemory
+    estimate: Estimate
     notes: tuple[str, ...] = ()
 
     @property
@@ -74,11 +78,19 @@ class MapPlan(Table):
             ("model pixels per map pixel", redundancy),
             *cost_rows(self.cost),
             memory_row(self.memory.worker, self.memory.gpu),
+            *self.estimate.rows,
             *[("note", note) for note in self.notes],
         ]
 
 
-def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes: tuple[str, ...] = ()) -> MapPlan:
+def cost_map(
+    job: MapJob,
+    blocks: BlockActionGrid,
+    *,
+    memory: BlockMemory,
+    estimate: Callable[[int, float], Estimate],
+    notes: tuple[str, ...] = (),
+) -> MapPlan:
     """The plan of a run and its cost. Reads no pixel and runs no model.
 
     Parameters
@@ -89,13 +101,17 @@ def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes
         The action of every block.
     memory
         Of a worker with one block in computation.
+    estimate
+        From the number of windows predicted and the core seconds of decoding.
     notes
         What a person should know.
     """
     todo = [job.blocks[index] for index in blocks.todo]
     costs = (item.cost(job.read_grid(item, extent)) for extent in todo for item in job.inputs.values())
     lattice, support = job.blending.lattice, job.blending.support
-    windows = sum(lattice.count(extent, support) for extent in todo)
+    counts = [lattice.count(extent, support) for extent in todo]
+    windows, batch = sum(counts), job.model.batch_size
+    cost = sum(costs, ReadCost())
     block_px = job.blocks.size // job.factor
     return MapPlan(
         output=str(getattr(job.store, "target", "memory")),
@@ -106,8 +122,9 @@ def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes
         window_redundancy=lattice.model_pixels_per_map_pixel,
         block_redundancy=windows / max(_distinct_windows(job, todo), 1),
         partial_windows=_partial_windows(job, todo),
-        cost=sum(costs, ReadCost()),
+        cost=cost,
         memory=memory,
+        estimate=estimate(sum(-(-count // batch) * batch for count in counts), decode_seconds(cost.decoded_pixels)),
         notes=notes,
     )
 

@@ -23,11 +23,14 @@ from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, join_results
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
+from landweave.mapping.estimate import Estimate
 from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.mapping.value_sample import check_values
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
+from landweave.models.pace import known_pace
+from landweave.models.predictor import TorchModel
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.ledger_store import ZarrLedger
@@ -194,13 +197,21 @@ def check_output(setup: MapSetup) -> Mapping[str, Any] | None:
             f"{setup.target} holds a Zarr store of the format {attributes.get('format')!r}, a map has {FORMAT!r}: "
             "choose another output.store."
         )
+    stored = attributes.get("provenance", {}).get("fingerprint_fields", {})
     require_same_settings(
-        attributes.get("provenance", {}).get("fingerprint_fields", {}),
-        setup.fingerprint.parts,
+        stored,
+        _with_known_weights(setup.fingerprint.parts, stored),
         f"{setup.target} holds the map of another run",
         "Choose another output.store, or remove that map.",
     )
     return attributes
+
+
+def _with_known_weights(parts: Mapping[str, Any], stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with the map's own weights where ours are not here, and only a plan is made."""
+    if parts["model"]["weights"] or "model" not in stored:
+        return parts
+    return {**parts, "model": {**parts["model"], "weights": stored["model"].get("weights")}}
 
 
 def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
@@ -272,7 +283,20 @@ def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
     if total := sum(opens.values()):
         advice = ": run `landweave align` first" if total > setup.direct_opens_allowed else ""
         notes.append(f"{', '.join(opens)}: read straight from the catalog, opening files {total:,} times{advice}")
-    return cost_map(setup.job, actions, memory=setup.memory, notes=tuple(notes))
+    return cost_map(setup.job, actions, memory=setup.memory, estimate=partial(_estimate, setup), notes=tuple(notes))
+
+
+def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
+    engine, model = setup.engine, setup.job.model
+    return Estimate(
+        card=setup.card.name,
+        windows=windows,
+        decode_seconds=decode_seconds,
+        workers=None if engine.address else engine.workers,
+        pace=known_pace(model.settings) if isinstance(model, TorchModel) else None,
+        price_per_hour=engine.price_per_hour,
+        power_watts=engine.power_watts,
+    )
 
 
 def run_map(

@@ -39,6 +39,8 @@ class Compute:
         Autocast on a GPU, where the card allows it.
     elsewhere
         Whether other machines compute: a named device is then not looked for here.
+    only_planned
+        Whether nothing is computed: the weights may be missing, but those of a program, which are its network.
     """
 
     batch_size: int | None = None
@@ -46,6 +48,7 @@ class Compute:
     device: str = "auto"
     bfloat16: bool = False
     elsewhere: bool = False
+    only_planned: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ class TorchModel:
     settings
         Which output of which card, and how it is computed.
     weights, weights_sha256
-        The file, and the checksum that it must have.
+        The file, and the checksum that it must have; empty where the file is not here, and only a plan is made.
     """
 
     settings: InferenceSettings
@@ -77,6 +80,8 @@ class TorchModel:
     @property
     def loading_bytes(self) -> int:
         """Memory while loading: the network, and beside it the tensors of the file."""
+        if not self.weights.is_file():
+            return 2 * tensor_bytes(build_on_meta(self.settings.card, self.settings.window))
         return 2 * self.weights.stat().st_size
 
     @property
@@ -139,7 +144,7 @@ class TorchModel:
 
     def _loaded(self, settings: InferenceSettings) -> tuple[TorchPredictor, tuple[str, ...]]:
         network, notes = load_with_notes(settings.card, settings.window, self.weights, batch_size=settings.batch_size)
-        network = _with_memory_format(network, settings.card).to(settings.device)
+        network = with_memory_format(network, settings.card).to(settings.device)
         predictor = TorchPredictor(settings, network)
         return predictor, (*notes, *try_network(network, settings))
 
@@ -188,20 +193,37 @@ def resolve_model(
         window=window or card.window.size,
         batch_size=compute.batch_size or card.numerics.batch,
         torch_threads=compute.torch_threads,
-        device=_device(compute, card),
+        device=resolve_device(compute, card),
         bfloat16=compute.bfloat16,
         dates=dates,
     )
     check_window(card, settings.window)
-    path = _weights_path(card, weights)
     # A card's checksum is that of its own weights; somebody's own training comes with its own, or none.
     wanted = sha256 or (card.weights.sha256 if weights is None else None)
+    named = Path(weights or card.weights.file or "the weights")
+    if compute.only_planned and not named.is_file() and not isinstance(card.architecture, ExportedArchitecture):
+        return TorchModel(settings=settings, weights=named, weights_sha256=(wanted or "").lower())
+    path = _weights_path(card, weights)
     if wanted is not None:
         check_sha256(path, wanted)
     return TorchModel(settings=settings, weights=path, weights_sha256=(wanted or file_sha256(path)).lower())
 
 
-def _device(compute: Compute, card: ModelCard) -> str:
+def resolve_device(compute: Compute, card: ModelCard) -> str:
+    """Return the device that computes: ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Parameters
+    ----------
+    compute
+        As the user sets it.
+    card
+        The model.
+
+    Raises
+    ------
+    ConfigError
+        When it is unknown or not there, or bfloat16 is not allowed.
+    """
     available = torch.cuda.is_available()
     device = ("cuda" if available else "cpu") if compute.device == "auto" else compute.device
     try:
@@ -224,7 +246,8 @@ def _weights_path(card: ModelCard, weights: str | Path | None) -> Path:
     return Path(os.path.abspath(named))  # noqa: PTH100  resolve() follows links, which workers may see otherwise
 
 
-def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
+def with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
+    """Return ``network`` with its tensors in the memory layout that ``card`` states."""
     layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
     network.to(memory_format=layout)  # type: ignore[call-overload]
     return network
@@ -233,7 +256,7 @@ def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
 @lru_cache(maxsize=32)
 def _network_bytes(settings: InferenceSettings) -> int:
     """Bytes of a network and of one batch at its peak; takes a second or two, so once a process for equal settings."""
-    network = _with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
+    network = with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
     predictor = TorchPredictor(settings, network)
     batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
     weights = tensor_bytes(network)

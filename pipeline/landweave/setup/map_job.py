@@ -92,7 +92,14 @@ def resolve_blending(card: ModelCard, section: WindowsSection) -> Blending:
     return Blending(lattice, section.blend or rule.blend)
 
 
-def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, elsewhere: bool = False) -> TorchModel:
+def map_model(
+    rules: MapRules,
+    inputs: Inputs,
+    weights: str | Path | None,
+    *,
+    elsewhere: bool = False,
+    only_planned: bool = False,
+) -> TorchModel:
     """The model with the checksum of its weights; they are not loaded.
 
     Parameters
@@ -103,6 +110,8 @@ def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, el
         Their file; that of the card by default.
     elsewhere
         Whether other machines compute.
+    only_planned
+        Whether the weights may be missing: nothing is predicted.
     """
     section = rules.model
     return resolve_model(
@@ -113,7 +122,9 @@ def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, el
         window=rules.blending.lattice.window,
         dates=padded_length(max([1, *(len(item.indices) for item in inputs.values())])),
         compute=Compute(
-            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}), elsewhere=elsewhere
+            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
+            elsewhere=elsewhere,
+            only_planned=only_planned,
         ),
     )
 

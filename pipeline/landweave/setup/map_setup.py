@@ -46,8 +46,15 @@ MEMORY_SHARE = 0.8
 """Of the memory that is free, for all local workers together."""
 
 
-def set_up_map(config: Config) -> MapSetup:
+def set_up_map(config: Config, *, only_planned: bool = False) -> MapSetup:
     """A map that can be run, resolved and checked: no pixel is read and nothing is written.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    only_planned
+        Whether nothing will be predicted: the weights may be missing.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def set_up_map(config: Config) -> MapSetup:
     grid, inputs, ground = open_inputs(context, card)
     rules = replace(rules, imagery=ground)
     weights = config.path(config.model.weights) if config.model.weights else None
-    model = map_model(rules, inputs, weights, elsewhere=runs_elsewhere(config.engine))
+    model = map_model(rules, inputs, weights, elsewhere=runs_elsewhere(config.engine), only_planned=only_planned)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
     blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes)).of_a_job()
@@ -91,6 +98,7 @@ def set_up_map(config: Config) -> MapSetup:
             *_extent_notes(rules, grid),
             *_area_notes(rules.area),
             *_model_notes(rules),
+            *_weights_notes(model),
             *_input_notes(card, inputs),
             *_series_notes(rules, inputs, config.cube),
         ),
@@ -134,6 +142,8 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
         mixed_workers=section.mixed_workers,
         security=(security.ca, security.cert, security.key) if security else None,
         cluster=_cluster_settings(section, threads, worker_bytes),
+        price_per_hour=section.price_per_hour,
+        power_watts=section.power_watts,
     )
 
 
@@ -288,6 +298,13 @@ def _model_notes(rules: MapRules) -> Iterator[str]:
         yield f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
     if pixel != card.base_pixel:
         yield f"the model is fed pixels of {float(pixel):g} m, it was trained on {float(card.base_pixel):g} m"
+
+
+def _weights_notes(model: TorchModel) -> Iterator[str]:
+    """Where the weights are not here, for a plan."""
+    if not model.weights.is_file():
+        unknown = "" if model.weights_sha256 else ", and their checksum is not known"
+        yield f"the weights are not here{unknown}: a run needs {model.weights}"
 
 
 def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:
