@@ -29,7 +29,7 @@ from distributed import CancelledError, Client, Future, KilledWorker
 
 from landweave.core.errors import EngineError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState
+from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState, WorkerNeeds
 from landweave.engine.admission import Admission, find_workers
 from landweave.engine.by_value import ByValue
 from landweave.engine.plugins import CLEAN_UP_SECONDS, FailurePolicyPlugin, end_run, find_stranded, run_block
@@ -99,7 +99,7 @@ class DaskEngine:
         limits = (worker.plan_bytes for worker in find_workers(self.client).values())
         return min((limit for limit in limits if limit), default=None)
 
-    def preflight(self, job: BlockJob, *, wait: bool = True) -> tuple[str, ...]:
+    def preflight(self, job: BlockJob | WorkerNeeds, *, wait: bool = True) -> tuple[str, ...]:
         """Ask the workers that are there whether they can run ``job``; what was found, a line each.
 
         Parameters
@@ -146,7 +146,7 @@ class DaskEngine:
             finally:
                 submissions.cancel()
 
-    def _admission(self, job: BlockJob, name: str | None) -> Admission:
+    def _admission(self, job: BlockJob | WorkerNeeds, name: str | None) -> Admission:
         return Admission(
             client=self.client, name=name, job=job, mixed=self.mixed, need_bytes=self.need_bytes, named=self.named
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from landweave.config.schema import Config, CubeSection, EngineSection, OutputSection
+from landweave.config.schema import Config, CubeConfig, CubeSection, EngineSection, OutputSection, SecuritySection
 from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
@@ -114,7 +114,6 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     workers = 1 if section.kind == "inline" else section.workers or max(1, cores // threads)
     share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
     worker_bytes = int(section.memory_gib * budget.GIB) if section.memory_gib else share
-    security = section.security
     return EngineSettings(
         kind=section.kind,
         workers=workers,
@@ -122,8 +121,23 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
         worker_bytes=worker_bytes,
         patience=section.patience,
         mixed_workers=section.mixed_workers,
-        security=(security.ca, security.cert, security.key) if security else None,
+        security=security(section),
     )
+
+
+def engine_section(config: CubeConfig) -> EngineSection:
+    """The engine of a configuration, the files of its certificates where they count from."""
+    section = config.engine
+    if section.security is None:
+        return section
+    files = {key: config.path(path) for key, path in section.security.model_dump().items()}
+    return section.model_copy(update={"security": SecuritySection(**files)})
+
+
+def security(section: EngineSection) -> tuple[str, str, str] | None:
+    """Files of the authority, of the certificate and of its key; None for those of Dask's configuration."""
+    found = section.security
+    return (found.ca, found.cert, found.key) if found else None
 
 
 def _output_factor(output: OutputSection, pixels: Grid) -> int:
