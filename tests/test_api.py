@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 import landweave
 from landweave import api
 from landweave.core.budget import GIB
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import EngineError, InputError, OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.dask import DaskEngine
@@ -135,7 +135,11 @@ def test_blocks_are_those_that_the_memory_of_an_active_client_allows(small: Smal
         setup = api.check(config)
         assert setup.engine.worker_bytes < 2 * GIB < alone
         on_gpu = landweave.load_config(small.config(engine={"kind": "dask"}), overrides={"model.device": "cuda"})
-        assert api.check(on_gpu).job.model.settings.on_gpu  # the workers may have what this machine lacks
+        assert api.plan_map(on_gpu).memory.gpu  # the workers may have what this machine lacks
+        with pytest.raises(
+            EngineError, match=r"can run this:\n- inproc://\S+: model.device is cuda, and torch sees no"
+        ):
+            api.check(on_gpu)
         assert api.plan_map(config).memory == setup.memory
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
-from landweave.config.schema import Config, CubeConfig
+from landweave.config.schema import Config, CubeConfig, EngineSection
 from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
@@ -38,7 +38,7 @@ from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube, stored_cube
-from landweave.setup.map_setup import engine_settings, map_target, set_up_map
+from landweave.setup.map_setup import engine_section, engine_settings, map_target, security, set_up_map
 from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
@@ -81,19 +81,30 @@ __all__ = [
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
 
-def check(config: Config) -> MapSetup:
+def check(config: Config, *, client: Any = None) -> MapSetup:
     """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
 
-    A small sample of every input is read, and its values are compared with those of the model's training.
+    A small sample of every input is read, and its values are compared with those of the model's training. Where there
+    is a scheduler, its workers are asked what they run with, and whether they can read and write what a run does.
+
+    Parameters
+    ----------
+    config
+        From `load_config`.
+    client
+        As of `run`.
 
     Raises
     ------
     LandweaveError
         With the reason and what to do.
     """
-    with _with_engine(config) as (config, _):
+    with _with_engine(config, client=client) as (config, engine):
         setup = _checked(config)
-    mapping.check_output(setup)
+        mapping.check_output(setup)
+        if isinstance(engine, DaskEngine):
+            engine = replace(engine, need_bytes=setup.memory.worker, mixed=config.engine.mixed_workers)
+            setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, wait=False)))
     return setup.with_values()
 
 
@@ -406,7 +417,19 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
         When the workers do not start, or no scheduler answers.
     """
     threads = config.model.torch_threads
-    return clusters.open_engine(engine_settings(config.engine, threads), threads)
+    return clusters.open_engine(engine_settings(engine_section(config), threads), threads)
+
+
+def _found_engine(section: EngineSection, client: Any) -> AbstractContextManager[DaskEngine | None]:
+    """The engine of a client, of a scheduler's address or of the active client; None where there is none of them."""
+    own = section.kind == "inline" or section.workers or section.address or section.cluster
+    if client is None and not own:
+        client = clusters.active_client()
+    if client is not None:
+        return clusters.engine_on(client, patience=section.patience)
+    if section.address and section.kind == "dask":
+        return clusters.connected_engine(section.address, patience=section.patience, security=security(section))
+    return nullcontext()
 
 
 @contextmanager
@@ -419,17 +442,11 @@ def _with_engine(
     """
     if engine is not None and client is not None:
         raise ConfigError("client and engine are both given: leave one out.")
-    section = config.engine
-    if (
-        client is None
-        and engine is None
-        and section.kind == "dask"
-        and not (section.address or section.workers or section.cluster)
-    ):
-        client = clusters.active_client()
-    with clusters.engine_on(client) if client is not None else nullcontext(engine) as opened:
+    section = engine_section(config)
+    with ExitStack() as stack:
+        opened = engine if engine is not None else stack.enter_context(_found_engine(section, client))
         if isinstance(opened, DaskEngine):
-            if client is not None:
+            if engine is None:
                 section = section.model_copy(update={"kind": "dask", "address": opened.address})
             if section.memory_gib is None and (limit := opened.worker_bytes):
                 section = section.model_copy(update={"memory_gib": limit / GIB})

@@ -19,6 +19,7 @@ import numpy as np
 
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
+from landweave.aligning.job import AlignNeeds
 from landweave.aligning.pending import (
     PendingGroup,
     PendingShard,
@@ -145,7 +146,11 @@ def run_align(
         if plan.todo:
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
             check_memory(plan.memory, setup.engine.worker_bytes, tiles, "cube.tile")
-        with open_engine(setup.engine, None, engine, idle=not plan.todo) as opened, writing_begun():
+        needs = AlignNeeds(target=setup.target)
+        with (
+            open_engine(setup.engine, None, engine, needs=needs, need_bytes=plan.memory, idle=not plan.todo) as opened,
+            writing_begun(),
+        ):
             lease.check()  # workers may have taken minutes to come
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):

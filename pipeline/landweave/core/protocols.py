@@ -448,7 +448,7 @@ class WorkerNeeds(Protocol):
     def problems(self) -> Sequence[str]:
         """What the job's blocks lack here: inputs that cannot be read, an output that cannot be written."""
 
-    def files(self) -> Mapping[str, Path]:
+    def sent_files(self) -> Mapping[str, Path]:
         """Files by their sha256 that blocks read at the driver's path, or where it sent them: see `received_path`."""
 
 

@@ -9,9 +9,18 @@ from functools import lru_cache
 from pathlib import Path
 
 
-def received_path(sha256: str) -> Path:
-    """Where a file that was sent is kept: among the temporary files, in a folder of this user's own."""
-    return Path(tempfile.gettempdir()) / f"landweave-{os.getuid()}" / sha256.lower()
+def received_path(path: Path, sha256: str) -> Path:
+    """Where a file that was sent is kept: among the temporary files, in a folder of this user's own.
+
+    Parameters
+    ----------
+    path
+        That the driver named; its suffix is kept.
+    sha256
+        Of its bytes.
+    """
+    folder = Path(tempfile.gettempdir()) / f"landweave-{os.getuid()}"
+    return folder / f"{sha256.lower()}{path.suffix}"
 
 
 def find_file(path: Path, sha256: str) -> Path | None:
@@ -24,7 +33,7 @@ def find_file(path: Path, sha256: str) -> Path | None:
     sha256
         Of its bytes.
     """
-    for found in (path, received_path(sha256)):
+    for found in (path, received_path(path, sha256)):
         try:
             status = found.stat()
             if _sha256(found, status.st_size, status.st_mtime_ns) == sha256.lower():

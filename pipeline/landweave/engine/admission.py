@@ -20,6 +20,7 @@ import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, Worker
@@ -100,7 +101,7 @@ def reply(pickled: bytes) -> Facts:
     needs = pickle.loads(pickled)
     if not isinstance(needs, WorkerNeeds):
         return Facts(facts=facts)
-    missing = tuple(sha256 for sha256, path in needs.files().items() if find_file(path, sha256) is None)
+    missing = tuple(sha256 for sha256, path in needs.sent_files().items() if find_file(path, sha256) is None)
     return Facts(facts={**facts, **needs.facts()}, problems=tuple(needs.problems()), missing=missing)
 
 
@@ -118,9 +119,9 @@ async def receive_job(name: str, job: bytes, dask_worker: Worker | None = None) 
     await dask_worker.plugin_add(plugin=JobPlugin(name, job), name=name)
 
 
-def receive_piece(sha256: str, start: int, piece: bytes, last: bool) -> None:
+def receive_piece(named: Path, sha256: str, start: int, piece: bytes, last: bool) -> None:
     """Keep a part of a file; runs on the worker, in order, by one driver."""
-    path = received_path(sha256)
+    path = received_path(named, sha256)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with partial.open("r+b" if start else "wb") as file:
@@ -154,7 +155,7 @@ class Admission:
 
     client: Client
     name: str | None
-    job: BlockJob
+    job: BlockJob | WorkerNeeds
     mixed: bool = False
     need_bytes: int = 0
     wake: Callable[[], None] = lambda: None
@@ -167,7 +168,7 @@ class Admission:
         facts = {**software_facts(), **(needs.facts() if needs else {})}
         self._expected = {name: value for name, value in facts.items() if name not in HARDWARE}
         self._pickled: bytes = pickle.dumps(self.job)
-        self._files = needs.files() if needs else {}
+        self._files = needs.sent_files() if needs else {}
         self._asked: dict[str, Future[tuple[str, ...] | None]] = {}
         self._admitted: dict[str, WorkerState] = {}
         self._hosts: dict[str, asyncio.Lock] = {}
@@ -310,7 +311,7 @@ class Admission:
                 with path.open("rb") as file:
                     while piece := file.read(PIECE_BYTES):
                         end = file.tell()
-                        where = (sha256, end - len(piece), piece, end == size)
+                        where = (path, sha256, end - len(piece), piece, end == size)
                         if (failed := await self._call(address, receive_piece, *where)) is not None:
                             return (f"{path} cannot be kept there: {type(failed).__name__}: {failed}",)
         return ()

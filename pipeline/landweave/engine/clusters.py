@@ -26,12 +26,13 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
-from landweave.core.protocols import Engine
+from landweave.core.protocols import Engine, WorkerNeeds
 from landweave.engine.admission import TERMINATE_SHARE
 from landweave.engine.cluster_kinds import ClusterSettings, started_cluster
 from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
+from landweave.engine.tls import connect
 from landweave.engine.worker_settings import THREAD_VARIABLES, environment, own_settings
 
 
@@ -73,9 +74,16 @@ class EngineSettings:
     power_watts: float | None = None
 
 
+@contextmanager
 def open_engine(
-    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None, *, idle: bool = False
-) -> AbstractContextManager[Engine]:
+    settings: EngineSettings,
+    torch_threads: int | None,
+    given: Engine | None = None,
+    *,
+    needs: WorkerNeeds | None = None,
+    need_bytes: int = 0,
+    idle: bool = False,
+) -> Iterator[Engine]:
     """The engine of ``settings`` for the length of a ``with`` block.
 
     Parameters
@@ -86,24 +94,44 @@ def open_engine(
         Threads of numeric libraries in each local worker; None where no model runs.
     given
         An open engine to be used instead; it stays open.
+    needs, need_bytes
+        What is to be run, and the memory that a worker needs for it: when this engine is open a worker that can run it
+        is there.
     idle
-        Whether there is nothing to run: no workers are started.
+        Whether there is nothing to run: no workers are started, none are waited for.
 
     Raises
     ------
     EngineError
-        When workers do not start, or no scheduler answers.
+        When workers do not start, no scheduler answers, or no worker can run what is to be run: with all reasons.
     """
+    with _opened(settings, torch_threads, given, idle=idle) as engine:
+        if not isinstance(engine, DaskEngine):
+            yield engine
+            return
+        engine = replace(engine, need_bytes=need_bytes, mixed=settings.mixed_workers)
+        # Workers that are started for this run alone are asked as they come: the first may wait in a queue for hours,
+        # and the others are asked for with it.
+        if needs is not None and not idle and not engine.most_threads:
+            engine.preflight(needs)
+        yield engine
+
+
+def _opened(
+    settings: EngineSettings, torch_threads: int | None, given: Engine | None, *, idle: bool
+) -> AbstractContextManager[Engine]:
     if given is not None:
         return nullcontext(given)
     if idle or settings.kind == "inline":
         return nullcontext(InlineEngine())
     if settings.cluster:
-        return cluster_engine(settings.cluster)
+        return cluster_engine(settings.cluster, patience=settings.patience)
     if settings.address:
-        return connected_engine(settings.address)
-    memory_limit = int(settings.worker_bytes / TERMINATE_SHARE)
-    return local_engine(workers=settings.workers, memory_limit=memory_limit, torch_threads=torch_threads)
+        return connected_engine(settings.address, patience=settings.patience, security=settings.security)
+    memory_limit = int(settings.worker_bytes / TERMINATE_SHARE) + 1
+    return local_engine(
+        workers=settings.workers, memory_limit=memory_limit, torch_threads=torch_threads, patience=settings.patience
+    )
 
 
 def active_client() -> Client | None:
@@ -117,7 +145,11 @@ def active_client() -> Client | None:
 
 @contextmanager
 def local_engine(
-    *, workers: int, memory_limit: int | str = "auto", torch_threads: int | None = None
+    *,
+    workers: int,
+    memory_limit: int | str = "auto",
+    torch_threads: int | None = None,
+    patience: float | None = None,
 ) -> Iterator[DaskEngine]:
     """An engine with worker processes of its own on this machine, each restarted by a nanny when it dies.
 
@@ -130,6 +162,8 @@ def local_engine(
     torch_threads
         Exported as ``OMP_NUM_THREADS`` and its like before a worker starts, where a nanny would export 1: some
         libraries read it once, when they are loaded.
+    patience
+        Seconds to wait for a worker; None for `PATIENCE_SECONDS`.
 
     Raises
     ------
@@ -143,17 +177,19 @@ def local_engine(
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
-        yield DaskEngine(client=client, patience=PATIENCE_SECONDS)
+        yield DaskEngine(client=client, patience=PATIENCE_SECONDS if patience is None else patience)
 
 
 @contextmanager
-def cluster_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
+def cluster_engine(settings: ClusterSettings, *, patience: float | None = None) -> Iterator[DaskEngine]:
     """An engine on a cluster that is started for it, and ended after it.
 
     Parameters
     ----------
     settings
         Of the cluster.
+    patience
+        Seconds to wait for a worker; None for no limit.
 
     Raises
     ------
@@ -166,35 +202,39 @@ def cluster_engine(settings: ClusterSettings) -> Iterator[DaskEngine]:
         _own_environment(),
         dask.config.set(_nanny_settings(settings.environment)),
         started_cluster(settings) as cluster,
-        engine_on(cluster) as engine,
+        engine_on(cluster, patience=patience) as engine,
     ):
-        yield replace(engine, label=settings.kind, most_threads=settings.max_workers * THREADS_A_WORKER)
+        yield replace(engine, label=f"dask on {settings.kind}", most_threads=settings.max_workers * THREADS_A_WORKER)
 
 
 @contextmanager
-def connected_engine(address: str) -> Iterator[DaskEngine]:
+def connected_engine(
+    address: str, *, patience: float | None = None, security: tuple[str, str, str] | None = None
+) -> Iterator[DaskEngine]:
     """An engine on a scheduler that is running already, with the workers that it has.
 
     Parameters
     ----------
     address
-        ``tcp://host:8786``.
+        ``tcp://host:8786`` or ``tls://host:8786``.
+    patience
+        Seconds to wait for a worker; None for no limit.
+    security
+        Files of the authority, of the certificate and of its key; None for those of Dask's configuration.
 
     Raises
     ------
+    ConfigError
+        When the certificates of a ``tls://`` address are missing or are none.
     EngineError
-        When no scheduler answers there.
+        When no scheduler answers there, or it refuses the certificate.
     """
-    try:
-        client = Client(address, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
-    with client:
-        yield DaskEngine(client=client)
+    with connect(address, security) as client:
+        yield DaskEngine(client=client, patience=patience, label=f"dask at {address}")
 
 
 @contextmanager
-def engine_on(given: Any) -> Iterator[DaskEngine]:
+def engine_on(given: Any, *, patience: float | None = None) -> Iterator[DaskEngine]:
     """An engine on a Dask client or a cluster that somebody else started; it stays open.
 
     Parameters
@@ -202,6 +242,8 @@ def engine_on(given: Any) -> Iterator[DaskEngine]:
     given
         A `distributed.Client`, or whatever it takes: LocalCluster, SLURMCluster, KubeCluster, a cluster of Gateway or
         Coiled.
+    patience
+        Seconds to wait for a worker; None for no limit.
 
     Raises
     ------
@@ -211,7 +253,8 @@ def engine_on(given: Any) -> Iterator[DaskEngine]:
         When its scheduler does not answer.
     """
     if isinstance(given, Client):
-        yield DaskEngine(client=_usable(given))
+        label = f"dask, the client of {_address(given)}"
+        yield DaskEngine(client=_usable(given), patience=patience, label=label)
         return
     if not hasattr(given, "scheduler_address"):
         raise ConfigError(f"client is a {type(given).__name__}: give a distributed.Client, or a Dask cluster object.")
@@ -224,7 +267,11 @@ def engine_on(given: Any) -> Iterator[DaskEngine]:
     except (OSError, TimeoutError) as error:
         raise EngineError(f"The scheduler of the {type(given).__name__} does not answer: {error}.") from error
     with client:
-        yield DaskEngine(client=client)
+        yield DaskEngine(client=client, patience=patience, label=f"dask, the given {type(given).__name__}")
+
+
+def _address(client: Client) -> str:
+    return str(client.scheduler.address) if client.scheduler else "no scheduler"
 
 
 def _usable(client: Client) -> Client:

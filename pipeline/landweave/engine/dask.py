@@ -30,7 +30,7 @@ from distributed import CancelledError, Client, Future, KilledWorker
 
 from landweave.core.errors import EngineError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState
+from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState, WorkerNeeds
 from landweave.engine.admission import Admission, find_workers
 from landweave.engine.by_value import ByValue
 from landweave.engine.plugins import CLEAN_UP_SECONDS, FailurePolicyPlugin, end_run, find_stranded, run_block
@@ -103,7 +103,7 @@ class DaskEngine:
         limits = (worker.plan_bytes for worker in find_workers(self.client).values())
         return min((limit for limit in limits if limit), default=None)
 
-    def preflight(self, job: BlockJob, *, wait: bool = True) -> tuple[str, ...]:
+    def preflight(self, job: BlockJob | WorkerNeeds, *, wait: bool = True) -> tuple[str, ...]:
         """Ask the workers that are there whether they can run ``job``; what was found, a line each.
 
         Parameters
@@ -118,8 +118,9 @@ class DaskEngine:
         EngineError
             When none of them can, with everything that is wrong; when none comes in time.
         """
-        with closing(self._admission(job, None)) as workers:
+        with closing(self._admission(job, None)) as workers, closing(_Beacons(self.client)) as beacons:
             waiting = _Waiting(self, workers)
+            beacons.light(int(wait))
             able_since = None
             while able_since is None or (workers.pending and time.monotonic() - able_since < GRACE_SECONDS):
                 workers.look()
@@ -150,7 +151,7 @@ class DaskEngine:
             finally:
                 submissions.cancel()
 
-    def _admission(self, job: BlockJob, name: str | None) -> Admission:
+    def _admission(self, job: BlockJob | WorkerNeeds, name: str | None) -> Admission:
         return Admission(
             client=self.client, name=name, job=job, mixed=self.mixed, need_bytes=self.need_bytes, named=self.named
         )
@@ -237,6 +238,32 @@ class _Waiting:
             _log.warning("waiting for a worker at %s for %s: %s%s", address, f"{self.seconds:.0f} s", reply, refused)
 
 
+class _Beacons:
+    """Tasks that nobody can run: adaptive clusters start workers for them.
+
+    Blocks themselves are given to workers that are there, a few to each, for which no cluster would grow.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._lit: list[Future[int]] = []
+
+    def light(self, count: int) -> None:
+        """Keep so many of them."""
+        while len(self._lit) < count:
+            name = f"landweave-beacon-{uuid.uuid4().hex}"
+            self._lit.append(self._client.submit(os.getpid, key=name, pure=False, resources={name: 1}))
+        if surplus := self._lit[count:]:
+            self._lit = self._lit[:count]
+            with suppress(OSError):
+                self._client.cancel(surplus, force=True)
+
+    def close(self) -> None:
+        """Keep none."""
+        if self._client.status == "running":
+            self.light(0)
+
+
 class _Submissions:
     """The blocks of one run on a cluster that are submitted and have no result yet.
 
@@ -256,7 +283,7 @@ class _Submissions:
         self._given_to: dict[BlockIndex, frozenset[str]] = {}
         self._events: queue.SimpleQueue[tuple[BlockIndex, Future[BlockResult | str]] | None] = queue.SimpleQueue()
         self._most_threads = engine.most_threads
-        self._beacons: list[Future[int]] = []
+        self._beacons = _Beacons(engine.client)
         self._looked = float("-inf")
         self._ended = self._said = time.monotonic()
         self._number = 0
@@ -291,7 +318,8 @@ class _Submissions:
 
     def cancel(self) -> None:
         """Cancel what has not begun; a block that is running ends, and its result is dropped."""
-        submitted = [*self._submitted.values(), *self._beacons]
+        self._beacons.close()
+        submitted = list(self._submitted.values())
         if submitted and self._client.status == "running":
             with suppress(OSError):
                 self._client.cancel(submitted, force=True)
@@ -312,7 +340,7 @@ class _Submissions:
         if not self._submitted and not self._to_retry and not self._ahead:
             self._ahead.extend(islice(self._waiting, 1))
         more = bool(self._submitted or self._to_retry or self._ahead)
-        self._light_beacons(self._wanted_threads() if more else 0)
+        self._beacons.light(self._wanted_threads() if more else 0)
         return more
 
     def _submit(self, index: BlockIndex, kind: str) -> None:
@@ -393,19 +421,6 @@ class _Submissions:
         waiting = length_hint(self._waiting) + len(self._ahead) + len(self._to_retry)
         missing = min(waiting, self._most_threads - self._workers.threads)
         return max(missing, 0 if self._workers.admitted else 1)
-
-    def _light_beacons(self, count: int) -> None:
-        """Keep so many tasks that nobody can run: adaptive clusters start workers for them.
-
-        The blocks themselves are given to workers that are there, a few to each, for which no cluster would grow.
-        """
-        while len(self._beacons) < count:
-            self._number += 1
-            key, resources = f"beacon-{self._nonce}-{self._number}", {self._name: 1}
-            self._beacons.append(self._client.submit(os.getpid, key=key, pure=False, resources=resources))
-        if surplus := self._beacons[count:]:
-            self._client.cancel(surplus, force=True)
-            self._beacons = self._beacons[:count]
 
     def _say_what_runs(self) -> None:
         """One line: no block has ended for a while, which run where since when, and who does not say."""

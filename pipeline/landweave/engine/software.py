@@ -38,11 +38,11 @@ LIBRARIES = (
 )
 """Distributions that pixels, or the networks that see them, pass through."""
 
-CODE = ("landweave", "python")
-"""Facts that must be the driver's whatever the settings are."""
-
 HARDWARE = ("CPU", "GPU")
 """Facts that must be the same on all workers, whatever the driver's are."""
+
+MAY_MIX = (*LIBRARIES, *HARDWARE, "GDAL", "PROJ")
+"""Facts that may differ where workers may be mixed."""
 
 
 @lru_cache(maxsize=1)
@@ -74,13 +74,13 @@ def differences(ours: Mapping[str, str], theirs: Mapping[str, str], *, mixed: bo
     theirs
         Facts of the worker.
     mixed
-        Whether everything but `CODE` may differ.
+        Whether `MAY_MIX` may differ.
     """
-    names = CODE if mixed else tuple(ours)
+    names = [name for name in ours if not mixed or name not in MAY_MIX]
     return tuple(
         f"{name} is {theirs.get(name, 'not known')} there, {ours[name]} {_whose(name)}"
         for name in names
-        if name in ours and theirs.get(name) != ours[name]
+        if theirs.get(name) != ours[name]
     )
 
 

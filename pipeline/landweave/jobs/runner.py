@@ -178,9 +178,9 @@ class CatchingJob:
         """Those of the job."""
         return self.job.problems() if isinstance(self.job, WorkerNeeds) else ()
 
-    def files(self) -> Mapping[str, Path]:
+    def sent_files(self) -> Mapping[str, Path]:
         """Those of the job."""
-        return self.job.files() if isinstance(self.job, WorkerNeeds) else {}
+        return self.job.sent_files() if isinstance(self.job, WorkerNeeds) else {}
 
     def open(self) -> BlockFunction:
         """The job's block function inside `try_block`. What opening raises is raised: no block could be run."""

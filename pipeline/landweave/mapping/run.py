@@ -336,7 +336,9 @@ def run_map(
             setup = setup.with_values()
         idle = not actions.todo and output.overviews_complete
         # Before anything is written, as workers may not come.
-        with open_engine(setup.engine, setup.job.model.torch_threads, engine, idle=idle) as opened, writing_begun():
+        threads, need_bytes = setup.job.model.torch_threads, setup.memory.worker
+        opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, idle=idle)
+        with opening as opened, writing_begun():
             return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
 
 

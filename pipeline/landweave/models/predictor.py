@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from landweave.core.errors import CardError, ConfigError, WeightsError
+from landweave.core.received import find_file
 from landweave.models.cards.card import ModelCard
 from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
 from landweave.models.inference import InferenceSettings, TorchPredictor, absent, failure_text
@@ -127,8 +129,27 @@ class TorchModel:
         CardError
             When the network cannot be built, or is not one for inference.
         """
-        check_sha256(self.weights, self.weights_sha256)
-        return self._loaded(self.settings)[0]
+        found = find_file(self.weights, self.weights_sha256)
+        if found is None:
+            check_sha256(self.weights, self.weights_sha256)
+        return replace(self, weights=found or self.weights)._loaded(self.settings)[0]
+
+    def facts(self) -> Mapping[str, str]:
+        """CPU, and GPU where one computes: what chooses the kernels, as `landweave.core.protocols.WorkerNeeds`."""
+        found = {"CPU": cpu_name()}
+        if self.settings.on_gpu and torch.cuda.is_available():
+            found["GPU"] = torch.cuda.get_device_name(self.settings.device)
+        return found
+
+    def problems(self) -> tuple[str, ...]:
+        """That there is no GPU, where one is to compute."""
+        if self.settings.on_gpu and not torch.cuda.is_available():
+            return (f"model.device is {self.settings.device}, and torch sees no GPU there",)
+        return ()
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """The weights, by their sha256."""
+        return {self.weights_sha256: self.weights}
 
     def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
@@ -147,6 +168,16 @@ class TorchModel:
         network = with_memory_format(network, settings.card).to(settings.device)
         predictor = TorchPredictor(settings, network)
         return predictor, (*notes, *try_network(network, settings))
+
+
+def cpu_name() -> str:
+    """Kind and vendor of this machine's CPU, and the instructions that torch uses of it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    vendors = (line.partition(":")[2].strip() for line in lines if line.startswith(("vendor_id", "CPU implementer")))
+    return f"{platform.machine()} {next(vendors, platform.system())}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def resolve_model(

@@ -10,7 +10,7 @@ from typing import Any
 
 import psutil
 
-from landweave.config.schema import Config, CubeSection, EngineSection, OutputSection
+from landweave.config.schema import Config, CubeConfig, CubeSection, EngineSection, OutputSection, SecuritySection
 from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
@@ -132,7 +132,6 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
         workers = section.cluster.max_workers
     share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
     worker_bytes = int(section.memory_gib * budget.GIB) if section.memory_gib else share
-    security = section.security
     return EngineSettings(
         kind=section.kind,
         workers=workers,
@@ -140,7 +139,7 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
         worker_bytes=worker_bytes,
         patience=section.patience,
         mixed_workers=section.mixed_workers,
-        security=(security.ca, security.cert, security.key) if security else None,
+        security=security(section),
         cluster=_cluster_settings(section, threads, worker_bytes),
         price_per_hour=section.price_per_hour,
         power_watts=section.power_watts,
@@ -162,6 +161,21 @@ def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -
         environment=environment(threads),
         settings=cluster.settings,
     )
+
+
+def engine_section(config: CubeConfig) -> EngineSection:
+    """The engine of a configuration, the files of its certificates where they count from."""
+    section = config.engine
+    if section.security is None:
+        return section
+    files = {key: config.path(path) for key, path in section.security.model_dump().items()}
+    return section.model_copy(update={"security": SecuritySection(**files)})
+
+
+def security(section: EngineSection) -> tuple[str, str, str] | None:
+    """Files of the authority, of the certificate and of its key; None for those of Dask's configuration."""
+    found = section.security
+    return (found.ca, found.cert, found.key) if found else None
 
 
 def _output_factor(output: OutputSection, pixels: Grid) -> int:
