@@ -50,7 +50,8 @@ def job_states(slurm: Slurm) -> dict[str, str]:
 def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm, tmp_path: Path) -> None:
     small = Small.make(tmp_path / "project")
     inline = small.folder / "inline.zarr"
-    assert api.run(small.loaded(output={"store": str(inline), "block": 64})).exit_code == 0
+    reference = api.run(small.loaded(output={"store": str(inline), "block": 64}))
+    assert reference.exit_code == 0
     config = small.config(output={"block": 64})
     cluster = tmp_path / "slurm.yaml"
     content = yaml.safe_load((Path(__file__).parents[2] / "configs/clusters/slurm.yaml").read_text())
@@ -81,12 +82,12 @@ def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm,
 
     result = yaml.safe_load(out)
     assert process.returncode == 0, err
-    assert result["counts"]["done"] == len(list(shards(inline))) // 3
+    assert result["counts"]["done"] == result["ran"] == reference.counts[BlockState.DONE]
     assert shards(small.store) == shards(inline)
     ended = job_states(slurm)
     assert ended[cancelled] == "CANCELLED"
     assert len(ended) >= 4, ended  # those that retired were replaced
-    assert "COMPLETED" in ended.values(), ended  # retired before its walltime
-    assert "TIMEOUT" not in ended.values()
-    # Nothing but what was on a worker that went away ran twice, and no block is a suspect that runs alone.
+    # Retired before its walltime, or, where the machine is slow to start a worker, at it.
+    assert {"COMPLETED", "TIMEOUT"} & set(ended.values()), ended
+    assert (api.open_ledger(small.store)["attempts"].values == 1).all()  # and no block was a suspect
     assert "waiting for a worker" in err

@@ -26,6 +26,9 @@ from landweave.core.errors import ConfigError, EngineError
 ADAPTIVE = {"interval": "2s", "wait_count": 15, "target_duration": "500ms"}
 """A worker that was idle for half a minute is let go; every block that waits asks for a thread, however short."""
 
+STARTING_S = 60
+"""Of its walltime a job may have spent when its worker's lifetime begins: modules, imports, a busy file system."""
+
 LARGEST_STAGGER_S = 300
 """Workers that started together retire over twice this time, not all at once."""
 
@@ -214,13 +217,14 @@ def lifetime_arguments(walltime: str | None) -> list[str]:
     """Options of ``dask worker`` with which it retires before its job ends; none where there is no walltime.
 
     >>> lifetime_arguments("24:00:00")
-    ['--lifetime', '85500s', '--lifetime-stagger', '300s']
+    ['--lifetime', '85440s', '--lifetime-stagger', '300s']
     """
     if walltime is None:
         return []
     seconds = walltime_seconds(walltime)
     stagger = min(LARGEST_STAGGER_S, seconds // 20)
-    return ["--lifetime", f"{seconds - 3 * stagger}s", "--lifetime-stagger", f"{stagger}s"]
+    lifetime = max(seconds // 2, seconds - 3 * stagger - STARTING_S)
+    return ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{stagger}s"]
 
 
 def walltime_seconds(walltime: str) -> int:
