@@ -78,9 +78,14 @@ class Processes:
         """Start one that has all libraries and not this package."""
         return self.worker(code=sysconfig.get_path("purelib"), flags=["-S"])
 
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        """Start Python with the driver's code; an empty variable is not set."""
+        return self._start([sys.executable, *arguments], SAME_CODE, environment)
+
     def _start(self, command: Sequence[str], code: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
         log = self.stack.enter_context((self.logs / f"{len(self.started)}.log").open("wb"))
         variables = {**os.environ, "PYTHONPATH": code, "OMP_NUM_THREADS": "1", **environment}
+        variables = {name: value for name, value in variables.items() if value}
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log, cwd=self.logs)
         self.started.append(process)
         return process

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 
 import landweave
-from landweave.cli import models
+from landweave.cli import models, worker
 from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
 from landweave.core.yaml_text import load_yaml
 from landweave.jobs.progress import progress_on
@@ -31,6 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
 out, err = Console(), Console(stderr=True)
 
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]

@@ -284,7 +284,7 @@ def _own_environment() -> Iterator[None]:
 
 def _settings(torch_threads: int | None) -> dict[str, object]:
     return {
-        **own_settings(),
+        **{key: value for key, value in own_settings().items() if ".worker." in key},
         # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
         # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
