@@ -292,8 +292,8 @@ def test_the_script_of_a_job_retires_its_worker_in_time(kind: str, small: Small)
     job = getattr(dask_jobqueue, KINDS[kind].name).job_cls
     script = job("tls://host:8786", name="worker", config_name=kind, **arguments).job_script()
     assert "--lifetime 13440s --lifetime-stagger 300s" in script  # of 4 hours
-    assert "export OMP_NUM_THREADS=2" not in script  # of Small: one thread
-    assert "export OMP_NUM_THREADS=1" in script
+    assert "-m landweave worker tls://host:8786" in script
+    assert "--torch-threads 1" in script
     assert "--nthreads 2" in script
 
 

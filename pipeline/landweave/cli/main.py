@@ -13,7 +13,7 @@ import typer
 import yaml
 
 import landweave
-from landweave.cli import models
+from landweave.cli import models, worker
 from landweave.cli.output import log_to_terminal, prints, progress, show_error
 from landweave.core.errors import ConfigError, LandweaveError
 from landweave.core.yaml_text import load_yaml
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
+app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
 
 
 def _version(asked: bool) -> None:

@@ -327,9 +327,10 @@ def _gone(replied: object) -> bool:
 
 
 def _no_reply(error: object) -> tuple[str, ...]:
-    if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] == "landweave":
-        return (f"landweave cannot be imported there: {error}",)
-    return (f"it cannot reply, its landweave may be another one: {type(error).__name__}: {error}",)
+    text = str(error) or type(error).__name__  # what a worker could not load comes as text alone
+    if "No module named 'landweave" in text:
+        return ("landweave cannot be imported there",)
+    return (f"it cannot reply, its landweave may be another one: {text}",)
 
 
 def _listed(addresses: list[str], shown: int = 3) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
+from landweave.engine.worker_settings import environment
 
 ADAPTIVE = {"interval": "2s", "wait_count": 15, "target_duration": "500ms"}
 """A worker that was idle for half a minute is let go; every block that waits asks for a thread, however short."""
@@ -47,8 +48,8 @@ class ClusterSettings:
         Bytes of a worker's process.
     cores
         CPU cores of a worker.
-    environment
-        Variables of a worker's process.
+    torch_threads
+        Of a worker, as ``model.torch_threads``.
     security
         A `distributed.Security`; None for that of Dask's configuration.
     settings
@@ -60,7 +61,7 @@ class ClusterSettings:
     max_workers: int
     memory_limit: int
     cores: int
-    environment: Mapping[str, str] = field(default_factory=dict)
+    torch_threads: int
     security: Any = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -165,15 +166,15 @@ def _gpus(settings: ClusterSettings) -> dict[str, Any]:
 
 def _queue(settings: ClusterSettings) -> dict[str, Any]:
     """A job has one worker process; its threads are blocks at once, its cores those of the numeric libraries."""
-    exports = [f"export {name}={value}" for name, value in settings.environment.items()]
+    walltime = settings.settings.get("walltime")
     return {
         "cores": THREADS_A_WORKER,
         "processes": 1,
         "memory": f"{settings.memory_limit} B",
         "security": settings.security,
         "silence_logs": logging.CRITICAL,
-        "job_script_prologue": exports,
-        "worker_extra_args": lifetime_arguments(settings.settings.get("walltime")),
+        "worker_command": "landweave worker",
+        "worker_extra_args": ["--torch-threads", str(settings.torch_threads), *lifetime_arguments(walltime)],
         **({"job_cpu": settings.cores} if settings.kind == "slurm" else {}),
     }
 
@@ -183,7 +184,7 @@ def _kubernetes(settings: ClusterSettings) -> dict[str, Any]:
     return {
         "n_workers": settings.min_workers,
         "resources": {"requests": limits, "limits": limits},
-        "env": dict(settings.environment),
+        "env": environment(settings.torch_threads),
         "quiet": True,
         **({"security": settings.security} if settings.security else {}),
     }

@@ -200,7 +200,7 @@ def cluster_engine(settings: ClusterSettings, *, patience: float | None = None) 
     """
     with (
         _own_environment(),
-        dask.config.set(_nanny_settings(settings.environment)),
+        dask.config.set(_nanny_settings(environment(settings.torch_threads))),
         started_cluster(settings) as cluster,
         engine_on(cluster, patience=patience) as engine,
     ):
@@ -333,7 +333,7 @@ def _settings(torch_threads: int | None) -> dict[str, object]:
 
 def _nanny_settings(variables: Mapping[str, str]) -> dict[str, object]:
     exported = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in variables.items()}
-    return {**own_settings(), **exported}
+    return {**{key: value for key, value in own_settings().items() if ".worker." in key}, **exported}
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):

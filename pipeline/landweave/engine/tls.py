@@ -102,5 +102,5 @@ def _try_handshake(address: str, context: ssl.SSLContext) -> None:
             f"The scheduler at {address} refuses this client: {error.reason or error}. Its certificate "
             "(engine.security.cert) has to be of the scheduler's CA; a scheduler without TLS has a tcp:// address."
         ) from error
-    except OSError as error:
-        raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
+    except OSError:
+        return  # it may be about to start: Dask waits for it

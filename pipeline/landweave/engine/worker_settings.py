@@ -23,9 +23,8 @@ WORKER_SETTINGS: Mapping[str, Any] = {
     # A tree of call stacks for each second of the last hour: a worker grows by 3 MB a minute while a network computes.
     # A run measures the seconds of its stages itself.
     "distributed.worker.profile.enabled": False,
-    # A decoder, or a network that is compiled, may hold a process's lock for longer than the 30 s after which others
-    # take it for dead.
-    "distributed.comm.timeouts.tcp": "120s",
+    # Hundreds of workers that start at once wait for one scheduler, and import from one file system meanwhile.
+    "distributed.comm.timeouts.connect": "120s",
 }
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

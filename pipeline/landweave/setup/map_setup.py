@@ -19,7 +19,6 @@ from landweave.core.protocols import source_notes
 from landweave.engine.admission import TERMINATE_SHARE
 from landweave.engine.cluster_kinds import ClusterSettings, walltime_seconds
 from landweave.engine.clusters import EngineSettings
-from landweave.engine.worker_settings import environment
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
@@ -158,7 +157,7 @@ def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -
         max_workers=cluster.max_workers,
         memory_limit=int(worker_bytes / TERMINATE_SHARE),
         cores=cluster.cores or threads,
-        environment=environment(threads),
+        torch_threads=threads,
         settings=cluster.settings,
     )
 
