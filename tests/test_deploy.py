@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,16 @@ from distributed.cli.dask_scheduler import main as dask_scheduler
 from distributed.cli.dask_worker import main as dask_worker
 
 from landweave.config.load import example_config, load_config
+from landweave.core.budget import GIB, BlockMemory, InputMemory, ModelMemory, block_memory
 from landweave.core.errors import ConfigError
 from landweave.engine.cluster_kinds import KINDS, ClusterSettings, lifetime_arguments
 from landweave.engine.worker_settings import WORKER_SETTINGS, environment
+from landweave.models.cards.card import ModelCard
 from landweave.models.cards.registry import find_card
+from landweave.models.inference import InferenceSettings
+from landweave.models.predictor import TorchModel
 from landweave.setup.map_setup import engine_settings
+from landweave.sources.files import KEPT_BYTES
 from tests.helpers.commands import ROOT
 from tests.helpers.small import Small
 
@@ -360,3 +367,41 @@ def test_certificates_let_those_in_who_have_one(tmp_path: Path) -> None:
             assert client.submit(os.getpid).result() == os.getpid()
         with pytest.raises(OSError, match=r"(?i)ssl|tls|time"):
             Client(cluster.scheduler_address, security=security("theirs"), set_as_default=False, timeout=2)
+
+
+SIZED = {"flair1-unet-resnet34": 5, "LC-A": 3}
+"""Cards of the sizing table, with the bands that a plan reads."""
+
+
+def sizes_table() -> str:
+    """The table of deploy/README.md, by the arithmetic of plans: aerial bytes, confidence beside the classes."""
+    lines = [
+        "| model | block, px | memory of a worker on a CPU | beside a GPU | of the GPU |",
+        "|---|---|---|---|---|",
+    ]
+    for name, bands in SIZED.items():
+        card = find_card(name)
+        for block in (2048, 4096, 8192):
+            cpu, gpu = (planned_memory(card, bands, block, on_gpu=on_gpu) for on_gpu in (False, True))
+            cells = [f"{size / GIB:.1f} GiB" for size in (cpu.worker, gpu.worker, gpu.gpu)]
+            lines.append(f"| {name} | {block:,} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def planned_memory(card: ModelCard, bands: int, block: int, *, on_gpu: bool) -> BlockMemory:
+    settings = InferenceSettings(
+        card=card, output=next(iter(card.outputs)), window=card.window.size, batch_size=card.numerics.batch,
+        torch_threads=2, device="cpu",
+    )  # fmt: skip
+    model = TorchModel(settings=settings, weights=Path("none"), weights_sha256="")
+    memory = ModelMemory(
+        bytes=model.memory_bytes(), window=settings.window, classes=len(settings.output_spec.legend),
+        batch=settings.batch_size, loading=model.loading_bytes, on_gpu=on_gpu,
+    )  # fmt: skip
+    inputs = [InputMemory(factor=Fraction(1), bands=bands, itemsize=1, dates=1, around=0)]
+    return replace(block_memory(block=block, inputs=inputs, model=memory, output_bytes=2), files=KEPT_BYTES)
+
+
+@pytest.mark.slow
+def test_the_sizes_are_those_of_plans() -> None:
+    assert sizes_table() in (DEPLOY / "README.md").read_text()
