@@ -67,13 +67,6 @@ def follow(small: Small, script: str, **environment: str) -> str:
     return ended.stdout
 
 
-def test_before_the_first_run(small: Small) -> None:
-    script = commands("Before the first run")
-    install, _, rest = script.partition("\n")
-    assert install.startswith("pip install --constraint constraints.txt")
-    assert "windows a second in one process" in follow(small, rest)
-
-
 def test_this_machine(small: Small, inline: dict[str, bytes]) -> None:
     printed = follow(small, commands("This machine"))
     assert "12 done" in printed

@@ -87,7 +87,7 @@ def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm,
     ended = job_states(slurm)
     assert ended[cancelled] == "CANCELLED"
     assert len(ended) >= 4, ended  # those that retired were replaced
-    # Retired before its walltime, or, where the machine is slow to start a worker, at it.
-    assert {"COMPLETED", "TIMEOUT"} & set(ended.values()), ended
+    logs = [path.read_text() for path in (tmp_path / "logs").glob("*.err")]
+    assert any("worker-lifetime-reached" in log for log in logs)  # before the walltime of its job
     assert (api.open_ledger(small.store)["attempts"].values == 1).all()  # and no block was a suspect
     assert "waiting for a worker" in err
