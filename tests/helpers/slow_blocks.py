@@ -1,4 +1,4 @@
-"""Preloaded by workers: a block takes four seconds, so that a run outlives a walltime of a minute."""
+"""Preloaded by workers: a block takes eight seconds, so that a run outlives the lifetime of its first workers."""
 
 import time
 
@@ -8,7 +8,7 @@ _call = MapFunction.__call__
 
 
 def slow(self, index):
-    time.sleep(4)
+    time.sleep(8)
     return _call(self, index)
 
 
