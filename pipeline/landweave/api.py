@@ -176,7 +176,7 @@ def run(
         setup = _checked(config)
         with recorded_run(setup.target, "run") as record:
             result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
-            record.result = result
+            record.result = result = _with_place(result, engine)
     with writing_begun():
         notes = tuple(_write_files(setup, config, complete=result.complete))
     result = replace(result, notes=(*result.notes, *notes))
@@ -324,7 +324,7 @@ def align(
             result = aligning.run_align(
                 setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown
             )
-            record.result = result
+            record.result = result = _with_place(result, engine)
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -451,6 +451,13 @@ def _with_engine(
             if section.memory_gib is None and (limit := opened.worker_bytes):
                 section = section.model_copy(update={"memory_gib": limit / GIB})
         yield config.model_copy(update={"engine": section}), opened
+
+
+def _with_place(result: RunResult, engine: Engine | None) -> RunResult:
+    """The result, with a note where its blocks ran that were not run by workers of its own."""
+    if not isinstance(engine, DaskEngine) or not result.ran:
+        return result
+    return replace(result, notes=(*result.notes, f"the blocks ran on {engine.label}"))
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """A scheduler with TLS: certificates from the configuration or from Dask's, and what is said without the right ones."""
 
+import socket
 import time
 
 import dask
@@ -72,7 +73,9 @@ def test_a_client_of_another_authority_is_refused(cluster, certificates, strange
 
 
 def test_a_scheduler_of_another_authority_is_refused(cluster, strangers):
-    assert "is not of the CA that is named here" in refused(EngineError, cluster.address, files(strangers))
+    assert "has a certificate that is not of the CA that is named here" in refused(
+        EngineError, cluster.address, files(strangers)
+    )
 
 
 def test_files_that_are_none_are_named(cluster, certificates, tmp_path):
@@ -86,6 +89,20 @@ def test_files_that_are_none_are_named(cluster, certificates, tmp_path):
 
 def test_certificates_go_with_an_address_that_has_tls(certificates):
     assert "write tls://" in refused(ConfigError, "tcp://127.0.0.1:1", files(certificates))
+
+
+def test_without_tls_a_scheduler_that_has_it_says_nothing(cluster):
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        message = refused(EngineError, cluster.address.replace("tls", "tcp"))
+    assert "says nothing that a Dask scheduler says" in message
+    assert "A scheduler with TLS has a tls:// address" in message
+
+
+def test_whoever_else_listens_is_no_scheduler(certificates):
+    with socket.create_server(("127.0.0.1", 0)) as mute, dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        port = mute.getsockname()[1]
+        assert "says nothing that a Dask" in refused(EngineError, f"tcp://127.0.0.1:{port}")
+        assert "says nothing that a Dask" in refused(EngineError, f"tls://127.0.0.1:{port}", files(certificates))
 
 
 def test_where_nobody_answers(certificates):

@@ -1,22 +1,26 @@
 """Connects to a scheduler, with TLS where its address says so, and says at once why that fails.
 
-Dask itself tries a connection that is refused again and again for half a minute, and then says that it timed out. So
-the handshake is tried alone first: a certificate that is refused on either side is named with the reason.
+Dask itself tries a connection that is refused again and again for half a minute, and then says that it timed out; where
+something else listens, it waits forever. So the greeting is tried alone first: a certificate that is refused on either
+side is named with the reason.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import dask
+from dask.utils import parse_timedelta
 from distributed import Client
 from distributed.security import Security
 
 from landweave.core.errors import ConfigError, EngineError
 
-HANDSHAKE_SECONDS = 10.0
+_HINT = "A scheduler with TLS has a tls:// address, one without a tcp:// address."
 
 WAYS = (
     "set engine.security: {ca: ca.pem, cert: client.pem, key: client.key}, or Dask's own "
@@ -45,8 +49,8 @@ def connect(address: str, files: tuple[str, str, str] | None = None) -> Client:
     encrypted = address.startswith("tls://")
     if files and not encrypted:
         raise ConfigError(f"engine.security is for an address with TLS, and this is {address}: write tls://host:port.")
-    if encrypted:
-        _try_handshake(address, _context(address, security))
+    if address.startswith(("tcp://", "tls://")):
+        _try_greeting(address, _context(address, security) if encrypted else None)
     try:
         return Client(address, security=security if encrypted else None, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
@@ -82,25 +86,30 @@ def _context(address: str, security: Security) -> ssl.SSLContext:
     return context
 
 
-def _try_handshake(address: str, context: ssl.SSLContext) -> None:
-    parts = urlsplit(address)
+def _try_greeting(address: str, context: ssl.SSLContext | None) -> None:
+    """Wait for the first byte that a scheduler sends to whom it lets in; nothing where nobody listens yet."""
+    parts, seconds = urlsplit(address), parse_timedelta(dask.config.get("distributed.comm.timeouts.connect"))
     try:
-        with (
-            socket.create_connection((parts.hostname or "", parts.port or 8786), HANDSHAKE_SECONDS) as plain,
-            context.wrap_socket(plain, server_hostname=parts.hostname) as encrypted,
-        ):
-            # With TLS 1.3 a certificate is refused after the handshake: the scheduler greets who it lets in.
-            if not encrypted.recv(1):
-                raise EngineError(f"The scheduler at {address} closes the connection: is its certificate of this CA?")
-    except ssl.SSLCertVerificationError as error:
-        raise EngineError(
-            f"The certificate of the scheduler at {address} is not of the CA that is named here: "
-            f"{error.verify_message}. See engine.security.ca."
-        ) from error
-    except ssl.SSLError as error:
-        raise EngineError(
-            f"The scheduler at {address} refuses this client: {error.reason or error}. Its certificate "
-            "(engine.security.cert) has to be of the scheduler's CA; a scheduler without TLS has a tcp:// address."
-        ) from error
+        connected = socket.create_connection((parts.hostname or "", parts.port or 8786), seconds)
     except OSError:
         return  # it may be about to start: Dask waits for it
+    try:
+        with connected as plain, ExitStack() as stack:
+            # With TLS 1.3 a certificate is refused after the handshake.
+            name = parts.hostname
+            reader = stack.enter_context(context.wrap_socket(plain, server_hostname=name)) if context else plain
+            if reader.recv(1):
+                return
+            why = f"closes the connection. {_HINT}"
+    except ssl.SSLCertVerificationError as error:
+        why = (
+            f"has a certificate that is not of the CA that is named here (engine.security.ca): {error.verify_message}."
+        )
+    except ssl.SSLError as error:
+        why = (
+            f"refuses this client: {error.reason or error}. Its certificate (engine.security.cert) has to be of the "
+            f"scheduler's CA. {_HINT}"
+        )
+    except OSError as error:
+        why = f"says nothing that a Dask scheduler says: {error}. {_HINT}"
+    raise EngineError(f"Whoever listens at {address} {why}")

@@ -368,7 +368,8 @@ def _fill(
         setup.store.finalize(output.attributes or setup.template.to_attributes())
     kept = () if actions.recompute_stale else actions.blocks(BlockAction.STALE)
     stale = stale_lines(setup.job, setup.store, kept)
-    result = join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes), stale=stale)
+    notes = (*setup.notes, *output.notes, *(_software_notes(setup, output) if todo else ()))
+    result = join_results(results, [ledger], ledger.failures(), notes, stale=stale)
     absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
     windows = result.sums.get("windows", 0)
     return replace(
@@ -380,6 +381,14 @@ def _fill(
         ),
         empty=("the map",) if is_empty(result.counts) else (),
     )
+
+
+def _software_notes(setup: MapSetup, output: MapOutput) -> list[str]:
+    """That a map is continued with other software than it was begun with, where it is."""
+    before = ((output.attributes or {}).get("provenance") or {}).get("libraries") or {}
+    now = setup.template.attributes["libraries"]
+    changed = [f"{name} was {value}, is {now[name]}" for name, value in before.items() if now.get(name, value) != value]
+    return [f"the map was begun with other software than it is continued with: {', '.join(changed)}"] if changed else []
 
 
 def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> None:

@@ -14,6 +14,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.legend import Legend
 from landweave.core.timeseries import padded_length
+from landweave.engine.software import software_facts
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
@@ -21,11 +22,13 @@ from landweave.mapping.job import MapJob
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import check_window
 from landweave.models.predictor import Compute, TorchModel, resolve_model
+from landweave.sources.libraries import library_facts
 from landweave.store.maps.store import MapStore
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
-LIBRARIES = ("torch", "numpy", "rasterio", "zarr", "xarray", "distributed")
+LIBRARIES = ("distributed", "xarray")
+"""Those that no pixel passes through, and whose version a person may want all the same."""
 
 Inputs = Mapping[str, MapInput]
 """Inputs by modality, in the order of the card."""
@@ -194,6 +197,7 @@ def _provenance(rules: MapRules, model: TorchModel, fingerprint: Fingerprint | N
     if fingerprint is None:
         return {**known, "fingerprint_fields": {"windows": window_fields(rules.blending)}}
     libraries = {name: metadata.version(name) for name in LIBRARIES}
+    libraries |= {**software_facts(), **library_facts()}
     settings = {"fingerprint": fingerprint.sha256, "fingerprint_fields": dict(fingerprint.parts)}
     return {**known, **settings, "libraries": libraries}
 
