@@ -291,6 +291,7 @@ def test_the_script_of_a_job_retires_its_worker_in_time(kind: str, small: Small)
     import dask_jobqueue
 
     settings = cluster_settings(small, "slurm")
+    settings = replace(settings, security=("/shared/ca.pem", "/shared/worker.pem", "/shared/worker.key"))
     arguments = KINDS[kind].arguments(settings)
     arguments |= {key: value for key, value in settings.settings.items() if key != "job_cpu"}
     if kind != "slurm":
@@ -302,6 +303,7 @@ def test_the_script_of_a_job_retires_its_worker_in_time(kind: str, small: Small)
     assert "-m landweave worker tls://host:8786" in script
     assert "--torch-threads 1" in script
     assert "--nthreads 2" in script
+    assert "--tls-ca-file /shared/ca.pem --tls-key /shared/worker.key --tls-cert /shared/worker.pem" in script
 
 
 def test_a_walltime_is_never_outlived() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 import urllib.request
 from collections import Counter
@@ -16,6 +17,7 @@ from landweave.engine import cluster_kinds
 from landweave.engine.cluster_kinds import ClusterSettings, lifetime_arguments
 from landweave.engine.clusters import cluster_engine
 from tests.block_jobs import SquareJob, grid_of
+from tests.helpers.commands import ROOT
 
 LOCAL = ClusterSettings(kind="local", min_workers=0, max_workers=4, memory_limit=1 << 30, cores=1, torch_threads=1)
 
@@ -28,23 +30,24 @@ def await_that(ready: Callable[[], object], seconds: float) -> None:
 
 
 @pytest.mark.slow
-def test_from_no_worker_to_four_and_back(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is lost, nothing runs twice, and the cluster is asked for all its workers at once."""
+def test_it_is_asked_for_all_its_workers_at_once_with_tls(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From none to as many as blocks wait for, and back: nothing is lost, nothing runs twice."""
     monkeypatch.setattr(cluster_kinds, "ADAPTIVE", {**cluster_kinds.ADAPTIVE, "interval": "500ms", "wait_count": 4})
-    job, seen = SquareJob(folder=tmp_path, block_seconds=0.5), []
-    with cluster_engine(LOCAL) as engine:
+    subprocess.run([ROOT / "deploy/certificates.sh", tmp_path / "tls"], check=True, capture_output=True)
+    files = tuple(str(tmp_path / "tls" / name) for name in ("ca.pem", "worker.pem", "worker.key"))
+    job, seen = SquareJob(folder=tmp_path, block_seconds=1), Counter[Any]()
+    with cluster_engine(replace(LOCAL, max_workers=3, security=files)) as engine:
+        assert engine.address.startswith("tls://")
         assert engine.client.nthreads() == {}
-        results = Counter[Any]()
-        for index, result in engine.run(job, grid_of(10, 10)):
+        wanted = []
+        for index, result in engine.run(job, grid_of(8, 8)):
             assert result.state is BlockState.DONE
-            results[index] += 1
-            seen.append(len(engine.client.nthreads()))
-        await_that(lambda: not engine.client.nthreads(), 60)
-        again = list(engine.run(replace(job, key="again"), grid_of(2, 2)))
-    assert set(results) == set(grid_of(10, 10))
-    assert results.total() == job.tried().total() - 4 == 100
-    assert max(seen) == 4
-    assert len(again) == 4
+            wanted.append(len(engine.client.cluster.worker_spec))
+            seen[index] += 1
+        await_that(lambda: not engine.client.nthreads(), 120)
+    assert set(seen) == set(grid_of(8, 8))
+    assert seen.total() == job.tried().total() == 64
+    assert wanted[0] == max(wanted) == 3
 
 
 @pytest.mark.slow

@@ -489,6 +489,8 @@ class EngineSection(Section):
             return self
         if self.kind != "dask" or self.address is not None or self.workers is not None:
             raise ValueError("a cluster goes with kind: dask, and without address and workers")
+        if self.security is not None and self.cluster.kind in ("kubernetes", "gateway"):
+            raise ValueError(f"a cluster of kind {self.cluster.kind} has its own ways to TLS: leave out security")
         if self.memory_gib is None:
             raise ValueError("a cluster needs memory_gib: what a worker is given")
         return self

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+from distributed.security import Security
+
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
 from landweave.engine.worker_settings import environment
@@ -29,6 +31,8 @@ ADAPTIVE = {"interval": "2s", "wait_count": 15, "target_duration": "500ms"}
 
 STARTING_S = 60
 """Of its walltime a job may have spent when its worker's lifetime begins: modules, imports, a busy file system."""
+
+ROLES = ("scheduler", "worker", "client")
 
 LARGEST_STAGGER_S = 300
 """Workers that started together retire over twice this time, not all at once."""
@@ -51,7 +55,8 @@ class ClusterSettings:
     torch_threads
         Of a worker, as ``model.torch_threads``.
     security
-        A `distributed.Security`; None for that of Dask's configuration.
+        Files of the authority, of a certificate for scheduler, workers and driver, and of its key, on a file system
+        that all see; None for Dask's configuration.
     settings
         Further arguments of the cluster's class; they win.
     """
@@ -62,7 +67,7 @@ class ClusterSettings:
     memory_limit: int
     cores: int
     torch_threads: int
-    security: Any = None
+    security: tuple[str, str, str] | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -154,7 +159,18 @@ def _local(settings: ClusterSettings) -> dict[str, Any]:
         "memory_limit": settings.memory_limit,
         "dashboard_address": "127.0.0.1:8787",
         "silence_logs": logging.CRITICAL,  # the run reports workers that are lost once
-        **({"security": settings.security, "protocol": "tls://"} if settings.security else {}),
+        **_tls(settings),
+    }
+
+
+def _tls(settings: ClusterSettings) -> dict[str, Any]:
+    if settings.security is None:
+        return {}
+    authority, certificate, key = settings.security
+    files = {f"tls_{role}_{part}": path for role in ROLES for part, path in (("cert", certificate), ("key", key))}
+    return {
+        "protocol": "tls://",
+        "security": Security(require_encryption=True, tls_ca_file=authority, **files),
     }
 
 
@@ -171,11 +187,11 @@ def _queue(settings: ClusterSettings) -> dict[str, Any]:
         "cores": THREADS_A_WORKER,
         "processes": 1,
         "memory": f"{settings.memory_limit} B",
-        "security": settings.security,
         "silence_logs": logging.CRITICAL,
         "worker_command": "landweave worker",
         "worker_extra_args": ["--torch-threads", str(settings.torch_threads), *lifetime_arguments(walltime)],
         **({"job_cpu": settings.cores} if settings.kind == "slurm" else {}),
+        **_tls(settings),
     }
 
 
@@ -186,7 +202,6 @@ def _kubernetes(settings: ClusterSettings) -> dict[str, Any]:
         "resources": {"requests": limits, "limits": limits},
         "env": environment(settings.torch_threads),
         "quiet": True,
-        **({"security": settings.security} if settings.security else {}),
     }
 
 

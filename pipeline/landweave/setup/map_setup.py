@@ -158,6 +158,7 @@ def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -
         memory_limit=int(worker_bytes / TERMINATE_SHARE),
         cores=cluster.cores or threads,
         torch_threads=threads,
+        security=security(section),
         settings=cluster.settings,
     )
 
