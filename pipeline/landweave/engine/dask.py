@@ -28,6 +28,7 @@ from operator import length_hint
 
 from distributed import CancelledError, Client, Future, KilledWorker
 
+from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import EngineError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState, WorkerNeeds
@@ -420,6 +421,8 @@ class _Submissions:
         """Threads that a growing cluster does not have yet and blocks wait for; at least one where there is none."""
         waiting = length_hint(self._waiting) + len(self._ahead) + len(self._to_retry)
         missing = min(waiting, self._most_threads - self._workers.threads)
+        if not self._workers.present:  # a scheduler without workers counts a worker for each task
+            missing = -(-missing // THREADS_A_WORKER)
         return max(missing, 0 if self._workers.admitted else 1)
 
     def _say_what_runs(self) -> None:
