@@ -303,7 +303,7 @@ def test_the_script_of_a_job_retires_its_worker_in_time(kind: str, small: Small)
     assert "-m landweave worker tls://host:8786" in script
     assert "--torch-threads 1" in script
     assert "--nthreads 2" in script
-    assert "--tls-ca-file /shared/ca.pem --tls-key /shared/worker.key --tls-cert /shared/worker.pem" in script
+    assert "--tls-ca-file /shared/ca.pem --tls-cert /shared/worker.pem --tls-key /shared/worker.key" in script
 
 
 def test_a_walltime_is_never_outlived() -> None:
@@ -363,7 +363,7 @@ def test_certificates_let_those_in_who_have_one(tmp_path: Path) -> None:
         return Security(tls_ca_file=str(tmp_path / folder / "ca.pem"), require_encryption=True, **files)
 
     with LocalCluster(
-        n_workers=1, processes=False, security=security("ours"), dashboard_address=None, protocol="tls://"
+        n_workers=1, processes=False, security=security("ours"), dashboard_address=":0", protocol="tls://"
     ) as cluster:
         with Client(cluster.scheduler_address, security=security("ours"), set_as_default=False) as client:
             assert client.submit(os.getpid).result() == os.getpid()

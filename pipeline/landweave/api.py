@@ -120,7 +120,7 @@ def _checked(config: Config) -> MapSetup:
 def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     """What `run` would do, and its cost. Reads no pixel, runs no model and needs no weights.
 
-    Hours, cost and energy come from the pace that `landweave bench` measured, ``engine.price_per_hour`` and
+    Hours, cost and energy come from the pace that `landweave bench` measured, ``engine.cost_per_hour`` and
     ``engine.power_watts``.
 
     Parameters

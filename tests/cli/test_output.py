@@ -127,7 +127,7 @@ def test_a_plan_needs_no_weights_and_gives_hours(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     config = small.config(
         model={"weights": "not-here.safetensors"},
-        engine={"price_per_hour": 3600, "power_watts": 1000},
+        engine={"cost_per_hour": 3600, "power_watts": 1000},
         output={"store": "planned.zarr"},
     )
     planned = landweave("plan", config)

@@ -13,7 +13,7 @@ PACE = Pace(
     hardware="a processor", torch="2.6", measured="2026-01-01T00:00:00+00:00",
 )  # fmt: skip
 ESTIMATE = Estimate(
-    card="LC-A", windows=72_000, decode_seconds=7_200, workers=4, pace=PACE, price_per_hour=0.5, power_watts=100
+    card="LC-A", windows=72_000, decode_seconds=7_200, workers=4, pace=PACE, cost_per_hour=0.5, power_watts=100
 )
 
 
@@ -35,7 +35,7 @@ def test_rows_say_what_is_known() -> None:
     assert rows["time"].startswith("about 2.8 hours on 4, 11.0 hours on one worker (2 windows a second")
     assert "5.50 at 0.5 a worker and hour" in rows["cost"]
     assert "1.1 kWh at 100 W" in rows["energy"]
-    alone = dict(replace(ESTIMATE, workers=None, price_per_hour=None, power_watts=None).rows)
+    alone = dict(replace(ESTIMATE, workers=None, cost_per_hour=None, power_watts=None).rows)
     assert alone["time"].startswith("about 11.0 hours on one worker")
     assert alone.keys() == {"time"}
     assert "`landweave bench LC-A`" in dict(replace(ESTIMATE, pace=None).rows)["time"]

@@ -476,8 +476,8 @@ class EngineSection(Section):
     """Certificates of a scheduler with TLS (``tls://host:8786``)."""
     cluster: ClusterSection | None = None
     """A cluster that is started for the run, instead of local workers; `--cluster` names a file with it."""
-    price_per_hour: float | None = Field(default=None, ge=0)
-    """Price of one worker for an hour, in any currency: the plan then gives the cost of a run."""
+    cost_per_hour: float | None = Field(default=None, ge=0)
+    """Cost of one worker for an hour, in any currency: the plan then gives that of a run."""
     power_watts: float | None = Field(default=None, ge=0)
     """Power that one worker draws: the plan then gives the energy of a run."""
 

@@ -58,7 +58,7 @@ class EngineSettings:
         Files of the authority, the certificate and its key; None for those of Dask's configuration.
     cluster
         A cluster to start, instead of workers on this machine.
-    price_per_hour, power_watts
+    cost_per_hour, power_watts
         Of one worker; None where they are not stated.
     """
 
@@ -70,7 +70,7 @@ class EngineSettings:
     mixed_workers: bool = False
     security: tuple[str, str, str] | None = None
     cluster: ClusterSettings | None = None
-    price_per_hour: float | None = None
+    cost_per_hour: float | None = None
     power_watts: float | None = None
 
 

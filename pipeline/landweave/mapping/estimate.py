@@ -27,7 +27,7 @@ class Estimate:
         Processes side by side; None where that is not known.
     pace
         Of one process; None where it was not measured: there is no estimate then.
-    price_per_hour, power_watts
+    cost_per_hour, power_watts
         Of one worker; None where they are not stated.
     """
 
@@ -38,7 +38,7 @@ class Estimate:
     decode_seconds: float
     workers: int | None
     pace: Pace | None
-    price_per_hour: float | None = None
+    cost_per_hour: float | None = None
     power_watts: float | None = None
 
     @property
@@ -62,8 +62,8 @@ class Estimate:
     @property
     def cost(self) -> float | None:
         """Price of all worker hours."""
-        known = self.worker_hours is not None and self.price_per_hour is not None
-        return (self.worker_hours or 0) * (self.price_per_hour or 0) if known else None
+        known = self.worker_hours is not None and self.cost_per_hour is not None
+        return (self.worker_hours or 0) * (self.cost_per_hour or 0) if known else None
 
     @property
     def energy_kwh(self) -> float | None:
@@ -80,7 +80,7 @@ class Estimate:
         elapsed = "" if self.hours is None else f"{hours_text(self.hours)} on {self.workers}, "
         rows = [("time", f"about {elapsed}{hours_text(self.worker_hours)} on one worker ({measured})")]
         if self.cost is not None:
-            rows.append(("cost", f"about {self.cost:,.2f} at {self.price_per_hour:g} a worker and hour"))
+            rows.append(("cost", f"about {self.cost:,.2f} at {self.cost_per_hour:g} a worker and hour"))
         if self.energy_kwh is not None:
             rows.append(("energy", f"about {self.energy_kwh:,.3g} kWh at {self.power_watts:g} W a worker"))
         return rows

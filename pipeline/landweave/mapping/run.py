@@ -294,7 +294,7 @@ def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
         decode_seconds=decode_seconds,
         workers=None if engine.address else engine.workers,
         pace=known_pace(model.settings) if isinstance(model, TorchModel) else None,
-        price_per_hour=engine.price_per_hour,
+        cost_per_hour=engine.cost_per_hour,
         power_watts=engine.power_watts,
     )
 

@@ -140,7 +140,7 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
         mixed_workers=section.mixed_workers,
         security=security(section),
         cluster=_cluster_settings(section, threads, worker_bytes),
-        price_per_hour=section.price_per_hour,
+        cost_per_hour=section.cost_per_hour,
         power_watts=section.power_watts,
     )
 
