@@ -28,6 +28,7 @@ from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.setup.outputs import check_places
+from landweave.setup.weights import local_weights
 from landweave.sources.files import KEPT_BYTES
 from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
@@ -69,8 +70,7 @@ def set_up_map(config: Config) -> MapSetup:
     )
     grid, inputs, ground = open_inputs(context, card)
     rules = replace(rules, imagery=ground)
-    weights = config.path(config.model.weights) if config.model.weights else None
-    model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
+    model = map_model(rules, inputs, local_weights(config), elsewhere=config.engine.address is not None)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
     blocks = Blocks.covering(grid.extent, _block_size(rules, grid.extent, memory, engine.worker_bytes)).of_a_job()
