@@ -143,6 +143,11 @@ def test_blocks_are_those_that_the_memory_of_an_active_client_allows(small: Smal
         assert api.plan_map(config).memory == setup.memory
 
 
+def test_a_plan_with_the_memory_of_a_worker_asks_no_scheduler(small: Small) -> None:
+    nowhere = {"kind": "dask", "address": "tcp://127.0.0.1:1", "memory_gib": 2}
+    assert len(api.plan_map(small.loaded(engine=nowhere)).blocks.todo) == 12
+
+
 def test_a_finished_map_is_left_alone(small: Small) -> None:
     api.run(small.loaded())
     before = {path: path.stat().st_mtime_ns for path in small.store.rglob("*") if path.is_file()}

@@ -130,6 +130,8 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose files changed since they were done are run again.
     """
+    if config.engine.address and config.engine.memory_gib:  # nothing is to be asked of a scheduler, which may be down
+        return mapping.plan_map(set_up_map(config), stale=stale)
     with _with_engine(config) as (config, _):
         return mapping.plan_map(set_up_map(config, only_planned=True), stale=stale)
 

@@ -368,7 +368,7 @@ class ModelSection(Section):
     card: FilePath
     """Name of a model card, or path of one (.yaml)."""
     weights: FilePath | None = None
-    """File of the weights; that of the card by default."""
+    """File or URL (s3://, gs://, az://) of the weights; that of the card by default."""
     sha256: str | None = None
     """Checksum that the weights must have; that of the card by default for the card's own weights."""
     output: str | None = None

@@ -30,6 +30,7 @@ from landweave.setup.context import resolve_card, resolve_context
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.setup.outputs import check_places
+from landweave.setup.weights import local_weights
 from landweave.sources.files import KEPT_BYTES
 from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
@@ -78,7 +79,8 @@ def set_up_map(config: Config, *, only_planned: bool = False) -> MapSetup:
     )
     grid, inputs, ground = open_inputs(context, card)
     rules = replace(rules, imagery=ground)
-    weights = config.path(config.model.weights) if config.model.weights else None
+    named = config.path(config.model.weights) if config.model.weights else None
+    weights = named if only_planned else local_weights(config)  # a plan fetches nothing
     model = map_model(rules, inputs, weights, elsewhere=runs_elsewhere(config.engine), only_planned=only_planned)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
