@@ -37,6 +37,7 @@ __all__ = [
     "check",
     "compare",
     "draw_sample",
+    "draw_status",
     "errors",
     "estimate_areas",
     "evaluate",

@@ -198,6 +198,6 @@ def test_dask_gives_the_same(maps):
     rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=2)
     engine = EngineSection(kind="dask", workers=2)
     assert (
-        lw.change(maps["before"], maps["after"], rule=rule, engine=engine).to_dict()
-        == lw.change(maps["before"], maps["after"], rule=rule).to_dict()
+        lw.change(maps["before"], maps["after"], rule=rule, engine=engine).plain
+        == lw.change(maps["before"], maps["after"], rule=rule).plain
     )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 import landweave
 from landweave.cli.evaluate import Scheduler, Workers, engine_section
+from landweave.cli.output import prints, progress
 
 
+@prints
 def change(  # noqa: PLR0913  options of a command
     before: Annotated[str, typer.Argument(help="Path or URL of a map.", show_default=False)],
     after: Annotated[str, typer.Argument(help="Of a later map, or of another model's.", show_default=False)],
@@ -29,21 +31,17 @@ def change(  # noqa: PLR0913  options of a command
     folder: Annotated[Path | None, typer.Option("--out", help="Folder for numbers, COGs and a page.")] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
-) -> None:
+) -> Any:
     """Compare two maps on one lattice: transitions, kept by confidence and area."""
-    from landweave.cli.main import err, show  # which has registered this verb
-    from landweave.jobs.progress import progress_on
-
     rule = landweave.ChangeRule(
         min_confidence=min_confidence, min_area_m2=min_area, crosswalks=crosswalks or (None, None)
     )
-    result = landweave.change(
+    return landweave.change(
         before,
         after,
         rule=rule,
         same_ground=same_ground,
         folder=folder,
         engine=engine_section(workers, scheduler),
-        progress=progress_on(err),
+        progress=progress(),
     )
-    show(result)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 import landweave
+from landweave.cli.output import prints, progress
 
 if TYPE_CHECKING:
     from landweave.config.schema import EngineSection
@@ -37,6 +38,7 @@ def engine_section(workers: int | None, scheduler: str | None) -> EngineSection 
     return EngineSection(kind="dask", workers=workers, address=scheduler) if workers or scheduler else None
 
 
+@prints
 def evaluate(  # noqa: PLR0913  options of a command
     map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
     labels: Annotated[
@@ -53,23 +55,22 @@ def evaluate(  # noqa: PLR0913  options of a command
     workers: Workers = None,
     scheduler: Scheduler = None,
     storage_options: StorageOptions = None,
-) -> None:
+) -> Any:
     """Compare a map with labels: scores of its classes, calibration, seams."""
-    from landweave.cli.main import err, parse_overrides, show  # which has registered this verb
-    from landweave.jobs.progress import progress_on
+    from landweave.cli.main import parse_overrides  # which has registered this verb
 
-    result = landweave.evaluate(
+    return landweave.evaluate(
         map_path,
         landweave.Labels(files=labels, band=band, column=column, layer=layer),
         leave_out=leave_out or None,
         folder=folder,
         engine=engine_section(workers, scheduler),
         storage_options=parse_overrides(storage_options),
-        progress=progress_on(err),
+        progress=progress(),
     )
-    show(result)
 
 
+@prints
 def evaluate_model(  # noqa: PLR0913  options of a command
     model: Annotated[str, typer.Argument(help="A card's name or path, or a configuration (YAML) whose model is used.")],
     dataset: Annotated[Path, typer.Argument(help="Folder of FLAIR-HUB, FLAIR#1 or FLAIR#2.", show_default=False)],
@@ -88,28 +89,26 @@ def evaluate_model(  # noqa: PLR0913  options of a command
     ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
-) -> None:
+) -> Any:
     """Map a dataset's regions with a model and compare them with its labels: scores of the whole and by domain."""
-    from landweave.cli.main import err, show  # which has registered this verb
     from landweave.core.yaml_text import load_yaml
-    from landweave.jobs.progress import progress_on
 
     # Both are YAML; only a configuration has a section for the model. What is no file is refused as a card.
     path = Path(model)
     is_config = path.is_file() and "model" in (load_yaml(path.read_text(encoding="utf-8", errors="replace")) or ())
     patches = landweave.open_patches(dataset, split=split, domains=domain or (), training_domains=training_domains)
-    result = landweave.evaluate_model(
+    return landweave.evaluate_model(
         landweave.load_config(model) if is_config else model,
         patches,
         weights=weights,
         leave_out=leave_out or None,
         folder=folder,
         engine=engine_section(workers, scheduler),
-        progress=progress_on(err),
+        progress=progress(),
     )
-    show(result)
 
 
+@prints
 def compare(  # noqa: PLR0913  options of a command
     map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
     other: Annotated[str, typer.Argument(help="The other product: rasters, or a vector file.", show_default=False)],
@@ -128,27 +127,24 @@ def compare(  # noqa: PLR0913  options of a command
     ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
-) -> None:
+) -> Any:
     """Compare a map with another product (OSO, WorldCover, OCS GE), a raster on its own pixels."""
-    from landweave.cli.main import err, show  # which has registered this verb
-    from landweave.jobs.progress import progress_on
-
-    result = landweave.compare(
+    return landweave.compare(
         map_path,
         landweave.Labels(files=other, column=column, layer=layer, crosswalk=other_crosswalk),
         crosswalk=crosswalk,
         leave_out=leave_out or None,
         folder=folder,
         engine=engine_section(workers, scheduler),
-        progress=progress_on(err),
+        progress=progress(),
     )
-    show(result)
 
 
 app = typer.Typer(help="Hectares with intervals, from a sample that people interpret.", no_args_is_help=True)
 
 
 @app.command()
+@prints
 def draw(  # noqa: PLR0913  options of a command
     map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
     path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
@@ -166,10 +162,9 @@ def draw(  # noqa: PLR0913  options of a command
     ),
     workers: Workers = None,
     storage_options: StorageOptions = None,
-) -> None:
+) -> Any:
     """Draw a stratified random sample of a map, for photo-interpreters."""
-    from landweave.cli.main import err, parse_overrides  # which has registered this verb
-    from landweave.jobs.progress import progress_on
+    from landweave.cli.main import parse_overrides  # which has registered this verb
 
     written = landweave.draw_sample(
         map_path,
@@ -178,24 +173,19 @@ def draw(  # noqa: PLR0913  options of a command
         images=landweave.ChipImages(files=images, bands=bands) if images else None,
         storage_options=parse_overrides(storage_options),
         engine=engine_section(workers, None),
-        progress=progress_on(err),
+        progress=progress(),
     )
-    typer.echo(f"{written}: fill the column reference, then: landweave sample areas {written}")
+    return f"{written}: fill the column reference, then: landweave sample areas {written}"
 
 
 @app.command()
+@prints
 def areas(
     path: Annotated[Path, typer.Argument(help="The GeoPackage with its references.", show_default=False)],
     *,
     accept_missing: Annotated[
         bool, typer.Option("--accept-missing", help="Leave out points without a reference.")
     ] = False,
-    json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers there.")] = None,
-) -> None:
+) -> Any:
     """Show hectares, user's and producer's accuracy with 95 % intervals."""
-    import json
-
-    found = landweave.estimate_areas(path, accept_missing=accept_missing)
-    if json_path:
-        json_path.write_text(json.dumps(found.to_dict(), indent=2), encoding="utf-8")
-    typer.echo(str(found))
+    return landweave.estimate_areas(path, accept_missing=accept_missing)

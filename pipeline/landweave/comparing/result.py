@@ -137,7 +137,8 @@ class Change:
             rows.append((f"{least:.2f} and more", f"{share:.1%}", f"{rate:.3%}", *beside))
         return [head, *rows]
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def plain(self) -> dict[str, Any]:
         """Every number as plain JSON values."""
         names = self.legend.names
         return {
@@ -157,13 +158,13 @@ class Change:
                 dict(zip(("least", "compared", "differ"), (least, *self.rate_by_confidence(least)), strict=True))
                 for least in SHOWN_CONFIDENCES
             ],
-            "same_ground": self.same_ground and self.same_ground.to_dict(),
+            "same_ground": self.same_ground and self.same_ground.plain,
             "notes": list(self.notes),
         }
 
     def to_json(self) -> str:
         """Every number as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return json.dumps(self.plain, indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
         return "\n\n".join([as_text(self.rows), columns(self.class_rows), columns(self.confidence_rows)])

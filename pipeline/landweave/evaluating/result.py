@@ -127,7 +127,8 @@ class Evaluation:
             for code, row, both in zip(scores.codes, values, sums, strict=True)
         ]
 
-    def to_dict(self) -> dict[str, Any]:
+    @property
+    def plain(self) -> dict[str, Any]:
         """Every number as plain JSON values."""
         counts = self.counts
         return {
@@ -149,7 +150,7 @@ class Evaluation:
 
     def to_json(self) -> str:
         """Every number as JSON."""
-        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        return json.dumps(self.plain, indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
         return f"{as_text(self.rows)}\n\n{columns((CLASS_COLUMNS, *self.class_rows))}"

@@ -261,7 +261,8 @@ class SampleEstimates:
             rows.append((f"{code} {names.get(code, 'not in the map')}", *area, *beside))
         return rows
 
-    def to_dict(self) -> dict[str, object]:
+    @property
+    def plain(self) -> dict[str, object]:
         """Every number as plain JSON values."""
         found = self.estimates
         producers, users = found.producers_accuracy, found.users_accuracy
