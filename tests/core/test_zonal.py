@@ -1,0 +1,79 @@
+"""Pixels by zone and class, held against GDAL's masks of the whole."""
+
+import numpy as np
+import pytest
+import rasterio.features
+import shapely
+
+from landweave.core.grid import Grid
+from landweave.core.lattice import Blocks
+from landweave.core.zonal import CODES, Zones
+
+GRID = Grid.from_bounds((700_000, 6_600_000, 700_060, 6_600_050), crs="EPSG:2154", resolution=0.2)
+
+
+def classes_and_confidence() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    classes = np.kron(rng.integers(0, 5, (50, 60)), np.ones((5, 5))).astype(np.uint8)
+    classes[:40, :70] = 255
+    return classes, np.where(classes == 255, 255, rng.integers(100, 251, classes.shape)).astype(np.uint8)
+
+
+def some_zones() -> np.ndarray:
+    """A partition of more than the grid, circles over it with a hole, a zone in two parts, and nothing."""
+    points = np.random.default_rng(5).uniform((699_990, 6_599_990), (700_070, 6_600_060), (30, 2))
+    cells = shapely.get_parts(shapely.voronoi_polygons(shapely.multipoints(points)))
+    circles = shapely.buffer(shapely.points(points[:8]), 9)
+    rings = shapely.difference(circles, shapely.buffer(circles, -5))
+    parts = shapely.multipolygons(
+        [shapely.Point(point).buffer(2) for point in ((700_003, 6_600_003), (700_050, 6_600_040))]
+    )
+    return np.array([*cells, *rings, parts, None], dtype=object)
+
+
+@pytest.fixture(scope="module")
+def whole() -> tuple[np.ndarray, np.ndarray]:
+    classes, confidence = classes_and_confidence()
+    masks = [
+        rasterio.features.geometry_mask([each], GRID.shape, GRID.transform, invert=True) for each in some_zones()[:-1]
+    ]
+    counts = [np.bincount(classes[mask], minlength=CODES) for mask in masks]
+    sums = [np.bincount(classes[mask], weights=confidence[mask], minlength=CODES) for mask in masks]
+    return np.array(counts), np.array(sums)
+
+
+@pytest.mark.parametrize("size", [37, 128, 1000])
+def test_blocks_of_any_size_sum_up_to_the_masks_of_the_whole(size: int, whole: tuple[np.ndarray, np.ndarray]) -> None:
+    classes, confidence = classes_and_confidence()
+    zones = Zones(some_zones())
+    pixels, sums = np.zeros((2, len(zones.polygons), CODES), int)
+    blocks = Blocks.covering(GRID.extent, size)
+    for part in (blocks[index].intersect(GRID.extent) for index in blocks):
+        here = part.slices_in(GRID.extent)
+        found = zones.count(GRID.with_extent(part), classes[here], confidence[here])
+        pixels[found.zones] += found.pixels
+        sums[found.zones] += found.confidence
+    assert (pixels[:-1] == whole[0]).all()
+    assert (sums[:-1] == whole[1]).all()
+    assert not pixels[-1].any()
+
+
+def test_pixels_outside_of_the_grid_are_those_of_a_larger_one() -> None:
+    zones = Zones(some_zones())
+    larger = GRID.with_extent(GRID.extent.grow(400))
+    nothing = np.full(larger.shape, 255, np.uint8)
+    total = zones.count(larger, nothing, None)
+    inside = zones.count(GRID, np.full(GRID.shape, 255, np.uint8), None)
+    expected = np.zeros(len(zones.polygons), int)
+    expected[total.zones] += total.pixels.sum(axis=1)
+    expected[inside.zones] -= inside.pixels.sum(axis=1)
+    close = shapely.within(zones.polygons, shapely.box(*larger.bounds)) | np.equal(zones.polygons, None)
+    assert (zones.sizes_beyond(GRID) == expected)[close].all()
+    assert expected[close].any()
+
+
+def test_of_zones_that_share_a_border_through_pixel_centres_each_pixel_is_in_one() -> None:
+    x, y = GRID.x[[10, 60, 200]], GRID.y[[100, 20]]
+    zones = Zones(shapely.box(x[:-1], y[0], x[1:], y[1]))
+    found = zones.count(GRID, np.zeros(GRID.shape, np.uint8), None)
+    assert found.pixels[:, 0].tolist() == [50 * 80, 140 * 80]
