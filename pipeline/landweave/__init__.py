@@ -6,6 +6,7 @@
     open_mosaic, open_series, open_cube          pixels, as xarray objects
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
+    area_by_class                                hectares by class of communes, parcels, any polygons
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
@@ -26,6 +27,7 @@ __all__ = [
     "Grid",
     "PixelClass",
     "align",
+    "area_by_class",
     "check",
     "errors",
     "example_config",

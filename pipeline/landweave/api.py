@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import geopandas
 import xarray as xr
 
 import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
@@ -46,6 +47,7 @@ from landweave.store.cubes.views import open_cube
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
+from landweave.surface.hectares import ZoneSource, check_tables, write_areas
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
@@ -55,6 +57,7 @@ __all__ = [
     "Grid",
     "PixelClass",
     "align",
+    "area_by_class",
     "check",
     "errors",
     "example_config",
@@ -352,6 +355,60 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return verify_cube(target, attributes)
     return verify_map(target, attributes)
+
+
+def area_by_class(
+    mapped: xr.Dataset | xr.DataArray | Config | str | Path,
+    zones: ZoneSource,
+    *,
+    to: str | Path | Sequence[str | Path] = (),
+    layer: str | None = None,
+    where: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> geopandas.GeoDataFrame:
+    """Hectares of each class in each zone of a vector file, one row a zone, in memory and in files.
+
+    Counted in pixels, in one pass over those that zones touch: a pixel is in a zone when its centre is, and it counts
+    in each of zones that overlap.
+
+    Parameters
+    ----------
+    mapped
+        A map or a part of one, as `open_map` gives it; its path or URL; or its configuration.
+    zones
+        A vector file of polygons in any CRS, or a GeoDataFrame.
+    to
+        New files, ending in ``.csv`` or ``.parquet`` (GeoParquet).
+    layer
+        Of a file that has several.
+    where
+        SQL filter on the columns of a file, such as ``"code = '31'"``.
+    storage_options
+        Of the object store of the map.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        As of ``open_map(…).landweave.area_by_class``.
+
+    Raises
+    ------
+    InputError
+        When there is no map, the zones cannot be used or none meets the map, its CRS does not keep areas to 1 %, or a
+        file is there already.
+    OutputError
+        When a file cannot be written.
+    """
+    files = [to] if isinstance(to, str | Path) else list(to)
+    check_tables(files)
+    if isinstance(mapped, Config):
+        target = map_target(mapped)
+        mapped = open_map(target)
+    elif isinstance(mapped, str | Path):
+        mapped = open_map(mapped, storage_options=storage_options)
+    areas: geopandas.GeoDataFrame = mapped.landweave.area_by_class(zones, layer=layer, where=where)
+    write_areas(areas, files)
+    return areas
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:

@@ -7,7 +7,7 @@ import shapely
 
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks
-from landweave.core.zonal import CODES, Zones
+from landweave.core.zonal import CODES, ZoneCounts, Zones
 
 GRID = Grid.from_bounds((700_000, 6_600_000, 700_060, 6_600_050), crs="EPSG:2154", resolution=0.2)
 
@@ -16,7 +16,8 @@ def classes_and_confidence() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(3)
     classes = np.kron(rng.integers(0, 5, (50, 60)), np.ones((5, 5))).astype(np.uint8)
     classes[:40, :70] = 255
-    return classes, np.where(classes == 255, 255, rng.integers(100, 251, classes.shape)).astype(np.uint8)
+    confidence = np.where(rng.random(classes.shape) < 0.1, 255, rng.integers(0, 251, classes.shape))
+    return classes, np.where(classes == 255, 255, confidence).astype(np.uint8)
 
 
 def some_zones() -> np.ndarray:
@@ -32,30 +33,35 @@ def some_zones() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[np.ndarray, np.ndarray]:
+def whole() -> dict[str, np.ndarray]:
+    """What GDAL's mask of each zone gives, the one without a polygon left out."""
     classes, confidence = classes_and_confidence()
+    found = {
+        "pixels": classes < CODES,
+        "known": confidence < 255,
+        "confidence": np.where(confidence < 255, confidence, 0),
+    }
     masks = [
         rasterio.features.geometry_mask([each], GRID.shape, GRID.transform, invert=True) for each in some_zones()[:-1]
     ]
-    counts = [np.bincount(classes[mask], minlength=CODES) for mask in masks]
-    sums = [np.bincount(classes[mask], weights=confidence[mask], minlength=CODES) for mask in masks]
-    return np.array(counts), np.array(sums)
+    return {
+        name: np.array([np.bincount(classes[mask], weights=values[mask], minlength=CODES) for mask in masks])
+        for name, values in found.items()
+    }
 
 
 @pytest.mark.parametrize("size", [37, 128, 1000])
-def test_blocks_of_any_size_sum_up_to_the_masks_of_the_whole(size: int, whole: tuple[np.ndarray, np.ndarray]) -> None:
+def test_blocks_of_any_size_sum_up_to_the_masks_of_the_whole(size: int, whole: dict[str, np.ndarray]) -> None:
     classes, confidence = classes_and_confidence()
     zones = Zones(some_zones())
-    pixels, sums = np.zeros((2, len(zones.polygons), CODES), int)
+    total = ZoneCounts.none(np.arange(len(zones.polygons)))
     blocks = Blocks.covering(GRID.extent, size)
     for part in (blocks[index].intersect(GRID.extent) for index in blocks):
         here = part.slices_in(GRID.extent)
-        found = zones.count(GRID.with_extent(part), classes[here], confidence[here])
-        pixels[found.zones] += found.pixels
-        sums[found.zones] += found.confidence
-    assert (pixels[:-1] == whole[0]).all()
-    assert (sums[:-1] == whole[1]).all()
-    assert not pixels[-1].any()
+        total.add(zones.count(GRID.with_extent(part), classes[here], confidence[here]))
+    for name, expected in whole.items():
+        assert (getattr(total, name)[:-1] == expected).all()
+        assert not getattr(total, name)[-1].any()
 
 
 def test_pixels_outside_of_the_grid_are_those_of_a_larger_one() -> None:

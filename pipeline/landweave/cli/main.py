@@ -104,6 +104,23 @@ def verify(store: Stored, storage_options: StorageOptions = None) -> None:
     finish(lambda: landweave.verify(found(store), parse_overrides(storage_options)))
 
 
+@app.command()
+def hectares(
+    store: Annotated[
+        str, typer.Argument(help="Path or URL of a map, or its configuration.", show_default=False, metavar="MAP")
+    ],
+    zones: Annotated[str, typer.Argument(help="Vector file of polygons, in any CRS.", show_default=False)],
+    to: Annotated[list[Path], typer.Option(help="New file, .csv or .parquet; several may be named.")],
+    layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
+    storage_options: StorageOptions = None,
+) -> None:
+    """Count the hectares of each class in the zones of a vector file: communes, parcels, a basin."""
+    options = parse_overrides(storage_options)
+    areas = landweave.area_by_class(found(store), zones, to=to, layer=layer, where=where, storage_options=options)
+    show("\n".join([*areas.attrs["notes"], *(f"wrote {path}: {len(areas):,} zones" for path in to)]))
+
+
 def found(store: str) -> str | Config:
     """What was named: the place of a store, or a configuration."""
     return landweave.load_config(store) if store.endswith((".yaml", ".yml")) else store

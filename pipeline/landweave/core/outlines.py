@@ -54,7 +54,7 @@ class Regions:
         """The region of each pixel, given as ``row * width + column``."""
         return self.region[np.searchsorted(self.starts, pixels, side="right") - 1]
 
-    def sums(self, values: NDArray[np.uint8]) -> Integers:
+    def sums(self, values: NDArray[np.uint8 | np.bool_]) -> Integers:
         """The sum of ``values (y, x)`` over each region."""
         return _sums(self.region, np.add.reduceat(values.ravel(), self.starts, dtype=np.int64), self.codes.size)
 

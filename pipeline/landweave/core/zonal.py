@@ -23,8 +23,16 @@ from landweave.core.scanlines import Edges, Integers, ranges
 CODES = NODATA + 1
 """Codes that are counted, nodata among them."""
 
+SUMS = ("pixels", "known", "confidence")
+"""Fields of `ZoneCounts` that are summed."""
+
 _PIECE = 2**22
 """Pixels that are counted at once: 60 MB."""
+
+_KNOWN = 1 << 32
+_COUNTED = np.arange(CODES, dtype=np.uint64) + np.uint64(_KNOWN)
+_COUNTED[NODATA] = 0
+"""By stored confidence, what it adds to a sum: itself, and above 32 bits that it is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +45,27 @@ class ZoneCounts:
         Those that were found, ascending.
     pixels
         int64 ``(zone, code)``, 255 = nodata.
+    known
+        Those of them whose confidence is known, int64 ``(zone, code)``.
     confidence
-        Sums of stored confidence, int64 ``(zone, code)``.
+        Sum of their stored confidence, int64 ``(zone, code)``.
     """
 
     zones: Integers
     pixels: Integers
+    known: Integers
     confidence: Integers
+
+    @classmethod
+    def none(cls, zones: Integers) -> ZoneCounts:
+        """Nothing, in each of ``zones``."""
+        return cls(zones=zones, **{name: np.zeros((zones.size, CODES), np.int64) for name in SUMS})
+
+    def add(self, other: ZoneCounts) -> None:
+        """Add the pixels of another part of the map, whose zones are among these."""
+        places = np.searchsorted(self.zones, other.zones)
+        for name in SUMS:
+            getattr(self, name)[places] += getattr(other, name)
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,8 @@ class Zones:
     @cached_property
     def bounds(self) -> NDArray[np.float64]:
         """``(zone, 4)`` of x0, y0, x1, y1; NaN where a zone has no polygon."""
-        return shapely.bounds(self.polygons)
+        bounds: NDArray[np.float64] = shapely.bounds(self.polygons)
+        return bounds
 
     def near(self, grid: Grid) -> Integers:
         """Zones whose bounds meet those of ``grid``, ascending."""
@@ -84,17 +107,16 @@ class Zones:
         classes
             uint8 ``(y, x)``, 255 = nodata.
         confidence
-            As it is stored, uint8 ``(y, x)``; None where the map has none.
+            As it is stored, uint8 ``(y, x)``, 255 where it is not known; None where the map has none.
         """
-        zones = self.near(grid)
-        pixels, sums = (np.zeros((zones.size, CODES), np.int64) for _ in range(2))
-        edges = self.edges.of_owners(zones)
+        counts = ZoneCounts.none(self.near(grid))
+        edges = self.edges.of_owners(counts.zones)
         for rows in _bands(grid.extent):
             part = Extent(rows, grid.extent.x)
             here = part.slices_in(grid.extent)
             known = None if confidence is None else confidence[here]
-            _count(edges, grid.with_extent(part), classes[here], known, (zones, pixels, sums))
-        return ZoneCounts(zones=zones, pixels=pixels, confidence=sums)
+            _count(edges, grid.with_extent(part), classes[here], known, into=counts)
+        return counts
 
     def sizes_beyond(self, grid: Grid) -> Integers:
         """Pixels of each zone outside ``grid``, if its pixels went on: int64 ``(zone,)``."""
@@ -115,17 +137,10 @@ def _bands(extent: Extent) -> Iterator[Span]:
 
 
 def _count(
-    edges: Edges,
-    grid: Grid,
-    classes: NDArray[np.uint8],
-    confidence: NDArray[np.uint8] | None,
-    into: tuple[Integers, Integers, Integers],
+    edges: Edges, grid: Grid, classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None, *, into: ZoneCounts
 ) -> None:
-    """Add the pixels of a piece to ``into``: zones, their pixels, and their confidence."""
+    """Add the pixels of a piece."""
     owner, row, start, stop = edges.spans(grid.x, grid.y)
-    if not owner.size:
-        return
-    zones, pixels, sums = into
     width = classes.shape[1]
     flat, begins = classes.ravel(), row * width + start
     ends = begins + stop - start
@@ -135,18 +150,20 @@ def _count(
     run, span = ranges(first, counts), np.repeat(np.arange(owner.size), counts)
     left = np.maximum(runs[run], begins[span])
     right = np.minimum(np.append(runs, flat.size)[run + 1], ends[span])
-    cell = np.searchsorted(zones, owner)[span] * CODES + flat[left]
-    pixels += _sums(cell, right - left, pixels.shape)
+    cells = np.searchsorted(into.zones, owner)[span] * CODES + flat[left]
+    _add(into.pixels, cells, right - left)
     if confidence is not None:
-        before = np.zeros(flat.size + 1, np.uint32)  # a difference of two is right although they overflow
-        np.cumsum(confidence.ravel().astype(np.uint32), out=before[1:])
-        sums += _sums(cell, before[right] - before[left], sums.shape)
+        before = np.zeros(flat.size + 1, np.uint64)
+        np.cumsum(_COUNTED[confidence.ravel()], out=before[1:])
+        known, total = np.divmod(before[right] - before[left], np.uint64(_KNOWN))
+        _add(into.known, cells, known)
+        _add(into.confidence, cells, total)
 
 
-def _sums(cells: Integers, values: NDArray[Any], shape: tuple[int, ...]) -> Integers:
+def _add(sums: Integers, cells: Integers, values: NDArray[Any]) -> None:
     # float64 is exact up to 2**53.
-    total = np.bincount(cells, weights=values, minlength=shape[0] * shape[1])
-    return total.astype(np.int64).reshape(shape)
+    total = np.bincount(cells, weights=values, minlength=sums.size)
+    sums += total.astype(np.int64).reshape(sums.shape)
 
 
 def _beyond(edges: Edges, grid: Grid, extent: Extent) -> int:

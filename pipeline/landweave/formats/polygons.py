@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 from typing import Any
 
 import geopandas
@@ -22,6 +23,9 @@ LAYER = "landcover"
 
 _DATE = "2000-01-01T00:00:00.000Z"
 """That a GeoPackage is dated with: the same polygons are the same bytes."""
+
+_DATING = Lock()
+"""The date is a setting of the whole process."""
 
 
 def map_polygons(
@@ -44,7 +48,7 @@ def map_polygons(
     classes
         uint8 ``(y, x)``; 255 (nodata) gets no polygon.
     confidence
-        As it is stored, uint8 ``(y, x)``; None where the map has none.
+        As it is stored, uint8 ``(y, x)``, 255 where it is not known; None where the map has none.
     legend
         Of the classes.
     simplify_m
@@ -55,7 +59,7 @@ def map_polygons(
     Returns
     -------
     geopandas.GeoDataFrame
-        ``class`` (code), ``name``, ``area_m2`` and ``confidence`` (mean, 0 to 1; missing where the map has none), both
+        ``class`` (code), ``name``, ``area_m2`` and ``confidence`` (mean, 0 to 1; missing where it is not known), both
         of the pixels, and ``geometry``; sorted by first pixel, row by row.
     """
     regions = find_regions(classes)
@@ -63,7 +67,9 @@ def map_polygons(
     sizes, codes = regions.sizes[kept], regions.codes[kept]
     mean = np.full(codes.size, np.nan)
     if confidence is not None:
-        mean = regions.sums(confidence)[kept] / sizes / CONFIDENCE_SCALE
+        known = regions.sums(confidence != NODATA)[kept]
+        total = regions.sums(np.where(confidence == NODATA, 0, confidence))[kept]
+        np.divide(total, known * CONFIDENCE_SCALE, out=mean, where=known > 0)
     side = grid.resolution
     columns = {
         "class": codes,
@@ -85,7 +91,7 @@ def parquet_bytes(polygons: geopandas.GeoDataFrame) -> bytes:
 def geopackage_bytes(polygons: geopandas.GeoDataFrame) -> bytes:
     """The polygons as the layer `LAYER` of a GeoPackage; the same bytes whenever it is written."""
     buffer = io.BytesIO()
-    with _dated(_DATE):
+    with _DATING, _dated(_DATE):
         pyogrio.write_dataframe(polygons, buffer, layer=LAYER, driver="GPKG", geometry_type="Polygon")
     return buffer.getvalue()
 
