@@ -6,6 +6,7 @@
     open_mosaic, open_series, open_cube          pixels, as xarray objects
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
+    plan_publish, publish                        the map as files for each dalle, with a catalog
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
@@ -41,7 +42,9 @@ __all__ = [
     "open_series",
     "plan_align",
     "plan_map",
+    "plan_publish",
     "predict",
+    "publish",
     "run",
     "stack",
     "status",
