@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pipeline" / "landweave"
 
 ADAPTERS = ("sources", "models", "store", "engine", "formats")
-FEATURES = ("mapping", "aligning")
+FEATURES = ("mapping", "aligning", "publishing")
 BELOW_SETUP = ("core", *ADAPTERS, *FEATURES, "config", "jobs")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {

@@ -7,6 +7,7 @@
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
     area_by_class                                hectares by class of communes, parcels, any polygons
+    plan_publish, publish                        the map as files for each dalle, with a catalog
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
@@ -43,7 +44,9 @@ __all__ = [
     "open_series",
     "plan_align",
     "plan_map",
+    "plan_publish",
     "predict",
+    "publish",
     "run",
     "stack",
     "status",

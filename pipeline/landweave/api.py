@@ -16,7 +16,7 @@ from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
-from landweave.config.schema import Config, CubeConfig
+from landweave.config.schema import Config, CubeConfig, EngineSection
 from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
@@ -37,9 +37,13 @@ from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
+from landweave.publishing import run as publishing
+from landweave.publishing.plan import PublishPlan
+from landweave.publishing.run import PublishSetup
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
+from landweave.setup.publish_setup import publish_section, set_up_publish
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
@@ -71,7 +75,9 @@ __all__ = [
     "open_series",
     "plan_align",
     "plan_map",
+    "plan_publish",
     "predict",
+    "publish",
     "run",
     "stack",
     "status",
@@ -300,6 +306,113 @@ def align(
     shown = resolve_progress(progress)
     result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
     return result.with_stale_kept() if keep_stale else result
+
+
+def plan_publish(
+    what: Config | str | Path,
+    to: str | Path | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    stale: bool = False,
+    partial: bool = False,
+    **settings: Any,
+) -> PublishPlan:
+    """What `publish` would do, and its cost. Reads no pixel and writes nothing.
+
+    Parameters
+    ----------
+    what, to, storage_options, stale, partial, settings
+        As of `publish`.
+    """
+    setup, _ = _publish_setup(what, to, storage_options, settings, None)
+    return publishing.plan_publish(setup, stale=stale, partial_map=partial)
+
+
+def publish(  # noqa: PLR0913  what `run` takes, where from and where to
+    what: Config | str | Path,
+    to: str | Path | None = None,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    stale: bool = False,
+    keep_stale: bool = False,
+    partial: bool = False,
+    engine: Engine | None = None,
+    progress: Progress | bool = True,
+    **settings: Any,
+) -> RunResult:
+    """Publish a map dalle by dalle: COGs that GDAL and QGIS know the classes of, and a STAC catalog over them.
+
+    Dalles that are done are left as they are; what was killed is gone on with. Nothing is replaced that this
+    publication did not make.
+
+    Parameters
+    ----------
+    what
+        A configuration with a map and, unless ``to`` is given, a ``publish`` section; or path or URL of a map.
+    to
+        Folder or URL that is published to.
+    storage_options
+        Of the object store of a map that is given by its URL, and of ``to`` unless ``settings`` have their own.
+    stale
+        Whether dalles are made again whose part of the map was computed anew since.
+    keep_stale
+        Whether such dalles, and blocks of the map whose files changed since it was made, are wanted as they are.
+    partial
+        Whether a map that is not complete is published, with nodata where it is not; refused otherwise.
+    engine, progress
+        As of `run`.
+    settings
+        Keys of the ``publish`` section, in place of those of the configuration: ``dalle_m=500``.
+
+    Returns
+    -------
+    RunResult
+        Its ``exit_code`` is 0 when all dalles are published, 3 when some failed or are stale.
+
+    Raises
+    ------
+    InputError
+        When there is no map, or it is damaged, stale or not complete.
+    OutputError
+        When the folder holds anything else, another driver writes it, or it cannot be written.
+    ConfigError
+        When a setting cannot be carried out.
+    """
+    setup, engine = _publish_setup(what, to, storage_options, settings, engine)
+    if isinstance(what, Config) and not keep_stale:
+        _refuse_stale(what)
+    setup.target.check_writable()
+    shown = resolve_progress(progress)
+    result = publishing.run_publish(setup, stale=stale, partial_map=partial, engine=engine, progress=shown)
+    return result.with_stale_kept() if keep_stale else result
+
+
+def _publish_setup(
+    what: Config | str | Path,
+    to: str | Path | None,
+    storage_options: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+    engine: Engine | None,
+) -> tuple[PublishSetup, Engine | None]:
+    """The publication of a configuration, or of a map by its place, and the engine that is open already."""
+    config = what if isinstance(what, Config) else None
+    target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
+    section = publish_section(config, to, storage_options, settings)
+    run_by = config.engine if config else EngineSection()
+    if engine is None and config is None:
+        engine = clusters.active_engine()
+    elif config is not None:
+        config, engine = _with_engine(config, engine)
+        run_by = config.engine
+    return set_up_publish(section, target, run_by), engine
+
+
+def _refuse_stale(config: Config) -> None:
+    if stale := status(config).stale:
+        raise InputError(
+            f"{len(stale):,} blocks of the map are stale, as {stale[0]}: `landweave run --stale` maps them again, "
+            "keep_stale (--keep-stale) publishes them as they are."
+        )
 
 
 def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Status:

@@ -126,6 +126,11 @@ def found(store: str) -> str | Config:
     return landweave.load_config(store) if store.endswith((".yaml", ".yml")) else store
 
 
+from landweave.cli.publish import publish  # noqa: E402  it takes options and helpers of this module
+
+app.command()(publish)
+
+
 @app.command()
 def reference() -> None:
     """Print every key of a configuration, in Markdown: its values, its default, its meaning."""

@@ -425,6 +425,27 @@ class OutputSection(Section):
     """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
+class PublishSection(Section):
+    """What the map is published as: files for each dalle of IGN's kilometre grid, and a catalog over them."""
+
+    folder: FilePath
+    """Folder or URL that is published to, empty at first."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds it."""
+    dalle_m: int = Field(default=1000, gt=0)
+    """Side of a dalle in metres, counted from the origin of the CRS."""
+    name: str = "{x}_{y}"
+    """Name of a dalle by its upper-left corner: in kilometres as 0770_6278, in metres where the side is not whole
+    kilometres. Files are named by product and dalle: landcover_0770_6278.tif."""
+    confidence: bool = True
+    """Whether the probability of the class shown is published, where the map has it."""
+    crosswalk: FilePath | None = None
+    """Name of a crosswalk, or path of one (.yaml), to the classes of another legend; probabilities are summed where
+    the map has them."""
+    dates: DateSpan | None = None
+    """First and last day of the imagery, for the catalog: 2021-06-01/2021-08-31; as names of files say by default."""
+
+
 class EngineSection(Section):
     """What runs the blocks."""
 
@@ -472,6 +493,8 @@ class CubeConfig(Section):
     """Windows of the model and their blending."""
     output: OutputSection | None = None
     """The map that is written."""
+    publish: PublishSection | None = None
+    """What `landweave publish` makes of the map."""
     engine: EngineSection = EngineSection()
     """What runs the blocks."""
     root: Path = Field(default_factory=Path.cwd, exclude=True)

@@ -1,0 +1,170 @@
+"""From a ``publish`` section and a stored map to a publication that can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from landweave.config.problems import problem_lines
+from landweave.config.schema import Config, EngineSection, PublishSection, known_keys
+from landweave.core.crosswalk import Crosswalk, load_crosswalk
+from landweave.core.errors import ConfigError
+from landweave.core.protocols import MAP_MARK
+from landweave.publishing.catalog import ANY_TIME, Catalog, known_days
+from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
+from landweave.publishing.dalles import DalleGrid
+from landweave.publishing.map_state import MapState
+from landweave.publishing.products import Product
+from landweave.publishing.publication import find_record
+from landweave.publishing.reader import PublishedPixels
+from landweave.publishing.run import PublishSetup
+from landweave.setup.map_setup import engine_settings
+from landweave.store.common import library_versions
+from landweave.store.maps.store import MapStore, open_store
+from landweave.store.objects import Target
+
+_TAGS = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
+
+
+def publish_section(
+    config: Config | None,
+    to: str | Path | None,
+    storage_options: Mapping[str, Any] | None,
+    settings: Mapping[str, Any],
+) -> PublishSection:
+    """The section of a configuration with its paths resolved, or of what a call says alone.
+
+    Parameters
+    ----------
+    config
+        Its paths count from the folder of its file; None where only a map is given.
+    to
+        Folder in place of ``publish.folder``.
+    storage_options
+        Of the map; of the folder too where it is an object store without its own.
+    settings
+        Keys in place of those of the section.
+
+    Raises
+    ------
+    ConfigError
+        When no folder is named, or a key or a value is wrong.
+    """
+    stated = config.publish.model_dump(exclude_unset=True) if config and config.publish else {}
+    if config:
+        stated |= {key: _resolved(config, stated[key]) for key in ("folder", "crosswalk") if stated.get(key)}
+    if to is not None:
+        stated |= {"folder": str(to)} | (
+            {"storage_options": dict(storage_options)} if storage_options and "://" in str(to) else {}
+        )
+    stated |= settings
+    if "folder" not in stated:
+        raise ConfigError("Where to publish is not said: name a folder (--to), or set publish.folder.")
+    try:
+        return PublishSection(**stated)
+    except ValidationError as error:
+        lines = "\n".join(f"- publish.{line}" for line in problem_lines(error, known_keys(PublishSection)))
+        raise ConfigError(f"{error.error_count()} problem(s) in the settings of the publication:\n{lines}") from None
+
+
+def _resolved(config: Config, text: str) -> str:
+    """A path from the configuration's folder; the name of a packaged crosswalk stays as it is."""
+    return text if text.startswith("cosia-") else config.path(text)
+
+
+def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSection) -> PublishSetup:
+    """The publication of a map, every setting resolved; reads metadata and the ledger of the map, no pixel.
+
+    Parameters
+    ----------
+    section
+        From `publish_section`.
+    map_target
+        Where the map is stored.
+    engine
+        What makes the dalles.
+
+    Raises
+    ------
+    InputError
+        When there is no map.
+    OutputError
+        When the folder holds anything else.
+    ConfigError
+        When the settings do not fit the map.
+    """
+    target = Target.parse(section.folder, section.storage_options)
+    _check_apart(target, map_target)
+    find_record(target)
+    store = open_store(map_target)
+    pixels = PublishedPixels(map=store, crosswalk=_crosswalk(section, store))
+    dalles = DalleGrid(grid=store.grid, mapped=store.mapped_extent, size_m=section.dalle_m, name=section.name)
+    known = known_days(store.attrs)
+    dates = tuple(section.dates.split("/")) if section.dates else known or ANY_TIME
+    return PublishSetup(
+        target=target,
+        map=MapState.read(store),
+        pixels=pixels,
+        dalles=dalles,
+        products=tuple(_products(section, store, pixels, dalles.levels)),
+        catalog=_catalog(section, store, pixels, (dates[0], dates[1])),
+        settings=_settings(section, store, pixels),
+        engine=engine_settings(engine, 1),
+        notes=() if section.dates or known else ("dates of the imagery are not known: publish.dates states them",),
+    )
+
+
+def _check_apart(target: Target, map_target: Target) -> None:
+    one, other = f"{target.location}/", f"{map_target.location}/"
+    if one.startswith(other) or other.startswith(one):
+        raise ConfigError(f"The map {map_target} and what is published, {target}, lie one in the other: move one.")
+
+
+def _crosswalk(section: PublishSection, store: MapStore) -> Crosswalk | None:
+    if section.crosswalk is None:
+        return None
+    crosswalk = load_crosswalk(section.crosswalk)
+    crosswalk.check(store.legend)
+    return crosswalk
+
+
+def _products(section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int) -> list[Product]:
+    tags = {tag: str(store.attrs[name]) for name, tag in _TAGS.items() if name in store.attrs}
+    tags[MAP_MARK] = str(store.attrs.get("fingerprint", "unknown"))
+    products: list[Product] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
+    if section.confidence and "confidence" in pixels.arrays:
+        products.append(ConfidenceCogs(tags=tags, levels=levels))
+    return products
+
+
+def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, dates: tuple[str, str]) -> Catalog:
+    processing = {"crosswalk": pixels.crosswalk.legend.name} if pixels.crosswalk else {}
+    versions = {**library_versions(), **store.attrs.get("libraries", {})}
+    return Catalog(
+        id=_identifier(store),
+        legend=pixels.legend,
+        provenance=store.attrs,
+        processing=processing,
+        dates=dates,
+        software=versions,
+    )
+
+
+def _identifier(store: MapStore) -> str:
+    """The name of the map's store without its ending, in letters that every catalog takes."""
+    name = store.target.location.rpartition("/")[2].partition(".")[0]
+    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "-_") else "_" for letter in name)
+
+
+def _settings(section: PublishSection, store: MapStore, pixels: PublishedPixels) -> dict[str, Any]:
+    """All that decides the files but the pixels of the map."""
+    return {
+        "map": {"fingerprint": str(store.attrs.get("fingerprint", "unknown")), "arrays": list(store.arrays)},
+        "dalle_m": section.dalle_m,
+        "name": section.name,
+        "crosswalk": dict(pixels.crosswalk.fingerprint_fields) if pixels.crosswalk else None,
+        "dates": section.dates,
+    }
