@@ -33,6 +33,8 @@ HOMES = {
     "dask": ("engine",),
     "distributed": ("engine",),
     "torch": ("models",),
+    "onnx": ("models",),
+    "onnxruntime": ("models",),
     "timm": ("models._torchvision",),
     "segmentation_models_pytorch": ("models._torchvision",),
     "torchvision": ("models._torchvision",),

@@ -52,6 +52,9 @@ def export(
     name: CardName,
     stac: Annotated[Path | None, typer.Option(help="Write a STAC item (.json).")] = None,
     program: Annotated[Path | None, typer.Option(help="Write a program of torch.export (.pt2), and its card.")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Write an ONNX file (.onnx), for QGIS's plugin Deepness and others.")
+    ] = None,
     weights: WeightsOption = None,
     bounds: Annotated[
         tuple[float, float, float, float] | None,
@@ -61,7 +64,7 @@ def export(
     """Write a model for others to find or to run."""
     from landweave.models.export import export_model
 
-    for path in export_model(name, stac=stac, program=program, weights=weights, bounds=bounds):
+    for path in export_model(name, stac=stac, program=program, onnx=onnx, weights=weights, bounds=bounds):
         typer.echo(f"wrote {path}")
 
 

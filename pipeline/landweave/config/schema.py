@@ -425,6 +425,17 @@ class OutputSection(Section):
     """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
+class ZonesSection(Section):
+    """Zones whose hectares by class are counted: the polygons of a vector file."""
+
+    file: FilePath
+    """Vector file with polygons, in any CRS that it states: any format of GDAL, or a zip of one."""
+    layer: str | None = None
+    """Layer of the file; needed where it has several."""
+    where: str | None = None
+    """SQL filter (SQLite's) on the columns of the file, such as "code = '31'"; all features by default."""
+
+
 class PublishSection(Section):
     """What the map is published as: files for each dalle of IGN's kilometre grid, and a catalog over them."""
 
@@ -442,6 +453,13 @@ class PublishSection(Section):
     crosswalk: FilePath | None = None
     """Name of a crosswalk, or path of one (.yaml), to the classes of another legend; probabilities are summed where
     the map has them."""
+    polygons: bool = False
+    """Whether the regions of each class are published as polygons too, in GeoParquet and GeoPackage."""
+    simplify_m: float = Field(default=0.0, ge=0)
+    """Bends of polygons whose triangle is smaller than the square of this side, in metres, are straightened, alike for
+    neighbours; none by default. Edges of dalles stay."""
+    zones: ZonesSection | None = None
+    """Communes, parcels or other zones whose hectares by class are published, as CSV and GeoParquet."""
     dates: DateSpan | None = None
     """First and last day of the imagery, for the catalog: 2021-06-01/2021-08-31; as names of files say by default."""
 

@@ -26,8 +26,8 @@ CODES = NODATA + 1
 SUMS = ("pixels", "known", "confidence")
 """Fields of `ZoneCounts` that are summed."""
 
-_PIECE = 2**22
-"""Pixels that are counted at once: 60 MB."""
+_PIECE, _ROWS = 2**22, 256
+"""Pixels that are counted at once, 60 MB of them; and the fewest rows."""
 
 _KNOWN = 1 << 32
 _COUNTED = np.arange(CODES, dtype=np.uint64) + np.uint64(_KNOWN)
@@ -118,12 +118,17 @@ class Zones:
             _count(edges, grid.with_extent(part), classes[here], known, into=counts)
         return counts
 
-    def sizes_beyond(self, grid: Grid) -> Integers:
-        """Pixels of each zone outside ``grid``, if its pixels went on: int64 ``(zone,)``."""
-        sizes = np.zeros(self.polygons.size, np.int64)
-        x0, y0, x1, y1 = grid.bounds
-        left, bottom, right, top = self.bounds.T
-        for zone in np.flatnonzero((left < x0) | (right > x1) | (bottom < y0) | (top > y1)):
+    def sizes(self, grid: Grid) -> Integers:
+        """Pixels of each zone, if those of ``grid`` went on: int64 ``(zone,)``; of one that it does not meet, about."""
+        areas_m2 = np.nan_to_num(shapely.area(self.polygons))
+        sizes: Integers = np.round(areas_m2 / float(grid.resolution) ** 2).astype(np.int64)
+        near, (left, bottom, right, top), (x0, y0, x1, y1) = self.near(grid), self.bounds.T, grid.bounds
+        sizes[near] = 0
+        for rows in _bands(grid.extent):
+            part = grid.with_extent(Extent(rows, grid.extent.x))
+            owner, _, start, stop = self.edges.of_owners(self.near(part)).spans(part.x, part.y)
+            np.add.at(sizes, owner, stop - start)
+        for zone in near[((left < x0) | (right > x1) | (bottom < y0) | (top > y1))[near]]:
             edges, extent = self.edges.of_owners(np.array([zone])), grid.covering(self.bounds[zone].tolist())
             for rows in _bands(extent):
                 sizes[zone] += _beyond(edges, grid.with_extent(Extent(rows, extent.x)), grid.extent)
@@ -131,7 +136,7 @@ class Zones:
 
 
 def _bands(extent: Extent) -> Iterator[Span]:
-    rows = max(1, _PIECE // max(1, extent.x.size))
+    rows = max(_ROWS, _PIECE // max(1, extent.x.size))
     for top in range(extent.y.start, extent.y.stop, rows):
         yield Span(top, min(top + rows, extent.y.stop))
 

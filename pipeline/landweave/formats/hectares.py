@@ -65,13 +65,14 @@ def hectares_table(table: ZoneTable, counts: ZoneCounts, grid: Grid, legend: Leg
     Returns
     -------
     geopandas.GeoDataFrame
-        ``zone`` (its number in the file, from 1), the columns of the file, ``area_ha`` of the zone's pixels,
-        ``not_mapped`` (share of them, 0 to 1), ``confidence`` (mean of those that are mapped, 0 to 1), then for each
-        class ``<name>_ha`` and ``<name>_confidence``, and the zone as ``geometry``. Shares and means are missing where
-        there is no pixel. A column of the file that has one of these names gets ``_of_zone`` behind it.
+        ``zone`` (its number in the file, from 1), the columns of the file, ``area_ha`` of the zone's pixels (of its
+        polygon where the map does not meet it), ``not_mapped`` (share of them, 0 to 1), ``confidence`` (mean of those
+        that are mapped, 0 to 1), then for each class ``<name>_ha`` and ``<name>_confidence``, and the zone as
+        ``geometry``. Shares and means are missing where there is no pixel. A column of the file that has one of these
+        names gets ``_of_zone`` behind it.
     """
     mapped = counts.pixels[:, :NODATA].sum(axis=1)
-    total = counts.pixels.sum(axis=1) + table.zones.sizes_beyond(grid)
+    total = table.zones.sizes(grid)
     known, confidence = (each[:, :NODATA] for each in (counts.known, counts.confidence))
     found = {
         "area_ha": _hectares(total, grid),

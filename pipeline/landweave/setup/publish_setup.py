@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from landweave.config.problems import problem_lines
-from landweave.config.schema import Config, EngineSection, PublishSection, known_keys
+from landweave.config.schema import Config, EngineSection, PublishSection, ZonesSection, known_keys
 from landweave.core.crosswalk import Crosswalk, load_crosswalk
 from landweave.core.errors import ConfigError
 from landweave.core.protocols import MAP_MARK
+from landweave.formats.hectares import check_areas
+from landweave.formats.zones import ZoneTable, read_zones
 from landweave.publishing.catalog import ANY_TIME, Catalog, known_days
 from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
 from landweave.publishing.dalles import DalleGrid
+from landweave.publishing.hectares import Hectares
 from landweave.publishing.map_state import MapState
+from landweave.publishing.polygons import Polygons
 from landweave.publishing.products import Product
 from landweave.publishing.publication import find_record
 from landweave.publishing.reader import PublishedPixels
@@ -56,6 +61,8 @@ def publish_section(
     stated = config.publish.model_dump(exclude_unset=True) if config and config.publish else {}
     if config:
         stated |= {key: _resolved(config, stated[key]) for key in ("folder", "crosswalk") if stated.get(key)}
+        if zones := stated.get("zones"):
+            stated["zones"] = {**zones, "file": config.path(zones["file"])}
     if to is not None:
         stated |= {"folder": str(to)} | (
             {"storage_options": dict(storage_options)} if storage_options and "://" in str(to) else {}
@@ -104,16 +111,18 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     dalles = DalleGrid(grid=store.grid, mapped=store.mapped_extent, size_m=section.dalle_m, name=section.name)
     known = known_days(store.attrs)
     dates = tuple(section.dates.split("/")) if section.dates else known or ANY_TIME
+    notes = () if section.dates or known else ("dates of the imagery are not known: publish.dates states them",)
+    zones = _zones(section.zones, store) if section.zones else None
     return PublishSetup(
         target=target,
         map=MapState.read(store),
         pixels=pixels,
         dalles=dalles,
-        products=tuple(_products(section, store, pixels, dalles.levels)),
+        products=tuple(_products(section, store, pixels, dalles.levels, zones)),
         catalog=_catalog(section, store, pixels, (dates[0], dates[1])),
         settings=_settings(section, store, pixels),
         engine=engine_settings(engine, 1),
-        notes=() if section.dates or known else ("dates of the imagery are not known: publish.dates states them",),
+        notes=(*notes, *(zones.notes if zones else ())),
     )
 
 
@@ -131,13 +140,25 @@ def _crosswalk(section: PublishSection, store: MapStore) -> Crosswalk | None:
     return crosswalk
 
 
-def _products(section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int) -> list[Product]:
+def _products(
+    section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int, zones: ZoneTable | None
+) -> list[Product]:
     tags = {tag: str(store.attrs[name]) for name, tag in _TAGS.items() if name in store.attrs}
     tags[MAP_MARK] = str(store.attrs.get("fingerprint", "unknown"))
     products: list[Product] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
     if section.confidence and "confidence" in pixels.arrays:
         products.append(ConfidenceCogs(tags=tags, levels=levels))
+    if section.polygons:
+        products.append(Polygons(simplify_m=section.simplify_m))
+    if zones:
+        products.append(Hectares(table=zones, grid=store.grid))
     return products
+
+
+def _zones(section: ZonesSection, store: MapStore) -> ZoneTable:
+    notes = check_areas(store.grid)
+    table = read_zones(section.file, store.grid, setting="publish.zones", layer=section.layer, where=section.where)
+    return replace(table, notes=(*table.notes, *notes))
 
 
 def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, dates: tuple[str, str]) -> Catalog:
