@@ -352,7 +352,7 @@ def publish(  # noqa: PLR0913  what `run` takes, where from and where to
     to
         Folder or URL that is published to.
     storage_options
-        Of the object store of a map that is given by its URL, and of ``to`` unless ``settings`` have their own.
+        Of the object store of a map, or of ``to``, that is given by its URL.
     stale
         Whether dalles are made again whose part of the map was computed anew since.
     keep_stale
@@ -396,7 +396,8 @@ def _publish_setup(
 ) -> tuple[PublishSetup, Engine | None]:
     """The publication of a configuration, or of a map by its place, and the engine that is open already."""
     config = what if isinstance(what, Config) else None
-    target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
+    options = storage_options if "://" in str(what) else None
+    target = map_target(what) if isinstance(what, Config) else Target.parse(what, options)
     section = publish_section(config, to, storage_options, settings)
     run_by = config.engine if config else EngineSection()
     if engine is None and config is None:

@@ -124,7 +124,7 @@ def test_the_command_writes_tables_that_others_read(stored, tmp_path, landweave)
 @pytest.mark.parametrize(
     ("zones", "options", "said"),
     [
-        (boxes((5, 5, 6, 6)), {}, "None of the 1 zones meets the map"),
+        (boxes((5, 5, 6, 6)), {}, "none of its 1 zones meets the map"),
         (boxes((0, 0, 1, 1)).set_crs(None, allow_override=True), {}, "has no CRS"),
         (boxes((0, 0, 1, 1)).set_geometry(shapely.points([[1, 2]]), crs="EPSG:2154"), {}, "is a polygon, but Point"),
         ("none.gpkg", {}, "none.gpkg does not exist"),

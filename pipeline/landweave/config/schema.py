@@ -17,6 +17,7 @@ from landweave.core.blending import Blend
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
+from landweave.core.majority import LARGEST as LARGEST_MAJORITY
 from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.secrets import plain_without_secrets, without_secrets
 from landweave.core.tables import as_html, fact_rows
@@ -453,6 +454,11 @@ class PublishSection(Section):
     crosswalk: FilePath | None = None
     """Name of a crosswalk, or path of one (.yaml), to the classes of another legend; probabilities are summed where
     the map has them."""
+    majority: int = Field(default=0, ge=0, le=LARGEST_MAJORITY)
+    """Odd side in pixels of the majority filter that smooths classes, before the minimum mapping unit; 0 for none."""
+    minimum_unit_m2: float | dict[str, float] = 0
+    """Smallest patch in square metres, of all classes or by class name, where default is of all that are not named;
+    smaller ones take the class of their surroundings."""
     polygons: bool = False
     """Whether the regions of each class are published as polygons too, in GeoParquet and GeoPackage."""
     simplify_m: float = Field(default=0.0, ge=0)
@@ -462,6 +468,15 @@ class PublishSection(Section):
     """Communes, parcels or other zones whose hectares by class are published, as CSV and GeoParquet."""
     dates: DateSpan | None = None
     """First and last day of the imagery, for the catalog: 2021-06-01/2021-08-31; as names of files say by default."""
+
+    @model_validator(mode="after")
+    def _units_and_majority(self) -> PublishSection:
+        if self.majority and (self.majority % 2 == 0 or self.majority == 1):
+            raise ValueError("majority is an odd number of pixels from 3 on, or 0")
+        units = self.minimum_unit_m2.values() if isinstance(self.minimum_unit_m2, dict) else [self.minimum_unit_m2]
+        if not all(0 <= unit < math.inf for unit in units):
+            raise ValueError("minimum_unit_m2 is an area in square metres, or one by class name")
+        return self
 
 
 class EngineSection(Section):

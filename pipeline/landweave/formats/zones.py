@@ -54,7 +54,7 @@ def read_zones(
     path
         Anything GDAL reads.
     grid
-        CRS of the zones, and how fine their outlines are to be there.
+        Of the map: the CRS of the zones, and how fine their outlines are to be there.
     setting
         What errors call the file: ``zones`` for ``zones.layer``.
     layer
@@ -65,7 +65,7 @@ def read_zones(
     Raises
     ------
     InputError
-        When the file cannot be used (`landweave.formats.vector.read_features`), or none of it is a polygon.
+        When the file cannot be used (`landweave.formats.vector.read_features`), or as `zones_of` does.
     """
     frame = read_features(path, setting=setting, crs=None, layer=layer, where=where, columns=None)
     return zones_of(frame, grid, path)
@@ -86,7 +86,7 @@ def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones")
     Raises
     ------
     InputError
-        When it has no CRS, none of it is a polygon, or polygons have no place in the CRS of the grid.
+        When it has no CRS, none of it is a polygon, polygons have no place in the CRS of the grid, or none meets it.
     """
     crs, problem = usable_crs(frame.crs) if frame.crs is not None else ("", "has no CRS")
     if problem:
@@ -103,8 +103,16 @@ def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones")
         )
         first = shapely.get_coordinates(frame.geometry.array)[0]
         notes.extend(filter(None, [transformation_note(crs, grid.crs, tuple(first.tolist()))]))
+    zones = Zones(polygons)
+    if not zones.near(grid).size:
+        here, there = (
+            tuple(round(float(value), 1) for value in each) for each in (shapely.total_bounds(polygons), grid.bounds)
+        )
+        raise InputError(
+            f"{name}: none of its {len(frame)} zones meets the map: they lie in {here}, the map in {there}."
+        )
     columns = frame.drop(columns=frame.geometry.name).reset_index(drop=True)
-    return ZoneTable(zones=Zones(polygons), columns=columns, notes=tuple(notes))
+    return ZoneTable(zones=zones, columns=columns, notes=tuple(notes))
 
 
 def _reprojected(polygons: NDArray[Any], crs: str, grid: Grid, name: str) -> tuple[NDArray[Any], int]:

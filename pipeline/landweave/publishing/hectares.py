@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -63,8 +62,8 @@ class Hectares:
         """Hectares of all zones."""
         total = ZoneCounts.none(np.arange(self.table.zones.polygons.size))
         for dalle in context.dalles:
-            lines = io.BytesIO(context.read(dalle.name, ".csv"))
-            rows = np.loadtxt(lines, dtype=np.int64, delimiter=",", skiprows=1, ndmin=2).reshape(-1, 2 + len(SUMS))
+            lines = context.read(dalle.name, ".csv").decode().splitlines()[1:]
+            rows = np.array([line.split(",") for line in lines], np.int64).reshape(-1, 2 + len(SUMS))
             for number, name in enumerate(SUMS, 2):
                 getattr(total, name)[rows[:, 0], rows[:, 1]] += rows[:, number]
         areas = hectares_table(self.table, total, self.grid, context.legend)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +12,10 @@ from landweave.core.crosswalk import Crosswalk
 from landweave.core.lattice import Extent, Span
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import MapReader
+from landweave.publishing.cleanup import Arrays, Cleanup
 
 BAND_ROWS = 512
 """Rows whose probabilities are in memory at once."""
-
-Arrays = dict[str, NDArray[np.uint8]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,10 +28,13 @@ class PublishedPixels:
         The stored map.
     crosswalk
         To the published legend; None to keep the map's own.
+    cleanup
+        Of the published classes; None for none.
     """
 
     map: MapReader
     crosswalk: Crosswalk | None = None
+    cleanup: Cleanup | None = None
 
     @property
     def legend(self) -> Legend:
@@ -63,6 +65,13 @@ class PublishedPixels:
         ReadError
             When the map cannot be read.
         """
+        if self.cleanup is None:
+            return self._published(extent)
+        sum_rows = self._sum_rows if "probability" in self.map.arrays else None
+        return self.cleanup.apply(self._published, extent, self.map.grids[0].extent, sum_rows)
+
+    def _published(self, extent: Extent) -> Arrays:
+        """Pixels before any clean-up."""
         arrays = {name: self._stored(name, extent) for name in self.arrays}
         if self.sums_probabilities:
             return self._merged(arrays, extent)
@@ -74,14 +83,20 @@ class PublishedPixels:
 
     def _merged(self, arrays: Arrays, extent: Extent) -> Arrays:
         assert self.crosswalk is not None
-        for rows, probabilities in self.probability_rows(extent):
+        for rows, probabilities in self._probability_rows(extent):
             classes, confidence = self.crosswalk.merge(arrays["landcover"][rows], probabilities, self.map.legend)
             arrays["landcover"][rows] = classes
             if "confidence" in arrays:
                 arrays["confidence"][rows] = confidence
         return arrays
 
-    def probability_rows(self, extent: Extent) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
+    def _sum_rows(self, extent: Extent) -> Iterator[tuple[slice, Mapping[int, NDArray[np.uint16]]]]:
+        """Summed probability x 250 of each published class, some rows at a time."""
+        crosswalk = self.crosswalk or Crosswalk.identity(self.map.legend)
+        for rows, probabilities in self._probability_rows(extent):
+            yield rows, crosswalk.sums(probabilities, self.map.legend)
+
+    def _probability_rows(self, extent: Extent) -> Iterator[tuple[slice, NDArray[np.uint8]]]:
         """Probability x 250 of each class of the map, some rows at a time: where in ``extent``, ``(class, y, x)``."""
         for top in range(extent.y.start, extent.y.stop, BAND_ROWS):
             rows = Span(top, min(top + BAND_ROWS, extent.y.stop))

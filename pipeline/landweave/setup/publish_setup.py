@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, EngineSection, PublishSection, ZonesSection, known_keys
 from landweave.core.crosswalk import Crosswalk, load_crosswalk
 from landweave.core.errors import ConfigError
+from landweave.core.grid import Grid, exact
+from landweave.core.legend import Legend
 from landweave.core.protocols import MAP_MARK
 from landweave.formats.hectares import check_areas
 from landweave.formats.zones import ZoneTable, read_zones
 from landweave.publishing.catalog import ANY_TIME, Catalog, known_days
+from landweave.publishing.cleanup import Cleanup
 from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
 from landweave.publishing.dalles import DalleGrid
 from landweave.publishing.hectares import Hectares
@@ -30,6 +34,9 @@ from landweave.setup.map_setup import engine_settings
 from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.objects import Target
+
+_OTHER = "default"
+"""Key of `minimum_unit_m2` for all classes that have none of their own."""
 
 _TAGS = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
 
@@ -107,7 +114,9 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     _check_apart(target, map_target)
     find_record(target)
     store = open_store(map_target)
-    pixels = PublishedPixels(map=store, crosswalk=_crosswalk(section, store))
+    crosswalk = _crosswalk(section, store)
+    legend = crosswalk.legend if crosswalk else store.legend
+    pixels = PublishedPixels(map=store, crosswalk=crosswalk, cleanup=_cleanup(section, legend, store.grid))
     dalles = DalleGrid(grid=store.grid, mapped=store.mapped_extent, size_m=section.dalle_m, name=section.name)
     known = known_days(store.attrs)
     dates = tuple(section.dates.split("/")) if section.dates else known or ANY_TIME
@@ -140,6 +149,21 @@ def _crosswalk(section: PublishSection, store: MapStore) -> Crosswalk | None:
     return crosswalk
 
 
+def _cleanup(section: PublishSection, legend: Legend, grid: Grid) -> Cleanup | None:
+    stated = section.minimum_unit_m2
+    units = dict(stated) if isinstance(stated, dict) else {_OTHER: stated}
+    known = {each.name: each.code for each in legend.classes}
+    if unknown := units.keys() - known.keys() - {_OTHER}:
+        raise ConfigError(
+            f"publish.minimum_unit_m2: {min(unknown)!r} is no class of {legend.name!r}; its classes are "
+            f"{', '.join(known)}, and {_OTHER} is all that are not named."
+        )
+    pixel_m2 = grid.resolution**2
+    wanted = {code: exact(units.get(name, units.get(_OTHER, 0))) for name, code in known.items()}
+    minimum = tuple((code, ceil(unit / pixel_m2)) for code, unit in wanted.items() if unit > pixel_m2)
+    return Cleanup(minimum=minimum, majority=section.majority) if minimum or section.majority else None
+
+
 def _products(
     section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int, zones: ZoneTable | None
 ) -> list[Product]:
@@ -162,7 +186,11 @@ def _zones(section: ZonesSection, store: MapStore) -> ZoneTable:
 
 
 def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, dates: tuple[str, str]) -> Catalog:
-    processing = {"crosswalk": pixels.crosswalk.legend.name} if pixels.crosswalk else {}
+    processing: dict[str, Any] = {"crosswalk to": pixels.crosswalk.legend.name} if pixels.crosswalk else {}
+    if section.majority:
+        processing["majority filter"] = f"{section.majority} px"
+    if section.minimum_unit_m2:
+        processing["minimum unit (m2)"] = section.minimum_unit_m2
     versions = {**library_versions(), **store.attrs.get("libraries", {})}
     return Catalog(
         id=_identifier(store),
@@ -187,5 +215,6 @@ def _settings(section: PublishSection, store: MapStore, pixels: PublishedPixels)
         "dalle_m": section.dalle_m,
         "name": section.name,
         "crosswalk": dict(pixels.crosswalk.fingerprint_fields) if pixels.crosswalk else None,
+        "cleanup": dict(pixels.cleanup.fingerprint_fields) if pixels.cleanup else None,
         "dates": section.dates,
     }

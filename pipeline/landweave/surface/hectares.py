@@ -17,7 +17,7 @@ import geopandas
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import OutputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.legend import Legend
@@ -63,18 +63,14 @@ def measure_zones(
     Raises
     ------
     InputError
-        When the zones cannot be used, no zone meets the map, or areas in its CRS are not those on the ground.
+        When the zones cannot be used or none meets the map, or areas in its CRS are not those on the ground.
     """
     notes = check_areas(grid)
     if isinstance(zones, geopandas.GeoDataFrame):
         table = zones_of(zones, grid)
     else:
         table = read_zones(os.fspath(zones), grid, layer=layer, where=where)
-    if not table.zones.near(grid).size:
-        found = ", ".join(f"{value:.0f}" for value in np.nanmin(table.zones.bounds, axis=0)[:2])
-        raise InputError(f"None of the {len(table.columns)} zones meets the map, {grid.bounds}: they begin at {found}.")
-    counts = _count(read, grid, table.zones)
-    areas = hectares_table(table, counts, grid, legend)
+    areas = hectares_table(table, _count(read, grid, table.zones), grid, legend)
     areas.attrs["notes"] = [*table.notes, *notes]
     return areas
 
