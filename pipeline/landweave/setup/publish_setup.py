@@ -16,6 +16,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.legend import Legend
 from landweave.core.protocols import MAP_MARK
+from landweave.formats.dalle_cog import GDAL_VERSION
 from landweave.publishing.catalog import ANY_TIME, Catalog, known_days
 from landweave.publishing.cleanup import Cleanup
 from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
@@ -170,7 +171,7 @@ def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, 
         processing["majority filter"] = f"{section.majority} px"
     if section.minimum_unit_m2:
         processing["minimum unit (m2)"] = section.minimum_unit_m2
-    versions = {**library_versions(), **store.attrs.get("libraries", {})}
+    versions = {**store.attrs.get("libraries", {}), **library_versions(), "gdal": GDAL_VERSION}
     return Catalog(
         id=_identifier(store),
         legend=pixels.legend,
