@@ -420,6 +420,9 @@ class OutputSection(Section):
     """Side of a block in output pixels, one stored object each; chosen by memory and area by default."""
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
+    shards: bool = True
+    """Whether a block is stored as one object of many chunks, which GDAL reads from 3.13 on. False makes it one chunk,
+    for QGIS of today: then give block a small side, as 1024."""
     cog: LocalFile | None = None
     """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
     picture: PngFile | None = None

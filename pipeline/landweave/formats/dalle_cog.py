@@ -23,6 +23,9 @@ from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.pyramid import level_grid
 from landweave.formats.cog import COG_OPTIONS, join_levels, new_level_file
 
+GDAL_VERSION = rasterio.__gdal_version__
+"""Of the library that writes the files."""
+
 _TABLE_COLUMNS = (("Value", 0, 5), ("Class", 2, 2), ("Classe", 2, 2), ("Red", 0, 6), ("Green", 0, 7), ("Blue", 0, 8))
 """Of a raster attribute table: name, GDAL's type (integer or text) and usage (value, name, colours)."""
 

@@ -46,25 +46,25 @@ ANY_TIME = ("1900-01-01", "9999-12-31")
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFile:
-    """A file of a dalle as its item lists it: ``column`` of the ledger, path, bytes, sha256 and how it is described."""
+    """A file of a dalle as its item lists it: ``key`` of the asset, path, bytes, sha256 and how it is described."""
 
-    column: str
+    key: str
     path: str
     size: int
     sha256: str
     asset: Asset
 
     @classmethod
-    def of(cls, column: str, path: str, content: bytes, asset: Asset) -> PublishedFile:
+    def of(cls, key: str, path: str, content: bytes, asset: Asset) -> PublishedFile:
         """The entry of a file.
 
         Parameters
         ----------
-        column, path, content, asset
+        key, path, content, asset
             Of the file.
         """
         digest = hashlib.sha256(content).hexdigest()
-        return cls(column=column, path=path, size=len(content), sha256=digest, asset=asset)
+        return cls(key=key, path=path, size=len(content), sha256=digest, asset=asset)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class Catalog:
                     "gsd": float(grid.resolution),
                 },
                 "links": root,
-                "assets": {file.column: _asset(file, grid) for file in files},
+                "assets": {file.key: _asset(file, grid) for file in files},
             }
         )
 
@@ -138,6 +138,7 @@ class Catalog:
             "license": _licence(self.provenance),
             "processing:software": dict(self.software),
             "processing:lineage": self.lineage,
+            "landweave:model": dict(self.provenance.get("model", {})),
             "renders": self._renders,
         }
 
@@ -152,7 +153,7 @@ class Catalog:
     @property
     def _renders(self) -> dict[str, Any]:
         colours = {str(each.code): [*each.rgb, 255] for each in self.legend.classes}
-        classes = {"title": "Classes", "assets": ["landcover.tif"], "nodata": 255, "colormap": colours}
+        classes = {"title": "Classes", "assets": ["landcover"], "nodata": 255, "colormap": colours}
         return {"landcover": {**classes, "resampling": "nearest"}}
 
     def collection(self, items: Sequence[str], bounds: Sequence[Bounds], assets: Mapping[str, str]) -> bytes:

@@ -105,12 +105,12 @@ class PublishJob:
         for product in self.products:
             with watch(product.name):
                 contents = product.files(pixels)
-            for ending, asset in product.assets.items():
+            for number, (ending, asset) in enumerate(product.assets.items()):
                 column = column_of(product, ending)
                 with watch("write"):
                     yield self.publication.write(pixels.name, column, contents[ending], earlier)
-                path = self.publication.key(pixels.name, column)
-                files.append(PublishedFile.of(column, path, contents[ending], asset))
+                path, key = self.publication.key(pixels.name, column), column if number else product.name
+                files.append(PublishedFile.of(key, path, contents[ending], asset))
         item = self.catalog.item(pixels.name, pixels.grid, files)
         with watch("write"):
             yield self.publication.write(pixels.name, ITEM, item, earlier)

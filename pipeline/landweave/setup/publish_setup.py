@@ -17,6 +17,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.legend import Legend
 from landweave.core.protocols import MAP_MARK
+from landweave.formats.dalle_cog import GDAL_VERSION
 from landweave.formats.hectares import check_areas
 from landweave.formats.zones import ZoneTable, read_zones
 from landweave.publishing.catalog import ANY_TIME, Catalog, known_days
@@ -191,7 +192,7 @@ def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, 
         processing["majority filter"] = f"{section.majority} px"
     if section.minimum_unit_m2:
         processing["minimum unit (m2)"] = section.minimum_unit_m2
-    versions = {**library_versions(), **store.attrs.get("libraries", {})}
+    versions = {**store.attrs.get("libraries", {}), **library_versions(), "gdal": GDAL_VERSION}
     return Catalog(
         id=_identifier(store),
         legend=pixels.legend,
