@@ -37,6 +37,13 @@ def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:
     assert all(float(row[2]) > 0 for row in rows)
 
 
+def test_zones_prints_ratios_and_memory() -> None:
+    table = run("zones.py", "--side", "1024", "--zones", "20", "--turns", "1", "--memory-sides", "1024")
+    assert all(float(ratio) > 0 for ratio in re.findall(r"ratio (\S+)", table))
+    assert len(re.findall(r"ratio", table)) == 2
+    assert all(float(peak) > 0 for peak in re.findall(r"(\S+) MB", table))
+
+
 def test_memory_prints_promise_and_measure_of_each_area() -> None:
     table = printed("memory.py", "--block", "256", "--sides", "1", "2")
     rows = [line.split() for line in table.splitlines()[-3:-1]]

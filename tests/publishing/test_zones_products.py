@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import geopandas
@@ -95,36 +94,20 @@ def test_a_publication_that_stopped_in_the_middle_ends_with_the_same_bytes(
     assert bytes_below(tmp_path / "out") == bytes_below(folder)
 
 
-def killed_after(command: list[str], files: Callable[[], list[Path]], count: int) -> None:
-    """Run a command, and kill it once ``count`` files are there."""
-    process, until = subprocess.Popen(command), time.monotonic() + 120
-    while process.poll() is None and len(files()) < count and time.monotonic() < until:
+@pytest.mark.slow
+def test_killed_and_run_again_it_is_the_same_bytes(small, folder: Path, zones: Path, tmp_path: Path) -> None:
+    settings = {"dalle_m": 10, "polygons": True, "zones": {"file": str(zones)}}
+    code = "import landweave as lw\nfrom landweave.engine.inline import InlineEngine\n"
+    code += f"lw.publish({str(small[0])!r}, {str(tmp_path / 'out')!r}, engine=InlineEngine(), **{settings})"
+    command, until = [sys.executable, "-c", code], time.monotonic() + 120
+    process = subprocess.Popen(command)
+    while len(list(tmp_path.glob("out/polygons/*.gpkg"))) < 3 and time.monotonic() < until:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-
-
-@pytest.mark.slow
-def test_killed_and_run_again_all_is_the_same_bytes(small, folder: Path, zones: Path, tmp_path: Path) -> None:
-    out, command = tmp_path / "out", [sys.executable, "-m", "landweave"]
-    settings = {"dalle_m": 10, "polygons": "true", "zones": f"{{file: {zones}}}"}
-    publish = [*command, "publish", str(small[0]), "--to", str(out)]
-    for key, value in settings.items():
-        publish += ["--set", f"publish.{key}={value}"]
-    killed_after(publish, lambda: list(out.glob("polygons/*.gpkg")), 2)
-    assert not (out / "hectares.csv").exists()
-    subprocess.run(publish, check=True, capture_output=True)
-    assert bytes_below(out) == bytes_below(folder)
-
-    tables = [tmp_path / "a.csv", tmp_path / "a.parquet"]
-    measure = [*command, "hectares", str(small[0]), str(zones), "--to", str(tables[0]), "--to", str(tables[1])]
-    killed_after(measure, lambda: list(tmp_path.glob(".a.*part")), 1)
-    for table in tables:
-        table.unlink(missing_ok=True)  # the first may be whole already
-    subprocess.run(measure, check=True, capture_output=True)
-    assert [table.read_bytes() for table in tables] == [
-        (folder / f"hectares{table.suffix}").read_bytes() for table in tables
-    ]
+    assert not (tmp_path / "out/hectares.csv").exists()
+    subprocess.run(command, check=True, capture_output=True)
+    assert bytes_below(tmp_path / "out") == bytes_below(folder)
 
 
 def test_simplified_and_merged_by_what_is_published(tmp_path: Path, zones: Path) -> None:

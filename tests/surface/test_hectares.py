@@ -9,6 +9,7 @@ import xarray as xr
 
 import landweave as lw
 from landweave.core.errors import ConfigError, InputError
+from landweave.formats.hectares import FORMATS
 from landweave.store.objects import Target
 from tests.store.samples import template, written
 
@@ -119,6 +120,22 @@ def test_the_command_writes_tables_that_others_read(stored, tmp_path, landweave)
     again = landweave(*command, "--layer", "commune")
     assert (again.code, again.out) == (2, "")
     assert "is there already" in again.err
+
+
+def test_a_table_that_stopped_halfway_is_the_same_when_run_again(stored, tmp_path, monkeypatch):
+    zones, tables = boxes((0, 0, 1, 1)), [tmp_path / "a.csv", tmp_path / "a.parquet"]
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setitem(FORMATS, ".parquet", killed)
+        with pytest.raises(KeyboardInterrupt):
+            lw.area_by_class(stored[0], zones, to=tables)
+    assert not [table for table in tables if table.exists()]
+    wanted = lw.area_by_class(stored[0], zones, to=tables)
+    assert [table.read_bytes() for table in tables] == [write(wanted) for write in FORMATS.values()]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "a.parquet"]
 
 
 @pytest.mark.parametrize(

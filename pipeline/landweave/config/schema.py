@@ -465,8 +465,7 @@ class PublishSection(Section):
     polygons: bool = False
     """Whether the regions of each class are published as polygons too, in GeoParquet and GeoPackage."""
     simplify_m: float = Field(default=0.0, ge=0)
-    """Bends of polygons whose triangle is smaller than the square of this side, in metres, are straightened, alike for
-    neighbours; none by default. Edges of dalles stay."""
+    """Bends of polygons are straightened whose triangle is smaller than the square of this side in metres; 0: none."""
     zones: ZonesSection | None = None
     """Communes, parcels or other zones whose hectares by class are published, as CSV and GeoParquet."""
     dates: DateSpan | None = None

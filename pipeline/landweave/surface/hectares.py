@@ -88,7 +88,7 @@ def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:
 
 
 def write_areas(areas: geopandas.GeoDataFrame, paths: Sequence[str | os.PathLike[str]]) -> None:
-    """Write a table of areas to new files, each whole.
+    """Write a table of areas to new files: all of them, each whole, or none.
 
     Parameters
     ----------
@@ -102,14 +102,15 @@ def write_areas(areas: geopandas.GeoDataFrame, paths: Sequence[str | os.PathLike
     OutputError
         When one cannot be written.
     """
-    for file in map(Path, paths):
-        part = file.with_name(f".{file.name}.part")
-        try:
+    parts = {file: file.with_name(f".{file.name}.part") for file in map(Path, paths)}
+    try:
+        for file, part in parts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(FORMATS[file.suffix.lower()](areas))
+        for file, part in parts.items():
             part.replace(file)
-        except OSError as error:
-            raise OutputError(f"Cannot write {file}: {error}. Check the folder and its free space.") from error
+    except OSError as error:
+        raise OutputError(f"Cannot write {file}: {error}. Check the folder and its free space.") from error
 
 
 def _count(read: ReadPixels, grid: Grid, zones: Zones) -> ZoneCounts:
