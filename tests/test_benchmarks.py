@@ -49,3 +49,11 @@ def test_memory_prints_promise_and_measure_of_each_area() -> None:
     rows = [line.split() for line in table.splitlines()[-3:-1]]
     assert [int(row[0]) for row in rows] == [1, 4]
     assert all(float(row[1]) > 0 for row in rows)
+
+
+def test_publishing_prints_a_ratio_and_the_memory_of_each_area() -> None:
+    table = run("publish.py", "--side", "1024", "--turns", "1", "--unit", "512", "--areas", "1", "2")
+    assert float(re.search(r"ours is (\S+) times as fast", table)[1]) > 0
+    rows = [line.split() for line in table.splitlines()[-2:]]
+    assert [int(row[0]) for row in rows] == [1, 4]
+    assert all(float(row[1]) > 0 for row in rows)
