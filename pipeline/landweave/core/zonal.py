@@ -26,8 +26,8 @@ CODES = NODATA + 1
 SUMS = ("pixels", "known", "confidence")
 """Fields of `ZoneCounts` that are summed."""
 
-_PIECE, _ROWS = 2**22, 256
-"""Pixels that are counted at once, 60 MB of them; and the fewest rows."""
+_PIECE, _ROWS = 2**20, 256
+"""Pixels that are counted at once, 40 MB of them; and the fewest rows."""
 
 _KNOWN = 1 << 32
 _COUNTED = np.arange(CODES, dtype=np.uint64) + np.uint64(_KNOWN)
