@@ -22,7 +22,7 @@ from landweave.publishing.cleanup import Cleanup
 from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
 from landweave.publishing.dalles import DalleGrid
 from landweave.publishing.map_state import MapState
-from landweave.publishing.products import Product
+from landweave.publishing.products import DalleProduct
 from landweave.publishing.publication import find_record
 from landweave.publishing.reader import PublishedPixels
 from landweave.publishing.run import PublishSetup
@@ -156,10 +156,10 @@ def _cleanup(section: PublishSection, legend: Legend, grid: Grid) -> Cleanup | N
     return Cleanup(minimum=minimum, majority=section.majority) if minimum or section.majority else None
 
 
-def _products(section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int) -> list[Product]:
+def _products(section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int) -> list[DalleProduct]:
     tags = {tag: str(store.attrs[name]) for name, tag in _TAGS.items() if name in store.attrs}
     tags[MAP_MARK] = str(store.attrs.get("fingerprint", "unknown"))
-    products: list[Product] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
+    products: list[DalleProduct] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
     if section.confidence and "confidence" in pixels.arrays:
         products.append(ConfidenceCogs(tags=tags, levels=levels))
     return products
