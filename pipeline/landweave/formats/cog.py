@@ -133,7 +133,7 @@ def _write_overview(below: Path, path: Path, array: str, grid: Grid, factor: int
         return {extent: _write(file, grid, extent, coarse(extent)) for extent in _pieces(grid, TILE)}
 
 
-def new_level_file(path: Path, grid: Grid) -> DatasetWriter:
+def new_level_file(path: Path, grid: Grid, *, compress: str = "deflate") -> DatasetWriter:
     """An open GeoTIFF of one level, uint8 with nodata 255, to be closed by the caller.
 
     Parameters
@@ -142,10 +142,14 @@ def new_level_file(path: Path, grid: Grid) -> DatasetWriter:
         Of the file.
     grid
         Pixels of the level.
+    compress
+        ``deflate``, or ``none`` where speed matters more than room.
     """
     height, width = grid.shape
-    crs = CRS(grid.crs).to_wkt()
-    return rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **_LEVEL)
+    crs, options = CRS(grid.crs).to_wkt(), _LEVEL | {"compress": compress}
+    if compress == "none":
+        del options["zlevel"]
+    return rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **options)
 
 
 def _pieces(grid: Grid, side: int) -> Iterator[Extent]:

@@ -71,7 +71,7 @@ def encode_cog(
 def _write_level(
     values: NDArray[np.uint8], grid: Grid, path: Path, tags: Mapping[str, str], legend: Legend | None
 ) -> None:
-    with new_level_file(path, grid) as file:
+    with new_level_file(path, grid, compress="none") as file:
         file.update_tags(**tags)
         if legend is not None:
             file.write_colormap(1, {code: legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})

@@ -16,7 +16,7 @@ COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 @dataclass(frozen=True, kw_only=True)
 class ClassCogs:
-    """COGs of classes: `landweave.publishing.products.Product`.
+    """COGs of classes: `landweave.publishing.products.DalleProduct`.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class ClassCogs:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceCogs:
-    """COGs of confidence: `landweave.publishing.products.Product`.
+    """COGs of confidence: `landweave.publishing.products.DalleProduct`.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Hectares by class of zones, counted dalle by dalle: `landweave.publishing.products.Product`."""
+"""Hectares by class of zones, counted dalle by dalle: `landweave.publishing.products.DalleProduct`."""
 
 from __future__ import annotations
 

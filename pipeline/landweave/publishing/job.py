@@ -13,12 +13,12 @@ from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Wri
 from landweave.core.stopwatch import Stopwatch
 from landweave.publishing.catalog import Catalog, PublishedFile
 from landweave.publishing.dalles import DalleGrid
-from landweave.publishing.products import DallePixels, Product
+from landweave.publishing.products import DallePixels, DalleProduct
 from landweave.publishing.publication import ITEM, Publication
 from landweave.publishing.reader import PublishedPixels
 
 
-def column_of(product: Product, ending: str) -> str:
+def column_of(product: DalleProduct, ending: str) -> str:
     """Column of the ledger for the files of a product with one ending.
 
     Parameters
@@ -59,7 +59,7 @@ class PublishJob:
     key: str
     pixels: PublishedPixels
     dalles: DalleGrid
-    products: tuple[Product, ...]
+    products: tuple[DalleProduct, ...]
     catalog: Catalog
     publication: Publication
     inputs: Mapping[BlockIndex, int] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The regions of a dalle as polygons: `landweave.publishing.products.Product`."""
+"""The regions of a dalle as polygons: `landweave.publishing.products.DalleProduct`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
 from landweave.core.legend import Legend
-from landweave.core.pyramid import base_of, coarsen
+from landweave.core.pyramid import LEVELS_A_STEP, coarsen_levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +67,8 @@ class DallePixels:
     def pyramid(self, name: str) -> list[NDArray[np.uint8]]:
         """One array on ``grid``, and its overviews, each twice as coarse, as `landweave.core.pyramid` makes them."""
         found = [self.read[name]]
-        for level in range(1, 1 + self.levels):
-            below, factor = base_of(level)
-            found.append(coarsen(name, found[below], factor))
+        for base in range(0, self.levels, LEVELS_A_STEP):
+            found += coarsen_levels(name, found[base], min(LEVELS_A_STEP, self.levels - base))
         height, width = self.grid.shape
         sizes = [(-(-height // (1 << level)), -(-width // (1 << level))) for level in range(len(found))]
         return [each[:rows, :columns] for each, (rows, columns) in zip(found, sizes, strict=True)]
@@ -123,7 +122,7 @@ class SummaryContext:
     read: Callable[[str, str], bytes]
 
 
-class Product(Protocol):
+class DalleProduct(Protocol):
     """Files made of each dalle. Picklable; `files` is called from several threads."""
 
     @property

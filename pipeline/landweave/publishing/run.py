@@ -33,7 +33,7 @@ from landweave.publishing.dalles import DalleGrid
 from landweave.publishing.job import PublishJob, column_of
 from landweave.publishing.map_state import MapState
 from landweave.publishing.plan import PublishPlan
-from landweave.publishing.products import Product, PublishedDalle, SummaryContext
+from landweave.publishing.products import DalleProduct, PublishedDalle, SummaryContext
 from landweave.publishing.publication import Publication, find_record, publication_record
 from landweave.publishing.reader import PublishedPixels
 from landweave.store.objects import Target
@@ -74,7 +74,7 @@ class PublishSetup:
     map: MapState
     pixels: PublishedPixels
     dalles: DalleGrid
-    products: tuple[Product, ...]
+    products: tuple[DalleProduct, ...]
     catalog: Catalog
     settings: Mapping[str, Any]
     engine: EngineSettings
@@ -334,5 +334,5 @@ def _write_summary(setup: PublishSetup, ledger: Ledger, lease: Lease) -> None:
     publication.write_summary(files)
 
 
-def _read_file(publication: Publication, product: Product, dalle: str, ending: str) -> bytes:
+def _read_file(publication: Publication, product: DalleProduct, dalle: str, ending: str) -> bytes:
     return publication.read(dalle, column_of(product, ending))

@@ -27,7 +27,7 @@ from landweave.publishing.dalles import DalleGrid
 from landweave.publishing.hectares import Hectares
 from landweave.publishing.map_state import MapState
 from landweave.publishing.polygons import Polygons
-from landweave.publishing.products import Product
+from landweave.publishing.products import DalleProduct
 from landweave.publishing.publication import find_record
 from landweave.publishing.reader import PublishedPixels
 from landweave.publishing.run import PublishSetup
@@ -167,10 +167,10 @@ def _cleanup(section: PublishSection, legend: Legend, grid: Grid) -> Cleanup | N
 
 def _products(
     section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int, zones: ZoneTable | None
-) -> list[Product]:
+) -> list[DalleProduct]:
     tags = {tag: str(store.attrs[name]) for name, tag in _TAGS.items() if name in store.attrs}
     tags[MAP_MARK] = str(store.attrs.get("fingerprint", "unknown"))
-    products: list[Product] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
+    products: list[DalleProduct] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
     if section.confidence and "confidence" in pixels.arrays:
         products.append(ConfidenceCogs(tags=tags, levels=levels))
     if section.polygons:
