@@ -117,7 +117,8 @@ def trace(classes: NDArray[np.uint8], regions: Regions, *, junctions: bool = Fal
     order = np.lexsort((first, region))  # eastward sides come first, from the north: the first one is on the outer ring
     walked = _walk(following, ring, first[order], order)
     rows, columns, of_sides = sides.corners(np.stack([walked, level.size + upright[walked]], axis=1).ravel())
-    of_rings = np.add.reduceat(of_sides, 2 * np.cumsum(np.bincount(ring)[order]) - 2 * np.bincount(ring)[order])
+    sizes = 2 * np.bincount(ring)[order]  # sides of each ring, both kinds
+    of_rings = np.add.reduceat(of_sides, np.cumsum(sizes) - sizes)
     ring_offsets = np.concatenate([[0], np.cumsum(of_rings + 1)])
     return Rings(
         rows=_closed(rows, ring_offsets),
@@ -164,6 +165,7 @@ class _Sides:
     @classmethod
     def of(cls, classes: NDArray[np.uint8], junctions: bool) -> _Sides:
         """All sides of ``classes``, with or without their ``junctions``."""
+        height, width = classes.shape
         north, west = _differs(classes, axis=0), _differs(classes, axis=1)
         south, east = np.ones_like(north), np.ones_like(west)
         south[:-1], east[:, :-1] = north[1:], west[:, 1:]
@@ -177,11 +179,7 @@ class _Sides:
             else:
                 turned = None if beyond is None else beyond.T
                 *pixels, offsets = _straight(edges.T, breaks.T, turned, backwards=direction == _NORTH)
-                columns, rows = zip(*(np.divmod(each, classes.shape[0]) for each in pixels), strict=True)
-                found[direction] = [
-                    *(row * classes.shape[1] + column for row, column in zip(rows, columns, strict=True)),
-                    offsets,
-                ]
+                found[direction] = [*(each % height * width + each // height for each in pixels), offsets]
         parts = ({direction: each[part] for direction, each in found.items()} for part in range(4))
         return cls(classes=classes, **dict(zip(("first", "last", "marks", "offsets"), parts, strict=True)))
 
