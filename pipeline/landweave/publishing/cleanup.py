@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import isqrt
 from typing import Any
 
@@ -71,14 +72,8 @@ class Cleanup:
             before = {name: values[inside] for name, values in arrays.items()}
             classes = majority(arrays["landcover"], self.majority)[inside] if half else before["landcover"]
             core = extent.slices_in(window)
-            found = sieve(
-                classes,
-                dict(self.minimum),
-                sides=_open_sides(window, outer),
-                patch_sums=(lambda numbers, count, w=window: _patch_sums(sum_rows(w), numbers, count))
-                if sum_rows
-                else None,
-            )
+            sums = partial(_patch_sums, sum_rows, window) if sum_rows else None
+            found = sieve(classes, dict(self.minimum), sides=_open_sides(window, outer), patch_sums=sums)
             if not found.uncertain[core].any():
                 cleaned = {name: values[core] for name, values in before.items()} | {"landcover": found.classes[core]}
                 return _with_confidence(cleaned, before["landcover"][core], sum_rows and sum_rows(extent))
@@ -95,12 +90,10 @@ def _open_sides(window: Extent, outer: Extent) -> OpenSides:
     )
 
 
-def _patch_sums(
-    rows_of: Iterator[tuple[slice, Mapping[int, NDArray[np.uint16]]]], numbers: NDArray[np.int32], count: int
-) -> NDArray[np.float64]:
+def _patch_sums(sum_rows: SumRows, window: Extent, numbers: NDArray[np.int32], count: int) -> NDArray[np.float64]:
     """Probability of each code, summed over each patch."""
     result = np.zeros((count, NODATA))
-    for rows, sums in rows_of:
+    for rows, sums in sum_rows(window):
         inside = numbers[rows] >= 0
         patches = numbers[rows][inside]
         for code, layer in sums.items():
