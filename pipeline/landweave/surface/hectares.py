@@ -31,8 +31,8 @@ ZoneSource: TypeAlias = str | os.PathLike[str] | geopandas.GeoDataFrame
 ReadPixels = Callable[[Extent], tuple[NDArray[np.uint8], NDArray[np.uint8] | None]]
 """Classes of some pixels of a map, and their confidence as it is stored where the map has it."""
 
-_PIECE = 4096
-"""Pixels a side that are read at once: whole chunks of a stored map, 32 MB of two layers."""
+_PIECE = 2048
+"""Pixels a side that are read at once: whole chunks of a stored map, 8 MB of two layers."""
 
 _THREADS = 4
 """Pieces in memory at once: while some are read, others are counted."""
