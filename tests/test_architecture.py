@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pipeline" / "landweave"
 
 ADAPTERS = ("sources", "models", "store", "engine", "formats")
-FEATURES = ("mapping", "aligning", "evaluating", "comparing")
+FEATURES = ("mapping", "aligning", "publishing", "evaluating", "comparing")
 BELOW_SETUP = ("core", *ADAPTERS, *FEATURES, "config", "jobs")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -37,6 +37,8 @@ HOMES = {
     "distributed": ("engine",),
     "prometheus_client": ("engine",),
     "torch": ("models",),
+    "onnx": ("models",),
+    "onnxruntime": ("models",),
     "timm": ("models._torchvision",),
     "segmentation_models_pytorch": ("models._torchvision",),
     "torchvision": ("models._torchvision",),

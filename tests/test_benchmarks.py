@@ -37,6 +37,13 @@ def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:
     assert all(float(row[2]) > 0 for row in rows)
 
 
+def test_zones_prints_ratios_and_memory() -> None:
+    table = run("zones.py", "--side", "1024", "--zones", "20", "--turns", "1", "--memory-sides", "1024")
+    assert all(float(ratio) > 0 for ratio in re.findall(r"ratio (\S+)", table))
+    assert len(re.findall(r"ratio", table)) == 2
+    assert all(float(peak) > 0 for peak in re.findall(r"(\S+) MB", table))
+
+
 def test_memory_prints_promise_and_measure_of_each_area() -> None:
     table = printed("memory.py", "--block", "256", "--sides", "1", "2")
     rows = [line.split() for line in table.splitlines()[-3:-1]]
@@ -59,3 +66,11 @@ def test_scale_prints_plan_overhead_and_efficiency() -> None:
     table = run("scale.py", "--side", "30000", "--blocks", "20", "--workers", "1", "--seconds", "0.05", "--turns", "2")
     assert "blocks, " in table
     assert 0 < float(table.splitlines()[-1].split()[1]) <= 1
+
+
+def test_publishing_prints_a_ratio_and_the_memory_of_each_area() -> None:
+    table = run("publish.py", "--side", "1024", "--turns", "1", "--unit", "512", "--areas", "1", "2")
+    assert float(re.search(r"ours is (\S+) times as fast", table)[1]) > 0
+    rows = [line.split() for line in table.splitlines()[-2:]]
+    assert [int(row[0]) for row in rows] == [1, 4]
+    assert all(float(row[1]) > 0 for row in rows)

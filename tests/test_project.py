@@ -23,7 +23,7 @@ CONDA_NAMES = {"prometheus-client": "prometheus_client", "torch": "pytorch"}
 
 USED_THROUGH = {
     "bokeh": "distributed shows its dashboard with it",
-    "geopandas": "pyogrio gives areas from files as its frames",
+    "pyarrow": "geopandas writes GeoParquet with it",
     "rioxarray": "people ask the maps for .rio",
     "torchvision": "timm and segmentation-models-pytorch import it",
 }
@@ -100,11 +100,15 @@ def imported() -> set[str]:
 IN_NOTEBOOKS = {"IPython"}
 """Imported only where a notebook has loaded it."""
 
+WITH_ENGINES = {"onnx", "onnxruntime", "onnxscript"}
+"""Imported where a person asks for what they do; of the extra ``engines``."""
+
 
 def test_every_dependency_is_used_and_every_import_declared() -> None:
     declared, homes = set(requirements()), packages_distributions()
     used = set()
-    for name in imported() - IN_NOTEBOOKS:
+    assert set(requirements("engines")) >= WITH_ENGINES
+    for name in imported() - IN_NOTEBOOKS - WITH_ENGINES:
         # Several distributions may share one name, as odc-geo and odc-loader share odc.
         found = {canonicalize_name(home) for home in homes.get(name, [name])} & declared
         assert found, f"{name} is imported but is not a dependency in pyproject.toml"

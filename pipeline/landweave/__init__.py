@@ -6,6 +6,8 @@
     open_mosaic, open_series, open_cube          pixels, as xarray objects
     load_config, check, plan_align, align        a configuration, and its series brought onto one grid
     plan_map, run, status, verify, open_map      the map, block by block
+    area_by_class                                hectares by class of communes, parcels, any polygons
+    plan_publish, publish                        the map as files for each dalle, with a catalog
     predict                                      the map where it is looked at
     evaluate, evaluate_model, open_patches       how right it is
     draw_sample, estimate_areas                  hectares with intervals, from a sample that people interpret
@@ -33,6 +35,7 @@ __all__ = [
     "PixelClass",
     "SamplingRule",
     "align",
+    "area_by_class",
     "change",
     "check",
     "compare",
@@ -56,7 +59,9 @@ __all__ = [
     "open_series",
     "plan_align",
     "plan_map",
+    "plan_publish",
     "predict",
+    "publish",
     "run",
     "stack",
     "status",

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import xarray as xr
 
@@ -14,26 +13,14 @@ import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray 
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
-from landweave.comparing.report import write_change
-from landweave.comparing.result import Change
-from landweave.comparing.run import ChangeSetup, run_change
 from landweave.config.load import example_config, load_config, load_cube_config
-from landweave.config.schema import Config, CubeConfig, EngineSection, ModelSection
+from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
-from landweave.core.budget import GIB
-from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
-from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
-from landweave.evaluating import sample as sampling
-from landweave.evaluating.reference import Labels
-from landweave.evaluating.report import write_evaluation
-from landweave.evaluating.result import Evaluation
-from landweave.evaluating.run import EvaluationSetup, run_evaluation
-from landweave.evaluating.sample import SampleEstimates, SamplingRule
 from landweave.formats.cog import write_cog
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
@@ -45,27 +32,34 @@ from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.registry import find_card
-from landweave.setup.change import ChangeRule, set_up_change
-from landweave.setup.context import resolve_card
 from landweave.setup.cube_setup import open_scenes, set_up_cube, stored_cube
-from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
-from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
-from landweave.setup.map_setup import engine_section, engine_settings, map_target, security, set_up_map
+from landweave.setup.map_setup import map_target, set_up_map
 from landweave.setup.outputs import check_files
-from landweave.setup.sampling import CHIP_BANDS, ChipImages
-from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.cubes.views import open_cube
-from landweave.store.maps.store import open_store
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
+from landweave.surface.engines import open_engine, with_engine, with_place
+from landweave.surface.evaluation import (
+    ChangeRule,
+    ChipImages,
+    Labels,
+    SamplingRule,
+    change,
+    compare,
+    draw_sample,
+    estimate_areas,
+    evaluate,
+    evaluate_model,
+    open_patches,
+)
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
+from landweave.surface.publication import area_by_class, plan_publish, publish
 from landweave.surface.series import open_series
 
 __all__ = [
@@ -77,6 +71,7 @@ __all__ = [
     "PixelClass",
     "SamplingRule",
     "align",
+    "area_by_class",
     "change",
     "check",
     "compare",
@@ -98,14 +93,14 @@ __all__ = [
     "open_series",
     "plan_align",
     "plan_map",
+    "plan_publish",
     "predict",
+    "publish",
     "run",
     "stack",
     "status",
     "verify",
 ]
-
-AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
 
 def check(config: Config, *, client: Any = None) -> MapSetup:
@@ -126,7 +121,7 @@ def check(config: Config, *, client: Any = None) -> MapSetup:
     LandweaveError
         With the reason and what to do.
     """
-    with _with_engine(config, client=client) as (config, engine):
+    with with_engine(config, client=client) as (config, engine):
         setup = _checked(config)
         mapping.check_output(setup)
         if isinstance(engine, DaskEngine):
@@ -159,7 +154,7 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     """
     if config.engine.address and config.engine.memory_gib:  # nothing is to be asked of a scheduler, which may be down
         return mapping.plan_map(set_up_map(config), stale=stale)
-    with _with_engine(config) as (config, _):
+    with with_engine(config) as (config, _):
         return mapping.plan_map(set_up_map(config, only_planned=True), stale=stale)
 
 
@@ -201,11 +196,11 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
-    with _with_engine(config, engine, client) as (config, engine):
+    with with_engine(config, engine, client) as (config, engine):
         setup = _checked(config)
         with recorded_run(setup.target, "run") as record:
             result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
-            record.result = result = _with_place(result, engine)
+            record.result = result = with_place(result, engine)
     with writing_begun():
         notes = tuple(_write_files(setup, config, complete=result.complete))
     result = replace(result, notes=(*result.notes, *notes))
@@ -345,7 +340,7 @@ def align(
     LandweaveError
         As `run` does.
     """
-    with _with_engine(config, engine, client) as (config, engine):
+    with with_engine(config, engine, client) as (config, engine):
         setup = set_up_cube(config)
         setup.target.check_writable()
         shown = resolve_progress(progress)
@@ -353,7 +348,7 @@ def align(
             result = aligning.run_align(
                 setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown
             )
-            record.result = result = _with_place(result, engine)
+            record.result = result = with_place(result, engine)
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -434,348 +429,6 @@ def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | 
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return verify_cube(target, attributes)
     return verify_map(target, attributes)
-
-
-AnyEngine = Engine | EngineSection | None
-"""Who runs the blocks of what writes nothing: an open engine, the section of a configuration, or the active Dask client
-where there is one and this process otherwise."""
-
-READING_THREADS = 1
-"""Cores that a worker which only reads is counted for."""
-
-
-def evaluate(
-    where: str | Path,
-    labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
-    *,
-    leave_out: Sequence[int | str] | None = None,
-    folder: str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    engine: AnyEngine = None,
-    progress: Progress | bool = True,
-) -> Evaluation:
-    """Scores, calibration and seams of a map against label rasters or polygons, from one confusion matrix.
-
-    The matrix is summed block by block; only blocks on which labels lie are read. Labels that are not on the map's
-    pixels are read by their nearest pixel, which the notes of the result say.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the map.
-    labels
-        A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
-        the column of a vector file; or a dataset from `open_patches`.
-    leave_out
-        Codes or names of classes whose rows and columns are removed; those that the model was never trained on by
-        default.
-    folder
-        Where numbers, charts and a page are written; nowhere by default.
-    storage_options
-        Of the object store that holds the map.
-    engine
-        Who reads the blocks: by default the active Dask client where there is one, this process otherwise.
-    progress
-        True for a bar on a terminal or in a notebook, False for none.
-
-    Raises
-    ------
-    LandweaveError
-        When the labels cannot be used or lie elsewhere, or a block cannot be read: there is no result of a part.
-    """
-    target = Target.parse(where, storage_options)
-    if isinstance(labels, PatchDataset):
-        setup = set_up_dataset_evaluation(target, labels, leave_out=leave_out)
-    else:
-        named = labels if isinstance(labels, Labels) else Labels(files=labels)
-        setup = set_up_map_evaluation(target, named, leave_out=leave_out)
-    return _evaluate(setup, engine, progress, folder)
-
-
-def open_patches(
-    folder: str | Path, *, split: str = "test", domains: Sequence[str] = (), training_domains: bool = False
-) -> PatchDataset:
-    """The regions of a dataset of patches (FLAIR-HUB, FLAIR#1, FLAIR#2) as it is published; no file is opened.
-
-    Parameters
-    ----------
-    folder
-        Of the dataset.
-    split
-        ``test``, ``train`` (training and validation) or ``all``, by the official lists of domains.
-    domains
-        Domains or departments, as ``D012-2019`` or ``D012``, instead of a split.
-    training_domains
-        Whether domains that the dataset's models were trained on may be among them; they are refused otherwise.
-
-    Raises
-    ------
-    InputError
-        When the folder holds no such dataset.
-    ConfigError
-        When a split or a domain is not there, or one is of training.
-    """
-    return open_dataset(folder).select(split, domains, training=training_domains)
-
-
-def evaluate_model(
-    model: Config | str | Path,
-    patches: PatchDataset,
-    *,
-    weights: str | Path | None = None,
-    leave_out: Sequence[int | str] | None = None,
-    folder: str | Path | None = None,
-    engine: AnyEngine = None,
-    progress: Progress | bool = True,
-) -> Evaluation:
-    """Scores, calibration and seams of a model over a dataset of patches, of the whole and of each domain.
-
-    Each region is mapped on a grid anchored at its own corner, as its patches were made, blended as a map is, and
-    compared with its labels. Nothing is written.
-
-    Parameters
-    ----------
-    model
-        Name or file of a card, or a configuration whose model and windows are used.
-    patches
-        From `open_patches`.
-    weights
-        Of a card that does not name them.
-    leave_out, folder, engine, progress
-        As of `evaluate`.
-
-    Raises
-    ------
-    LandweaveError
-        As `evaluate` does, and when the dataset lacks what the model reads.
-    """
-    if isinstance(model, Config):
-        use = ModelUse(model=model.model, windows=model.windows, root=model.root)
-        card = resolve_card(model, model.model)
-    else:
-        use = ModelUse(model=ModelSection(card=str(model), weights=None if weights is None else str(weights)))
-        card = find_card(model)
-    return _evaluate(set_up_model_evaluation(use, card, patches, leave_out), engine, progress, folder)
-
-
-def draw_sample(
-    where: str | Path,
-    path: str | Path,
-    *,
-    rule: SamplingRule | None = None,
-    images: ChipImages | str | Path | None = None,
-    storage_options: Mapping[str, Any] | None = None,
-    engine: AnyEngine = None,
-    progress: Progress | bool = True,
-) -> Path:
-    """Draw a stratified random sample of a map for photo-interpreters, and write it as a GeoPackage; its path.
-
-    Its layer ``sample`` has the points in random order, without the class of the map, and a column ``reference`` to be
-    filled with codes of the legend (255: cannot tell); `estimate_areas` reads it back.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the map; its classes are the strata.
-    path
-        Of the GeoPackage; none may be there.
-    rule
-        Points in all, the least of each class, and the seed; 1000, 50 and 0 by default.
-    images
-        Files, or `ChipImages`, that a picture of 51 m around each point is cut from; none by default.
-    storage_options, engine, progress
-        As of `evaluate`.
-
-    Raises
-    ------
-    LandweaveError
-        When the map has no class, a file is there already, or a block cannot be read.
-    """
-    store = open_store(Target.parse(where, storage_options))
-    chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
-    imagery = None if chips is None else chips.open(store.grid)
-    with _reading_engine(engine) as opened:
-        sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
-    return sampling.write_with_chips(sample, path, store.grid, imagery, CHIP_BANDS)
-
-
-def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleEstimates:
-    """Hectares of each class with their 95 % intervals, from a sample that was interpreted (Olofsson et al. 2014).
-
-    Parameters
-    ----------
-    path
-        The GeoPackage of `draw_sample`, with its references.
-    accept_missing
-        Whether points without a reference are left out.
-
-    Raises
-    ------
-    InputError
-        When points have no reference, a reference is no class, or a stratum has fewer than two points.
-    """
-    return sampling.estimate_areas(path, accept_missing=accept_missing)
-
-
-def change(
-    before: str | Path,
-    after: str | Path,
-    *,
-    rule: ChangeRule | None = None,
-    same_ground: tuple[str | Path, str | Path] | None = None,
-    folder: str | Path | None = None,
-    engine: AnyEngine = None,
-    progress: Progress | bool = True,
-) -> Change:
-    """What changed between two maps on one lattice: of two years, or by two models.
-
-    Parameters
-    ----------
-    before, after
-        Paths or URLs of the maps, of the same pixels.
-    rule
-        Which changes are kept (least confidence of both maps, least area of a patch), and crosswalks to a common
-        legend; all changes, in their own legend, by default.
-    same_ground
-        Two maps of the same ground, none of whose differences is a change (two flights of one season): they are
-        compared by the same rule, and their false change rate stands beside the result.
-    folder
-        Where numbers, COGs of the classes before and after, and a page are written; nowhere by default.
-    engine, progress
-        As of `evaluate`.
-
-    Raises
-    ------
-    LandweaveError
-        When the maps are not on one lattice, or have other classes; when a block cannot be read.
-    """
-    rule = rule or ChangeRule()
-    setups = [_change_setup(before, after, rule), *([_change_setup(*same_ground, rule)] if same_ground else [])]
-    with _reading_engine(engine) as opened:
-        results = [run_change(setup, opened, resolve_progress(progress)) for setup in setups]
-    result, gate = results[0]
-    result = replace(result, same_ground=results[1][0]) if same_ground else result
-    if folder is not None:
-        write_change(result, gate, folder)
-    return result
-
-
-def _change_setup(before: str | Path, after: str | Path, rule: ChangeRule) -> ChangeSetup:
-    return set_up_change(open_store(Target.parse(before)), open_store(Target.parse(after)), rule)
-
-
-def compare(
-    where: str | Path,
-    other: Labels | str | Path,
-    *,
-    crosswalk: Crosswalk | str | Path | None = None,
-    leave_out: Sequence[int | str] | None = None,
-    folder: str | Path | None = None,
-    engine: AnyEngine = None,
-    progress: Progress | bool = True,
-) -> Evaluation:
-    """How a map agrees with another product of the same ground (OSO, WorldCover, OCS GE, CoSIA), in a common legend.
-
-    A raster is compared on its own pixels, in its own CRS: each is given the class that most of the map's pixels in it
-    have, and is compared where the map has classes on half of it. Polygons are compared on the map's pixels.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the map.
-    other
-        The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
-    crosswalk
-        Of the map's classes to the common legend; the map's own by default.
-    leave_out, folder, engine, progress
-        As of `evaluate`.
-
-    Raises
-    ------
-    LandweaveError
-        As `evaluate` does.
-    """
-    named = other if isinstance(other, Labels) else Labels(files=other)
-    setup = set_up_comparison(Target.parse(where), named, crosswalk=crosswalk, leave_out=leave_out)
-    return _evaluate(setup, engine, progress, folder)
-
-
-def _evaluate(
-    setup: EvaluationSetup, engine: AnyEngine, progress: Progress | bool, folder: str | Path | None
-) -> Evaluation:
-    with _reading_engine(engine) as opened:
-        result = run_evaluation(setup, opened, resolve_progress(progress))
-    if folder is not None:
-        write_evaluation(result, folder)
-    return result
-
-
-@contextmanager
-def _reading_engine(engine: AnyEngine) -> Iterator[Engine]:
-    """The engine of what writes nothing: as given, else of the active Dask client, else this process."""
-    section = engine if isinstance(engine, EngineSection) else EngineSection(kind="inline")
-    with ExitStack() as stack:
-        if engine is None and (client := clusters.active_client()) is not None:
-            engine = stack.enter_context(clusters.engine_on(client))
-        elif isinstance(engine, EngineSection):
-            engine = stack.enter_context(_found_engine(section, None))
-        settings = engine_settings(section, READING_THREADS)
-        yield stack.enter_context(clusters.open_engine(settings, READING_THREADS, engine))
-
-
-def open_engine(config: Config) -> AbstractContextManager[Engine]:
-    """The engine of a configuration, for the length of a ``with`` block.
-
-    `align` and `run` start workers of their own, which import every library anew; several calls may share these, given
-    as ``engine``. In a script it belongs under ``if __name__ == "__main__":``, as workers import the script.
-
-    Raises
-    ------
-    EngineError
-        When the workers do not start, or no scheduler answers.
-    """
-    threads = config.model.torch_threads
-    return clusters.open_engine(engine_settings(engine_section(config), threads), threads)
-
-
-def _found_engine(section: EngineSection, client: Any) -> AbstractContextManager[DaskEngine | None]:
-    """The engine of a client, of a scheduler's address or of the active client; None where there is none of them."""
-    own = section.kind == "inline" or section.workers or section.address or section.cluster
-    if client is None and not own:
-        client = clusters.active_client()
-    if client is not None:
-        return clusters.engine_on(client, patience=section.patience)
-    if section.address and section.kind == "dask":
-        return clusters.connected_engine(section.address, patience=section.patience, security=security(section))
-    return nullcontext()
-
-
-@contextmanager
-def _with_engine(
-    config: AnyConfig, engine: Engine | None = None, client: Any = None
-) -> Iterator[tuple[AnyConfig, Engine | None]]:
-    """The engine that is open already, and the configuration with the place and the memory of its workers.
-
-    Of the memory that is free now they may have taken their part themselves.
-    """
-    if engine is not None and client is not None:
-        raise ConfigError("client and engine are both given: leave one out.")
-    section = engine_section(config)
-    with ExitStack() as stack:
-        opened = engine if engine is not None else stack.enter_context(_found_engine(section, client))
-        if isinstance(opened, DaskEngine):
-            if engine is None:
-                section = section.model_copy(update={"kind": "dask", "address": opened.address})
-            if section.memory_gib is None and (limit := opened.worker_bytes):
-                section = section.model_copy(update={"memory_gib": limit / GIB})
-        yield config.model_copy(update={"engine": section}), opened
-
-
-def _with_place(result: RunResult, engine: Engine | None) -> RunResult:
-    """The result, with a note where its blocks ran that were not run by workers of its own."""
-    if not isinstance(engine, DaskEngine) or not result.ran:
-        return result
-    return replace(result, notes=(*result.notes, f"the blocks ran on {engine.label}"))
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:

@@ -6,7 +6,7 @@ from landweave.config.reference import configuration_reference
 from landweave.config.schema import Section, known_keys
 from tests.helpers.commands import ROOT, Command, done
 
-SECTIONS = {"area", "grid", "inputs", "cube", "model", "windows", "output", "engine"}
+SECTIONS = {"area", "grid", "inputs", "cube", "model", "windows", "output", "publish", "engine"}
 """The sections at the top, which have headings and no rows."""
 
 

@@ -7,7 +7,7 @@ import pyproj
 import pytest
 import rasterio
 
-from landweave.core.crs import canonical_crs, metric_crs, transformation_note, usable_crs
+from landweave.core.crs import areal_scales, canonical_crs, metric_crs, transformation_note, usable_crs
 from landweave.core.errors import ConfigError
 
 LAMBERT = pyproj.CRS(2154)
@@ -140,3 +140,18 @@ def test_a_coarse_way_between_datums_is_noted():
     note = transformation_note("EPSG:27700", "EPSG:25830", (400000, 300000))
     assert re.search(r"EPSG:27700 comes to EPSG:25830 by '.*', accurate to [\d.]+ m", note) or note == ""
     assert "unknown accuracy" in transformation_note("EPSG:22210", "EPSG:22710", (500000, 5500000))
+
+
+def test_areal_scales_are_areas_on_the_plane_over_those_on_the_ellipsoid() -> None:
+    corner, side = np.array([700_000.0, 6_200_000.0]), 100.0
+    for crs, north in (
+        ("EPSG:2154", corner),
+        ("EPSG:3857", np.array([500_000.0, 5_400_000.0])),
+        ("EPSG:3035", np.array([3_800_000.0, 2_500_000.0])),
+    ):
+        x, y = north[0] + np.array([0, side, side, 0]), north[1] + np.array([0, 0, side, side])
+        lon, lat = pyproj.Transformer.from_crs(crs, "EPSG:4326", always_xy=True).transform(x, y)
+        ground, _ = pyproj.Geod(ellps="GRS80" if crs != "EPSG:3857" else "WGS84").polygon_area_perimeter(lon, lat)
+        smallest, largest = areal_scales(crs, (*north, *(north + side)))
+        assert smallest <= largest
+        assert side**2 / abs(ground) == pytest.approx(smallest, rel=1e-3)

@@ -69,3 +69,14 @@ def test_a_crs_is_canonical_or_refused() -> None:
     assert canonical_crs("epsg:2154") == canonical_crs(2154) == LAMBERT
     with pytest.raises(ConfigError, match="Lambert-ninety"):
         canonical_crs("Lambert-ninety")
+
+
+def test_corners_lie_between_centres_and_are_the_nearest_floats() -> None:
+    grid = Grid.from_bounds((700000, 6600000, 700100, 6600050), crs="EPSG:2154", resolution="1/3")
+
+    assert (len(grid.corners_y), len(grid.corners_x)) == (grid.shape[0] + 1, grid.shape[1] + 1)
+    row, column = grid.extent.y.start, grid.extent.x.start
+    assert all(x == float(grid.corner(0, column + number)[0]) for number, x in enumerate(grid.corners_x))
+    assert all(y == float(grid.corner(row + number, 0)[1]) for number, y in enumerate(grid.corners_y))
+    far = Grid(crs="EPSG:2154", resolution=Fraction(1, 3**40), extent=grid.extent, anchor_xy=grid.anchor_xy)
+    assert all(x == float(far.corner(0, column + number)[0]) for number, x in enumerate(far.corners_x))

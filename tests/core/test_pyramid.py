@@ -62,3 +62,14 @@ def test_level_grids_nest_and_keep_the_corner():
 @pytest.mark.parametrize(("shape", "levels"), [((512, 1), 0), ((513, 1), 1), ((3, 1024), 1), ((500_000, 400_000), 10)])
 def test_levels_end_when_one_chunk_holds_all(shape, levels):
     assert pyramid.depth(shape, 512) == levels
+
+
+@pytest.mark.parametrize("array", ["landcover", "confidence"])
+@pytest.mark.parametrize("shape", [(64, 48), (61, 43), (1, 9), (8, 3)])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_levels_of_one_base_at_once_are_those_one_by_one(array, shape, levels):
+    values = np.random.default_rng(1).choice(np.array([0, 1, 7, 254, 255], np.uint8), shape)
+    found = pyramid.coarsen_levels(array, values, levels)
+    assert len(found) == levels
+    for level, each in enumerate(found, 1):
+        np.testing.assert_array_equal(each, pyramid.coarsen(array, values, 2**level))

@@ -150,6 +150,12 @@ def parse_store(store: str) -> Any:
     return load_any_config(store) if store.endswith((".yaml", ".yml")) else store
 
 
+from landweave.cli.publish import hectares, publish  # noqa: E402  they take options and helpers of this module
+
+app.command()(publish)
+app.command()(hectares)
+
+
 @app.command()
 @prints
 def bench(

@@ -10,22 +10,12 @@ from typing import Annotated, Any
 
 import typer
 
-from landweave.cli.output import prints
+from landweave.cli.output import Written, prints
 
 app = typer.Typer(help="The models: list, show, inspect, export them, or describe your own.", no_args_is_help=True)
 
 CardName = Annotated[str, typer.Argument(help="A card's name, or the path of one (.yaml).", show_default=False)]
 WeightsOption = Annotated[Path | None, typer.Option(help="Weights' file; the card's by default.")]
-
-
-class Written:
-    """The files that a command wrote."""
-
-    def __init__(self, *paths: Path) -> None:
-        self.plain = {"written": paths}
-
-    def __str__(self) -> str:
-        return "\n".join(f"wrote {path}" for path in self.plain["written"])
 
 
 @app.command("list")
@@ -68,6 +58,9 @@ def export(
     name: CardName,
     stac: Annotated[Path | None, typer.Option(help="Write a STAC item (.json).")] = None,
     program: Annotated[Path | None, typer.Option(help="Write a program of torch.export (.pt2), and its card.")] = None,
+    onnx: Annotated[
+        Path | None, typer.Option(help="Write an ONNX file (.onnx), for QGIS's plugin Deepness and others.")
+    ] = None,
     weights: WeightsOption = None,
     bounds: Annotated[
         tuple[float, float, float, float] | None,
@@ -77,7 +70,7 @@ def export(
     """Write a model for others to find or to run."""
     from landweave.models.export import export_model
 
-    return Written(*export_model(name, stac=stac, program=program, weights=weights, bounds=bounds))
+    return Written(*export_model(name, stac=stac, program=program, onnx=onnx, weights=weights, bounds=bounds))
 
 
 @app.command()

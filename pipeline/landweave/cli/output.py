@@ -7,7 +7,7 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -30,6 +30,16 @@ LogFile = Annotated[
 _LOG = logging.getLogger("landweave")
 _FILE_ONLY = "landweave.command"
 """Logger of what the terminal shows anyway: the command, its result, its error."""
+
+
+class Written:
+    """The files that a command wrote, and what a person should know of them."""
+
+    def __init__(self, *paths: Path, notes: Sequence[str] = ()) -> None:
+        self.plain: dict[str, Sequence[object]] = {"written": paths, "notes": notes}
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.plain["notes"]), *(f"wrote {path}" for path in self.plain["written"])])
 
 
 def prints(function: Callable[..., Any]) -> Callable[..., None]:

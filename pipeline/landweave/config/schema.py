@@ -17,6 +17,7 @@ from landweave.core.blending import Blend
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
+from landweave.core.majority import LARGEST as LARGEST_MAJORITY
 from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.secrets import plain_without_secrets, without_secrets
 from landweave.core.tables import as_html, fact_rows
@@ -436,6 +437,9 @@ class OutputSection(Section):
     """Side of a block in output pixels, one stored object each; chosen by area, workers and memory by default."""
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
+    shards: bool = True
+    """Whether a block is stored as one object of many chunks, which GDAL reads from 3.13 on. False makes it one chunk,
+    for QGIS of today: then give block a small side, as 1024."""
     cog: LocalFile | None = None
     """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
     picture: PngFile | None = None
@@ -471,6 +475,58 @@ class ClusterSection(Section):
     def _limits_in_order(self) -> ClusterSection:
         if self.min_workers > self.max_workers:
             raise ValueError(f"min_workers {self.min_workers} is more than max_workers {self.max_workers}")
+        return self
+
+
+class ZonesSection(Section):
+    """Zones whose hectares by class are counted: the polygons of a vector file."""
+
+    file: FilePath
+    """Vector file with polygons, in any CRS that it states: any format of GDAL, or a zip of one."""
+    layer: str | None = None
+    """Layer of the file; needed where it has several."""
+    where: str | None = None
+    """SQL filter (SQLite's) on the columns of the file, such as "code = '31'"; all features by default."""
+
+
+class PublishSection(Section):
+    """What the map is published as: files for each dalle of IGN's kilometre grid, and a catalog over them."""
+
+    folder: FilePath
+    """Folder or URL that is published to, empty at first."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds it."""
+    dalle_m: int = Field(default=1000, gt=0)
+    """Side of a dalle in metres, counted from the origin of the CRS."""
+    name: str = "{x}_{y}"
+    """Name of a dalle by its upper-left corner: in kilometres as 0770_6278, in metres where the side is not whole
+    kilometres. Files are named by product and dalle: landcover_0770_6278.tif."""
+    confidence: bool = True
+    """Whether the probability of the class shown is published, where the map has it."""
+    crosswalk: FilePath | None = None
+    """Name of a crosswalk, or path of one (.yaml), to the classes of another legend; probabilities are summed where
+    the map has them."""
+    majority: int = Field(default=0, ge=0, le=LARGEST_MAJORITY)
+    """Odd side in pixels of the majority filter that smooths classes, before the minimum mapping unit; 0 for none."""
+    minimum_unit_m2: float | dict[str, float] = 0
+    """Smallest patch in square metres, of all classes or by class name, where default is of all that are not named;
+    smaller ones take the class of their surroundings."""
+    polygons: bool = False
+    """Whether the regions of each class are published as polygons too, in GeoParquet and GeoPackage."""
+    simplify_m: float = Field(default=0.0, ge=0)
+    """Bends of polygons are straightened whose triangle is smaller than the square of this side in metres; 0: none."""
+    zones: ZonesSection | None = None
+    """Communes, parcels or other zones whose hectares by class are published, as CSV and GeoParquet."""
+    dates: DateSpan | None = None
+    """First and last day of the imagery, for the catalog: 2021-06-01/2021-08-31; as names of files say by default."""
+
+    @model_validator(mode="after")
+    def _units_and_majority(self) -> PublishSection:
+        if self.majority and (self.majority % 2 == 0 or self.majority == 1):
+            raise ValueError("majority is an odd number of pixels from 3 on, or 0")
+        units = self.minimum_unit_m2.values() if isinstance(self.minimum_unit_m2, dict) else [self.minimum_unit_m2]
+        if not all(0 <= unit < math.inf for unit in units):
+            raise ValueError("minimum_unit_m2 is an area in square metres, or one by class name")
         return self
 
 
@@ -541,6 +597,8 @@ class CubeConfig(Section):
     """Windows of the model and their blending."""
     output: OutputSection | None = None
     """The map that is written."""
+    publish: PublishSection | None = None
+    """What `landweave publish` makes of the map."""
     engine: EngineSection = EngineSection()
     """What runs the blocks."""
     root: Path = Field(default_factory=Path.cwd, exclude=True)

@@ -76,6 +76,28 @@ def metric_crs(crs: Any) -> str:
     return known
 
 
+def areal_scales(crs: str, bounds: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Smallest and largest area in a CRS of what is 1 on the ellipsoid, within some bounds: 1 where it is equal-area.
+
+    NaN where the bounds leave the ground that the CRS describes.
+
+    Parameters
+    ----------
+    crs
+        As `canonical_crs` gives it.
+    bounds
+        ``(x0, y0, x1, y1)`` in it.
+    """
+    plane = pyproj.CRS(crs)
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(*bounds[::2], 9), np.linspace(*bounds[1::2], 9)))
+    lon, lat = pyproj.Transformer.from_crs(plane, plane.geodetic_crs, always_xy=True).transform(x, y)
+    try:
+        scales = np.asarray(pyproj.Proj(plane).get_factors(lon, lat, errcheck=True).areal_scale)
+    except ProjError:
+        return np.nan, np.nan
+    return float(scales.min()), float(scales.max())
+
+
 def transformation_note(crs: str, target: str, point: tuple[float, float]) -> str:
     """How coarse the way from one CRS to another is where it is off by more than `_FINE_M`; empty where it is finer.
 

@@ -19,6 +19,9 @@ from landweave.core.lattice import Blocks, Extent, Span
 
 Number = int | float | str | Fraction
 
+_WHOLE_FLOATS = 2**53
+"""Below it every whole number is a float64."""
+
 Bounds = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in the units of a CRS, or ``(west, south, east, north)`` in degrees."""
 
@@ -135,12 +138,22 @@ class Grid:
     @property
     def x(self) -> NDArray[np.float64]:
         """Pixel-centre eastings, float64, ascending, each the float nearest to the exact value."""
-        return self._centres(self.anchor_xy[0], self.resolution, self.extent.x)
+        return self._positions(self.anchor_xy[0], self.resolution, self.extent.x, Fraction(1, 2))
 
     @property
     def y(self) -> NDArray[np.float64]:
         """Pixel-centre northings, float64, descending, each the float nearest to the exact value."""
-        return self._centres(self.anchor_xy[1], -self.resolution, self.extent.y)
+        return self._positions(self.anchor_xy[1], -self.resolution, self.extent.y, Fraction(1, 2))
+
+    @property
+    def corners_x(self) -> NDArray[np.float64]:
+        """Eastings of pixel corners, one more than columns, each the float nearest to the exact value."""
+        return self._positions(self.anchor_xy[0], self.resolution, self.extent.x.grow(0, 1))
+
+    @property
+    def corners_y(self) -> NDArray[np.float64]:
+        """Northings of pixel corners, one more than rows, each the float nearest to the exact value."""
+        return self._positions(self.anchor_xy[1], -self.resolution, self.extent.y.grow(0, 1))
 
     def block_centres(self, blocks: Blocks) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Northings of the centres of rows of ``blocks``, and eastings of those of columns, float64."""
@@ -176,11 +189,13 @@ class Grid:
         return self.anchor_xy[0] + column * self.resolution, self.anchor_xy[1] - row * self.resolution
 
     @staticmethod
-    def _centres(anchor: Fraction, step: Fraction, span: Span) -> NDArray[np.float64]:
-        # Integers of any length divided once: Python rounds such a quotient correctly, float sums would not.
-        first = anchor + step * Fraction(2 * span.start + 1, 2)
+    def _positions(anchor: Fraction, step: Fraction, span: Span, shift: Fraction = Fraction(0)) -> NDArray[np.float64]:
+        # Whole numbers divided once are rounded correctly, float sums would not be. Where a float does not hold them
+        # Python's, of any length, do it.
+        first = anchor + step * (span.start + shift)
         denominator = first.denominator * step.denominator
         start = first.numerator * step.denominator
         stride = step.numerator * first.denominator
-        numerators = start + stride * np.arange(span.size, dtype=object)
-        return (numerators / denominator).astype(np.float64)
+        largest = max(abs(start), abs(start + stride * span.size), denominator)
+        steps = np.arange(span.size, dtype=np.int64 if largest < _WHOLE_FLOATS else object)
+        return ((start + stride * steps) / denominator).astype(np.float64)

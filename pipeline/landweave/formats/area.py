@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Span
 from landweave.core.polygons import grow, touched_rectangles
+from landweave.core.scanlines import Edges
 from landweave.formats.vector import geometry_digest, polygons_of, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
@@ -68,24 +69,12 @@ class PolygonArea:
     def mask(self, grid: Grid) -> NDArray[np.bool_]:
         """Pixels of ``grid`` whose centre is inside the polygon, bool ``(y, x)``.
 
-        The even-odd rule along each row: a centre is inside when the outline crosses its row an odd number of times at
-        or before it. A crossing is computed from the edge and the row alone, so a pixel has one value whatever the
-        extent of ``grid``, and of two areas that share a border each pixel on it belongs to exactly one. (GDAL's
-        rasterization depends on the extent.) Edges beyond the rows of ``grid`` cost one comparison.
+        A pixel has one value whatever the extent of ``grid`` (`landweave.core.scanlines`); GDAL's rasterization
+        depends on the extent.
         """
-        x, y = grid.x, grid.y
-        parity = np.zeros((len(y), len(x) + 1), bool)
-        lower, upper = _edges(self.geometry)
-        reached = (lower[:, 1] <= y[0]) & (upper[:, 1] > y[-1])
-        lower, upper = lower[reached], upper[reached]
-        north = np.searchsorted(-y, -upper[:, 1], side="right")  # an edge takes its lower end and leaves its upper one
-        south = np.searchsorted(-y, -lower[:, 1], side="right")
-        counts = south - north
-        edge = np.repeat(np.arange(len(lower)), counts)
-        row = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + north[edge]
-        share = (y[row] - lower[edge, 1]) / (upper[edge, 1] - lower[edge, 1])
-        crossing = lower[edge, 0] + share * (upper[edge, 0] - lower[edge, 0])
-        np.logical_xor.at(parity, (row, np.searchsorted(x, crossing, side="left")), True)
+        parity = np.zeros((grid.shape[0], grid.shape[1] + 1), bool)
+        _, row, column = Edges.of(shapely.get_parts(self.geometry)).crossings(grid.x, grid.y)
+        np.logical_xor.at(parity, (row, column), True)
         inside: NDArray[np.bool_] = np.logical_xor.accumulate(parity[:, :-1], axis=1)
         return inside
 
@@ -119,13 +108,3 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     }
     listed = (f"{int(which.sum())} of {len(frame)} features {what}" for what, which in notes.items() if which.any())
     return PolygonArea(shapely.union_all(shapes), notes=tuple(listed))
-
-
-def _edges(geometry: Polygons) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lower and upper ends, float64 ``(edge, 2)`` of x and y, of all edges that are not horizontal."""
-    points, ring = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(geometry)), return_index=True)
-    starts, stops = points[:-1], points[1:]
-    sloped = (ring[:-1] == ring[1:]) & (starts[:, 1] != stops[:, 1])
-    starts, stops = starts[sloped], stops[sloped]
-    rising = (starts[:, 1] < stops[:, 1])[:, None]
-    return np.where(rising, starts, stops), np.where(rising, stops, starts)

@@ -42,7 +42,7 @@ _LEVEL: dict[str, Any] = {
 }
 """Of the file of one level, which lives until the COG is made of it."""
 
-_COG = {
+COG_OPTIONS = {
     "driver": "COG",
     "OVERVIEWS": "FORCE_USE_EXISTING",
     "COMPRESS": "DEFLATE",
@@ -96,7 +96,7 @@ def write_cog(reader: MapReader, path: str | os.PathLike[str], array: str = "lan
             below, factor = base_of(level)
             sums.append(_write_overview(levels[below], file, array, level_grid(grid, level), factor))
         names = reader.legend.names if array == "landcover" else {}
-        rasterio.shutil.copy(str(_join_levels(levels, names)), str(written), strict=False, **_COG)
+        rasterio.shutil.copy(str(join_levels(levels, names)), str(written), strict=False, **COG_OPTIONS)
         for level, expected in enumerate(sums):
             _read_back(written, level, level_grid(grid, level), expected)
     return Path(path).absolute()
@@ -108,7 +108,7 @@ Sums = Mapping[Extent, int]
 
 def _write_map(reader: MapReader, array: str, grid: Grid, path: Path) -> Sums:
     """Write a GeoTIFF of the full resolution, with tags and, for classes, colours."""
-    with _new_file(path, grid) as file:
+    with new_level_file(path, grid) as file:
         file.update_tags(**_tags(reader, array))
         if array == "landcover":
             file.write_colormap(1, {code: reader.legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
@@ -122,7 +122,7 @@ def _write_map(reader: MapReader, array: str, grid: Grid, path: Path) -> Sums:
 
 def _write_overview(below: Path, path: Path, array: str, grid: Grid, factor: int) -> Sums:
     """Write a GeoTIFF of a level, from that of a level below."""
-    with rasterio.open(below) as base, _new_file(path, grid) as file:
+    with rasterio.open(below) as base, new_level_file(path, grid) as file:
         whole = Window(0, 0, base.width, base.height)
 
         def coarse(extent: Extent) -> NDArray[np.uint8]:
@@ -133,10 +133,23 @@ def _write_overview(below: Path, path: Path, array: str, grid: Grid, factor: int
         return {extent: _write(file, grid, extent, coarse(extent)) for extent in _pieces(grid, TILE)}
 
 
-def _new_file(path: Path, grid: Grid) -> DatasetWriter:
+def new_level_file(path: Path, grid: Grid, *, compress: str = "deflate") -> DatasetWriter:
+    """An open GeoTIFF of one level, uint8 with nodata 255, to be closed by the caller.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    grid
+        Pixels of the level.
+    compress
+        ``deflate``, or ``none`` where speed matters more than room.
+    """
     height, width = grid.shape
-    crs = CRS(grid.crs).to_wkt()
-    return rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **_LEVEL)
+    crs, options = CRS(grid.crs).to_wkt(), _LEVEL | {"compress": compress}
+    if compress == "none":
+        del options["zlevel"]
+    return rasterio.open(path, "w", height=height, width=width, crs=crs, transform=grid.transform, **options)
 
 
 def _pieces(grid: Grid, side: int) -> Iterator[Extent]:
@@ -159,8 +172,16 @@ def _read_back(path: Path, level: int, grid: Grid, sums: Sums) -> None:
                 raise OSError(f"rows {extent.y} and columns {extent.x} of level {level} do not read as written")
 
 
-def _join_levels(levels: Sequence[Path], names: Mapping[int, str]) -> Path:
-    """A VRT of the first file with the others as its overviews, and the names of classes, which rasterio cannot set."""
+def join_levels(levels: Sequence[Path], names: Mapping[int, str]) -> Path:
+    """A VRT of the first file with the others as its overviews, and the names of classes, which rasterio cannot set.
+
+    Parameters
+    ----------
+    levels
+        Files from `new_level_file`, the finest first.
+    names
+        Of classes by code; empty for none.
+    """
     path = levels[0].with_name("map.vrt")
     rasterio.shutil.copy(str(levels[0]), str(path), driver="VRT")
     document = Xml.parse(path)

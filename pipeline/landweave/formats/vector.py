@@ -42,10 +42,10 @@ def read_features(
     path: str,
     *,
     setting: str,
-    crs: str,
+    crs: str | None,
     layer: str | None = None,
     where: str | None = None,
-    columns: Sequence[str] = (),
+    columns: Sequence[str] | None = (),
 ) -> Any:
     """Features of a vector file in ``crs``, as a GeoDataFrame; some may have no geometry.
 
@@ -56,13 +56,13 @@ def read_features(
     setting
         Section of the configuration that names the file: errors say which of its keys to set.
     crs
-        CRS of the geometries returned.
+        CRS of the geometries returned; None for the file's own, as `landweave.core.crs.canonical_crs` gives it.
     layer
         Needed where the file has several.
     where
         SQL filter on the columns of the file, in SQLite's dialect whatever the format.
     columns
-        Columns that are kept beside the geometry.
+        Columns that are kept beside the geometry; None for all.
 
     Raises
     ------
@@ -77,18 +77,18 @@ def read_features(
         _check_whole(path, name, info["features"])
     fields = [str(field) for field in info["fields"]]
     contents = f"The layer has {info['features']} features with the columns {fields}."
-    if missing := [column for column in columns if column not in fields]:
+    if missing := [column for column in columns or () if column not in fields]:
         raise InputError(f"{path} has no column {missing[0]!r}; its columns are {fields}: set {setting}.column.")
     known = _crs_of(path, name, info)
     query = {"layer": name} if where is None else _filtered(name, where)
     with _readable(path), _understood(f"{path}: the filter {setting}.where {where!r}", contents, where):
         _check_names(where or "", {*fields, info["fid_column"], info["geometry_name"], "rowid", "GEOMETRY"})
-        frame = pyogrio.read_dataframe(path, columns=list(columns), **query)
+        frame = pyogrio.read_dataframe(path, columns=None if columns is None else list(columns), **query)
     if frame.empty:
         raise InputError(f"{path}: 0 of {info['features']} features match {setting}.where {where!r}. {contents}")
     frame = frame.set_crs(known, allow_override=True)
     _check_coordinates(frame, path)
-    return _in_crs(frame, path, crs)
+    return frame if crs is None else _in_crs(frame, path, crs)
 
 
 def _layer_of(path: str, layer: str | None, setting: str) -> str:

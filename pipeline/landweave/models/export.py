@@ -1,4 +1,4 @@
-"""Export of models for other software: a STAC item, or a program of `torch.export` with its weights in one file."""
+"""Export of models for other software: a STAC item, a program of `torch.export`, an ONNX file."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from landweave.models.checksums import file_sha256
 from landweave.models.exported import load_exported
 from landweave.models.factory import load
 from landweave.models.networks.architectures import ExportedArchitecture
+from landweave.models.onnx_export import export_onnx, onnx_problems
 from landweave.models.stac import export_stac
 
 
@@ -28,43 +29,47 @@ def export_model(
     *,
     stac: str | Path | None = None,
     program: str | Path | None = None,
+    onnx: str | Path | None = None,
     weights: str | Path | None = None,
     bounds: Bounds | None = None,
 ) -> list[Path]:
-    """Write a STAC item, a program of `torch.export` with a card beside it, or both, and return their paths.
+    """Write a STAC item, a program of `torch.export` with a card beside it, or an ONNX file, and return their paths.
 
     Parameters
     ----------
     name
         Of a card, or the path of one.
-    stac, program
-        New files: the item (``.json``), the program (``.pt2``).
+    stac, program, onnx
+        New files: the item (``.json``), the program (``.pt2``), the network for QGIS's plugin Deepness (``.onnx``).
     weights
-        Their file; the card's by default. A program needs them.
+        Their file; the card's by default. All but the item need them.
     bounds
         West, south, east and north in degrees of the area that the model is meant for.
 
     Returns
     -------
     list of pathlib.Path
-        The program, its card, the item.
+        The program, its card, the ONNX file, the item.
 
     Raises
     ------
     ConfigError
-        When neither file is named, or a program without weights.
+        When no file is named, or a program without weights.
     CardError
         When the model does not allow it, or a file exists already or cannot be written.
     """
     card = find_card(name)
     file = weights or card.weights.file
-    if stac is None and program is None:
-        raise ConfigError("Nothing to export: name the file of a STAC item, of a program, or both.")
-    if program is not None and file is None:
+    if stac is None and program is None and onnx is None:
+        raise ConfigError("Nothing to export: name the file of a STAC item, of a program, or of ONNX.")
+    if (program is not None or onnx is not None) and file is None:
         raise ConfigError(f"A program holds the weights of {card.name}: give their file.")
     programs = [Path(program), Path(program).with_suffix(".yaml")] if program is not None else []
+    graphs = [Path(onnx)] if onnx is not None else []
     items = [Path(stac)] if stac is not None else []
-    _refuse_occupied([*programs, *items])
+    _refuse_occupied([*programs, *graphs, *items])
+    for path in graphs:
+        _check_onnx(card, path)
     if programs and file is not None:
         made = export_program(card, Path(file), programs[0])
         try:
@@ -72,10 +77,12 @@ def export_model(
         except CardError:
             programs[0].unlink()  # of no use without its card
             raise
+    for path in graphs:
+        export_onnx(card, Path(str(file)), path)
     for path in items:
         item = export_stac(card, weights=Path(file) if file else None, bounds=bounds)
         write_new(path, json.dumps(item, indent=2, ensure_ascii=False) + "\n")
-    return programs + items
+    return programs + graphs + items
 
 
 def _refuse_occupied(paths: Sequence[Path]) -> None:
@@ -84,7 +91,7 @@ def _refuse_occupied(paths: Sequence[Path]) -> None:
         if os.path.lexists(path):
             raise CardError(f"{path} is there already: name another file, or remove it.")
     if len({path.absolute() for path in paths}) < len(paths):
-        raise ConfigError(f"{paths[-1]} is named twice: a program has its card beside it, name another STAC item.")
+        raise ConfigError(f"{paths[-1]} is named twice: a program has its card beside it, name other files.")
 
 
 def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
@@ -126,6 +133,16 @@ def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
     except OSError as error:
         raise CardError(f"{path} cannot be written: {error.strerror or error}.") from error
     return _program_card(card, path)
+
+
+def _check_onnx(card: ModelCard, path: Path) -> None:
+    if reasons := onnx_problems(card):
+        raise CardError(
+            f"Model {card.name} cannot be made an ONNX file for Deepness, which reads one raster layer:\n"
+            + "\n".join(f"  - {each}" for each in reasons)
+        )
+    if path.suffix != ".onnx":
+        raise CardError(f"ONNX goes to a file ending in .onnx, not {path.name}.")
 
 
 class _SplitInputs(nn.Module):

@@ -43,7 +43,7 @@ class TorchPredictor:
         self._network = network
         self._device = torch.device(settings.device)
         inputs = settings.card.inputs
-        self._normalisations = {name: _Normalisation(spec, self._device) for name, spec in inputs.items()}
+        self._normalisations = {name: Normalisation(spec, self._device) for name, spec in inputs.items()}
 
     def predict(self, batch: Mapping[str, InputBatch]) -> Array:
         """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels, contiguous.
@@ -205,8 +205,16 @@ def class_probabilities(logits: Tensor) -> Tensor:
     return planes
 
 
-class _Normalisation:
-    """From raw values of one input to what the network takes; its constants are on the device."""
+class Normalisation:
+    """From raw values of one input to what the network takes; its constants are on the device.
+
+    Parameters
+    ----------
+    spec
+        Of the input.
+    device
+        Where values are normalised.
+    """
 
     def __init__(self, spec: InputSpec, device: torch.device) -> None:
         bands = spec.bands.values()

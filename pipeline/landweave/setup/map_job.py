@@ -164,6 +164,7 @@ def map_job(
         probability=output.probability,
         date_fallback=bool(filtered_series(inputs)),
         chunk=output.chunk,
+        shards=output.shards,
         mapped=(mapped or blocks.extent).coarsen(factor),
         attributes=_provenance(rules, model, fingerprint),
     )

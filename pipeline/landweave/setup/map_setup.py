@@ -238,7 +238,7 @@ def _fingerprint(rules: MapRules, inputs: Inputs, model: TorchModel, blocks: Blo
                 "pixels": [blocks.extent.y.start, blocks.extent.x.start, *blocks.extent.shape],
                 "block": [blocks.height, blocks.width],
                 "factor": rules.factor,
-                **output.model_dump(include={"chunk", "confidence", "probability"}),
+                **output.model_dump(include={"chunk", "shards", "confidence", "probability"}),
             },
             "model": {**model.fingerprint_fields, "keep_untrained": rules.model.keep_untrained},
             "legend": {"codes": list(rules.legend.codes), "trained": list(rules.legend.trained)},

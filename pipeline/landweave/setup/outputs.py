@@ -65,7 +65,7 @@ def check_files(config: CubeConfig, mark: str) -> None:
         With the key and what is there, or why its folder cannot be written.
     """
     for key, where in _outputs(config):
-        if not key.endswith("store"):
+        if not key.endswith(("store", "folder")):
             path = Path(config.path(where))
             try:
                 refuse_foreign(path, mark)
@@ -81,6 +81,8 @@ def _outputs(config: CubeConfig) -> Iterator[tuple[str, str]]:
         yield "output.store", config.output.store
         named = {"output.cog": config.output.cog, "output.picture": config.output.picture}
         yield from ((key, path) for key, path in named.items() if path is not None)
+    if config.publish:
+        yield "publish.folder", config.publish.folder
 
 
 def _inputs(config: CubeConfig) -> Iterator[tuple[str, str]]:

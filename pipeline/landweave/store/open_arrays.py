@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +20,7 @@ from landweave.store.common import parsing
 from landweave.store.objects import REMOTE_ERRORS, Target
 from landweave.store.zarr_store import RecordingStore, zarr_store
 
-_UNREADABLE = (*REMOTE_ERRORS, ValueError, RuntimeError)
+_UNREADABLE = (*REMOTE_ERRORS, ValueError, RuntimeError, EOFError, zlib.error)
 
 REREAD = Retry(pauses_s=(0.2,), is_transient=lambda error: isinstance(error, _UNREADABLE))
 """Of one read: a second try covers a shard that is replaced between its index and its chunk."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
+from landweave.surface.hectares import ZoneSource, measure_zones
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,6 +124,37 @@ class MapAccessor:
 
         return write_picture(self._reader, path, max_size=max_size)
 
+    def area_by_class(
+        self, zones: ZoneSource, *, layer: str | None = None, where: str | None = None
+    ) -> geopandas.GeoDataFrame:
+        """Hectares of each class in each zone, one row a zone; the pixels are loaded piece by piece.
+
+        A pixel is in a zone when its centre is; it counts in each of zones that overlap. Of a part of a map, what was
+        cut off counts as not mapped.
+
+        Parameters
+        ----------
+        zones
+            A vector file of polygons in any CRS (edges are bent as the map's CRS bends them), or a GeoDataFrame.
+        layer
+            Of a file that has several.
+        where
+            SQL filter on the columns of a file, such as ``"code = '31'"``.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame
+            The columns of the zones, with ``zone`` (number in the file, from 1), ``area_ha``, ``not_mapped`` (share),
+            ``confidence`` (mean), and ``<class>_ha`` and ``<class>_confidence`` for each class; ``attrs["notes"]``.
+
+        Raises
+        ------
+        InputError
+            When the zones cannot be used or none meets the map, or its CRS does not keep areas to 1 %.
+        """
+        grid = self.grid
+        return measure_zones(partial(self._pixels, grid), grid, self.legend, zones, layer=layer, where=where)
+
     def scores(self, truth: Truth) -> Scores:
         """Scores of the classes against ``truth``: codes by coordinates, or of the same shape; not of 255 and NaN.
 
@@ -170,6 +203,15 @@ class MapAccessor:
     @property
     def _classes(self) -> NDArray[np.uint8]:
         return _codes(self._layer.transpose("y", "x")).values
+
+    def _pixels(self, grid: Grid, extent: Extent) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Classes and confidence of a part, as they are stored."""
+        rows, columns = extent.slices_in(grid.extent)
+        part = self._mapped.isel(y=rows, x=columns)
+        classes = MapAccessor(part)._classes
+        if isinstance(part, xr.DataArray) or "confidence" not in part:
+            return classes, None
+        return classes, _codes(part["confidence"].transpose("y", "x")).values
 
     @property
     def _provenance(self) -> Mapping[str, Any]:

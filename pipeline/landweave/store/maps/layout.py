@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import zarr
 from zarr.abc.store import Store
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import Crc32cCodec, GzipCodec, ZstdCodec
 
 from landweave.core.grid import Grid
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
@@ -19,6 +19,9 @@ from landweave.store.maps.template import MapTemplate
 CODEC = (ZstdCodec(level=5), Crc32cCodec())
 """Of pixels. Not Blosc: with more than one thread it orders its parts as they end, and the same block would not be
 the same bytes (measured, 1024 px chunks). The checksum finds what a disk or a network damaged."""
+
+UNSHARDED_CODEC = (GzipCodec(level=5),)
+"""Of maps without shards: every GDAL has gzip, which has a checksum of its own; 3.12 knows no other of Zarr 3."""
 
 
 def level_path(level: int) -> str:
@@ -115,9 +118,9 @@ def _declare_pixels(store: Store, template: MapTemplate, path: str, grid: Grid) 
         name=path,
         shape=(*classes, *grid.shape),
         dtype="uint8",
-        chunks=(*(1 for _ in classes), chunk, chunk),
-        shards=(*classes, tall, wide),
-        compressors=CODEC,
+        chunks=(*(1 for _ in classes), chunk, chunk) if template.shards else (*classes, tall, wide),
+        shards=(*classes, tall, wide) if template.shards else None,
+        compressors=CODEC if template.shards else UNSHARDED_CODEC,
         fill_value=NODATA,
         dimension_names=template.dimensions(name),
         attributes={

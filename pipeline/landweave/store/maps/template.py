@@ -35,6 +35,8 @@ class MapTemplate:
         Whether the map has these arrays beside ``landcover``.
     chunk
         Pixels a side of what a reader decodes at once; divides the block.
+    shards
+        Whether a block is one shard of such chunks; otherwise it is one chunk, compressed so that older GDAL reads it.
     mapped
         Output pixels inside the bounds of the area, or of the imagery where there is no area; None for all.
     attributes
@@ -55,6 +57,7 @@ class MapTemplate:
     probability: bool = False
     date_fallback: bool = False
     chunk: int = 512
+    shards: bool = True
     mapped: Extent | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -101,6 +104,7 @@ class MapTemplate:
             "mapped": extent_to_json(self.mapped_extent),
             "block": [self.blocks.height, self.blocks.width],
             "chunk_size": self.chunk,
+            "shards": self.shards,
             "arrays": list(self.arrays),
             "legend": asdict(self.legend),
             "provenance": dict(self.attributes),
@@ -126,6 +130,7 @@ class MapTemplate:
             legend=Legend(name=attributes["legend"]["name"], classes=classes),
             **{name: name in arrays for name in _OPTIONAL},
             chunk=attributes["chunk_size"],
+            shards=attributes["shards"],
             mapped=extent_from_json(attributes["mapped"]),
             attributes=attributes["provenance"],
         )

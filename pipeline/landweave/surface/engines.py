@@ -1,0 +1,136 @@
+"""Who runs the blocks: an open engine, a Dask client, a scheduler's address, workers of one's own, or this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from landweave.config.schema import Config, CubeConfig, EngineSection
+from landweave.core.budget import GIB
+from landweave.core.errors import ConfigError
+from landweave.core.protocols import Engine
+from landweave.engine import clusters
+from landweave.engine.dask import DaskEngine
+from landweave.jobs.result import RunResult
+from landweave.setup.map_setup import engine_section, engine_settings, security
+
+AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
+
+AnyEngine = Engine | EngineSection | None
+"""Who runs the blocks of what writes nothing: an open engine, the section of a configuration, or the active Dask client
+where there is one and this process otherwise."""
+
+READING_THREADS = 1
+"""Cores that a worker which only reads is counted for."""
+
+
+def open_engine(config: Config) -> AbstractContextManager[Engine]:
+    """The engine of a configuration, for the length of a ``with`` block.
+
+    `align` and `run` start workers of their own, which import every library anew; several calls may share these, given
+    as ``engine``. In a script it belongs under ``if __name__ == "__main__":``, as workers import the script.
+
+    Raises
+    ------
+    EngineError
+        When the workers do not start, or no scheduler answers.
+    """
+    threads = config.model.torch_threads
+    return clusters.open_engine(engine_settings(engine_section(config), threads), threads)
+
+
+def found_engine(section: EngineSection, client: Any) -> AbstractContextManager[DaskEngine | None]:
+    """The engine of a client, of a scheduler's address or of the active client; None where there is none of them.
+
+    Parameters
+    ----------
+    section
+        Of a configuration.
+    client
+        A Dask client or cluster object.
+    """
+    own = section.kind == "inline" or section.workers or section.address or section.cluster
+    if client is None and not own:
+        client = clusters.active_client()
+    if client is not None:
+        return clusters.engine_on(client, patience=section.patience)
+    if section.address and section.kind == "dask":
+        return clusters.connected_engine(section.address, patience=section.patience, security=security(section))
+    return nullcontext()
+
+
+@contextmanager
+def with_engine(
+    config: AnyConfig, engine: Engine | None = None, client: Any = None
+) -> Iterator[tuple[AnyConfig, Engine | None]]:
+    """The engine that is open already, and the configuration with the place and the memory of its workers.
+
+    Parameters
+    ----------
+    config
+        Its ``engine`` section says what is used where neither of the others is given.
+    engine, client
+        An open engine; a Dask client or cluster object.
+
+    Raises
+    ------
+    ConfigError
+        When both are given.
+    """
+    with resolved_engine(engine_section(config), engine, client) as (section, opened):
+        yield config.model_copy(update={"engine": section}), opened
+
+
+@contextmanager
+def resolved_engine(
+    section: EngineSection, engine: Engine | None = None, client: Any = None
+) -> Iterator[tuple[EngineSection, Engine | None]]:
+    """The engine that is open already, and the section with the place and the memory of its workers.
+
+    Of the memory that is free now they may have taken their part themselves.
+
+    Parameters
+    ----------
+    section, engine, client
+        As of `with_engine`.
+    """
+    if engine is not None and client is not None:
+        raise ConfigError("client and engine are both given: leave one out.")
+    with ExitStack() as stack:
+        opened = engine if engine is not None else stack.enter_context(found_engine(section, client))
+        if isinstance(opened, DaskEngine):
+            if engine is None:
+                section = section.model_copy(update={"kind": "dask", "address": opened.address})
+            if section.memory_gib is None and (limit := opened.worker_bytes):
+                section = section.model_copy(update={"memory_gib": limit / GIB})
+        yield section, opened
+
+
+@contextmanager
+def reading_engine(engine: AnyEngine) -> Iterator[Engine]:
+    """The engine of what writes nothing: as given, else of the active Dask client, else this process."""
+    section = engine if isinstance(engine, EngineSection) else EngineSection(kind="inline")
+    with ExitStack() as stack:
+        if engine is None and (client := clusters.active_client()) is not None:
+            engine = stack.enter_context(clusters.engine_on(client))
+        elif isinstance(engine, EngineSection):
+            engine = stack.enter_context(found_engine(section, None))
+        settings = engine_settings(section, READING_THREADS)
+        yield stack.enter_context(clusters.open_engine(settings, READING_THREADS, engine))
+
+
+def with_place(result: RunResult, engine: Engine | None) -> RunResult:
+    """The result, with a note where its blocks ran that were not run by workers of its own.
+
+    Parameters
+    ----------
+    result
+        Of a run.
+    engine
+        The one that was open already.
+    """
+    if not isinstance(engine, DaskEngine) or not result.ran:
+        return result
+    return replace(result, notes=(*result.notes, f"the blocks ran on {engine.label}"))

@@ -1,0 +1,311 @@
+"""How right a map is: scores, areas from a sample, changes, other products of the same ground."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from landweave.comparing.report import write_change
+from landweave.comparing.result import Change
+from landweave.comparing.run import ChangeSetup, run_change
+from landweave.config.schema import Config, ModelSection
+from landweave.core.crosswalk import Crosswalk
+from landweave.evaluating import sample as sampling
+from landweave.evaluating.reference import Labels
+from landweave.evaluating.report import write_evaluation
+from landweave.evaluating.result import Evaluation
+from landweave.evaluating.run import EvaluationSetup, run_evaluation
+from landweave.evaluating.sample import SampleEstimates, SamplingRule
+from landweave.jobs.progress import Progress, resolve_progress
+from landweave.models.cards.registry import find_card
+from landweave.setup.change import ChangeRule, set_up_change
+from landweave.setup.context import resolve_card
+from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
+from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
+from landweave.setup.sampling import CHIP_BANDS, ChipImages
+from landweave.sources.patches.layout import PatchDataset, open_dataset
+from landweave.store.maps.store import open_store
+from landweave.store.objects import Target
+from landweave.surface.engines import AnyEngine, reading_engine
+
+__all__ = [
+    "ChangeRule",
+    "ChipImages",
+    "Labels",
+    "SamplingRule",
+    "change",
+    "compare",
+    "draw_sample",
+    "estimate_areas",
+    "evaluate",
+    "evaluate_model",
+    "open_patches",
+]
+
+
+def evaluate(
+    where: str | Path,
+    labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
+    *,
+    leave_out: Sequence[int | str] | None = None,
+    folder: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Evaluation:
+    """Scores, calibration and seams of a map against label rasters or polygons, from one confusion matrix.
+
+    The matrix is summed block by block; only blocks on which labels lie are read. Labels that are not on the map's
+    pixels are read by their nearest pixel, which the notes of the result say.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map.
+    labels
+        A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
+        the column of a vector file; or a dataset from `open_patches`.
+    leave_out
+        Codes or names of classes whose rows and columns are removed; those that the model was never trained on by
+        default.
+    folder
+        Where numbers, charts and a page are written; nowhere by default.
+    storage_options
+        Of the object store that holds the map.
+    engine
+        Who reads the blocks: by default the active Dask client where there is one, this process otherwise.
+    progress
+        True for a bar on a terminal or in a notebook, False for none.
+
+    Raises
+    ------
+    LandweaveError
+        When the labels cannot be used or lie elsewhere, or a block cannot be read: there is no result of a part.
+    """
+    target = Target.parse(where, storage_options)
+    if isinstance(labels, PatchDataset):
+        setup = set_up_dataset_evaluation(target, labels, leave_out=leave_out)
+    else:
+        named = labels if isinstance(labels, Labels) else Labels(files=labels)
+        setup = set_up_map_evaluation(target, named, leave_out=leave_out)
+    return _evaluate(setup, engine, progress, folder)
+
+
+def open_patches(
+    folder: str | Path, *, split: str = "test", domains: Sequence[str] = (), training_domains: bool = False
+) -> PatchDataset:
+    """The regions of a dataset of patches (FLAIR-HUB, FLAIR#1, FLAIR#2) as it is published; no file is opened.
+
+    Parameters
+    ----------
+    folder
+        Of the dataset.
+    split
+        ``test``, ``train`` (training and validation) or ``all``, by the official lists of domains.
+    domains
+        Domains or departments, as ``D012-2019`` or ``D012``, instead of a split.
+    training_domains
+        Whether domains that the dataset's models were trained on may be among them; they are refused otherwise.
+
+    Raises
+    ------
+    InputError
+        When the folder holds no such dataset.
+    ConfigError
+        When a split or a domain is not there, or one is of training.
+    """
+    return open_dataset(folder).select(split, domains, training=training_domains)
+
+
+def evaluate_model(
+    model: Config | str | Path,
+    patches: PatchDataset,
+    *,
+    weights: str | Path | None = None,
+    leave_out: Sequence[int | str] | None = None,
+    folder: str | Path | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Evaluation:
+    """Scores, calibration and seams of a model over a dataset of patches, of the whole and of each domain.
+
+    Each region is mapped on a grid anchored at its own corner, as its patches were made, blended as a map is, and
+    compared with its labels. Nothing is written.
+
+    Parameters
+    ----------
+    model
+        Name or file of a card, or a configuration whose model and windows are used.
+    patches
+        From `open_patches`.
+    weights
+        Of a card that does not name them.
+    leave_out, folder, engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        As `evaluate` does, and when the dataset lacks what the model reads.
+    """
+    if isinstance(model, Config):
+        use = ModelUse(model=model.model, windows=model.windows, root=model.root)
+        card = resolve_card(model, model.model)
+    else:
+        use = ModelUse(model=ModelSection(card=str(model), weights=None if weights is None else str(weights)))
+        card = find_card(model)
+    return _evaluate(set_up_model_evaluation(use, card, patches, leave_out), engine, progress, folder)
+
+
+def draw_sample(
+    where: str | Path,
+    path: str | Path,
+    *,
+    rule: SamplingRule | None = None,
+    images: ChipImages | str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Path:
+    """Draw a stratified random sample of a map for photo-interpreters, and write it as a GeoPackage; its path.
+
+    Its layer ``sample`` has the points in random order, without the class of the map, and a column ``reference`` to be
+    filled with codes of the legend (255: cannot tell); `estimate_areas` reads it back.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map; its classes are the strata.
+    path
+        Of the GeoPackage; none may be there.
+    rule
+        Points in all, the least of each class, and the seed; 1000, 50 and 0 by default.
+    images
+        Files, or `ChipImages`, that a picture of 51 m around each point is cut from; none by default.
+    storage_options, engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        When the map has no class, a file is there already, or a block cannot be read.
+    """
+    store = open_store(Target.parse(where, storage_options))
+    chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
+    imagery = None if chips is None else chips.open(store.grid)
+    with reading_engine(engine) as opened:
+        sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
+    return sampling.write_with_chips(sample, path, store.grid, imagery, CHIP_BANDS)
+
+
+def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleEstimates:
+    """Hectares of each class with their 95 % intervals, from a sample that was interpreted (Olofsson et al. 2014).
+
+    Parameters
+    ----------
+    path
+        The GeoPackage of `draw_sample`, with its references.
+    accept_missing
+        Whether points without a reference are left out.
+
+    Raises
+    ------
+    InputError
+        When points have no reference, a reference is no class, or a stratum has fewer than two points.
+    """
+    return sampling.estimate_areas(path, accept_missing=accept_missing)
+
+
+def change(
+    before: str | Path,
+    after: str | Path,
+    *,
+    rule: ChangeRule | None = None,
+    same_ground: tuple[str | Path, str | Path] | None = None,
+    folder: str | Path | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Change:
+    """What changed between two maps on one lattice: of two years, or by two models.
+
+    Parameters
+    ----------
+    before, after
+        Paths or URLs of the maps, of the same pixels.
+    rule
+        Which changes are kept (least confidence of both maps, least area of a patch), and crosswalks to a common
+        legend; all changes, in their own legend, by default.
+    same_ground
+        Two maps of the same ground, none of whose differences is a change (two flights of one season): they are
+        compared by the same rule, and their false change rate stands beside the result.
+    folder
+        Where numbers, COGs of the classes before and after, and a page are written; nowhere by default.
+    engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        When the maps are not on one lattice, or have other classes; when a block cannot be read.
+    """
+    rule = rule or ChangeRule()
+    setups = [_change_setup(before, after, rule), *([_change_setup(*same_ground, rule)] if same_ground else [])]
+    with reading_engine(engine) as opened:
+        results = [run_change(setup, opened, resolve_progress(progress)) for setup in setups]
+    result, gate = results[0]
+    result = replace(result, same_ground=results[1][0]) if same_ground else result
+    if folder is not None:
+        write_change(result, gate, folder)
+    return result
+
+
+def _change_setup(before: str | Path, after: str | Path, rule: ChangeRule) -> ChangeSetup:
+    return set_up_change(open_store(Target.parse(before)), open_store(Target.parse(after)), rule)
+
+
+def compare(
+    where: str | Path,
+    other: Labels | str | Path,
+    *,
+    crosswalk: Crosswalk | str | Path | None = None,
+    leave_out: Sequence[int | str] | None = None,
+    folder: str | Path | None = None,
+    engine: AnyEngine = None,
+    progress: Progress | bool = True,
+) -> Evaluation:
+    """How a map agrees with another product of the same ground (OSO, WorldCover, OCS GE, CoSIA), in a common legend.
+
+    A raster is compared on its own pixels, in its own CRS: each is given the class that most of the map's pixels in it
+    have, and is compared where the map has classes on half of it. Polygons are compared on the map's pixels.
+
+    Parameters
+    ----------
+    where
+        Path or URL of the map.
+    other
+        The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
+    crosswalk
+        Of the map's classes to the common legend; the map's own by default.
+    leave_out, folder, engine, progress
+        As of `evaluate`.
+
+    Raises
+    ------
+    LandweaveError
+        As `evaluate` does.
+    """
+    named = other if isinstance(other, Labels) else Labels(files=other)
+    setup = set_up_comparison(Target.parse(where), named, crosswalk=crosswalk, leave_out=leave_out)
+    return _evaluate(setup, engine, progress, folder)
+
+
+def _evaluate(
+    setup: EvaluationSetup, engine: AnyEngine, progress: Progress | bool, folder: str | Path | None
+) -> Evaluation:
+    with reading_engine(engine) as opened:
+        result = run_evaluation(setup, opened, resolve_progress(progress))
+    if folder is not None:
+        write_evaluation(result, folder)
+    return result
