@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,11 +22,13 @@ from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
+from landweave.core.retry import take_retries
 from landweave.core.timeseries import PixelClass
 from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
+from landweave.formats.products import mark_of
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
@@ -38,7 +41,7 @@ from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
-from landweave.setup.outputs import check_files
+from landweave.setup.outputs import check_files, product_exists, write_product
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
@@ -151,11 +154,12 @@ def run(
         scheduler or the output go away during the run (3): what is done is kept.
     """
     config, engine = _with_engine(config, engine)
+    take_retries()  # of what was done before
     setup = _checked(config)
     result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
     with writing_begun():
         notes = tuple(_write_files(setup, config, complete=result.complete))
-    result = replace(result, notes=(*result.notes, *notes))
+    result = replace(result, notes=(*result.notes, *notes)).with_retries(take_retries())
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -291,11 +295,13 @@ def align(
     LandweaveError
         As `run` does.
     """
+    take_retries()
     config, engine = _with_engine(config, engine)
     setup = set_up_cube(config)
     setup.target.check_writable()
     shown = resolve_progress(progress)
     result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
+    result = result.with_retries(take_retries())
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -347,11 +353,14 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     OutputError
         When another driver writes it.
     """
+    take_retries()
     target = map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes and attributes.get("format") == CUBE_FORMAT:
-        return verify_cube(target, attributes)
-    return verify_map(target, attributes)
+        found = verify_cube(target, attributes)
+    else:
+        found = verify_map(target, attributes)
+    return replace(found, retries=take_retries())
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:
@@ -387,13 +396,13 @@ def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, E
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
     """Write the COG and the picture; what a person should know of them."""
     output = config.output
-    for key, where, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
-        path = Path(config.path(where)) if where is not None else None
-        if path is None:
+    for key, named, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
+        if named is None:
             continue
-        if not complete and path.exists():
-            yield f"output.{key}: the map is not complete, {path} of an earlier run is left as it was"
+        where = config.path(named)
+        if not complete and product_exists(where, output.storage_options):
+            yield f"output.{key}: the map is not complete, {where} of an earlier run is left as it was"
             continue
-        write(setup.store, path)
+        write_product(partial(write, setup.store), where, output.storage_options, mark_of(setup.store))
         if not complete:
-            yield f"output.{key}: the map is not complete, nor is {path}: run again, which writes it anew"
+            yield f"output.{key}: the map is not complete, nor is {where}: run again, which writes it anew"

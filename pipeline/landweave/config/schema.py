@@ -52,9 +52,10 @@ def _nameable(path: str) -> str:
     return path
 
 
-def _local(path: str) -> str:
-    if "://" in path or path.startswith("/vsi"):
-        raise ValueError("only a local file can be written here, not a URL")
+def _writable(path: str) -> str:
+    scheme = path.partition("://")[0] if "://" in path else ""
+    if scheme not in ("", "s3", "gs", "az") or path.startswith("/vsi"):
+        raise ValueError("only a local file, or an object at s3://, gs:// or az://, can be written here")
     return path
 
 
@@ -76,8 +77,8 @@ CrsText = Annotated[str, AfterValidator(_crs)]
 FilePath = Annotated[str, AfterValidator(_nameable)]
 """A path or a URL."""
 
-LocalFile = Annotated[FilePath, AfterValidator(_local)]
-PngFile = Annotated[LocalFile, AfterValidator(_png)]
+WrittenFile = Annotated[FilePath, AfterValidator(_writable)]
+PngFile = Annotated[WrittenFile, AfterValidator(_png)]
 
 StorageOptions = Annotated[
     dict[str, str | bool],
@@ -408,7 +409,7 @@ class OutputSection(Section):
     store: FilePath
     """Path or URL of the map, a Zarr store."""
     storage_options: StorageOptions = Field(default_factory=dict)
-    """Options of the object store that holds the map."""
+    """Options of the object store that holds the map, its COG and its picture."""
     resolution: Metres | None = None
     """Side of an output pixel in metres, a whole number of base pixels; the base pixel by default."""
     confidence: bool = True
@@ -419,10 +420,12 @@ class OutputSection(Section):
     """Side of a block in output pixels, one stored object each; chosen by memory and area by default."""
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
-    cog: LocalFile | None = None
-    """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
+    cog: WrittenFile | None = None
+    """Cloud-optimised GeoTIFF of the area, on disk or at a URL of an object store; an earlier one of this map is
+    replaced, no other file."""
     picture: PngFile | None = None
-    """PNG picture of the area; an earlier one of this map is replaced, no other file."""
+    """PNG picture of the area, on disk or at a URL of an object store; an earlier one of this map is replaced, no other
+    file."""
 
 
 class EngineSection(Section):

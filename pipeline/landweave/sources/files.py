@@ -5,6 +5,7 @@ Open datasets are kept one a file and thread: a GDAL dataset must not be used by
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections import OrderedDict
@@ -30,7 +31,7 @@ from rasterio.windows import Window
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
-from landweave.core.retry import Retry
+from landweave.core.retry import Outage, Retry, count_retry
 from landweave.sources.integrity import find_damage
 from landweave.sources.signing import signer
 
@@ -73,8 +74,13 @@ _NETWORK: dict[str, str | int | float] = {
 }
 """How GDAL reads over HTTP."""
 
-PAUSES_S = (1.0, 4.0)
-"""Seconds before another try to read a file whose server does not respond."""
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds before another try to read a file whose server does not respond, or not well."""
+
+BUDGET_S = 240.0
+"""Seconds after which a read is not tried again: GDAL may wait for half a minute in each of them."""
+
+_OUTAGE = Outage()
 
 _STATUS = re.compile(r"HTTP (?:response |error )?(?:code ?: ?|Error )?(\d{3})")
 _ADVICE = {
@@ -381,7 +387,19 @@ def _headers(request: Request) -> Message:
 
 def _retry(href: str) -> Retry:
     """Of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
-    return Retry(pauses_s=PAUSES_S if is_url(href) else (), is_transient=_may_pass)
+    if not is_url(href):
+        return Retry(pauses_s=(), is_transient=_may_pass)
+    return Retry(pauses_s=PAUSES_S, is_transient=_may_pass, budget_s=BUDGET_S, outage=_OUTAGE)
+
+
+def _count_of_gdal(record: logging.LogRecord) -> bool:
+    if "Retrying again" in record.getMessage():
+        count_retry()
+    return True
+
+
+# GDAL tries single requests of a read again by itself, which costs less than the whole read, and only logs that.
+logging.getLogger("rasterio._env").addFilter(_count_of_gdal)
 
 
 def _may_pass(error: BaseException) -> bool:
