@@ -228,6 +228,8 @@ class TileSection(Section):
     listed."""
     nodes: Literal["corner", "centre"] = "corner"
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the files, where they are at s3://, gs:// or az://."""
 
 
 class RasterSection(InputSection):
@@ -319,6 +321,8 @@ class StacInput(SeriesSection):
     """Kernel with which scenes are brought onto the grid."""
     sign: Literal["planetary-computer"] | None = None
     """Service that signs file addresses when they are read."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the files, where they are at s3://, gs:// or az://."""
 
 
 class CubeInput(SeriesSection):

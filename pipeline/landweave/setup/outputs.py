@@ -97,9 +97,7 @@ def product_exists(where: str, storage_options: Mapping[str, Any]) -> bool:
     return parent.exists(name)
 
 
-def write_product(
-    write: Callable[[Path], object], where: str, storage_options: Mapping[str, Any], mark: str
-) -> None:
+def write_product(write: Callable[[Path], object], where: str, storage_options: Mapping[str, Any], mark: str) -> None:
     """Write a file made of a map to a path, or to a URL of an object store: whole, and over its own earlier ones alone.
 
     Parameters

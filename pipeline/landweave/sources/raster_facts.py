@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from xml.etree import ElementTree
 
@@ -21,7 +21,16 @@ from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import MAP_MARK
-from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
+from landweave.sources.files import (
+    Options,
+    RasterFile,
+    Version,
+    file_version,
+    is_url,
+    query_file,
+    remote_version,
+    shown,
+)
 
 _OPENED_AT_ONCE = 8
 _OF_MAPS = (".tif", ".tiff", ".png")
@@ -97,6 +106,8 @@ class RasterFacts:
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
     mark
         Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
+    storage_options
+        Of its object store; never shown.
     """
 
     path: str
@@ -120,6 +131,7 @@ class RasterFacts:
     block: tuple[int, int]
     date_tag: str = ""
     mark: str = ""
+    storage_options: Options = field(default=(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -162,7 +174,8 @@ class RasterFacts:
     @property
     def file(self) -> RasterFile:
         """The file, which has to be the one that was indexed."""
-        return RasterFile(href=self.path, version=(self.size, self.version))
+        version = (self.size, self.version)
+        return RasterFile(href=self.path, version=version, storage_options=self.storage_options)
 
     def scale_of(self, number: int) -> tuple[float, float]:
         """The tags of scale and offset of band ``number``, from 1."""
@@ -235,8 +248,15 @@ def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str,
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
+def read_raster_facts(paths: Iterable[str], storage_options: Options = ()) -> dict[str, RasterFacts]:
     """Facts of each file by path, read in parallel.
+
+    Parameters
+    ----------
+    paths
+        Of the files; each is read once.
+    storage_options
+        Of those in an object store.
 
     Raises
     ------
@@ -246,7 +266,7 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
     unique = list(dict.fromkeys(paths))
     with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of ours follows
-        found = list(pool.map(_facts_or_problem, unique))
+        found = list(pool.map(lambda path: _facts_or_problem(path, storage_options), unique))
     refuse([text for text in found if isinstance(text, str)], what=f"of {len(unique)} files cannot be used")
     return {facts.path: facts for facts in found if isinstance(facts, RasterFacts)}
 
@@ -289,7 +309,8 @@ def refuse(problems: list[str], *, what: str) -> None:
 
 @lru_cache(maxsize=4096)
 def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
-    return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+    facts = query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+    return replace(facts, storage_options=file.storage_options)
 
 
 def _mark(path: str) -> str:
@@ -299,10 +320,13 @@ def _mark(path: str) -> str:
         return ""
 
 
-def _facts_or_problem(path: str) -> RasterFacts | str:
+def _facts_or_problem(path: str, storage_options: Options) -> RasterFacts | str:
     try:
-        version = remote_version(path, again=True) if is_url(path) else None
-        facts = facts_at_first_open(RasterFile(href=path, version=version))
+        if is_url(path):
+            version = remote_version(path, None, storage_options, again=True)
+            facts = facts_at_first_open(RasterFile(href=path, version=version, storage_options=storage_options))
+        else:
+            facts = facts_at_first_open(RasterFile(href=path))
     except ReadError as error:
         advice = "" if is_url(path) else ". Otherwise leave it out of the pattern"
         return f"{str(error).rstrip('.')}{advice}."

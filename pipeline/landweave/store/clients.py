@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from importlib import import_module
 from typing import Any
 
 from obstore import exceptions
@@ -84,10 +85,11 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         options = {**provider.config, **{name: value for name, value in options.items() if name != "profile"}}
         settings["credential_provider"] = provider
     times = {"timeout": f"{upload_s}s"} if upload_s else {"timeout": f"{_LONGEST_S}s", "read_timeout": f"{SILENT_S}s"}
-    client = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times}
+    client: Any = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times}
     try:
         no_retries: Any = {"max_retries": 0}
-        return from_url(location, config=options or None, client_options=client, retry_config=no_retries, **settings)
+        config: Any = options or None
+        return from_url(location, config=config, client_options=client, retry_config=no_retries, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as error:
         names = ", ".join(sorted(dict(storage_options))) or "none"
         reason = str(error).strip().splitlines()[0]
@@ -132,15 +134,14 @@ class ProfileCredentials:
 
     def __init__(self, profile: str) -> None:
         try:
-            from botocore.exceptions import BotoCoreError  # only a profile needs it
-            from botocore.session import Session
+            exceptions_of, session_of = (import_module(f"botocore.{name}") for name in ("exceptions", "session"))
         except ImportError as error:
             raise ConfigError(f"Profile {profile!r} needs botocore: pip install 'landweave[aws]'.") from error
-        session = Session(profile=profile)
+        session = session_of.Session(profile=profile)
         try:
             self._credentials: Any = session.get_credentials()
             scoped = session.get_scoped_config()
-        except BotoCoreError as error:
+        except exceptions_of.BotoCoreError as error:
             raise ConfigError(f"The credentials of profile {profile!r} cannot be read: {error}") from error
         if self._credentials is None:
             raise ConfigError(f"Profile {profile!r} has no credentials.")
@@ -186,7 +187,10 @@ def file_options(location: str, storage_options: Options) -> dict[str, str]:
         elif name in _OF_GDAL[scheme]:
             named[_OF_GDAL[scheme][name]] = {True: "YES", False: "NO"}.get(value, str(value))
         elif name != "virtual_hosted_style_request":
-            raise ConfigError(f"{name} is no option for files that are read from {scheme}://: {_names(scheme)} are.")
+            known = ", ".join(_OF_GDAL[scheme])
+            raise ConfigError(
+                f"{name} is no option of files that are read from {scheme}://: endpoint (s3), {known} are."
+            )
     return named
 
 
@@ -208,11 +212,7 @@ _OF_GDAL: dict[str, dict[str, str]] = {
         "account_name": "AZURE_STORAGE_ACCOUNT",
         "account_key": "AZURE_STORAGE_ACCESS_KEY",
         "access_key": "AZURE_STORAGE_ACCESS_KEY",
-        "sas_token": "AZURE_STORAGE_SAS_TOKEN",
+        "sas_key": "AZURE_STORAGE_SAS_TOKEN",
         "anonymous": "AZURE_NO_SIGN_REQUEST",
     },
 }
-
-
-def _names(scheme: str) -> str:
-    return ", ".join(_OF_GDAL[scheme])
