@@ -74,12 +74,15 @@ class FaultyStore:
         """Keys of uploads in parts that are not complete."""
         return [each["Key"] for each in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
 
+    def put(self, key: str, content: bytes) -> None:
+        """Write an object that anybody may read, over ``http://`` too."""
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=content, ACL="public-read")
+
     def put_folder(self, folder: Path, prefix: str) -> None:
         """Put every file of a folder below a prefix."""
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                key = f"{prefix}/{path.relative_to(folder).as_posix()}"
-                self.client.put_object(Bucket=BUCKET, Key=key, Body=path.read_bytes())
+                self.put(f"{prefix}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
 
 @contextmanager
