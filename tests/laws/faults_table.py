@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -32,6 +33,7 @@ from landweave.store.objects import Target
 from tests.helpers.commands import mosaic, shards
 from tests.helpers.faulty import BUCKET, KINDS, FaultyStore, faulty_store
 from tests.helpers.small import Small
+from tests.laws import full_disk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,21 +242,40 @@ INLINE, DASK = {"kind": "inline"}, {"kind": "dask", "workers": 2, "memory_gib": 
 Scenario = Callable[[Ground, int], str]
 
 NETWORK: dict[str, Scenario] = {
-    "store, 5 % of requests fail": lambda here, seed: failing_store(here, seed, 0.05, INLINE),
-    "store, 20 % of requests fail": lambda here, seed: failing_store(here, seed, 0.2, INLINE),
-    "store, 5 % of requests fail, Dask": lambda here, seed: failing_store(here, seed, 0.05, DASK),
+    "store, 5 % of requests fail": partial(failing_store, share=0.05, engine=INLINE),
+    "store, 20 % of requests fail": partial(failing_store, share=0.2, engine=INLINE),
+    "store, 5 % of requests fail, Dask": partial(failing_store, share=0.05, engine=DASK),
     "store gone and back": gone_and_back,
     "store gone for good": gone_for_good,
     "wrong secret": wrong_secret,
-    "tiles in S3, 20 % of requests fail": lambda here, seed: failing_tiles(here, seed, 0.2, "s3"),
-    "tiles over http, 20 % of requests fail": lambda here, seed: failing_tiles(here, seed, 0.2, "http"),
+    "tiles in S3, 20 % of requests fail": partial(failing_tiles, share=0.2, address="s3"),
+    "tiles over http, 20 % of requests fail": partial(failing_tiles, share=0.2, address="http"),
     **{
-        f"tile {harm} during a run, {address}": lambda here, seed, a=address, h=harm: harmed_tile(here, seed, a, h)  # type: ignore[misc]
+        f"tile {harm} during a run, {address}": partial(harmed_tile, address=address, harm=harm)
         for harm in ("truncated", "removed", "replaced")
         for address in ("s3", "http")
     },
 }
 """Faults of networks and servers by their name in the table."""
+
+
+def full_map(here: Ground, seed: int, stage: str) -> str:
+    """A disk that is full at a stage of a run."""
+    with full_disk.small_disk(here.small.folder / "disk") as disk:
+        return full_disk.full_map(here.small, disk, stage, here.reference)
+
+
+def full_cube(here: Ground, seed: int, stage: str) -> str:
+    """A disk that is full at a stage of an alignment."""
+    with full_disk.small_disk(here.small.folder / "disk") as disk:
+        return full_disk.full_cube(disk, stage)
+
+
+DISK: dict[str, Scenario] = {
+    **{f"disk full at {stage}": partial(full_map, stage=stage) for stage in full_disk.STAGES},
+    **{f"disk full at {stage}": partial(full_cube, stage=stage) for stage in full_disk.CUBE_STAGES},
+}
+"""Disks that are full, by the stage."""
 
 
 def main() -> int:
@@ -265,7 +286,7 @@ def main() -> int:
     given = parser.parse_args()
     broken = 0
     with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as here:
-        for name, scenario in NETWORK.items():
+        for name, scenario in (NETWORK | DISK).items():
             if given.only not in name:
                 continue
             began = time.monotonic()
