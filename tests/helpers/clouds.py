@@ -154,7 +154,9 @@ class _Front(BaseHTTPRequestHandler):
             upload = f"/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
             made = self._ask("POST", upload, content, "application/octet-stream")
             if meta:
-                self._ask("PATCH", self._path(bucket, name), json.dumps({"metadata": meta}).encode(), "application/json")
+                self._ask(
+                    "PATCH", self._path(bucket, name), json.dumps({"metadata": meta}).encode(), "application/json"
+                )
         return self._end(200, headers=_headers(json.loads(made or b"{}")))
 
     def do_GET(self) -> None:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,7 +34,7 @@ from landweave.store.objects import Target
 from tests.helpers.commands import mosaic, shards
 from tests.helpers.faulty import BUCKET, KINDS, FaultyStore, faulty_store
 from tests.helpers.small import Small
-from tests.laws import full_disk
+from tests.laws import full_disk, kills
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +184,9 @@ def tiles(here: Ground, prefix: str, address: str) -> tuple[dict[str, Any], str]
         names = {"rgb": f"{root}/{prefix}/rgb/*.tif", "irc": f"{root}/{prefix}/irc/"}
         section = mosaic(R=(names["rgb"], 1), G=(names["rgb"], 2), B=(names["rgb"], 3), NIR=(names["irc"], 1))
         return {"AERIAL_RGBI": {**section, "storage_options": here.store.storage_options}}, prefix
-    listed = {n: [f"{root}/{prefix}/{n}/{p.name}" for p in sorted((here.small.folder / n).glob("*"))] for n in ("rgb", "irc")}
+    listed = {
+        n: [f"{root}/{prefix}/{n}/{p.name}" for p in sorted((here.small.folder / n).glob("*"))] for n in ("rgb", "irc")
+    }
     section = mosaic(R=(listed["rgb"], 1), G=(listed["rgb"], 2), B=(listed["rgb"], 3), NIR=(listed["irc"], 1))
     return {"AERIAL_RGBI": section}, prefix
 
@@ -278,6 +281,49 @@ DISK: dict[str, Scenario] = {
 """Disks that are full, by the stage."""
 
 
+def kill_map(here: Ground, seed: int, point: str) -> str:
+    """A driver that kills itself at a named point."""
+    return str(kills.killed_map(here.small, _new(here), here.reference, point))
+
+
+def kill_everything(here: Ground, seed: int) -> str:
+    """Driver, scheduler and workers killed at once, in the middle."""
+    return str(kills.killed_map(here.small, _new(here), here.reference, 0.5, workers=2))
+
+
+def kill_worker(here: Ground, seed: int, point: str) -> str:
+    """A worker that kills itself at a named point."""
+    return kills.killed_worker(here.small, _new(here), here.reference, point)
+
+
+def kill_cube(here: Ground, seed: int, point: str) -> str:
+    """An alignment that kills itself at a named point."""
+    return kills.killed_cube(_new(here), point)
+
+
+def kill_at_random(here: Ground, seed: int, number: int) -> str:
+    """A map, then an alignment, killed at random moments."""
+    maps, cubes = kills.moments(seed, number, 6.0), kills.moments(seed, number, 2.0)
+    seen = [kills.killed_map(here.small, _new(here), here.reference, moment) for moment in maps]
+    for moment in cubes:
+        kills.killed_cube(_new(here), moment)
+    return f"maps at {maps} s, {sum(each.twice for each in seen)} blocks twice; cubes at {cubes} s"
+
+
+def _new(here: Ground) -> Path:
+    return here.small.folder / f"killed-{uuid.uuid4().hex[:8]}"
+
+
+KILLS: dict[str, Scenario] = {
+    **{f"map killed {point}": partial(kill_map, point=point) for point in kills.POINTS},
+    **{f"worker killed {point}": partial(kill_worker, point=point) for point in kills.WORKER_POINTS},
+    "everything killed": kill_everything,
+    **{f"cube killed {point}": partial(kill_cube, point=point) for point in kills.CUBE_POINTS},
+    "map and cube killed at 20 random moments": partial(kill_at_random, number=10),
+}
+"""Processes that are killed, by the point."""
+
+
 def main() -> int:
     """Run all scenarios and print the table; 1 where one did not hold."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -286,7 +332,7 @@ def main() -> int:
     given = parser.parse_args()
     broken = 0
     with tempfile.TemporaryDirectory() as folder, ground(Path(folder)) as here:
-        for name, scenario in (NETWORK | DISK).items():
+        for name, scenario in (NETWORK | DISK | KILLS).items():
             if given.only not in name:
                 continue
             began = time.monotonic()

@@ -167,7 +167,9 @@ class Killed:
         return f"killed; {self.ran} blocks ran after it, {self.twice} of them for the second time"
 
 
-def killed_map(small: Small, folder: Path, reference: dict[str, bytes], kill: str | float, *, workers: int = 0) -> Killed:
+def killed_map(
+    small: Small, folder: Path, reference: dict[str, bytes], kill: str | float, *, workers: int = 0
+) -> Killed:
     """A map whose driver is killed at a named point, or after some seconds, and is run again."""
     folder.mkdir()
     engine = {"kind": "dask", "workers": workers, "memory_gib": 2} if workers else {"kind": "inline"}
@@ -263,8 +265,9 @@ def moments(seed: int, number: int, longest_s: float) -> list[float]:
     return [round(random.uniform(0.2, longest_s), 2) for _ in range(number)]
 
 
-if KILL in os.environ and multiprocessing.parent_process() is not None:
-    notes_file, *of_trap = json.loads(os.environ.pop(KILL))
-    watch(notes_file, WAIT_S, 0)
-    if of_trap:
-        set_trap(*of_trap)
+def dask_setup(worker: Any) -> None:
+    """Called by a worker that loads this module first: what it is told to note, and where to kill itself."""
+    notes, *trap = json.loads(os.environ[KILL])
+    watch(notes, WAIT_S, 0)
+    if trap:
+        set_trap(*trap)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from contextlib import ExitStack, suppress
 from typing import Any, cast
@@ -14,6 +15,9 @@ from distributed.protocol import pickle
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockJob, BlockResult
 from landweave.engine.malloc import trim
+
+END_SECONDS = 5.0
+"""For taking a job back from its workers."""
 
 
 class JobPlugin(WorkerPlugin):
@@ -108,9 +112,9 @@ class FailurePolicyPlugin(SchedulerPlugin):
             return
         if not any(isinstance(plugin, FailurePolicyPlugin) for plugin in scheduler.plugins.values()):
             scheduler.allowed_failures = self._allowed_failures
-        # A worker that dies meanwhile takes its copy with it.
+        # A worker that dies meanwhile takes its copy with it, and is not waited for: that may take half a minute.
         with suppress(OSError, ValueError):
-            await scheduler.unregister_worker_plugin(None, self.name)
+            await asyncio.wait_for(scheduler.unregister_worker_plugin(None, self.name), END_SECONDS)
 
 
 async def end_run(name: str, dask_scheduler: Any = None) -> None:

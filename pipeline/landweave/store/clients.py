@@ -156,7 +156,7 @@ class ProfileCredentials:
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": expires or datetime.now(UTC) + _STATIC,
+            "expires_at": expires.astimezone(UTC) if expires else datetime.now(UTC) + _STATIC,
         }
 
 
