@@ -153,7 +153,25 @@ class _Proxy(BaseHTTPRequestHandler):
         self._send(response.status, _kept(response), content, cut=fault == "truncated")
         return None
 
-    do_GET = do_PUT = do_HEAD = do_DELETE = do_POST = _respond
+    def do_GET(self) -> None:
+        """As every method."""
+        self._respond()
+
+    def do_PUT(self) -> None:
+        """As every method."""
+        self._respond()
+
+    def do_HEAD(self) -> None:
+        """As every method."""
+        self._respond()
+
+    def do_DELETE(self) -> None:
+        """As every method."""
+        self._respond()
+
+    def do_POST(self) -> None:
+        """As every method."""
+        self._respond()
 
     def _send(self, status: int, headers: dict[str, str], content: bytes, *, cut: bool = False) -> None:
         self.send_response(status)

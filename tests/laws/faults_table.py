@@ -79,9 +79,13 @@ def ground(folder: Path) -> Iterator[Ground]:
 def impatient() -> Iterator[None]:
     """Time-outs of this process shorter than the stalls of the proxy."""
     network = {"GDAL_HTTP_LOW_SPEED_TIME": 1, "GDAL_HTTP_TIMEOUT": 2, "GDAL_HTTP_RETRY_DELAY": 0.1}
-    with patch.object(clients, "SILENT_S", 1), patch.object(files, "_TIMEOUT_S", 1):
-        with patch.dict(files._NETWORK, network), patch.object(files, "PAUSES_S", (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)):
-            yield
+    with (
+        patch.object(clients, "SILENT_S", 1),
+        patch.object(files, "_TIMEOUT_S", 1),
+        patch.object(files, "PAUSES_S", (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)),
+        patch.dict(files._NETWORK, network),
+    ):
+        yield
 
 
 def words(told: Mapping[str, Any]) -> str:
@@ -184,9 +188,8 @@ def tiles(here: Ground, prefix: str, address: str) -> tuple[dict[str, Any], str]
         names = {"rgb": f"{root}/{prefix}/rgb/*.tif", "irc": f"{root}/{prefix}/irc/"}
         section = mosaic(R=(names["rgb"], 1), G=(names["rgb"], 2), B=(names["rgb"], 3), NIR=(names["irc"], 1))
         return {"AERIAL_RGBI": {**section, "storage_options": here.store.storage_options}}, prefix
-    listed = {
-        n: [f"{root}/{prefix}/{n}/{p.name}" for p in sorted((here.small.folder / n).glob("*"))] for n in ("rgb", "irc")
-    }
+    names_of = {name: sorted(path.name for path in (here.small.folder / name).glob("*")) for name in ("rgb", "irc")}
+    listed = {name: [f"{root}/{prefix}/{name}/{each}" for each in found] for name, found in names_of.items()}
     section = mosaic(R=(listed["rgb"], 1), G=(listed["rgb"], 2), B=(listed["rgb"], 3), NIR=(listed["irc"], 1))
     return {"AERIAL_RGBI": section}, prefix
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -199,7 +200,7 @@ def _check_twice(first: Watched, twice: set[tuple[int, int]], at_once: int) -> N
     ends = sorted(first.ended.values())
     late = [index for index in twice if index in first.ended]
     assert len(twice) - len(late) <= at_once
-    longest = max((after - before for before, after in zip(ends, ends[1:], strict=False)), default=0.0)
+    longest = max((after - before for before, after in pairwise(ends)), default=0.0)
     assert all(ends[-1] - first.ended[index] <= FLUSH_S + 2 * longest for index in late), (twice, ends)
 
 
