@@ -53,5 +53,14 @@ def test_a_version_is_size_and_etag_and_what_is_gone_is_named(options: tuple) ->
         remote_version(f"{ROOT}/none.tif", None, options)
 
 
+def test_the_settings_of_gdal_in_the_environment_count(options: tuple, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = dict(options)
+    monkeypatch.setenv("AWS_S3_ENDPOINT", given["endpoint"].removeprefix("http://"))
+    monkeypatch.setenv("AWS_HTTPS", "NO")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", given["access_key_id"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", given["secret_access_key"])
+    assert remote_version(f"{ROOT}/b.txt") == remote_version(f"{ROOT}/b.txt", None, options)
+
+
 def test_what_lies_in_an_object_store() -> None:
     assert [in_object_store(name) for name in ("s3://a/b", "az://a/b", "http://a/b", "a/b", "s3")] == [1, 1, 0, 0, 0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -83,7 +84,7 @@ def list_objects(pattern: str, storage_options: Options, endings: Sequence[str])
     """
     if not pattern.endswith("/") and not set("*?[") & set(pattern):
         return [pattern]
-    place = Target.parse(re.split(r"[*?\[]", pattern)[0].rpartition("/")[0], dict(storage_options))
+    place = Target.parse(re.split(r"[*?\[]", pattern)[0].rpartition("/")[0], _as_gdal(pattern, storage_options))
     try:
         every = [f"{place}/{name}" for name in place.list()]
     except OutputError as error:
@@ -99,7 +100,19 @@ def list_objects(pattern: str, storage_options: Options, endings: Sequence[str])
 
 @lru_cache(maxsize=64)
 def _store(folder: str, storage_options: Options) -> Target:
-    return Target.parse(folder, dict(storage_options))
+    return Target.parse(folder, _as_gdal(folder, storage_options))
+
+
+def _as_gdal(href: str, storage_options: Options) -> dict[str, Any]:
+    """Options with what GDAL takes from its environment and the client of the store calls otherwise."""
+    options = dict(storage_options)
+    if href.startswith("s3://"):
+        if "endpoint" not in options and (host := os.environ.get("AWS_S3_ENDPOINT")):
+            plain = os.environ.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE", "OFF", "0")
+            options["endpoint"] = f"{'http' if plain else 'https'}://{host}"
+        if os.environ.get("AWS_NO_SIGN_REQUEST", "NO").upper() in ("YES", "TRUE", "ON", "1"):
+            options.setdefault("anonymous", True)
+    return options
 
 
 def _parent(href: str, storage_options: Options) -> tuple[Target, Any]:
