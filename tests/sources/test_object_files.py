@@ -1,12 +1,14 @@
 """Tiles in an object store: found by prefix and pattern, with versions, and named where they are not there."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
-from landweave.core.errors import InputError, MissingFileError
-from landweave.sources.files import remote_version
+from landweave.core.errors import InputError, MissingFileError, ReadError
+from landweave.sources.files import file_versions, remote_version
 from landweave.sources.object_files import in_object_store, list_objects
+from landweave.store import objects
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 
@@ -51,6 +53,24 @@ def test_a_version_is_size_and_etag_and_what_is_gone_is_named(options: tuple) ->
     assert remote_version(f"{ROOT}/a.tif", None, options, again=True) not in ((size, etag), (0, ""))
     with pytest.raises(MissingFileError, match=r"none\.tif cannot be read: HTTP error 404"):
         remote_version(f"{ROOT}/none.tif", None, options)
+
+
+def test_a_store_that_does_not_respond_is_asked_once_for_all_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = (("access_key_id", "a"), ("endpoint", "http://127.0.0.1:1"), ("secret_access_key", "b"))
+    tried: list[str] = []
+    real = Target.version
+    monkeypatch.setattr(Target, "version", lambda self, name: tried.append(name) or real(self, name))
+    quick = replace(objects.RETRY, pauses_s=(0.0,))
+    monkeypatch.setattr(objects, "RETRY", quick)
+    assert file_versions([f"s3://gone/{name}.tif" for name in "abc"], None, options) == {
+        f"s3://gone/{name}.tif": (0, "") for name in "abc"
+    }
+    assert file_versions([f"s3://gone/{name}.tif" for name in "def"], None, options)
+    assert set(tried) <= {"a.tif", "b.tif", "c.tif"}
+    with pytest.raises(ReadError, match="cannot be read"):
+        remote_version("s3://gone/a.tif", None, options, again=True)
+    assert tried[-1] == "a.tif"
+    objects.RETRY.outage.lasts = False
 
 
 def test_the_settings_of_gdal_in_the_environment_count(options: tuple, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -380,7 +380,7 @@ def remote_version(
         known = None if again else _REMEMBERED.get(key)
     if known is None:
         if in_object_store(href):
-            known = object_version(href, storage_options)
+            known = object_version(href, storage_options, again=again)
         else:
             known = _retry(href).call(lambda: _asked_version(href, sign))
         with _REMEMBERED_LOCK:

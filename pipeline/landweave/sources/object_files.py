@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -12,7 +13,7 @@ from typing import Any
 from rasterio.session import Session
 
 from landweave.core.errors import InputError, MissingFileError, OutputError, ReadError
-from landweave.store.clients import Options, file_options
+from landweave.store.clients import RETRY, Options, file_options
 from landweave.store.objects import SCHEMES, Target
 
 
@@ -40,7 +41,12 @@ class StoreSession(Session):  # type: ignore[misc]  # rasterio has no types here
         return self.credentials
 
 
-def object_version(href: str, storage_options: Options) -> tuple[int, str]:
+_SILENT_S = 30.0
+_SILENT: dict[Target, tuple[float, str]] = {}
+"""Prefixes of stores that did not respond, when and how: a series may have thousands of files."""
+
+
+def object_version(href: str, storage_options: Options, *, again: bool = False) -> tuple[int, str]:
     """Bytes of a file in an object store, and its ETag or time.
 
     Parameters
@@ -49,6 +55,8 @@ def object_version(href: str, storage_options: Options) -> tuple[int, str]:
         Its address.
     storage_options
         Of its store.
+    again
+        Whether a store is asked that did not respond a moment ago.
 
     Raises
     ------
@@ -56,12 +64,17 @@ def object_version(href: str, storage_options: Options) -> tuple[int, str]:
         When it is not there, or the store does not say.
     """
     parent, name = _parent(href, storage_options)
+    when, problem = _SILENT.get(parent, (-_SILENT_S, ""))
+    if problem and not again and time.monotonic() - when < _SILENT_S:
+        raise ReadError(f"{href} cannot be read: {problem}")
     try:
         return parent.version(name)
     except FileNotFoundError:
         gone = "HTTP error 404 (it is not there: it was moved or removed)"
         raise MissingFileError(f"{href} cannot be read: {gone}") from None
     except OutputError as error:
+        if RETRY.outage.lasts:
+            _SILENT[parent] = time.monotonic(), str(error)
         raise ReadError(f"{href} cannot be read: {error}") from error
 
 
