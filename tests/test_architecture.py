@@ -19,6 +19,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "config": ("core", "config"),
     "jobs": ("core", "jobs"),
     **{adapter: ("core", adapter) for adapter in ADAPTERS},
+    "sources": ("core", "sources", "store.clients", "store.objects"),  # one client and one retry loop of object stores
     **{feature: ("core", *ADAPTERS, "jobs", feature) for feature in FEATURES},
     "setup": (*BELOW_SETUP, "setup"),
     "surface": (*BELOW_SETUP, "setup", "surface"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,11 @@ from landweave.core import errors
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
+from landweave.core.retry import take_retries
 from landweave.core.timeseries import PixelClass
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
+from landweave.formats.products import mark_of
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
@@ -34,7 +37,7 @@ from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube, stored_cube
 from landweave.setup.map_setup import map_target, set_up_map
-from landweave.setup.outputs import check_files
+from landweave.setup.outputs import check_files, product_exists, write_product
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
@@ -196,6 +199,7 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
+    take_retries()  # of what was done before
     with with_engine(config, engine, client) as (config, engine):
         setup = _checked(config)
         with recorded_run(setup.target, "run") as record:
@@ -203,7 +207,7 @@ def run(
             record.result = result = with_place(result, engine)
     with writing_begun():
         notes = tuple(_write_files(setup, config, complete=result.complete))
-    result = replace(result, notes=(*result.notes, *notes))
+    result = replace(result, notes=(*result.notes, *notes)).with_retries(take_retries())
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -340,6 +344,7 @@ def align(
     LandweaveError
         As `run` does.
     """
+    take_retries()
     with with_engine(config, engine, client) as (config, engine):
         setup = set_up_cube(config)
         setup.target.check_writable()
@@ -348,6 +353,7 @@ def align(
             result = aligning.run_align(
                 setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown
             )
+            result = result.with_retries(take_retries())
             record.result = result = with_place(result, engine)
     return result.with_stale_kept() if keep_stale else result
 
@@ -421,14 +427,17 @@ def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | 
     OutputError
         When another driver writes it.
     """
+    take_retries()
     if isinstance(where, CubeConfig):
         target = map_target(where) if isinstance(where, Config) else stored_cube(where)
     else:
         target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes and attributes.get("format") == CUBE_FORMAT:
-        return verify_cube(target, attributes)
-    return verify_map(target, attributes)
+        found = verify_cube(target, attributes)
+    else:
+        found = verify_map(target, attributes)
+    return replace(found, retries=take_retries())
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
@@ -436,13 +445,13 @@ def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator
     from landweave.formats.picture import write_picture  # matplotlib takes a while to import
 
     output = config.output
-    for key, where, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
-        path = Path(config.path(where)) if where is not None else None
-        if path is None:
+    for key, named, write in (("cog", output.cog, write_cog), ("picture", output.picture, write_picture)):
+        if named is None:
             continue
-        if not complete and path.exists():
-            yield f"output.{key}: the map is not complete, {path} of an earlier run is left as it was"
+        where = config.path(named)
+        if not complete and product_exists(where, output.storage_options):
+            yield f"output.{key}: the map is not complete, {where} of an earlier run is left as it was"
             continue
-        write(setup.store, path)
+        write_product(partial(write, setup.store), where, output.storage_options, mark_of(setup.store))
         if not complete:
-            yield f"output.{key}: the map is not complete, nor is {path}: run again, which writes it anew"
+            yield f"output.{key}: the map is not complete, nor is {where}: run again, which writes it anew"

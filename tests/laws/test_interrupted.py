@@ -118,7 +118,8 @@ def test_a_signal_ends_the_run_with_its_code_and_loses_nothing_that_was_done(
 
     code, first = interrupt(small, config, strike)
     assert code == expected_code
-    assert time.time() - struck < (10 if kind == "inline" else 60)
+    others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # who share the machine
+    assert time.time() - struck < 10 * others
     assert not list(small.folder.rglob("*lease*"))
     done = done_in_ledger(small)
     second = finish(small, config)

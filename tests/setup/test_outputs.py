@@ -160,9 +160,9 @@ def test_links_to_a_store_lie_in_it(tmp_path: Path) -> None:
         check_places(config)
 
 
-@pytest.mark.parametrize("path", ["/vsis3/bucket/map.tif", "s3://bucket/map.tif"])
-def test_a_file_beside_the_map_is_local(small: Small, path: str) -> None:
-    with pytest.raises(ConfigError, match="only a local file"):
+@pytest.mark.parametrize("path", ["/vsis3/bucket/map.tif", "https://host/map.tif"])
+def test_a_file_beside_the_map_is_local_or_in_an_object_store(small: Small, path: str) -> None:
+    with pytest.raises(ConfigError, match="only a local file, or an object at s3"):
         small.loaded(output={"cog": path})
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from landweave import api
 from landweave.core.errors import OutputError
@@ -63,3 +64,28 @@ def test_a_store_that_fails_one_request_in_five_holds_the_same_bytes(tmp_path: P
             contents.append({key: target.get(key) for key in target.list("map")})
         assert s3.failed > 5
         assert contents[0] == contents[1]
+
+
+def test_retries_are_counted_and_printed_and_files_go_along(tmp_path: Path) -> None:
+    """COG and picture are put in one request, replace their own, and nothing else."""
+    with counted_s3() as s3:
+        small = Small.make(tmp_path)
+        files = {"cog": f"s3://{BUCKET}/a/map.tif", "picture": f"s3://{BUCKET}/a/map.png"}
+        output = {"store": f"s3://{BUCKET}/a/map.zarr", "storage_options": s3.storage_options, **files}
+        config = small.loaded(output=output)
+        s3.fault = _faults(3, 0.02)
+        result = api.run(config, progress=False)
+        s3.fault = lambda: None
+        assert (result.exit_code, result.retries) == (0, s3.failed)
+        assert f"requests tried again: {s3.failed}" in str(result)
+        folder = Target.parse(f"s3://{BUCKET}/a", s3.storage_options)
+        for name in ("map.tif", "map.png", "map.tif.aux.xml"):
+            assert s3.requests["PUT", f"a/{name}"] >= 1
+            assert folder.mark_of(name)
+        with rasterio.MemoryFile(folder.get("map.tif")) as memory, memory.open() as cog:
+            assert cog.shape == small.extent.shape
+        assert api.run(config, progress=False).exit_code == 0
+        folder.put("map.png", b"of somebody else")
+        with pytest.raises(OutputError, match=r"output\.picture: .*map\.png is there already and is no file of this"):
+            api.run(config, progress=False)
+        assert folder.get("map.png") == b"of somebody else"

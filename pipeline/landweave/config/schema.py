@@ -53,9 +53,10 @@ def _nameable(path: str) -> str:
     return path
 
 
-def _local(path: str) -> str:
-    if "://" in path or path.startswith("/vsi"):
-        raise ValueError("only a local file can be written here, not a URL")
+def _writable(path: str) -> str:
+    scheme = path.partition("://")[0] if "://" in path else ""
+    if scheme not in ("", "s3", "gs", "az") or path.startswith("/vsi"):
+        raise ValueError("only a local file, or an object at s3://, gs:// or az://, can be written here")
     return path
 
 
@@ -77,8 +78,8 @@ CrsText = Annotated[str, AfterValidator(_crs)]
 FilePath = Annotated[str, AfterValidator(_nameable)]
 """A path or a URL."""
 
-LocalFile = Annotated[FilePath, AfterValidator(_local)]
-PngFile = Annotated[LocalFile, AfterValidator(_png)]
+WrittenFile = Annotated[FilePath, AfterValidator(_writable)]
+PngFile = Annotated[WrittenFile, AfterValidator(_png)]
 
 StorageOptions = Annotated[
     dict[str, str | bool],
@@ -228,6 +229,8 @@ class TileSection(Section):
     listed."""
     nodes: Literal["corner", "centre"] = "corner"
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the files, where they are at s3://, gs:// or az://."""
 
 
 class RasterSection(InputSection):
@@ -319,6 +322,8 @@ class StacInput(SeriesSection):
     """Kernel with which scenes are brought onto the grid."""
     sign: Literal["planetary-computer"] | None = None
     """Service that signs file addresses when they are read."""
+    storage_options: StorageOptions = Field(default_factory=dict)
+    """Options of the object store that holds the files, where they are at s3://, gs:// or az://."""
 
 
 class CubeInput(SeriesSection):
@@ -426,7 +431,7 @@ class OutputSection(Section):
     store: FilePath
     """Path or URL of the map, a Zarr store."""
     storage_options: StorageOptions = Field(default_factory=dict)
-    """Options of the object store that holds the map."""
+    """Options of the object store that holds the map, its COG and its picture."""
     resolution: Metres | None = None
     """Side of an output pixel in metres, a whole number of base pixels; the base pixel by default."""
     confidence: bool = True
@@ -440,10 +445,12 @@ class OutputSection(Section):
     shards: bool = True
     """Whether a block is stored as one object of many chunks, which GDAL reads from 3.13 on. False makes it one chunk,
     for QGIS of today: then give block a small side, as 1024."""
-    cog: LocalFile | None = None
-    """Cloud-optimised GeoTIFF of the area; an earlier one of this map is replaced, no other file."""
+    cog: WrittenFile | None = None
+    """Cloud-optimised GeoTIFF of the area, on disk or at a URL of an object store; an earlier one of this map is
+    replaced, no other file."""
     picture: PngFile | None = None
-    """PNG picture of the area; an earlier one of this map is replaced, no other file."""
+    """PNG picture of the area, on disk or at a URL of an object store; an earlier one of this map is replaced, no other
+    file."""
 
 
 class SecuritySection(Section):

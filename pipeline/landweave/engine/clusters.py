@@ -337,10 +337,14 @@ def _nanny_settings(variables: Mapping[str, str]) -> dict[str, object]:
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):
-    """Lets workers ignore Ctrl-C, which a terminal sends to all its processes: the driver stops them."""
+    """Lets workers ignore Ctrl-C and SIGTERM, which come to all processes of a job: the driver stops them.
+
+    A nanny would start those anew that end by a signal, and its driver wait for that, with all imports, to end them.
+    """
 
     name = "landweave-no-interrupt"
 
     def setup(self, worker: Worker) -> None:
         """Called in the main thread of the worker's process."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)

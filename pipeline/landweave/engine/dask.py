@@ -34,7 +34,7 @@ from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockJob, BlockResult, BlockResults, BlockState, WorkerNeeds
 from landweave.engine.admission import Admission, find_workers
 from landweave.engine.by_value import ByValue
-from landweave.engine.plugins import CLEAN_UP_SECONDS, FailurePolicyPlugin, end_run, find_stranded, run_block
+from landweave.engine.plugins import END_SECONDS, FailurePolicyPlugin, end_run, find_stranded, run_block
 
 _log = logging.getLogger("landweave.engine")
 
@@ -186,7 +186,7 @@ def registered(client: Client, key: str) -> Iterator[str]:
     finally:
         if client.status == "running":
             with suppress(OSError):  # a time-out too: the scheduler itself ends the run when this client leaves
-                client.run_on_scheduler(ByValue(end_run), name, callback_timeout=2 * CLEAN_UP_SECONDS)
+                client.run_on_scheduler(ByValue(end_run), name, callback_timeout=2 * END_SECONDS)
 
 
 def _require_same_python(client: Client) -> None:

@@ -20,7 +20,7 @@ from landweave.engine.malloc import trim
 from landweave.engine.metrics import count_block
 from landweave.engine.worker_settings import settings_applied
 
-CLEAN_UP_SECONDS = 10.0
+END_SECONDS = 5.0
 """For workers to drop the job of a run that has ended: one that hangs, or is cut off, holds up nobody."""
 
 
@@ -143,9 +143,9 @@ class FailurePolicyPlugin(SchedulerPlugin):
         if not _policies(scheduler):
             scheduler.allowed_failures = self._allowed_failures
         # Of the workers those without the job say so; one that dies meanwhile takes its copy with it.
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             message = {"op": "plugin-remove", "name": self.name}
-            await asyncio.wait_for(scheduler.broadcast(msg=message, on_error="ignore"), CLEAN_UP_SECONDS)
+            await asyncio.wait_for(scheduler.broadcast(msg=message, on_error="ignore"), END_SECONDS)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ByValue(FailurePolicyPlugin), (self.name, self._client_id)

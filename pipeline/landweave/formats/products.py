@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import rasterio
+from rasterio._err import CPLE_BaseError  # what GDAL says of a file that it cannot make, passed on as it is
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from landweave.core.errors import LandweaveError, OutputError
@@ -87,7 +88,7 @@ def replacing(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
                 _sidecar(target).unlink(missing_ok=True)
     except LandweaveError:
         raise
-    except (OSError, RasterioError) as error:
+    except (OSError, RasterioError, CPLE_BaseError) as error:
         raise OutputError(f"Cannot write {target}: {error}. Check the folder and its free space.") from error
 
 

@@ -41,6 +41,8 @@ class Verification(Table):
         Keys of objects that no block has.
     notes
         Metadata that was written again, ledger chunks that were rebuilt, overviews that a run will make again.
+    retries
+        Requests to an object store that were tried again.
     """
 
     LISTED: ClassVar = ("exit_code",)
@@ -50,6 +52,7 @@ class Verification(Table):
     damaged: tuple[str, ...] = ()
     orphans: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    retries: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -62,6 +65,7 @@ class Verification(Table):
         return [
             ("output", self.output),
             ("objects reread", f"{self.objects:,}"),
+            *([("requests tried again", f"{self.retries:,}")] if self.retries else []),
             ("damaged blocks", f"{len(self.damaged):,}" + ("; run again to repair them" if self.damaged else "")),
             *[("damaged", line) for line in self.damaged],
             *[("not in the ledger", name) for name in self.orphans],

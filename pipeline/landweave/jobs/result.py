@@ -10,6 +10,7 @@ from typing import ClassVar
 from landweave.core.block_states import BlockStates, states_text
 from landweave.core.plain import UNLISTED
 from landweave.core.protocols import BlockState
+from landweave.core.retry import RETRIES
 from landweave.core.tables import Rows, as_html, as_text
 from landweave.jobs.ledger import Ledger
 
@@ -85,6 +86,15 @@ class RunResult:
         """0 when complete, 3 when blocks failed, are pending or stale, or nothing at all was measured."""
         return EXIT_COMPLETE if self.complete and not self.empty and not self.stale else EXIT_FAILED_BLOCKS
 
+    @property
+    def retries(self) -> int:
+        """Requests to servers and object stores that were tried again, on all workers and in the driver."""
+        return self.sums.get(RETRIES, 0)
+
+    def with_retries(self, number: int) -> RunResult:
+        """The result with more retries: those of the driver."""
+        return replace(self, sums={**self.sums, RETRIES: self.retries + number}) if number else self
+
     def with_stale_kept(self) -> RunResult:
         """The result for who wants the blocks kept whose files changed since: they are a note."""
         kept = (f"{len(self.stale):,} blocks are kept although files changed since",) if self.stale else ()
@@ -92,7 +102,7 @@ class RunResult:
 
     def __str__(self) -> str:
         speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self.megapixels_per_second:.2f} Mpx/s)"
-        lines = [f"blocks: {count_words(self.counts)}; {speed}", *self.notes, *self._empty_lines()]
+        lines = [f"blocks: {count_words(self.counts)}; {speed}", *self._notes()]
         return "\n".join([*lines, *self._shown_failures()])
 
     def _repr_html_(self) -> str:
@@ -100,16 +110,23 @@ class RunResult:
             [
                 ("blocks", count_words(self.counts)),
                 ("ran", f"{self.ran:,} blocks in {self.seconds:.1f} s, {self.megapixels_per_second:.2f} Mpx/s"),
-                *[("note", note) for note in (*self.notes, *self._empty_lines())],
+                *[("note", note) for note in self._notes()],
                 *[("failed", line) for line in self._shown_failures()],
             ]
         )
 
-    def _empty_lines(self) -> list[str]:
-        return [f"{name}: nothing is left, no pixel of any block holds a measurement" for name in self.empty]
+    def _notes(self) -> list[str]:
+        retries = [retries_line(self.retries)] if self.retries else []
+        empty = [f"{name}: nothing is left, no pixel of any block holds a measurement" for name in self.empty]
+        return [*retries, *self.notes, *empty]
 
     def _shown_failures(self) -> list[str]:
         return [*_first(self.failures), *_first(self.stale)]
+
+
+def retries_line(number: int) -> str:
+    """How often a request was tried again, as a person is told."""
+    return f"requests tried again: {number:,}"
 
 
 def _first(lines: Sequence[str]) -> list[str]:

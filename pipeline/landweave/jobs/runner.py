@@ -27,6 +27,7 @@ from typing import Any
 from landweave.core.errors import LandweaveError, PredictError, ReadError, Terminated
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore, WorkerNeeds
+from landweave.core.retry import RETRIES, take_retries
 from landweave.jobs.lease import Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import Progress, Tally
@@ -188,7 +189,7 @@ class CatchingJob:
 
 
 def try_block(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
-    """The result of block ``index``, or the failure it raised; runs where the block runs.
+    """The result of block ``index``, or the failure it raised, with the retries of this process; runs where it runs.
 
     `ReadError` becomes `BlockState.READ_FAILED`, `PredictError` `BlockState.MODEL_FAILED`, anything else (a full
     disk, a bug) `BlockState.FAILED` with its type and the line it came from.
@@ -200,6 +201,12 @@ def try_block(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
     index
         Of the block.
     """
+    result = _try(block_function, index)
+    retries = take_retries()
+    return replace(result, counts={**result.counts, RETRIES: retries}) if retries else result
+
+
+def _try(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
     started = time.perf_counter()
     try:
         return replace(block_function(index), peak_bytes=_peak_bytes())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
+from landweave.core.retry import RETRIES
 from landweave.core.tables import Rows, Table, fact_rows
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.jobs.audit import run_until_whole
@@ -367,8 +368,9 @@ def _fill(
         results = list(run_until_whole(lambda blocks: [run(blocks=blocks)], todo, ledger, find)) if todo else []
     lease.check()
     ledger.flush(ledger_store)
+    retries = 0
     if not complete:
-        _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
+        retries = _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
         lease.check()
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
@@ -376,6 +378,7 @@ def _fill(
     stale = stale_lines(setup.job, setup.store, kept)
     notes = (*setup.notes, *output.notes, *(_software_notes(setup, output) if todo else ()))
     result = join_results(results, [ledger], ledger.failures(), notes, stale=stale)
+    result = result.with_retries(retries)
     absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
     windows = result.sums.get("windows", 0)
     return replace(
@@ -397,14 +400,18 @@ def _software_notes(setup: MapSetup, output: MapOutput) -> list[str]:
     return [f"the map was begun with other software than it is continued with: {', '.join(changed)}"] if changed else []
 
 
-def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> None:
+def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> int:
+    """Write all overviews; the number of requests that were tried again."""
+    retries = 0
     with recorded_interrupts() as interrupts:
         for job in create_overviews(store, mapped):
             for index, result in engine.run(CatchingJob(job), job.blocks):
                 if result.state is not BlockState.DONE:
                     raise OutputError(f"Overview {job.store.level}, block {index}: {result.reason}")
+                retries += result.counts.get(RETRIES, 0)
                 if interrupts:
                     raise interrupt(interrupts[0])
+    return retries
 
 
 def setup_status(setup: MapSetup) -> Status:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 from landweave.config.schema import (
     CampaignYear,
@@ -19,6 +20,7 @@ from landweave.config.schema import (
 )
 from landweave.core.errors import OutputError
 from landweave.formats.products import refuse_foreign
+from landweave.store.files import parse_file, refuse_foreign_object, replacing_object
 from landweave.store.objects import Target
 
 
@@ -66,12 +68,60 @@ def check_files(config: CubeConfig, mark: str) -> None:
     """
     for key, where in _outputs(config):
         if not key.endswith(("store", "folder")):
-            path = Path(config.path(where))
             try:
-                refuse_foreign(path, mark)
+                _check_file(config, config.path(where), mark)
             except OutputError as error:
                 raise OutputError(f"{key}: {error}") from error
-            Target.parse(path.parent).check_writable()
+
+
+def _check_file(config: CubeConfig, where: str, mark: str) -> None:
+    if "://" in where:
+        parent, name = parse_file(where, config.output.storage_options if config.output else None)
+        refuse_foreign_object(parent, name, mark)
+    else:
+        refuse_foreign(where, mark)
+        parent = Target.parse(Path(where).parent)
+    parent.check_writable()
+
+
+def product_exists(where: str, storage_options: Mapping[str, Any]) -> bool:
+    """Whether there is a file at a path or a URL of an object store.
+
+    Parameters
+    ----------
+    where, storage_options
+        As of `write_product`.
+    """
+    if "://" not in where:
+        return Path(where).exists()
+    parent, name = parse_file(where, storage_options)
+    return parent.exists(name)
+
+
+def write_product(write: Callable[[Path], object], where: str, storage_options: Mapping[str, Any], mark: str) -> None:
+    """Write a file made of a map to a path, or to a URL of an object store: whole, and over its own earlier ones alone.
+
+    Parameters
+    ----------
+    write
+        Writes it to a path on disk.
+    where
+        Path or URL.
+    storage_options
+        Of the object store.
+    mark
+        Of the map (`landweave.formats.products.mark_of`).
+
+    Raises
+    ------
+    OutputError
+        When something else is there, or it cannot be written.
+    """
+    if "://" not in where:
+        write(Path(where))
+        return
+    with replacing_object(*parse_file(where, storage_options), mark) as path:
+        write(path)
 
 
 def _outputs(config: CubeConfig) -> Iterator[tuple[str, str]]:

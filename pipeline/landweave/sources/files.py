@@ -5,13 +5,14 @@ Open datasets are kept one a file and thread: a GDAL dataset must not be used by
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from functools import lru_cache
 from http.client import HTTPException
@@ -30,8 +31,9 @@ from rasterio.windows import Window
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
-from landweave.core.retry import Retry
+from landweave.core.retry import Outage, Retry, count_retry
 from landweave.sources.integrity import find_damage
+from landweave.sources.object_files import StoreSession, in_object_store, object_version
 from landweave.sources.signing import signer
 
 T = TypeVar("T")
@@ -73,8 +75,13 @@ _NETWORK: dict[str, str | int | float] = {
 }
 """How GDAL reads over HTTP."""
 
-PAUSES_S = (1.0, 4.0)
-"""Seconds before another try to read a file whose server does not respond."""
+PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds before another try to read a file whose server does not respond, or not well."""
+
+BUDGET_S = 240.0
+"""Seconds after which a read is not tried again: GDAL may wait for half a minute in each of them."""
+
+_OUTAGE = Outage()
 
 _STATUS = re.compile(r"HTTP (?:response |error )?(?:code ?: ?|Error )?(\d{3})")
 _ADVICE = {
@@ -93,6 +100,9 @@ _REQUESTS_AT_ONCE = 16
 _TIMEOUT_S = 10
 _REMEMBERED_S = 600
 
+Options = tuple[tuple[str, Any], ...]
+"""Options of an object store, as sorted pairs: they can be kept and compared."""
+
 Version = tuple[int, str]
 """Bytes of a file, and its modification time in nanoseconds or its etag; ``(0, "")`` where neither is known."""
 
@@ -109,11 +119,14 @@ class RasterFile:
         Who signs the URL at each read (`landweave.sources.signing`); None for open files.
     version
         Version that the file must still have; None accepts whatever is there.
+    storage_options
+        Of its object store, as sorted pairs; never shown.
     """
 
     href: str
     sign: str | None = None
     version: Version | None = None
+    storage_options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
 
 def is_url(path: str) -> bool:
@@ -214,7 +227,7 @@ def read_window(
     return query_file(file, read)
 
 
-def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
+def file_versions(hrefs: Sequence[str], sign: str | None, storage_options: Options = ()) -> dict[str, Version]:
     """Version of each file by its address; ``(0, "")`` where a server does not say. Servers are queried in parallel.
 
     Parameters
@@ -223,10 +236,14 @@ def file_versions(hrefs: Sequence[str], sign: str | None) -> dict[str, Version]:
         Paths or URLs; each is looked up once.
     sign
         Who signs URLs.
+    storage_options
+        Of files in an object store.
     """
     unique = list(dict.fromkeys(hrefs))
     with ThreadPoolExecutor(_REQUESTS_AT_ONCE) as pool:
-        return dict(zip(unique, pool.map(lambda href: _version_anywhere(href, sign), unique), strict=True))
+        return dict(
+            zip(unique, pool.map(lambda href: _version_anywhere(href, sign, storage_options), unique), strict=True)
+        )
 
 
 class _ChangedFileError(ReadError):
@@ -244,7 +261,7 @@ _OPEN = _OpenDatasets()
 
 
 @contextmanager
-def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
+def open_dataset(path: str, version: str, storage_options: Options = ()) -> Iterator[rasterio.DatasetReader]:
     """The calling thread's open dataset of a file, for one read.
 
     Parameters
@@ -253,6 +270,8 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
         Path or URL that GDAL opens.
     version
         Another version of a file gets a dataset of its own.
+    storage_options
+        Of a file in an object store.
 
     Raises
     ------
@@ -262,7 +281,8 @@ def open_dataset(path: str, version: str) -> Iterator[rasterio.DatasetReader]:
     datasets, key = _OPEN.datasets, (path, version)
     # On the web, masks and world files beside a file are not looked up one by one.
     no_listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_url(path) else {}
-    with rasterio.Env(**{**GDAL_OPTIONS, **_NETWORK, **no_listing}):
+    session = StoreSession(path, storage_options) if in_object_store(path) else None
+    with rasterio.Env(session, **{**GDAL_OPTIONS, **_NETWORK, **no_listing}):
         try:
             if key not in datasets:
                 datasets[key] = rasterio.DatasetReader(path, driver=DRIVERS)
@@ -287,7 +307,7 @@ def close_dataset(path: str) -> None:
 def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
     path, version = _signed(file.href, file.sign), _checked_version(file)
     try:
-        with open_dataset(path, version) as dataset:
+        with open_dataset(path, version, file.storage_options) as dataset:
             yield dataset
     except ReadError as error:
         text = str(error).replace(path, shown(file.href)).replace(file.href, shown(file.href))
@@ -299,7 +319,10 @@ def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
 def _checked_version(file: RasterFile) -> str:
     """Version of a file that has not changed since it was indexed and is not damaged; empty where none is known."""
     is_remote = is_url(file.href)
-    size, version = remote_version(file.href, file.sign) if is_remote and file.version else file_version(file.href)
+    if is_remote and file.version:
+        size, version = remote_version(file.href, file.sign, file.storage_options)
+    else:
+        size, version = file_version(file.href)
     if file.version not in (None, (size, version)):
         # Otherwise a block would not be what the ledger says it is.
         raise _ChangedFileError(
@@ -316,19 +339,21 @@ def _damage(path: str, version: str) -> str:
     return find_damage(path)
 
 
-def _version_anywhere(href: str, sign: str | None) -> Version:
+def _version_anywhere(href: str, sign: str | None, storage_options: Options) -> Version:
     try:
-        return remote_version(href, sign) if is_url(href) else file_version(href)
+        return remote_version(href, sign, storage_options) if is_url(href) else file_version(href)
     except OSError:
         return 0, ""
 
 
-_REMEMBERED: TTLCache[tuple[str, str | None], Version] = TTLCache(maxsize=2**17, ttl=_REMEMBERED_S)
+_REMEMBERED: TTLCache[tuple[str, str | None, Options], Version] = TTLCache(maxsize=2**17, ttl=_REMEMBERED_S)
 _REMEMBERED_LOCK = threading.Lock()
 
 
-def remote_version(href: str, sign: str | None = None, *, again: bool = False) -> Version:
-    """Bytes of a file on an HTTP server and its ETag or date; ``(0, "")`` on other stores, which are not asked.
+def remote_version(
+    href: str, sign: str | None = None, storage_options: Options = (), *, again: bool = False
+) -> Version:
+    """Bytes of a file on an HTTP server or in an object store and its ETag or date; ``(0, "")`` on other servers.
 
     What a server says is remembered for `_REMEMBERED_S`; it is asked again as a read is.
 
@@ -338,6 +363,8 @@ def remote_version(href: str, sign: str | None = None, *, again: bool = False) -
         Its URL.
     sign
         Who signs it.
+    storage_options
+        Of its object store.
     again
         Whether the server is asked whatever is remembered.
 
@@ -346,14 +373,18 @@ def remote_version(href: str, sign: str | None = None, *, again: bool = False) -
     ReadError
         When the server does not say: with the address without its query, and the HTTP status.
     """
-    if not href.startswith("http"):
+    if not href.startswith("http") and not in_object_store(href):
         return 0, ""
+    key = (href, sign, storage_options)
     with _REMEMBERED_LOCK:
-        known = None if again else _REMEMBERED.get((href, sign))
+        known = None if again else _REMEMBERED.get(key)
     if known is None:
-        known = _retry(href).call(lambda: _asked_version(href, sign))
+        if in_object_store(href):
+            known = object_version(href, storage_options, again=again)
+        else:
+            known = _retry(href).call(lambda: _asked_version(href, sign))
         with _REMEMBERED_LOCK:
-            _REMEMBERED[href, sign] = known
+            _REMEMBERED[key] = known
     return known
 
 
@@ -381,7 +412,19 @@ def _headers(request: Request) -> Message:
 
 def _retry(href: str) -> Retry:
     """Of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
-    return Retry(pauses_s=PAUSES_S if is_url(href) else (), is_transient=_may_pass)
+    if not is_url(href):
+        return Retry(pauses_s=(), is_transient=_may_pass)
+    return Retry(pauses_s=PAUSES_S, is_transient=_may_pass, budget_s=BUDGET_S, outage=_OUTAGE)
+
+
+def _count_of_gdal(record: logging.LogRecord) -> bool:
+    if "Retrying again" in record.getMessage():
+        count_retry()
+    return True
+
+
+# GDAL tries single requests of a read again by itself, which costs less than the whole read, and only logs that.
+logging.getLogger("rasterio._env").addFilter(_count_of_gdal)
 
 
 def _may_pass(error: BaseException) -> bool:

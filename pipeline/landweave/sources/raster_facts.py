@@ -5,8 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache, partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -22,7 +22,16 @@ from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import MAP_MARK
-from landweave.sources.files import RasterFile, Version, file_version, is_url, query_file, remote_version, shown
+from landweave.sources.files import (
+    Options,
+    RasterFile,
+    Version,
+    file_version,
+    is_url,
+    query_file,
+    remote_version,
+    shown,
+)
 from landweave.sources.integrity import may_state_nodata
 from landweave.sources.known_facts import KNOWN, stamps_of
 
@@ -100,6 +109,8 @@ class RasterFacts:
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
     mark
         Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
+    storage_options
+        Of its object store; never shown.
     """
 
     path: str
@@ -123,6 +134,7 @@ class RasterFacts:
     block: tuple[int, int]
     date_tag: str = ""
     mark: str = ""
+    storage_options: Options = field(default=(), repr=False, compare=False)
 
     @property
     def name(self) -> str:
@@ -165,7 +177,8 @@ class RasterFacts:
     @property
     def file(self) -> RasterFile:
         """The file, which has to be the one that was indexed."""
-        return RasterFile(href=self.path, version=(self.size, self.version))
+        version = (self.size, self.version)
+        return RasterFile(href=self.path, version=version, storage_options=self.storage_options)
 
     def scale_of(self, number: int) -> tuple[float, float]:
         """The tags of scale and offset of band ``number``, from 1."""
@@ -238,8 +251,15 @@ def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str,
     return tuple(dict.fromkeys(text for text in found if text))
 
 
-def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
+def read_raster_facts(paths: Iterable[str], storage_options: Options = ()) -> dict[str, RasterFacts]:
     """Facts of each file by path, read in parallel.
+
+    Parameters
+    ----------
+    paths
+        Of the files; each is read once.
+    storage_options
+        Of those in an object store.
 
     Raises
     ------
@@ -247,7 +267,7 @@ def read_raster_facts(paths: Iterable[str]) -> dict[str, RasterFacts]:
         With every file that is damaged, is not a raster, or is not georeferenced.
     """
     unique = list(dict.fromkeys(paths))
-    found = _read_all(unique)
+    found = _read_all(unique, storage_options)
     problems = [_problem(each) for each in found.values()]
     refuse([text for text in problems if text], what=f"of {len(unique)} files cannot be used")
     return {path: facts for path, facts in found.items() if isinstance(facts, RasterFacts)}
@@ -289,17 +309,20 @@ def refuse(problems: list[str], *, what: str) -> None:
 
 @lru_cache(maxsize=2**17)
 def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
-    return query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+    facts = query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+    return replace(facts, storage_options=file.storage_options)
 
 
-def _read_all(paths: list[str]) -> dict[str, RasterFacts | str]:
+def _read_all(paths: list[str], storage_options: Options = ()) -> dict[str, RasterFacts | str]:
     """Facts of each file, those that are known without opening it; or why there are none."""
     stamps = stamps_of(paths, " ".join(each.name for each in fields(RasterFacts)))
     found = {path: _decoded(written) for path, written in KNOWN.get(stamps).items()}
     unknown = [path for path in paths if path not in found]
     with warnings.catch_warnings(), ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of ours follows
-        read = dict(zip(unknown, pool.map(_facts_or_problem, unknown), strict=True))
+        read = dict(
+            zip(unknown, pool.map(partial(_facts_or_problem, storage_options=storage_options), unknown), strict=True)
+        )
     new = {path: facts for path, facts in read.items() if path in stamps and isinstance(facts, RasterFacts)}
     if new:
         KNOWN.put({path: (stamps[path], _encoded(facts)) for path, facts in new.items()})
@@ -307,7 +330,9 @@ def _read_all(paths: list[str]) -> dict[str, RasterFacts | str]:
 
 
 def _encoded(facts: RasterFacts) -> dict[str, Any]:
-    return {**asdict(facts), "transform": tuple(facts.transform)[:6]}
+    # Only files on disk are known from an earlier time: options of an object store, secrets among them, are not written.
+    written = {name: value for name, value in asdict(facts).items() if name != "storage_options"}
+    return {**written, "transform": tuple(facts.transform)[:6]}
 
 
 def _decoded(written: Mapping[str, Any]) -> RasterFacts:
@@ -318,10 +343,12 @@ def _decoded(written: Mapping[str, Any]) -> RasterFacts:
     return RasterFacts(**plain)
 
 
-def _facts_or_problem(path: str) -> RasterFacts | str:
+def _facts_or_problem(path: str, storage_options: Options) -> RasterFacts | str:
     try:
-        version = remote_version(path, again=True) if is_url(path) else None
-        return facts_at_first_open(RasterFile(href=path, version=version))
+        if not is_url(path):
+            return facts_at_first_open(RasterFile(href=path))
+        version = remote_version(path, None, storage_options, again=True)
+        return facts_at_first_open(RasterFile(href=path, version=version, storage_options=storage_options))
     except ReadError as error:
         advice = "" if is_url(path) else ". Otherwise leave it out of the pattern"
         return f"{str(error).rstrip('.')}{advice}."

@@ -8,7 +8,6 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -16,18 +15,12 @@ from urllib.parse import urlsplit
 
 import obstore
 from obstore import exceptions
-from obstore.store import LocalStore, from_url
 
 from landweave.core.errors import ConfigError, OutputError
-from landweave.core.retry import Retry
+from landweave.store.clients import RETRY, open_client, upload_seconds
 
 SCHEMES = ("s3", "gs", "az")
 """Schemes of URLs of object stores."""
-
-_TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, ConnectionError)
-
-RETRY = Retry(pauses_s=(0.2, 0.4, 0.8, 1.6, 3.2), is_transient=lambda error: isinstance(error, _TRANSIENT))
-"""Of one request: six tries, about six seconds in all; dropped connections, time-outs and responses of 5xx may pass."""
 
 REMOTE_ERRORS = (exceptions.BaseError, OSError)
 """Everything an object store or a file system raises."""
@@ -41,7 +34,11 @@ _TEMPORARY = (".lease", ".writable-")
 _FEW = 50
 """Objects of a listing that only finds out whether there are any."""
 
-_CLIENT = {"timeout": "300s", "connect_timeout": "10s"}
+ONE_REQUEST = 5 * 10**9
+"""Most bytes of one upload that every object store takes."""
+
+MARK = "landweave_mark"
+"""Metadata of an object: the mark of the map that it was made of."""
 
 T = TypeVar("T")
 
@@ -99,7 +96,7 @@ class Target:
                 f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
             )
         target = cls(location=text.rstrip("/"), storage_options=tuple(sorted(options.items())))
-        _open(target)
+        open_client(target.location, target.storage_options)
         return target
 
     def __str__(self) -> str:
@@ -120,7 +117,11 @@ class Target:
     @property
     def objects(self) -> Any:
         """The obstore client, one a process; its own retries are off."""
-        return _open(self)
+        return open_client(self.location, self.storage_options)
+
+    def uploader(self, size: int) -> Any:
+        """The client for an upload of ``size`` bytes, which has the time that it takes."""
+        return open_client(self.location, self.storage_options, 0 if self.is_local else upload_seconds(size))
 
     def put(self, name: str, content: bytes) -> None:
         """Write one object whole, over an older one.
@@ -137,13 +138,13 @@ class Target:
         OutputError
             When it cannot be written.
         """
-        self._call("write", name, lambda: obstore.put(self.objects, name, content, use_multipart=False))
+        self._call("write", name, lambda: obstore.put(self.uploader(len(content)), name, content, use_multipart=False))
 
-    def put_file(self, name: str, content: BinaryIO) -> None:
+    def put_file(self, name: str, content: BinaryIO, mark: str = "") -> None:
         """Write one object whole from a file, over an older one; the file is read from its beginning.
 
         Memory holds little of it: on disk it is copied piece by piece; elsewhere the system maps it into memory, as
-        an object is never sent in parts (a killed upload would leave some that are invisible and billed).
+        an object is not sent in parts (a killed upload would leave some that are invisible and billed).
 
         Parameters
         ----------
@@ -151,22 +152,54 @@ class Target:
             Path below this location.
         content
             A file of the operating system, open for reading.
+        mark
+            Of the map that the file is made of, for `mark_of`; kept with an object of an object store.
 
         Raises
         ------
         OutputError
-            When it cannot be written.
+            When it cannot be written, or is larger than one request to an object store.
         """
+        content.seek(0)  # and what Python still holds of it goes to the file
+        size = os.fstat(content.fileno()).st_size
+        if not self.is_local and size > ONE_REQUEST:
+            raise OutputError(
+                f"Cannot write {self}/{name}: it has {size:,} bytes, an object store takes {ONE_REQUEST:,} in one "
+                "request. Write it to a disk, or in several files."
+            )
 
         def once() -> None:
             content.seek(0)
             if self.is_local:
                 obstore.put(self.objects, name, content, use_multipart=True, chunk_size=PIECE, max_concurrency=1)
-            else:
-                mapped = mmap(content.fileno(), 0, access=ACCESS_READ)
-                obstore.put(self.objects, name, mapped, use_multipart=False)
+                return
+            mapped = mmap(content.fileno(), 0, access=ACCESS_READ) if size else b""
+            attributes: Any = {MARK: mark} if mark else None
+            obstore.put(self.uploader(size), name, mapped, use_multipart=False, attributes=attributes)
 
         self._call("write", name, once)
+
+    def mark_of(self, name: str) -> str | None:
+        """Return the mark that an object was written with, empty where it has none; None where there is no object."""
+        options: Any = {"head": True}
+        try:
+            found = self._call("read", name, lambda: obstore.get(self.objects, name, options=options).attributes)
+        except FileNotFoundError:
+            return None
+        return str(found.get(MARK, ""))
+
+    def version(self, name: str) -> tuple[int, str]:
+        """Return the bytes of an object and its ETag, or its time where the store gives none.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such object.
+        OutputError
+            When the store does not respond, or refuses.
+        """
+        found = self._call("read", name, lambda: obstore.head(self.objects, name))
+        return found["size"], found["e_tag"] or found["last_modified"].isoformat()
 
     def create(self, name: str, content: bytes) -> bool:
         """Write one object unless it exists: True for exactly one of any number of writers.
@@ -328,23 +361,6 @@ def unwritable(target: Target, what: str, error: BaseException) -> OutputError:
     """
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return OutputError(f"Cannot {what} at {target}: {reason}. Check the place, its rights and the credentials.")
-
-
-@lru_cache(maxsize=64)
-def _open(target: Target) -> Any:
-    if target.is_local:
-        return LocalStore(target.location, mkdir=True)
-    options = dict(target.storage_options)
-    if "anonymous" in options:
-        options["skip_signature"] = options.pop("anonymous")
-    plain = str(options.get("endpoint", "")).startswith("http://")
-    settings: Any = {"config": options or None, "client_options": {**_CLIENT, "allow_http": plain}}
-    try:
-        return from_url(target.location, retry_config={"max_retries": 0}, **settings)
-    except (exceptions.BaseError, ValueError, TypeError) as error:
-        names = ", ".join(sorted(dict(target.storage_options))) or "none"
-        reason = str(error).strip().splitlines()[0]
-        raise ConfigError(f"Cannot use {target} (options given: {names}): {reason}") from error
 
 
 def checksum64(content: Any) -> int:

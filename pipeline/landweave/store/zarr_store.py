@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,7 +12,8 @@ from zarr.abc.store import Store
 from zarr.storage import LocalStore, ObjectStore, WrapperStore
 
 from landweave.core.protocols import WriteFence
-from landweave.store.objects import RETRY, Target, checksum64
+from landweave.store.clients import RETRY
+from landweave.store.objects import Target, checksum64
 
 if TYPE_CHECKING:
     from zarr.abc.store import ByteRequest
@@ -57,13 +58,26 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         return await RETRY.call_async(lambda: self._store.get(key, prototype, byte_range))
 
+    async def get_partial_values(
+        self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
+    ) -> list[Buffer | None]:
+        ranges = tuple(key_ranges)
+        return await RETRY.call_async(lambda: self._store.get_partial_values(prototype, ranges))
+
+    async def is_empty(self, prefix: str) -> bool:
+        return await RETRY.call_async(lambda: self._store.is_empty(prefix))
+
+    async def clear(self) -> None:
+        await RETRY.call_async(lambda: self._store.clear())
+
     async def exists(self, key: str) -> bool:
         return await RETRY.call_async(lambda: self._store.exists(key))
 
     async def set(self, key: str, value: Buffer) -> None:
         self._check_writable()
         content = value.as_buffer_like()
-        await RETRY.call_async(lambda: obstore.put_async(self._store.store, key, content, use_multipart=False))
+        client = self.target.uploader(len(value))
+        await RETRY.call_async(lambda: obstore.put_async(client, key, content, use_multipart=False))
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
         self._check_writable()

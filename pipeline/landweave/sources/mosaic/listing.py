@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
 from landweave.core.secrets import without_secrets
-from landweave.sources.files import is_url
+from landweave.sources.files import Options, is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.object_files import in_object_store, list_objects
 from landweave.sources.raster_facts import find_maps
 
 RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
@@ -101,7 +102,7 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
     maps: dict[tuple[str, ...], tuple[str, ...]] = {}
     vrts: dict[tuple[str, ...], tuple[VrtBand, ...]] = {}
     for name, files in spec.bands.items():
-        paths, number, left_out, listing = _resolve(files, spec.root)
+        paths, number, left_out, listing = _resolve(files, spec.root, spec.options)
         if spec.order != "listed":
             paths = tuple(sorted(paths, key=lambda path: (Path(path).name, path)))
         grouped.setdefault(paths, {})[name] = number
@@ -114,7 +115,9 @@ def list_products(spec: MosaicSpec) -> tuple[Product, ...]:
     )
 
 
-def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[str, ...], list[VrtBand]]:
+def _resolve(
+    band: BandFiles, root: str, options: Options
+) -> tuple[tuple[str, ...], int, tuple[str, ...], list[VrtBand]]:
     """The files of a band, its number in them, the maps that are left out, and the VRTs that list files."""
     vrts: list[VrtBand] = []
     paths: list[str] = []
@@ -122,7 +125,7 @@ def _resolve(band: BandFiles, root: str) -> tuple[tuple[str, ...], int, tuple[st
     numbers: set[int] = set()
     for pattern in band.files:
         found: list[str] = []
-        for path in _matches(pattern, root):
+        for path in _matches(pattern, root, options):
             if Path(path).suffix.lower() == ".vrt" and not is_url(path):
                 vrts.append(expand_vrt(path, band.band))
                 tiles, number = vrts[-1].files, vrts[-1].number
@@ -145,7 +148,9 @@ def _local(pattern: str, root: str) -> str:
     return pattern if is_url(pattern) else str(Path(root) / Path(pattern).expanduser())
 
 
-def _matches(pattern: str, root: str) -> list[str]:
+def _matches(pattern: str, root: str, options: Options) -> list[str]:
+    if in_object_store(pattern):
+        return list_objects(pattern, options, RASTER_SUFFIXES)
     if is_url(pattern):
         return [pattern]
     base = Path(_local(pattern, root))

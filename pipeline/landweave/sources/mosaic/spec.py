@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from landweave.core.errors import ConfigError
 from landweave.sources.band_reading import NodataRule
@@ -75,6 +75,8 @@ class MosaicSpec:
         Whether numbers that stand for colours are given as they are; they are refused otherwise.
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
+    storage_options
+        Of the object store that holds the files; never shown.
     """
 
     modality: str
@@ -93,6 +95,7 @@ class MosaicSpec:
     nodes: Literal["corner", "centre"] = "corner"
     palettes: bool = False
     as_float: bool = False
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if not self.bands:
@@ -102,6 +105,11 @@ class MosaicSpec:
     def given(self) -> tuple[str, ...]:
         """Bands that are given, in the order they were listed."""
         return tuple(name for name in self.bands if not self.needed or name in self.needed)
+
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """The options of the object store as sorted pairs."""
+        return tuple(sorted(self.storage_options.items()))
 
     @property
     def stated_scale(self) -> tuple[float, float] | None:

@@ -135,7 +135,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
         that a file does not have, mixed dtypes, tiles without a CRS, products that share no ground.
     """
     products = list_products(spec)
-    facts = read_raster_facts(path for product in products for path in product.paths)
+    facts = read_raster_facts((path for product in products for path in product.paths), spec.options)
     refuse(list(band_problems(spec, products, facts)), what="problems with the bands of the files")
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
-from landweave.sources.files import RasterFile
+from landweave.sources.files import Options, RasterFile
 from landweave.sources.raster_facts import GeoRef, facts_at_first_open
 from landweave.sources.resampling.kernels import EDGE_PX, PASTE_PX, KernelName, ResamplingKernel
 from landweave.sources.resampling.pixel_coordinates import (
@@ -35,7 +35,7 @@ _BOX_MARGIN_DEG = 0.01
 """An item's box is drawn around the corners of its scene, whose sides are bent between them: 1 km more is enough."""
 
 
-def georef_of(asset: BandAsset, sign: str | None) -> GeoRef:
+def georef_of(asset: BandAsset, sign: str | None, storage_options: Options = ()) -> GeoRef:
     """The georeference of a band: its item's where that is complete, else its file's.
 
     Parameters
@@ -44,13 +44,15 @@ def georef_of(asset: BandAsset, sign: str | None) -> GeoRef:
         The band.
     sign
         Who signs its address.
+    storage_options
+        Of a file in an object store.
 
     Raises
     ------
     ReadError
         When the file is needed and cannot be opened, or is not georeferenced.
     """
-    return asset.georef or _georef_of_file(RasterFile(href=asset.href, sign=sign))
+    return asset.georef or _georef_of_file(RasterFile(href=asset.href, sign=sign, storage_options=storage_options))
 
 
 def check_georef(file: RasterFile, stated: GeoRef) -> None:

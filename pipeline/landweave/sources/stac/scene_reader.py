@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import ReadCost
 from landweave.sources.band_reading import BandReading, FileReading, NodataValue, decide_file, read_bands, to_power
-from landweave.sources.files import RasterFile, file_format, file_version
+from landweave.sources.files import Options, RasterFile, file_format, file_version
 from landweave.sources.raster_facts import GeoRef, RasterFacts, facts_at_first_open
 from landweave.sources.resampling.kernels import KernelName, Plane
 from landweave.sources.resampling.pixel_coordinates import pixel_coordinates, source_window
@@ -62,12 +62,15 @@ class SceneReading:
         Kernel of measurements. Classes and probabilities take the nearest.
     sign
         Who signs addresses.
+    storage_options
+        Of files in an object store; never shown.
     """
 
     bands: tuple[str, ...]
     quantity: str = "reflectance"
     resampling: KernelName = "bilinear"
     sign: str | None = None
+    storage_options: Options = field(default=(), repr=False)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -157,7 +160,7 @@ def _group_bands(scene: Scene, reading: SceneReading) -> list[_BandGroup]:
     """Bands by the pixels they lie on; coordinates cost more than resampling a band, and are shared within a group."""
     by_georef: dict[GeoRef, list[str]] = {}
     for band in reading.bands:
-        by_georef.setdefault(georef_of(scene.assets[band], reading.sign), []).append(band)
+        by_georef.setdefault(georef_of(scene.assets[band], reading.sign, reading.storage_options), []).append(band)
     groups = []
     for georef, names in by_georef.items():
         classes, probabilities = (tuple(name for name in names if name in kind) for kind in (CLASSES, PROBABILITIES))
@@ -219,7 +222,7 @@ def _file_readings(scene: Scene, group: _BandGroup, reading: SceneReading) -> li
             files.setdefault(scene.assets[name].href, []).append(band)
     decided = []
     for href, bands in files.items():
-        file = RasterFile(href=href, sign=reading.sign)
+        file = RasterFile(href=href, sign=reading.sign, storage_options=reading.storage_options)
         check_georef(file, group.georef)
         facts = facts_at_first_open(file)
         for band in bands:

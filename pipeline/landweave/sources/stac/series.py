@@ -23,7 +23,7 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
 from landweave.sources.border_noise import FLOOR, NEAR, SOLID
-from landweave.sources.files import file_format, file_versions
+from landweave.sources.files import Options, file_format, file_versions
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.georeference import covered_pixels, georef_of, grid_extent_of, unite
@@ -53,6 +53,8 @@ class StacSeries:
         What is measured; with ``_db`` in decibels.
     sign
         Who signs addresses when they are read.
+    storage_options
+        Of files in an object store, as sorted pairs; never shown.
     dropped
         Items that the search found and that are not used.
     """
@@ -65,6 +67,7 @@ class StacSeries:
     cloud_mask: Mapping[str, Any] = field(default_factory=dict)
     quantity: str = "reflectance"
     sign: str | None = None
+    storage_options: Options = field(default=(), repr=False)
     dropped: tuple[DroppedItem, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -79,6 +82,7 @@ class StacSeries:
         cloud_mask: Mapping[str, Any] | None = None,
         decibels: bool = False,
         sign: str | None = None,
+        storage_options: Mapping[str, Any] | None = None,
     ) -> StacSeries:
         """The observations of ``found`` on the pixels of ``grid``. No file is opened.
 
@@ -99,6 +103,8 @@ class StacSeries:
             Whether radar power is given in decibels.
         sign
             Who signs addresses when they are read (`landweave.sources.signing`).
+        storage_options
+            Of files in an object store.
 
         Raises
         ------
@@ -122,6 +128,7 @@ class StacSeries:
             cloud_mask=mask,
             quantity=f"{quantity}_db" if decibels else quantity,
             sign=sign,
+            storage_options=tuple(sorted((storage_options or {}).items())),
             dropped=found.dropped if isinstance(found, SearchResult) else (),
         )
 
@@ -208,7 +215,7 @@ class StacSeries:
         the item.
         """
         files = [(scene, href, bands) for scene in self._all_touching(grid) for href, bands in self._files(scene)]
-        versions = file_versions([href for _, href, _ in files], self.sign)
+        versions = file_versions([href for _, href, _ in files], self.sign, self.storage_options)
         return tuple(
             SourceFile(
                 id=f"{scene.id}/{bands[0]}",
@@ -310,6 +317,7 @@ class StacSeries:
             quantity=self.quantity.removesuffix("_db"),
             resampling=self.resampling,
             sign=self.sign,
+            storage_options=self.storage_options,
         )
 
     @property
@@ -361,7 +369,7 @@ class StacSeries:
             np.copyto(band, self._in_unit(planes[channel]), where=where)
 
     def _covered(self, scene: Scene, grid: Grid) -> NDArray[np.bool_]:
-        georefs = {georef_of(scene.assets[band], self.sign) for band in self._reading.bands}
+        georefs = {georef_of(scene.assets[band], self.sign, self.storage_options) for band in self._reading.bands}
         return np.asarray(np.logical_and.reduce([covered_pixels(grid, georef) for georef in georefs]))
 
     def _in_unit(self, plane: NDArray[Any]) -> NDArray[Any]:

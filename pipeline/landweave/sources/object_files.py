@@ -1,0 +1,133 @@
+"""Files in object stores, as GDAL and the store's own client know them: options, versions, listings."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from rasterio.session import Session
+
+from landweave.core.errors import InputError, MissingFileError, OutputError, ReadError
+from landweave.store.clients import RETRY, Options, file_options
+from landweave.store.objects import SCHEMES, Target
+
+
+def in_object_store(href: str) -> bool:
+    """Whether a file is addressed by ``s3://``, ``gs://`` or ``az://``."""
+    return href.partition("://")[0] in SCHEMES and "://" in href
+
+
+class StoreSession(Session):  # type: ignore[misc]  # rasterio has no types here
+    """Options of an object store for GDAL; what they leave open GDAL takes from the environment and profiles.
+
+    Parameters
+    ----------
+    href
+        Address of the file.
+    storage_options
+        Of its store.
+    """
+
+    def __init__(self, href: str, storage_options: Options) -> None:
+        self.credentials = file_options(href, storage_options)
+
+    def get_credential_options(self) -> dict[str, str]:
+        """The options by GDAL's names."""
+        return self.credentials
+
+
+_SILENT_S = 30.0
+_SILENT: dict[Target, tuple[float, str]] = {}
+"""Prefixes of stores that did not respond, when and how: a series may have thousands of files."""
+
+
+def object_version(href: str, storage_options: Options, *, again: bool = False) -> tuple[int, str]:
+    """Bytes of a file in an object store, and its ETag or time.
+
+    Parameters
+    ----------
+    href
+        Its address.
+    storage_options
+        Of its store.
+    again
+        Whether a store is asked that did not respond a moment ago.
+
+    Raises
+    ------
+    ReadError
+        When it is not there, or the store does not say.
+    """
+    parent, name = _parent(href, storage_options)
+    when, problem = _SILENT.get(parent, (-_SILENT_S, ""))
+    if problem and not again and time.monotonic() - when < _SILENT_S:
+        raise ReadError(f"{href} cannot be read: {problem}")
+    try:
+        return parent.version(name)
+    except FileNotFoundError:
+        gone = "HTTP error 404 (it is not there: it was moved or removed)"
+        raise MissingFileError(f"{href} cannot be read: {gone}") from None
+    except OutputError as error:
+        if RETRY.outage.lasts:
+            _SILENT[parent] = time.monotonic(), str(error)
+        raise ReadError(f"{href} cannot be read: {error}") from error
+
+
+def list_objects(pattern: str, storage_options: Options, endings: Sequence[str]) -> list[str]:
+    """Addresses of the files that a prefix ending in ``/``, or a pattern, names, sorted; else ``pattern`` itself.
+
+    Parameters
+    ----------
+    pattern
+        Address of a file, a prefix or a pattern; ``*`` also stands for ``/``.
+    storage_options
+        Of the store.
+    endings
+        Of the files that are taken from a prefix.
+
+    Raises
+    ------
+    InputError
+        When it names no file, or the store does not respond.
+    """
+    if not pattern.endswith("/") and not set("*?[") & set(pattern):
+        return [pattern]
+    place = Target.parse(re.split(r"[*?\[]", pattern)[0].rpartition("/")[0], _as_gdal(pattern, storage_options))
+    try:
+        every = [f"{place}/{name}" for name in place.list()]
+    except OutputError as error:
+        raise InputError(f"{pattern} cannot be listed: {error}") from error
+    if pattern.endswith("/"):
+        found = [name for name in every if name.lower().endswith(tuple(endings)) and "/" not in name[len(pattern) :]]
+    else:
+        found = [name for name in every if fnmatchcase(name, pattern)]
+    if not found:
+        raise InputError(f"{pattern!r} names 0 of {len(every)} objects below {place}: check the prefix or the pattern.")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _store(folder: str, storage_options: Options) -> Target:
+    return Target.parse(folder, _as_gdal(folder, storage_options))
+
+
+def _as_gdal(href: str, storage_options: Options) -> dict[str, Any]:
+    """Options with what GDAL takes from its environment and the client of the store calls otherwise."""
+    options = dict(storage_options)
+    if href.startswith("s3://"):
+        if "endpoint" not in options and (host := os.environ.get("AWS_S3_ENDPOINT")):
+            plain = os.environ.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE", "OFF", "0")
+            options["endpoint"] = f"{'http' if plain else 'https'}://{host}"
+        if os.environ.get("AWS_NO_SIGN_REQUEST", "NO").upper() in ("YES", "TRUE", "ON", "1"):
+            options.setdefault("anonymous", True)
+    return options
+
+
+def _parent(href: str, storage_options: Options) -> tuple[Target, Any]:
+    folder, _, name = href.rpartition("/")
+    return _store(folder, storage_options), name

@@ -1,0 +1,218 @@
+"""Clients of object stores: credentials, time-outs, and the one retry loop of all requests."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+from obstore import exceptions
+from obstore.store import LocalStore, from_url
+
+from landweave.core.errors import ConfigError
+from landweave.core.retry import Retry
+
+_TRANSIENT = (exceptions.GenericError, exceptions.JoinError, TimeoutError, ConnectionError)
+
+_LASTING = re.compile(r"LocalFileSystem|status:? 4(?!08|29)\d\d")
+"""In the text of an error: a disk that is full stays full, and a request that is wrong stays wrong."""
+
+PAUSES_S = (0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0, 10.0, 10.0)
+"""Eleven attempts in half a minute to a minute: a server may start anew, and one request in five may fail."""
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, _TRANSIENT) and not _LASTING.search(str(error))
+
+
+RETRY = Retry(pauses_s=PAUSES_S, is_transient=_may_pass, budget_s=120.0)
+"""Of one request to any object store: dropped connections, time-outs, cut and late responses, and those of 5xx."""
+
+SILENT_S = 30
+"""Seconds without a byte of a response after which a request is tried again."""
+
+_LONGEST_S = 300
+_SLOWEST = 2**19
+"""Bytes a second of an upload; below that it is given up."""
+
+_STATIC = timedelta(minutes=30)
+"""How long credentials of a profile without a time of expiry are kept before the profile is read again."""
+
+Options = tuple[tuple[str, Any], ...]
+
+
+def upload_seconds(size: int) -> int:
+    """Time-out of an upload of ``size`` bytes: one of few numbers, as each has a client of its own.
+
+    >>> upload_seconds(1000), upload_seconds(100 * 2**20), upload_seconds(4 * 2**30)
+    (30, 240, 15360)
+    """
+    seconds = SILENT_S
+    while seconds * _SLOWEST < size:
+        seconds *= 2
+    return seconds
+
+
+@lru_cache(maxsize=128)
+def open_client(location: str, storage_options: Options, upload_s: int = 0) -> Any:
+    """The obstore client of a folder or a prefix, one a process; its own retries are off.
+
+    Parameters
+    ----------
+    location
+        Absolute path, or a URL.
+    storage_options
+        As of `landweave.store.objects.Target`.
+    upload_s
+        Time-out of an upload; 0 for all other requests, whose responses are watched instead.
+
+    Raises
+    ------
+    ConfigError
+        When the options or the credentials cannot be used.
+    """
+    if "://" not in location:
+        return LocalStore(location, mkdir=True)
+    options = dict(storage_options)
+    if "anonymous" in options:
+        options["skip_signature"] = options.pop("anonymous")
+    settings: dict[str, Any] = {}
+    if provider := _profile(location, options):
+        options = {**provider.config, **{name: value for name, value in options.items() if name != "profile"}}
+        settings["credential_provider"] = provider
+    times = {"timeout": f"{upload_s}s"} if upload_s else {"timeout": f"{_LONGEST_S}s", "read_timeout": f"{SILENT_S}s"}
+    client: Any = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times}
+    try:
+        no_retries: Any = {"max_retries": 0}
+        config: Any = options or None
+        return from_url(location, config=config, client_options=client, retry_config=no_retries, **settings)
+    except (exceptions.BaseError, ValueError, TypeError) as error:
+        names = ", ".join(sorted(dict(storage_options))) or "none"
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"Cannot use {location} (options given: {names}): {reason}") from error
+
+
+def _is_plain(options: Mapping[str, Any]) -> bool:
+    """Whether an endpoint without encryption is stated, as servers of one's own machine or network have."""
+    endpoints = [os.environ.get(name, "") for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL")]
+    return any("http://" in str(value) for value in (*options.values(), *endpoints))
+
+
+def _profile(location: str, options: Mapping[str, Any]) -> ProfileCredentials | None:
+    """Credentials of a profile where one is named, in the options or the environment, and nothing more direct is."""
+    if not location.startswith("s3://"):
+        return None
+    if "profile" in options:
+        return ProfileCredentials(str(options["profile"]))
+    direct = {"access_key_id", "aws_access_key_id", "skip_signature", "token"} & options.keys()
+    name = os.environ.get("AWS_PROFILE")
+    return ProfileCredentials(name) if name and not direct and "AWS_ACCESS_KEY_ID" not in os.environ else None
+
+
+class ProfileCredentials:
+    """Credentials of an AWS profile: keys, a role, single sign-on or a program; renewed before they expire.
+
+    Parameters
+    ----------
+    profile
+        Its name, as in ``~/.aws/config``.
+
+    Attributes
+    ----------
+    config
+        What the profile says beside its credentials: region and endpoint.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such profile, it has no credentials, or botocore is not installed.
+    """
+
+    def __init__(self, profile: str) -> None:
+        try:
+            exceptions_of, session_of = (import_module(f"botocore.{name}") for name in ("exceptions", "session"))
+        except ImportError as error:
+            raise ConfigError(f"Profile {profile!r} needs botocore: pip install 'landweave[aws]'.") from error
+        session = session_of.Session(profile=profile)
+        try:
+            self._credentials: Any = session.get_credentials()
+            scoped = session.get_scoped_config()
+        except exceptions_of.BotoCoreError as error:
+            raise ConfigError(f"The credentials of profile {profile!r} cannot be read: {error}") from error
+        if self._credentials is None:
+            raise ConfigError(f"Profile {profile!r} has no credentials.")
+        names = {"region": "region", "endpoint_url": "endpoint"}
+        self.config = {ours: scoped[theirs] for theirs, ours in names.items() if theirs in scoped}
+
+    def __call__(self) -> dict[str, Any]:
+        """The credentials that count now, and when they expire."""
+        frozen = self._credentials.get_frozen_credentials()
+        expires = getattr(self._credentials, "_expiry_time", None)
+        return {
+            "access_key_id": frozen.access_key,
+            "secret_access_key": frozen.secret_key,
+            "token": frozen.token,
+            "expires_at": expires.astimezone(UTC) if expires else datetime.now(UTC) + _STATIC,
+        }
+
+
+def file_options(location: str, storage_options: Options) -> dict[str, str]:
+    """The same options as GDAL calls them, to read files of an object store.
+
+    Parameters
+    ----------
+    location
+        URL of a file or its bucket.
+    storage_options
+        As of `landweave.store.objects.Target`.
+
+    Raises
+    ------
+    ConfigError
+        For an option that GDAL has no counterpart of.
+    """
+    scheme = location.partition("://")[0]
+    given = {name.lower().removeprefix(_PREFIXES.get(scheme, "")): value for name, value in storage_options}
+    named: dict[str, str] = {}
+    for name, value in given.items():
+        if name == "endpoint" and scheme == "s3":
+            address = str(value)
+            named["AWS_HTTPS"] = "NO" if address.startswith("http://") else "YES"
+            named["AWS_S3_ENDPOINT"] = address.partition("://")[2].rstrip("/")
+            named["AWS_VIRTUAL_HOSTING"] = "TRUE" if given.get("virtual_hosted_style_request") else "FALSE"
+        elif name in _OF_GDAL[scheme]:
+            named[_OF_GDAL[scheme][name]] = {True: "YES", False: "NO"}.get(value, str(value))
+        elif name != "virtual_hosted_style_request":
+            known = ", ".join(_OF_GDAL[scheme])
+            raise ConfigError(
+                f"{name} is no option of files that are read from {scheme}://: endpoint (s3), {known} are."
+            )
+    return named
+
+
+_PREFIXES = {"s3": "aws_", "gs": "google_", "az": "azure_storage_"}
+_OF_GDAL: dict[str, dict[str, str]] = {
+    "s3": {
+        "access_key_id": "AWS_ACCESS_KEY_ID",
+        "secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        "token": "AWS_SESSION_TOKEN",
+        "session_token": "AWS_SESSION_TOKEN",
+        "region": "AWS_REGION",
+        "anonymous": "AWS_NO_SIGN_REQUEST",
+        "skip_signature": "AWS_NO_SIGN_REQUEST",
+        "profile": "AWS_PROFILE",
+        "request_payer": "AWS_REQUEST_PAYER",
+    },
+    "gs": {"service_account": "GOOGLE_APPLICATION_CREDENTIALS", "anonymous": "GS_NO_SIGN_REQUEST"},
+    "az": {
+        "account_name": "AZURE_STORAGE_ACCOUNT",
+        "account_key": "AZURE_STORAGE_ACCESS_KEY",
+        "access_key": "AZURE_STORAGE_ACCESS_KEY",
+        "sas_key": "AZURE_STORAGE_SAS_TOKEN",
+        "anonymous": "AZURE_NO_SIGN_REQUEST",
+    },
+}

@@ -1,0 +1,274 @@
+"""Drivers and workers that are killed at named points and at random moments: no tests here.
+
+Processes come from a server that has imported everything already, so that one starts in a tenth of a second::
+
+    victim (kills itself at a point, or is killed) ──> second run ──> same bytes; what ran twice is counted
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import dask
+import numpy as np
+from zarr.storage import LocalStore
+
+from landweave import api
+from landweave.aligning.run import CubeSetup, run_align
+from landweave.core.protocols import BlockState
+from landweave.formats import cog
+from landweave.jobs import lease, runner
+from landweave.jobs.ledger import Ledger
+from landweave.store.objects import Target
+from tests.block_jobs import wait_until
+from tests.helpers.commands import shards
+from tests.helpers.counted import Watched, watch
+from tests.helpers.small import Small
+from tests.store.cubes.cube_samples import DAYS, grid, objects, part, series
+
+KILL = "LANDWEAVE_TEST_KILL"
+"""What a process is killed at: method, a part of the key, which occurrence, and a file that the first one claims."""
+
+PRELOAD = "DASK_DISTRIBUTED__WORKER__PRELOAD"
+
+FLUSH_S, BEAT_S, WAIT_S = 0.3, 0.1, 0.02
+
+Trap = tuple[str, str, int, str]
+"""As of `set_trap`."""
+
+POINTS: dict[str, tuple[str, str, int]] = {
+    "before a put": ("set", "map/0/landcover/c", 6),
+    "between two arrays": ("set", "map/0/confidence/c", 6),
+    "after a put": ("after set", "map/0/probability/c", 6),
+    "before a flush": ("flush", "", 4),
+    "after a flush": ("after flush", "", 4),
+    "in a lease beat": ("put", ".lease", 3),
+    "in overviews": ("set", "map/1/", 2),
+    "in a COG": ("cog", "", 1),
+}
+
+WORKER_POINTS = {name: POINTS[name] for name in ("before a put", "between two arrays", "after a put")}
+
+CUBE_POINTS: dict[str, tuple[str, str, int]] = {
+    "before a put": ("put_file", "band_data/c", 2),
+    "between two arrays": ("put_file", "pixel_class/c", 2),
+    "before a flush": ("flush", "", 3),
+    "after a flush": ("after flush", "", 3),
+    "in a lease beat": ("put", ".lease", 2),
+}
+
+
+def set_trap(method: str, key: str, number: int, claim: str) -> None:
+    """Let this process kill itself at the ``number``-th call of a method with ``key`` in what is written."""
+    after, counted = method.startswith("after "), [0]
+    owners: dict[str, tuple[Any, str]] = {
+        "set": (LocalStore, "set"),
+        "put": (Target, "put"),
+        "put_file": (Target, "put_file"),
+        "flush": (Ledger, "flush"),
+        "cog": (cog, "_new_file"),
+    }
+    owner, name = owners[method.removeprefix("after ")]
+    real = getattr(owner, name)
+
+    def strike(arguments: tuple[Any, ...]) -> None:
+        counted[0] += key in " ".join(map(str, arguments[1:2])) if key else 1
+        if counted[0] == number and _first(claim):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    @wraps(real)
+    def call(*arguments: Any, **more: Any) -> Any:
+        if after:
+            made = real(*arguments, **more)
+            strike(arguments)
+            return made
+        strike(arguments)
+        return real(*arguments, **more)
+
+    @wraps(real)
+    async def call_async(*arguments: Any, **more: Any) -> Any:
+        if not after:
+            strike(arguments)
+        made = await real(*arguments, **more)
+        if after:
+            strike(arguments)
+        return made
+
+    setattr(owner, name, call_async if name == "set" else call)
+
+
+def _first(claim: str) -> bool:
+    try:
+        os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def map_child(config: str, notes: str, trap: Trap | None, *, workers: int) -> None:
+    """A driver that maps; it, or with workers the first of them that comes to the point, kills itself."""
+    os.setsid()
+    _hurry()
+    if workers:
+        os.environ |= {KILL: json.dumps([notes, *(trap or ())]), PRELOAD: json.dumps(["tests.laws.kills"])}
+        dask.config.set({"distributed.worker.preload": ["tests.laws.kills"]})
+    else:
+        watch(notes, WAIT_S, 0)
+        if trap:
+            set_trap(*trap)
+    sys.exit(api.run(api.load_config(config), progress=False).exit_code)
+
+
+def cube_child(where: str, trap: Trap | None) -> None:
+    """A driver that aligns."""
+    os.setsid()
+    _hurry()
+    if trap:
+        set_trap(*trap)
+    sys.exit(run_align(CubeSetup(target=Target.parse(where), groups=(part(_series()),))).exit_code)
+
+
+def _series() -> Any:
+    return series(DAYS[:5], where=grid(down=2, across=3))
+
+
+def _hurry() -> None:
+    runner.FLUSH_SECONDS, lease.BEAT_SECONDS = FLUSH_S, BEAT_S
+
+
+def start(target: Callable[..., None], *arguments: Any, **more: Any) -> multiprocessing.process.BaseProcess:
+    """A process that has everything imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.laws.kills"])
+    process = context.Process(target=target, args=arguments, kwargs=more)
+    process.start()
+    return process
+
+
+@dataclass(frozen=True, kw_only=True)
+class Killed:
+    """A run that was killed, and what the next one did."""
+
+    twice: int
+    ran: int
+
+    def __str__(self) -> str:
+        return f"killed; {self.ran} blocks ran after it, {self.twice} of them for the second time"
+
+
+def killed_map(
+    small: Small, folder: Path, reference: dict[str, bytes], kill: str | float, *, workers: int = 0
+) -> Killed:
+    """A map whose driver is killed at a named point, or after some seconds, and is run again."""
+    folder.mkdir()
+    engine = {"kind": "dask", "workers": workers, "memory_gib": 2} if workers else {"kind": "inline"}
+    store = folder / "map.zarr"
+    output = {"store": str(store), "cog": str(folder / "map.tif")}
+    config = str(small.config(output=output, engine=engine))
+    trap = (*POINTS[kill], str(folder / "claim")) if isinstance(kill, str) else None
+    victim = start(map_child, config, str(folder / "first"), trap, workers=workers)
+    if workers:
+        wait_until(lambda: len(Watched.read(folder / "first").ended) >= 3 or not victim.is_alive(), 120)
+    _await_death(victim, kill)
+    done = _done(store)
+    second = start(map_child, config, str(folder / "second"), None, workers=workers)
+    second.join(240)
+    assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
+    assert shards(store) == reference, "other bytes"
+    first, again = (Watched.read(folder / name) for name in ("first", "second"))
+    assert not done & set(again.begun), "a block that the ledger has as done ran again"
+    twice = set(first.begun) & set(again.begun)
+    _check_twice(first, twice, at_once=2 * workers or 1)
+    assert not [path for path in folder.rglob("*lease*")]
+    return Killed(twice=len(twice), ran=len(again.begun))
+
+
+def _check_twice(first: Watched, twice: set[tuple[int, int]], at_once: int) -> None:
+    """At most the blocks in flight, and those that ended since the flush before the kill."""
+    ends = sorted(first.ended.values())
+    late = [index for index in twice if index in first.ended]
+    assert len(twice) - len(late) <= at_once
+    longest = max((after - before for before, after in pairwise(ends)), default=0.0)
+    assert all(ends[-1] - first.ended[index] <= FLUSH_S + 2 * longest for index in late), (twice, ends)
+
+
+def _done(store: Path) -> set[tuple[int, int]]:
+    try:
+        states = api.open_ledger(store)["state"].values
+    except api.errors.LandweaveError:  # killed before there was one
+        return set()
+    return {(int(row), int(column)) for row, column in np.argwhere(states == BlockState.DONE)}
+
+
+def killed_worker(small: Small, folder: Path, reference: dict[str, bytes], point: str) -> str:
+    """A map one of whose workers is killed at a named point: the run goes on."""
+    folder.mkdir()
+    store = folder / "map.zarr"
+    engine = {"kind": "dask", "workers": 2, "memory_gib": 2}
+    config = str(small.config(output={"store": str(store)}, engine=engine))
+    trap = (*WORKER_POINTS[point][:2], 2, str(folder / "claim"))
+    driver = start(map_child, config, str(folder / "notes"), trap, workers=2)
+    driver.join(240)
+    assert (folder / "claim").exists(), "no worker came to the point"
+    assert driver.exitcode == 0, f"the run ended with {driver.exitcode}"
+    assert shards(store) == reference, "other bytes"
+    begun = Watched.read(folder / "notes").begun_times
+    twice = sum(count > 1 for count in begun.values())
+    assert twice <= 2 * 2, begun  # two threads, each with a block at hand
+    return f"a worker was killed, the run went on; {twice} blocks were begun twice"
+
+
+def killed_cube(folder: Path, kill: str | float) -> str:
+    """An alignment that is killed at a named point, or after some seconds, and is run again."""
+    folder.mkdir()
+    whole = Target.parse(folder / "whole.zarr")
+    assert run_align(CubeSetup(target=whole, groups=(part(_series()),))).exit_code == 0
+    where = str(folder / "cube.zarr")
+    trap = (*CUBE_POINTS[kill], str(folder / "claim")) if isinstance(kill, str) else None
+    victim = start(cube_child, where, trap)
+    _await_death(victim, kill)
+    second = start(cube_child, where, None)
+    second.join(240)
+    assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
+    assert objects(Target.parse(where)) == objects(whole), "other bytes"
+    return "killed; the same bytes after the next alignment"
+
+
+def _await_death(victim: multiprocessing.process.BaseProcess, kill: str | float) -> None:
+    if isinstance(kill, str):
+        victim.join(240)
+        assert victim.exitcode == -signal.SIGKILL, f"it was to be killed, and ended with {victim.exitcode}"
+        return
+    victim.join(kill)
+    try:
+        os.killpg(victim.pid or 0, signal.SIGKILL)  # with its workers: everything
+    except ProcessLookupError:
+        victim.kill()  # it had not even begun, or has ended
+    victim.join(60)
+    time.sleep(0.2)
+
+
+def moments(seed: int, number: int, longest_s: float) -> list[float]:
+    """Random moments of a run."""
+    random = Random(seed)
+    return [round(random.uniform(0.2, longest_s), 2) for _ in range(number)]
+
+
+def dask_setup(worker: Any) -> None:
+    """Called by a worker that loads this module first: what it is told to note, and where to kill itself."""
+    notes, *trap = json.loads(os.environ[KILL])
+    watch(notes, WAIT_S, 0)
+    if trap:
+        set_trap(*trap)
