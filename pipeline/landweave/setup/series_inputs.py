@@ -89,6 +89,7 @@ def stac_series(query: StacQuery, section: StacInput, grid: Grid) -> StacSeries:
         cloud_mask=_cloud_mask(query),
         decibels=section.decibels,
         sign=section.sign,
+        checksums=section.checksums,
     )
 
 

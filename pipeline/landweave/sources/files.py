@@ -28,6 +28,7 @@ from rasterio._err import CPLE_BaseError  # what GDAL says of a header's fields,
 from rasterio.windows import Window
 
 from landweave.core.budget import THREADS_A_WORKER
+from landweave.core.checksums import Checksum
 from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Retry
@@ -109,11 +110,14 @@ class RasterFile:
         Who signs the URL at each read (`landweave.sources.signing`); None for open files.
     version
         Version that the file must still have; None accepts whatever is there.
+    checksum
+        Of its bytes (`landweave.sources.checksums.check_file`); None where nobody states one.
     """
 
     href: str
     sign: str | None = None
     version: Version | None = None
+    checksum: Checksum | None = None
 
 
 def is_url(path: str) -> bool:
@@ -170,7 +174,7 @@ def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -
         with _open(file) as dataset:
             return query(dataset)
 
-    return _retry(file.href).call(attempt)
+    return retry_of(file.href).call(attempt)
 
 
 def read_window(
@@ -285,7 +289,7 @@ def close_dataset(path: str) -> None:
 
 @contextmanager
 def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
-    path, version = _signed(file.href, file.sign), _checked_version(file)
+    path, version = signed(file.href, file.sign), _checked_version(file)
     try:
         with open_dataset(path, version) as dataset:
             yield dataset
@@ -351,14 +355,14 @@ def remote_version(href: str, sign: str | None = None, *, again: bool = False) -
     with _REMEMBERED_LOCK:
         known = None if again else _REMEMBERED.get((href, sign))
     if known is None:
-        known = _retry(href).call(lambda: _asked_version(href, sign))
+        known = retry_of(href).call(lambda: _asked_version(href, sign))
         with _REMEMBERED_LOCK:
             _REMEMBERED[href, sign] = known
     return known
 
 
 def _asked_version(href: str, sign: str | None) -> Version:
-    address = _signed(href, sign)
+    address = signed(href, sign)
     try:
         try:
             headers = _headers(Request(address, method="HEAD"))
@@ -379,8 +383,8 @@ def _headers(request: Request) -> Message:
     return headers
 
 
-def _retry(href: str) -> Retry:
-    """Of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
+def retry_of(href: str) -> Retry:
+    """Retries of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
     return Retry(pauses_s=PAUSES_S if is_url(href) else (), is_transient=_may_pass)
 
 
@@ -395,5 +399,14 @@ def _advised(text: str) -> str:
     return f"{text} ({advice})" if advice else text
 
 
-def _signed(href: str, sign: str | None) -> str:
+def signed(href: str, sign: str | None) -> str:
+    """An address as it is requested.
+
+    Parameters
+    ----------
+    href
+        Path or URL.
+    sign
+        Who signs it; a path is never signed.
+    """
     return signer(sign)(href) if sign and is_url(href) else href

@@ -17,6 +17,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
+from landweave.core.checksums import Checksum
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
@@ -97,6 +98,8 @@ class RasterFacts:
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
     mark
         Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
+    checksum
+        Of its bytes, where a list beside it or a setting states one.
     """
 
     path: str
@@ -120,6 +123,7 @@ class RasterFacts:
     block: tuple[int, int]
     date_tag: str = ""
     mark: str = ""
+    checksum: Checksum | None = None
 
     @property
     def name(self) -> str:
@@ -162,7 +166,7 @@ class RasterFacts:
     @property
     def file(self) -> RasterFile:
         """The file, which has to be the one that was indexed."""
-        return RasterFile(href=self.path, version=(self.size, self.version))
+        return RasterFile(href=self.path, version=(self.size, self.version), checksum=self.checksum)
 
     def scale_of(self, number: int) -> tuple[float, float]:
         """The tags of scale and offset of band ``number``, from 1."""
