@@ -58,7 +58,10 @@ def foreign_kind(path: Path, *, program: bool = False) -> str | None:
     if begins_as_safetensors(head) and not program:
         return None
     if zipfile.is_zipfile(path):
-        return _zip_kind(path, program)
+        try:
+            return _zip_kind(path, program)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):  # what loads it says that it is broken
+            return None
     if not head:
         return "empty: fetch it again"
     known = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
@@ -147,7 +150,7 @@ def _pickle_operations(path: Path) -> Iterator[tuple[str, str]]:
             with path.open("rb") as file:
                 for _ in range(4):  # of a file before zip archives, the fourth pickle is the object
                     yield from _operations(file)
-    except (ValueError, StopIteration, OSError, LookupError):
+    except (ValueError, StopIteration, OSError, LookupError, MemoryError, OverflowError, zipfile.BadZipFile):
         return
 
 

@@ -7,6 +7,7 @@ import hashlib
 import io
 import pickle
 import re
+import struct
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,7 +61,7 @@ _PLAIN_GLOBALS: list[Any] = [
 
 _BROKEN = (
     *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, ImportError),
-    *(AssertionError, ArithmeticError, zipfile.BadZipFile),
+    *(AssertionError, ArithmeticError, zipfile.BadZipFile, struct.error),
 )
 """What torch, pickle and zipfile raise at damaged files."""
 

@@ -33,6 +33,7 @@ from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Retry
 from landweave.sources.integrity import find_damage
+from landweave.sources.sidecars import find_foreign_reference
 from landweave.sources.signing import signer
 
 T = TypeVar("T")
@@ -56,11 +57,11 @@ GDAL_OPTIONS: dict[str, str | int] = {
 }
 
 DRIVERS = [
-    *("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "ECW", "MrSID", "HFA", "ENVI", "EHdr", "ERS", "BIL"),
+    *("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "ECW", "MrSID", "HFA", "ENVI", "EHdr", "BIL"),
     *("AAIGrid", "SRTMHGT", "USGSDEM", "DTED", "NITF", "PNG", "JPEG", "BMP"),
 ]
 """Formats that imagery and elevation are delivered in. GDAL opens no other: a file on the web that is text of a VRT
-could name files of this machine, and of any other."""
+could name files of this machine, and of any other; so could a header of ERMapper."""
 
 _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
@@ -317,7 +318,7 @@ def _checked_version(file: RasterFile) -> str:
 
 @lru_cache(maxsize=4096)
 def _damage(path: str, version: str) -> str:
-    return find_damage(path)
+    return find_damage(path) or find_foreign_reference(path)
 
 
 def _version_anywhere(href: str, sign: str | None) -> Version:
