@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
 from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
+from landweave.engine.inline import InlineEngine
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
 from landweave.jobs.audit import Verification
@@ -325,8 +327,13 @@ def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     return mapping.map_status(target, attributes)
 
 
-def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Verification:
+def verify(
+    where: str | Path | Config, storage_options: Mapping[str, Any] | None = None, *, engine: Engine | None = None
+) -> Verification:
     """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
+
+    Where the place cannot be written, what is wrong is named alone. Many objects are reread on the workers of
+    ``engine``, of the active Dask client, or of the configuration.
 
     Parameters
     ----------
@@ -334,6 +341,8 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
         Path or URL of the store, or the configuration of a map.
     storage_options
         Of the object store.
+    engine
+        From `open_engine`, in place of workers of its own.
 
     Returns
     -------
@@ -349,9 +358,18 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     """
     target = map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
     attributes = read_attributes(target)
+    rereading = partial(_rereading, where if isinstance(where, Config) else None, engine)
     if attributes and attributes.get("format") == CUBE_FORMAT:
-        return verify_cube(target, attributes)
-    return verify_map(target, attributes)
+        return verify_cube(target, attributes, rereading)
+    return verify_map(target, attributes, rereading)
+
+
+def _rereading(config: Config | None, engine: Engine | None) -> AbstractContextManager[Engine]:
+    """The engine that rereads objects: the one that is given, that of the configuration, or the active one."""
+    if config is None:
+        return nullcontext(engine or clusters.active_engine() or InlineEngine())
+    config, engine = _with_engine(config, engine)
+    return nullcontext(engine) if engine is not None else open_engine(config)
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:

@@ -106,3 +106,23 @@ def test_what_an_overtaken_driver_wrote_over_a_tile_is_aligned_again(target, mon
     assert align(target, series(DAYS[:2])).exit_code == 0
     assert late
     assert api.verify(target.location).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "where", ["SENTINEL2_TS", "SENTINEL2_TS/band_data", "SENTINEL2_TS/time", "SPOT_RGBI/valid", "ledger/SENTINEL2_TS"]
+)
+@pytest.mark.parametrize("how", ["deleted", "emptied"])
+def test_metadata_of_a_cube_that_is_missing_is_restored(target, where, how):
+    sources = series(DAYS[:5]), raster()
+    align(target, *sources)
+    before = everything(target)
+    name = f"{where}/zarr.json"
+    DAMAGES[how](target, name)
+    found = api.verify(target.location)
+    assert found.exit_code == 3
+    assert f"{name} was {'missing' if how == 'deleted' else 'damaged'} and is written again" in found.notes
+    assert everything(target) == before
+    assert api.verify(target.location).exit_code == 0
+    DAMAGES[how](target, name)
+    assert align(target, *sources).exit_code == 0
+    assert everything(target) == before
