@@ -126,3 +126,13 @@ def test_metadata_of_a_cube_that_is_missing_is_restored(target, where, how):
     DAMAGES[how](target, name)
     assert align(target, *sources).exit_code == 0
     assert everything(target) == before
+
+
+def test_a_damaged_tile_whose_dates_left_the_catalog_is_explained(target):
+    align(target, series(DAYS[:5]))
+    name = next(name for name in everything(target) if name.startswith("SENTINEL2_TS/band_data/c/"))
+    target.delete(name)
+    again = align(target, series(DAYS[1:5]))
+    assert again.exit_code == 3
+    assert "1 blocks lack dates that were not found: search those dates again, or mark them" in str(again)
+    assert f"{name} is missing" in str(again)

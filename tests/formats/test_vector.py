@@ -316,5 +316,5 @@ def test_a_text_that_makes_gdal_open_other_files_is_refused(tmp_path, kind, pack
             archive.writestr("area.gpkg", text)
     else:
         path.write_text(f"\n<!-- an area -->\n{text}" if text.startswith("<") else text)
-    with pytest.raises(InputError, match="that lead elsewhere"):
+    with pytest.raises(InputError, match="leads to other files"):
         read_area(str(path), crs="EPSG:2154")

@@ -40,6 +40,9 @@ from tests.helpers.stac_items import optical
 from tests.helpers.tiles import textured, write_tile
 from tests.laws.test_mutated_inputs import escapes
 
+# GDAL's log may repeat bytes of a file that are no text; rasterio's handler then prints that it cannot, and goes on.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 FAST = {"weights": 900, "programs": 150, "rasters": 500, "vectors": 100, "catalogs": 350}
 """Cases of each kind in the fast suite, 2,000 together; ten times as many in the slow one."""
 
@@ -289,7 +292,7 @@ BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
     "packed.pth": (packed, "parts that are compressed"),
     "view.pth": (lambda path: torch.save({"weight": torch.zeros(1).expand(10**11)}, path), "400,000,000,000 bytes for"),
     "legacy.pth": (legacy_with(10**11), "a tensor of 100,000,000,000 numbers"),
-    "brackets.pth": (lambda path: path.write_bytes(b"\x80\x02" + b"]" * 3_000_000 + b"."), "2,000,000 operations"),
+    "brackets.pth": (lambda path: path.write_bytes(b"\x80\x02" + b"]" * 1_100_000 + b"."), "1,000,000 operations"),
     "stated.safetensors": (stated, "not fully covered"),
     "header.safetensors": (
         lambda path: path.write_bytes(struct.pack("<Q", 9 * 10**7) + b"{" * 99),

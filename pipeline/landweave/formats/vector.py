@@ -132,11 +132,11 @@ def _refuse_references(path: str) -> None:
         elif file.is_file():
             with file.open("rb") as content:
                 heads.append(content.read(_HEAD))
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, zlib.error) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} cannot be read: {error}. Copy it again.") from error
     found = next((mark for head in heads for mark in _REFERENCES if mark in head), None)
     if found is not None:
-        raise InputError(f"{path} holds no features, but {found.decode()} that lead elsewhere: name the file itself.")
+        raise InputError(f"{path} holds no features: its text ({found.decode()}) leads to other files. Name those.")
 
 
 @contextmanager

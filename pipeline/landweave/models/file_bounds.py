@@ -22,13 +22,21 @@ TEXT_BYTES = 32 * 2**20
 HEADER_BYTES = 16 * 2**20
 """Longest header of safetensors: that of a million tensors."""
 
-PICKLE_OPERATIONS = 2_000_000
+PICKLE_OPERATIONS = 1_000_000
 """Most operations of a pickle that are followed: each may make an object. A training checkpoint has 100,000."""
 
 _PICKLE_BYTES = 64 * 2**20
 
 _PICKLES_BEFORE_ZIP = 4
 """Of a file before zip archives: a number, a version, the machine's sizes, and the object."""
+
+
+def is_archive(content: Path | IO[bytes]) -> bool:
+    """Whether a file is a zip archive that can be looked into."""
+    try:
+        return zipfile.is_zipfile(content)
+    except zipfile.BadZipFile:
+        return False
 
 
 def archive_problem(content: Path | IO[bytes]) -> str:
@@ -63,7 +71,7 @@ def text_problem(name: str, size: int) -> str:
 def pickle_problem(path: Path) -> str:
     """Why the pickle in a file of torch, or of `pickle` alone, may not be loaded; empty where it may. It is not run."""
     size = path.stat().st_size
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         with zipfile.ZipFile(path) as archive:
             parts = [part for part in archive.infolist() if part.filename.endswith("data.pkl")]
             if any(part.file_size > _PICKLE_BYTES for part in parts):
@@ -76,7 +84,7 @@ def pickle_problem(path: Path) -> str:
 
 def nested_problem(content: bytes) -> str:
     """The same of a tensor that stands as bytes within a pickle."""
-    if zipfile.is_zipfile(io.BytesIO(content)):
+    if is_archive(io.BytesIO(content)):
         return "holds an archive within a pickle"
     return _stream_problem(io.BytesIO(content), len(content), _PICKLES_BEFORE_ZIP)
 

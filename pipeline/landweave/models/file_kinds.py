@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from landweave.models.file_bounds import is_archive
+
 _HEAD = 4096
 """Bytes that are looked at."""
 
@@ -57,7 +59,7 @@ def foreign_kind(path: Path, *, program: bool = False) -> str | None:
         head = file.read(_HEAD)
     if begins_as_safetensors(head) and not program:
         return None
-    if zipfile.is_zipfile(path):
+    if is_archive(path):
         try:
             return _zip_kind(path, program)
         except (zipfile.BadZipFile, NotImplementedError, ValueError):  # what loads it says that it is broken
@@ -120,7 +122,7 @@ def is_plain_pickle(path: Path) -> bool:
     """Return whether a file was written by `pickle` alone, and not by torch."""
     with path.open("rb") as file:
         head = file.read(len(_LEGACY))
-    return head.startswith(b"\x80") and not zipfile.is_zipfile(path) and head != _LEGACY
+    return head.startswith(b"\x80") and not is_archive(path) and head != _LEGACY
 
 
 def pickled_module(path: Path) -> str | None:
@@ -141,7 +143,7 @@ def pickled_module(path: Path) -> str | None:
 def _pickle_operations(path: Path) -> Iterator[tuple[str, str]]:
     """Yield name and argument of each operation, as far as the file can be followed."""
     try:
-        if zipfile.is_zipfile(path):
+        if is_archive(path):
             with zipfile.ZipFile(path) as archive:
                 name = next(each for each in archive.namelist() if each.endswith("/data.pkl"))
                 with archive.open(name) as content:

@@ -22,7 +22,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
-from landweave.models.file_bounds import HEADER_BYTES, archive_problem, nested_problem, pickle_problem, tensor_problem
+from landweave.models.file_bounds import (
+    HEADER_BYTES,
+    archive_problem,
+    is_archive,
+    nested_problem,
+    pickle_problem,
+    tensor_problem,
+)
 from landweave.models.file_kinds import begins_as_safetensors, foreign_kind, is_plain_pickle, pickled_module
 
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
@@ -186,8 +193,8 @@ def _refuse_foreign(path: Path) -> None:
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
-        is_archive = zipfile.is_zipfile(path)
-        _refuse_unbounded(path, (archive_problem(path) if is_archive else "") or pickle_problem(path))
+        packed = is_archive(path)
+        _refuse_unbounded(path, (archive_problem(path) if packed else "") or pickle_problem(path))
         # Mapped, not read: a training checkpoint holds two or three times the network in optimiser state.
         if is_plain_pickle(path):
             with path.open("rb") as file:
@@ -197,7 +204,7 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             named = path.suffix != ".safetensors"
             source = path if named else io.BytesIO(path.read_bytes())
             with torch.serialization.safe_globals(_PLAIN_GLOBALS):
-                content = torch.load(source, map_location="cpu", weights_only=True, mmap=named and is_archive)
+                content = torch.load(source, map_location="cpu", weights_only=True, mmap=named and packed)
     except WeightsError:
         raise
     except pickle.UnpicklingError as error:

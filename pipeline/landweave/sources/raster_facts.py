@@ -234,7 +234,10 @@ def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str,
         return ()
     with MemoryFile(ext=".vrt") as memory:
         copy(dataset, memory.name, driver="VRT")
-        bands = ElementTree.fromstring(memory.read()).findall("VRTRasterBand")
+        try:
+            bands = ElementTree.fromstring(memory.read()).findall("VRTRasterBand")
+        except ElementTree.ParseError:  # a name of a band that is no text
+            return ()
     found = (band.findtext("NoDataValue") for band, is_hidden in zip(bands, hidden, strict=True) if is_hidden)
     return tuple(dict.fromkeys(text for text in found if text))
 
