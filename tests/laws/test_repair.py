@@ -19,6 +19,7 @@ import rasterio
 from landweave import api
 from landweave.core.errors import OutputError
 from landweave.core.protocols import BlockResult, BlockState
+from landweave.engine.clusters import local_engine
 from landweave.jobs import audit, lease
 from landweave.jobs.lease import Holder
 from landweave.jobs.ledger import Ledger
@@ -314,13 +315,12 @@ def as_nobody() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_verify_rereads_on_the_workers_of_the_configuration(small: Small, mapped, monkeypatch, two_workers) -> None:
+def test_verify_rereads_on_the_workers_of_an_engine(small: Small, mapped, monkeypatch) -> None:
     monkeypatch.setattr(audit, "WORTH_WORKERS", 1)
-    read: list[str] = []
-    monkeypatch.setattr(Target, "checksum", lambda self, name: read.append(name))
-    assert len(api.verify(small.store, engine=two_workers).damaged) == 0
-    assert not read  # in this process
     victim = objects(small.store)[3]
-    flip(victim)
-    found = api.verify(small.store, engine=two_workers)
+    with local_engine(workers=2) as engine:
+        monkeypatch.setattr(Target, "checksum", lambda self, name: pytest.fail("read by the driver"))
+        assert api.verify(small.store, engine=engine).exit_code == 0
+        flip(victim)
+        found = api.verify(small.store, engine=engine)
     assert [victim.relative_to(small.store).as_posix() in line for line in found.damaged] == [True]
