@@ -319,7 +319,7 @@ def test_verify_rereads_on_the_workers_of_an_engine(small: Small, mapped, monkey
     monkeypatch.setattr(audit, "WORTH_WORKERS", 1)
     victim = objects(small.store)[3]
     with local_engine(workers=2) as engine:
-        monkeypatch.setattr(Target, "checksum", lambda self, name: pytest.fail("read by the driver"))
+        monkeypatch.setattr(audit.RereadJob, "open", lambda self: pytest.fail("read by the driver"))
         assert api.verify(small.store, engine=engine).exit_code == 0
         flip(victim)
         found = api.verify(small.store, engine=engine)
