@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
-from landweave.surface.engines import open_engine, with_engine, with_place
+from landweave.surface.engines import open_engine, reading_engine, with_engine, with_place
 from landweave.surface.evaluation import (
     ChangeRule,
     ChipImages,
@@ -405,8 +406,13 @@ def draw_status(status: Status, path: str | Path) -> Path:
     return write_status_picture(status.grids, path)
 
 
-def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Verification:
+def verify(
+    where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None, *, engine: Engine | None = None
+) -> Verification:
     """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
+
+    Where the place cannot be written, what is wrong is named alone. Many objects are reread on the workers of
+    ``engine``, of the active Dask client, or of the configuration.
 
     Parameters
     ----------
@@ -414,6 +420,8 @@ def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | 
         Path or URL of the store, or the configuration of a map, or of a cube alone.
     storage_options
         Of the object store.
+    engine
+        From `open_engine`, in place of workers of its own.
 
     Returns
     -------
@@ -433,11 +441,23 @@ def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | 
     else:
         target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
+    rereading = partial(_rereading, where if isinstance(where, Config) else None, engine)
     if attributes and attributes.get("format") == CUBE_FORMAT:
-        found = verify_cube(target, attributes)
+        found = verify_cube(target, attributes, rereading)
     else:
-        found = verify_map(target, attributes)
+        found = verify_map(target, attributes, rereading)
     return replace(found, retries=take_retries())
+
+
+@contextmanager
+def _rereading(config: Config | None, engine: Engine | None) -> Iterator[Engine]:
+    """The engine that rereads objects: the one that is given, that of the configuration, or the active one."""
+    with ExitStack() as stack:
+        if config is None:
+            yield stack.enter_context(reading_engine(engine))
+            return
+        config, opened = stack.enter_context(with_engine(config, engine))
+        yield opened if opened is not None else stack.enter_context(open_engine(config))
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:

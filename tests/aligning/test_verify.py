@@ -106,3 +106,33 @@ def test_what_an_overtaken_driver_wrote_over_a_tile_is_aligned_again(target, mon
     assert align(target, series(DAYS[:2])).exit_code == 0
     assert late
     assert api.verify(target.location).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "where", ["SENTINEL2_TS", "SENTINEL2_TS/band_data", "SENTINEL2_TS/time", "SPOT_RGBI/valid", "ledger/SENTINEL2_TS"]
+)
+@pytest.mark.parametrize("how", ["deleted", "emptied"])
+def test_metadata_of_a_cube_that_is_missing_is_restored(target, where, how):
+    sources = series(DAYS[:5]), raster()
+    align(target, *sources)
+    before = everything(target)
+    name = f"{where}/zarr.json"
+    DAMAGES[how](target, name)
+    found = api.verify(target.location)
+    assert found.exit_code == 3
+    assert f"{name} was {'missing' if how == 'deleted' else 'damaged'} and is written again" in found.notes
+    assert everything(target) == before
+    assert api.verify(target.location).exit_code == 0
+    DAMAGES[how](target, name)
+    assert align(target, *sources).exit_code == 0
+    assert everything(target) == before
+
+
+def test_a_damaged_tile_whose_dates_left_the_catalog_is_explained(target):
+    align(target, series(DAYS[:5]))
+    name = next(name for name in everything(target) if name.startswith("SENTINEL2_TS/band_data/c/"))
+    target.delete(name)
+    again = align(target, series(DAYS[1:5]))
+    assert again.exit_code == 3
+    assert "1 blocks lack dates that were not found: search those dates again, or mark them" in str(again)
+    assert f"{name} is missing" in str(again)

@@ -295,3 +295,26 @@ def test_features_without_ground_have_no_year(tmp_path):
     lines = PLACES.assign(flown=2020, geometry=PLACES.boundary)
     with pytest.raises(InputError, match="is a polygon, but LineString"):
         read_campaigns(str(write(tmp_path / "lines.gpkg", lines)), column="flown", crs="EPSG:4326")
+
+
+REFERENCES = {
+    "virtual layer": '<OGRVRTDataSource><OGRVRTLayer name="a"><SrcDataSource>{}</SrcDataSource></OGRVRTLayer>'
+    "</OGRVRTDataSource>",
+    "service": "<OGRWFSDataSource><URL>http://127.0.0.1:9/</URL></OGRWFSDataSource>",
+    "command": '{{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read {} ! write a.gpkg"}}',
+}
+
+
+@pytest.mark.parametrize("kind", REFERENCES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_text_that_makes_gdal_open_other_files_is_refused(tmp_path, kind, packed):
+    secret = tmp_path / "secret.gpkg"
+    write(secret, PLACES)
+    text, path = REFERENCES[kind].format(secret), tmp_path / ("area.zip" if packed else "area.geojson")
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("area.gpkg", text)
+    else:
+        path.write_text(f"\n<!-- an area -->\n{text}" if text.startswith("<") else text)
+    with pytest.raises(InputError, match="leads to other files"):
+        read_area(str(path), crs="EPSG:2154")

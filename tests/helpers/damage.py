@@ -19,8 +19,11 @@ Place = tuple[Any, ...]
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, -(2**63), 10**30, 0.5, -0.0, 1e-300, 1e308, float("nan"), float("inf"),
     "", " ", "nan", "0", "-1", "x" * 5000, "../..", "/", "\x00", "\ud800", "é\u202e", "1/0", "EPSG:0", "EPSG:4326",
-    "2021-13-45", "9999-12-31T23:59:60Z", "%s{}", [], {}, [None], [[]], [1, "a", None], [0, 0, 0, 0], [1, 2, 3],
-    {"": None}, {"a": {"b": {}}}, [[[[[1]]]]],
+    "2021-13-45", "9999-12-31T23:59:60Z", "0001-01-01T00:00:00+14:00", "EPSG:None", "image/geotiff", "²³",
+    "%s{}", [], {}, [None], [[]], [1, "a", None], [0, 0, 0, 0], [1, 2, 3],
+    [1e300] * 9, [float("nan")] * 4, [500, 100, -500, -100], 10**400, {"": None}, {"a": {"b": {}}}, [[[[[1]]]]],
+    {"type": "Polygon", "coordinates": None}, {"type": "Point", "coordinates": [1e9, 1e9]}, [{"name": None}],
+    [{"nodata": [0], "scale": "1e-4"}], [{"scale": 0}],
 )  # fmt: skip
 """Values that no field expects all of."""
 

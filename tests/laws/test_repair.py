@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +19,8 @@ import rasterio
 from landweave import api
 from landweave.core.errors import OutputError
 from landweave.core.protocols import BlockResult, BlockState
-from landweave.jobs import lease
+from landweave.engine.clusters import local_engine
+from landweave.jobs import audit, lease
 from landweave.jobs.lease import Holder
 from landweave.jobs.ledger import Ledger
 from landweave.store.common import ROOT
@@ -278,3 +283,51 @@ def test_old_pixels_of_a_block_that_has_none_now_are_removed_by_any_run(small: S
     assert api.run(mapped).exit_code == 0
     assert (stored_map(small.store).read("landcover", store.block((1, 1))) == 255).all()
     assert api.verify(small.store).exit_code == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's part")
+def test_verify_of_a_place_that_cannot_be_written_says_what_is_wrong_all_the_same() -> None:
+    folder = Path(tempfile.mkdtemp())
+    try:
+        small = Small.make(folder / "small")
+        assert api.run(small.loaded(engine={"kind": "inline"})).exit_code == 0
+        for path in (folder, *folder.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        before = files(small.store)
+        with as_nobody():
+            assert api.verify(small.store).damaged == ()
+        victim = objects(small.store)[3]
+        flip(victim)
+        (small.store / "map" / "0" / "x" / ROOT).unlink()
+        with as_nobody():
+            found = api.verify(small.store)
+        assert found.exit_code == 3
+        assert len(found.damaged) == 1
+        assert "map/0/x/zarr.json is missing" in found.notes
+        assert "nothing is marked or restored: its place cannot be written" in found.notes
+        now = files(small.store)
+        changed = {name for name in before if before[name] != now.get(name)}
+        assert changed == {str(victim.relative_to(small.store)), "map/0/x/zarr.json"}
+    finally:
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.slow
+def test_verify_rereads_on_the_workers_of_an_engine(small: Small, mapped, monkeypatch) -> None:
+    monkeypatch.setattr(audit, "WORTH_WORKERS", 1)
+    victim = objects(small.store)[3]
+    with local_engine(workers=2) as engine:
+        monkeypatch.setattr(audit.RereadJob, "open", lambda self: pytest.fail("read by the driver"))
+        assert api.verify(small.store, engine=engine).exit_code == 0
+        flip(victim)
+        found = api.verify(small.store, engine=engine)
+    assert [victim.relative_to(small.store).as_posix() in line for line in found.damaged] == [True]

@@ -53,7 +53,7 @@ from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.store.common import find_attributes
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.observations import GroupObservations
-from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
+from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store, restore_cube_metadata
 from landweave.store.objects import Target
 
 INLINE = EngineSettings(kind="inline", workers=1, address=None, worker_bytes=sys.maxsize)
@@ -193,6 +193,8 @@ def _find(
 ) -> tuple[CubeStore | None, list[PendingGroup]]:
     """The cube, None where there is none, and what is left to align; other settings than the cube's are refused."""
     attributes = find_attributes(setup.target)
+    if mend and attributes is not None:
+        restore_cube_metadata(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
     for each in setup.groups if mend and cube else ():
         if cube and each.modality in cube.modalities:

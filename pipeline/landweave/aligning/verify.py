@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,9 @@ from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
 from landweave.jobs.audit import (
     STORED,
+    UNMARKED,
     LedgerObject,
+    OpenEngine,
     Verification,
     find_altered,
     find_missing,
@@ -23,7 +26,7 @@ from landweave.jobs.audit import (
 from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.store.cubes.group import CubeGroup
-from landweave.store.cubes.store import open_cube_store
+from landweave.store.cubes.store import open_cube_store, restore_cube_metadata
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
 
@@ -106,8 +109,12 @@ def find_damage(
     return {**unread, **altered, **missing}
 
 
-def verify_cube(target: Target, attributes: Mapping[str, Any] | None = None) -> Verification:
+def verify_cube(
+    target: Target, attributes: Mapping[str, Any] | None = None, engine: OpenEngine | None = None
+) -> Verification:
     """Reread every object of a cube, and mark the tiles whose objects are not what was written.
+
+    Where the place cannot be written what is wrong is named alone.
 
     Parameters
     ----------
@@ -115,6 +122,8 @@ def verify_cube(target: Target, attributes: Mapping[str, Any] | None = None) -> 
         Path or URL of the cube.
     attributes
         Of its root, where they have been read already.
+    engine
+        Opens what rereads the objects where there are many.
 
     Raises
     ------
@@ -123,18 +132,22 @@ def verify_cube(target: Target, attributes: Mapping[str, Any] | None = None) -> 
     OutputError
         When another driver writes it.
     """
-    count, damaged, notes = 0, list[str](), list[str]()
-    with hold(*target.beside(LEASE)):
+    writable, count, damaged = target.is_writable(), 0, list[str]()
+    notes = [] if writable else [UNMARKED]
+    with hold(*target.beside(LEASE)) if writable else nullcontext():
+        notes += restore_cube_metadata(target, writable=writable)
         for modality, group in open_cube_store(target, attributes).groups.items():
             for shard, counts in group.ledgers().items():
-                reread, lines, rebuilt = _verify_shard(group, shard, counts)
+                reread, lines, rebuilt = _verify_shard(group, shard, counts, engine, writable=writable)
                 count += reread
                 damaged += [f"{modality}, time shard {shard}, {line}" for line in lines]
                 notes += [f"{modality}, time shard {shard}: the ledger was damaged and is rebuilt"] if rebuilt else []
     return Verification(output=str(target), objects=count, damaged=tuple(damaged), notes=tuple(notes))
 
 
-def _verify_shard(group: CubeGroup, shard: int, counts: Iterable[int]) -> tuple[int, list[str], bool]:
+def _verify_shard(
+    group: CubeGroup, shard: int, counts: Iterable[int], engine: OpenEngine | None, *, writable: bool
+) -> tuple[int, list[str], bool]:
     """Number of objects of a time shard that were reread, a line for each damaged tile, whether a ledger was rebuilt.
 
     The object of a tile is what the newest ledger says in which the tile is finished; where it is damaged, no ledger
@@ -150,10 +163,11 @@ def _verify_shard(group: CubeGroup, shard: int, counts: Iterable[int]) -> tuple[
         finished = set(cells_where(ledger.fields["state"], STORED)) - seen
         objects += ledger_objects(ledger, partial(group.object_key, shard), finished)
         seen |= finished
-    damage |= find_missing(objects, shard_sizes(group, shard)) | find_altered(objects, group.target.checksum)
+    damage |= find_missing(objects, shard_sizes(group, shard)) | find_altered(objects, group.target.checksum, engine)
     for ledger, each in zip(ledgers, stored, strict=True):
         states = ledger.fields["state"]
         mark_damaged(ledger, {index: text for index, text in damage.items() if states[index] in STORED})
-        ledger.flush(each)
+        if writable:
+            ledger.flush(each)
     lines = [f"block {index}: damaged: {text}" for index, text in sorted(damage.items())]
     return len(objects), lines, any(ledger.damaged for ledger in ledgers)

@@ -231,6 +231,9 @@ class TileSection(Section):
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the files, where they are at s3://, gs:// or az://."""
+    checksums: bool | FilePath = True
+    """Whether files are held against the checksums of lists beside them (SHA256SUMS, MD5SUMS, a.tif.md5), or the list
+    that states them; each file is read whole for it, once by every worker."""
 
 
 class RasterSection(InputSection):
@@ -320,6 +323,9 @@ class StacInput(SeriesSection):
     """What the pixel classes are read from."""
     resampling: Resampling = "bilinear"
     """Kernel with which scenes are brought onto the grid."""
+    checksums: bool | None = None
+    """Whether files are held against the checksums that their items state, each read whole for it, once by every
+    worker; by default those of this machine, as one on the web has to be fetched whole."""
     sign: Literal["planetary-computer"] | None = None
     """Service that signs file addresses when they are read."""
     storage_options: StorageOptions = Field(default_factory=dict)

@@ -101,7 +101,7 @@ def _read_mark(path: Path) -> str:
     with warnings.catch_warnings(), rasterio.Env(GDAL_PAM_ENABLED="NO"):  # a file beside it says nothing of it
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
-            with rasterio.open(path) as file:
+            with rasterio.DatasetReader(path, driver=["GTiff", "PNG"]) as file:
                 return str(file.tags().get(MAP_MARK, ""))
         except RasterioError:
             return ""

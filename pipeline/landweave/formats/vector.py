@@ -6,6 +6,8 @@ import json
 import re
 import struct
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -32,6 +34,12 @@ _DAMAGE = (
     UnboundLocalError,
 )
 """The last is what pyogrio raises where GDAL gives a CRS without a text."""
+
+_REFERENCES = (b"<OGRVRT", b"<VRTDataset", b"<OGRWFS", b"<OGRCSW", b"<GDAL_WMS", b"gdal_streamed_alg")
+"""What is in texts that are no data themselves: virtual layers, services, and commands of GDAL."""
+
+_HEAD, _MOST_PARTS = 2**16, 1000
+"""Bytes of a file, and files in an archive, that are searched for them."""
 
 _POLYGON = shapely.GeometryType.POLYGON
 _LARGEST_DEGREES = (360, 90)
@@ -95,6 +103,7 @@ def _layer_of(path: str, layer: str | None, setting: str) -> str:
     """Return ``layer``, or the only one that has geometries."""
     if "://" not in path and not path.startswith("/vsi") and not Path(path).exists():
         raise InputError(f"Vector file {path} does not exist.")
+    _refuse_references(path)
     try:
         listed = pyogrio.list_layers(path)
     except DataSourceError as error:
@@ -109,6 +118,25 @@ def _layer_of(path: str, layer: str | None, setting: str) -> str:
             f"{path} has {len(names)} layers, {names}, and {layer!r} is asked: name one of them as {setting}.layer."
         )
     return layer
+
+
+def _refuse_references(path: str) -> None:
+    """Refuse a file, or one in a zip archive, whose text makes GDAL open others: of this machine, or on the web."""
+    file, heads = Path(path), list[bytes]()
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                for part in archive.infolist()[:_MOST_PARTS]:
+                    with archive.open(part) as content:
+                        heads.append(content.read(_HEAD))
+        elif file.is_file():
+            with file.open("rb") as content:
+                heads.append(content.read(_HEAD))
+    except (OSError, EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be read: {error}. Copy it again.") from error
+    found = next((mark for head in heads for mark in _REFERENCES if mark in head), None)
+    if found is not None:
+        raise InputError(f"{path} holds no features: its text ({found.decode()}) leads to other files. Name those.")
 
 
 @contextmanager

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from landweave.core.errors import OutputError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import LEDGER_CHUNK, BlockState, SourceFile, WrittenObject
+from landweave.core.protocols import LEDGER_CHUNK, BlockResult, BlockState, Engine, SourceFile, WrittenObject
 from landweave.core.tables import Rows, Table
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.jobs.plan import first_names
 from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS, RunResult
+from landweave.jobs.runner import CatchingJob
 
 ROUNDS = 3
 """How often blocks whose objects are not what the ledger has are run in one run, the first time included."""
@@ -23,6 +27,16 @@ STORED = (BlockState.DONE, BlockState.NO_INPUT)
 """States of blocks that may have objects: a tile of a cube without a measurement has some, too."""
 
 _READ_AT_ONCE = 8
+
+_OF_ONE_TASK, WORTH_WORKERS = 64, 512
+"""Objects that a worker rereads in one task, and from how many on workers are asked."""
+
+UNMARKED = "nothing is marked or restored: its place cannot be written"
+
+Checksum = Callable[[str], int | None]
+"""Of the object of a key as it is stored; None where there is none."""
+
+OpenEngine = Callable[[], AbstractContextManager[Engine]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +144,51 @@ def find_missing(objects: Iterable[LedgerObject], sizes: Mapping[str, int]) -> d
     )
 
 
-def find_altered(objects: Iterable[LedgerObject], checksum: Callable[[str], int | None]) -> dict[BlockIndex, str]:
+@dataclass(frozen=True, kw_only=True)
+class RereadJob:
+    """Checksums of stored objects, by block of `_OF_ONE_TASK` of their keys: `landweave.core.protocols.BlockJob`."""
+
+    keys: tuple[str, ...]
+    checksum: Checksum
+
+    @property
+    def key(self) -> str:
+        """Name of the job on its workers."""
+        return f"reread-{hashlib.sha256(repr(self.keys).encode()).hexdigest()}"
+
+    @property
+    def blocks(self) -> list[BlockIndex]:
+        """Indices of its blocks."""
+        return [(number, 0) for number in range(-(-len(self.keys) // _OF_ONE_TASK))]
+
+    def open(self) -> Callable[[BlockIndex], BlockResult]:
+        """Return what rereads one block."""
+        return self._reread
+
+    def _reread(self, index: BlockIndex) -> BlockResult:
+        keys = self.keys[index[0] * _OF_ONE_TASK :][:_OF_ONE_TASK]
+        with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+            found = zip(keys, pool.map(self.checksum, keys), strict=True)
+            objects = (WrittenObject(array=key, size=0, checksum=value) for key, value in found if value is not None)
+            return BlockResult(state=BlockState.DONE, objects=tuple(objects))
+
+
+def _reread(keys: Sequence[str], checksum: Checksum, engine: OpenEngine | None) -> dict[str, int]:
+    """Checksums of the objects that are there, by key."""
+    job = RereadJob(keys=tuple(keys), checksum=checksum)
+    if engine is None or len(keys) < WORTH_WORKERS:
+        results = [job.open()(index) for index in job.blocks]
+    else:
+        with engine() as opened, closing(opened.run(CatchingJob(job), job.blocks)) as ended:
+            results = [result for _, result in ended]
+    if failed := [result.reason for result in results if result.state is not BlockState.DONE]:
+        raise OutputError(f"{len(failed)} of {len(results)} groups of objects cannot be reread: {failed[0]}")
+    return {each.array: each.checksum for result in results for each in result.objects}
+
+
+def find_altered(
+    objects: Iterable[LedgerObject], checksum: Checksum, engine: OpenEngine | None = None
+) -> dict[BlockIndex, str]:
     """What is wrong with each block whose objects are not the bytes that were written; every object is read.
 
     Parameters
@@ -138,11 +196,13 @@ def find_altered(objects: Iterable[LedgerObject], checksum: Callable[[str], int 
     objects
         From `ledger_objects`.
     checksum
-        Of the object of a key as it is stored; None where there is none.
+        Picklable.
+    engine
+        Opens what rereads them where there are many; threads of this process by default.
     """
     listed = list(objects)
-    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        stored = list(pool.map(lambda item: checksum(item.key), listed))
+    found = _reread([item.key for item in listed], checksum, engine)
+    stored = [found.get(item.key) for item in listed]
     return _by_block(
         (item, "is missing" if actual is None else "holds other bytes than were written")
         for item, actual in zip(listed, stored, strict=True)
@@ -257,13 +317,19 @@ def rebuild(ledger: Ledger, stored: Callable[[BlockIndex, str], WrittenObject | 
     stored
         Size and checksum of a block's object of one array as it is stored; None where it is missing or damaged.
     """
-    done = 0
-    for (row, column), fields in ledger.damaged.items():
-        for index in np.ndindex(LEDGER_CHUNK, LEDGER_CHUNK):
-            block = row * LEDGER_CHUNK + index[0], column * LEDGER_CHUNK + index[1]
-            if block[0] < ledger.shape[0] and block[1] < ledger.shape[1]:
-                done += _rebuild_block(ledger, block, fields, stored)
-    return done
+    lost = [
+        (block, fields)
+        for (row, column), fields in ledger.damaged.items()
+        for block in _blocks_of_chunk(row, column)
+        if block[0] < ledger.shape[0] and block[1] < ledger.shape[1]
+    ]
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        return sum(pool.map(lambda each: _rebuild_block(ledger, each[0], each[1], stored), lost))
+
+
+def _blocks_of_chunk(row: int, column: int) -> Iterator[BlockIndex]:
+    for index in np.ndindex(LEDGER_CHUNK, LEDGER_CHUNK):
+        yield row * LEDGER_CHUNK + index[0], column * LEDGER_CHUNK + index[1]
 
 
 def _rebuild_block(

@@ -10,11 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
 from landweave.jobs.audit import (
+    UNMARKED,
+    OpenEngine,
     Verification,
     find_altered,
     find_missing,
@@ -36,7 +39,9 @@ from landweave.store.maps.store import MapStore, declared_metadata, map_at
 from landweave.store.objects import Target
 
 
-def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, reread: bool = False) -> list[str]:
+def restore_metadata(
+    store: MapStore, sizes: Mapping[str, int], *, reread: bool = False, writable: bool = True
+) -> list[str]:
     """Write metadata and coordinates that are missing or torn again; one line for each.
 
     Parameters
@@ -47,13 +52,17 @@ def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, reread: bool 
         Bytes of every object that is stored, by its key.
     reread
         Whether what has the right size is compared too.
+    writable
+        Whether it is written.
     """
     notes = []
     for name, content in declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes)).items():
         altered = reread and name in sizes and store.target.get(name) != content
         if sizes.get(name) != len(content) or altered:
-            store.target.put(name, content)
-            notes.append(f"{name} was {'damaged' if name in sizes else 'missing'} and is written again")
+            if writable:
+                store.target.put(name, content)
+            found = "damaged" if name in sizes else "missing"
+            notes.append(f"{name} was {found} and is written again" if writable else f"{name} is {found}")
     return notes
 
 
@@ -151,13 +160,19 @@ def remove_orphans(store: MapStore, ledger: Ledger, sizes: Mapping[str, int]) ->
     return len(orphans)
 
 
-def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> Verification:
+def verify_map(
+    target: Target, attributes: Mapping[str, Any] | None = None, engine: OpenEngine | None = None
+) -> Verification:
     """Reread every object of a map, and mark the blocks whose objects are not what was written.
+
+    Where the place cannot be written what is wrong is named alone.
 
     Parameters
     ----------
     target, attributes
         As of `map_status`.
+    engine
+        Opens what rereads the objects where there are many.
 
     Raises
     ------
@@ -167,16 +182,20 @@ def verify_map(target: Target, attributes: Mapping[str, Any] | None = None) -> V
         When another driver writes it.
     """
     store = map_at(target, attributes)
-    with hold(*target.beside(LEASE)):
+    writable = target.is_writable()
+    with hold(*target.beside(LEASE)) if writable else nullcontext():
         sizes = target.sizes()
-        notes = restore_metadata(store, sizes, reread=True)
+        notes = [] if writable else [UNMARKED]
+        notes += restore_metadata(store, sizes, reread=True, writable=writable)
         ledger, found = load_ledger(store, sizes)
         objects = list(ledger_objects(ledger, store.object_key))
-        mark_damaged(ledger, find_altered(objects, target.checksum))
-        if not overviews_whole(store, sizes, ledger.fields["state"] != BlockState.OUTSIDE):
-            mark_overviews(store, complete=False)
-            notes.append("overviews are missing or damaged: run again to make them")
-        ledger.flush(store.ledger)
+        mark_damaged(ledger, find_altered(objects, target.checksum, engine))
+        whole = overviews_whole(store, sizes, ledger.fields["state"] != BlockState.OUTSIDE)
+        notes += [] if whole else ["overviews are missing or damaged: run again to make them"]
+        if writable:
+            if not whole:
+                mark_overviews(store, complete=False)
+            ledger.flush(store.ledger)
     known = {item.key for item in objects}
     stored = {name for array in store.arrays for name in sizes if name.startswith(f"{level_path(0)}/{array}/c/")}
     return Verification(

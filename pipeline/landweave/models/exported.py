@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import re
 import zipfile
@@ -21,10 +22,18 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
+from landweave.models.file_bounds import archive_problem, text_problem
 from landweave.models.file_kinds import foreign_kind
 
 _OPERATOR = re.compile(r"torch\.ops\.(aten|prims)\.\w+(\.\w+)?|_operator\.getitem")
 """Operators that a node of the graph may call."""
+
+_LONGEST = 300
+"""Letters of an error of torch that are repeated."""
+
+_MOST_AXES = 16
+_MOST_NUMBERS = 2**33
+"""Of a tensor in a program: 32 GiB of float32."""
 
 _TRAINING_ARGUMENT = {"torch.ops.aten.batch_norm.default": "training", "torch.ops.aten.dropout.default": "train"}
 """Operators that differ in training, and the argument that switches it."""
@@ -95,13 +104,19 @@ def load_exported(path: Path) -> Program:
     try:
         if kind := foreign_kind(path, program=True):
             raise WeightsError(f"Program {path} cannot be loaded: the file is {kind}.")
+        if problem := archive_problem(path):
+            raise WeightsError(f"Program {path} was not loaded: it {problem}. Export it again.")
         with zipfile.ZipFile(path) as archive:
             _check(archive, path)
         return Program(torch.export.load(path))
     except WeightsError:
         raise
-    except (OSError, zipfile.BadZipFile, LookupError, ValueError, TypeError, RuntimeError, AssertionError) as error:
-        raise WeightsError(f"Program {path} is broken or of another version ({error}): export it again.") from error
+    except Exception as error:
+        # Of its version of torch's serialisation a damaged file may raise whatever there is.
+        raise WeightsError(
+            f"Program {path} is broken or of another version ({type(error).__name__}: {str(error)[:_LONGEST]}): "
+            "export it again."
+        ) from error
 
 
 def _shapes(program: torch.export.ExportedProgram) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -130,7 +145,9 @@ def _listed(tensors: Sequence[Tensor]) -> str:
 
 
 def _check(archive: zipfile.ZipFile, path: Path) -> None:
-    problems = list(dict.fromkeys((*_pickles(archive), *_node_problems(archive))))
+    texts = ((part.filename, part.file_size) for part in archive.infolist() if part.filename.endswith(".json"))
+    problems = [problem for text in texts if (problem := text_problem(*text))]
+    problems = problems or list(dict.fromkeys((*_pickles(archive), *_node_problems(archive))))
     if problems:
         raise WeightsError(
             f"Program {path} was not loaded, since loading it could run code that came with it, or since it is not "
@@ -152,8 +169,10 @@ def _pickles(archive: zipfile.ZipFile) -> Iterator[str]:
 
 def _is_plain(content: bytes) -> bool:
     try:
+        if archive_problem(io.BytesIO(content)):
+            return False
         torch.load(io.BytesIO(content), weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError):
+    except (pickle.UnpicklingError, RuntimeError, EOFError, zipfile.BadZipFile):
         return False
     return True
 
@@ -183,8 +202,19 @@ def _entry_problems(entry: dict[str, Any]) -> Iterator[str]:
         yield f"a value is named {name!r}"
     if entry.get("guards_code") or "expr_str" in entry:
         yield "its sizes are not fixed: export it without dynamic shapes, for the batch and window of the run"
+    numbers = max(map(_product, (entry.get("as_ints"), entry.get("sizes"))))
+    if numbers > _MOST_NUMBERS:
+        yield f"a tensor of {numbers:,} numbers stands in it"
     if _is_training(entry):
         yield f"{target} is in training mode: call eval() before torch.export.export"
+
+
+def _product(sizes: Any) -> int:
+    """Product of the sizes of a tensor, as numbers or as objects that hold one; 1 for anything else."""
+    found = [
+        each.get("as_int") if isinstance(each, dict) else each for each in (sizes if isinstance(sizes, list) else ())
+    ]
+    return math.prod(abs(each) for each in found[:_MOST_AXES] if isinstance(each, int)) if found else 1
 
 
 def _is_training(node: dict[str, Any]) -> bool:

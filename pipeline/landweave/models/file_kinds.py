@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from landweave.models.file_bounds import is_archive
+
 _HEAD = 4096
 """Bytes that are looked at."""
 
@@ -57,8 +59,11 @@ def foreign_kind(path: Path, *, program: bool = False) -> str | None:
         head = file.read(_HEAD)
     if begins_as_safetensors(head) and not program:
         return None
-    if zipfile.is_zipfile(path):
-        return _zip_kind(path, program)
+    if is_archive(path):
+        try:
+            return _zip_kind(path, program)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError):  # what loads it says that it is broken
+            return None
     if not head:
         return "empty: fetch it again"
     known = next((kind for magic, kind in _MAGIC if head.startswith(magic)), None)
@@ -117,7 +122,7 @@ def is_plain_pickle(path: Path) -> bool:
     """Return whether a file was written by `pickle` alone, and not by torch."""
     with path.open("rb") as file:
         head = file.read(len(_LEGACY))
-    return head.startswith(b"\x80") and not zipfile.is_zipfile(path) and head != _LEGACY
+    return head.startswith(b"\x80") and not is_archive(path) and head != _LEGACY
 
 
 def pickled_module(path: Path) -> str | None:
@@ -138,7 +143,7 @@ def pickled_module(path: Path) -> str | None:
 def _pickle_operations(path: Path) -> Iterator[tuple[str, str]]:
     """Yield name and argument of each operation, as far as the file can be followed."""
     try:
-        if zipfile.is_zipfile(path):
+        if is_archive(path):
             with zipfile.ZipFile(path) as archive:
                 name = next(each for each in archive.namelist() if each.endswith("/data.pkl"))
                 with archive.open(name) as content:
@@ -147,7 +152,7 @@ def _pickle_operations(path: Path) -> Iterator[tuple[str, str]]:
             with path.open("rb") as file:
                 for _ in range(4):  # of a file before zip archives, the fourth pickle is the object
                     yield from _operations(file)
-    except (ValueError, StopIteration, OSError, LookupError):
+    except (ValueError, StopIteration, OSError, LookupError, MemoryError, OverflowError, zipfile.BadZipFile):
         return
 
 

@@ -6,6 +6,7 @@ import argparse
 import io
 import pickle
 import re
+import struct
 import zipfile
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,14 @@ from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
 from landweave.models.checksums import refuse_foreign
+from landweave.models.file_bounds import (
+    HEADER_BYTES,
+    archive_problem,
+    is_archive,
+    nested_problem,
+    pickle_problem,
+    tensor_problem,
+)
 from landweave.models.file_kinds import begins_as_safetensors, is_plain_pickle, pickled_module
 
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
@@ -56,6 +65,12 @@ _PLAIN_GLOBALS: list[Any] = [
     *(np.ndarray, np.dtype, argparse.Namespace),
 ]
 """Plain values that training tools store beside tensors: paths, numbers, settings. Unpickling one runs no code."""
+
+_BROKEN = (
+    *(RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError, MemoryError, ImportError),
+    *(AssertionError, ArithmeticError, zipfile.BadZipFile, struct.error),
+)
+"""What torch, pickle and zipfile raise at damaged files."""
 
 _SHOWN = 8
 """Longest list of names in a message."""
@@ -119,15 +134,22 @@ def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
         head = file.read(9)
     # The name alone does not tell: torch's two kinds begin otherwise.
     if begins_as_safetensors(head) or (path.suffix == ".safetensors" and not head.startswith((b"PK", b"\x80"))):
+        if (header := int.from_bytes(head[:8], "little")) > HEADER_BYTES:
+            raise WeightsError(
+                f"Weights {path} are broken (they state a header of {header:,} bytes, and {HEADER_BYTES:,} are read): "
+                "fetch them again."
+            )
         try:
             return load_file(path), []
-        except (SafetensorError, OSError) as error:
+        except (SafetensorError, *_BROKEN) as error:
             raise WeightsError(f"Weights {path} are broken ({error}): fetch them again.") from error
     return _read_checkpoint(path)
 
 
 def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
     try:
+        packed = is_archive(path)
+        _refuse_unbounded(path, (archive_problem(path) if packed else "") or pickle_problem(path))
         # Mapped, not read: a training checkpoint holds two or three times the network in optimiser state.
         if is_plain_pickle(path):
             with path.open("rb") as file:
@@ -137,11 +159,12 @@ def _read_checkpoint(path: Path) -> tuple[dict[str, Tensor], list[str]]:
             named = path.suffix != ".safetensors"
             source = path if named else io.BytesIO(path.read_bytes())
             with torch.serialization.safe_globals(_PLAIN_GLOBALS):
-                mapped = named and zipfile.is_zipfile(path)
-                content = torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+                content = torch.load(source, map_location="cpu", weights_only=True, mmap=named and packed)
+    except WeightsError:
+        raise
     except pickle.UnpicklingError as error:
         raise WeightsError(f"Weights {path} {_code_text(path, error)}") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except _BROKEN as error:
         raise WeightsError(f"Weights {path} are broken ({_first_line(error)}): fetch them again.") from error
     return _tensors(content, path)
 
@@ -154,11 +177,22 @@ class _TensorUnpickler(pickle.Unpickler):
         makers = {
             "collections.OrderedDict": OrderedDict,
             "torch._utils._rebuild_tensor_v2": torch._utils._rebuild_tensor_v2,
-            "torch.storage._load_from_bytes": lambda stored: torch.load(io.BytesIO(stored), weights_only=True),
+            "torch.storage._load_from_bytes": _load_from_bytes,
         }
         if f"{module}.{name}" not in makers:
             raise pickle.UnpicklingError(f"GLOBAL {module}.{name}")
         return makers[f"{module}.{name}"]
+
+
+def _refuse_unbounded(path: Path, problem: str) -> None:
+    if problem:
+        raise WeightsError(f"Weights {path} were not loaded: the file {problem}. Fetch them again, or save them anew.")
+
+
+def _load_from_bytes(content: bytes) -> Any:
+    if problem := nested_problem(content):
+        raise ValueError(f"it {problem}")
+    return torch.load(io.BytesIO(content), weights_only=True)
 
 
 def _code_text(path: Path, error: Exception) -> str:
@@ -192,6 +226,8 @@ def _tensors(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
         raise WeightsError(f"Weights {path} hold {type(content).__name__}, not a state_dict of tensors.")
     if others := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
         raise WeightsError(f"Weights {path} hold no state_dict: {_listed(others)} are not tensors.")
+    for name, each in content.items():
+        _refuse_unbounded(path, tensor_problem(str(name), each))
     return {str(name): value for name, value in content.items()}, notes
 
 

@@ -90,6 +90,7 @@ def stac_series(query: StacQuery, section: StacInput, grid: Grid) -> StacSeries:
         decibels=section.decibels,
         sign=section.sign,
         storage_options=section.storage_options,
+        checksums=section.checksums,
     )
 
 

@@ -20,6 +20,7 @@ from landweave.core.errors import ReadError
 from landweave.core.lattice import Extent
 from landweave.core.timeseries import is_number
 from landweave.sources.border_noise import REACH_PX, border_noise
+from landweave.sources.checksums import check_file
 from landweave.sources.files import RasterFile, read_window
 from landweave.sources.raster_facts import RasterFacts
 
@@ -264,6 +265,7 @@ def read_bands(files: Iterable[FileReading], window: Extent, names: Sequence[str
         noise_px = REACH_PX if any(band.backscatter for band in needed) else 0
         wide = window.grow(noise_px).intersect(file.extent)
         core, held = window.slices_in(wide), list[Mask]()
+        check_file(file.file)
         values, marked = read_window(file.file, [band.number for band in needed], wide, file.masks, file.alpha)
         if marked is not None:
             measured &= marked[core]

@@ -29,11 +29,13 @@ from rasterio._err import CPLE_BaseError  # what GDAL says of a header's fields,
 from rasterio.windows import Window
 
 from landweave.core.budget import THREADS_A_WORKER
+from landweave.core.checksums import Checksum
 from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Outage, Retry, count_retry
 from landweave.sources.integrity import find_damage
 from landweave.sources.object_files import StoreSession, in_object_store, object_version
+from landweave.sources.sidecars import find_foreign_reference
 from landweave.sources.signing import signer
 
 T = TypeVar("T")
@@ -57,11 +59,11 @@ GDAL_OPTIONS: dict[str, str | int] = {
 }
 
 DRIVERS = [
-    *("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "ECW", "MrSID", "HFA", "ENVI", "EHdr", "ERS", "BIL"),
+    *("GTiff", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "ECW", "MrSID", "HFA", "ENVI", "EHdr", "BIL"),
     *("AAIGrid", "SRTMHGT", "USGSDEM", "DTED", "NITF", "PNG", "JPEG", "BMP"),
 ]
 """Formats that imagery and elevation are delivered in. GDAL opens no other: a file on the web that is text of a VRT
-could name files of this machine, and of any other."""
+could name files of this machine, and of any other; so could a header of ERMapper."""
 
 _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
@@ -121,12 +123,15 @@ class RasterFile:
         Version that the file must still have; None accepts whatever is there.
     storage_options
         Of its object store, as sorted pairs; never shown.
+    checksum
+        Of its bytes (`landweave.sources.checksums.check_file`); None where nobody states one.
     """
 
     href: str
     sign: str | None = None
     version: Version | None = None
     storage_options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
+    checksum: Checksum | None = None
 
 
 def is_url(path: str) -> bool:
@@ -183,7 +188,7 @@ def query_file(file: RasterFile, query: Callable[[rasterio.DatasetReader], T]) -
         with _open(file) as dataset:
             return query(dataset)
 
-    return _retry(file.href).call(attempt)
+    return retry_of(file.href).call(attempt)
 
 
 def read_window(
@@ -305,7 +310,7 @@ def close_dataset(path: str) -> None:
 
 @contextmanager
 def _open(file: RasterFile) -> Iterator[rasterio.DatasetReader]:
-    path, version = _signed(file.href, file.sign), _checked_version(file)
+    path, version = signed(file.href, file.sign), _checked_version(file)
     try:
         with open_dataset(path, version, file.storage_options) as dataset:
             yield dataset
@@ -336,7 +341,7 @@ def _checked_version(file: RasterFile) -> str:
 
 @lru_cache(maxsize=2**17)
 def _damage(path: str, version: str) -> str:
-    return find_damage(path)
+    return find_damage(path) or find_foreign_reference(path)
 
 
 def _version_anywhere(href: str, sign: str | None, storage_options: Options) -> Version:
@@ -382,14 +387,14 @@ def remote_version(
         if in_object_store(href):
             known = object_version(href, storage_options, again=again)
         else:
-            known = _retry(href).call(lambda: _asked_version(href, sign))
+            known = retry_of(href).call(lambda: _asked_version(href, sign))
         with _REMEMBERED_LOCK:
             _REMEMBERED[key] = known
     return known
 
 
 def _asked_version(href: str, sign: str | None) -> Version:
-    address = _signed(href, sign)
+    address = signed(href, sign)
     try:
         try:
             headers = _headers(Request(address, method="HEAD"))
@@ -410,7 +415,7 @@ def _headers(request: Request) -> Message:
     return headers
 
 
-def _retry(href: str) -> Retry:
+def retry_of(href: str) -> Retry:
     """Of requests for one file: a server is asked again unless it says what does not pass; a disk is not."""
     if not is_url(href):
         return Retry(pauses_s=(), is_transient=_may_pass)
@@ -438,5 +443,14 @@ def _advised(text: str) -> str:
     return f"{text} ({advice})" if advice else text
 
 
-def _signed(href: str, sign: str | None) -> str:
+def signed(href: str, sign: str | None) -> str:
+    """An address as it is requested.
+
+    Parameters
+    ----------
+    href
+        Path or URL.
+    sign
+        Who signs it; a path is never signed.
+    """
     return signer(sign)(href) if sign and is_url(href) else href

@@ -18,6 +18,7 @@ from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
+from landweave.core.checksums import Checksum
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
@@ -111,6 +112,8 @@ class RasterFacts:
         Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
     storage_options
         Of its object store; never shown.
+    checksum
+        Of its bytes, where a list beside it or a setting states one.
     """
 
     path: str
@@ -135,6 +138,7 @@ class RasterFacts:
     date_tag: str = ""
     mark: str = ""
     storage_options: Options = field(default=(), repr=False, compare=False)
+    checksum: Checksum | None = None
 
     @property
     def name(self) -> str:
@@ -178,7 +182,7 @@ class RasterFacts:
     def file(self) -> RasterFile:
         """The file, which has to be the one that was indexed."""
         version = (self.size, self.version)
-        return RasterFile(href=self.path, version=version, storage_options=self.storage_options)
+        return RasterFile(href=self.path, version=version, storage_options=self.storage_options, checksum=self.checksum)
 
     def scale_of(self, number: int) -> tuple[float, float]:
         """The tags of scale and offset of band ``number``, from 1."""
@@ -246,7 +250,10 @@ def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str,
         return ()
     with MemoryFile(ext=".vrt") as memory:
         copy(dataset, memory.name, driver="VRT")
-        bands = ElementTree.fromstring(memory.read()).findall("VRTRasterBand")
+        try:
+            bands = ElementTree.fromstring(memory.read()).findall("VRTRasterBand")
+        except ElementTree.ParseError:  # a name of a band that is no text
+            return ()
     found = (band.findtext("NoDataValue") for band, is_hidden in zip(bands, hidden, strict=True) if is_hidden)
     return tuple(dict.fromkeys(text for text in found if text))
 
@@ -330,7 +337,7 @@ def _read_all(paths: list[str], storage_options: Options = ()) -> dict[str, Rast
 
 
 def _encoded(facts: RasterFacts) -> dict[str, Any]:
-    # Only files on disk are known from an earlier time: options of an object store, secrets among them, are not written.
+    # Only files on disk are known from an earlier time: options of an object store hold secrets, and are not written.
     written = {name: value for name, value in asdict(facts).items() if name != "storage_options"}
     return {**written, "transform": tuple(facts.transform)[:6]}
 

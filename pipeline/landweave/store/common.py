@@ -55,8 +55,8 @@ def parsing(what: str) -> Iterator[None]:
         raise InputError(f"{what}: {error}") from error
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, FileNotFoundError) as error:
         raise InputError(
-            f"{what} is damaged, or not as this version writes it ({type(error).__name__}: {error!s:.200}): restore it "
-            "from a copy, or write it anew."
+            f"{what} is damaged, or not as this version writes it ({type(error).__name__}: {error!s:.200}). `landweave "
+            "verify` restores what it can; else bring it back from a copy, or write it anew."
         ) from error
 
 

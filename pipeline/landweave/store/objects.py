@@ -317,6 +317,14 @@ class Target:
         if found != token:
             raise OutputError(f"Cannot write to {self}: 16 bytes written, {len(found or b'')} read back.")
 
+    def is_writable(self) -> bool:
+        """Return whether `check_writable` succeeds."""
+        try:
+            self.check_writable()
+        except OutputError:
+            return False
+        return True
+
     @property
     def _is_absent(self) -> bool:
         """Whether it is a local folder that does not exist: opening a client would create it, and reading must not."""

@@ -79,7 +79,10 @@ class OpenArrays:
         try:
             return np.asarray(REREAD.call(lambda: self.open(path, at_least).oindex[key]))
         except _UNREADABLE as error:
-            raise ReadError(f"Cannot read {self.target}/{path} at {reprlib.repr(key)}: {error}") from error
+            raise ReadError(
+                f"Cannot read {self.target}/{path} at {reprlib.repr(key)}: {error}. Where it is damaged, `landweave "
+                "verify` names it, and a run repairs it."
+            ) from error
 
     def write(
         self, path: str, key: Any, values: NDArray[Any], *, fence: WriteFence | None = None

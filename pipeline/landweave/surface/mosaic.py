@@ -28,7 +28,7 @@ from landweave.sources.resampling.kernels import KernelName
 from landweave.store.lazy_array import Chunks, LazyArray, chunked, lazy_variable
 from landweave.surface.grids import CHUNK, Spatial, stated_grid, with_georeference
 
-_EXPECTED = ("as images in false colour do", "state no version")
+_EXPECTED = ("as images in false colour do", "state no version", "are held against the checksums")
 """Parts of notes that say nothing odd of pixels that are read once."""
 
 Files = str | Path | Iterable[str | Path]
@@ -49,6 +49,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     tiles_crs: str | None = None,
     scale: float | None = None,
     offset: float | None = None,
+    checksums: bool | str = True,
     chunks: Chunks = None,
     modality: str | None = None,
 ) -> xr.DataArray:
@@ -81,6 +82,9 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         CRS of tiles whose own is missing, cannot be read or has no known datum, such as ``EPSG:2154``.
     scale, offset
         Values are ``stored * scale + offset``, instead of by the files' own tags; 1 and 0 where one alone is given.
+    checksums
+        Whether each file is read whole, once a process, to hold it against the checksums of a list beside it
+        (``SHA256SUMS``, ``a.tif.md5``); or such a list.
     chunks
         None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
     modality
@@ -112,6 +116,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         crs=tiles_crs,
         scale=scale,
         offset=offset,
+        checksums=checksums,
     )
     try:
         index = index_tiles(spec)

@@ -40,6 +40,7 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     stored_as: StoredAs | None = None,
     cloud_mask: Mapping[str, Any] | None = None,
     resampling: KernelName = "bilinear",
+    checksums: bool | None = None,
     chunks: Chunks = None,
     sign: str | None = None,
 ) -> xr.DataArray:
@@ -75,6 +76,9 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         "cloud_max": 1, "snow_max": 1}``.
     resampling
         Kernel of measurements: ``nearest``, ``bilinear`` or ``cubic``.
+    checksums
+        Whether each file is read whole, once a process, to hold it against the checksum of its item; by default those
+        of this machine.
     chunks
         As `xarray.DataArray.chunk` takes them; one scene and 1024 pixels a side by default.
     sign
@@ -112,7 +116,14 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     )
     found = search(query, grid.lonlat_bounds) if isinstance(items, str | Path) else _found_among(items, query)
     series = StacSeries.open(
-        found, modality=modality, bands=query.bands, grid=grid, resampling=resampling, cloud_mask=mask, sign=sign
+        found,
+        modality=modality,
+        bands=query.bands,
+        grid=grid,
+        resampling=resampling,
+        cloud_mask=mask,
+        sign=sign,
+        checksums=checksums,
     )
     return with_georeference(_with_pixel_classes(series, chunks), grid)
 

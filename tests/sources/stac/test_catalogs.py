@@ -8,7 +8,8 @@ import pytest
 import shapely
 
 from landweave.core.errors import InputError
-from landweave.sources.stac.catalogs import CatalogQuery, kind_of, list_items
+from landweave.sources.stac import catalogs
+from landweave.sources.stac.catalogs import CatalogQuery, kind_of, list_items, may_refer
 from tests.helpers.stac_items import made_item, optical, real_items, with_properties, write_items
 from tests.helpers.web import served
 
@@ -301,3 +302,56 @@ def test_pages_of_an_api_that_repeat_come_to_an_end(tmp_path):
         (tmp_path / "landing.json").write_text(json.dumps(landing))
         (tmp_path / "search").write_text(json.dumps(page))
         assert len(list_items(f"{address}/landing.json", wanted()).items) == 2
+
+
+HREFS = [
+    "file:///etc/passwd", "FILE:/etc/passwd", "zip+file:///tmp/a.zip!a.tif", "tar:///tmp/a.tar!a.tif", "C:/a.tif",
+    "vsizip:/tmp/a.zip",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("href", HREFS)
+def test_a_catalog_on_the_web_names_no_file_of_this_machine(href):
+    assert not may_refer("https://host/catalog.json", href)
+    assert may_refer("/data/catalog.json", href)
+
+
+@pytest.mark.parametrize("href", ["https://a/b.tif", "HTTP://a/b.tif", "s3://bucket/b.tif", "abfss://c@a/b.tif"])
+def test_a_catalog_on_the_web_names_files_on_the_web(href):
+    assert may_refer("http://host/catalog.json", href)
+
+
+def test_items_and_links_of_a_served_catalog_that_lead_to_this_machine_are_named(tmp_path):
+    (tmp_path / "served").mkdir()
+    local = tmp_path / "local.json"
+    write_items(local, optical("20210614"))
+    item = optical("20210704")
+    item["assets"]["B04"]["href"] = "file:///etc/passwd"
+    (tmp_path / "served" / "item.json").write_text(json.dumps(item))
+    root = {**CATALOG, "links": [{"rel": "item", "href": "item.json"}, {"rel": "item", "href": f"file://{local}"}]}
+    (tmp_path / "served" / "catalog.json").write_text(json.dumps(root))
+    with served(tmp_path / "served") as address:
+        found = list_items(f"{address}/catalog.json", wanted())
+    assert not found.items
+    assert [each.id for each in found.dropped] == [item["id"], f"file://{local}"]
+    assert all("could be any file of this machine" in each.reason for each in found.dropped)
+
+
+CATALOG = {"type": "Catalog", "stac_version": "1.0.0", "id": "a", "description": "a", "links": []}
+
+
+def test_a_chain_and_a_crowd_of_catalogs_end(tmp_path, monkeypatch):
+    for number in range(catalogs.MOST_LEVELS + 2):
+        links = [{"rel": "child", "href": f"{number + 1}.json"}]
+        (tmp_path / f"{number}.json").write_text(json.dumps({**CATALOG, "links": links}))
+    with pytest.raises(InputError, match="does not end"):
+        list_items(str(tmp_path / "0.json"), wanted())
+    monkeypatch.setattr(catalogs, "MOST_FILES", 50)
+    links = [{"rel": "item", "href": f"{number}.json"} for number in range(60)]
+    (tmp_path / "wide.json").write_text(json.dumps({**CATALOG, "links": links}))
+    with pytest.raises(InputError, match="51 files or items"):
+        list_items(str(tmp_path / "wide.json"), wanted())
+    deep = "[" * 100_000
+    (tmp_path / "deep.json").write_text(f'{{"type": "FeatureCollection", "features": {deep}')
+    with pytest.raises(InputError):
+        list_items(str(tmp_path / "deep.json"), wanted())

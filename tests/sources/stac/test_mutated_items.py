@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
-from tests.helpers.mutations import mutated
+from tests.helpers.damage import mutated
 from tests.helpers.scenes_on_disk import coded, optical_item, write_scene
 from tests.helpers.stac_items import Item, optical, radar, real_items, with_properties, write_items
 
@@ -32,7 +33,7 @@ def check(folder: Path, item: Item, seeds: range, *, is_radar: bool) -> None:
     state = item["properties"].get("sat:orbit_state", "ascending").lower()
     good = with_properties(radar("20010101"), sat__orbit_state=state) if is_radar else optical("20010101")
     for seed in seeds:
-        broken = mutated(item, seed)
+        broken, _ = mutated(item, Random(seed))
         series = opened(write_items(folder / "items.json", broken, good), item, is_radar)
         ids = [scene.id for each in series.observation_scenes for scene in each.scenes]
         assert good["id"] in ids or broken.get("id") == good["id"], seed

@@ -73,6 +73,8 @@ class MosaicSpec:
         nodes whose headers give the first node as a corner).
     palettes
         Whether numbers that stand for colours are given as they are; they are refused otherwise.
+    checksums
+        Whether files are held against the checksums of lists beside them, or the list that states them.
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
     storage_options
@@ -94,6 +96,7 @@ class MosaicSpec:
     order: Literal["name", "newest", "listed"] = "name"
     nodes: Literal["corner", "centre"] = "corner"
     palettes: bool = False
+    checksums: str | bool = True
     as_float: bool = False
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import shapely
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
+from landweave.sources.checksums import FoundChecksums, find_checksums
 from landweave.sources.files import is_url
 from landweave.sources.mosaic.band_checks import band_notes, band_problems
 from landweave.sources.mosaic.listing import Product, list_products, tile_id
@@ -136,6 +138,8 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     """
     products = list_products(spec)
     facts = read_raster_facts((path for product in products for path in product.paths), spec.options)
+    checksums = _checksums(spec, facts)
+    facts = {path: replace(each, checksum=checksums.by_path.get(path)) for path, each in facts.items()}
     refuse(list(band_problems(spec, products, facts)), what="problems with the bands of the files")
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(
@@ -144,7 +148,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     )
     _refuse_other_crs(fallback, facts)
     columns = _dated([[_tile(facts[path], spec, fallback) for path in product.paths] for product in products])
-    notes = [*_notes(products, facts, fallback)]
+    notes = [*_notes(products, facts, fallback), *checksums.notes]
     if spec.order == "newest":
         columns = [_newest_first(column) for column in columns]
         notes.append(f"tiles are read newest first: {sources_of([tile.date for tile in columns[0]])}")
@@ -156,6 +160,13 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
         notes.append(f"{len(unpaired)} footprints lack a product and are not read, {unpaired[0].id} the first")
     notes += band_notes(spec, products, facts)
     return TileIndex(spec=spec, products=products, tiles=tiles, unpaired=unpaired, notes=tuple(notes))
+
+
+def _checksums(spec: MosaicSpec, facts: Mapping[str, RasterFacts]) -> FoundChecksums:
+    if spec.checksums is False:
+        return FoundChecksums()
+    named = None if spec.checksums is True else str(Path(spec.root) / Path(spec.checksums).expanduser())
+    return find_checksums({path: each.size for path, each in facts.items()}, named)
 
 
 def _dated(columns: list[list[Tile]]) -> list[list[Tile]]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,16 @@ from landweave.sources.stac.records import DroppedItem
 
 PAGE = 100
 """Items in one page of an API: servers refuse, or fail at, much more."""
+
+MOST_FILES, MOST_LEVELS = 200_000, 64
+"""Files below a catalog, and catalogs below each other, that are read; items that an API gives."""
+
+_OF_A_MACHINE = re.compile(r"(?!(https?|s3|gs|az|abfss?)://)([a-z+]*(file|zip|tar|vsi)|[a-z]:|/|[.])", re.IGNORECASE)
+"""Beginning of an address that leads, or may lead through an archive, to a file of the machine that reads it."""
+
+_NOT_ON_THE_WEB = "names a file that is not on the web, and its catalog is: it could be any file of this machine"
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, pystac.STACError)
+"""What parsing raises, and pystac-client at pages that are none."""
 
 _TIMEOUT_S = 60
 _TRIES = 4
@@ -127,7 +138,7 @@ def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
         raise InputError(
             f"The catalog {catalog} cannot be reached: {why}. Check its address, and that it is up."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, pystac.STACError) as error:  # of pystac-client's pages
+    except _UNREADABLE as error:
         raise InputError(f"{catalog} cannot be read as STAC: {type(error).__name__}: {error}.") from error
     return CatalogItems(items=tuple(items), covers=covers, dropped=(*dropped, *others))
 
@@ -226,37 +237,73 @@ def _find_items(document: Any, address: str, query: CatalogQuery) -> list[Json |
     if kind == "items":
         return [_item(member, address) for member in _members(document) or ()]
     if kind == "files":
-        return list(_walk(document, address, {address}))
+        return list(_walk(document, address))
     if kind == "api collection":
         landing = _link(document, "root", address)
         return _search(_read(landing), landing, query, (str(document["id"]),))
     return _search(document, address, query, query.collections)
 
 
-def _walk(document: Any, address: str, seen: set[str]) -> Iterator[Json | DroppedItem]:
+def _walk(document: Any, address: str) -> Iterator[Json | DroppedItem]:
     """Items below a catalog in files, depth first; a file that is linked twice is read once.
 
     Without a catalog below it nobody knows what is missing: that ends the search.
     """
-    for link in _links(document):
-        if link["rel"] in ("child", "item") and isinstance(link.get("href"), str):
-            href = make_absolute_href(link["href"], address)
-            if href not in seen:
-                seen.add(href)
-                yield from [_read_item(href)] if link["rel"] == "item" else _walk(_read(href), href, seen)
+    seen, below = {address}, [(document, address, 0)]
+    while below:
+        parent, place, depth = below.pop()
+        for link in _links(parent):
+            if link["rel"] not in ("child", "item") or not isinstance(link.get("href"), str):
+                continue
+            href = make_absolute_href(link["href"], place)
+            if href in seen:
+                continue
+            seen.add(href)
+            _refuse_endless(address, len(seen), depth)
+            if not may_refer(place, href):
+                yield DroppedItem(id=href, reason=_NOT_ON_THE_WEB)
+            elif link["rel"] == "item":
+                yield _read_item(href)
+            else:
+                below.append((_read(href), href, depth + 1))
+
+
+def _refuse_endless(address: str, count: int, depth: int = 0) -> None:
+    if count > MOST_FILES or depth > MOST_LEVELS:
+        raise InputError(
+            f"The catalog {address} does not end: {count:,} files or items on {depth} levels were read, and "
+            f"{MOST_FILES:,} on {MOST_LEVELS} are. Name the part of it that is needed."
+        )
+
+
+def may_refer(owner: str, href: str) -> bool:
+    """Whether a document may name a file: one on the web names no file of the machine that reads it.
+
+    Parameters
+    ----------
+    owner
+        Address of the document.
+    href
+        What it names, made absolute.
+    """
+    return not owner.startswith(("http://", "https://")) or not _OF_A_MACHINE.match(href)
 
 
 def _read_item(href: str) -> Json | DroppedItem:
     try:
         return _item(_read(href), href)
-    except (APIError, OSError, ValueError) as error:
+    except (APIError, OSError, ValueError, RecursionError) as error:
         return DroppedItem(id=href, reason=f"cannot be read: {type(error).__name__}")
 
 
 def _item(member: Any, address: str) -> Json | DroppedItem:
     if not isinstance(member, Mapping):
         return DroppedItem(id=str(member)[:40], reason="is no STAC item")
-    return _with_absolute_assets(member, address)
+    item = _with_absolute_assets(member, address)
+    for asset in StacItem(item).assets.values() if isinstance(item.get("assets"), Mapping) else ():
+        if isinstance(asset.get("href"), str) and not may_refer(address, asset["href"]):
+            return DroppedItem(id=str(item.get("id")), reason=_NOT_ON_THE_WEB)
+    return item
 
 
 def _search(landing: Json, address: str, query: CatalogQuery, collections: Sequence[str]) -> list[Json | DroppedItem]:
@@ -284,8 +331,11 @@ def _search(landing: Json, address: str, query: CatalogQuery, collections: Seque
 def _new_pages(search: ItemSearch) -> Iterator[list[Any]]:
     """Pages of items until one comes again: some servers link their last page to itself."""
     seen: set[str] = set()
+    count = 0
     for page in search.pages_as_dicts():
         features = page.get("features")
+        count += len(features) if isinstance(features, list) else 1
+        _refuse_endless(str(search.url), count)
         if (digest := _digest(features)) in seen:
             return
         seen.add(digest)

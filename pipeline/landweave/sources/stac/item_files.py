@@ -22,6 +22,7 @@ import shapely
 from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import array_bounds
 
+from landweave.core.checksums import Checksum
 from landweave.core.errors import ReadError
 from landweave.core.grid import Bounds
 from landweave.sources.files import RasterFile, close_dataset, is_url
@@ -78,7 +79,7 @@ def agree_with_files(scene: Scene) -> Scene:
         if facts is not None and (reason := contradiction(name, asset, facts, scene.quantity)):
             raise UnusableItem(reason)
         assets[name], found = _placed(asset, facts, scene.bounds)
-        remarks.update(dict.fromkeys([*found, *_nodata_remarks(name, asset, facts)]))
+        remarks.update(dict.fromkeys([*found, *_nodata_remarks(name, asset, facts), *_checksum_remarks(asset)]))
     return replace(scene, assets=assets, remarks=(*scene.remarks, *remarks))
 
 
@@ -159,6 +160,11 @@ def is_near(georef: GeoRef, bounds: Bounds) -> bool:
         return False
     ground: shapely.Geometry = lonlat_polygon(bounds).buffer(_NEAR_DEG)
     return any(ground.intersects(lonlat_polygon(corners, shift)) for shift in (-360, 0, 360))
+
+
+def _checksum_remarks(asset: BandAsset) -> Iterator[str]:
+    if asset.checksum and Checksum.parse(asset.checksum, "") is None:
+        yield "states a checksum that is none of a known kind: not every file is held against one"
 
 
 def _nodata_remarks(name: str, asset: BandAsset, facts: RasterFacts | None) -> Iterator[str]:

@@ -341,6 +341,7 @@ def _band(key: str, asset: Json, entry: Json, properties: Json, number: int) -> 
             band=number,
             nodata=_number(entry.get("nodata"), finite=False),
             dtype=str(entry.get("data_type") or ""),
+            checksum=str(asset.get("file:checksum") or asset.get("checksum:multihash") or ""),
             **georef,
         ),
     )

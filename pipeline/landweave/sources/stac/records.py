@@ -36,6 +36,8 @@ class BandAsset:
         Of the stored numbers in the item's words; empty where it does not say.
     decibels
         Whether stored numbers, once scaled, are decibels, and made linear power when they are read.
+    checksum
+        Of the file, as the item states it; empty where it does not.
     """
 
     href: str
@@ -48,6 +50,7 @@ class BandAsset:
     nodata: float | None = None
     dtype: str = ""
     decibels: bool = False
+    checksum: str = ""
 
     @property
     def georef(self) -> GeoRef | None:

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave.core.checksums import Checksum
 from landweave.core.errors import ReadError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import ReadCost
 from landweave.sources.band_reading import BandReading, FileReading, NodataValue, decide_file, read_bands, to_power
-from landweave.sources.files import Options, RasterFile, file_format, file_version
+from landweave.sources.files import Options, RasterFile, file_format, file_version, is_url
 from landweave.sources.raster_facts import GeoRef, RasterFacts, facts_at_first_open
 from landweave.sources.resampling.kernels import KernelName, Plane
 from landweave.sources.resampling.pixel_coordinates import pixel_coordinates, source_window
@@ -64,6 +65,8 @@ class SceneReading:
         Who signs addresses.
     storage_options
         Of files in an object store; never shown.
+    checksums
+        Whether files are held against the checksums of their items; None for those of this machine.
     """
 
     bands: tuple[str, ...]
@@ -71,6 +74,7 @@ class SceneReading:
     resampling: KernelName = "bilinear"
     sign: str | None = None
     storage_options: Options = field(default=(), repr=False)
+    checksums: bool | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -81,6 +85,19 @@ class SceneReading:
         if any(band in PROBABILITIES for band in self.bands):
             return np.dtype(np.float32)
         return dtype_of(self.quantity)
+
+    def file(self, scene: Scene, band: str) -> RasterFile:
+        """The file of a band, with the checksum that it is held against.
+
+        Parameters
+        ----------
+        scene, band
+            The scene and the name of its band.
+        """
+        asset = scene.assets[band]
+        wanted = not is_url(asset.href) if self.checksums is None else self.checksums
+        checksum = Checksum.parse(asset.checksum, f"item {scene.id}") if wanted else None
+        return RasterFile(href=asset.href, sign=self.sign, checksum=checksum, storage_options=self.storage_options)
 
     def band(self, scene: Scene, band: str, *, beside_bands: bool = False) -> BandReading:
         """What is done with one band, as far as the item and the product decide it.
@@ -221,8 +238,8 @@ def _file_readings(scene: Scene, group: _BandGroup, reading: SceneReading) -> li
             band = reading.band(scene, name, beside_bands=beside_bands)
             files.setdefault(scene.assets[name].href, []).append(band)
     decided = []
-    for href, bands in files.items():
-        file = RasterFile(href=href, sign=reading.sign, storage_options=reading.storage_options)
+    for bands in files.values():
+        file = reading.file(scene, bands[0].band)
         check_georef(file, group.georef)
         facts = facts_at_first_open(file)
         for band in bands:

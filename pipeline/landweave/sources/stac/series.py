@@ -17,6 +17,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from landweave.core.checksums import Checksum
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
@@ -55,6 +56,8 @@ class StacSeries:
         Who signs addresses when they are read.
     storage_options
         Of files in an object store, as sorted pairs; never shown.
+    checksums
+        Whether files are held against the checksums of their items; None for those of this machine.
     dropped
         Items that the search found and that are not used.
     """
@@ -68,6 +71,7 @@ class StacSeries:
     quantity: str = "reflectance"
     sign: str | None = None
     storage_options: Options = field(default=(), repr=False)
+    checksums: bool | None = None
     dropped: tuple[DroppedItem, ...] = field(default=(), repr=False)
 
     @classmethod
@@ -83,6 +87,7 @@ class StacSeries:
         decibels: bool = False,
         sign: str | None = None,
         storage_options: Mapping[str, Any] | None = None,
+        checksums: bool | None = None,
     ) -> StacSeries:
         """The observations of ``found`` on the pixels of ``grid``. No file is opened.
 
@@ -105,6 +110,9 @@ class StacSeries:
             Who signs addresses when they are read (`landweave.sources.signing`).
         storage_options
             Of files in an object store.
+        checksums
+            Whether files are held against the checksums of their items, each read whole for it, once a process; by
+            default those of this machine.
 
         Raises
         ------
@@ -129,6 +137,7 @@ class StacSeries:
             quantity=f"{quantity}_db" if decibels else quantity,
             sign=sign,
             storage_options=tuple(sorted((storage_options or {}).items())),
+            checksums=checksums,
             dropped=found.dropped if isinstance(found, SearchResult) else (),
         )
 
@@ -136,7 +145,10 @@ class StacSeries:
     def notes(self) -> tuple[str, ...]:
         """Which items of the catalog are not used, and why; and those that their files differ from."""
         remarks = [DroppedItem(id=scene.id, reason=text) for scene in self._scenes for text in scene.remarks]
+        held = self._with_checksums(held=True)
+        whole = "files are held against the checksums of their items, each read whole for it once by every worker"
         return (
+            *([f"{held:,} {whole}"] if held else ()),
             *group_reasons(self.dropped, found=len(self._scenes) + len(self.dropped)),
             *(f"of the items that are used, {line}" for line in group_reasons(remarks)),
         )
@@ -183,6 +195,7 @@ class StacSeries:
         scenes = self._scenes
         offsets = Counter(scene.offset_decision for scene in scenes if scene.offset_decision)
         georefs = {asset.georef for scene in scenes for asset in scene.assets.values()}
+        ignored = self._with_checksums(held=False)
         return {
             "modality": self.modality,
             "bands": list(self.bands),
@@ -200,6 +213,11 @@ class StacSeries:
                 band: " or ".join(sorted({str(self._reading.band(scene, band)) for scene in scenes}))
                 for band in self._reading.bands
             },
+            **(
+                {"checksums": f"not looked at for {ignored:,} files: checksums: true reads each whole"}
+                if ignored
+                else {}
+            ),
             **({"notes": self.notes} if self.notes else {}),
         }
 
@@ -318,6 +336,7 @@ class StacSeries:
             resampling=self.resampling,
             sign=self.sign,
             storage_options=self.storage_options,
+            checksums=self.checksums,
         )
 
     @property
@@ -346,6 +365,17 @@ class StacSeries:
         for band in self._reading.bands:
             files.setdefault(scene.assets[band].href, []).append(band)
         return list(files.items())
+
+    def _with_checksums(self, *, held: bool) -> int:
+        """Number of files whose items state a checksum, that are held against it or are not."""
+        files = {
+            scene.assets[band].href
+            for scene in self._scenes
+            for band in self._reading.bands
+            if Checksum.parse(scene.assets[band].checksum, "")
+            and held is (self._reading.file(scene, band).checksum is not None)
+        }
+        return len(files)
 
     def _pixel_rules(self, scene: Scene) -> list[Any]:
         """What is done with the numbers of a scene's bands, each rule once."""
