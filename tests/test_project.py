@@ -1,7 +1,6 @@
 """The files around the code agree with each other, and name nothing of the machine they were written on."""
 
 import ast
-import json
 import re
 import subprocess
 import sys
@@ -136,13 +135,6 @@ def test_the_ban_sees_what_it_bans() -> None:
 
 def test_changelog_has_an_unreleased_part() -> None:
     assert re.search(r"^## \[Unreleased\]$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
-
-
-def test_notebooks_are_stored_without_outputs() -> None:
-    for path in tracked("*.ipynb"):
-        for cell in json.loads(path.read_text())["cells"]:
-            assert not cell.get("outputs"), path
-            assert cell.get("execution_count") is None, path
 
 
 def test_documents_point_at_what_exists() -> None:

@@ -152,6 +152,21 @@ def test_a_notebook_makes_one_of_plain_mappings(tmp_path: Path, monkeypatch: pyt
     assert pickle.loads(pickle.dumps(config)) == config
 
 
+def test_paths_may_be_path_objects(tmp_path: Path) -> None:
+    mosaic = {"kind": "mosaic", "bands": {"R": {"files": [tmp_path / "r.tif"]}, "G": {"files": tmp_path / "g.tif"}}}
+    given = BARE | {"inputs": {"AERIAL_RGBI": mosaic}, "output": {"store": tmp_path / "out.zarr"}}
+    config = Config(**given)
+    assert config.output.store == str(tmp_path / "out.zarr")
+    assert config.inputs["AERIAL_RGBI"].bands["R"].files == (str(tmp_path / "r.tif"),)
+    assert Config(**yaml.safe_load(str(config))) == config
+
+
+def test_problems_of_files_name_the_key_alone() -> None:
+    inputs = {"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": 1}}}}
+    message = problems_of(BARE | {"inputs": inputs})
+    assert "- inputs.AERIAL_RGBI.bands.R.files: Input should be a valid string (got 1)" in message
+
+
 def test_a_cubes_configuration_needs_no_model_and_no_output() -> None:
     part = {"grid": BARE["grid"], "inputs": BARE["inputs"]}
     assert CubeConfig(**part).model is None

@@ -12,6 +12,9 @@ from landweave.core.secrets import plain_without_secrets
 
 INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
 
+UNION_PARTS = ("function-", "tuple[")
+"""How pydantic names the members of a union below its key."""
+
 
 def problem_lines(error: ValidationError, keys: Collection[str]) -> list[str]:
     """One line for each problem of a configuration.
@@ -28,7 +31,8 @@ def problem_lines(error: ValidationError, keys: Collection[str]) -> list[str]:
 
 def _line(problem: Any, keys: Collection[str]) -> str:
     kinds = INPUT_KINDS if problem["loc"][:1] == ("inputs",) else ()  # pydantic names the kind below an input
-    key = ".".join(str(part) for part in problem["loc"] if part not in kinds)
+    parts = [str(part) for part in problem["loc"] if part not in kinds]
+    key = ".".join(part for part in parts if not part.startswith(UNION_PARTS))
     if problem["type"] == "extra_forbidden":
         last = str(problem["loc"][-1])
         # A key that another section has is unknown here all the same: it is not its own nearest one.

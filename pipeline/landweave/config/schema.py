@@ -6,11 +6,20 @@ The text below each field is its description in the reference of keys.
 from __future__ import annotations
 
 import math
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from landweave.config.problems import problem_lines
 from landweave.core.blending import Blend
@@ -45,6 +54,10 @@ def _crs(text: str) -> str:
     return text
 
 
+def _path_text(path: Any) -> Any:
+    return str(path) if isinstance(path, PurePath) else path
+
+
 def _nameable(path: str) -> str:
     encoded = path.encode(errors="ignore")
     longest = 0 if "://" in path else max(map(len, encoded.split(b"/")))
@@ -75,7 +88,7 @@ Metres = Annotated[Number, AfterValidator(_positive)]
 CrsText = Annotated[str, AfterValidator(_crs)]
 """A coordinate reference system, such as ``EPSG:2154``."""
 
-FilePath = Annotated[str, AfterValidator(_nameable)]
+FilePath = Annotated[str, BeforeValidator(_path_text), AfterValidator(_nameable)]
 """A path or a URL."""
 
 WrittenFile = Annotated[FilePath, AfterValidator(_writable)]
