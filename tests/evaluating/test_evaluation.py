@@ -15,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 import landweave as lw
 from landweave.config.schema import EngineSection
 from landweave.core.calibration import Likelihood
+from landweave.core.lattice import Blocks, Extent
 from landweave.store.maps.store import MapStore
 from tests.helpers.commands import Command, done
 from tests.helpers.maps import CORNER, FIVE, confused, lumps, write_map
@@ -24,7 +25,9 @@ SHAPE = (150, 171)
 CODES = FIVE.codes
 SCORED = (0, 3, 6, 8)
 XY = (CORNER[1] / 5, -CORNER[0] / 5)
-WINDOWS = {"windows": {"size": 32, "overlap": 8}, "output": {"block": 64, "factor": 1}}
+BLOCKS = Blocks.covering(Extent.of(*((at, at + side) for at, side in zip(CORNER, SHAPE, strict=True))), 64)
+PIXELS = [BLOCKS.extent.y.start, BLOCKS.extent.x.start, *BLOCKS.extent.shape]
+WINDOWS = {"windows": {"size": 32, "overlap": 8}, "output": {"block": [64, 64], "pixels": PIXELS, "factor": 1}}
 
 TRUTH = lumps(SHAPE, CODES)
 TRUTH[:20, :30] = 255

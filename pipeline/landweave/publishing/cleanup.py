@@ -46,6 +46,11 @@ class Cleanup:
         """Pixels around a dalle that are mostly enough: some diameters of compact patches of the largest unit."""
         return min(4 * isqrt(max((pixels for _, pixels in self.minimum), default=0)), largest_halo(dict(self.minimum)))
 
+    @property
+    def reach(self) -> int:
+        """Pixels around a dalle that any of its own may depend on."""
+        return largest_halo(dict(self.minimum)) + self.majority // 2
+
     def apply(
         self, read: Callable[[Extent], Arrays], extent: Extent, outer: Extent, sum_rows: SumRows | None
     ) -> Arrays:

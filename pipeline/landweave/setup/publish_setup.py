@@ -85,6 +85,20 @@ def publish_section(
         raise ConfigError(f"{error.error_count()} problem(s) in the settings of the publication:\n{lines}") from None
 
 
+def publish_keys(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the section that a command states, with or without ``publish.`` before their keys.
+
+    Raises
+    ------
+    ConfigError
+        When one is no key of the section.
+    """
+    stated = {key.removeprefix("publish."): value for key, value in overrides.items()}
+    if unknown := stated.keys() - PublishSection.model_fields.keys():
+        raise ConfigError(f"publish.{min(unknown)}: unknown key. Keys are {', '.join(PublishSection.model_fields)}.")
+    return stated
+
+
 def _resolved(config: Config, text: str) -> str:
     """A path from the configuration's folder; the name of a packaged crosswalk stays as it is."""
     return text if text.startswith("cosia-") else config.path(text)
