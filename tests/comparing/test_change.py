@@ -303,7 +303,7 @@ def test_polygons_without_number_are_left_out_and_said_to_be(maps, tmp_path, mon
     monkeypatch.setattr("landweave.surface.evaluation.MOST_POLYGONS", 10)
     result = lw.change(maps["before"], maps["after"], folder=tmp_path)
     assert not (tmp_path / "changes.gpkg").exists()
-    assert "too many for polygons" in str(result)
+    assert "patches are too many" in str(result)
 
 
 @pytest.mark.slow

@@ -279,7 +279,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
             return result
         polygons = None
         if result.counts.patches > MOST_POLYGONS:
-            note = f"{result.counts.patches:,} patches are too many for polygons, which are not written: raise the least area"
+            note = f"no polygons are written: {result.counts.patches:,} patches are too many, raise the least area"
             result = replace(result, notes=(*result.notes, note))
         else:
             polygons = trace_changes(first.key, gate, result.legend, opened, shown)
