@@ -48,13 +48,13 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
     InputError
         When the files cannot be used, or lie elsewhere.
     """
-    path, table = labels.paths[0], _table(labels.crosswalk)
+    path, (table, known) = labels.paths[0], _table(labels.crosswalk, legend)
     if labels.column is not None:
-        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table)
+        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table, known=known)
     source = MosaicSource.open(_label_spec(labels), grid)
     if source.dtype.kind not in "iu":
         raise InputError(f"{path} holds {source.dtype} values: labels are whole numbers, codes of classes.")
-    reference = RasterReference(source=source, table=table)
+    reference = RasterReference(source=source, table=table, known=known)
     if not reference.touches(grid):
         raise InputError(
             f"No label of {path} lies on the map: they are in {source.bounds(grid)}, the map in {grid.bounds}, "
@@ -79,10 +79,25 @@ def _label_spec(labels: Labels) -> MosaicSpec:
     )
 
 
-def _table(crosswalk: Crosswalk | str | Path | None) -> Codes:
+def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Codes, frozenset[int] | None]:
+    """The code that each code of labels becomes, and those that the crosswalk lists; None without one.
+
+    Raises
+    ------
+    ConfigError
+        When the crosswalk leads to other classes than those of ``legend``.
+    """
     if crosswalk is None:
-        return SAME_CODES
-    return crosswalk.table if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk).table
+        return SAME_CODES, None
+    found = crosswalk if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk)
+    if other := [each for each in found.legend.classes if legend.names.get(each.code) != each.name]:
+        there = legend.names.get(other[0].code)
+        raise ConfigError(
+            f"The crosswalk of the labels leads to {found.legend.name!r}, where {other[0].code} is {other[0].name!r}; "
+            f"they are compared in {legend.name!r}, where it is {repr(there) if there else 'no class'}: "
+            "name crosswalks to one legend."
+        )
+    return found.table, frozenset(code for code, _ in found.codes)
 
 
 def set_up_comparison(
@@ -116,7 +131,8 @@ def set_up_comparison(
     native = native_grid(index)
     if native.grid is None:
         raise InputError(f"{labels} has no grid of its own to be compared on: {native.reason}.")
-    reference = RasterReference(source=MosaicSource.of(index, native.grid), table=_table(labels.crosswalk))
+    table_of, known = _table(labels.crosswalk, legend)
+    reference = RasterReference(source=MosaicSource.of(index, native.grid), table=table_of, known=known)
     job = OwnGridJob(
         key=Fingerprint({"map": str(store.target), "other": str(labels)}).sha256,
         store=store,
