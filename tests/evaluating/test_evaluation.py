@@ -238,3 +238,13 @@ def test_the_command_writes_numbers_charts_and_a_page(landweave: Command, store,
     assert f"{result.scores.mean_iou:.4f}" in page
     for name in ("classes", "confusion", "reliability"):
         assert (tmp_path / "scores" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("tag", "dtype"), [(-9999, np.int16), (77, np.uint8), (0, np.uint8)])
+def test_a_nodata_tag_counts_where_it_is_no_class(store, labels, tmp_path, tag, dtype):
+    truth = TRUTH.astype(dtype)
+    truth[TRUTH == 255] = tag if tag else 255
+    path = write_tile(tmp_path / "truth.tif", truth[None], corner_xy=XY, nodata=tag)
+    found, wanted = lw.evaluate(str(store.target), path), lw.evaluate(str(store.target), labels)
+    assert found.counts.pairs == wanted.counts.pairs
+    assert ("tag 0 as nodata, which is a class" in str(found)) == (tag == 0)

@@ -88,11 +88,17 @@ class RasterReference:
         uint8 ``(256,)``: the code that each code becomes, 255 for none.
     known
         Codes that a crosswalk lists: no other may be there. None without a crosswalk.
+    gaps
+        Numbers that the files tag as nodata and that are no class: there is no reference there.
+    remarks
+        Further `notes`.
     """
 
     source: MosaicSource
     table: Codes
     known: frozenset[int] | None = None
+    gaps: tuple[float, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def touches(self, grid: Grid) -> bool:
         """See `Reference`."""
@@ -101,7 +107,8 @@ class RasterReference:
     def read(self, grid: Grid) -> Codes:
         """See `Reference`."""
         raster = self.source.read(grid, self.source.bands)
-        values, valid = raster.values[0], raster.valid
+        values = raster.values[0]
+        valid = raster.valid & ~np.isin(values, self.gaps)
         if odd := _no_codes(values[valid]):
             files = ", ".join(file.id for file in self.source.files(grid)[:3])
             raise ReadError(f"Labels of {files} hold {odd[0]:g}: codes are whole numbers from 0 to 255, 255 is nodata.")
@@ -116,7 +123,7 @@ class RasterReference:
         """See `Reference`."""
         facts = self.source.describe()
         how = "lie on the map's pixels" if facts["alignment"] == "paste" else "are read by their nearest pixel"
-        return f"labels {how} ({facts['reason']})", *(f"labels: {note}" for note in facts["notes"])
+        return f"labels {how} ({facts['reason']})", *(f"labels: {note}" for note in (*facts["notes"], *self.remarks))
 
 
 _UNLISTED = "their crosswalk does not list: add it to source_codes of a class, or to left_out."

@@ -97,8 +97,10 @@ def _open_sides(window: Extent, outer: Extent) -> OpenSides:
 
 def _patch_sums(sum_rows: SumRows, window: Extent, numbers: NDArray[np.int32], count: int) -> NDArray[np.float64]:
     """Probability of each code, summed over each patch."""
-    result = np.zeros((count, NODATA))
+    result = np.zeros((count, 0))
     for rows, sums in sum_rows(window):
+        if not result.size:  # a noisy dalle has a million patches: no column for a code that no class has
+            result = np.zeros((count, 1 + max(sums)))
         inside = numbers[rows] >= 0
         patches = numbers[rows][inside]
         for code, layer in sums.items():

@@ -48,13 +48,14 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
     InputError
         When the files cannot be used, or lie elsewhere.
     """
-    path, (table, known) = labels.paths[0], _table(labels.crosswalk, legend)
+    path = labels.paths[0]
     if labels.column is not None:
+        table, known = _table(labels.crosswalk, legend)
         return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table, known=known)
     source = MosaicSource.open(_label_spec(labels), grid)
     if source.dtype.kind not in "iu":
         raise InputError(f"{path} holds {source.dtype} values: labels are whole numbers, codes of classes.")
-    reference = RasterReference(source=source, table=table, known=known)
+    reference = _raster_reference(source, labels, legend)
     if not reference.touches(grid):
         raise InputError(
             f"No label of {path} lies on the map: they are in {source.bounds(grid)}, the map in {grid.bounds}, "
@@ -100,6 +101,20 @@ def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Co
     return found.table, frozenset(code for code, _ in found.codes)
 
 
+def _raster_reference(source: MosaicSource, labels: Labels, legend: Legend) -> RasterReference:
+    """Label rasters; a nodata tag counts where it is no class, as many files tag 0, which is one."""
+    table, known = _table(labels.crosswalk, legend)
+    tags = {float(file.nodata[labels.band - 1] or 0) for file in (tile.files[0] for tile in source.index.tiles)
+            if file.nodata[labels.band - 1] is not None}  # fmt: skip
+    classes = legend.codes if known is None else known
+    remarks = tuple(
+        f"files tag {tag:g} as nodata, which is a class: its pixels count; a crosswalk leaves it out if it is none"
+        for tag in sorted(tags & {*classes})
+    )
+    gaps = tuple(sorted(tags - {*classes}))
+    return RasterReference(source=source, table=table, known=known, gaps=gaps, remarks=remarks)
+
+
 def set_up_comparison(
     where: Target,
     labels: Labels,
@@ -131,8 +146,7 @@ def set_up_comparison(
     native = native_grid(index)
     if native.grid is None:
         raise InputError(f"{labels} has no grid of its own to be compared on: {native.reason}.")
-    table_of, known = _table(labels.crosswalk, legend)
-    reference = RasterReference(source=MosaicSource.of(index, native.grid), table=table_of, known=known)
+    reference = _raster_reference(MosaicSource.of(index, native.grid), labels, legend)
     job = OwnGridJob(
         key=Fingerprint({"map": str(store.target), "other": str(labels)}).sha256,
         store=store,
