@@ -104,8 +104,8 @@ def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Co
 def _raster_reference(source: MosaicSource, labels: Labels, legend: Legend) -> RasterReference:
     """Label rasters; a nodata tag counts where it is no class, as many files tag 0, which is one."""
     table, known = _table(labels.crosswalk, legend)
-    tags = {float(file.nodata[labels.band - 1] or 0) for file in (tile.files[0] for tile in source.index.tiles)
-            if file.nodata[labels.band - 1] is not None}  # fmt: skip
+    stated = (tile.files[0].nodata[labels.band - 1] for tile in source.index.tiles)
+    tags = {tag for tag in stated if tag is not None}
     classes = legend.codes if known is None else known
     remarks = tuple(
         f"files tag {tag:g} as nodata, which is a class: its pixels count; a crosswalk leaves it out if it is none"
