@@ -185,19 +185,20 @@ def test_blocks_are_those_of_the_map_wherever_they_begin(tmp_path: Path, sides: 
     """Blocks are strips from the corner of the area: what is missing or new is missing or new in them alone."""
     layout = {"sides": sides, "shift": 11}
     store, arrays = finished_map(tmp_path / "map.zarr", left=1, **layout)
-    result = published(tmp_path / "map.zarr", tmp_path / "out", partial=True)
+    result = published(tmp_path / "map.zarr", tmp_path / "out", partial=True, dalle_m=15)
     values, _ = mosaic(tmp_path / "out", "landcover", store.grid.bounds, store.grid.shape)
     rows, columns = store.blocks[store.blocks.shape[0] - 1, store.blocks.shape[1] - 1].slices_in(store.grid.extent)
     expected = arrays["landcover"].copy()
     expected[rows, columns] = NODATA
     np.testing.assert_array_equal(values, expected)
     finish(store, arrays)
-    assert 0 < published(tmp_path / "map.zarr", tmp_path / "out").ran < sum(result.counts.values())
+    assert 0 < published(tmp_path / "map.zarr", tmp_path / "out", dalle_m=15).ran < sum(result.counts.values())
     arrays["landcover"][:10, :10] = 6
     finish(store, arrays, [(0, 0)])
-    assert 0 < published(tmp_path / "map.zarr", tmp_path / "out", stale=True).ran < sum(result.counts.values())
+    again = published(tmp_path / "map.zarr", tmp_path / "out", stale=True, dalle_m=15)
+    assert 0 < again.ran < sum(result.counts.values())
     finished_map(tmp_path / "again.zarr", arrays, **layout)
-    published(tmp_path / "again.zarr", tmp_path / "whole")
+    published(tmp_path / "again.zarr", tmp_path / "whole", dalle_m=15)
     for path in (tmp_path / "whole").glob("landcover/*.tif"):
         assert (tmp_path / "out/landcover" / path.name).read_bytes() == path.read_bytes()
 
