@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 
+import geopandas
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
+import shapely
+from rasterio.features import geometry_mask, shapes
+from rasterio.transform import from_origin
 from scipy import ndimage
 
 import landweave as lw
@@ -201,3 +206,110 @@ def test_dask_gives_the_same(maps):
         lw.change(maps["before"], maps["after"], rule=rule, engine=engine).plain
         == lw.change(maps["before"], maps["after"], rule=rule).plain
     )
+
+
+@pytest.fixture(scope="module")
+def zones(maps, tmp_path_factory: pytest.TempPathFactory) -> geopandas.GeoDataFrame:
+    """A ring, a pixel, what lies half beside the maps, and what lies elsewhere; two overlap."""
+    x, y = CORNER[1] / 5, -CORNER[0] / 5
+    middle = shapely.Point(x + 20, y - 20)
+    outlines = [
+        middle.buffer(15).difference(middle.buffer(4)),
+        shapely.box(x + 10, y - 5.2, x + 10.2, y - 5),
+        shapely.box(x + 15, y - 60, x + 90, y - 3),
+        shapely.box(x + 9_000, y, x + 9_001, y + 1),
+    ]
+    return geopandas.GeoDataFrame({"nom": list("abcd"), "area_ha": 1}, geometry=outlines, crs="EPSG:2154")
+
+
+def test_hectares_of_each_transition_by_zone_are_those_of_a_mask(maps, zones, landweave: Command, tmp_path):
+    zones.to_file(tmp_path / "zones.gpkg", layer="communes")
+    rule = ["--min-confidence", 0.5, "--min-area", 0.3, "--zones", tmp_path / "zones.gpkg", "--layer", "communes"]
+    done(landweave("change", maps["before"], maps["after"], *rule, "--out", tmp_path / "out"))
+    table = pd.read_csv(tmp_path / "out/zones.csv")
+    before, after, kept = oracle(0.5, 8)
+    transform = from_origin(CORNER[1] / 5, -CORNER[0] / 5, 0.2, 0.2)
+    both, names = (before != 255) & (after != 255), {c.code: c.name.replace(" ", "_") for c in FIVE.classes}
+    expected = []
+    for number, zone in enumerate(zones.geometry, 1):
+        inside = ~geometry_mask([zone], SHAPE, transform)
+        row = {"zone": number, "compared_ha": (inside & both).sum(), "changed_ha": (inside & kept).sum()}
+        pairs, counts = np.unique(before[inside & kept].astype(int) * 256 + after[inside & kept], return_counts=True)
+        for pair, pixels in zip(pairs, counts, strict=True):
+            row[f"{names[pair >> 8]}_to_{names[pair & 255]}_ha"] = pixels
+        expected.append({name: value if name == "zone" else value * 4e-6 for name, value in row.items()})
+    wanted = pd.DataFrame(expected).fillna(0)
+    found = table[[name for name in table if name in wanted]]
+    assert {*wanted} == {*table} - {"nom", "area_ha", "area_ha_of_zone"}
+    pd.testing.assert_frame_equal(found, wanted[list(found)], check_dtype=False)
+    assert table["nom"].tolist() == list("abcd")
+    assert wanted["changed_ha"].iloc[0] > 0
+    stored = geopandas.read_parquet(tmp_path / "out/zones.parquet")
+    assert stored.crs.to_epsg() == 2154
+    pd.testing.assert_frame_equal(pd.DataFrame(stored.drop(columns="geometry")), table, check_dtype=False)
+    in_memory = lw.change(maps["before"], maps["after"], rule=lw.ChangeRule(min_confidence=0.5, min_area_m2=0.3),
+                          zones=zones).by_zone  # fmt: skip
+    pd.testing.assert_frame_equal(pd.DataFrame(in_memory.drop(columns="geometry")), table, check_dtype=False)
+    refused = landweave("change", maps["before"], maps["after"], "--zones", tmp_path / "zones.gpkg")
+    assert (refused.code, "--out" in refused.err) == (2, True)
+
+
+def test_polygons_of_changes_are_those_of_the_whole_scene(maps, tmp_path):
+    rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=0.3)
+    result = lw.change(maps["before"], maps["after"], rule=rule, folder=tmp_path)
+    before, after, kept = oracle(0.5, 8)
+    sure = np.minimum(seen(GROUND, 1)["confidence"], seen(LATER, 2)["confidence"])
+    pairs = np.where(kept, before.astype(np.int32) * 256 + after, 0)
+    transform = from_origin(CORNER[1] / 5, -CORNER[0] / 5, 0.2, 0.2)
+    wanted = [(shapely.geometry.shape(s), int(v)) for s, v in shapes(pairs, kept, 4, transform)]
+    found = geopandas.read_parquet(tmp_path / "changes.parquet")
+    assert len(found) == len(wanted) > 10
+    assert found.geometry.is_valid.all()
+    assert found["area_m2"].to_numpy() == pytest.approx(found.geometry.area.to_numpy(), abs=1e-5)
+    assert found["area_m2"].sum() == pytest.approx(kept.sum() * 0.04)
+    mine = zip(found.geometry, found["before"].astype(int) * 256 + found["after"], found["confidence"], strict=True)
+    of_point = {(round(s.centroid.x, 3), round(s.centroid.y, 3), v): s for s, v in wanted}
+    for shape, pair, confidence in mine:
+        other = of_point[round(shape.centroid.x, 3), round(shape.centroid.y, 3), pair]
+        assert shape.symmetric_difference(other).area < 1e-3
+        inside = ~geometry_mask([shape], SHAPE, transform)
+        assert confidence == pytest.approx(sure[inside].mean() / 250, abs=1e-6)
+    package = geopandas.read_file(tmp_path / "changes.gpkg", layer="changes")
+    assert package["after_name"].tolist() == found["after_name"].tolist()
+    assert package.crs.to_epsg() == 2154
+    content = (tmp_path / "changes.gpkg").read_bytes()
+    lw.change(maps["before"], maps["after"], rule=rule, folder=tmp_path)
+    assert (tmp_path / "changes.gpkg").read_bytes() == content
+    assert result.counts.patches >= len(found)
+
+
+def test_a_patch_over_many_blocks_is_one_polygon(maps, tmp_path):
+    """The large change of the scene winds over blocks; one more map without confidences, one without a change."""
+    one = write_map(tmp_path / "a.zarr", np.zeros((130, 200), np.uint8), block=64)
+    ring = np.zeros((130, 200), np.uint8)
+    ring[10:120, 10:190], ring[40:90, 40:160] = 6, 0
+    other = write_map(tmp_path / "b.zarr", ring, block=64)
+    lw.change(str(one.target), str(other.target), folder=tmp_path / "out")
+    found = geopandas.read_parquet(tmp_path / "out/changes.parquet")
+    assert len(found) == 1
+    assert found["confidence"].isna().all()
+    assert (len(found.geometry[0].interiors), found["area_m2"][0]) == (1, pytest.approx((ring == 6).sum() * 0.04))
+    lw.change(str(one.target), str(one.target), folder=tmp_path / "none")
+    nothing = geopandas.read_file(tmp_path / "none/changes.gpkg")
+    assert len(nothing) == len(geopandas.read_parquet(tmp_path / "none/changes.parquet")) == 0
+
+
+def test_polygons_without_number_are_left_out_and_said_to_be(maps, tmp_path, monkeypatch):
+    monkeypatch.setattr("landweave.surface.evaluation.MOST_POLYGONS", 10)
+    result = lw.change(maps["before"], maps["after"], folder=tmp_path)
+    assert not (tmp_path / "changes.gpkg").exists()
+    assert "patches are too many" in str(result)
+
+
+@pytest.mark.slow
+def test_zones_and_polygons_on_workers_are_the_same_bytes(maps, zones, tmp_path):
+    engine = EngineSection(kind="dask", workers=2)
+    for name, used in (("inline", None), ("dask", engine)):
+        lw.change(maps["before"], maps["after"], zones=zones, folder=tmp_path / name, engine=used)
+    for name in ("zones.csv", "zones.parquet", "changes.gpkg", "changes.parquet", "before.tif", "changes.json"):
+        assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes(), name

@@ -89,3 +89,16 @@ def test_strata_with_too_few_units_and_foreign_ones_are_refused() -> None:
 def test_units_are_allocated_by_area_with_a_minimum() -> None:
     assert sum(allocate({0: 10_000, 1: 20_000, 2: 970_000}, 1000, 50).values()) == 1000
     assert allocate({0: 7, 1: 1_000_000}, 300, 50) == {0: 7, 1: 250}
+
+
+def test_a_stratum_that_is_known_whole_has_no_error_even_if_it_is_one_pixel() -> None:
+    """A class of one pixel is one unit: it adds its area to what it is, and nothing to the intervals."""
+    pairs = [(0, 0)] * 40 + [(0, 1)] * 10 + [(1, 0)]
+    found = estimate({0: 100.0, 1: 1.0}, pairs, {0: 100, 1: 1})
+    assert found.estimated.tolist() == pytest.approx([81, 20])
+    alone = estimate({0: 100.0}, pairs[:-1], {0: 100})
+    assert found.standard_errors.tolist() == pytest.approx(alone.standard_errors.tolist())
+    assert np.isfinite(found.accuracy).all()
+    assert found.users_accuracy[1][1] == 0
+    with pytest.raises(InputError, match=r"1 \(1 of 2\)"):
+        estimate({0: 100.0, 1: 2.0}, pairs, {0: 100, 1: 2})

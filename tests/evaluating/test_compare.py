@@ -122,3 +122,31 @@ def test_rasters_elsewhere_and_foreign_crosswalks_are_refused(folder, tmp_path):
         lw.compare(folder / "map.zarr", away)
     with pytest.raises(lw.errors.ConfigError, match="is for the legend 'oso', the map has 'five'"):
         lw.compare(folder / "map.zarr", away, crosswalk=folder / "oso.yaml")
+
+
+def test_crosswalks_to_other_legends_are_refused(folder, tmp_path):
+    """Codes alone would agree: 1 is built here, and trees there."""
+    theirs = [{"code": 1, "name": "trees", "color": "#00ff00", "source_codes": [50]}]
+    (tmp_path / "trees.yaml").write_text(json.dumps({"name": "trees", "source": "oso", "classes": theirs}))
+    other = write_tile(tmp_path / "o.tif", np.full((1, 9, 9), 50, np.uint8), corner_xy=XY, pixel=10)
+    labels = lw.Labels(files=other, crosswalk=tmp_path / "trees.yaml")
+    with pytest.raises(lw.errors.ConfigError, match=r"1 is 'trees'.* where it is 'built': name crosswalks to one"):
+        lw.compare(str(folder / "map.zarr"), labels, crosswalk=folder / "five.yaml")
+
+
+def test_codes_that_the_crosswalk_does_not_list_are_refused(folder, tmp_path):
+    """A crosswalk of another product would leave most pixels out, and score the rest."""
+    values = np.full((1, 9, 9), 50, np.uint8)
+    values[0, 3, 3] = 30
+    other = write_tile(tmp_path / "o.tif", values, corner_xy=XY, pixel=10)
+    with pytest.raises(lw.errors.ReadError, match="hold code 30, which their crosswalk does not list"):
+        lw.compare(
+            str(folder / "map.zarr"), lw.Labels(files=other, crosswalk=folder / "oso.yaml"),
+            crosswalk=folder / "five.yaml",
+        )  # fmt: skip
+    square = shapely.box(XY[0], XY[1] - 40, XY[0] + 40, XY[1])
+    frame = geopandas.GeoDataFrame({"code": [30]}, geometry=[square], crs="EPSG:2154")
+    frame.to_file(tmp_path / "o.gpkg")
+    labels = lw.Labels(files=tmp_path / "o.gpkg", column="code", crosswalk=folder / "oso.yaml")
+    with pytest.raises(lw.errors.InputError, match="holds code 30, which their crosswalk"):
+        lw.compare(str(folder / "map.zarr"), labels, crosswalk=folder / "five.yaml")

@@ -15,6 +15,7 @@ from rasterio.vrt import WarpedVRT
 import landweave as lw
 from landweave.config.schema import EngineSection
 from landweave.core.calibration import Likelihood
+from landweave.core.lattice import Blocks, Extent
 from landweave.store.maps.store import MapStore
 from tests.helpers.commands import Command, done
 from tests.helpers.maps import CORNER, FIVE, confused, lumps, write_map
@@ -24,7 +25,9 @@ SHAPE = (150, 171)
 CODES = FIVE.codes
 SCORED = (0, 3, 6, 8)
 XY = (CORNER[1] / 5, -CORNER[0] / 5)
-WINDOWS = {"windows": {"size": 32, "overlap": 8}, "output": {"block": 64, "factor": 1}}
+BLOCKS = Blocks.covering(Extent.of(*((at, at + side) for at, side in zip(CORNER, SHAPE, strict=True))), 64)
+PIXELS = [BLOCKS.extent.y.start, BLOCKS.extent.x.start, *BLOCKS.extent.shape]
+WINDOWS = {"windows": {"size": 32, "overlap": 8}, "output": {"block": [64, 64], "pixels": PIXELS, "factor": 1}}
 
 TRUTH = lumps(SHAPE, CODES)
 TRUTH[:20, :30] = 255
@@ -235,3 +238,13 @@ def test_the_command_writes_numbers_charts_and_a_page(landweave: Command, store,
     assert f"{result.scores.mean_iou:.4f}" in page
     for name in ("classes", "confusion", "reliability"):
         assert (tmp_path / "scores" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(("tag", "dtype"), [(-9999, np.int16), (77, np.uint8), (0, np.uint8)])
+def test_a_nodata_tag_counts_where_it_is_no_class(store, labels, tmp_path, tag, dtype):
+    truth = TRUTH.astype(dtype)
+    truth[TRUTH == 255] = tag if tag else 255
+    path = write_tile(tmp_path / "truth.tif", truth[None], corner_xy=XY, nodata=tag)
+    found, wanted = lw.evaluate(str(store.target), path), lw.evaluate(str(store.target), labels)
+    assert found.counts.pairs == wanted.counts.pairs
+    assert ("tag 0 as nodata, which is a class" in str(found)) == (tag == 0)

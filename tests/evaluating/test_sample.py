@@ -145,3 +145,24 @@ def test_the_command_draws_and_estimates(landweave: Command, store, tmp_path):
     assert said.strip() == str(lw.estimate_areas(path)).strip()
     assert '"margin_95_ha"' in done(landweave("sample", "areas", path, "--json"))
     assert FIVE.names[8] in said
+
+
+def test_a_class_of_one_pixel_is_no_end_of_a_sample(tmp_path):
+    mapped = np.where(MAPPED == 6, 8, MAPPED).astype(np.uint8)
+    mapped[100, 100] = 6
+    store = write_map(tmp_path / "m.zarr", mapped)
+    path = lw.draw_sample(str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=150, minimum=20))
+    write_back(interpret(path), path)
+    found = lw.estimate_areas(path).estimates
+    assert found.counts.sum(1)[found.strata.index(6)] == 1
+    assert np.isfinite(found.margins).all()
+
+
+def test_a_map_whose_crs_does_not_keep_areas_gives_no_hectares(tmp_path):
+    store = write_map(tmp_path / "m.zarr", MAPPED, crs="EPSG:3857", corner=(-26_500_000, 2_200_000))
+    for what in (
+        lambda: lw.draw_sample(str(store.target), tmp_path / "s.gpkg"),
+        lambda: lw.change(str(store.target), str(store.target)),
+    ):
+        with pytest.raises(lw.errors.InputError, match="make the map in a CRS that keeps areas"):
+            what()

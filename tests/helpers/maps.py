@@ -35,7 +35,7 @@ FIVE = Legend(
 """Five classes, the last never trained."""
 
 
-def write_map(
+def write_map(  # noqa: PLR0913  a map has many facts
     path: Path,
     landcover: NDArray[np.uint8],
     *,
@@ -44,6 +44,7 @@ def write_map(
     block: int = 64,
     corner: tuple[int, int] = CORNER,
     legend: Legend = FIVE,
+    crs: str = "EPSG:2154",
     **attributes: Any,
 ) -> MapStore:
     """A map whose pixels ``(y, x)`` start at ``corner``; what its blocks have beyond them is nodata."""
@@ -53,7 +54,7 @@ def write_map(
     arrays = {"landcover": landcover, "confidence": confidence, "probability": probability}
     given = {name: values for name, values in arrays.items() if values is not None}
     template = MapTemplate(
-        grid=Grid(crs="EPSG:2154", resolution=Fraction(1, 5), extent=blocks.extent),
+        grid=Grid(crs=crs, resolution=Fraction(1, 5), extent=blocks.extent),
         blocks=blocks,
         legend=legend,
         confidence=confidence is not None,

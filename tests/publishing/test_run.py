@@ -180,6 +180,43 @@ def test_an_incomplete_map_is_refused_unless_told(tmp_path: Path) -> None:
     assert bytes_below(tmp_path / "out") == bytes_below(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("sides", [(32, 128), (192, 32)])
+def test_blocks_are_those_of_the_map_wherever_they_begin(tmp_path: Path, sides: tuple[int, int]) -> None:
+    """Blocks are strips from the corner of the area: what is missing or new is missing or new in them alone."""
+    layout = {"sides": sides, "shift": 11}
+    store, arrays = finished_map(tmp_path / "map.zarr", left=1, **layout)
+    result = published(tmp_path / "map.zarr", tmp_path / "out", partial=True, dalle_m=15)
+    values, _ = mosaic(tmp_path / "out", "landcover", store.grid.bounds, store.grid.shape)
+    rows, columns = store.blocks[store.blocks.shape[0] - 1, store.blocks.shape[1] - 1].slices_in(store.grid.extent)
+    expected = arrays["landcover"].copy()
+    expected[rows, columns] = NODATA
+    np.testing.assert_array_equal(values, expected)
+    finish(store, arrays)
+    assert 0 < published(tmp_path / "map.zarr", tmp_path / "out", dalle_m=15).ran < sum(result.counts.values())
+    arrays["landcover"][:10, :10] = 6
+    finish(store, arrays, [(0, 0)])
+    again = published(tmp_path / "map.zarr", tmp_path / "out", stale=True, dalle_m=15)
+    assert 0 < again.ran < sum(result.counts.values())
+    finished_map(tmp_path / "again.zarr", arrays, **layout)
+    published(tmp_path / "again.zarr", tmp_path / "whole", dalle_m=15)
+    for path in (tmp_path / "whole").glob("landcover/*.tif"):
+        assert (tmp_path / "out/landcover" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_what_a_clean_up_looks_at_around_a_dalle_is_part_of_it(tmp_path: Path) -> None:
+    """A patch of the block that is left goes on into dalles whose own pixels are all there: they are made again."""
+    classes = np.full((192, 128), 3, np.uint8)
+    classes[120:140, 20:100] = 8
+    arrays = {"landcover": classes, "confidence": np.full(classes.shape, 9, np.uint8)}
+    settings = {"minimum_unit_m2": 41.0}
+    store, _ = finished_map(tmp_path / "map.zarr", arrays, left=2)
+    published(tmp_path / "map.zarr", tmp_path / "out", partial=True, **settings)
+    finish(store, arrays)
+    published(tmp_path / "map.zarr", tmp_path / "out", **settings)
+    published(tmp_path / "map.zarr", tmp_path / "whole", **settings)
+    assert bytes_below(tmp_path / "out") == bytes_below(tmp_path / "whole")
+
+
 def finish(store, arrays, blocks=None) -> None:
     """Write the blocks of a map that are left, or those given anew."""
     ledger = Ledger.load(store.ledger, store.arrays)

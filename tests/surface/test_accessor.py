@@ -30,7 +30,9 @@ def mapped() -> xr.Dataset:
     """A map as it is opened."""
     windows = {"size": 128, "overlap": 32, "blend": "cosine"}
     credits = {"title": "Sample", "license": "Licence Ouverte 2.0", "source": "drawn at random"}
-    fields = {"windows": windows, "output": {"block": 512, "factor": 1}}
+    extent = TEMPLATE.grid.extent
+    whole = [extent.y.start, extent.x.start, *extent.shape]
+    fields = {"windows": windows, "output": {"block": [512, 512], "pixels": whole, "factor": 1}}
     stored = replace(TEMPLATE, attributes={**credits, "fingerprint_fields": fields})
     arrays = {name: LazyArray(values.shape, np.uint8, values.__getitem__) for name, values in ARRAYS.items()}
     return map_dataset(stored, arrays).load()

@@ -10,6 +10,7 @@ import typer
 import landweave
 from landweave.cli.evaluate import Scheduler, Workers, engine_section
 from landweave.cli.output import prints, progress
+from landweave.core.errors import ConfigError
 
 
 @prints
@@ -28,11 +29,20 @@ def change(  # noqa: PLR0913  options of a command
         tuple[str, str] | None,
         typer.Option("--same-ground", help="Two maps of the same ground, for the false change rate."),
     ] = None,
-    folder: Annotated[Path | None, typer.Option("--out", help="Folder for numbers, COGs and a page.")] = None,
+    zones: Annotated[
+        str | None, typer.Option("--zones", help="Vector file: hectares of each transition in each of its polygons.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option("--layer", help="Layer of the zones' file.")] = None,
+    where: Annotated[str | None, typer.Option("--where", help="SQL filter on the columns of the zones.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for numbers, zones, COGs, polygons and a page.")
+    ] = None,
     workers: Workers = None,
     scheduler: Scheduler = None,
 ) -> Any:
     """Compare two maps on one lattice: transitions, kept by confidence and area."""
+    if zones and folder is None:
+        raise ConfigError("Hectares by zone are written as files: name a folder for them (--out).")
     rule = landweave.ChangeRule(
         min_confidence=min_confidence, min_area_m2=min_area, crosswalks=crosswalks or (None, None)
     )
@@ -41,6 +51,9 @@ def change(  # noqa: PLR0913  options of a command
         after,
         rule=rule,
         same_ground=same_ground,
+        zones=zones,
+        layer=layer,
+        where=where,
         folder=folder,
         engine=engine_section(workers, scheduler),
         progress=progress(),

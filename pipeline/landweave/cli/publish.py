@@ -30,13 +30,15 @@ def publish(  # noqa: PLR0913  an option each
     plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
 ) -> Any:
     """Publish a map dalle by dalle, COGs and a STAC catalog; run again to finish what failed or was interrupted."""
+    from landweave.setup.publish_setup import publish_keys
+
     settings: dict[str, Any] = {"to": to, "stale": stale, "partial": is_partial}
     given = main.parse_overrides(overrides)
     if what.endswith((".yaml", ".yml")):
         source: Any = landweave.load_config(what, overrides=given, cluster=cluster)
     else:
         source = what
-        settings |= {key.removeprefix("publish."): value for key, value in given.items()}
+        settings |= publish_keys(given)
     settings["storage_options"] = main.parse_overrides(storage_options) or None
     if plan_only:
         return landweave.plan_publish(source, **settings)

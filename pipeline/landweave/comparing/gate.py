@@ -50,6 +50,11 @@ class MapPair:
         before, after = (table[store.read_beyond("landcover", extent)] for store, table in stores)
         return before, after
 
+    @property
+    def has_confidence(self) -> bool:
+        """Whether any of the maps has confidences."""
+        return any("confidence" in store.arrays for store in (self.before, self.after))
+
     def confidence(self, extent: Extent) -> Codes:
         """The lower confidence of the two, probability x 250; 250 for a map that has none."""
         found = [

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from landweave.comparing.gate import Gate
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA
+from landweave.core.outlines import find_regions
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState
 
 _CODES = NODATA + 1
@@ -25,12 +26,15 @@ class TransitionCounts:
     ----------
     every, kept
         Pixels by ``256 * before + after``: all that both maps have, and the changes that are kept.
+    patches
+        Kept changes of one kind each, by pixels that share an edge; what the edges of blocks cut counts in each.
     compared, changed
         int64 ``(251,)``: pixels that both maps have by the lower confidence of the two, and those that changed.
     """
 
     every: Counter[int]
     kept: Counter[int]
+    patches: int
     compared: NDArray[np.int64]
     changed: NDArray[np.int64]
 
@@ -39,6 +43,7 @@ class TransitionCounts:
         return TransitionCounts(
             every=self.every + other.every,
             kept=self.kept + other.kept,
+            patches=self.patches + other.patches,
             compared=self.compared + other.compared,
             changed=self.changed + other.changed,
         )
@@ -85,6 +90,7 @@ class ChangeJob:
         counts = TransitionCounts(
             every=_pairs(before[both], after[both]),
             kept=_pairs(*(each[kept[0] != NODATA] for each in kept)),
+            patches=_patches(*kept),
             compared=np.bincount(confidence[both], minlength=bins)[:bins],
             changed=np.bincount(confidence[both & (before != after)], minlength=bins)[:bins],
         )
@@ -94,3 +100,8 @@ class ChangeJob:
 def _pairs(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Counter[int]:
     counts = np.bincount(before.astype(np.int64) * _CODES + after, minlength=1)
     return Counter({int(pair): int(counts[pair]) for pair in np.flatnonzero(counts)})
+
+
+def _patches(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> int:
+    regions = find_regions((before.astype(np.uint16) << 8) | after)
+    return int(np.count_nonzero(regions.codes >> 8 != NODATA))

@@ -1,4 +1,4 @@
-"""What a comparison of two maps leaves on disk: numbers, COGs of classes before and after, and one page of it all."""
+"""What a comparison of two maps leaves on disk: numbers, hectares by zone, COGs, polygons, and one page of it all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import os
 from pathlib import Path
 
+import geopandas
 import numpy as np
 
 from landweave.comparing.gate import Gate
@@ -14,10 +15,17 @@ from landweave.comparing.run import ChangeMap
 from landweave.core.errors import OutputError
 from landweave.formats.charts import confusion_chart
 from landweave.formats.cog import write_cog
+from landweave.formats.hectares import csv_bytes
+from landweave.formats.hectares import parquet_bytes as table_bytes
 from landweave.formats.page import PageSection, make_page
+from landweave.formats.polygons import geopackage_bytes, parquet_bytes
 from landweave.jobs.fingerprint import Fingerprint
 
 JSON, TABLE, PAGE, BEFORE, AFTER = "changes.json", "changes.csv", "changes.html", "before.tif", "after.tif"
+POLYGONS = "changes"
+"""Name without ending of the polygons of changes, GeoPackage and GeoParquet, and of the layer."""
+ZONES = "zones"
+"""Name without ending of the hectares by zone, CSV and GeoParquet."""
 
 
 def change_maps(result: Change, gate: Gate) -> tuple[ChangeMap, ChangeMap]:
@@ -34,10 +42,13 @@ def change_maps(result: Change, gate: Gate) -> tuple[ChangeMap, ChangeMap]:
     return before, ChangeMap(gate=gate, legend=result.legend, attrs=attrs)
 
 
-def write_change(result: Change, gate: Gate, folder: str | os.PathLike[str]) -> Path:
+def write_change(
+    result: Change, gate: Gate, folder: str | os.PathLike[str], polygons: geopandas.GeoDataFrame | None = None
+) -> Path:
     """Write `JSON`, `TABLE`, `PAGE`, `BEFORE` and `AFTER` into a folder, which is made where it is missing; its path.
 
-    The COGs have the classes before and after where a change is kept, 255 elsewhere.
+    The COGs have the classes before and after where a change is kept, 255 elsewhere. Hectares by zone (`ZONES`) and
+    `POLYGONS` are written beside them where there are any.
 
     Parameters
     ----------
@@ -45,6 +56,8 @@ def write_change(result: Change, gate: Gate, folder: str | os.PathLike[str]) -> 
         From `landweave.comparing.run.run_change`.
     folder
         Earlier files of these names are replaced; a COG of other maps is not.
+    polygons
+        From `landweave.comparing.polygons.trace_changes`; None for none.
 
     Raises
     ------
@@ -54,6 +67,8 @@ def write_change(result: Change, gate: Gate, folder: str | os.PathLike[str]) -> 
     target = Path(folder)
     try:
         target.mkdir(parents=True, exist_ok=True)
+        for name, content in _vectors(result, polygons).items():
+            (target / name).write_bytes(content)
         (target / JSON).write_text(result.to_json(), encoding="utf-8")
         with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
             names = result.legend.names
@@ -70,6 +85,17 @@ def write_change(result: Change, gate: Gate, folder: str | os.PathLike[str]) -> 
     for name, shown in zip((BEFORE, AFTER), change_maps(result, gate), strict=True):
         write_cog(shown, target / name)
     return target
+
+
+def _vectors(result: Change, polygons: geopandas.GeoDataFrame | None) -> dict[str, bytes]:
+    """Contents of the files of zones and polygons, by name."""
+    found: dict[str, bytes] = {}
+    if result.by_zone is not None:
+        found |= {f"{ZONES}.csv": csv_bytes(result.by_zone), f"{ZONES}.parquet": table_bytes(result.by_zone)}
+    if polygons is not None:
+        found[f"{POLYGONS}.gpkg"] = geopackage_bytes(polygons, POLYGONS)
+        found[f"{POLYGONS}.parquet"] = parquet_bytes(polygons)
+    return found
 
 
 def _page(result: Change) -> str:

@@ -35,6 +35,9 @@ class Change:
         What was compared and how, plain values.
     notes
         What a person should know.
+    by_zone
+        A GeoDataFrame of the hectares of each transition in zones (`landweave.comparing.zones.count_by_zone`); None
+        where no zones were named.
     same_ground
         What two maps of the same ground show by the same rule, none of which is a change; None where none were named.
     """
@@ -44,6 +47,7 @@ class Change:
     pixel_ha: float
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    by_zone: Any = field(default=None, compare=False)
     same_ground: Change | None = None
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,12 +36,15 @@ class ChangeSetup:
         Of the classes of both.
     facts
         What is compared, plain values.
+    notes
+        What a person should know.
     """
 
     key: str
     gate: Gate
     legend: Legend
     facts: Mapping[str, str]
+    notes: tuple[str, ...] = ()
 
 
 def run_change(setup: ChangeSetup, engine: Engine, progress: Progress) -> tuple[Change, Gate]:
@@ -70,7 +74,7 @@ def run_change(setup: ChangeSetup, engine: Engine, progress: Progress) -> tuple[
     if not counts.every:
         raise InputError(f"{setup.facts['before']} and {setup.facts['after']} share no pixel with a class in both.")
     hectares = float(gate.pair.before.grid.resolution) ** 2 / 10_000
-    return Change(legend=setup.legend, counts=counts, pixel_ha=hectares, facts=setup.facts), gate
+    return Change(legend=setup.legend, counts=counts, pixel_ha=hectares, facts=setup.facts, notes=setup.notes), gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +122,8 @@ class ChangeMap:
     def read(self, array: str, extent: Extent, level: int = 0) -> Codes:
         """Pixels of the classes; see `MapReader`."""
         values, blocks = np.full(extent.shape, NODATA, np.uint8), self.gate.pair.blocks
-        sides = ((extent.y, blocks.extent.y, blocks.height), (extent.x, blocks.extent.x, blocks.width))
-        rows, columns = (
-            range((span.start - outer.start) // size, -(-(span.stop - outer.start) // size))
-            for span, outer, size in sides
-        )
-        for index in ((row, column) for row in rows for column in columns):
+        rows, columns = blocks.touching(extent)
+        for index in product(range(rows.start or 0, rows.stop), range(columns.start or 0, columns.stop)):
             part = blocks[index].intersect(extent)
             values[part.slices_in(extent)] = self._block(index)[part.slices_in(blocks[index])]
         return values

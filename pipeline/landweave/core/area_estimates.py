@@ -35,23 +35,26 @@ class AreaEstimates:
         int64 ``(stratum, code)``: sampled units by map and reference.
     areas
         float64 ``(stratum,)``: area of each stratum on the map, in any unit.
+    whole
+        Strata of which every pixel is a unit: what is known of all has no error.
 
     Raises
     ------
     InputError
-        When a stratum that has an area has fewer than two units: its variance is unknown.
+        When another stratum that has an area has fewer than two units: its variance is unknown.
     """
 
     strata: tuple[int, ...]
     codes: tuple[int, ...]
     counts: NDArray[np.int64]
     areas: Floats
+    whole: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         few = [
             f"{code} ({number} of 2)"
             for code, number in zip(self.strata, self.counts.sum(1), strict=True)
-            if number < 2
+            if number < 2 and code not in self.whole
         ]
         if few:
             raise InputError(
@@ -67,6 +70,11 @@ class AreaEstimates:
     def _rows(self) -> Floats:
         return np.asarray(self.counts.sum(1), np.float64)
 
+    @property
+    def _freedom(self) -> Floats:
+        """Degrees of freedom of each stratum; without end where nothing is left to chance."""
+        return np.where([code in self.whole for code in self.strata], np.inf, self._rows - 1)
+
     @cached_property
     def proportions(self) -> Floats:
         """Estimated share of the area by map and reference, float64 ``(stratum, code)`` (equation 4)."""
@@ -81,7 +89,7 @@ class AreaEstimates:
     def standard_errors(self) -> Floats:
         """Of `estimated` (equations 10 and 11)."""
         shares = self.counts / self._rows[:, None]
-        variance = (self._weights**2 / (self._rows - 1)) @ (shares * (1 - shares))
+        variance = (self._weights**2 / self._freedom) @ (shares * (1 - shares))
         return np.asarray(np.sqrt(variance) * self.areas.sum())
 
     @property
@@ -92,15 +100,15 @@ class AreaEstimates:
     @property
     def accuracy(self) -> tuple[float, float]:
         """Overall accuracy and half the width of its interval (equations 1 and 5)."""
-        users, rows = self.users_accuracy[0], self._rows
-        variance = (self._weights**2 * users * (1 - users) / (rows - 1)).sum()
+        users = self.users_accuracy[0]
+        variance = (self._weights**2 * users * (1 - users) / self._freedom).sum()
         return float((self._weights * users).sum()), float(Z95 * np.sqrt(variance))
 
     @property
     def users_accuracy(self) -> tuple[Floats, Floats]:
         """User's accuracy of each stratum and half the width of its interval (equations 2 and 6)."""
         users = self._diagonal / self._rows
-        return users, Z95 * np.sqrt(users * (1 - users) / (self._rows - 1))
+        return users, Z95 * np.sqrt(users * (1 - users) / self._freedom)
 
     @property
     def producers_accuracy(self) -> tuple[Floats, Floats]:
@@ -115,9 +123,9 @@ class AreaEstimates:
         with np.errstate(invalid="ignore", divide="ignore"):
             producers = areas * users / totals
             shares = (self.counts / rows[:, None])[:, columns]
-            others = areas[:, None] ** 2 * shares * (1 - shares) / (rows - 1)[:, None]
+            others = areas[:, None] ** 2 * shares * (1 - shares) / self._freedom[:, None]
             others = others.sum(0) - np.diag(others)
-            own = areas**2 * (1 - producers) ** 2 * users * (1 - users) / (rows - 1)
+            own = areas**2 * (1 - producers) ** 2 * users * (1 - users) / self._freedom
             return producers, Z95 * np.sqrt((own + producers**2 * others) / totals**2)
 
     @property
@@ -126,7 +134,9 @@ class AreaEstimates:
         return self.counts[np.arange(len(self.strata)), places].astype(np.float64)
 
 
-def estimate(areas: Mapping[int, float], pairs: Sequence[tuple[int, int]]) -> AreaEstimates:
+def estimate(
+    areas: Mapping[int, float], pairs: Sequence[tuple[int, int]], pixels: Mapping[int, int] | None = None
+) -> AreaEstimates:
     """The estimates of a sample.
 
     Parameters
@@ -135,6 +145,8 @@ def estimate(areas: Mapping[int, float], pairs: Sequence[tuple[int, int]]) -> Ar
         Area of each stratum on the map; strata without area are left out.
     pairs
         Code of the stratum and of the reference of each unit.
+    pixels
+        Of each stratum: one of as many units is known whole. None where that is not known.
 
     Raises
     ------
@@ -148,7 +160,10 @@ def estimate(areas: Mapping[int, float], pairs: Sequence[tuple[int, int]]) -> Ar
     counts = np.zeros((len(strata), len(codes)), np.int64)
     for stratum, reference in pairs:
         counts[strata.index(stratum), codes.index(reference)] += 1
-    return AreaEstimates(strata=strata, codes=codes, counts=counts, areas=np.array([areas[code] for code in strata]))
+    known = zip(strata, counts.sum(1), strict=True)
+    whole = frozenset(code for code, units in known if pixels is not None and units == pixels[code])
+    listed = np.array([areas[code] for code in strata])
+    return AreaEstimates(strata=strata, codes=codes, counts=counts, areas=listed, whole=whole)
 
 
 def allocate(pixels: Mapping[int, int], size: int, minimum: int) -> dict[int, int]:

@@ -382,6 +382,22 @@ class Blocks:
         """Pixels of each column of blocks."""
         return self.extent.x.cut(self.width)
 
+    def touching(self, extent: Extent) -> tuple[slice, slice]:
+        """Rows and columns of the blocks that hold pixels of ``extent``; what of it lies beside the blocks has none.
+
+        >>> Blocks(extent=Extent.of((5, 25), (0, 30)), height=4, width=30).touching(Extent.of((8, 10), (-9, 3)))
+        (slice(0, 2, None), slice(0, 1, None))
+        """
+        inside = extent.intersect(self.extent)
+        if not inside.size:
+            return slice(0), slice(0)
+        (top, bottom), (left, right) = ((span.start, span.stop) for span in (inside.y, inside.x))
+        y, x = self.extent.y.start, self.extent.x.start
+        return (
+            slice((top - y) // self.height, -((y - bottom) // self.height)),
+            slice((left - x) // self.width, -((x - right) // self.width)),
+        )
+
     def __len__(self) -> int:
         return self.shape[0] * self.shape[1]
 

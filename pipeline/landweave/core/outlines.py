@@ -27,6 +27,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from landweave.core.scanlines import Integers, ranges
 
 Flags = NDArray[np.bool_]
+Codes = NDArray[np.uint8 | np.uint16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +41,14 @@ class Regions:
     region
         Region of each run; regions are numbered by their first pixel.
     codes
-        Class of each region, uint8 ``(region,)``.
+        Class of each region, ``(region,)``, of the dtype of the raster.
     sizes
         Pixels of each region.
     """
 
     starts: Integers
     region: Integers
-    codes: NDArray[np.uint8]
+    codes: Codes
     sizes: Integers
 
     def of_pixels(self, pixels: Integers) -> Integers:
@@ -79,7 +80,7 @@ class Rings:
     region_offsets: Integers
 
 
-def find_regions(classes: NDArray[np.uint8]) -> Regions:
+def find_regions(classes: Codes) -> Regions:
     """The 4-connected regions of ``classes (y, x)``, those of nodata too; 30 bytes for each run of pixels."""
     width = classes.shape[1]
     begins = _differs(classes, axis=1)
@@ -94,13 +95,13 @@ def find_regions(classes: NDArray[np.uint8]) -> Regions:
     return Regions(starts=starts, region=region, codes=classes.ravel()[starts[first]], sizes=sizes)
 
 
-def trace(classes: NDArray[np.uint8], regions: Regions, *, junctions: bool = False) -> Rings:
+def trace(classes: Codes, regions: Regions, *, junctions: bool = False) -> Rings:
     """The outlines of all regions.
 
     Parameters
     ----------
     classes
-        uint8 ``(y, x)``.
+        uint8 or uint16 ``(y, x)``.
     regions
         Those of it.
     junctions
@@ -147,7 +148,7 @@ class _Sides:
     Attributes
     ----------
     classes
-        uint8 ``(y, x)``.
+        uint8 or uint16 ``(y, x)``.
     first, last
         Pixels, ``row * width + column``, of the sides of each direction.
     marks
@@ -156,14 +157,14 @@ class _Sides:
         Where the marks of each side begin.
     """
 
-    classes: NDArray[np.uint8]
+    classes: Codes
     first: dict[int, Integers]
     last: dict[int, Integers]
     marks: dict[int, Integers]
     offsets: dict[int, Integers]
 
     @classmethod
-    def of(cls, classes: NDArray[np.uint8], junctions: bool) -> _Sides:
+    def of(cls, classes: Codes, junctions: bool) -> _Sides:
         """All sides of ``classes``, with or without their ``junctions``."""
         height, width = classes.shape
         north, west = _differs(classes, axis=0), _differs(classes, axis=1)
@@ -341,7 +342,7 @@ def _links(following: Integers) -> Any:
     return csr_array((np.ones(count, np.bool_), following, np.arange(count + 1)), shape=(count, count))
 
 
-def _differs(classes: NDArray[np.uint8], axis: int) -> Flags:
+def _differs(classes: Codes, axis: int) -> Flags:
     """Whether each pixel differs from the one before it along an axis, the first ones by being first."""
     moved, differs = np.moveaxis(classes, axis, 0), np.ones(classes.shape, np.bool_)
     np.not_equal(moved[1:], moved[:-1], out=np.moveaxis(differs, axis, 0)[1:])

@@ -36,7 +36,7 @@ ROUNDS = 8
 Codes = NDArray[np.uint8]
 PatchSums = Callable[[NDArray[np.int32], int], NDArray[np.float64]]
 """From the number of the small patch of each pixel, int32 ``(y, x)``, -1 elsewhere, and how many there are, to the
-summed probability of each code over each patch: float64 ``(patch, 255)``."""
+summed probability of each code over each patch: float64 ``(patch, code)``, up to the largest code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,12 +212,16 @@ class _Patches:
         return np.repeat(by_patch[self.patch_of], self.lengths).reshape(self.shape)
 
 
-def _sums(patches: _Patches, small: NDArray[np.bool_], patch_sums: PatchSums) -> NDArray[np.float64]:
-    """Summed probabilities by patch and code; rows of patches that are not small are never looked at."""
+_Sums = Callable[[NDArray[Any], Codes], NDArray[np.float64]]
+"""From patches and a code of each to summed probabilities."""
+
+
+def _sums(patches: _Patches, small: NDArray[np.bool_], patch_sums: PatchSums) -> _Sums:
+    """Summed probabilities of small patches; those of others are never looked at."""
     numbers = np.full(len(small), -1, np.int32)
     numbers[small] = np.arange(small.sum())
     rows = patch_sums(patches.paint(numbers), int(small.sum()))
-    return rows[numbers]  # -1 is any row
+    return lambda patch, code: rows[numbers[patch], code]
 
 
 def _decide(
@@ -225,7 +229,7 @@ def _decide(
     small: NDArray[np.bool_],
     cut: NDArray[np.bool_],
     borders: _Borders,
-    sums: NDArray[np.float64] | None,
+    sums: _Sums | None,
 ) -> tuple[Codes, NDArray[np.bool_]]:
     """The class of each patch after all rounds, and which of them are not known."""
     result, decided, unknown = codes.copy(), ~small, cut.copy()
@@ -244,14 +248,12 @@ def _decide(
     return result, unknown
 
 
-def _best(
-    patch: NDArray[Any], code: Codes, length: NDArray[Any], sums: NDArray[np.float64] | None
-) -> tuple[NDArray[Any], Codes]:
+def _best(patch: NDArray[Any], code: Codes, length: NDArray[Any], sums: _Sums | None) -> tuple[NDArray[Any], Codes]:
     """Each patch once, and the class that it takes."""
     pairs, place = np.unique(patch.astype(np.int64) * (NODATA + 1) + code, return_inverse=True)
     border = np.bincount(place, weights=length, minlength=len(pairs))
     owner, candidate = pairs // (NODATA + 1), (pairs % (NODATA + 1)).astype(np.uint8)
-    score = border if sums is None else sums[owner, candidate]
+    score = border if sums is None else sums(owner, candidate)
     order = np.lexsort((candidate, -border, -score, owner))
     owner, candidate = owner[order], candidate[order]
     first = np.ones(len(owner), np.bool_)

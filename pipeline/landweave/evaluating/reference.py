@@ -86,10 +86,19 @@ class RasterReference:
         One band of codes, opened with the kernel ``nearest`` on the pixels of the map.
     table
         uint8 ``(256,)``: the code that each code becomes, 255 for none.
+    known
+        Codes that a crosswalk lists: no other may be there. None without a crosswalk.
+    gaps
+        Numbers that the files tag as nodata and that are no class: there is no reference there.
+    remarks
+        Further `notes`.
     """
 
     source: MosaicSource
     table: Codes
+    known: frozenset[int] | None = None
+    gaps: tuple[float, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def touches(self, grid: Grid) -> bool:
         """See `Reference`."""
@@ -98,18 +107,26 @@ class RasterReference:
     def read(self, grid: Grid) -> Codes:
         """See `Reference`."""
         raster = self.source.read(grid, self.source.bands)
-        values, valid = raster.values[0], raster.valid
+        values = raster.values[0]
+        valid = raster.valid & ~np.isin(values, self.gaps)
         if odd := _no_codes(values[valid]):
             files = ", ".join(file.id for file in self.source.files(grid)[:3])
             raise ReadError(f"Labels of {files} hold {odd[0]:g}: codes are whole numbers from 0 to 255, 255 is nodata.")
-        return self.table[np.where(valid, values, NODATA).astype(np.uint8)]
+        codes = np.where(valid, values, NODATA).astype(np.uint8)
+        if self.known is not None and (unlisted := {*np.unique(codes).tolist()} - self.known - {NODATA}):
+            files = ", ".join(file.id for file in self.source.files(grid)[:3])
+            raise ReadError(f"Labels of {files} hold code {min(unlisted)}, which {_UNLISTED}")
+        return self.table[codes]
 
     @property
     def notes(self) -> tuple[str, ...]:
         """See `Reference`."""
         facts = self.source.describe()
         how = "lie on the map's pixels" if facts["alignment"] == "paste" else "are read by their nearest pixel"
-        return f"labels {how} ({facts['reason']})", *(f"labels: {note}" for note in facts["notes"])
+        return f"labels {how} ({facts['reason']})", *(f"labels: {note}" for note in (*facts["notes"], *self.remarks))
+
+
+_UNLISTED = "their crosswalk does not list: add it to source_codes of a class, or to left_out."
 
 
 def _no_codes(values: NDArray[Any]) -> list[float]:
@@ -150,7 +167,9 @@ class PolygonReference:
         return codes
 
 
-def read_polygons(labels: Labels, crs: str, *, codes: Mapping[str, int], table: Codes) -> PolygonReference:
+def read_polygons(
+    labels: Labels, crs: str, *, codes: Mapping[str, int], table: Codes, known: frozenset[int] | None = None
+) -> PolygonReference:
     """Polygons of a vector file by the class in a column.
 
     Parameters
@@ -161,19 +180,22 @@ def read_polygons(labels: Labels, crs: str, *, codes: Mapping[str, int], table: 
         Of the map.
     codes
         Code of each class by its name in small letters.
-    table
+    table, known
         As of `RasterReference`.
 
     Raises
     ------
     InputError
-        When a value is neither a code nor the name of a class.
+        When a value is neither a code nor the name of a class, or the crosswalk does not list it.
     """
     path, column = labels.paths[0], str(labels.column)
     frame = read_features(path, setting="labels", layer=labels.layer, columns=[column], crs=crs)
     parts: dict[int, list[shapely.Geometry]] = {}
     for value, shape in zip(frame[column], polygons_of(frame, path), strict=True):
-        code = int(table[_code(value, codes, f"{path}: column {column!r}")])
+        stated = _code(value, codes, f"{path}: column {column!r}")
+        if known is not None and stated not in {*known, NODATA}:
+            raise InputError(f"{path}: column {column!r} holds code {stated}, which {_UNLISTED}")
+        code = int(table[stated])
         if shape is not None and code != NODATA:
             parts.setdefault(code, []).append(shape)
     areas = {code: PolygonArea(shapely.union_all(shapes)) for code, shapes in sorted(parts.items())}

@@ -29,6 +29,7 @@ from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
 from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.formats.chips import write_chip
+from landweave.formats.hectares import check_areas
 from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
 from landweave.jobs.gather import gather
 from landweave.jobs.progress import Progress
@@ -119,8 +120,9 @@ def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: P
     Raises
     ------
     InputError
-        When the map has no class.
+        When the map has no class, or areas in its CRS are not those on the ground.
     """
+    check_areas(store.grid)
     key = f"sample-{store.target}"
     counted = dict(
         gather(CountJob(key=key, store=store), engine, CountJob(key=key, store=store).blocks(), progress=progress)
@@ -144,6 +146,7 @@ def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: P
     return SampleFile(
         points=points,
         areas={code: count * hectares for code, count in pixels.items()},
+        pixels=pixels,
         legend=store.legend,
         crs=store.grid.crs,
         source=f"{store.target}, fingerprint {store.attrs.get('fingerprint', 'unknown')}, seed {rule.seed}",
@@ -317,4 +320,4 @@ def estimate_areas(path: str | os.PathLike[str], *, accept_missing: bool = False
     pairs = [(stratum, reference) for stratum, reference in interpreted if reference is not None]
     without = len(sample.points) - len(pairs)
     notes = (f"{without:,} of {len(sample.points):,} points have no class of reference: left out",) if without else ()
-    return SampleEstimates(estimates=estimate(sample.areas, pairs), legend=sample.legend, notes=notes)
+    return SampleEstimates(estimates=estimate(sample.areas, pairs, sample.pixels), legend=sample.legend, notes=notes)

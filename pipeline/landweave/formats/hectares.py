@@ -82,10 +82,7 @@ def hectares_table(table: ZoneTable, counts: ZoneCounts, grid: Grid, legend: Leg
     for code, name in _class_names(legend, counts):
         found[f"{name}_ha"] = _hectares(counts.pixels[:, code], grid)
         found[f"{name}_confidence"] = _quotient(confidence[:, code], known[:, code] * CONFIDENCE_SCALE)
-    taken = {"zone", "geometry", *found}
-    stated = {f"{name}_of_zone" if name in taken else name: values for name, values in table.columns.items()}
-    columns = {"zone": np.arange(1, len(total) + 1), **stated, **found}
-    return geopandas.GeoDataFrame(columns, geometry=table.zones.polygons, crs=grid.crs)
+    return table.frame(found, grid.crs)
 
 
 def csv_bytes(table: geopandas.GeoDataFrame) -> bytes:
@@ -119,12 +116,19 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path} is there already: name another file, or remove it.")
 
 
+def column_names(legend: Legend) -> dict[int, str]:
+    """Name of each class as columns have it, by code: one word, with the code where two classes have it."""
+    names = ["_".join(each.name.replace("/", " ").split()) for each in legend.classes]
+    found = zip(legend.classes, names, strict=True)
+    return {each.code: name if names.count(name) == 1 else f"{name}_{each.code}" for each, name in found}
+
+
 def _class_names(legend: Legend, counts: ZoneCounts) -> Iterator[tuple[int, str]]:
     """Code and name in columns of each class that is trained or was found."""
-    names = ["_".join(each.name.replace("/", " ").split()) for each in legend.classes]
-    for each, name in zip(legend.classes, names, strict=True):
+    names = column_names(legend)
+    for each in legend.classes:
         if each.trained or counts.pixels[:, each.code].any():
-            yield each.code, name if names.count(name) == 1 else f"{name}_{each.code}"
+            yield each.code, names[each.code]
 
 
 def _hectares(pixels: Integers, grid: Grid) -> Floats:

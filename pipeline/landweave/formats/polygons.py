@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
-from landweave.core.outlines import Rings, find_regions, trace
+from landweave.core.outlines import Regions, Rings, find_regions, trace
 
 LAYER = "landcover"
 """Of a GeoPackage."""
@@ -81,6 +81,20 @@ def map_polygons(
     return geopandas.GeoDataFrame(columns, geometry=outlines, crs=grid.crs)
 
 
+def outline_regions(grid: Grid, codes: NDArray[np.uint16]) -> tuple[Regions, NDArray[Any]]:
+    """The regions of any codes, and one valid polygon for each, in their order; corners are those of `map_polygons`.
+
+    Parameters
+    ----------
+    grid
+        Pixels of the codes.
+    codes
+        uint16 ``(y, x)``.
+    """
+    regions = find_regions(codes)
+    return regions, _outlines(grid, trace(codes, regions), 0.0)
+
+
 def parquet_bytes(polygons: geopandas.GeoDataFrame) -> bytes:
     """The polygons as GeoParquet 1.1, with the bounds of each, by which readers skip what they do not need."""
     buffer = io.BytesIO()
@@ -88,11 +102,19 @@ def parquet_bytes(polygons: geopandas.GeoDataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def geopackage_bytes(polygons: geopandas.GeoDataFrame) -> bytes:
-    """The polygons as the layer `LAYER` of a GeoPackage; the same bytes whenever it is written."""
+def geopackage_bytes(polygons: geopandas.GeoDataFrame, layer: str = LAYER) -> bytes:
+    """The polygons as a layer of a GeoPackage; the same bytes whenever it is written.
+
+    Parameters
+    ----------
+    polygons
+        With a CRS.
+    layer
+        Name of the layer.
+    """
     buffer = io.BytesIO()
     with _DATING, _dated(_DATE):
-        pyogrio.write_dataframe(polygons, buffer, layer=LAYER, driver="GPKG", geometry_type="Polygon")
+        pyogrio.write_dataframe(polygons, buffer, layer=layer, driver="GPKG", geometry_type="Polygon")
     return buffer.getvalue()
 
 

@@ -43,8 +43,8 @@ class SampleFile:
     ----------
     points
         In the order in which they are interpreted.
-    areas
-        Hectares of each stratum on the map.
+    areas, pixels
+        Hectares and pixels of each stratum on the map.
     legend
         Of the map.
     crs
@@ -55,6 +55,7 @@ class SampleFile:
 
     points: tuple[SamplePoint, ...]
     areas: Mapping[int, float]
+    pixels: Mapping[int, int]
     legend: Legend
     crs: str
     source: str
@@ -112,6 +113,7 @@ def _strata_fields(sample: SampleFile) -> dict[str, NDArray[Any]]:
         "code": np.array(list(sample.areas), np.int32),
         "name": np.array([sample.legend.names[code] for code in sample.areas], object),
         "hectares": np.array(list(sample.areas.values()), np.float64),
+        "pixels": np.array(list(sample.pixels.values()), np.int64),
         "points": np.array([json.dumps(listed[code]) for code in sample.areas], object),
         "legend": np.array([legend] * len(sample.areas), object),
         "source": np.array([sample.source] * len(sample.areas), object),
@@ -131,6 +133,7 @@ def read_sample(path: str | os.PathLike[str]) -> SampleFile:
         strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
         legend = json.loads(strata["legend"].iloc[0])
         rows = [(row.code, row.hectares, json.loads(row.points)) for row in strata.itertuples()]
+        pixels = {int(code): int(number) for code, number in zip(strata["code"], strata["pixels"], strict=True)}
     except (DataSourceError, DataLayerError, FieldError, OSError, KeyError, ValueError, IndexError) as error:
         raise InputError(
             f"Sample {path} cannot be read: {error}. It needs its layers {POINTS} and {STRATA}."
@@ -153,6 +156,7 @@ def read_sample(path: str | os.PathLike[str]) -> SampleFile:
     return SampleFile(
         points=tuple(sorted(found, key=lambda each: each.id)),
         areas={int(code): float(hectares) for code, hectares, _ in rows},
+        pixels=pixels,
         legend=Legend(name=legend["name"], classes=tuple(LandClass(**each) for each in legend["classes"])),
         crs=str(points.crs),
         source=str(strata["source"].iloc[0]),

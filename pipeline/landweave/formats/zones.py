@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,21 @@ class ZoneTable:
     zones: Zones
     columns: Any
     notes: tuple[str, ...] = ()
+
+    def frame(self, found: Mapping[str, NDArray[Any]], crs: str) -> geopandas.GeoDataFrame:
+        """Zones with what was found of each: their number in the file, its columns, those found, the outlines.
+
+        Parameters
+        ----------
+        found
+            A value a zone, by column. A column of the file that has one of these names gets ``_of_zone`` behind it.
+        crs
+            Of the grid.
+        """
+        taken = {"zone", "geometry", *found}
+        stated = {f"{name}_of_zone" if name in taken else name: values for name, values in self.columns.items()}
+        columns = {"zone": np.arange(1, self.zones.polygons.size + 1), **stated, **found}
+        return geopandas.GeoDataFrame(columns, geometry=self.zones.polygons, crs=crs)
 
 
 def read_zones(

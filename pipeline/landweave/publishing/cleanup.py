@@ -46,6 +46,11 @@ class Cleanup:
         """Pixels around a dalle that are mostly enough: some diameters of compact patches of the largest unit."""
         return min(4 * isqrt(max((pixels for _, pixels in self.minimum), default=0)), largest_halo(dict(self.minimum)))
 
+    @property
+    def reach(self) -> int:
+        """Pixels around a dalle that any of its own may depend on."""
+        return largest_halo(dict(self.minimum)) + self.majority // 2
+
     def apply(
         self, read: Callable[[Extent], Arrays], extent: Extent, outer: Extent, sum_rows: SumRows | None
     ) -> Arrays:
@@ -92,8 +97,10 @@ def _open_sides(window: Extent, outer: Extent) -> OpenSides:
 
 def _patch_sums(sum_rows: SumRows, window: Extent, numbers: NDArray[np.int32], count: int) -> NDArray[np.float64]:
     """Probability of each code, summed over each patch."""
-    result = np.zeros((count, NODATA))
+    result = np.zeros((count, 0))
     for rows, sums in sum_rows(window):
+        if not result.size:  # a noisy dalle has a million patches: no column for a code that no class has
+            result = np.zeros((count, 1 + max(sums)))
         inside = numbers[rows] >= 0
         patches = numbers[rows][inside]
         for code, layer in sums.items():

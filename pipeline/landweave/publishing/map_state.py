@@ -81,23 +81,16 @@ class MapState:
 
     def version(self, extent: Extent) -> int:
         """Digest of the blocks that some pixels are read from: it changes when any of them is computed anew."""
-        rows, columns = self._blocks(extent)
+        rows, columns = self.store.template.blocks.touching(extent)
         fields = self.ledger.fields
         states, checksums = fields["state"][rows, columns], fields["object_checksum"][rows, columns]
         return digest64([states.tolist(), checksums.tolist()])
 
     def count(self, extent: Extent, *states: BlockState) -> int:
         """Number of blocks with one of ``states`` that some pixels are read from."""
-        rows, columns = self._blocks(extent)
+        rows, columns = self.store.template.blocks.touching(extent)
         return int(np.isin(self.ledger.fields["state"][rows, columns], states).sum())
 
     def unfinished(self, extent: Extent) -> int:
         """Number of blocks that are not finished, of those that some pixels are read from."""
         return self.count(extent, *(state for state in BlockState if not state.finished))
-
-    def _blocks(self, extent: Extent) -> tuple[slice, slice]:
-        grid, size = self.store.template.grid.extent, self.store.block_size
-        inside = extent.intersect(grid)
-        if not inside.size:
-            return slice(0), slice(0)
-        return inside.coarsen(size).slices_in(grid.coarsen(size))

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.budget import PROCESS_BYTES, THREADS_A_WORKER, check_memory
-from landweave.core.lattice import BlockIndex
+from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.protocols import BlockState, Engine
 from landweave.engine.clusters import EngineSettings, open_engine
 from landweave.jobs.audit import find_altered, find_missing, find_torn, ledger_objects, mark_damaged, run_until_whole
@@ -110,9 +110,14 @@ class PublishSetup:
             outside[index] = not self.map.count(self.dalles.extent(index), *mappable)
         return outside
 
+    def depends_on(self, index: BlockIndex) -> Extent:
+        """Pixels of the map that a dalle is made of: those around it too that its clean-up may look at."""
+        cleanup = self.pixels.cleanup
+        return self.dalles.read_extent(index).grow(cleanup.reach if cleanup else 0)
+
     def version(self, index: BlockIndex) -> int:
         """Digest of the blocks of the map that a dalle is made of."""
-        return self.map.version(self.dalles.read_extent(index))
+        return self.map.version(self.depends_on(index))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -279,7 +284,7 @@ def _make(
 
 
 def _job(setup: PublishSetup, ledger: Ledger, actions: BlockActionGrid, publication: Publication) -> PublishJob:
-    extents = {index: setup.dalles.read_extent(index) for index in actions.todo}
+    extents = {index: setup.depends_on(index) for index in actions.todo}
     unfinished = {index: count for index, extent in extents.items() if (count := setup.map.unfinished(extent))}
     checksums = ledger.fields["object_checksum"]
     earlier = {index: tuple(int(each) for each in checksums[index]) for index in extents if checksums[index].any()}

@@ -12,9 +12,13 @@ from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.lattice import Blocks
 from landweave.core.legend import CONFIDENCE_SCALE, Legend
+from landweave.formats.hectares import check_areas
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.setup.evaluation import target_of
 from landweave.store.maps.store import MapStore
+
+_LARGEST_BLOCK = 4096
+"""Pixels a side that are compared at once, a whole number of chunks; blocks of a map may be strips of any length."""
 
 AnyCrosswalk = Crosswalk | str | Path | None
 
@@ -58,11 +62,11 @@ def set_up_change(before: MapStore, after: MapStore, rule: ChangeRule) -> Change
     Raises
     ------
     InputError
-        When their pixels are not the same ones, or they cover no common ground.
+        When their pixels are not the same ones, they cover no common ground, or their CRS does not keep areas.
     ConfigError
         When their classes are not the same and no crosswalk is named, or a map lacks the confidence that is asked.
     """
-    blocks = _shared_blocks(before, after)
+    blocks, notes = _shared_blocks(before, after), check_areas(before.grid)
     legend, tables = _common_legend(before, after, rule)
     if rule.min_confidence:
         for store in (before, after):
@@ -79,7 +83,7 @@ def set_up_change(before: MapStore, after: MapStore, rule: ChangeRule) -> Change
         "after": str(after.target),
         "kept": f"confidence {rule.min_confidence:g} and more, {rule.min_area_m2:g} m² and more",
     }
-    return ChangeSetup(key=Fingerprint(dict(facts)).sha256, gate=gate, legend=legend, facts=facts)
+    return ChangeSetup(key=Fingerprint(dict(facts)).sha256, gate=gate, legend=legend, facts=facts, notes=notes)
 
 
 def _shared_blocks(before: MapStore, after: MapStore) -> Blocks:
@@ -94,7 +98,7 @@ def _shared_blocks(before: MapStore, after: MapStore) -> Blocks:
     shared = before.mapped_extent.intersect(after.mapped_extent)
     if not shared.size:
         raise InputError(f"{before.target} lies in {one.bounds}, {after.target} in {other.bounds}: no common ground.")
-    return Blocks.covering(shared, before.block_size)
+    return Blocks.covering(shared, min(before.block_size, _LARGEST_BLOCK))
 
 
 def _common_legend(before: MapStore, after: MapStore, rule: ChangeRule) -> tuple[Legend, tuple[Codes, Codes]]:

@@ -48,13 +48,14 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
     InputError
         When the files cannot be used, or lie elsewhere.
     """
-    path, table = labels.paths[0], _table(labels.crosswalk)
+    path = labels.paths[0]
     if labels.column is not None:
-        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table)
+        table, known = _table(labels.crosswalk, legend)
+        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table, known=known)
     source = MosaicSource.open(_label_spec(labels), grid)
     if source.dtype.kind not in "iu":
         raise InputError(f"{path} holds {source.dtype} values: labels are whole numbers, codes of classes.")
-    reference = RasterReference(source=source, table=table)
+    reference = _raster_reference(source, labels, legend)
     if not reference.touches(grid):
         raise InputError(
             f"No label of {path} lies on the map: they are in {source.bounds(grid)}, the map in {grid.bounds}, "
@@ -79,10 +80,39 @@ def _label_spec(labels: Labels) -> MosaicSpec:
     )
 
 
-def _table(crosswalk: Crosswalk | str | Path | None) -> Codes:
+def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Codes, frozenset[int] | None]:
+    """The code that each code of labels becomes, and those that the crosswalk lists; None without one.
+
+    Raises
+    ------
+    ConfigError
+        When the crosswalk leads to other classes than those of ``legend``.
+    """
     if crosswalk is None:
-        return SAME_CODES
-    return crosswalk.table if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk).table
+        return SAME_CODES, None
+    found = crosswalk if isinstance(crosswalk, Crosswalk) else load_crosswalk(crosswalk)
+    if other := [each for each in found.legend.classes if legend.names.get(each.code) != each.name]:
+        there = legend.names.get(other[0].code)
+        raise ConfigError(
+            f"The crosswalk of the labels leads to {found.legend.name!r}, where {other[0].code} is {other[0].name!r}; "
+            f"they are compared in {legend.name!r}, where it is {repr(there) if there else 'no class'}: "
+            "name crosswalks to one legend."
+        )
+    return found.table, frozenset(code for code, _ in found.codes)
+
+
+def _raster_reference(source: MosaicSource, labels: Labels, legend: Legend) -> RasterReference:
+    """Label rasters; a nodata tag counts where it is no class, as many files tag 0, which is one."""
+    table, known = _table(labels.crosswalk, legend)
+    stated = (tile.files[0].nodata[labels.band - 1] for tile in source.index.tiles)
+    tags = {tag for tag in stated if tag is not None}
+    classes = legend.codes if known is None else known
+    remarks = tuple(
+        f"files tag {tag:g} as nodata, which is a class: its pixels count; a crosswalk leaves it out if it is none"
+        for tag in sorted(tags & {*classes})
+    )
+    gaps = tuple(sorted(tags - {*classes}))
+    return RasterReference(source=source, table=table, known=known, gaps=gaps, remarks=remarks)
 
 
 def set_up_comparison(
@@ -116,7 +146,7 @@ def set_up_comparison(
     native = native_grid(index)
     if native.grid is None:
         raise InputError(f"{labels} has no grid of its own to be compared on: {native.reason}.")
-    reference = RasterReference(source=MosaicSource.of(index, native.grid), table=_table(labels.crosswalk))
+    reference = _raster_reference(MosaicSource.of(index, native.grid), labels, legend)
     job = OwnGridJob(
         key=Fingerprint({"map": str(store.target), "other": str(labels)}).sha256,
         store=store,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -85,6 +84,20 @@ def publish_section(
         raise ConfigError(f"{error.error_count()} problem(s) in the settings of the publication:\n{lines}") from None
 
 
+def publish_keys(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the section that a command states, with or without ``publish.`` before their keys.
+
+    Raises
+    ------
+    ConfigError
+        When one is no key of the section.
+    """
+    stated = {key.removeprefix("publish."): value for key, value in overrides.items()}
+    if unknown := stated.keys() - PublishSection.model_fields.keys():
+        raise ConfigError(f"publish.{min(unknown)}: unknown key. Keys are {', '.join(PublishSection.model_fields)}.")
+    return stated
+
+
 def _resolved(config: Config, text: str) -> str:
     """A path from the configuration's folder; the name of a packaged crosswalk stays as it is."""
     return text if text.startswith("cosia-") else config.path(text)
@@ -105,7 +118,7 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     Raises
     ------
     InputError
-        When there is no map.
+        When there is no map; when areas are asked for that its CRS does not keep.
     OutputError
         When the folder holds anything else.
     ConfigError
@@ -122,6 +135,8 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     known = known_days(store.attrs)
     dates = tuple(section.dates.split("/")) if section.dates else known or ANY_TIME
     notes = () if section.dates or known else ("dates of the imagery are not known: publish.dates states them",)
+    measures = section.zones or section.polygons or (pixels.cleanup and pixels.cleanup.minimum)
+    notes = (*notes, *(check_areas(store.grid) if measures else ()))
     zones = _zones(section.zones, store) if section.zones else None
     return PublishSetup(
         target=target,
@@ -181,9 +196,7 @@ def _products(
 
 
 def _zones(section: ZonesSection, store: MapStore) -> ZoneTable:
-    notes = check_areas(store.grid)
-    table = read_zones(section.file, store.grid, setting="publish.zones", layer=section.layer, where=section.where)
-    return replace(table, notes=(*table.notes, *notes))
+    return read_zones(section.file, store.grid, setting="publish.zones", layer=section.layer, where=section.where)
 
 
 def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, dates: tuple[str, str]) -> Catalog:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from landweave.comparing.polygons import MOST_POLYGONS, trace_changes
 from landweave.comparing.report import write_change
 from landweave.comparing.result import Change
 from landweave.comparing.run import ChangeSetup, run_change
+from landweave.comparing.zones import count_by_zone
 from landweave.config.schema import Config, ModelSection
 from landweave.core.crosswalk import Crosswalk
 from landweave.evaluating import sample as sampling
@@ -29,6 +31,7 @@ from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.maps.store import open_store
 from landweave.store.objects import Target
 from landweave.surface.engines import AnyEngine, reading_engine
+from landweave.surface.hectares import ZoneSource, zone_table
 
 __all__ = [
     "ChangeRule",
@@ -218,12 +221,15 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
     return sampling.estimate_areas(path, accept_missing=accept_missing)
 
 
-def change(
+def change(  # noqa: PLR0913  what is compared, where it is counted, what is written
     before: str | Path,
     after: str | Path,
     *,
     rule: ChangeRule | None = None,
     same_ground: tuple[str | Path, str | Path] | None = None,
+    zones: ZoneSource | None = None,
+    layer: str | None = None,
+    where: str | None = None,
     folder: str | Path | None = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
@@ -240,24 +246,44 @@ def change(
     same_ground
         Two maps of the same ground, none of whose differences is a change (two flights of one season): they are
         compared by the same rule, and their false change rate stands beside the result.
+    zones
+        A vector file of polygons in any CRS, or a GeoDataFrame: hectares of each transition in each of them are
+        `Change.by_zone`.
+    layer, where
+        Of a file of zones: its layer where it has several, and an SQL filter on its columns.
     folder
-        Where numbers, COGs of the classes before and after, and a page are written; nowhere by default.
+        Where numbers, hectares by zone, COGs of the classes before and after, polygons of the changes and a page are
+        written; nowhere by default.
     engine, progress
         As of `evaluate`.
 
     Raises
     ------
     LandweaveError
-        When the maps are not on one lattice, or have other classes; when a block cannot be read.
+        When the maps are not on one lattice, or have other classes; when their CRS does not keep areas to 1 %; when
+        zones cannot be used; when a block cannot be read.
     """
     rule = rule or ChangeRule()
     setups = [_change_setup(before, after, rule), *([_change_setup(*same_ground, rule)] if same_ground else [])]
+    first, shown = setups[0], resolve_progress(progress)
+    grid = first.gate.pair.before.grid.with_extent(first.gate.pair.blocks.extent)
+    table = None if zones is None else zone_table(zones, grid, layer=layer, where=where)
     with reading_engine(engine) as opened:
-        results = [run_change(setup, opened, resolve_progress(progress)) for setup in setups]
-    result, gate = results[0]
-    result = replace(result, same_ground=results[1][0]) if same_ground else result
-    if folder is not None:
-        write_change(result, gate, folder)
+        results = [run_change(setup, opened, shown) for setup in setups]
+        result, gate = results[0]
+        result = replace(result, same_ground=results[1][0]) if same_ground else result
+        if table is not None:
+            by_zone = count_by_zone(first.key, gate, result.legend, table, opened, shown)
+            result = replace(result, by_zone=by_zone, notes=(*result.notes, *table.notes))
+        if folder is None:
+            return result
+        polygons = None
+        if result.counts.patches > MOST_POLYGONS:
+            note = f"no polygons are written: {result.counts.patches:,} patches are too many, raise the least area"
+            result = replace(result, notes=(*result.notes, note))
+        else:
+            polygons = trace_changes(first.key, gate, result.legend, opened, shown)
+    write_change(result, gate, folder, polygons)
     return result
 
 

@@ -23,7 +23,7 @@ from landweave.core.lattice import Blocks, Extent
 from landweave.core.legend import Legend
 from landweave.core.zonal import ZoneCounts, Zones
 from landweave.formats.hectares import FORMATS, check_areas, check_file, hectares_table
-from landweave.formats.zones import read_zones, zones_of
+from landweave.formats.zones import ZoneTable, read_zones, zones_of
 
 ZoneSource: TypeAlias = str | os.PathLike[str] | geopandas.GeoDataFrame
 """A vector file, or zones in memory."""
@@ -66,13 +66,28 @@ def measure_zones(
         When the zones cannot be used or none meets the map, or areas in its CRS are not those on the ground.
     """
     notes = check_areas(grid)
-    if isinstance(zones, geopandas.GeoDataFrame):
-        table = zones_of(zones, grid)
-    else:
-        table = read_zones(os.fspath(zones), grid, layer=layer, where=where)
+    table = zone_table(zones, grid, layer=layer, where=where)
     areas = hectares_table(table, _count(read, grid, table.zones), grid, legend)
     areas.attrs["notes"] = [*table.notes, *notes]
     return areas
+
+
+def zone_table(zones: ZoneSource, grid: Grid, *, layer: str | None = None, where: str | None = None) -> ZoneTable:
+    """Zones of a file or in memory, in the CRS of a map.
+
+    Parameters
+    ----------
+    zones, grid, layer, where
+        As of `measure_zones`.
+
+    Raises
+    ------
+    InputError
+        When they cannot be used, or none meets the map.
+    """
+    if isinstance(zones, geopandas.GeoDataFrame):
+        return zones_of(zones, grid)
+    return read_zones(os.fspath(zones), grid, layer=layer, where=where)
 
 
 def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:

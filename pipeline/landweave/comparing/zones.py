@@ -1,0 +1,127 @@
+"""Hectares of each transition in the zones of a vector file, counted block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import geopandas
+import numpy as np
+from numpy.typing import NDArray
+
+from landweave.comparing.gate import Codes, Gate, Integers
+from landweave.core.lattice import BlockIndex
+from landweave.core.legend import NODATA, Legend
+from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
+from landweave.core.zonal import Zones
+from landweave.formats.hectares import column_names
+from landweave.formats.zones import ZoneTable
+from landweave.jobs.gather import gather
+from landweave.jobs.progress import Progress
+
+_AT_ONCE = NODATA - 1
+"""Transitions that are counted in one pass: code 0 is all that did not change, 255 what is not compared."""
+
+COMPARED = -1
+"""In place of a transition: all pixels that both maps have."""
+
+ZoneChanges = tuple[Integers, dict[int, Integers]]
+"""Zones that a block meets, and their pixels by ``256 * before + after``, and by `COMPARED`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneChangeJob:
+    """Counts the kept changes of each block by zone. Picklable.
+
+    Attributes
+    ----------
+    key
+        Name of the job on its workers.
+    gate
+        Which changes are kept.
+    zones
+        In the CRS of the maps.
+    """
+
+    key: str
+    gate: Gate
+    zones: Zones
+
+    def open(self) -> BlockFunction:
+        """The function that counts one block."""
+        return self._count
+
+    def blocks(self) -> list[BlockIndex]:
+        """Blocks that the bounds of a zone meet."""
+        pair = self.gate.pair
+        return [each for each in pair.blocks if self.zones.near(pair.before.grid.with_extent(pair.blocks[each])).size]
+
+    def _count(self, index: BlockIndex) -> BlockResult:
+        pair = self.gate.pair
+        grid = pair.before.grid.with_extent(pair.blocks[index])
+        both = np.logical_and.reduce([classes != NODATA for classes in pair.classes(grid.extent)])
+        before, after = self.gate.changes(index)
+        pixels: dict[int, Integers] = {}
+        for codes, pairs in _coded((before.astype(np.uint16) << 8) | after, both):
+            counts = self.zones.count(grid, codes, None)
+            pixels |= {pair: counts.pixels[:, code] for code, pair in enumerate(pairs, 1)}
+            pixels[COMPARED] = counts.pixels[:, :NODATA].sum(axis=1)
+        detail: ZoneChanges = (self.zones.near(grid), pixels)
+        return BlockResult(state=BlockState.DONE, counts={"pixels": int(both.sum())}, detail=detail)
+
+
+def _coded(pairs: NDArray[np.uint16], both: NDArray[np.bool_]) -> Iterator[tuple[Codes, list[int]]]:
+    """Codes of pixels, 1 and more for some transitions, and these; at least one pass."""
+    found = [pair for pair in np.unique(pairs).tolist() if pair >> 8 != NODATA]
+    for first in range(0, max(1, len(found)), _AT_ONCE):
+        part = found[first : first + _AT_ONCE]
+        table = np.zeros(2**16, np.uint8)
+        table[part] = np.arange(1, len(part) + 1)
+        yield np.where(both, table[pairs], np.uint8(NODATA)), part
+
+
+def count_by_zone(
+    key: str, gate: Gate, legend: Legend, table: ZoneTable, engine: Engine, progress: Progress
+) -> geopandas.GeoDataFrame:
+    """Hectares of each transition that is kept, one row a zone in the order of the file.
+
+    Parameters
+    ----------
+    key
+        Name of the job on its workers.
+    gate
+        Which changes are kept; as `landweave.comparing.run.run_change` gives it.
+    legend
+        Of both maps.
+    table
+        The zones, in the CRS of the maps.
+    engine, progress
+        Run the blocks.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        ``zone`` (its number in the file, from 1), the columns of the file, ``area_ha`` of the zone, ``compared_ha``
+        that both maps have of it, ``changed_ha``, then ``<before>_to_<after>_ha`` for each transition, the largest
+        first, and the zone as ``geometry``. A column of the file that has one of these names gets ``_of_zone`` behind
+        it.
+    """
+    job = ZoneChangeJob(key=f"{key}-zones", gate=gate, zones=table.zones)
+    number = table.zones.polygons.size
+    pixels: dict[int, Integers] = {COMPARED: np.zeros(number, np.int64)}
+    for _, (zones, found) in gather(job, engine, job.blocks(), progress=progress):
+        for pair, counts in found.items():
+            pixels.setdefault(pair, np.zeros(number, np.int64))[zones] += counts
+    compared = pixels.pop(COMPARED)
+    pixels = {pair: counts for pair, counts in pixels.items() if counts.any()}
+    largest = sorted(pixels, key=lambda pair: (-int(pixels[pair].sum()), pair))
+    grid = gate.pair.before.grid
+    names = column_names(legend)
+    found_ha = {
+        "area_ha": table.zones.sizes(grid),
+        "compared_ha": compared,
+        "changed_ha": np.sum([*pixels.values(), np.zeros(number, np.int64)], axis=0),
+        **{f"{names[pair >> 8]}_to_{names[pair & 255]}_ha": pixels[pair] for pair in largest},
+    }
+    pixel_ha = float(grid.resolution**2) / 10_000
+    return table.frame({name: counts * pixel_ha for name, counts in found_ha.items()}, grid.crs)
