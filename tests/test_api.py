@@ -17,7 +17,7 @@ from distributed import Client, LocalCluster
 import landweave
 from landweave import api
 from landweave.core.budget import GIB
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import EngineError, InputError, OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.dask import DaskEngine
@@ -136,8 +136,17 @@ def test_blocks_are_those_that_the_memory_of_an_active_client_allows(small: Smal
         setup = api.check(config)
         assert setup.engine.worker_bytes < 2 * GIB < alone
         on_gpu = landweave.load_config(small.config(engine={"kind": "dask"}), overrides={"model.device": "cuda"})
-        assert api.check(on_gpu).job.model.settings.on_gpu  # the workers may have what this machine lacks
+        assert api.plan_map(on_gpu).memory.gpu  # the workers may have what this machine lacks
+        with pytest.raises(
+            EngineError, match=r"can run this:\n- inproc://\S+: model.device is cuda, and torch sees no"
+        ):
+            api.check(on_gpu)
         assert api.plan_map(config).memory == setup.memory
+
+
+def test_a_plan_with_the_memory_of_a_worker_asks_no_scheduler(small: Small) -> None:
+    nowhere = {"kind": "dask", "address": "tcp://127.0.0.1:1", "memory_gib": 2}
+    assert len(api.plan_map(small.loaded(engine=nowhere)).blocks.todo) == 12
 
 
 def test_a_finished_map_is_left_alone(small: Small) -> None:

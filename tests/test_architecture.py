@@ -23,7 +23,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "setup": (*BELOW_SETUP, "setup"),
     "surface": (*BELOW_SETUP, "setup", "surface"),
     "api": (*BELOW_SETUP, "setup", "surface"),
-    "cli": ("api", "cli", "config", "core.errors", "core.yaml_text", "jobs.progress", "jobs.runner", "models", "setup"),
+    "cli": (
+        *("api", "cli", "config", "core.errors", "core.plain", "core.yaml_text", "engine.worker_process"),
+        *("jobs.progress", "jobs.runner", "models", "setup"),
+    ),
     "__init__": ("api", "core.errors", "models"),
     "__main__": ("cli", "core.errors"),
 }
@@ -32,6 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 HOMES = {
     "dask": ("engine",),
     "distributed": ("engine",),
+    "prometheus_client": ("engine",),
     "torch": ("models",),
     "timm": ("models._torchvision",),
     "segmentation_models_pytorch": ("models._torchvision",),

@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
-CONDA_NAMES = {"torch": "pytorch"}
+CONDA_NAMES = {"prometheus-client": "prometheus_client", "torch": "pytorch"}
 """conda-forge's names where they are not those of the package index."""
 
 USED_THROUGH = {

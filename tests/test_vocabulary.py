@@ -203,7 +203,9 @@ def test_classes_have_the_fields_words() -> None:
 
 
 def test_configurations_and_cards_have_the_fields_words() -> None:
-    assert problems(yaml_names(), YAML_NAMES) == []
+    certificates = ("landweave.config.schema.SecuritySection", "address.yaml")  # TLS has no other word for a key
+    names = [name for name in yaml_names() if name.text != "key" or name.where not in certificates]
+    assert problems(names, YAML_NAMES) == []
 
 
 def test_maps_and_ledgers_have_the_fields_words(tmp_path: Path) -> None:

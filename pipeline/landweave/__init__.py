@@ -27,6 +27,7 @@ __all__ = [
     "PixelClass",
     "align",
     "check",
+    "draw_status",
     "errors",
     "example_config",
     "list_models",

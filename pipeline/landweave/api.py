@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
-from landweave.config.schema import Config, CubeConfig
+from landweave.config.schema import Config, CubeConfig, EngineSection
 from landweave.core import errors
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
@@ -25,6 +25,7 @@ from landweave.core.timeseries import PixelClass
 from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
+from landweave.formats.status_picture import write_status_picture
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
@@ -35,8 +36,8 @@ from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
-from landweave.setup.cube_setup import open_scenes, set_up_cube
-from landweave.setup.map_setup import engine_settings, map_target, set_up_map
+from landweave.setup.cube_setup import open_scenes, set_up_cube, stored_cube
+from landweave.setup.map_setup import engine_section, engine_settings, map_target, security, set_up_map
 from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
@@ -45,6 +46,7 @@ from landweave.store.cubes.views import open_cube
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
+from landweave.store.run_record import recorded_run
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
 from landweave.surface.series import open_series
@@ -55,6 +57,7 @@ __all__ = [
     "PixelClass",
     "align",
     "check",
+    "draw_status",
     "errors",
     "example_config",
     "load_config",
@@ -77,18 +80,30 @@ __all__ = [
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
 
-def check(config: Config) -> MapSetup:
+def check(config: Config, *, client: Any = None) -> MapSetup:
     """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
 
-    A small sample of every input is read, and its values are compared with those of the model's training.
+    A small sample of every input is read, and its values are compared with those of the model's training. Where there
+    is a scheduler, its workers are asked what they run with, and whether they can read and write what a run does.
+
+    Parameters
+    ----------
+    config
+        From `load_config`.
+    client
+        As of `run`.
 
     Raises
     ------
     LandweaveError
         With the reason and what to do.
     """
-    setup = _checked(_with_engine(config, None)[0])
-    mapping.check_output(setup)
+    with _with_engine(config, client=client) as (config, engine):
+        setup = _checked(config)
+        mapping.check_output(setup)
+        if isinstance(engine, DaskEngine):
+            engine = replace(engine, need_bytes=setup.memory.worker, mixed=config.engine.mixed_workers)
+            setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, wait=False)))
     return setup.with_values()
 
 
@@ -102,7 +117,10 @@ def _checked(config: Config) -> MapSetup:
 
 
 def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
-    """What `run` would do, and its cost. Reads no pixel and runs no model.
+    """What `run` would do, and its cost. Reads no pixel, runs no model and needs no weights.
+
+    Hours, cost and energy come from the pace that `landweave bench` measured, ``engine.cost_per_hour`` and
+    ``engine.power_watts``.
 
     Parameters
     ----------
@@ -111,7 +129,10 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose files changed since they were done are run again.
     """
-    return mapping.plan_map(set_up_map(_with_engine(config, None)[0]), stale=stale)
+    if config.engine.address and config.engine.memory_gib:  # nothing is to be asked of a scheduler, which may be down
+        return mapping.plan_map(set_up_map(config), stale=stale)
+    with _with_engine(config) as (config, _):
+        return mapping.plan_map(set_up_map(config, only_planned=True), stale=stale)
 
 
 def run(
@@ -119,6 +140,7 @@ def run(
     *,
     stale: bool = False,
     keep_stale: bool = False,
+    client: Any = None,
     engine: Engine | None = None,
     progress: Progress | bool = True,
 ) -> RunResult:
@@ -132,9 +154,11 @@ def run(
         Whether blocks whose files changed since they were done are run again.
     keep_stale
         Whether such blocks are wanted as they are: otherwise they are named, and the map is not called complete.
+    client
+        A `distributed.Client` or any Dask cluster object, whose workers run the blocks. By default those of the active
+        Dask client, where there is one and the configuration names neither workers nor an address.
     engine
-        From `open_engine`, in place of workers of its own. By default the workers of the active Dask client, where
-        there is one and the configuration names no workers.
+        From `open_engine`, in place of workers of its own.
     progress
         True for a bar on a terminal or in a notebook, False for none.
 
@@ -149,9 +173,11 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
-    config, engine = _with_engine(config, engine)
-    setup = _checked(config)
-    result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+    with _with_engine(config, engine, client) as (config, engine):
+        setup = _checked(config)
+        with recorded_run(setup.target, "run") as record:
+            result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
+            record.result = result = _with_place(result, engine)
     with writing_begun():
         notes = tuple(_write_files(setup, config, complete=result.complete))
     result = replace(result, notes=(*result.notes, *notes))
@@ -261,6 +287,7 @@ def align(
     stale: bool = False,
     keep_stale: bool = False,
     accept_missing: bool = False,
+    client: Any = None,
     engine: Engine | None = None,
     progress: Progress | bool = True,
 ) -> RunResult:
@@ -277,7 +304,7 @@ def align(
     accept_missing
         Whether dates whose files are gone for good (404) are marked as not acquired in the tiles that need them, for
         good; those tiles fail otherwise.
-    engine, progress
+    client, engine, progress
         As of `run`.
 
     Returns
@@ -290,21 +317,26 @@ def align(
     LandweaveError
         As `run` does.
     """
-    config, engine = _with_engine(config, engine)
-    setup = set_up_cube(config)
-    setup.target.check_writable()
-    shown = resolve_progress(progress)
-    result = aligning.run_align(setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown)
+    with _with_engine(config, engine, client) as (config, engine):
+        setup = set_up_cube(config)
+        setup.target.check_writable()
+        shown = resolve_progress(progress)
+        with recorded_run(setup.target, "align") as record:
+            result = aligning.run_align(
+                setup, stale=stale, accept_missing=accept_missing, engine=engine, progress=shown
+            )
+            record.result = result = _with_place(result, engine)
     return result.with_stale_kept() if keep_stale else result
 
 
-def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Status:
+def status(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Status:
     """How far a map or cube is, and which blocks failed and why.
 
     Parameters
     ----------
     where
-        Path or URL of the store, or the configuration of a map: then blocks whose files changed since are named, too.
+        Path or URL of the store, or a configuration: of a map, whose blocks are then named, too, where their files
+        changed since; of a cube where it has no output.
     storage_options
         Of the object store.
 
@@ -314,8 +346,8 @@ def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None
         When there is no map or cube.
     """
     if isinstance(where, Config):
-        return mapping.setup_status(set_up_map(where))
-    target = Target.parse(where, storage_options)
+        return mapping.setup_status(set_up_map(where, only_planned=True))
+    target = stored_cube(where) if isinstance(where, CubeConfig) else Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
         raise InputError(f"There is no map at {target}, nor a cube: give the path of an output.store or cube.store.")
@@ -324,13 +356,31 @@ def status(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     return mapping.map_status(target, attributes)
 
 
-def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None = None) -> Verification:
+def draw_status(status: Status, path: str | Path) -> Path:
+    """Write a picture of a map's or a cube's blocks, each in the colour of its state, and return its path.
+
+    Parameters
+    ----------
+    status
+        From `status`.
+    path
+        PNG file to write; an earlier one is replaced.
+
+    Raises
+    ------
+    OutputError
+        When it cannot be written.
+    """
+    return write_status_picture(status.grids, path)
+
+
+def verify(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Verification:
     """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
 
     Parameters
     ----------
     where
-        Path or URL of the store, or the configuration of a map.
+        Path or URL of the store, or the configuration of a map, or of a cube alone.
     storage_options
         Of the object store.
 
@@ -346,7 +396,10 @@ def verify(where: str | Path | Config, storage_options: Mapping[str, Any] | None
     OutputError
         When another driver writes it.
     """
-    target = map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
+    if isinstance(where, CubeConfig):
+        target = map_target(where) if isinstance(where, Config) else stored_cube(where)
+    else:
+        target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
     if attributes and attributes.get("format") == CUBE_FORMAT:
         return verify_cube(target, attributes)
@@ -365,22 +418,47 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
         When the workers do not start, or no scheduler answers.
     """
     threads = config.model.torch_threads
-    return clusters.open_engine(engine_settings(config.engine, threads), threads)
+    return clusters.open_engine(engine_settings(engine_section(config), threads), threads)
 
 
-def _with_engine(config: AnyConfig, engine: Engine | None) -> tuple[AnyConfig, Engine | None]:
+def _found_engine(section: EngineSection, client: Any) -> AbstractContextManager[DaskEngine | None]:
+    """The engine of a client, of a scheduler's address or of the active client; None where there is none of them."""
+    own = section.kind == "inline" or section.workers or section.address or section.cluster
+    if client is None and not own:
+        client = clusters.active_client()
+    if client is not None:
+        return clusters.engine_on(client, patience=section.patience)
+    if section.address and section.kind == "dask":
+        return clusters.connected_engine(section.address, patience=section.patience, security=security(section))
+    return nullcontext()
+
+
+@contextmanager
+def _with_engine(
+    config: AnyConfig, engine: Engine | None = None, client: Any = None
+) -> Iterator[tuple[AnyConfig, Engine | None]]:
     """The engine that is open already, and the configuration with the place and the memory of its workers.
 
     Of the memory that is free now they may have taken their part themselves.
     """
-    section = config.engine
-    if engine is None and section.kind == "dask" and section.address is None and section.workers is None:
-        engine = clusters.active_engine()
-        if engine is not None:
-            section = section.model_copy(update={"address": engine.address})
-    if section.memory_gib is None and isinstance(engine, DaskEngine) and (limit := engine.worker_bytes):
-        section = section.model_copy(update={"memory_gib": limit / GIB})
-    return config.model_copy(update={"engine": section}), engine
+    if engine is not None and client is not None:
+        raise ConfigError("client and engine are both given: leave one out.")
+    section = engine_section(config)
+    with ExitStack() as stack:
+        opened = engine if engine is not None else stack.enter_context(_found_engine(section, client))
+        if isinstance(opened, DaskEngine):
+            if engine is None:
+                section = section.model_copy(update={"kind": "dask", "address": opened.address})
+            if section.memory_gib is None and (limit := opened.worker_bytes):
+                section = section.model_copy(update={"memory_gib": limit / GIB})
+        yield config.model_copy(update={"engine": section}), opened
+
+
+def _with_place(result: RunResult, engine: Engine | None) -> RunResult:
+    """The result, with a note where its blocks ran that were not run by workers of its own."""
+    if not isinstance(engine, DaskEngine) or not result.ran:
+        return result
+    return replace(result, notes=(*result.notes, f"the blocks ran on {engine.label}"))
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:

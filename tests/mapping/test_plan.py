@@ -15,6 +15,7 @@ from landweave.core.protocols import BlockResult, BlockState, Raster, ReadCost, 
 from landweave.core.timeseries import Observation
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import NAMED, plan_block_actions
+from landweave.mapping.estimate import Estimate
 from landweave.mapping.inputs import MapInput
 from landweave.mapping.job import MapJob
 from landweave.mapping.plan import MapPlan, cost_map
@@ -61,7 +62,11 @@ def planned(mapping: MapJob, ledger: Ledger | None = None, **settings) -> MapPla
         input_version=lambda index: 1,
         **settings,
     )
-    return cost_map(mapping, blocks, memory=MEMORY, notes=("a word to the wise",))
+    return cost_map(mapping, blocks, memory=MEMORY, estimate=estimated, notes=("a word to the wise",))
+
+
+def estimated(windows: int, decode_seconds: float) -> Estimate:
+    return Estimate(card="LC-A", windows=windows, decode_seconds=decode_seconds, workers=2, pace=None)
 
 
 def windows_by_hand(mapping: MapJob, extent: Extent) -> set[tuple[int, int]]:

@@ -17,7 +17,7 @@ from landweave.core.lattice import Extent
 from landweave.jobs.fingerprint import differences
 from landweave.mapping.run import MapSetup
 from landweave.models.predictor import TorchModel
-from landweave.setup.map_setup import set_up_map
+from landweave.setup.map_setup import engine_section, security, set_up_map
 from tests.helpers.commands import RGBI_FILES
 from tests.helpers.small import Small
 from tests.helpers.tiles import write_tile
@@ -272,3 +272,10 @@ def test_an_area_around_the_imagery_is_refused(small: Small) -> None:
     geopandas.GeoDataFrame(geometry=[ring], crs="EPSG:2154").to_file(small.folder / "ring.gpkg")
     with pytest.raises(InputError, match="No tile of AERIAL_RGBI touches the area"):
         set_up_map(small.loaded(area={"file": str(small.folder / "ring.gpkg")}))
+
+
+def test_certificates_count_from_the_configurations_folder(small):
+    config = small.loaded(engine={"security": {"ca": "ca.pem", "cert": "/etc/cert.pem", "key": "tls/key.pem"}})
+    here = str(small.folder)
+    assert security(engine_section(config)) == (f"{here}/ca.pem", "/etc/cert.pem", f"{here}/tls/key.pem")
+    assert security(engine_section(small.loaded())) is None

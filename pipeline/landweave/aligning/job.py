@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,10 @@ from landweave.core.protocols import Area, BlockFunction, BlockResult, BlockStat
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import PixelClass, measured
 from landweave.jobs.fingerprint import digest64, digest_files
+from landweave.jobs.needs import output_facts, output_problems
+from landweave.sources.libraries import library_facts
 from landweave.store.cubes.tiles import CubeTileStore
+from landweave.store.objects import Target
 
 DATE_FACTOR = 6.5
 """Memory for reading and encoding one date of a tile, over the size of the date: bands as they come from their files
@@ -35,6 +39,31 @@ READ_BYTES = 100 << 20
 Measured there as well, over one and four tiles of 512 and 1024 pixels: more is kept after some tiles than after one."""
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignNeeds:
+    """What any tile of a cube needs of a worker: `landweave.core.protocols.WorkerNeeds`.
+
+    Attributes
+    ----------
+    target
+        Where the cube is stored.
+    """
+
+    target: Target
+
+    def facts(self) -> Mapping[str, str]:
+        """What of this process decides the cube's bits, and whether it sees the cube under its lease."""
+        return {**library_facts(), **output_facts(self.target)}
+
+    def problems(self) -> tuple[str, ...]:
+        """Why nothing can be written."""
+        return tuple(output_problems(self.target))
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """None."""
+        return {}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +135,23 @@ class AlignJob:
         raster = self.source.read(grid, self.bands)
         values = np.where(raster.valid, raster.values, np.zeros((), raster.values.dtype))
         return {"band_data": values, "valid": raster.valid}, int(np.count_nonzero(raster.valid))
+
+    @property
+    def needs(self) -> AlignNeeds:
+        """What its tiles need of a worker."""
+        return AlignNeeds(target=self.store.group.target)
+
+    def facts(self) -> Mapping[str, str]:
+        """Those of `needs`."""
+        return self.needs.facts()
+
+    def problems(self) -> tuple[str, ...]:
+        """Those of `needs`."""
+        return self.needs.problems()
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """Those of `needs`."""
+        return self.needs.sent_files()
 
     def open(self) -> BlockFunction:
         """The function that aligns one tile; it may be called from two threads."""

@@ -15,8 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from landweave.aligning.dates import time_shards
 from landweave.aligning.groups import AlignGroup
+from landweave.aligning.job import AlignNeeds
 from landweave.aligning.pending import (
     PendingGroup,
     PendingShard,
@@ -25,6 +28,7 @@ from landweave.aligning.pending import (
 )
 from landweave.aligning.plan import AlignPlan, cost_align
 from landweave.aligning.verify import find_damage, load_shard_ledger, mend_ledgers
+from landweave.core.block_states import most_urgent
 from landweave.core.budget import check_memory
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, Engine, WriteFence, source_notes
@@ -142,7 +146,11 @@ def run_align(
         if plan.todo:
             tiles = f"tiles of {max(group.tile for group in setup.groups)} pixels"
             check_memory(plan.memory, setup.engine.worker_bytes, tiles, "cube.tile")
-        with open_engine(setup.engine, None, engine, idle=not plan.todo) as opened, writing_begun():
+        needs = AlignNeeds(target=setup.target)
+        with (
+            open_engine(setup.engine, None, engine, needs=needs, need_bytes=plan.memory, idle=not plan.todo) as opened,
+            writing_begun(),
+        ):
             lease.check()  # workers may have taken minutes to come
             declared = _declare(cube or create_cube(setup.target), groups)
             with shown(progress, plan.todo, opened.name):
@@ -251,4 +259,5 @@ def _group_status(group: CubeGroup) -> Status:
         failures=tuple(failures),
         dates=dates.visible if template.is_series else None,
         dates_to_come=len(dates.observations) - dates.visible if template.is_series else 0,
+        states=most_urgent(np.stack([ledger.fields["state"] for ledger in ledgers])) if ledgers else None,
     )

@@ -1,28 +1,22 @@
-"""The ``landweave`` command: each verb loads a configuration, calls one public function and prints its result.
+"""The ``landweave`` command: each verb loads a configuration, calls one public function and returns its result.
 
 What takes seconds to import is imported when a verb is called, not to print a line of help.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.console import Console
 
 import landweave
-from landweave.cli import models
-from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
+from landweave.cli import models, worker
+from landweave.cli.output import log_to_terminal, prints, progress, show_error
+from landweave.core.errors import ConfigError, LandweaveError
 from landweave.core.yaml_text import load_yaml
-from landweave.jobs.progress import progress_on
-
-if TYPE_CHECKING:
-    from landweave.config.schema import Config
 
 app = typer.Typer(
     name="landweave",
@@ -31,11 +25,31 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(models.app, name="models")
-out, err = Console(), Console(stderr=True)
+app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"landweave {landweave.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def about(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Land cover of whole regions from aerial and satellite imagery."""
+
 
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(help="What runs it: local, local-gpus, slurm, kubernetes, gateway, address, or a file like theirs."),
 ]
 Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose files changed since.")]
 KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Keep such blocks, and call the output complete.")]
@@ -46,30 +60,39 @@ StorageOptions = Annotated[
 
 
 @app.command()
-def check(config: ConfigPath, overrides: Overrides = None) -> None:
+@prints
+def check(config: ConfigPath, overrides: Overrides = None, cluster: Cluster = None) -> Any:
     """Show what a configuration comes to: its model, its grid, and how each input is read."""
-    show(landweave.check(load(config, overrides)))
+    return landweave.check(load(config, overrides, cluster))
 
 
 @app.command()
-def plan(config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False) -> None:
+@prints
+def plan(config: ConfigPath, overrides: Overrides = None, cluster: Cluster = None, *, stale: Stale = False) -> Any:
     """Show what a run would do, and its cost."""
-    show(landweave.plan_map(load(config, overrides), stale=stale))
+    return landweave.plan_map(load(config, overrides, cluster), stale=stale)
 
 
 @app.command()
+@prints
 def run(
-    config: ConfigPath, overrides: Overrides = None, *, stale: Stale = False, keep_stale: KeepStale = False
-) -> None:
+    config: ConfigPath,
+    overrides: Overrides = None,
+    cluster: Cluster = None,
+    *,
+    stale: Stale = False,
+    keep_stale: KeepStale = False,
+) -> Any:
     """Make the map; run again to finish what failed or was interrupted."""
-    loaded = load(config, overrides)
-    finish(lambda: landweave.run(loaded, stale=stale, keep_stale=keep_stale, progress=progress_on(err)))
+    return landweave.run(load(config, overrides, cluster), stale=stale, keep_stale=keep_stale, progress=progress())
 
 
 @app.command()
+@prints
 def align(
     config: ConfigPath,
     overrides: Overrides = None,
+    cluster: Cluster = None,
     *,
     stale: Stale = False,
     keep_stale: KeepStale = False,
@@ -77,63 +100,95 @@ def align(
         bool, typer.Option("--accept-missing", help="Mark dates whose files are gone (404) as not acquired.")
     ] = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
-) -> None:
+) -> Any:
     """Bring satellite series onto the grid, into the cube; run again for new dates and what failed."""
-    loaded = landweave.load_cube_config(config, overrides=parse_overrides(overrides))
+    loaded = landweave.load_cube_config(config, overrides=parse_overrides(overrides), cluster=cluster)
     if plan_only:
-        show(landweave.plan_align(loaded, stale=stale))
-    else:
-        work = partial(landweave.align, loaded, stale=stale, keep_stale=keep_stale, accept_missing=accept_missing)
-        finish(lambda: work(progress=progress_on(err)))
+        return landweave.plan_align(loaded, stale=stale)
+    return landweave.align(
+        loaded, stale=stale, keep_stale=keep_stale, accept_missing=accept_missing, progress=progress()
+    )
 
 
 Stored = Annotated[
-    str, typer.Argument(help="Path or URL of a map or cube, or the configuration of a map.", show_default=False)
+    str, typer.Argument(help="Path or URL of a map or cube, or the configuration of one.", show_default=False)
 ]
 
 
 @app.command()
-def status(store: Stored, storage_options: StorageOptions = None) -> None:
+@prints
+def status(
+    store: Stored,
+    storage_options: StorageOptions = None,
+    *,
+    picture: Annotated[Path | None, typer.Option(help="Draw the states of all blocks into a PNG file.")] = None,
+    blocks: Annotated[bool, typer.Option("--blocks", help="Show every block as a character.")] = False,
+) -> Any:
     """Show how far a map or a cube is, which blocks failed and why; of a configuration also which are stale."""
-    show(landweave.status(found(store), parse_overrides(storage_options)))
+    found = landweave.status(parse_store(store), parse_overrides(storage_options))
+    if picture is not None:
+        landweave.draw_status(found, picture)
+    return replace(found, drawn=blocks)
 
 
 @app.command()
-def verify(store: Stored, storage_options: StorageOptions = None) -> None:
+@prints
+def verify(store: Stored, storage_options: StorageOptions = None) -> Any:
     """Reread every object of a map or a cube and compare it with the ledger; a run then repairs what is damaged."""
-    finish(lambda: landweave.verify(found(store), parse_overrides(storage_options)))
+    return landweave.verify(parse_store(store), parse_overrides(storage_options))
 
 
-def found(store: str) -> str | Config:
+def parse_store(store: str) -> Any:
     """What was named: the place of a store, or a configuration."""
-    return landweave.load_config(store) if store.endswith((".yaml", ".yml")) else store
+    from landweave.config.load import load_any_config
+
+    return load_any_config(store) if store.endswith((".yaml", ".yml")) else store
 
 
 @app.command()
-def reference() -> None:
+@prints
+def bench(
+    card: models.CardName,
+    *,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; a GPU where there is one.")] = None,
+    windows: Annotated[int, typer.Option(help="To predict, after a first batch.", min=1)] = 32,
+    size: Annotated[int | None, typer.Option(help="Base pixels a side of a window; the card's by default.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; the card's by default.")] = None,
+    torch_threads: Annotated[int | None, typer.Option(help="Threads of torch; 2 by default.")] = None,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16, on a GPU.")] = False,
+) -> Any:
+    """Measure how many windows a second a model predicts here; plans give hours from it."""
+    from landweave.setup.model_tools import bench_model
+
+    settings = {"device": device, "batch_size": batch_size, "torch_threads": torch_threads, "bfloat16": bfloat16}
+    return bench_model(card, windows=windows, size=size, **settings)
+
+
+@app.command()
+@prints
+def reference() -> Any:
     """Print every key of a configuration, in Markdown: its values, its default, its meaning."""
     from landweave.config.reference import configuration_reference
 
-    show(configuration_reference())
+    return configuration_reference()
 
 
 @app.command()
+@prints
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where data and map go; an earlier demo is replaced.")] = Path(
         "out/demo"
     ),
-) -> None:
+) -> Any:
     """Make a synthetic landscape, map it, and compare the map with the truth."""
     from landweave_demo import run_demo  # here alone: nothing else needs the demo
 
-    report = run_demo(folder, progress=progress_on(err))
-    show(report)
-    raise typer.Exit(report.exit_code)
+    return run_demo(folder, progress=progress())
 
 
-def load(path: Path, overrides: list[str] | None) -> Config:
+def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:
     """The configuration with its replaced values."""
-    return landweave.load_config(path, overrides=parse_overrides(overrides))
+    return landweave.load_config(path, overrides=parse_overrides(overrides), cluster=cluster)
 
 
 def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
@@ -152,35 +207,11 @@ def _parse_override(text: str) -> tuple[str, Any]:
         raise ConfigError(f"{advice}; {value!r} is not: {str(error).splitlines()[0]}.") from error
 
 
-def finish(work: Callable[[], Any]) -> NoReturn:
-    """Do ``work``, show its result and end the command with the result's exit code, or with that of an interrupt."""
-    from landweave.jobs.runner import terminable  # takes a second, which the line of help need not wait for
-
-    try:
-        with terminable():
-            result = work()
-    except KeyboardInterrupt as stop:  # here, not in main: typer would end the program first, without a message
-        err.print("landweave: interrupted; what is done is kept, run again to go on.")
-        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
-    show(result)
-    raise typer.Exit(result.exit_code)
-
-
-def show(result: Any) -> None:
-    """Print a result as it describes itself, unwrapped, so that it can be searched and compared."""
-    out.print(str(result), markup=False, highlight=False, soft_wrap=True)
-
-
 def main() -> None:
     """The command: an error is one message, and each kind of end has an exit code."""
-    # Where there is no terminal, progress goes to a log. Only to ours: Dask adds all its messages to a root logger
-    # that is set up.
-    log, handler = logging.getLogger("landweave"), logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
-    log.handlers = [handler]
-    log.setLevel(logging.INFO)
+    log_to_terminal()
     try:
         app()
     except LandweaveError as error:
-        err.print(f"landweave: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        show_error(error)
         raise SystemExit(error.exit_code) from None

@@ -1,4 +1,4 @@
-"""``landweave models``: each verb calls one public function and prints its result.
+"""``landweave models``: each verb calls one public function and returns its result.
 
 Functions that need torch are imported inside: it takes seconds to load.
 """
@@ -6,9 +6,11 @@ Functions that need torch are imported inside: it takes seconds to load.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from landweave.cli.output import prints
 
 app = typer.Typer(help="The models: list, show, inspect, export them, or describe your own.", no_args_is_help=True)
 
@@ -16,23 +18,36 @@ CardName = Annotated[str, typer.Argument(help="A card's name, or the path of one
 WeightsOption = Annotated[Path | None, typer.Option(help="Weights' file; the card's by default.")]
 
 
+class Written:
+    """The files that a command wrote."""
+
+    def __init__(self, *paths: Path) -> None:
+        self.plain = {"written": paths}
+
+    def __str__(self) -> str:
+        return "\n".join(f"wrote {path}" for path in self.plain["written"])
+
+
 @app.command("list")
-def list_() -> None:
+@prints
+def list_() -> Any:
     """List the cards that come with the package."""
     from landweave.models.catalog import list_models
 
-    typer.echo(str(list_models()))
+    return list_models()
 
 
 @app.command()
-def show(name: CardName) -> None:
+@prints
+def show(name: CardName) -> Any:
     """Print a card."""
     from landweave.models.catalog import show_model
 
-    typer.echo(show_model(name))
+    return show_model(name)
 
 
 @app.command()
+@prints
 def inspect(
     name: CardName,
     window: Annotated[int | None, typer.Option(help="Base pixels a side; the card's by default.")] = None,
@@ -40,14 +55,15 @@ def inspect(
     imagery: Annotated[
         Path | None, typer.Option(help="A run's configuration: compare two placements of windows over its imagery.")
     ] = None,
-) -> None:
+) -> Any:
     """Measure a model: parameters, operations, memory, strides, and receptive field."""
     from landweave.setup.model_tools import inspect_model
 
-    typer.echo(str(inspect_model(name, window=window, weights=weights, imagery=imagery)))
+    return inspect_model(name, window=window, weights=weights, imagery=imagery)
 
 
 @app.command()
+@prints
 def export(
     name: CardName,
     stac: Annotated[Path | None, typer.Option(help="Write a STAC item (.json).")] = None,
@@ -57,37 +73,37 @@ def export(
         tuple[float, float, float, float] | None,
         typer.Option(help="West, south, east, north in degrees, for the STAC item.", metavar="W S E N"),
     ] = None,
-) -> None:
+) -> Any:
     """Write a model for others to find or to run."""
     from landweave.models.export import export_model
 
-    for path in export_model(name, stac=stac, program=program, weights=weights, bounds=bounds):
-        typer.echo(f"wrote {path}")
+    return Written(*export_model(name, stac=stac, program=program, weights=weights, bounds=bounds))
 
 
 @app.command()
+@prints
 def new(
     weights: Annotated[Path, typer.Argument(help="The trained weights.", show_default=False)],
     from_flair_config: Annotated[
         Path, typer.Option(help="The training's configuration: a YAML file, or a folder of them.", show_default=False)
     ],
     output: Annotated[Path | None, typer.Option(help="The new card; beside the weights by default.")] = None,
-) -> None:
+) -> Any:
     """Write the card of a model trained with the public FLAIR tools."""
     from landweave.models.flair_import.card_from_config import new_card
 
-    typer.echo(f"wrote {new_card(from_flair_config, weights, output)}")
+    return Written(new_card(from_flair_config, weights, output))
 
 
 @app.command("import")
+@prints
 def import_(
     config: Annotated[Path, typer.Argument(help="The YAML file of FLAIR-HUB's zonal detection.", show_default=False)],
     output: Annotated[
         Path | None, typer.Option(help="The new configuration; beside the old one by the name of its output.")
     ] = None,
-) -> None:
+) -> Any:
     """Write the run of a zonal detection of FLAIR-HUB's tool, with what differs in comments."""
     from landweave.setup.zonal_import import import_zonal
 
-    for path in import_zonal(config, output):
-        typer.echo(f"wrote {path}")
+    return Written(*import_zonal(config, output))

@@ -15,13 +15,18 @@ from landweave.core.yaml_text import load_yaml
 C = TypeVar("C", bound=CubeConfig)
 
 
-def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    path: str | Path, *, overrides: Mapping[str, Any] | None = None, cluster: str | Path | None = None
+) -> Config:
     """The configuration in a YAML file.
 
     Parameters
     ----------
     path
         The file; relative paths in it count from its folder.
+    cluster
+        What runs it, in place of the workers of its engine: ``local``, ``slurm``, ... (files in ``configs/clusters/``),
+        or a file like these.
     overrides
         Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace those of the file.
 
@@ -30,15 +35,17 @@ def load_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None)
     ConfigError
         With every problem, each with its key and what is allowed.
     """
-    return _loaded(Config, Path(path), overrides or {})
+    return _loaded(Config, Path(path), _cluster_overrides(path, cluster) | dict(overrides or {}))
 
 
-def load_cube_config(path: str | Path, *, overrides: Mapping[str, Any] | None = None) -> CubeConfig:
+def load_cube_config(
+    path: str | Path, *, overrides: Mapping[str, Any] | None = None, cluster: str | Path | None = None
+) -> CubeConfig:
     """What `landweave.align` needs of the configuration in a YAML file: it may have no model and no output.
 
     Parameters
     ----------
-    path, overrides
+    path, overrides, cluster
         As for `load_config`.
 
     Raises
@@ -46,7 +53,35 @@ def load_cube_config(path: str | Path, *, overrides: Mapping[str, Any] | None = 
     ConfigError
         As `load_config`.
     """
-    return _loaded(CubeConfig, Path(path), overrides or {})
+    return _loaded(CubeConfig, Path(path), _cluster_overrides(path, cluster) | dict(overrides or {}))
+
+
+_PLACE_OF_WORKERS = ("kind", "workers", "address", "cluster", "memory_gib")
+"""Keys of an engine that go together."""
+
+
+def _cluster_overrides(path: str | Path, cluster: str | Path | None) -> dict[str, Any]:
+    """The engine of a cluster's file, by dotted key; what it leaves out of `_PLACE_OF_WORKERS` is reset."""
+    if cluster is None:
+        return {}
+    files = {file.stem: file for file in (_configs_folder() / "clusters").glob("*.yaml")}
+    if str(cluster) not in files and Path(cluster).suffix not in (".yaml", ".yml"):
+        raise ConfigError(f"--cluster {cluster} is none of {', '.join(sorted(files))}: name one, or a file (.yaml).")
+    content = _content(files.get(str(cluster), Path(cluster)))
+    own = _content(Path(path)).get("engine")
+    kept = own if isinstance(own, dict) else {}
+    return {"engine": {key: value for key, value in kept.items() if key not in _PLACE_OF_WORKERS} | content}
+
+
+def load_any_config(path: str | Path) -> CubeConfig:
+    """The configuration in a YAML file: a `Config` where it has an output, of a cube alone otherwise.
+
+    Raises
+    ------
+    ConfigError
+        As `load_config`.
+    """
+    return _loaded(Config if "output" in _content(Path(path)) else CubeConfig, Path(path), {})
 
 
 def example_config(name: str) -> Config:

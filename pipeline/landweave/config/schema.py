@@ -368,7 +368,7 @@ class ModelSection(Section):
     card: FilePath
     """Name of a model card, or path of one (.yaml)."""
     weights: FilePath | None = None
-    """File of the weights; that of the card by default."""
+    """File or URL (s3://, gs://, az://) of the weights; that of the card by default."""
     sha256: str | None = None
     """Checksum that the weights must have; that of the card by default for the card's own weights."""
     output: str | None = None
@@ -425,6 +425,38 @@ class OutputSection(Section):
     """PNG picture of the area; an earlier one of this map is replaced, no other file."""
 
 
+class SecuritySection(Section):
+    """Certificates of a Dask cluster with TLS; those of Dask's own configuration by default."""
+
+    ca: str
+    """File of the authority that signed the certificates of scheduler and workers (PEM)."""
+    cert: str
+    """File of this client's certificate."""
+    key: str
+    """File of its private key."""
+
+
+class ClusterSection(Section):
+    """A Dask cluster that is started for a run, and ended after it."""
+
+    kind: Literal["local", "local-gpus", "slurm", "pbs", "kubernetes", "gateway"]
+    """What starts it: Dask itself, dask-cuda, dask-jobqueue, dask-kubernetes' operator, or dask-gateway."""
+    min_workers: int = Field(default=0, ge=0)
+    """Workers that are kept as long as the run goes on."""
+    max_workers: int = Field(ge=1)
+    """Workers at most; there are fewer where fewer blocks wait."""
+    cores: int | None = Field(default=None, ge=1)
+    """CPU cores of a worker; model.torch_threads by default. One that decodes JPEG 2000 beside a GPU wants more."""
+    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    """Arguments of the cluster's class: `queue` and `walltime` of a batch system, `image` of Kubernetes, …"""
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> ClusterSection:
+        if self.min_workers > self.max_workers:
+            raise ValueError(f"min_workers {self.min_workers} is more than max_workers {self.max_workers}")
+        return self
+
+
 class EngineSection(Section):
     """What runs the blocks."""
 
@@ -435,12 +467,32 @@ class EngineSection(Section):
     address: str | None = None
     """Address of a running Dask scheduler, instead of local workers."""
     memory_gib: float | None = Field(default=None, gt=0)
-    """Memory of a worker in GiB; an even share of this machine's free memory by default."""
+    """Memory of a worker in GiB; by default what running workers have, else an even share of this machine's."""
+    patience: float | None = Field(default=None, gt=0)
+    """Seconds to wait for a worker, at first or when all are lost; 60 for local workers, else no limit by default."""
+    mixed_workers: bool = False
+    """Whether workers may differ in CPU and library versions; the bits of a map then depend on which maps a block."""
+    security: SecuritySection | None = None
+    """Certificates of a scheduler with TLS (``tls://host:8786``)."""
+    cluster: ClusterSection | None = None
+    """A cluster that is started for the run, instead of local workers; `--cluster` names a file with it."""
+    cost_per_hour: float | None = Field(default=None, ge=0)
+    """Cost of one worker for an hour, in any currency: the plan then gives that of a run."""
+    power_watts: float | None = Field(default=None, ge=0)
+    """Power that one worker draws: the plan then gives the energy of a run."""
 
     @model_validator(mode="after")
     def _address_of_dask(self) -> EngineSection:
         if self.address is not None and self.kind != "dask":
             raise ValueError("an address goes with kind: dask")
+        if self.cluster is None:
+            return self
+        if self.kind != "dask" or self.address is not None or self.workers is not None:
+            raise ValueError("a cluster goes with kind: dask, and without address and workers")
+        if self.security is not None and self.cluster.kind in ("kubernetes", "gateway"):
+            raise ValueError(f"a cluster of kind {self.cluster.kind} has its own ways to TLS: leave out security")
+        if self.memory_gib is None:
+            raise ValueError("a cluster needs memory_gib: what a worker is given")
         return self
 
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from enum import IntEnum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -359,7 +360,9 @@ class BlockResult:
     seconds
         Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
     counts
-        Sums such as ``windows``, ``pixels``, ``peak_bytes``; ``covered`` pixels, those of them that are ``valid``.
+        Sums such as ``windows``, ``pixels``; ``covered`` pixels, those of them that are ``valid``.
+    peak_bytes
+        Most memory that the process of the block has held so far.
     """
 
     state: BlockState
@@ -368,6 +371,7 @@ class BlockResult:
     inputs: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    peak_bytes: int = 0
 
 
 LEDGER_CHUNK = 64
@@ -432,6 +436,20 @@ class BlockJob(Protocol):
 
     def open(self) -> BlockFunction:
         """Load what all blocks share (a model, indexes) in this process."""
+
+
+@runtime_checkable
+class WorkerNeeds(Protocol):
+    """What a job needs of a process before it is given blocks; asked on every worker. A job may be one."""
+
+    def facts(self) -> Mapping[str, str]:
+        """What of this process decides the bits of the result, by name: versions of libraries, CPU, GPU."""
+
+    def problems(self) -> Sequence[str]:
+        """What the job's blocks lack here: inputs that cannot be read, an output that cannot be written."""
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """Files by their sha256 that blocks read at the driver's path, or where it sent them: see `received_path`."""
 
 
 BlockResults = Generator[tuple[BlockIndex, BlockResult], None, None]

@@ -1,4 +1,13 @@
-"""Opens engines: this process, worker processes of this machine, or a Dask cluster that is running already."""
+"""Opens engines: this process, worker processes of this machine, or a Dask cluster that is running already.
+
+::
+
+    kind: inline ──────────────────────────────────────────────> InlineEngine
+    workers of this machine ──> local_engine ──> Client ──┐
+    cluster ──> started_cluster ──> engine_on ────────────┤
+    address ──> connected_engine ──> Client ──────────────┼────> DaskEngine
+    a client or any cluster object ──> engine_on ─────────┘
+"""
 
 from __future__ import annotations
 
@@ -6,35 +15,75 @@ import logging
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from landweave.core.budget import THREADS_A_WORKER
-from landweave.core.errors import EngineError
-from landweave.core.protocols import Engine
-from landweave.engine.dask import TERMINATE_SHARE, DaskEngine
+from landweave.core.errors import ConfigError, EngineError
+from landweave.core.protocols import Engine, WorkerNeeds
+from landweave.engine.admission import TERMINATE_SHARE
+from landweave.engine.cluster_kinds import ClusterSettings, started_cluster
+from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
+from landweave.engine.tls import connect
+from landweave.engine.worker_settings import THREAD_VARIABLES, environment, own_settings
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineSettings:
-    """Which engine runs the blocks: ``kind``, local ``workers``, scheduler ``address``, bytes of memory a worker."""
+    """Which engine runs the blocks.
+
+    Attributes
+    ----------
+    kind
+        ``inline`` or ``dask``.
+    workers
+        Worker processes on this machine.
+    address
+        Of a running scheduler, instead of them.
+    worker_bytes
+        Memory of a worker.
+    patience
+        Seconds to wait for a worker; None for `PATIENCE_SECONDS` with workers of its own, else no limit.
+    mixed_workers
+        Whether workers may differ in CPU and library versions.
+    security
+        Files of the authority, the certificate and its key; None for those of Dask's configuration.
+    cluster
+        A cluster to start, instead of workers on this machine.
+    cost_per_hour, power_watts
+        Of one worker; None where they are not stated.
+    """
 
     kind: str
     workers: int
     address: str | None
     worker_bytes: int
+    patience: float | None = None
+    mixed_workers: bool = False
+    security: tuple[str, str, str] | None = None
+    cluster: ClusterSettings | None = None
+    cost_per_hour: float | None = None
+    power_watts: float | None = None
 
 
+@contextmanager
 def open_engine(
-    settings: EngineSettings, torch_threads: int | None, given: Engine | None = None, *, idle: bool = False
-) -> AbstractContextManager[Engine]:
+    settings: EngineSettings,
+    torch_threads: int | None,
+    given: Engine | None = None,
+    *,
+    needs: WorkerNeeds | None = None,
+    need_bytes: int = 0,
+    idle: bool = False,
+) -> Iterator[Engine]:
     """The engine of ``settings`` for the length of a ``with`` block.
 
     Parameters
@@ -45,36 +94,62 @@ def open_engine(
         Threads of numeric libraries in each local worker; None where no model runs.
     given
         An open engine to be used instead; it stays open.
+    needs, need_bytes
+        What is to be run, and the memory that a worker needs for it: when this engine is open a worker that can run it
+        is there.
     idle
-        Whether there is nothing to run: no workers are started.
+        Whether there is nothing to run: no workers are started, none are waited for.
 
     Raises
     ------
     EngineError
-        When workers do not start, or no scheduler answers.
+        When workers do not start, no scheduler answers, or no worker can run what is to be run: with all reasons.
     """
+    with _opened(settings, torch_threads, given, idle=idle) as engine:
+        if not isinstance(engine, DaskEngine):
+            yield engine
+            return
+        engine = replace(engine, need_bytes=need_bytes, mixed=settings.mixed_workers)
+        # Workers that are started for this run alone are asked as they come: the first may wait in a queue for hours,
+        # and the others are asked for with it.
+        if needs is not None and not idle and not engine.most_threads:
+            engine.preflight(needs)
+        yield engine
+
+
+def _opened(
+    settings: EngineSettings, torch_threads: int | None, given: Engine | None, *, idle: bool
+) -> AbstractContextManager[Engine]:
     if given is not None:
         return nullcontext(given)
     if idle or settings.kind == "inline":
         return nullcontext(InlineEngine())
+    if settings.cluster:
+        return cluster_engine(settings.cluster, patience=settings.patience)
     if settings.address:
-        return connected_engine(settings.address)
-    memory_limit = int(settings.worker_bytes / TERMINATE_SHARE)
-    return local_engine(workers=settings.workers, memory_limit=memory_limit, torch_threads=torch_threads)
+        return connected_engine(settings.address, patience=settings.patience, security=settings.security)
+    memory_limit = int(settings.worker_bytes / TERMINATE_SHARE) + 1
+    return local_engine(
+        workers=settings.workers, memory_limit=memory_limit, torch_threads=torch_threads, patience=settings.patience
+    )
 
 
-def active_engine() -> DaskEngine | None:
-    """An engine on the Dask client that is active in this process; None where there is none."""
+def active_client() -> Client | None:
+    """The Dask client that is active in this process; None where there is none."""
     try:
-        client = Client.current()
+        client: Client = Client.current()
     except ValueError:
         return None
-    return None if client.asynchronous else DaskEngine(client=client)
+    return client
 
 
 @contextmanager
 def local_engine(
-    *, workers: int, memory_limit: int | str = "auto", torch_threads: int | None = None
+    *,
+    workers: int,
+    memory_limit: int | str = "auto",
+    torch_threads: int | None = None,
+    patience: float | None = None,
 ) -> Iterator[DaskEngine]:
     """An engine with worker processes of its own on this machine, each restarted by a nanny when it dies.
 
@@ -87,6 +162,8 @@ def local_engine(
     torch_threads
         Exported as ``OMP_NUM_THREADS`` and its like before a worker starts, where a nanny would export 1: some
         libraries read it once, when they are loaded.
+    patience
+        Seconds to wait for a worker; None for `PATIENCE_SECONDS`.
 
     Raises
     ------
@@ -100,29 +177,112 @@ def local_engine(
         Client(cluster, set_as_default=False) as client,
     ):
         client.register_plugin(_IgnoreInterruptPlugin())
-        yield DaskEngine(client=client)
+        yield DaskEngine(client=client, patience=PATIENCE_SECONDS if patience is None else patience)
 
 
 @contextmanager
-def connected_engine(address: str) -> Iterator[DaskEngine]:
+def cluster_engine(settings: ClusterSettings, *, patience: float | None = None) -> Iterator[DaskEngine]:
+    """An engine on a cluster that is started for it, and ended after it.
+
+    Parameters
+    ----------
+    settings
+        Of the cluster.
+    patience
+        Seconds to wait for a worker; None for no limit.
+
+    Raises
+    ------
+    ConfigError
+        When its package is not installed, or its class refuses an argument.
+    EngineError
+        When it cannot be started.
+    """
+    with (
+        _own_environment(),
+        dask.config.set(_nanny_settings(environment(settings.torch_threads))),
+        started_cluster(settings) as cluster,
+        engine_on(cluster, patience=patience) as engine,
+    ):
+        yield replace(engine, label=f"dask on {settings.kind}", most_threads=settings.max_workers * THREADS_A_WORKER)
+
+
+@contextmanager
+def connected_engine(
+    address: str, *, patience: float | None = None, security: tuple[str, str, str] | None = None
+) -> Iterator[DaskEngine]:
     """An engine on a scheduler that is running already, with the workers that it has.
 
     Parameters
     ----------
     address
-        ``tcp://host:8786``.
+        ``tcp://host:8786`` or ``tls://host:8786``.
+    patience
+        Seconds to wait for a worker; None for no limit.
+    security
+        Files of the authority, of the certificate and of its key; None for those of Dask's configuration.
 
     Raises
     ------
+    ConfigError
+        When the certificates of a ``tls://`` address are missing or are none.
     EngineError
-        When no scheduler answers there.
+        When no scheduler answers there, or it refuses the certificate.
     """
+    with connect(address, security) as client:
+        yield DaskEngine(client=client, patience=patience, label=f"dask at {address}")
+
+
+@contextmanager
+def engine_on(given: Any, *, patience: float | None = None) -> Iterator[DaskEngine]:
+    """An engine on a Dask client or a cluster that somebody else started; it stays open.
+
+    Parameters
+    ----------
+    given
+        A `distributed.Client`, or whatever it takes: LocalCluster, SLURMCluster, KubeCluster, a cluster of Gateway or
+        Coiled.
+    patience
+        Seconds to wait for a worker; None for no limit.
+
+    Raises
+    ------
+    ConfigError
+        When the client is asynchronous, or this is neither a client nor a cluster.
+    EngineError
+        When its scheduler does not answer.
+    """
+    if isinstance(given, Client):
+        label = f"dask, the client of {_address(given)}"
+        yield DaskEngine(client=_usable(given), patience=patience, label=label)
+        return
+    if not hasattr(given, "scheduler_address"):
+        raise ConfigError(f"client is a {type(given).__name__}: give a distributed.Client, or a Dask cluster object.")
+    if getattr(given, "asynchronous", False):
+        raise ConfigError(
+            f"The {type(given).__name__} is asynchronous, a run is not: make one without asynchronous=True."
+        )
     try:
-        client = Client(address, set_as_default=False)
-    except (OSError, TimeoutError, ValueError) as error:
-        raise EngineError(f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.") from error
+        client = Client(given, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise EngineError(f"The scheduler of the {type(given).__name__} does not answer: {error}.") from error
     with client:
-        yield DaskEngine(client=client)
+        yield DaskEngine(client=client, patience=patience, label=f"dask, the given {type(given).__name__}")
+
+
+def _address(client: Client) -> str:
+    return str(client.scheduler.address) if client.scheduler else "no scheduler"
+
+
+def _usable(client: Client) -> Client:
+    if client.asynchronous:
+        raise ConfigError(
+            "The Dask client is asynchronous, a run is not: give or make active one without asynchronous=True, or set "
+            "engine.workers for workers of the run's own."
+        )
+    if client.status != "running":
+        raise ConfigError(f"The Dask client is {client.status}: give one that is connected.")
+    return client
 
 
 def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
@@ -145,9 +305,6 @@ def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
             ) from error
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
 @contextmanager
 def _own_environment() -> Iterator[None]:
     """Keep the variables of this process as they were before.
@@ -155,7 +312,7 @@ def _own_environment() -> Iterator[None]:
     A nanny lets a variable of this process win over the setting, and writes what it exports into this process too:
     a second engine would start its workers with the first one's threads.
     """
-    names = (*_THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
+    names = (*THREAD_VARIABLES, *MALLOC_ENVIRONMENT)
     before = {name: os.environ.pop(name) for name in names if name in os.environ}
     try:
         yield
@@ -166,22 +323,17 @@ def _own_environment() -> Iterator[None]:
 
 
 def _settings(torch_threads: int | None) -> dict[str, object]:
-    threads = {} if torch_threads is None else dict.fromkeys(_THREAD_VARIABLES, str(torch_threads))
-    environment = MALLOC_ENVIRONMENT | threads
     return {
-        # Dask can spill nothing of a block, and a paused worker would wait forever for memory that only blocks free:
-        # it goes on, or its nanny kills it.
-        "distributed.worker.memory.target": False,
-        "distributed.worker.memory.spill": False,
-        "distributed.worker.memory.pause": False,
-        # A tree of call stacks for each second of the last hour: a worker grows by 3 MB a minute while a network
-        # computes. A run measures the seconds of its stages itself.
-        "distributed.worker.profile.enabled": False,
+        **_nanny_settings(environment(torch_threads)),
         # A nanny always restarts its worker. By default a cluster looks 15 s after a worker's death and drops the
         # nanny for good if the worker is missing at that instant (slow to start, or dead again).
         "distributed.deploy.lost-worker-timeout": "365 days",
-        **{f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in environment.items()},
     }
+
+
+def _nanny_settings(variables: Mapping[str, str]) -> dict[str, object]:
+    exported = {f"distributed.nanny.pre-spawn-environ.{name}": value for name, value in variables.items()}
+    return {**{key: value for key, value in own_settings().items() if ".worker." in key}, **exported}
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -41,6 +42,8 @@ class Verification(Table):
     notes
         Metadata that was written again, ledger chunks that were rebuilt, overviews that a run will make again.
     """
+
+    LISTED: ClassVar = ("exit_code",)
 
     output: str
     objects: int

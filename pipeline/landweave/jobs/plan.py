@@ -57,6 +57,12 @@ class BlockActionGrid:
         """Number of blocks with ``action``."""
         return int((self.actions == action).sum())
 
+    @property
+    def plain(self) -> dict[str, int]:
+        """Number of blocks, of those to run, and by action, for JSON."""
+        counts = {action.name.lower(): self.count(action) for action in BlockAction}
+        return {"total": self.actions.size, "to_run": len(self.todo), **counts}
+
 
 def plan_block_actions(
     ledger: Ledger,

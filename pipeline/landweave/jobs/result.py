@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
+from landweave.core.block_states import BlockStates, states_text
+from landweave.core.plain import UNLISTED
 from landweave.core.protocols import BlockState
 from landweave.core.tables import Rows, as_html, as_text
 from landweave.jobs.ledger import Ledger
@@ -38,6 +41,10 @@ class RunResult:
         Sums of `landweave.core.protocols.BlockResult.counts` over the blocks of this run.
     stage_seconds
         Seconds of this run by stage, summed over blocks (workers run side by side: more than the wall time).
+    peak_bytes
+        Most memory that a process with blocks of this run has held.
+    engine
+        What ran the blocks; empty where nothing was to do.
     failures
         One line for each block that failed.
     notes
@@ -48,12 +55,16 @@ class RunResult:
         One line for each block that was kept although its files changed since, with the files.
     """
 
+    LISTED: ClassVar = ("complete", "exit_code", "megapixels_per_second")
+
     counts: Mapping[BlockState, int]
     ran: int = 0
     seconds: float = 0.0
     pixels: int = 0
     sums: Mapping[str, int] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    peak_bytes: int = 0
+    engine: str = ""
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
@@ -156,6 +167,8 @@ def join_results(
         pixels=sum(result.pixels for result in results),
         sums=sums,
         stage_seconds={name: sum(result.stage_seconds.get(name, 0.0) for result in results) for name in stages},
+        peak_bytes=max((result.peak_bytes for result in results), default=0),
+        engine=next((result.engine for result in results if result.engine), ""),
         failures=tuple(failures),
         notes=notes,
         empty=empty,
@@ -181,7 +194,14 @@ class Status:
         Dates that a run has begun and readers do not see yet.
     groups
         Of a cube: the status by modality.
+    states
+        `BlockState` of every block, uint8 ``(block_y, block_x)``, of several time shards the one that most needs a
+        look; None for a whole cube.
+    drawn
+        Whether the text shows every block as a character.
     """
+
+    LISTED: ClassVar = ("complete", "done")
 
     counts: Mapping[BlockState, int]
     failures: tuple[str, ...] = ()
@@ -189,6 +209,8 @@ class Status:
     dates: int | None = None
     dates_to_come: int = 0
     groups: Mapping[str, Status] = field(default_factory=dict)
+    states: BlockStates | None = field(default=None, repr=False, compare=False, metadata=UNLISTED)
+    drawn: bool = field(default=False, metadata=UNLISTED)
 
     @property
     def complete(self) -> bool:
@@ -215,7 +237,15 @@ class Status:
         return [*dates, *to_come, f"blocks: {count_words(self.counts) or 'none yet'}"]
 
     def __str__(self) -> str:
-        return "\n".join([as_text(self.rows), *self.failures, *self.stale])
+        grids = [f"{title}\n{states_text(states)}" for title, states in self.grids.items()] if self.drawn else []
+        return "\n".join([as_text(self.rows), *self.failures, *self.stale, *grids])
+
+    @property
+    def grids(self) -> dict[str, BlockStates]:
+        """The states of all blocks by title: the map, or each modality."""
+        if self.groups:
+            return {name: group.states for name, group in self.groups.items() if group.states is not None}
+        return {} if self.states is None else {"blocks": self.states}
 
     def _repr_html_(self) -> str:
         lines = [*(("failed", line) for line in self.failures), *(("stale", line) for line in self.stale)]

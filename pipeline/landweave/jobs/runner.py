@@ -9,14 +9,16 @@
 
 from __future__ import annotations
 
+import resource
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -24,7 +26,7 @@ from typing import Any
 
 from landweave.core.errors import LandweaveError, PredictError, ReadError, Terminated
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore
+from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore, WorkerNeeds
 from landweave.jobs.lease import Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import Progress, Tally
@@ -73,6 +75,7 @@ def run_blocks(
     """
     writer = _LedgerWriter(ledger, ledger_store, lease)
     tally, stage_seconds, sums = Tally(), defaultdict[str, float](float), Counter[str]()
+    peak_bytes = 0
     with ExitStack() as at_the_end:  # last in, first out; each is done even if one before it raises
         at_the_end.callback(writer.save)
         interrupts = at_the_end.enter_context(recorded_interrupts())
@@ -85,6 +88,7 @@ def run_blocks(
             for stage, seconds in result.seconds.items():
                 stage_seconds[stage] += seconds
             sums.update(result.counts)
+            peak_bytes = max(peak_bytes, result.peak_bytes)
             progress.advance(index, result)
         if interrupts:
             raise interrupt(interrupts[0])
@@ -95,6 +99,8 @@ def run_blocks(
         pixels=tally.pixels,
         sums=dict(sums),
         stage_seconds=dict(stage_seconds),
+        peak_bytes=peak_bytes,
+        engine=engine.name,
         failures=tuple(ledger.failures()),
     )
 
@@ -164,6 +170,18 @@ class CatchingJob:
         """The key of the job."""
         return self.job.key
 
+    def facts(self) -> Mapping[str, str]:
+        """Those of the job, as `landweave.core.protocols.WorkerNeeds`."""
+        return self.job.facts() if isinstance(self.job, WorkerNeeds) else {}
+
+    def problems(self) -> Sequence[str]:
+        """Those of the job."""
+        return self.job.problems() if isinstance(self.job, WorkerNeeds) else ()
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """Those of the job."""
+        return self.job.sent_files() if isinstance(self.job, WorkerNeeds) else {}
+
     def open(self) -> BlockFunction:
         """The job's block function inside `try_block`. What opening raises is raised: no block could be run."""
         return partial(try_block, self.job.open())
@@ -184,7 +202,7 @@ def try_block(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
     """
     started = time.perf_counter()
     try:
-        return block_function(index)
+        return replace(block_function(index), peak_bytes=_peak_bytes())
     except ReadError as error:
         state, reason = BlockState.READ_FAILED, str(error)
     except PredictError as error:
@@ -193,7 +211,13 @@ def try_block(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
         where = traceback.extract_tb(error.__traceback__)[-1]
         line = f"{where.name}, line {where.lineno} of {Path(where.filename).name}"
         state, reason = BlockState.FAILED, f"{type(error).__name__}: {error} ({line})"
-    return BlockResult(state=state, reason=reason, seconds={"total": time.perf_counter() - started})
+    seconds = {"total": time.perf_counter() - started}
+    return BlockResult(state=state, reason=reason, seconds=seconds, peak_bytes=_peak_bytes())
+
+
+def _peak_bytes() -> int:
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class _LedgerWriter:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +23,27 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
 from landweave.core.needed_windows import NeededWindows
-from landweave.core.protocols import Area, BlockResult, BlockState, InputBatch, Model, Predictor, SourceFile, Store
+from landweave.core.protocols import (
+    Area,
+    BlockResult,
+    BlockState,
+    InputBatch,
+    Model,
+    Predictor,
+    SourceFile,
+    Store,
+    WorkerNeeds,
+)
 from landweave.core.stopwatch import Stopwatch
 from landweave.jobs.fingerprint import digest_files
+from landweave.jobs.needs import file_problems, output_facts, output_problems
 from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
 from landweave.mapping.batching import group_windows
 from landweave.mapping.inputs import MapInput, filtered_series, own_pixels
 from landweave.mapping.loaded_inputs import BlockInputs, WindowDates
 from landweave.mapping.windows import needed_windows
+from landweave.sources.libraries import library_facts
+from landweave.store.maps.store import MapStore
 
 BATCHES_AHEAD = 4
 """Batches' worth of windows that are drawn while one waits for others whose series are as long as its own."""
@@ -144,6 +158,26 @@ class MapJob(ArgmaxRule):
         extent = self.blocks[index]
         for name, item in self.inputs.items():
             yield from ((name, file) for file in item.source.files(self.read_grid(item, extent)))
+
+    def facts(self) -> Mapping[str, str]:
+        """What of this process decides the map's bits, and whether it sees the output under its lease."""
+        model = self.model.facts() if isinstance(self.model, WorkerNeeds) else {}
+        output = output_facts(self.store.target) if isinstance(self.store, MapStore) else {}
+        return {**library_facts(), **model, **output}
+
+    def problems(self) -> tuple[str, ...]:
+        """What blocks lack in this process: the files of three blocks are looked at, and the output."""
+        inside = [index for index in self.blocks if self.outside is None or not self.outside[index]]
+        some = [inside[number] for number in sorted({0, len(inside) // 2, len(inside) - 1})] if inside else []
+        return (
+            *(self.model.problems() if isinstance(self.model, WorkerNeeds) else ()),
+            *file_problems(pair for index in some for pair in self.files(index)),
+            *(output_problems(self.store.target) if isinstance(self.store, MapStore) else ()),
+        )
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """Weights, by their sha256."""
+        return self.model.sent_files() if isinstance(self.model, WorkerNeeds) else {}
 
     def input_version(self, index: BlockIndex) -> int:
         """Digest of the files that block ``index`` reads, as they are now."""

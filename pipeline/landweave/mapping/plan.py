@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from landweave.core.budget import BlockMemory
+from landweave.core.budget import BlockMemory, decode_seconds
 from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.needed_windows import NeededWindows
 from landweave.core.protocols import ReadCost
 from landweave.core.tables import Rows, Table
 from landweave.jobs.plan import BlockAction, BlockActionGrid, cost_rows, first_names, memory_row
+from landweave.mapping.estimate import Estimate
 from landweave.mapping.inputs import own_pixels
 from landweave.mapping.job import MapJob
 
@@ -41,6 +42,8 @@ class MapPlan(Table):
         Of reading, from headers.
     memory
         Of a worker with one block in computation.
+    estimate
+        Of hours, cost and energy.
     notes
         What a person should know: windows other than trained, fill, resampling.
     """
@@ -55,6 +58,7 @@ class MapPlan(Table):
     partial_windows: int
     cost: ReadCost
     memory: BlockMemory
+    estimate: Estimate
     notes: tuple[str, ...] = ()
 
     @property
@@ -78,11 +82,19 @@ class MapPlan(Table):
             ("model pixels per map pixel", redundancy),
             *cost_rows(self.cost),
             memory_row(self.memory.worker, self.memory.gpu),
+            *self.estimate.rows,
             *[("note", note) for note in self.notes],
         ]
 
 
-def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes: tuple[str, ...] = ()) -> MapPlan:
+def cost_map(
+    job: MapJob,
+    blocks: BlockActionGrid,
+    *,
+    memory: BlockMemory,
+    estimate: Callable[[int, float], Estimate],
+    notes: tuple[str, ...] = (),
+) -> MapPlan:
     """The plan of a run and its cost. Reads no pixel and runs no model.
 
     Parameters
@@ -93,13 +105,17 @@ def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes
         The action of every block.
     memory
         Of a worker with one block in computation.
+    estimate
+        From the number of windows predicted and the core seconds of decoding.
     notes
         What a person should know.
     """
     todo = [job.blocks[index] for index in blocks.todo]
     costs = (item.cost(job.read_grid(item, extent)) for extent in todo for item in job.inputs.values())
     needed, lattice = job.needed(), job.blending.lattice
-    windows = _windows(needed, job.blocks, blocks.todo)
+    counts = _window_counts(needed, job.blocks, blocks.todo)
+    windows, batch = sum(counts), job.model.batch_size
+    cost = sum(costs, ReadCost())
     mapped = (job.wanted(extent).coarsen(job.factor).size for extent in todo)
     return MapPlan(
         output=str(getattr(job.store, "target", "memory")),
@@ -109,19 +125,20 @@ def cost_map(job: MapJob, blocks: BlockActionGrid, *, memory: BlockMemory, notes
         windows=windows,
         window_redundancy=lattice.model_pixels_per_map_pixel,
         block_redundancy=windows / max(_distinct_windows(needed, todo), 1),
-        partial_windows=windows - _windows(needed, job.blocks, blocks.todo, _full_context(job, needed)),
-        cost=sum(costs, ReadCost()),
+        partial_windows=windows - sum(_window_counts(needed, job.blocks, blocks.todo, _full_context(job, needed))),
+        cost=cost,
         memory=memory,
+        estimate=estimate(sum(-(-count // batch) * batch for count in counts), decode_seconds(cost.decoded_pixels)),
         notes=notes,
     )
 
 
-def _windows(
+def _window_counts(
     needed: NeededWindows, blocks: Blocks, todo: Sequence[BlockIndex], within: tuple[range, range] | None = None
-) -> int:
-    """Number of needed windows of the blocks to run, those of neighbours counted in each."""
+) -> list[int]:
+    """Number of needed windows of each block to run, those of neighbours counted in each."""
     counts = needed.counts(blocks.rows, blocks.columns, within)
-    return int(sum(counts[index] for index in todo))
+    return [int(counts[index]) for index in todo]
 
 
 def _distinct_windows(needed: NeededWindows, todo: Sequence[Extent]) -> int:

@@ -23,11 +23,14 @@ from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, join_results
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
+from landweave.mapping.estimate import Estimate
 from landweave.mapping.job import MapJob, absent_key
 from landweave.mapping.plan import MapPlan, cost_map
 from landweave.mapping.value_sample import check_values
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
+from landweave.models.pace import known_pace
+from landweave.models.predictor import TorchModel
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.ledger_store import ZarrLedger
@@ -105,6 +108,23 @@ class MapSetup(Table):
             *(("note", note) for note in self.notes),
         ]
 
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The resolved settings as plain values, for JSON."""
+        grid = self.template.grid
+        return {
+            "output": str(self.target),
+            "model": self.card.name,
+            "fingerprint": self.fingerprint.sha256,
+            "settings": self.fingerprint.parts,
+            "grid": {"crs": grid.crs, "resolution": grid.resolution, "shape": grid.shape, "bounds": grid.bounds},
+            "blocks": {"count": len(self.job.blocks), "size": (self.template.blocks.height, self.template.blocks.width)},
+            "memory": self.memory,
+            "inputs": {name: item.source.describe() for name, item in self.job.inputs.items()},
+            "samples": dict(self.value_rows),
+            "notes": self.notes,
+        }
+
     def with_values(self) -> MapSetup:
         """The setup with samples of its inputs; refused where they are not of the kind that the model knows."""
         report = check_values(self.job)
@@ -180,13 +200,21 @@ def check_output(setup: MapSetup) -> Mapping[str, Any] | None:
             f"{setup.target} holds a Zarr store of the format {attributes.get('format')!r}, a map has {FORMAT!r}: "
             "choose another output.store."
         )
+    stored = attributes.get("provenance", {}).get("fingerprint_fields", {})
     require_same_settings(
-        attributes.get("provenance", {}).get("fingerprint_fields", {}),
-        setup.fingerprint.parts,
+        stored,
+        _with_known_weights(setup.fingerprint.parts, stored),
         f"{setup.target} holds the map of another run",
         "Choose another output.store, or remove that map.",
     )
     return attributes
+
+
+def _with_known_weights(parts: Mapping[str, Any], stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings with the map's own weights where ours are not here, and only a plan is made."""
+    if parts["model"]["weights"] or "model" not in stored:
+        return parts
+    return {**parts, "model": {**parts["model"], "weights": stored["model"].get("weights")}}
 
 
 def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
@@ -258,7 +286,20 @@ def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
     if total := sum(opens.values()):
         advice = ": run `landweave align` first" if total > setup.direct_opens_allowed else ""
         notes.append(f"{', '.join(opens)}: read straight from the catalog, opening files {total:,} times{advice}")
-    return cost_map(setup.job, actions, memory=setup.memory, notes=tuple(notes))
+    return cost_map(setup.job, actions, memory=setup.memory, estimate=partial(_estimate, setup), notes=tuple(notes))
+
+
+def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
+    engine, model = setup.engine, setup.job.model
+    return Estimate(
+        card=setup.card.name,
+        windows=windows,
+        decode_seconds=decode_seconds,
+        workers=None if engine.address else engine.workers,
+        pace=known_pace(model.settings) if isinstance(model, TorchModel) else None,
+        cost_per_hour=engine.cost_per_hour,
+        power_watts=engine.power_watts,
+    )
 
 
 def run_map(
@@ -298,7 +339,9 @@ def run_map(
             setup = setup.with_values()
         idle = not actions.todo and output.overviews_complete
         # Before anything is written, as workers may not come.
-        with open_engine(setup.engine, setup.job.model.torch_threads, engine, idle=idle) as opened, writing_begun():
+        threads, need_bytes = setup.job.model.torch_threads, setup.memory.worker
+        opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, idle=idle)
+        with opening as opened, writing_begun():
             return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
 
 
@@ -328,7 +371,8 @@ def _fill(
         setup.store.finalize(output.attributes or setup.template.to_attributes())
     kept = () if actions.recompute_stale else actions.blocks(BlockAction.STALE)
     stale = stale_lines(setup.job, setup.store, kept)
-    result = join_results(results, [ledger], ledger.failures(), (*setup.notes, *output.notes), stale=stale)
+    notes = (*setup.notes, *output.notes, *(_software_notes(setup, output) if todo else ()))
+    result = join_results(results, [ledger], ledger.failures(), notes, stale=stale)
     absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
     windows = result.sums.get("windows", 0)
     return replace(
@@ -340,6 +384,14 @@ def _fill(
         ),
         empty=("the map",) if is_empty(result.counts) else (),
     )
+
+
+def _software_notes(setup: MapSetup, output: MapOutput) -> list[str]:
+    """That a map is continued with other software than it was begun with, where it is."""
+    before = ((output.attributes or {}).get("provenance") or {}).get("libraries") or {}
+    now = setup.template.attributes["libraries"]
+    changed = [f"{name} was {value}, is {now[name]}" for name, value in before.items() if now.get(name, value) != value]
+    return [f"the map was begun with other software than it is continued with: {', '.join(changed)}"] if changed else []
 
 
 def _write_overviews(store: MapStore, mapped: NDArray[np.bool_], engine: Engine) -> None:
@@ -360,6 +412,7 @@ def setup_status(setup: MapSetup) -> Status:
         counts=output.ledger.counts(),
         failures=tuple(output.ledger.failures()),
         stale=tuple(stale_lines(setup.job, setup.store, stale)),
+        states=output.ledger.fields["state"],
     )
 
 
@@ -391,7 +444,7 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
     """
     store = open_store(target, attributes)
     ledger, _ = load_ledger(store)
-    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()))
+    return Status(counts=ledger.counts(), failures=tuple(ledger.failures()), states=ledger.fields["state"])
 
 
 def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:

@@ -29,6 +29,11 @@ class ModelList(dict[str, ModelCard]):
             for name, card in self.items()
         ]
 
+    @property
+    def plain(self) -> list[dict[str, object]]:
+        """What is listed of each, for JSON."""
+        return [{"name": name, "title": card.title, **card.facts} for name, card in self.items()]
+
     def __repr__(self) -> str:
         rows = [_HEADINGS, *self.rows]
         width = max(len(row[0]) for row in rows)
@@ -92,7 +97,15 @@ def load_model(
     return with_input_checks(network, card, window)
 
 
-def show_model(name_or_path: str | Path) -> str:
+class CardText(str):
+    """A card as text, with its content for JSON."""
+
+    __slots__ = ("plain",)
+
+    plain: dict[str, object]
+
+
+def show_model(name_or_path: str | Path) -> CardText:
     """Return the YAML file of a card, below comments with what follows from it.
 
     Raises
@@ -101,7 +114,10 @@ def show_model(name_or_path: str | Path) -> str:
         When there is no such card, or it is not valid.
     """
     card, path = find_card(name_or_path), card_path(name_or_path)
-    return "".join(f"# {line}\n" for line in _derived_lines(card, path)) + "\n" + path.read_text(encoding="utf-8")
+    lines = "".join(f"# {line}\n" for line in _derived_lines(card, path))
+    text = CardText(f"{lines}\n{path.read_text(encoding='utf-8')}")
+    text.plain = {"path": path, "sha256": card.sha256, **card.model_dump(mode="json")}
+    return text
 
 
 def _derived_lines(card: ModelCard, path: Path) -> Iterator[str]:

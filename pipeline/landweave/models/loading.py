@@ -36,15 +36,21 @@ def load_predictor(settings: InferenceSettings, weights: Path) -> tuple[TorchPre
         When the network cannot be built, or does not give what its card says.
     """
     network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
-    network = _with_memory_format(network, settings.card).to(settings.device)
+    network = with_memory_format(network, settings.card).to(settings.device)
     predictor = TorchPredictor(settings, network)
     return predictor, (*notes, *try_network(network, settings))
 
 
-def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
+def with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
+    """Return ``network`` with its tensors in the memory layout that ``card`` states."""
     layout = torch.channels_last if card.numerics.channels_last else torch.contiguous_format
     network.to(memory_format=layout)  # type: ignore[call-overload]
     return network
+
+
+def weights_bytes(settings: InferenceSettings) -> int:
+    """Return bytes of a network's tensors."""
+    return tensor_bytes(build_on_meta(settings.card, settings.window))
 
 
 @lru_cache(maxsize=32)
@@ -57,7 +63,7 @@ def network_bytes(settings: InferenceSettings) -> int:
         When the network cannot be built, or does not take such windows.
     """
     settings = replace(settings, device="meta")
-    network = _with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
+    network = with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
     predictor = TorchPredictor(settings, network)
     batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
     weights = tensor_bytes(network)

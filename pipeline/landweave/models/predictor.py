@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from landweave.core.errors import WeightsError
+from landweave.core.received import find_file
 from landweave.models.cards.card import ModelCard
 from landweave.models.checksums import check_sha256, file_sha256
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
 from landweave.models.published_memory import published_bytes
-from landweave.models.settings import Compute, InferenceSettings, device_type
+from landweave.models.settings import Compute, InferenceSettings, device_type, gpu_available
 
 if TYPE_CHECKING:
     from landweave.models.inference import TorchPredictor
@@ -29,7 +31,7 @@ class TorchModel:
     settings
         Which output of which card, and how it is computed.
     weights, weights_sha256
-        The file, and the checksum that it must have.
+        The file, and the checksum that it must have; empty where the file is not here, and only a plan is made.
     """
 
     settings: InferenceSettings
@@ -49,6 +51,10 @@ class TorchModel:
     @property
     def loading_bytes(self) -> int:
         """Memory while loading: the network, and beside it the tensors of the file."""
+        if not self.weights.is_file():
+            from landweave.models.loading import weights_bytes
+
+            return 2 * weights_bytes(self.settings)
         return 2 * self.weights.stat().st_size
 
     @property
@@ -99,8 +105,29 @@ class TorchModel:
         """
         from landweave.models.loading import load_predictor
 
-        check_sha256(self.weights, self.weights_sha256)
-        return load_predictor(self.settings, self.weights)[0]
+        found = find_file(self.weights, self.weights_sha256)
+        if found is None:
+            check_sha256(self.weights, self.weights_sha256)
+        return load_predictor(self.settings, found or self.weights)[0]
+
+    def facts(self) -> Mapping[str, str]:
+        """CPU, and GPU where one computes: what chooses the kernels, as `landweave.core.protocols.WorkerNeeds`."""
+        import torch
+
+        found = {"CPU": cpu_name()}
+        if self.settings.on_gpu and gpu_available():
+            found["GPU"] = torch.cuda.get_device_name(self.settings.device)
+        return found
+
+    def problems(self) -> tuple[str, ...]:
+        """That there is no GPU, where one is to compute."""
+        if self.settings.on_gpu and not gpu_available():
+            return (f"model.device is {self.settings.device}, and torch sees no GPU there",)
+        return ()
+
+    def sent_files(self) -> Mapping[str, Path]:
+        """The weights, by their sha256."""
+        return {self.weights_sha256: self.weights}
 
     def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
@@ -115,6 +142,18 @@ class TorchModel:
         from landweave.models.loading import load_predictor
 
         return load_predictor(replace(self.settings, device="cpu", bfloat16=False), self.weights)[1]
+
+
+def cpu_name() -> str:
+    """Kind and vendor of this machine's CPU, and the instructions that torch uses of it."""
+    import torch
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    vendors = (line.partition(":")[2].strip() for line in lines if line.startswith(("vendor_id", "CPU implementer")))
+    return f"{platform.machine()} {next(vendors, platform.system())}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def resolve_model(
@@ -166,9 +205,12 @@ def resolve_model(
         dates=dates,
     )
     check_window(card, settings.window)
-    path = _weights_path(card, weights)
     # A card's checksum is that of its own weights; somebody's own training comes with its own, or none.
     wanted = sha256 or (card.weights.sha256 if weights is None else None)
+    named = Path(weights or card.weights.file or "the weights")
+    if compute.only_planned and not named.is_file() and not isinstance(card.architecture, ExportedArchitecture):
+        return TorchModel(settings=settings, weights=named, weights_sha256=(wanted or "").lower())
+    path = _weights_path(card, weights)
     if wanted is not None:
         check_sha256(path, wanted)
     return TorchModel(settings=settings, weights=path, weights_sha256=(wanted or file_sha256(path)).lower())

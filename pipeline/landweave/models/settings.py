@@ -46,6 +46,8 @@ class Compute:
         Autocast on a GPU, where the card allows it.
     elsewhere
         Whether other machines compute: a named device is then not looked for here.
+    only_planned
+        Whether nothing is computed: the weights may be missing, but those of a program, which are its network.
     """
 
     batch_size: int | None = None
@@ -53,6 +55,7 @@ class Compute:
     device: str = "auto"
     bfloat16: bool = False
     elsewhere: bool = False
+    only_planned: bool = False
 
     def resolve_device(self, card: ModelCard) -> str:
         """``cpu``, ``cuda`` or ``cuda:N``.

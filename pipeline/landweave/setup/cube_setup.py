@@ -14,6 +14,7 @@ from landweave.setup.map_inputs import covered_ground, find_stored, open_imagery
 from landweave.setup.map_setup import engine_settings
 from landweave.setup.outputs import check_places
 from landweave.sources.stac.series import StacSeries
+from landweave.store.objects import Target
 
 ALIGN_THREADS = 1
 """Cores that a worker which only reads and writes is counted for."""
@@ -36,6 +37,17 @@ def set_up_cube(config: CubeConfig) -> CubeSetup:
     groups = tuple(_group(name, section, cube, context, area) for name, section in sections.items())
     engine = engine_settings(config.engine, ALIGN_THREADS)
     return CubeSetup(target=cube_target(config, cube), groups=groups, area=area, engine=engine)
+
+
+def stored_cube(config: CubeConfig) -> Target:
+    """Where the cube of a configuration is stored.
+
+    Raises
+    ------
+    ConfigError
+        When it names none.
+    """
+    return cube_target(config, _cube_section(config))
 
 
 def open_scenes(config: CubeConfig, modality: str) -> StacSeries:

@@ -14,6 +14,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.legend import Legend
 from landweave.core.timeseries import padded_length
+from landweave.engine.software import software_facts
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
@@ -22,11 +23,13 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import check_window
 from landweave.models.predictor import TorchModel, resolve_model
 from landweave.models.settings import Compute
+from landweave.sources.libraries import library_facts
 from landweave.store.maps.store import MapStore
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
-LIBRARIES = ("torch", "numpy", "rasterio", "zarr", "xarray", "distributed")
+LIBRARIES = ("distributed", "xarray")
+"""Those that no pixel passes through, and whose version a person may want all the same."""
 
 Inputs = Mapping[str, MapInput]
 """Inputs by modality, in the order of the card."""
@@ -93,7 +96,14 @@ def resolve_blending(card: ModelCard, section: WindowsSection) -> Blending:
     return Blending(lattice, section.blend or rule.blend)
 
 
-def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, elsewhere: bool = False) -> TorchModel:
+def map_model(
+    rules: MapRules,
+    inputs: Inputs,
+    weights: str | Path | None,
+    *,
+    elsewhere: bool = False,
+    only_planned: bool = False,
+) -> TorchModel:
     """The model with the checksum of its weights; they are not loaded.
 
     Parameters
@@ -104,6 +114,8 @@ def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, el
         Their file; that of the card by default.
     elsewhere
         Whether other machines compute.
+    only_planned
+        Whether the weights may be missing: nothing is predicted.
     """
     section = rules.model
     return resolve_model(
@@ -114,7 +126,9 @@ def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, el
         window=rules.blending.lattice.window,
         dates=padded_length(max([1, *(len(item.indices) for item in inputs.values())])),
         compute=Compute(
-            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}), elsewhere=elsewhere
+            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
+            elsewhere=elsewhere,
+            only_planned=only_planned,
         ),
     )
 
@@ -185,6 +199,7 @@ def _provenance(rules: MapRules, model: TorchModel, fingerprint: Fingerprint | N
     if fingerprint is None:
         return {**known, "fingerprint_fields": {"windows": window_fields(rules.blending)}}
     libraries = {name: metadata.version(name) for name in LIBRARIES}
+    libraries |= {**software_facts(), **library_facts()}
     settings = {"fingerprint": fingerprint.sha256, "fingerprint_fields": dict(fingerprint.parts)}
     return {**known, **settings, "libraries": libraries}
 

@@ -10,12 +10,14 @@ from typing import Any
 
 import psutil
 
-from landweave.config.schema import Config, CubeSection, EngineSection, OutputSection
+from landweave.config.schema import Config, CubeConfig, CubeSection, EngineSection, OutputSection, SecuritySection
 from landweave.core import budget
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks
 from landweave.core.protocols import source_notes
+from landweave.engine.admission import TERMINATE_SHARE
+from landweave.engine.cluster_kinds import ClusterSettings, walltime_seconds
 from landweave.engine.clusters import EngineSettings
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
@@ -29,6 +31,7 @@ from landweave.setup.map_blocks import MemoryRule, resolve_blocks
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
 from landweave.setup.outputs import check_places
+from landweave.setup.weights import local_weights
 from landweave.sources.files import KEPT_BYTES
 from landweave.store.cubes.sources import CubeRaster
 from landweave.store.objects import Target
@@ -41,8 +44,15 @@ MEMORY_SHARE = 0.8
 """Of the memory that is free, for all local workers together."""
 
 
-def set_up_map(config: Config) -> MapSetup:
+def set_up_map(config: Config, *, only_planned: bool = False) -> MapSetup:
     """A map that can be run, resolved and checked: no pixel is read and nothing is written.
+
+    Parameters
+    ----------
+    config
+        The configuration.
+    only_planned
+        Whether nothing will be predicted: the weights may be missing.
 
     Raises
     ------
@@ -67,8 +77,9 @@ def set_up_map(config: Config) -> MapSetup:
     )
     grid, inputs, ground = open_inputs(context, card)
     rules = replace(rules, imagery=ground)
-    weights = config.path(config.model.weights) if config.model.weights else None
-    model = map_model(rules, inputs, weights, elsewhere=config.engine.address is not None)
+    named = config.path(config.model.weights) if config.model.weights else None
+    weights = named if only_planned else local_weights(config)  # a plan fetches nothing
+    model = map_model(rules, inputs, weights, elsewhere=runs_elsewhere(config.engine), only_planned=only_planned)
     engine = engine_settings(config.engine, config.model.torch_threads)
     memory = _memory_rule(rules, inputs, model)
     blocks = resolve_blocks(rules, grid, memory, engine, model.batch_size).of_a_job()
@@ -86,6 +97,7 @@ def set_up_map(config: Config) -> MapSetup:
             *_extent_notes(rules, grid),
             *_area_notes(rules.area),
             *_model_notes(rules),
+            *_weights_notes(model),
             *_input_notes(card, inputs),
             *_series_notes(rules, inputs, config.cube),
         ),
@@ -96,6 +108,11 @@ def set_up_map(config: Config) -> MapSetup:
 def map_target(config: Config) -> Target:
     """Where the map of a configuration is stored."""
     return Target.parse(config.path(config.output.store), config.output.storage_options)
+
+
+def runs_elsewhere(section: EngineSection) -> bool:
+    """Whether blocks run on other machines than this."""
+    return section.address is not None or (section.cluster is not None and not section.cluster.kind.startswith("local"))
 
 
 def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
@@ -110,9 +127,55 @@ def engine_settings(section: EngineSection, threads: int) -> EngineSettings:
     """
     cores = len(os.sched_getaffinity(0))
     workers = 1 if section.kind == "inline" else section.workers or max(1, cores // threads)
+    if section.cluster is not None:
+        workers = section.cluster.max_workers
     share = int(psutil.virtual_memory().available * MEMORY_SHARE) // workers
     worker_bytes = int(section.memory_gib * budget.GIB) if section.memory_gib else share
-    return EngineSettings(kind=section.kind, workers=workers, address=section.address, worker_bytes=worker_bytes)
+    return EngineSettings(
+        kind=section.kind,
+        workers=workers,
+        address=section.address,
+        worker_bytes=worker_bytes,
+        patience=section.patience,
+        mixed_workers=section.mixed_workers,
+        security=security(section),
+        cluster=_cluster_settings(section, threads, worker_bytes),
+        cost_per_hour=section.cost_per_hour,
+        power_watts=section.power_watts,
+    )
+
+
+def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -> ClusterSettings | None:
+    cluster = section.cluster
+    if cluster is None:
+        return None
+    if walltime := cluster.settings.get("walltime"):
+        walltime_seconds(str(walltime))  # refused here, before anything is read
+    return ClusterSettings(
+        kind=cluster.kind,
+        min_workers=cluster.min_workers,
+        max_workers=cluster.max_workers,
+        memory_limit=int(worker_bytes / TERMINATE_SHARE),
+        cores=cluster.cores or threads,
+        torch_threads=threads,
+        security=security(section),
+        settings=cluster.settings,
+    )
+
+
+def engine_section(config: CubeConfig) -> EngineSection:
+    """The engine of a configuration, the files of its certificates where they count from."""
+    section = config.engine
+    if section.security is None:
+        return section
+    files = {key: config.path(path) for key, path in section.security.model_dump().items()}
+    return section.model_copy(update={"security": SecuritySection(**files)})
+
+
+def security(section: EngineSection) -> tuple[str, str, str] | None:
+    """Files of the authority, of the certificate and of its key; None for those of Dask's configuration."""
+    found = section.security
+    return (found.ca, found.cert, found.key) if found else None
 
 
 def _output_factor(output: OutputSection, pixels: Grid) -> int:
@@ -233,6 +296,13 @@ def _model_notes(rules: MapRules) -> Iterator[str]:
         yield f"{len(changed)} position tables are resized for windows of {size} px: not the published model"
     if pixel != card.base_pixel:
         yield f"the model is fed pixels of {float(pixel):g} m, it was trained on {float(card.base_pixel):g} m"
+
+
+def _weights_notes(model: TorchModel) -> Iterator[str]:
+    """Where the weights are not here, for a plan."""
+    if not model.weights.is_file():
+        unknown = "" if model.weights_sha256 else ", and their checksum is not known"
+        yield f"the weights are not here{unknown}: a run needs {model.weights}"
 
 
 def _input_notes(card: ModelCard, inputs: Inputs) -> Iterator[str]:

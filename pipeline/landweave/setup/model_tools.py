@@ -62,6 +62,36 @@ def inspect_model(
     return replace(inspection, placement_consistency=consistency)
 
 
+def bench_model(name: str, *, windows: int = 32, size: int | None = None, **compute: Any) -> Any:
+    """Measure how fast a model predicts windows here, and keep it for plans.
+
+    Parameters
+    ----------
+    name
+        Of a card, or the path of one.
+    windows
+        To predict, after one batch that is not counted.
+    size
+        Of a window in base pixels; the card's by default.
+    compute
+        ``device``, ``batch_size``, ``torch_threads``, ``bfloat16``: those of the plans that take it.
+
+    Returns
+    -------
+    landweave.models.pace.Pace
+
+    Raises
+    ------
+    LandweaveError
+        When the device is not there, the network cannot be built, or the pace cannot be kept.
+    """
+    from landweave.models.pace import measure_pace  # torch takes seconds to import
+    from landweave.models.settings import Compute
+
+    given = {key: value for key, value in compute.items() if value is not None}
+    return measure_pace(find_card(name), windows=windows, size=size, compute=Compute(**given))
+
+
 def _set_up_imagery(name: str, window: int, weights: str | Path | None, imagery: str | Path) -> MapSetup:
     """Return the setup of a run that maps the imagery with that model."""
     overrides = {

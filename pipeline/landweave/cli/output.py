@@ -1,0 +1,149 @@
+"""What every command does with its result: printed as text or JSON, its exit code, and what is said meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from rich.console import Console
+
+from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
+from landweave.core.plain import as_plain
+from landweave.jobs.progress import LogProgress, Progress, SilentProgress, progress_on
+
+out, err = Console(), Console(stderr=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, an error too.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors; with --json, only the result.")]
+LogFile = Annotated[
+    Path | None, typer.Option("--log-file", help="Append what is said, with the time, to a file as well.")
+]
+
+_LOG = logging.getLogger("landweave")
+_FILE_ONLY = "landweave.command"
+"""Logger of what the terminal shows anyway: the command, its result, its error."""
+
+
+def prints(function: Callable[..., Any]) -> Callable[..., None]:
+    """A command that prints what ``function`` returns and ends with the exit code of it.
+
+    It has the options ``--json``, ``--quiet`` and ``--log-file`` beside those of ``function``. Ctrl-C and SIGTERM end
+    it with one line.
+    """
+
+    @functools.wraps(function)
+    def command(
+        *args: Any, as_json: bool = False, quiet: bool = False, log_file: Path | None = None, **kw: Any
+    ) -> None:
+        with _said(quiet, log_file):
+            result = _result(functools.partial(function, *args, **kw), as_json)
+            logging.getLogger(_FILE_ONLY).info("%s", result)
+        if as_json or not quiet:
+            show(_json(result) if as_json else result)
+        if code := getattr(result, "exit_code", 0):
+            raise typer.Exit(code)
+
+    own = inspect.signature(function)
+    hints = get_type_hints(function, include_extras=True)
+    added = {"as_json": (AsJson, False), "quiet": (Quiet, False), "log_file": (LogFile, None)}
+    parameters = [each.replace(annotation=hints[each.name]) for each in own.parameters.values()]
+    parameters += [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in added.items()
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {each.name: each.annotation for each in parameters}
+    return command
+
+
+def progress() -> Progress:
+    """The progress of the command that runs: a bar on a terminal, lines in a log elsewhere; nothing where quiet."""
+    if any(isinstance(handler, logging.FileHandler) for handler in _LOG.handlers):
+        return LogProgress()
+    return SilentProgress() if err.quiet else progress_on(err)
+
+
+def show(result: Any) -> None:
+    """Print a result as it describes itself, unwrapped, so that it can be searched and compared."""
+    out.print(str(result), markup=False, highlight=False, soft_wrap=True)
+
+
+def show_error(error: LandweaveError) -> None:
+    """Print an error, on the error stream."""
+    err.print(f"landweave: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def log_to_terminal() -> None:
+    """Let the log of the package go to the error stream, but for what is printed there anyway.
+
+    Only ours: Dask adds all its messages to a root logger that is set up.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.addFilter(lambda record: record.name != _FILE_ONLY)
+    _LOG.handlers = [handler]
+    _LOG.setLevel(logging.INFO)
+
+
+def _result(function: Callable[[], Any], as_json: bool) -> Any:
+    from landweave.jobs.runner import terminable  # takes a second, which the line of help need not wait for
+
+    try:
+        with terminable():
+            return function()
+    except KeyboardInterrupt as stop:  # here, not in main: typer would end the program first, without a message
+        _show_plainly("landweave: interrupted; what is done is kept, run again to go on.")
+        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
+    except LandweaveError as error:
+        logging.getLogger(_FILE_ONLY).error("%s: %s", type(error).__name__, error)
+        if as_json:
+            shown = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+            show(_json({"error": shown}))
+        raise
+
+
+def _show_plainly(line: str) -> None:
+    logging.getLogger(_FILE_ONLY).error("%s", line)
+    quiet, err.quiet = err.quiet, False
+    err.print(line)
+    err.quiet = quiet
+
+
+def _json(result: Any) -> str:
+    return json.dumps(as_plain(result), indent=2, ensure_ascii=False)
+
+
+@contextmanager
+def _said(quiet: bool, log_file: Path | None) -> Iterator[None]:
+    """Set what is said while a command runs, and where."""
+    handlers, err.quiet = list(_LOG.handlers), quiet
+    for handler in handlers:
+        handler.setLevel(logging.ERROR if quiet else logging.NOTSET)
+    try:
+        if log_file is not None:
+            _LOG.addHandler(_file_handler(log_file))
+            logging.getLogger(_FILE_ONLY).info("landweave %s", " ".join(sys.argv[1:]))
+        yield
+    finally:
+        for handler in set(_LOG.handlers) - set(handlers):
+            _LOG.removeHandler(handler)
+            handler.close()
+        err.quiet = False
+
+
+def _file_handler(path: Path) -> logging.Handler:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--log-file {path} cannot be written: {error.strerror}.") from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    return handler

@@ -1,0 +1,158 @@
+"""What every command does with its result: JSON, quiet, a log file; pictures and figures that scripts look at."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from matplotlib.image import imread
+
+import landweave as lw
+from landweave.core.protocols import BlockState
+from landweave.core.secrets import without_secrets
+from landweave.models.cards.registry import list_cards
+from landweave.models.pace import pace_file
+from tests.helpers.commands import Command
+from tests.helpers.small import Small
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """Mapped by the first test that runs it."""
+    return Small.make(tmp_path_factory.mktemp("small"))
+
+
+@pytest.fixture
+def landweave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+def test_every_result_is_json(small: Small, landweave: Command) -> None:
+    config = small.config()
+    found = {}
+    for name, command in {
+        "check": ("check", config),
+        "plan": ("plan", config),
+        "run": ("run", config),
+        "status": ("status", config),
+        "verify": ("verify", small.store),
+        "list": ("models", "list"),
+        "show": ("models", "show", "LC-A"),
+    }.items():
+        ended = landweave(*command, "--json")
+        assert ended.code == 0, ended.err
+        found[name] = json.loads(ended.out)
+    assert found["check"]["inputs"]["AERIAL_RGBI"]
+    assert found["plan"]["blocks"]["to_run"] == 12
+    assert found["plan"]["estimate"]["windows"] >= found["plan"]["windows"]
+    assert (found["run"]["counts"]["done"], found["run"]["exit_code"], found["run"]["engine"]) == (12, 0, "inline")
+    assert found["run"]["stage_seconds"]["predict"] > 0
+    assert found["run"]["peak_bytes"] > 100e6
+    assert found["status"]["complete"] is True
+    assert found["verify"]["objects"] > 12
+    assert {each["name"] for each in found["list"]} == set(list_cards())
+    assert found["show"]["outputs"]
+
+
+def test_the_figures_of_a_run_lie_beside_its_map(small: Small, landweave: Command) -> None:
+    landweave("run", small.config())
+    record = json.loads((small.folder / "out.zarr.run.json").read_text())
+    assert record["command"] == "run"
+    assert (record["counts"]["done"], record["ran"], record["error"]) == (
+        12,
+        12,
+        None,
+    )  # not of the run that had nothing
+    assert record["megapixels_per_second"] > 0
+    assert record["started"] < record["ended"] or record["started"] == record["ended"]
+
+
+def test_an_error_is_json_too(small: Small, landweave: Command) -> None:
+    ended = landweave("status", small.folder / "none.zarr", "--json")
+    assert ended.code == 2
+    error = json.loads(ended.out)["error"]
+    assert (error["type"], error["exit_code"]) == ("InputError", 2)
+    assert error["message"] in ended.err
+
+
+def test_quiet_says_nothing_but_errors(small: Small, landweave: Command) -> None:
+    ended = landweave("run", small.config(), "--quiet")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    ended = landweave("run", small.config(), "--quiet", "--json")
+    assert (json.loads(ended.out)["ran"], ended.err) == (0, "")
+    ended = landweave("status", small.folder / "none.zarr", "-q")
+    assert (ended.code, ended.out) == (2, "")
+    assert "There is no map" in ended.err
+
+
+def test_a_log_file_has_command_progress_and_result(small: Small, landweave: Command, tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "run.log"
+    store = tmp_path / "logged.zarr"
+    landweave("run", small.config(output={"store": str(store)}), "--log-file", log, "--quiet")
+    landweave("status", small.folder / "none.zarr", "--log-file", log)
+    text = log.read_text()
+    assert re.search(r"^\d{4}-\d\d-\d\d .* INFO landweave run .*config.yaml", text, re.MULTILINE)
+    assert "12 of 12 blocks, 0 failed" in text
+    assert "12 done; 12 ran" in text
+    assert re.search("ERROR InputError: There is no map", text)
+    ended = landweave("status", store, "--log-file", "/proc/none/run.log")
+    assert ended.code == 2
+    assert "--log-file /proc/none/run.log cannot be written" in ended.err
+
+
+def test_the_version(landweave: Command) -> None:
+    ended = landweave("--version")
+    assert (ended.code, ended.out) == (0, f"landweave {lw.__version__}\n")
+
+
+def test_status_draws_the_ledger(small: Small, landweave: Command, tmp_path: Path) -> None:
+    config = small.config(area={"bounds": small.scene.bounds}, output={"store": "drawn.zarr"})
+    assert landweave("run", config, "--quiet").code == 0
+    picture = tmp_path / "ledger.png"
+    ended = landweave("status", config, "--picture", picture, "--blocks")
+    assert ended.out.splitlines()[-4:] == ["████", "████", "████", "█ done"]
+    pixels = imread(picture)[..., :3]
+    done = abs(pixels - [0x2A / 255, 0x7F / 255, 0x62 / 255]).max(axis=-1) < 0.01
+    assert 0.2 < done.mean() < 0.9
+    status = lw.status(small.folder / "drawn.zarr")
+    assert status.states is not None
+    assert (status.states == BlockState.DONE).all()
+    ended = landweave("status", config, "--picture", "/proc/none/ledger.png")
+    assert (ended.code, "Cannot write /proc/none/ledger.png" in ended.err) == (2, True)
+
+
+def test_a_plan_needs_no_weights_and_gives_hours(
+    small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    config = small.config(
+        model={"weights": "not-here.safetensors"},
+        engine={"cost_per_hour": 3600, "power_watts": 1000},
+        output={"store": "planned.zarr"},
+    )
+    planned = landweave("plan", config)
+    assert planned.code == 0, planned.err
+    assert re.search("^time +not known: measure .* by `landweave bench small`$", planned.out, re.MULTILINE)
+    assert "the weights are not here" in planned.out
+    assert landweave("run", config).code == 2
+    measured = landweave("bench", small.card, "--device", "cpu", "--torch-threads", "1", "--windows", "6", "--json")
+    assert measured.code == 0, measured.err
+    pace = json.loads(measured.out)["windows_per_second"]
+    assert pace > 0
+    assert pace_file().is_relative_to(tmp_path)
+    estimate = json.loads(landweave("plan", config, "--json").out)["estimate"]
+    expected = estimate["windows"] / pace / 3600 + estimate["decode_seconds"] / 3600
+    assert expected > 0
+    assert estimate["hours"] == pytest.approx(expected)
+    assert estimate["cost"] == pytest.approx(expected * 3600)
+    assert estimate["energy_kwh"] == pytest.approx(expected)
+    other = landweave("plan", config, "--set", "model.torch_threads=2")
+    assert "not known" in other.out  # another pace
+
+
+def test_no_secret_is_in_json(small: Small, landweave: Command) -> None:
+    where = "https://me:secret@127.0.0.1:1/map.zarr?sig=8F3"
+    ended = landweave("status", where, "--json")
+    assert ended.code != 0
+    assert "secret" not in ended.out + ended.err
+    assert without_secrets(where) == "https://127.0.0.1:1/map.zarr"
