@@ -111,14 +111,14 @@ class MapSetup(Table):
     @property
     def plain(self) -> dict[str, Any]:
         """The resolved settings as plain values, for JSON."""
-        grid = self.template.grid
+        grid, blocks = self.template.grid, self.template.blocks
         return {
             "output": str(self.target),
             "model": self.card.name,
             "fingerprint": self.fingerprint.sha256,
             "settings": self.fingerprint.parts,
             "grid": {"crs": grid.crs, "resolution": grid.resolution, "shape": grid.shape, "bounds": grid.bounds},
-            "blocks": {"count": len(self.job.blocks), "size": (self.template.blocks.height, self.template.blocks.width)},
+            "blocks": {"count": len(self.job.blocks), "size": (blocks.height, blocks.width)},
             "memory": self.memory,
             "inputs": {name: item.source.describe() for name, item in self.job.inputs.items()},
             "samples": dict(self.value_rows),
