@@ -1,16 +1,18 @@
-"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, predict."""
+"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, predict.
+
+What only some of them need (xarray, Dask, matplotlib) is imported there: a plan is made in two seconds.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import xarray as xr
-
-import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
@@ -22,16 +24,11 @@ from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
 from landweave.core.timeseries import PixelClass
-from landweave.engine import clusters
-from landweave.engine.dask import DaskEngine
-from landweave.formats.cog import write_cog
-from landweave.formats.status_picture import write_status_picture
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
 from landweave.jobs.runner import writing_begun
 from landweave.mapping import run as mapping
-from landweave.mapping.lazy import lazy_map
 from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
@@ -42,14 +39,18 @@ from landweave.setup.outputs import check_files
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
-from landweave.store.cubes.views import open_cube
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
-from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
-from landweave.surface.mosaic import open_mosaic
-from landweave.surface.predict import predict_arrays
-from landweave.surface.series import open_series
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from landweave.engine.dask import DaskEngine
+    from landweave.store.cubes.views import open_cube
+    from landweave.store.maps.views import open_ledger, open_map
+    from landweave.surface.mosaic import open_mosaic
+    from landweave.surface.series import open_series
 
 __all__ = [
     "Config",
@@ -79,6 +80,28 @@ __all__ = [
 
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
+_OPENING = {
+    "open_cube": "landweave.store.cubes.views",
+    "open_ledger": "landweave.store.maps.views",
+    "open_map": "landweave.store.maps.views",
+    "open_mosaic": "landweave.surface.mosaic",
+    "open_series": "landweave.surface.series",
+}
+"""Where the functions are that open pixels as xarray objects."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load what opens xarray objects on first use, and with it their accessor."""
+    if name not in _OPENING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    register_accessor()
+    return getattr(import_module(_OPENING[name]), name)
+
+
+def register_accessor() -> None:
+    """Give xarray objects their ``.landweave``."""
+    import_module("landweave.surface.accessor")
+
 
 def check(config: Config, *, client: Any = None) -> MapSetup:
     """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
@@ -101,7 +124,7 @@ def check(config: Config, *, client: Any = None) -> MapSetup:
     with _with_engine(config, client=client) as (config, engine):
         setup = _checked(config)
         mapping.check_output(setup)
-        if isinstance(engine, DaskEngine):
+        if engine := _as_dask(engine):
             engine = replace(engine, need_bytes=setup.memory.worker, mixed=config.engine.mixed_workers)
             setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, wait=False)))
     return setup.with_values()
@@ -233,6 +256,10 @@ def predict(
     BudgetError
         When more than a gigapixel is loaded at once.
     """
+    from landweave.mapping.lazy import lazy_map
+    from landweave.surface.predict import predict_arrays
+
+    register_accessor()
     if isinstance(what, Config):
         if model or weights or year or accept_range:
             raise ConfigError("A configuration names its own model: leave out model, weights, year and accept_range.")
@@ -240,7 +267,7 @@ def predict(
         return lazy_map(setup.job, setup.template)
     if model is None:
         raise ConfigError("Pixels alone make no map: name the model, as predict(tree, model='LC-D', weights=…).")
-    groups = open_cube(what) if isinstance(what, str | Path) else what
+    groups = __getattr__("open_cube")(what) if isinstance(what, str | Path) else what
     return predict_arrays(groups, model, weights=weights, year=year, accept_range=accept_range)
 
 
@@ -265,6 +292,7 @@ def stack(config: CubeConfig, modality: str) -> xr.DataArray:
     ConfigError
         When the configuration has no such series.
     """
+    register_accessor()
     return open_scenes(config, modality).stack()
 
 
@@ -371,6 +399,8 @@ def draw_status(status: Status, path: str | Path) -> Path:
     OutputError
         When it cannot be written.
     """
+    from landweave.formats.status_picture import write_status_picture  # matplotlib takes a while to import
+
     return write_status_picture(status.grids, path)
 
 
@@ -417,6 +447,8 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
     EngineError
         When the workers do not start, or no scheduler answers.
     """
+    from landweave.engine import clusters
+
     threads = config.model.torch_threads
     return clusters.open_engine(engine_settings(engine_section(config), threads), threads)
 
@@ -424,11 +456,16 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
 def _found_engine(section: EngineSection, client: Any) -> AbstractContextManager[DaskEngine | None]:
     """The engine of a client, of a scheduler's address or of the active client; None where there is none of them."""
     own = section.kind == "inline" or section.workers or section.address or section.cluster
+    is_behind_address = bool(section.address) and section.kind == "dask"
+    if client is None and (own or "distributed" not in sys.modules) and not is_behind_address:
+        return nullcontext()
+    from landweave.engine import clusters
+
     if client is None and not own:
         client = clusters.active_client()
     if client is not None:
         return clusters.engine_on(client, patience=section.patience)
-    if section.address and section.kind == "dask":
+    if section.address and is_behind_address:
         return clusters.connected_engine(section.address, patience=section.patience, security=security(section))
     return nullcontext()
 
@@ -446,23 +483,34 @@ def _with_engine(
     section = engine_section(config)
     with ExitStack() as stack:
         opened = engine if engine is not None else stack.enter_context(_found_engine(section, client))
-        if isinstance(opened, DaskEngine):
+        if workers := _as_dask(opened):
             if engine is None:
-                section = section.model_copy(update={"kind": "dask", "address": opened.address})
-            if section.memory_gib is None and (limit := opened.worker_bytes):
+                section = section.model_copy(update={"kind": "dask", "address": workers.address})
+            if section.memory_gib is None and (limit := workers.worker_bytes):
                 section = section.model_copy(update={"memory_gib": limit / GIB})
         yield config.model_copy(update={"engine": section}), opened
 
 
+def _as_dask(engine: Engine | None) -> DaskEngine | None:
+    """The engine where it has Dask workers; there is none where Dask was never imported."""
+    if engine is None or "distributed" not in sys.modules:
+        return None
+    from landweave.engine.dask import DaskEngine
+
+    return engine if isinstance(engine, DaskEngine) else None
+
+
 def _with_place(result: RunResult, engine: Engine | None) -> RunResult:
     """The result, with a note where its blocks ran that were not run by workers of its own."""
-    if not isinstance(engine, DaskEngine) or not result.ran:
+    workers = _as_dask(engine)
+    if workers is None or not result.ran:
         return result
-    return replace(result, notes=(*result.notes, f"the blocks ran on {engine.label}"))
+    return replace(result, notes=(*result.notes, f"the blocks ran on {workers.label}"))
 
 
 def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
     """Write the COG and the picture; what a person should know of them."""
+    from landweave.formats.cog import write_cog
     from landweave.formats.picture import write_picture  # matplotlib takes a while to import
 
     output = config.output

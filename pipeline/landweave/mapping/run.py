@@ -14,7 +14,7 @@ from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.tables import Rows, Table, fact_rows
-from landweave.engine.clusters import EngineSettings, open_engine
+from landweave.engine.settings import EngineSettings
 from landweave.jobs.audit import run_until_whole
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold
@@ -338,6 +338,8 @@ def run_map(
         if actions.todo:
             setup = setup.with_values()
         idle = not actions.todo and output.overviews_complete
+        from landweave.engine.clusters import open_engine  # Dask, which a plan does without
+
         # Before anything is written, as workers may not come.
         threads, need_bytes = setup.job.model.torch_threads, setup.memory.worker
         opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, idle=idle)
