@@ -13,6 +13,7 @@ from landweave.core.errors import WeightsError
 from landweave.core.received import find_file
 from landweave.models.cards.card import ModelCard
 from landweave.models.checksums import check_sha256, file_sha256
+from landweave.models.known_trials import known_trial
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
 from landweave.models.published_memory import published_bytes
@@ -108,7 +109,7 @@ class TorchModel:
         found = find_file(self.weights, self.weights_sha256)
         if found is None:
             check_sha256(self.weights, self.weights_sha256)
-        return load_predictor(self.settings, found or self.weights)[0]
+        return load_predictor(self.settings, found or self.weights, self.weights_sha256)[0]
 
     def facts(self) -> Mapping[str, str]:
         """CPU, and GPU where one computes: what chooses the kernels, as `landweave.core.protocols.WorkerNeeds`."""
@@ -132,16 +133,19 @@ class TorchModel:
     def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
 
-        The file's checksum was checked when the model was resolved.
+        The file's checksum was checked when the model was resolved. What was tried before is not loaded again.
 
         Returns
         -------
         tuple of str
             Notes on what was left out of the weights, and on what the network gives.
         """
+        settings = replace(self.settings, device="cpu", bfloat16=False)
+        if (known := known_trial(settings, self.weights_sha256)) is not None:
+            return known
         from landweave.models.loading import load_predictor
 
-        return load_predictor(replace(self.settings, device="cpu", bfloat16=False), self.weights)[1]
+        return load_predictor(settings, self.weights, self.weights_sha256)[1]
 
 
 def cpu_name() -> str:
