@@ -6,6 +6,7 @@ What only some of them need (xarray, Dask, matplotlib) is imported there: a plan
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
@@ -23,6 +24,7 @@ from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
+from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import PixelClass
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
@@ -196,14 +198,15 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
+    started = time.perf_counter()
     with _with_engine(config, engine, client) as (config, engine):
         setup = _checked(config)
         with recorded_run(setup.target, "run") as record:
+            checked = time.perf_counter() - started
             result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
-            record.result = result = _with_place(result, engine)
-    with writing_begun():
-        notes = tuple(_write_files(setup, config, complete=result.complete))
-    result = replace(result, notes=(*result.notes, *notes))
+            record.result = result = _with_place(result.with_parts(start=checked), engine)
+            with writing_begun():
+                record.result = result = _with_files(result, setup, config)
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -508,8 +511,14 @@ def _with_place(result: RunResult, engine: Engine | None) -> RunResult:
     return replace(result, notes=(*result.notes, f"the blocks ran on {workers.label}"))
 
 
-def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
-    """Write the COG and the picture; what a person should know of them."""
+def _with_files(result: RunResult, setup: MapSetup, config: Config) -> RunResult:
+    """The result, once COG and picture are written, with what a person should know of them and their seconds."""
+    watch = Stopwatch()
+    notes = tuple(_write_files(setup, config, watch, complete=result.complete))
+    return replace(result.with_parts(**watch.seconds), notes=(*result.notes, *notes))
+
+
+def _write_files(setup: MapSetup, config: Config, watch: Stopwatch, *, complete: bool) -> Iterator[str]:
     from landweave.formats.cog import write_cog
     from landweave.formats.picture import write_picture  # matplotlib takes a while to import
 
@@ -521,6 +530,7 @@ def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator
         if not complete and path.exists():
             yield f"output.{key}: the map is not complete, {path} of an earlier run is left as it was"
             continue
-        write(setup.store, path)
+        with watch(key):
+            write(setup.store, path)
         if not complete:
             yield f"output.{key}: the map is not complete, nor is {path}: run again, which writes it anew"

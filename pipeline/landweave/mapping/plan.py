@@ -133,6 +133,19 @@ def cost_map(
     )
 
 
+def count_windows(job: MapJob, todo: Sequence[BlockIndex]) -> int:
+    """Number of windows that some blocks need, those of neighbours counted once.
+
+    Parameters
+    ----------
+    job
+        The map.
+    todo
+        The blocks.
+    """
+    return _distinct_windows(job.needed(), [job.blocks[index] for index in todo]) if todo else 0
+
+
 def _window_counts(
     needed: NeededWindows, blocks: Blocks, todo: Sequence[BlockIndex], within: tuple[range, range] | None = None
 ) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
+from landweave.core.stopwatch import Stopwatch
 from landweave.core.tables import Rows, Table, fact_rows
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.audit import run_until_whole
@@ -25,7 +27,7 @@ from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, j
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.estimate import Estimate
 from landweave.mapping.job import MapJob, absent_key
-from landweave.mapping.plan import MapPlan, cost_map
+from landweave.mapping.plan import MapPlan, cost_map, count_windows
 from landweave.mapping.value_sample import check_values
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
@@ -331,6 +333,7 @@ def run_map(
     EngineError
         When workers do not start or go away.
     """
+    started = time.perf_counter()
     _refuse_many_opens(setup)
     with hold(*setup.target.beside(LEASE)) as lease:
         output = read_output(setup, repair=True)
@@ -344,11 +347,20 @@ def run_map(
         threads, need_bytes = setup.job.model.torch_threads, setup.memory.worker
         opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, idle=idle)
         with opening as opened, writing_begun():
-            return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
+            watch = Stopwatch()
+            watch.seconds["start"] = time.perf_counter() - started
+            result = _fill(setup, output, actions, opened, progress or SilentProgress(), lease, watch)
+            return result.with_parts(**watch.seconds)
 
 
 def _fill(
-    setup: MapSetup, output: MapOutput, actions: BlockActionGrid, engine: Engine, progress: Progress, lease: Lease
+    setup: MapSetup,
+    output: MapOutput,
+    actions: BlockActionGrid,
+    engine: Engine,
+    progress: Progress,
+    lease: Lease,
+    watch: Stopwatch,
 ) -> RunResult:
     ledger, todo = output.ledger, actions.todo
     lease.check()  # workers may have taken minutes to come
@@ -361,13 +373,14 @@ def _fill(
         mark_overviews(setup.store, complete=False)
     job = replace(setup.job, store=store)
     run = partial(run_blocks, job, engine, ledger, ledger_store, progress=progress, lease=lease)
-    with shown(progress, len(todo), engine.name):
+    with watch("blocks"), shown(progress, len(todo), engine.name):
         find = partial(find_damage, store, ledger, followed=lease.followed)
         results = list(run_until_whole(lambda blocks: [run(blocks=blocks)], todo, ledger, find)) if todo else []
     lease.check()
     ledger.flush(ledger_store)
     if not complete:
-        _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
+        with watch("overviews"):
+            _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
         lease.check()
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
@@ -379,6 +392,7 @@ def _fill(
     windows = result.sums.get("windows", 0)
     return replace(
         result,
+        windows_needed=count_windows(setup.job, todo),
         notes=(
             *result.notes,
             *coverage_notes("the map", [result]),
