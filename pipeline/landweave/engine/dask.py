@@ -14,6 +14,7 @@ then, too, has failed.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import logging
 import os
 import platform
@@ -302,8 +303,7 @@ class _Submissions:
                 if self._submitted.get(index) is not future:
                     continue
                 try:
-                    returned = gathered.get(index) or future.result(timeout=_RESULT_SECONDS)
-                    result = self._taken(index, returned)
+                    result = self._taken(index, gathered.get(index) or self._fetched([future])[0])
                 except KilledWorker as error:
                     result = self._after_death(index, error)
                 except (CancelledError, OSError) as error:
@@ -381,13 +381,25 @@ class _Submissions:
         finished = {index: future for index, future in ended if future.status == "finished"}
         if len(finished) < 2:
             return {}
-        asked = self._client.gather(list(finished.values()), asynchronous=True)
+        try:
+            return dict(zip(finished, self._fetched(list(finished.values())), strict=True))
+        except (KilledWorker, CancelledError, OSError):  # each is asked for alone, and says what it is
+            return {}
+
+    def _fetched(self, futures: list[Future[BlockResult | str]]) -> list[BlockResult | str]:
+        """What blocks returned, within `_RESULT_SECONDS`.
+
+        Not by their own method: with a time limit it may raise what is no error of a block, on a busy machine.
+        """
+        asked = self._client.gather(futures, asynchronous=True)
         waiting = asyncio.run_coroutine_threadsafe(asked, self._client.loop.asyncio_loop)  # type: ignore[union-attr]
         try:
-            return dict(zip(finished, waiting.result(timeout=_RESULT_SECONDS), strict=True))
-        except (KilledWorker, CancelledError, OSError):  # each is asked for alone, and says what it is
+            return list(waiting.result(timeout=_RESULT_SECONDS))
+        except TimeoutError:
             waiting.cancel()
-            return {}
+            raise
+        except concurrent.futures.CancelledError as error:
+            raise CancelledError(str(error)) from error
 
     def _taken(self, index: BlockIndex, returned: BlockResult | str) -> BlockResult | None:
         """The result of a block; None where its worker came back at its address and has no job: it is asked again."""
