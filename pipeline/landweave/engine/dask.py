@@ -14,7 +14,6 @@ then, too, has failed.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import logging
 import os
 import platform
@@ -398,8 +397,6 @@ class _Submissions:
         except TimeoutError:
             waiting.cancel()
             raise
-        except concurrent.futures.CancelledError as error:
-            raise CancelledError(str(error)) from error
 
     def _taken(self, index: BlockIndex, returned: BlockResult | str) -> BlockResult | None:
         """The result of a block; None where its worker came back at its address and has no job: it is asked again."""
