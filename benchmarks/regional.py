@@ -109,11 +109,11 @@ def run_one(path: Path) -> None:
     print(json.dumps({"run": windows, "before": first[0] if first else None}))
 
 
-def measure(folder: Path, sides: Sequence[int], workers: Sequence[int], *, plan_only: bool) -> list[Row]:
-    """A row for every area, offset and number of workers."""
+def measure(folder: Path, sides: Sequence[int], workers: Sequence[int], offsets: int, *, plan_only: bool) -> list[Row]:
+    """A row for every area, number of workers, and each of the first ``offsets``."""
     rows = []
     for side in sides:
-        for offset in OFFSETS:
+        for offset in OFFSETS[:offsets]:
             for count in workers:
                 path = moved(folder, side, offset, count)
                 plan = api.plan_map(config := load_config(path))
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="resnet34")
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--chunk", type=int, default=512)
+    parser.add_argument("--offsets", type=int, default=len(OFFSETS), help="how many of them")
     parser.add_argument("--plan-only", action="store_true")
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     settings = parser.parse_args()
@@ -155,7 +156,7 @@ def main() -> None:
         write_card(folder, encoder=settings.encoder, window=settings.window)
         for side in settings.sides:
             write_config(folder, side=side, block=settings.chunk, chunk=settings.chunk)
-        measure(folder, settings.sides, settings.workers, plan_only=settings.plan_only)
+        measure(folder, settings.sides, settings.workers, settings.offsets, plan_only=settings.plan_only)
 
 
 if __name__ == "__main__":

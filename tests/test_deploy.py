@@ -24,7 +24,8 @@ from distributed.cli.dask_worker import main as dask_worker
 from landweave.config.load import example_config, load_config
 from landweave.core.budget import GIB, BlockMemory, InputMemory, ModelMemory, block_memory
 from landweave.core.errors import ConfigError
-from landweave.engine.cluster_kinds import KINDS, ClusterSettings, lifetime_arguments
+from landweave.engine.cluster_kinds import KINDS, lifetime_arguments
+from landweave.engine.settings import ClusterSettings
 from landweave.engine.worker_settings import WORKER_SETTINGS, environment
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.registry import find_card

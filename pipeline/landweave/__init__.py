@@ -15,9 +15,10 @@
     list_models, load_model                      the models
 
 Maps have an accessor of their own: ``open_map(...).landweave.plot()``. It is there for any xarray object once one of
-these names was used; ``import landweave`` alone loads nothing.
+these names was used beside xarray; ``import landweave`` alone loads nothing.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,8 @@ def __getattr__(name: str) -> Any:
     """Load the public names on first use, so that ``import landweave`` stays quick and light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "xarray" in sys.modules:
+        import_module("landweave.api").register_accessor()
     module = "landweave.models.catalog" if name in ("list_models", "load_model") else "landweave.api"
     return getattr(import_module(module), name)
 

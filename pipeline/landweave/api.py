@@ -1,17 +1,19 @@
-"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, evaluate."""
+"""The public functions that a notebook calls, and the command too: check, plan, align, run, status, evaluate.
+
+What only some of them need (xarray, Dask, matplotlib) is imported there: a plan is made in two seconds.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
-import landweave.surface.accessor  # noqa: F401  registers .landweave on xarray objects
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
 from landweave.aligning.verify import verify_cube
@@ -22,16 +24,14 @@ from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
 from landweave.core.retry import take_retries
+from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import PixelClass
-from landweave.engine.dask import DaskEngine
-from landweave.formats.cog import write_cog
 from landweave.formats.products import mark_of
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
 from landweave.jobs.runner import writing_begun
 from landweave.mapping import run as mapping
-from landweave.mapping.lazy import lazy_map
 from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
 from landweave.mapping.verify import verify_map
@@ -42,29 +42,32 @@ from landweave.setup.outputs import check_files, product_exists, write_product
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
-from landweave.store.cubes.views import open_cube
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
-from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
-from landweave.surface.engines import open_engine, reading_engine, with_engine, with_place
-from landweave.surface.evaluation import (
-    ChangeRule,
-    ChipImages,
-    Labels,
-    SamplingRule,
-    change,
-    compare,
-    draw_sample,
-    estimate_areas,
-    evaluate,
-    evaluate_model,
-    open_patches,
-)
-from landweave.surface.mosaic import open_mosaic
-from landweave.surface.predict import predict_arrays
-from landweave.surface.publication import area_by_class, plan_publish, publish
-from landweave.surface.series import open_series
+from landweave.surface.engines import as_dask, open_engine, reading_engine, with_engine, with_place
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from landweave.store.cubes.views import open_cube
+    from landweave.store.maps.views import open_ledger, open_map
+    from landweave.surface.evaluation import (
+        ChangeRule,
+        ChipImages,
+        Labels,
+        SamplingRule,
+        change,
+        compare,
+        draw_sample,
+        estimate_areas,
+        evaluate,
+        evaluate_model,
+        open_patches,
+    )
+    from landweave.surface.mosaic import open_mosaic
+    from landweave.surface.publication import area_by_class, plan_publish, publish
+    from landweave.surface.series import open_series
 
 __all__ = [
     "ChangeRule",
@@ -106,6 +109,45 @@ __all__ = [
     "verify",
 ]
 
+_EVALUATING = (
+    "ChangeRule",
+    "ChipImages",
+    "Labels",
+    "SamplingRule",
+    "change",
+    "compare",
+    "draw_sample",
+    "estimate_areas",
+    "evaluate",
+    "evaluate_model",
+    "open_patches",
+)
+_PUBLISHING = ("area_by_class", "plan_publish", "publish")
+
+_ELSEWHERE = {
+    "open_cube": "landweave.store.cubes.views",
+    "open_ledger": "landweave.store.maps.views",
+    "open_map": "landweave.store.maps.views",
+    "open_mosaic": "landweave.surface.mosaic",
+    "open_series": "landweave.surface.series",
+    **dict.fromkeys(_EVALUATING, "landweave.surface.evaluation"),
+    **dict.fromkeys(_PUBLISHING, "landweave.surface.publication"),
+}
+"""Modules of public functions that need more libraries than a plan does, xarray above all."""
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs xarray on first use, and with it the accessor of its objects."""
+    if name not in _ELSEWHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    register_accessor()
+    return getattr(import_module(_ELSEWHERE[name]), name)
+
+
+def register_accessor() -> None:
+    """Give xarray objects their ``.landweave``."""
+    import_module("landweave.surface.accessor")
+
 
 def check(config: Config, *, client: Any = None) -> MapSetup:
     """The resolved settings of a map, once inputs, card, weights, memory and output are checked. Writes nothing.
@@ -128,7 +170,7 @@ def check(config: Config, *, client: Any = None) -> MapSetup:
     with with_engine(config, client=client) as (config, engine):
         setup = _checked(config)
         mapping.check_output(setup)
-        if isinstance(engine, DaskEngine):
+        if engine := as_dask(engine):
             engine = replace(engine, need_bytes=setup.memory.worker, mixed=config.engine.mixed_workers)
             setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, wait=False)))
     return setup.with_values()
@@ -200,15 +242,17 @@ def run(
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
     """
+    started = time.perf_counter()
     take_retries()  # of what was done before
     with with_engine(config, engine, client) as (config, engine):
         setup = _checked(config)
         with recorded_run(setup.target, "run") as record:
+            checked = time.perf_counter() - started
             result = mapping.run_map(setup, stale=stale, engine=engine, progress=resolve_progress(progress))
-            record.result = result = with_place(result, engine)
-    with writing_begun():
-        notes = tuple(_write_files(setup, config, complete=result.complete))
-    result = replace(result, notes=(*result.notes, *notes)).with_retries(take_retries())
+            record.result = result = with_place(result.with_parts(start=checked), engine)
+            with writing_begun():
+                result = _with_files(result, setup, config).with_retries(take_retries())
+            record.result = result
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -261,6 +305,10 @@ def predict(
     BudgetError
         When more than a gigapixel is loaded at once.
     """
+    from landweave.mapping.lazy import lazy_map
+    from landweave.surface.predict import predict_arrays
+
+    register_accessor()
     if isinstance(what, Config):
         if model or weights or year or accept_range:
             raise ConfigError("A configuration names its own model: leave out model, weights, year and accept_range.")
@@ -268,7 +316,7 @@ def predict(
         return lazy_map(setup.job, setup.template)
     if model is None:
         raise ConfigError("Pixels alone make no map: name the model, as predict(tree, model='LC-D', weights=…).")
-    groups = open_cube(what) if isinstance(what, str | Path) else what
+    groups = __getattr__("open_cube")(what) if isinstance(what, str | Path) else what
     return predict_arrays(groups, model, weights=weights, year=year, accept_range=accept_range)
 
 
@@ -293,6 +341,7 @@ def stack(config: CubeConfig, modality: str) -> xr.DataArray:
     ConfigError
         When the configuration has no such series.
     """
+    register_accessor()
     return open_scenes(config, modality).stack()
 
 
@@ -460,8 +509,15 @@ def _rereading(config: Config | None, engine: Engine | None) -> Iterator[Engine]
         yield opened if opened is not None else stack.enter_context(open_engine(config))
 
 
-def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator[str]:
-    """Write the COG and the picture; what a person should know of them."""
+def _with_files(result: RunResult, setup: MapSetup, config: Config) -> RunResult:
+    """The result, once COG and picture are written, with what a person should know of them and their seconds."""
+    watch = Stopwatch()
+    notes = tuple(_write_files(setup, config, watch, complete=result.complete))
+    return replace(result.with_parts(**watch.seconds), notes=(*result.notes, *notes))
+
+
+def _write_files(setup: MapSetup, config: Config, watch: Stopwatch, *, complete: bool) -> Iterator[str]:
+    from landweave.formats.cog import write_cog
     from landweave.formats.picture import write_picture  # matplotlib takes a while to import
 
     output = config.output
@@ -472,6 +528,7 @@ def _write_files(setup: MapSetup, config: Config, *, complete: bool) -> Iterator
         if not complete and product_exists(where, output.storage_options):
             yield f"output.{key}: the map is not complete, {where} of an earlier run is left as it was"
             continue
-        write_product(partial(write, setup.store), where, output.storage_options, mark_of(setup.store))
+        with watch(key):
+            write_product(partial(write, setup.store), where, output.storage_options, mark_of(setup.store))
         if not complete:
             yield f"output.{key}: the map is not complete, nor is {where}: run again, which writes it anew"

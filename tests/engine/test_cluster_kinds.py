@@ -14,8 +14,9 @@ import pytest
 
 from landweave.core.protocols import BlockState
 from landweave.engine import cluster_kinds
-from landweave.engine.cluster_kinds import ClusterSettings, lifetime_arguments
+from landweave.engine.cluster_kinds import lifetime_arguments
 from landweave.engine.clusters import cluster_engine
+from landweave.engine.settings import ClusterSettings
 from tests.block_jobs import SquareJob, grid_of
 from tests.helpers.commands import ROOT
 

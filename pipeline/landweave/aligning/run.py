@@ -32,7 +32,7 @@ from landweave.core.block_states import most_urgent
 from landweave.core.budget import check_memory
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, Engine, WriteFence, source_notes
-from landweave.engine.clusters import EngineSettings, open_engine
+from landweave.engine.settings import EngineSettings
 from landweave.formats.area import PolygonArea
 from landweave.jobs.audit import run_until_whole
 from landweave.jobs.lease import LEASE, Lease, hold
@@ -139,6 +139,8 @@ def run_align(
     EngineError
         When workers do not start or go away.
     """
+    from landweave.engine.clusters import open_engine  # Dask, which a plan does without
+
     progress = progress or SilentProgress()
     with hold(*setup.target.beside(LEASE)) as lease:
         cube, groups = _find(setup, stale, accept_missing, mend=True)

@@ -140,6 +140,17 @@ class Gate:
         return np.asarray(large[labels])
 
 
+def pair_codes(before: Codes, after: Codes) -> NDArray[np.uint16]:
+    """One code for each pair of classes: that before times 256, and that after.
+
+    Parameters
+    ----------
+    before, after
+        uint8 ``(y, x)``.
+    """
+    return np.left_shift(before.astype(np.uint16), np.uint16(8)) | after
+
+
 def _label(changed: NDArray[np.bool_]) -> NDArray[np.int32]:
     labels: NDArray[np.int32] = ndimage.label(changed)[0]
     return labels

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.comparing.gate import Gate
+from landweave.comparing.gate import Gate, pair_codes
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA
 from landweave.core.outlines import find_regions
@@ -103,5 +103,5 @@ def _pairs(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Counter[int]:
 
 
 def _patches(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> int:
-    regions = find_regions((before.astype(np.uint16) << 8) | after)
+    regions = find_regions(pair_codes(before, after))
     return int(np.count_nonzero(regions.codes >> 8 != NODATA))

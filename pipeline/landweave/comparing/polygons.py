@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from landweave.comparing.gate import Gate, Integers
+from landweave.comparing.gate import Gate, Integers, pair_codes
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
@@ -86,7 +86,7 @@ class PolygonJob:
     def _trace(self, index: BlockIndex) -> BlockResult:
         before, after = self.gate.changes(index)
         changed = before != NODATA
-        found = self._patches(index, (before.astype(np.uint16) << 8) | after) if changed.any() else None
+        found = self._patches(index, pair_codes(before, after)) if changed.any() else None
         return BlockResult(state=BlockState.DONE, counts={"pixels": int(changed.sum())}, detail=found)
 
     def _patches(self, index: BlockIndex, codes: NDArray[np.uint16]) -> Patches:

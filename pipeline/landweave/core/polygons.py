@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -85,3 +86,8 @@ def _related(ground: shapely.Geometry, boxes: NDArray[Any], predicate: Callable[
     found = np.zeros(boxes.size, np.bool_)
     found[box[predicate(parts[part], boxes[box])]] = True
     return found
+
+
+def geometry_digest(geometry: shapely.Geometry) -> str:
+    """SHA-256 of a geometry in its normal form, for the fingerprint."""
+    return sha256(shapely.to_wkb(shapely.normalize(geometry))).hexdigest()

@@ -358,7 +358,8 @@ class BlockResult:
     inputs
         Digest of the versions of every file used (`landweave.jobs.fingerprint.digest64`).
     seconds
-        Wall time by stage: ``read``, ``predict``, ``blend``, ``argmax``, ``write``, and ``total``.
+        Wall time by stage: ``read``, ``batch``, ``wait`` for the model, ``predict``, ``blend``, ``argmax``, ``write``,
+        and ``total``.
     counts
         Sums such as ``windows``, ``pixels``; ``covered`` pixels, those of them that are ``valid``.
     peak_bytes

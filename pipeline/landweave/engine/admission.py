@@ -32,10 +32,8 @@ from landweave.core.protocols import BlockJob, WorkerNeeds
 from landweave.core.received import find_file, received_path
 from landweave.engine.by_value import ByValue
 from landweave.engine.plugins import JobPlugin, running_blocks
+from landweave.engine.settings import TERMINATE_SHARE
 from landweave.engine.software import HARDWARE, differences, software_facts
-
-TERMINATE_SHARE = 0.95
-"""Of its memory limit at which a nanny kills its worker (``distributed.worker.memory.terminate``)."""
 
 PIECE_BYTES = 16 << 20
 """Of a file on its way to a worker: what the scheduler, which passes it on, holds at once."""

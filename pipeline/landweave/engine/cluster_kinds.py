@@ -11,12 +11,11 @@ scheduler gives its blocks to others as work that was never begun, not as the su
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -24,6 +23,7 @@ from distributed.security import Security
 
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
+from landweave.engine.settings import ClusterSettings, walltime_seconds
 from landweave.engine.worker_settings import environment
 
 ADAPTIVE = {"interval": "2s", "wait_count": 15, "target_duration": "500ms"}
@@ -36,43 +36,6 @@ ROLES = ("scheduler", "worker", "client")
 
 LARGEST_STAGGER_S = 300
 """Workers that started together retire over twice this time, not all at once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClusterSettings:
-    """A cluster that is started for a run.
-
-    Attributes
-    ----------
-    kind
-        One of `KINDS`.
-    min_workers, max_workers
-        It has between these, by the blocks that wait.
-    memory_limit
-        Bytes of a worker's process.
-    cores
-        CPU cores of a worker.
-    torch_threads
-        Of a worker, as ``model.torch_threads``.
-    security
-        Files of the authority, of a certificate for scheduler, workers and driver, and of its key, on a file system
-        that all see; None for Dask's configuration.
-    settings
-        Further arguments of the cluster's class; they win.
-    """
-
-    kind: str
-    min_workers: int
-    max_workers: int
-    memory_limit: int
-    cores: int
-    torch_threads: int
-    security: tuple[str, str, str] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        workers = f"{self.min_workers} to {self.max_workers} workers"
-        return f"{self.kind}: {workers} of {self.cores} cores and {self.memory_limit / 2**30:.1f} GiB"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,25 +204,3 @@ def lifetime_arguments(walltime: str | None) -> list[str]:
     stagger = min(LARGEST_STAGGER_S, seconds // 20)
     lifetime = max(seconds // 2, seconds - 3 * stagger - STARTING_S)
     return ["--lifetime", f"{lifetime}s", "--lifetime-stagger", f"{stagger}s"]
-
-
-def walltime_seconds(walltime: str) -> int:
-    """Seconds of a walltime as batch systems write it: ``MM``, ``MM:SS``, ``HH:MM:SS``, ``D-HH[:MM[:SS]]``.
-
-    >>> walltime_seconds("30"), walltime_seconds("01:30:00"), walltime_seconds("2-12")
-    (1800, 5400, 216000)
-
-    Raises
-    ------
-    ConfigError
-        When it is none of these.
-    """
-    if not re.fullmatch(r"(\d+-)?\d+(:\d+){0,2}", walltime):
-        raise ConfigError(f"engine.cluster.settings.walltime {walltime!r}: write it as 'HH:MM:SS', in quotes.")
-    days, _, clock = walltime.rpartition("-")
-    parts = [int(part) for part in clock.split(":")]
-    if days:
-        hours, minutes, seconds = (*parts, 0, 0)[:3]
-        return ((int(days) * 24 + hours) * 60 + minutes) * 60 + seconds
-    hours, minutes, seconds = {1: (0, *parts, 0), 2: (0, *parts), 3: tuple(parts)}[len(parts)]
-    return (hours * 60 + minutes) * 60 + seconds

@@ -17,7 +17,7 @@ import signal
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -27,51 +27,13 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.errors import ConfigError, EngineError
 from landweave.core.protocols import Engine, WorkerNeeds
-from landweave.engine.admission import TERMINATE_SHARE
-from landweave.engine.cluster_kinds import ClusterSettings, started_cluster
+from landweave.engine.cluster_kinds import started_cluster
 from landweave.engine.dask import PATIENCE_SECONDS, DaskEngine
 from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
+from landweave.engine.settings import TERMINATE_SHARE, ClusterSettings, EngineSettings
 from landweave.engine.tls import connect
 from landweave.engine.worker_settings import THREAD_VARIABLES, environment, own_settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineSettings:
-    """Which engine runs the blocks.
-
-    Attributes
-    ----------
-    kind
-        ``inline`` or ``dask``.
-    workers
-        Worker processes on this machine.
-    address
-        Of a running scheduler, instead of them.
-    worker_bytes
-        Memory of a worker.
-    patience
-        Seconds to wait for a worker; None for `PATIENCE_SECONDS` with workers of its own, else no limit.
-    mixed_workers
-        Whether workers may differ in CPU and library versions.
-    security
-        Files of the authority, the certificate and its key; None for those of Dask's configuration.
-    cluster
-        A cluster to start, instead of workers on this machine.
-    cost_per_hour, power_watts
-        Of one worker; None where they are not stated.
-    """
-
-    kind: str
-    workers: int
-    address: str | None
-    worker_bytes: int
-    patience: float | None = None
-    mixed_workers: bool = False
-    security: tuple[str, str, str] | None = None
-    cluster: ClusterSettings | None = None
-    cost_per_hour: float | None = None
-    power_watts: float | None = None
 
 
 @contextmanager

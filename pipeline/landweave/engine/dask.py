@@ -13,6 +13,7 @@ then, too, has failed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import platform
@@ -295,27 +296,29 @@ class _Submissions:
         """Submit and wait until every block has its result."""
         self._look()
         while self._submit_more():
-            index, future = self._wait_for_one() or ((-1, -1), None)
-            if future is None or self._submitted.get(index) is not future:
-                continue
-            try:
-                result = self._taken(index, future.result(timeout=_RESULT_SECONDS))
-            except KilledWorker as error:
-                result = self._after_death(index, error)
-            except (CancelledError, OSError) as error:
-                if future.status == "error":
-                    raise
-                if not isinstance(error, TimeoutError):
-                    raise _lost(self._client) from error
-                # The worker died after the block and before this call: the scheduler has the block run again.
-                self._look()
-                self._watch(index, future)
-                continue
-            self._submitted.pop(index).release()
-            self._retried = None
-            self._ended = self._said = time.monotonic()
-            if result is not None:
-                yield index, result
+            ended = self._wait_for_some()
+            gathered = self._gathered(ended)
+            for index, future in ended:
+                if self._submitted.get(index) is not future:
+                    continue
+                try:
+                    result = self._taken(index, gathered.get(index) or self._fetched([future])[0])
+                except KilledWorker as error:
+                    result = self._after_death(index, error)
+                except (CancelledError, OSError) as error:
+                    if future.status == "error":
+                        raise
+                    if not isinstance(error, TimeoutError):
+                        raise _lost(self._client) from error
+                    # The worker died after the block and before this call: the scheduler has the block run again.
+                    self._look()
+                    self._watch(index, future)
+                    continue
+                self._submitted.pop(index).release()
+                self._retried = None
+                self._ended = self._said = time.monotonic()
+                if result is not None:
+                    yield index, result
 
     def cancel(self) -> None:
         """Cancel what has not begun; a block that is running ends, and its result is dropped."""
@@ -332,36 +335,68 @@ class _Submissions:
         if self._to_retry:
             if not self._submitted and self._workers.admitted:
                 self._retried = self._to_retry.popleft()
-                self._submit(self._retried, f"retry-{self._nonce}")
+                self._submit([self._retried], f"retry-{self._nonce}")
         elif self._retried is None:
             room = IN_FLIGHT_PER_THREAD * self._workers.threads - len(self._submitted)
             self._ahead.extend(islice(self._waiting, max(0, room - len(self._ahead))))
-            for _ in range(min(room, len(self._ahead))):
-                self._submit(self._ahead.popleft(), f"block-{self._nonce}")
+            if (count := min(room, len(self._ahead))) > 0:
+                self._submit([self._ahead.popleft() for _ in range(count)], f"block-{self._nonce}")
         if not self._submitted and not self._to_retry and not self._ahead:
             self._ahead.extend(islice(self._waiting, 1))
         more = bool(self._submitted or self._to_retry or self._ahead)
         self._beacons.light(self._wanted_threads() if more else 0)
         return more
 
-    def _submit(self, index: BlockIndex, kind: str) -> None:
+    def _submit(self, blocks: list[BlockIndex], kind: str) -> None:
+        """Submit blocks in one message: for many short ones the scheduler is told less often."""
         workers = frozenset(self._workers.admitted)
-        self._number += 1  # a block that is submitted anew has a key of its own
-        key = (kind, *index, self._number)
-        future = self._client.submit(_RUN_BLOCK, self._name, index, key=key, pure=False, workers=sorted(workers))
-        self._submitted[index], self._given_to[index] = future, workers
-        self._watch(index, future)
+        # A block that is submitted anew has a key of its own.
+        keys = [(kind, *index, self._number + place) for place, index in enumerate(blocks)]
+        self._number += len(blocks)
+        names = [self._name] * len(blocks)
+        futures = self._client.map(_RUN_BLOCK, names, blocks, key=keys, pure=False, workers=sorted(workers))
+        for index, future in zip(blocks, futures, strict=True):
+            self._submitted[index], self._given_to[index] = future, workers
+            self._watch(index, future)
 
     def _watch(self, index: BlockIndex, future: Future[BlockResult | str]) -> None:
         future.add_done_callback(lambda _: self._events.put((index, future)))
 
-    def _wait_for_one(self) -> tuple[BlockIndex, Future[BlockResult | str]] | None:
-        """A block that has ended; None where a worker has replied, or after a while."""
+    def _wait_for_some(self) -> list[tuple[BlockIndex, Future[BlockResult | str]]]:
+        """The blocks that have ended by now, at least one; fewer where a worker has replied, or after a while."""
+        events = []
         with suppress(queue.Empty):
-            if ended := self._events.get(timeout=_POLL_SECONDS):
-                return ended
-        self._look()
-        return None
+            events.append(self._events.get(timeout=_POLL_SECONDS))
+            while True:
+                events.append(self._events.get_nowait())
+        if not events or None in events:
+            self._look()
+        return [ended for ended in events if ended]
+
+    def _gathered(
+        self, ended: list[tuple[BlockIndex, Future[BlockResult | str]]]
+    ) -> dict[BlockIndex, BlockResult | str]:
+        """What several blocks returned, asked for at once; empty where that is not to be had so."""
+        finished = {index: future for index, future in ended if future.status == "finished"}
+        if len(finished) < 2:
+            return {}
+        try:
+            return dict(zip(finished, self._fetched(list(finished.values())), strict=True))
+        except (KilledWorker, CancelledError, OSError):  # each is asked for alone, and says what it is
+            return {}
+
+    def _fetched(self, futures: list[Future[BlockResult | str]]) -> list[BlockResult | str]:
+        """What blocks returned, within `_RESULT_SECONDS`.
+
+        Not by their own method: with a time limit it may raise what is no error of a block, on a busy machine.
+        """
+        asked = self._client.gather(futures, asynchronous=True)
+        waiting = asyncio.run_coroutine_threadsafe(asked, self._client.loop.asyncio_loop)  # type: ignore[union-attr]
+        try:
+            return list(waiting.result(timeout=_RESULT_SECONDS))
+        except TimeoutError:
+            waiting.cancel()
+            raise
 
     def _taken(self, index: BlockIndex, returned: BlockResult | str) -> BlockResult | None:
         """The result of a block; None where its worker came back at its address and has no job: it is asked again."""

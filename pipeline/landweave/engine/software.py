@@ -16,14 +16,12 @@ May differ
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
 
-PACKAGE = Path(__file__).parents[1]
+from landweave.core.source_digest import source_digest
 
 LIBRARIES = (
     "numpy",
@@ -43,15 +41,6 @@ HARDWARE = ("CPU", "GPU")
 
 MAY_MIX = (*LIBRARIES, *HARDWARE, "GDAL", "PROJ")
 """Facts that may differ where workers may be mixed."""
-
-
-@lru_cache(maxsize=1)
-def source_digest() -> str:
-    """First digits of the sha256 over every module of this package, as it is on disk."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @lru_cache(maxsize=1)

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Span
-from landweave.core.polygons import grow, touched_rectangles
+from landweave.core.polygons import geometry_digest, grow, touched_rectangles
 from landweave.core.scanlines import Edges
-from landweave.formats.vector import geometry_digest, polygons_of, read_features
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
@@ -98,6 +97,8 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     InputError
         When the file cannot be used (`read_features`), or nothing that matches is a polygon.
     """
+    from landweave.formats.vector import polygons_of, read_features  # GeoPandas is slow to import
+
     frame = read_features(path, setting="area", layer=layer, where=where, crs=crs)
     shapes = polygons_of(frame, path)
     notes = {

@@ -11,7 +11,7 @@ import shapely
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.formats.vector import geometry_digest, polygons_of, read_features
+from landweave.core.polygons import geometry_digest
 
 # 2021, 2021-07-14, 20210714, 20210714T1200; not 18003, which is the number of something else.
 _YEAR = re.compile(r"((?:1[89]|2[01])\d\d)(?:(?:0[1-9]|1[0-2])(?:[0-3]\d(?:\d{6})?)?)?(?:\D.*)?", re.DOTALL)
@@ -65,6 +65,8 @@ def read_campaigns(path: str, *, column: str, layer: str | None = None, crs: str
     InputError
         When the file or the column is missing, or a value in it does not begin with a year.
     """
+    from landweave.formats.vector import polygons_of, read_features  # GeoPandas is slow to import
+
     frame = read_features(path, setting="year", layer=layer, columns=[column], crs=crs)
     shapes = polygons_of(frame, path)
     areas: dict[int, list[shapely.Geometry]] = {}

@@ -10,7 +10,6 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -280,8 +279,3 @@ def polygons_of(frame: Any, path: str) -> NDArray[Any]:
         raise InputError(f"{path}: none of the {len(frame)} features that match is a polygon, but {kinds}.")
     found: NDArray[Any] = shapely.multipolygons(parts[kept], indices=owner[kept], out=np.full(len(frame), None))
     return found
-
-
-def geometry_digest(geometry: shapely.Geometry) -> str:
-    """SHA-256 of a geometry in its normal form, for the fingerprint."""
-    return sha256(shapely.to_wkb(shapely.normalize(geometry))).hexdigest()

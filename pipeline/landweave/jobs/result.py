@@ -13,6 +13,7 @@ from landweave.core.protocols import BlockState
 from landweave.core.retry import RETRIES
 from landweave.core.tables import Rows, as_html, as_text
 from landweave.jobs.ledger import Ledger
+from landweave.jobs.run_report import Rates, join_rates, report_rows
 
 EXIT_COMPLETE = 0
 EXIT_FAILED_BLOCKS = 3
@@ -42,6 +43,13 @@ class RunResult:
         Sums of `landweave.core.protocols.BlockResult.counts` over the blocks of this run.
     stage_seconds
         Seconds of this run by stage, summed over blocks (workers run side by side: more than the wall time).
+    part_seconds
+        Wall time of the driver by part, in their order: ``start`` (everything before the first block), ``blocks``,
+        ``overviews``, and each file that is written beside a map.
+    rates
+        Seconds since the first block was asked for, and megapixels a second since the entry before; at most 32.
+    windows_needed
+        Windows that the blocks of this run need, those at their edges once; ``sums`` has those that ran.
     peak_bytes
         Most memory that a process with blocks of this run has held.
     engine
@@ -64,6 +72,9 @@ class RunResult:
     pixels: int = 0
     sums: Mapping[str, int] = field(default_factory=dict)
     stage_seconds: Mapping[str, float] = field(default_factory=dict)
+    part_seconds: Mapping[str, float] = field(default_factory=dict)
+    rates: Rates = ()
+    windows_needed: int = 0
     peak_bytes: int = 0
     engine: str = ""
     failures: tuple[str, ...] = ()
@@ -103,7 +114,26 @@ class RunResult:
     def __str__(self) -> str:
         speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self.megapixels_per_second:.2f} Mpx/s)"
         lines = [f"blocks: {count_words(self.counts)}; {speed}", *self._notes()]
-        return "\n".join([*lines, *self._shown_failures()])
+        report = [as_text(self.report)] if self.report else []
+        return "\n".join([*lines, *self._shown_failures(), *report])
+
+    @property
+    def report(self) -> Rows:
+        """Where the time of this run went, as rows of a table; none where nothing ran."""
+        if not self.ran:
+            return []
+        return report_rows(
+            part_seconds=self.part_seconds,
+            stage_seconds=self.stage_seconds,
+            rates=self.rates,
+            windows=(self.windows_needed, self.sums.get("windows", 0)),
+            peak_bytes=self.peak_bytes,
+        )
+
+    def with_parts(self, **seconds: float) -> RunResult:
+        """The result with the seconds of further parts of the run; those of one that it has are added."""
+        parts = {name: self.part_seconds.get(name, 0.0) + value for name, value in seconds.items()}
+        return replace(self, part_seconds={**self.part_seconds, **parts})
 
     def _repr_html_(self) -> str:
         return as_html(
@@ -112,6 +142,7 @@ class RunResult:
                 ("ran", f"{self.ran:,} blocks in {self.seconds:.1f} s, {self.megapixels_per_second:.2f} Mpx/s"),
                 *[("note", note) for note in self._notes()],
                 *[("failed", line) for line in self._shown_failures()],
+                *self.report,
             ]
         )
 
@@ -184,6 +215,7 @@ def join_results(
         pixels=sum(result.pixels for result in results),
         sums=sums,
         stage_seconds={name: sum(result.stage_seconds.get(name, 0.0) for result in results) for name in stages},
+        rates=join_rates([(result.seconds, result.rates) for result in results]),
         peak_bytes=max((result.peak_bytes for result in results), default=0),
         engine=next((result.engine for result in results if result.engine), ""),
         failures=tuple(failures),

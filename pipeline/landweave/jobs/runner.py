@@ -32,6 +32,7 @@ from landweave.jobs.lease import Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import Progress, Tally
 from landweave.jobs.result import EXIT_FAILED_BLOCKS, RunResult
+from landweave.jobs.run_report import RateLog
 
 FLUSH_SECONDS = 2.0
 """Least time between two writes of the ledger; what a killed driver may have to run again."""
@@ -76,7 +77,7 @@ def run_blocks(
     """
     writer = _LedgerWriter(ledger, ledger_store, lease)
     tally, stage_seconds, sums = Tally(), defaultdict[str, float](float), Counter[str]()
-    peak_bytes = 0
+    peak_bytes, rate_log = 0, RateLog()
     with ExitStack() as at_the_end:  # last in, first out; each is done even if one before it raises
         at_the_end.callback(writer.save)
         interrupts = at_the_end.enter_context(recorded_interrupts())
@@ -90,14 +91,16 @@ def run_blocks(
                 stage_seconds[stage] += seconds
             sums.update(result.counts)
             peak_bytes = max(peak_bytes, result.peak_bytes)
+            rate_log.add(tally.seconds, tally.pixels)
             progress.advance(index, result)
         if interrupts:
             raise interrupt(interrupts[0])
     return RunResult(
         counts=ledger.counts(),
         ran=tally.ended,
-        seconds=tally.seconds,
+        seconds=(seconds := tally.seconds),
         pixels=tally.pixels,
+        rates=rate_log.rates(seconds, tally.pixels),
         sums=dict(sums),
         stage_seconds=dict(stage_seconds),
         peak_bytes=peak_bytes,

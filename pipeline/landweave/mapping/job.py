@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -282,12 +283,22 @@ class MapFunction:
             full = [*group, *[group[-1]] * (size - len(group))]
             with watch("batch"):
                 batch = inputs.batch([windows[number] for number in full], [dates[number] for number in full])
-            with watch("predict"):
-                probabilities = self._device.submit(self._predictor.predict, batch).result()
+            probabilities = self._predicted(batch, watch)
             predicted.update((number, probabilities[row]) for row, number in enumerate(group))
             while following in predicted:
                 yield windows[following], dates[following], predicted.pop(following)
                 following += 1
+
+    def _predicted(self, batch: Mapping[str, InputBatch], watch: Stopwatch) -> Array:
+        """The probabilities of a batch; ``wait`` is the time that another block had the model."""
+        asked = time.perf_counter()
+
+        def predict() -> Array:
+            watch.seconds["wait"] += time.perf_counter() - asked
+            with watch("predict"):
+                return self._predictor.predict(batch)
+
+        return self._device.submit(predict).result()
 
 
 def _true_part(extent: Extent, mapped: NDArray[np.bool_], factor: int) -> tuple[Extent, NDArray[np.bool_]]:

@@ -112,9 +112,10 @@ def cost_map(
     """
     todo = [job.blocks[index] for index in blocks.todo]
     costs = (item.cost(job.read_grid(item, extent)) for extent in todo for item in job.inputs.values())
-    needed, lattice, batch = job.needed(), job.blending.lattice, job.model.batch_size
-    counts = _windows(needed, job.blocks, blocks.todo)
-    windows, cost = sum(counts), sum(costs, ReadCost())
+    needed, lattice = job.needed(), job.blending.lattice
+    counts = _window_counts(needed, job.blocks, blocks.todo)
+    windows, batch = sum(counts), job.model.batch_size
+    cost = sum(costs, ReadCost())
     mapped = (job.wanted(extent).coarsen(job.factor).size for extent in todo)
     return MapPlan(
         output=str(getattr(job.store, "target", "memory")),
@@ -124,7 +125,7 @@ def cost_map(
         windows=windows,
         window_redundancy=lattice.model_pixels_per_map_pixel,
         block_redundancy=windows / max(_distinct_windows(needed, todo), 1),
-        partial_windows=windows - sum(_windows(needed, job.blocks, blocks.todo, _full_context(job, needed))),
+        partial_windows=windows - sum(_window_counts(needed, job.blocks, blocks.todo, _full_context(job, needed))),
         cost=cost,
         memory=memory,
         estimate=estimate(sum(-(-count // batch) * batch for count in counts), decode_seconds(cost.decoded_pixels)),
@@ -132,7 +133,20 @@ def cost_map(
     )
 
 
-def _windows(
+def count_windows(job: MapJob, todo: Sequence[BlockIndex]) -> int:
+    """Number of windows that some blocks need, those of neighbours counted once.
+
+    Parameters
+    ----------
+    job
+        The map.
+    todo
+        The blocks.
+    """
+    return _distinct_windows(job.needed(), [job.blocks[index] for index in todo]) if todo else 0
+
+
+def _window_counts(
     needed: NeededWindows, blocks: Blocks, todo: Sequence[BlockIndex], within: tuple[range, range] | None = None
 ) -> list[int]:
     """Number of needed windows of each block to run, those of neighbours counted in each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,8 +15,9 @@ from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.retry import RETRIES
+from landweave.core.stopwatch import Stopwatch
 from landweave.core.tables import Rows, Table, fact_rows
-from landweave.engine.clusters import EngineSettings, open_engine
+from landweave.engine.settings import EngineSettings
 from landweave.jobs.audit import run_until_whole
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold
@@ -26,7 +28,7 @@ from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, j
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.estimate import Estimate
 from landweave.mapping.job import MapJob, absent_key
-from landweave.mapping.plan import MapPlan, cost_map
+from landweave.mapping.plan import MapPlan, cost_map, count_windows
 from landweave.mapping.value_sample import check_values
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
@@ -112,17 +114,14 @@ class MapSetup(Table):
     @property
     def plain(self) -> dict[str, Any]:
         """The resolved settings as plain values, for JSON."""
-        grid = self.template.grid
+        grid, blocks = self.template.grid, self.template.blocks
         return {
             "output": str(self.target),
             "model": self.card.name,
             "fingerprint": self.fingerprint.sha256,
             "settings": self.fingerprint.parts,
             "grid": {"crs": grid.crs, "resolution": grid.resolution, "shape": grid.shape, "bounds": grid.bounds},
-            "blocks": {
-                "count": len(self.job.blocks),
-                "size": (self.template.blocks.height, self.template.blocks.width),
-            },
+            "blocks": {"count": len(self.job.blocks), "size": (blocks.height, blocks.width)},
             "memory": self.memory,
             "inputs": {name: item.source.describe() for name, item in self.job.inputs.items()},
             "samples": dict(self.value_rows),
@@ -335,6 +334,7 @@ def run_map(
     EngineError
         When workers do not start or go away.
     """
+    started = time.perf_counter()
     _refuse_many_opens(setup)
     with hold(*setup.target.beside(LEASE)) as lease:
         output = read_output(setup, repair=True)
@@ -342,15 +342,26 @@ def run_map(
         if actions.todo:
             setup = setup.with_values()
         idle = not actions.todo and output.overviews_complete
+        from landweave.engine.clusters import open_engine  # Dask, which a plan does without
+
         # Before anything is written, as workers may not come.
         threads, need_bytes = setup.job.model.torch_threads, setup.memory.worker
         opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, idle=idle)
         with opening as opened, writing_begun():
-            return _fill(setup, output, actions, opened, progress or SilentProgress(), lease)
+            watch = Stopwatch()
+            watch.seconds["start"] = time.perf_counter() - started
+            result = _fill(setup, output, actions, opened, progress or SilentProgress(), lease, watch)
+            return result.with_parts(**watch.seconds)
 
 
 def _fill(
-    setup: MapSetup, output: MapOutput, actions: BlockActionGrid, engine: Engine, progress: Progress, lease: Lease
+    setup: MapSetup,
+    output: MapOutput,
+    actions: BlockActionGrid,
+    engine: Engine,
+    progress: Progress,
+    lease: Lease,
+    watch: Stopwatch,
 ) -> RunResult:
     ledger, todo = output.ledger, actions.todo
     lease.check()  # workers may have taken minutes to come
@@ -363,14 +374,15 @@ def _fill(
         mark_overviews(setup.store, complete=False)
     job = replace(setup.job, store=store)
     run = partial(run_blocks, job, engine, ledger, ledger_store, progress=progress, lease=lease)
-    with shown(progress, len(todo), engine.name):
+    with watch("blocks"), shown(progress, len(todo), engine.name):
         find = partial(find_damage, store, ledger, followed=lease.followed)
         results = list(run_until_whole(lambda blocks: [run(blocks=blocks)], todo, ledger, find)) if todo else []
     lease.check()
     ledger.flush(ledger_store)
     retries = 0
     if not complete:
-        retries = _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
+        with watch("overviews"):
+            retries = _write_overviews(store, actions.actions != BlockAction.OUTSIDE, engine)
         lease.check()
         mark_overviews(setup.store, complete=True)
         setup.store.finalize(output.attributes or setup.template.to_attributes())
@@ -383,6 +395,7 @@ def _fill(
     windows = result.sums.get("windows", 0)
     return replace(
         result,
+        windows_needed=count_windows(setup.job, todo),
         notes=(
             *result.notes,
             *coverage_notes("the map", [result]),

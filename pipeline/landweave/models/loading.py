@@ -14,19 +14,24 @@ from landweave.models.cards.card import ModelCard
 from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
 from landweave.models.inference import TorchPredictor, absent, failure_text
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
+from landweave.models.known_trials import keep_trial, known_trial
 from landweave.models.settings import InferenceSettings
 from landweave.models.trial import try_network
 
 
-def load_predictor(settings: InferenceSettings, weights: Path) -> tuple[TorchPredictor, tuple[str, ...]]:
+def load_predictor(
+    settings: InferenceSettings, weights: Path, weights_sha256: str
+) -> tuple[TorchPredictor, tuple[str, ...]]:
     """Return a network on its device, loaded and tried, and notes on its weights and on what it gives.
+
+    A network that was tried before, with the same weights, is not tried again.
 
     Parameters
     ----------
     settings
         Which output of which card, and how it is computed.
-    weights
-        The file.
+    weights, weights_sha256
+        The file, and its checksum.
 
     Raises
     ------
@@ -38,7 +43,12 @@ def load_predictor(settings: InferenceSettings, weights: Path) -> tuple[TorchPre
     network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
     network = with_memory_format(network, settings.card).to(settings.device)
     predictor = TorchPredictor(settings, network)
-    return predictor, (*notes, *try_network(network, settings))
+    known = known_trial(settings, weights_sha256)
+    if known is not None:
+        return predictor, known
+    notes = (*notes, *try_network(network, settings))
+    keep_trial(settings, weights_sha256, notes)
+    return predictor, notes
 
 
 def with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
@@ -48,7 +58,7 @@ def with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
     return network
 
 
-def network_weights_bytes(settings: InferenceSettings) -> int:
+def weights_bytes(settings: InferenceSettings) -> int:
     """Return bytes of a network's tensors."""
     return tensor_bytes(build_on_meta(settings.card, settings.window))
 

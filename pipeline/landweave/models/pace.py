@@ -21,9 +21,6 @@ from landweave.models.settings import Compute, InferenceSettings, device_type
 if TYPE_CHECKING:
     from landweave.models.inference import TorchPredictor
 
-DATES = 12
-"""Of a series: one a month."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Pace(Table):
@@ -94,7 +91,7 @@ def measure_pace(
     WeightsError
         When a program is not there.
     """
-    import torch  # takes seconds to import, and a plan only looks up what is known
+    import torch
 
     from landweave.models.factory import build, load_with_notes
     from landweave.models.inference import TorchPredictor, absent
@@ -149,6 +146,8 @@ def _cpu_names() -> Iterator[str]:
 
 
 def _settings(card: ModelCard, size: int | None, compute: Compute) -> InferenceSettings:
+    from landweave.models.networks.dummy_inputs import DATES
+
     return InferenceSettings(
         card=card,
         output=next(iter(card.outputs)),

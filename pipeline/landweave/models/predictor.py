@@ -13,6 +13,7 @@ from landweave.core.errors import WeightsError
 from landweave.core.received import find_file
 from landweave.models.cards.card import ModelCard
 from landweave.models.checksums import check_sha256, file_sha256
+from landweave.models.known_trials import known_trial
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
 from landweave.models.published_memory import published_bytes
@@ -52,9 +53,9 @@ class TorchModel:
     def loading_bytes(self) -> int:
         """Memory while loading: the network, and beside it the tensors of the file."""
         if not self.weights.is_file():
-            from landweave.models.loading import network_weights_bytes
+            from landweave.models.loading import weights_bytes
 
-            return 2 * network_weights_bytes(self.settings)
+            return 2 * weights_bytes(self.settings)
         return 2 * self.weights.stat().st_size
 
     @property
@@ -108,14 +109,14 @@ class TorchModel:
         found = find_file(self.weights, self.weights_sha256)
         if found is None:
             check_sha256(self.weights, self.weights_sha256)
-        return load_predictor(self.settings, found or self.weights)[0]
+        return load_predictor(self.settings, found or self.weights, self.weights_sha256)[0]
 
     def facts(self) -> Mapping[str, str]:
         """CPU, and GPU where one computes: what chooses the kernels, as `landweave.core.protocols.WorkerNeeds`."""
+        import torch
+
         found = {"CPU": cpu_name()}
         if self.settings.on_gpu and gpu_available():
-            import torch
-
             found["GPU"] = torch.cuda.get_device_name(self.settings.device)
         return found
 
@@ -132,26 +133,29 @@ class TorchModel:
     def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
 
-        The file's checksum was checked when the model was resolved.
+        The file's checksum was checked when the model was resolved. What was tried before is not loaded again.
 
         Returns
         -------
         tuple of str
             Notes on what was left out of the weights, and on what the network gives.
         """
+        settings = replace(self.settings, device="cpu", bfloat16=False)
+        if (known := known_trial(settings, self.weights_sha256)) is not None:
+            return known
         from landweave.models.loading import load_predictor
 
-        return load_predictor(replace(self.settings, device="cpu", bfloat16=False), self.weights)[1]
+        return load_predictor(settings, self.weights, self.weights_sha256)[1]
 
 
 def cpu_name() -> str:
     """Kind and vendor of this machine's CPU, and the instructions that torch uses of it."""
+    import torch
+
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
         lines = []
-    import torch
-
     vendors = (line.partition(":")[2].strip() for line in lines if line.startswith(("vendor_id", "CPU implementer")))
     return f"{platform.machine()} {next(vendors, platform.system())}, {torch.backends.cpu.get_cpu_capability()}"
 

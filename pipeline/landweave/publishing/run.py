@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from landweave.core.budget import PROCESS_BYTES, THREADS_A_WORKER, check_memory
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.protocols import BlockState, Engine
-from landweave.engine.clusters import EngineSettings, open_engine
+from landweave.engine.clusters import open_engine
+from landweave.engine.settings import EngineSettings
 from landweave.jobs.audit import find_altered, find_missing, find_torn, ledger_objects, mark_damaged, run_until_whole
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold

@@ -16,9 +16,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.lattice import Blocks
 from landweave.core.protocols import source_notes
-from landweave.engine.admission import TERMINATE_SHARE
-from landweave.engine.cluster_kinds import ClusterSettings, walltime_seconds
-from landweave.engine.clusters import EngineSettings
+from landweave.engine.settings import TERMINATE_SHARE, ClusterSettings, EngineSettings, walltime_seconds
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series

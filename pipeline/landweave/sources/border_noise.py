@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 FLOOR = 1e-4
 """Linear power (-40 dB); the instrument's own noise lies from -22 to -30 dB."""
@@ -43,6 +42,8 @@ def border_noise(power: NDArray[Any], measured: Mask) -> Mask:
     low = measured & (power < FLOOR)
     if not low.any() or measured.all():
         return np.zeros(power.shape, np.bool_)
+    from scipy import ndimage
+
     # A void that goes on beyond the edge of the file is not less solid for it: unknown ground does not count.
     void = ndimage.minimum_filter(~measured, size=2 * SOLID + 1, mode="constant", cval=1)
     near = ndimage.maximum_filter(void, size=2 * NEAR + 1, mode="constant", cval=0)

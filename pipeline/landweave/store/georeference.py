@@ -7,7 +7,6 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
@@ -55,6 +54,8 @@ def extent_from_json(written: Mapping[str, Any]) -> Extent:
 
 def grid_coordinates(grid: Grid) -> dict[str, Any]:
     """Return ``y`` and ``x`` of the pixel centres and ``spatial_ref``, the coordinates of a dataset on ``grid``."""
+    import xarray as xr  # half a second, which a plan does without
+
     axes = {axis: (axis, centres, _axis_attributes(axis)) for axis, centres in (("y", grid.y), ("x", grid.x))}
     return {**axes, "spatial_ref": xr.Variable((), 0, _crs_attributes(grid))}
 

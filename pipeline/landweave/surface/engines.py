@@ -1,20 +1,25 @@
-"""Who runs the blocks: an open engine, a Dask client, a scheduler's address, workers of one's own, or this process."""
+"""Who runs the blocks: an open engine, a Dask client, a scheduler's address, workers of one's own, or this process.
+
+Dask is imported where one of these is: a plan does without.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from landweave.config.schema import Config, CubeConfig, EngineSection
 from landweave.core.budget import GIB
 from landweave.core.errors import ConfigError
 from landweave.core.protocols import Engine
-from landweave.engine import clusters
-from landweave.engine.dask import DaskEngine
 from landweave.jobs.result import RunResult
 from landweave.setup.map_setup import engine_section, engine_settings, security
+
+if TYPE_CHECKING:
+    from landweave.engine.dask import DaskEngine
 
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
@@ -37,6 +42,8 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
     EngineError
         When the workers do not start, or no scheduler answers.
     """
+    from landweave.engine import clusters
+
     threads = config.model.torch_threads
     return clusters.open_engine(engine_settings(engine_section(config), threads), threads)
 
@@ -52,11 +59,16 @@ def found_engine(section: EngineSection, client: Any) -> AbstractContextManager[
         A Dask client or cluster object.
     """
     own = section.kind == "inline" or section.workers or section.address or section.cluster
+    is_behind_address = bool(section.address) and section.kind == "dask"
+    if client is None and (own or not _dask_is_loaded()) and not is_behind_address:
+        return nullcontext()
+    from landweave.engine import clusters
+
     if client is None and not own:
         client = clusters.active_client()
     if client is not None:
         return clusters.engine_on(client, patience=section.patience)
-    if section.address and section.kind == "dask":
+    if section.address and is_behind_address:
         return clusters.connected_engine(section.address, patience=section.patience, security=security(section))
     return nullcontext()
 
@@ -100,10 +112,10 @@ def resolved_engine(
         raise ConfigError("client and engine are both given: leave one out.")
     with ExitStack() as stack:
         opened = engine if engine is not None else stack.enter_context(found_engine(section, client))
-        if isinstance(opened, DaskEngine):
+        if workers := as_dask(opened):
             if engine is None:
-                section = section.model_copy(update={"kind": "dask", "address": opened.address})
-            if section.memory_gib is None and (limit := opened.worker_bytes):
+                section = section.model_copy(update={"kind": "dask", "address": workers.address})
+            if section.memory_gib is None and (limit := workers.worker_bytes):
                 section = section.model_copy(update={"memory_gib": limit / GIB})
         yield section, opened
 
@@ -111,6 +123,8 @@ def resolved_engine(
 @contextmanager
 def reading_engine(engine: AnyEngine) -> Iterator[Engine]:
     """The engine of what writes nothing: as given, else of the active Dask client, else this process."""
+    from landweave.engine import clusters
+
     section = engine if isinstance(engine, EngineSection) else EngineSection(kind="inline")
     with ExitStack() as stack:
         if engine is None and (client := clusters.active_client()) is not None:
@@ -131,6 +145,20 @@ def with_place(result: RunResult, engine: Engine | None) -> RunResult:
     engine
         The one that was open already.
     """
-    if not isinstance(engine, DaskEngine) or not result.ran:
+    workers = as_dask(engine)
+    if workers is None or not result.ran:
         return result
-    return replace(result, notes=(*result.notes, f"the blocks ran on {engine.label}"))
+    return replace(result, notes=(*result.notes, f"the blocks ran on {workers.label}"))
+
+
+def as_dask(engine: Engine | None) -> DaskEngine | None:
+    """The engine where it has Dask workers; there is none where Dask was never imported."""
+    if engine is None or not _dask_is_loaded():
+        return None
+    from landweave.engine.dask import DaskEngine
+
+    return engine if isinstance(engine, DaskEngine) else None
+
+
+def _dask_is_loaded() -> bool:
+    return "distributed" in sys.modules

@@ -19,7 +19,7 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
 """Endings of the files that are taken from a folder. A glob or a list may name files of
 `landweave.sources.files.DRIVERS`."""
 
-_BESIDE = (".aux.xml", ".lease")
+_BESIDE = (".aux.xml", ".lease", ".run.json")
 """Endings of files beside rasters and stores that a glob never means; nor does it mean a Zarr store."""
 
 _STRETCH = 0.01

@@ -12,7 +12,6 @@ from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds
 from landweave.core.modalities import SENTINEL2_BANDS
 from landweave.sources.signing import check_signer
-from landweave.sources.stac.catalogs import CatalogQuery, list_items
 from landweave.sources.stac.item_files import agree_with_files
 from landweave.sources.stac.items import Json, UnusableItem
 from landweave.sources.stac.observations import group_observations
@@ -143,6 +142,8 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     if not np.isfinite(bounds_lonlat).all():
         raise InputError(f"{query.modality}: the area leaves the ground that its CRS shows: correct area or grid.crs.")
     first, last = (np.datetime64(day) for day in query.dates.split("/"))
+    from landweave.sources.stac.catalogs import CatalogQuery, list_items  # pystac, pystac-client
+
     needed = CatalogQuery(collections=query.collections, first=first, last=last, bounds=bounds_lonlat)
     listed = list_items(query.catalog, needed)
     bounds = " ".join(f"{side:.6g}" for side in bounds_lonlat)

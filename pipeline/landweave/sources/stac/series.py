@@ -11,10 +11,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from landweave.core.checksums import Checksum
@@ -28,10 +27,12 @@ from landweave.sources.files import Options, file_format, file_versions
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.georeference import covered_pixels, georef_of, grid_extent_of, unite
-from landweave.sources.stac.lazy_stack import SceneStack, stack_scenes
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
 from landweave.sources.stac.records import DroppedItem, ObservationScenes, Scene, SearchResult, group_reasons
 from landweave.sources.stac.scene_reader import SceneReading, dtype_of, read_cost, read_scene
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,6 +312,8 @@ class StacSeries:
         ConfigError
             As `read`.
         """
+        from landweave.sources.stac.lazy_stack import SceneStack, stack_scenes  # stackstac, xarray, dask
+
         grid, names = grid or self.grid, tuple(bands or self.bands)
         check_pixels(self.modality, self.grid, grid)
         check_bands(self.modality, self._reading.bands, names)
