@@ -8,6 +8,7 @@
     plan_map, run, status, verify, open_map      the map, block by block
     area_by_class                                hectares by class of communes, parcels, any polygons
     plan_publish, publish                        the map as files for each dalle, with a catalog
+    report                                       the map as one page
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
@@ -47,6 +48,7 @@ __all__ = [
     "plan_publish",
     "predict",
     "publish",
+    "report",
     "run",
     "stack",
     "status",

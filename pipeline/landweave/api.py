@@ -40,6 +40,7 @@ from landweave.models.cards.card import ModelCard
 from landweave.publishing import run as publishing
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
+from landweave.reporting.words import Language
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
@@ -54,6 +55,7 @@ from landweave.store.objects import Target
 from landweave.surface.hectares import ZoneSource, check_tables, write_areas
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
+from landweave.surface.report import ZoneFile, write_report
 from landweave.surface.series import open_series
 
 __all__ = [
@@ -78,6 +80,7 @@ __all__ = [
     "plan_publish",
     "predict",
     "publish",
+    "report",
     "run",
     "stack",
     "status",
@@ -523,6 +526,46 @@ def area_by_class(
     areas: geopandas.GeoDataFrame = mapped.landweave.area_by_class(zones, layer=layer, where=where)
     write_areas(areas, files)
     return areas
+
+
+def report(
+    what: Config | str | Path,
+    to: str | Path,
+    *,
+    zones: ZoneSource | None = None,
+    layer: str | None = None,
+    where: str | None = None,
+    language: Language = "en",
+    storage_options: Mapping[str, Any] | None = None,
+) -> Path:
+    """A map as one page that opens from disk, with no network: map, legend, areas, progress, cost and provenance.
+
+    The map is shown in the finest overview of at most 4 million pixels; the page then has some MB. Areas are counted on
+    every pixel of the map.
+
+    Parameters
+    ----------
+    what
+        A configuration: its mosaic is shown beneath the map. Or path or URL of a map, which is shown alone.
+    to
+        A new file, or an earlier page of this program.
+    zones, layer, where
+        Zones whose areas are listed, as of `area_by_class`.
+    language
+        ``en`` or ``fr``: the language that the page opens in; it has a switch.
+    storage_options
+        Of the object store of the map.
+
+    Raises
+    ------
+    InputError
+        When there is no map, or the zones cannot be used.
+    OutputError
+        When something else is in the place of the page, or it cannot be written.
+    """
+    target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
+    zoned = ZoneFile(zones, layer, where) if zones is not None else None
+    return write_report(target, to, what if isinstance(what, Config) else None, zoned, language)
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:

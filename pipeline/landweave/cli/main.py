@@ -126,9 +126,11 @@ def found(store: str) -> str | Config:
     return landweave.load_config(store) if store.endswith((".yaml", ".yml")) else store
 
 
-from landweave.cli.publish import publish  # noqa: E402  it takes options and helpers of this module
+from landweave.cli.publish import publish  # noqa: E402  they take options and helpers of this module
+from landweave.cli.report import report  # noqa: E402
 
 app.command()(publish)
+app.command()(report)
 
 
 @app.command()

@@ -119,12 +119,19 @@ def check_file(path: Path) -> None:
         raise InputError(f"{path} is there already: name another file, or remove it.")
 
 
+def class_columns(legend: Legend) -> dict[int, str]:
+    """The name that each class has in columns, by its code."""
+    names = ["_".join(each.name.replace("/", " ").split()) for each in legend.classes]
+    pairs = zip(legend.codes, names, strict=True)
+    return {code: name if names.count(name) == 1 else f"{name}_{code}" for code, name in pairs}
+
+
 def _class_names(legend: Legend, counts: ZoneCounts) -> Iterator[tuple[int, str]]:
     """Code and name in columns of each class that is trained or was found."""
-    names = ["_".join(each.name.replace("/", " ").split()) for each in legend.classes]
-    for each, name in zip(legend.classes, names, strict=True):
+    names = class_columns(legend)
+    for each in legend.classes:
         if each.trained or counts.pixels[:, each.code].any():
-            yield each.code, name if names.count(name) == 1 else f"{name}_{each.code}"
+            yield each.code, names[each.code]
 
 
 def _hectares(pixels: Integers, grid: Grid) -> Floats:
