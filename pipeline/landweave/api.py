@@ -40,7 +40,7 @@ from landweave.models.cards.card import ModelCard
 from landweave.publishing import run as publishing
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
-from landweave.reporting.words import Language
+from landweave.formats.web_words import Language
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files

@@ -1,6 +1,6 @@
 """What a page says beside the map: areas by class and zone, how far the run is and what it took, provenance.
 
-Values are parts, numbers or words of `landweave.reporting.words` or text, so that a page shows them in either language.
+Values are parts, numbers or words of `landweave.formats.web_words` or text, so that a page shows them in either language.
 """
 
 from __future__ import annotations

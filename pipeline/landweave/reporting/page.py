@@ -4,16 +4,15 @@
 
     MapStore ── layers.py ──> codes of a coarser level, deflated ─┐
     areas, ledger, provenance ── facts.py ──> lines in two languages ─┼─ page.html ──> report.html
-    aerial picture ──> JPEG ─┘   formats/web (Leaflet), page.css, page.js ─┘
+    aerial picture ──> JPEG ─┘   formats/web (Leaflet, page.css), report.js ─┘
 
 The page says of itself, in a content security policy, that it loads nothing: a browser refuses any request from it,
-and runs no script but the two whose digests it names, whatever the names of classes and zones hold.
+and runs no script but the three whose digests it names, whatever the names of classes and zones hold.
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,10 +25,10 @@ import jinja2
 from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import NODATA, LandClass
 from landweave.core.protocols import BlockState
-from landweave.formats.web_assets import leaflet_script, leaflet_style
+from landweave.formats.web_assets import CONFIDENCE_RAMP, page_scripts, page_style, script_digest
 from landweave.reporting.facts import Fact, ZoneAreas, crs_name
 from landweave.reporting.layers import Layer
-from landweave.reporting.words import LANGUAGES, Language, words
+from landweave.formats.web_words import LANGUAGES, Language, words
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -124,17 +123,17 @@ def render(page: Page, language: Language) -> str:
     loader = jinja2.FileSystemLoader(ASSETS)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["number"] = partial(format_number, language=language)
-    scripts = [leaflet_script(), (ASSETS / "page.js").read_text(encoding="utf-8")]
-    return environment.get_template("page.html").render(
+    scripts = [*page_scripts(), (ASSETS / "report.js").read_text(encoding="utf-8")]
+    return environment.get_template("report.html").render(
         page=page,
         language=language,
         mark=MARK,
         word=words(language),
         facts=json.dumps(_facts(page)).replace("<", "\\u003c"),
         state_colors={state: state_color(state) for state in BlockState},
-        style=leaflet_style() + (ASSETS / "page.css").read_text(encoding="utf-8"),
+        style=page_style(),
         scripts=scripts,
-        digests=" ".join(f"'sha256-{_digest(script)}'" for script in scripts),
+        digests=" ".join(map(script_digest, scripts)),
         aerial=base64.b64encode(page.aerial).decode(),
     )
 
@@ -161,16 +160,13 @@ def format_number(value: float, digits: int = 0, *, language: Language) -> str:
     return text if language == "en" else text.translate({ord(","): "\u202f", ord("."): ","})
 
 
-def _digest(script: str) -> str:
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
 def _facts(page: Page) -> dict[str, Any]:
     """What the script reads; coordinates are counted from the south-west corner of the classes, in metres."""
     x0, y0, x1, y1 = page.bounds
     return {
         "size": [x1 - x0, y1 - y0],
         "nodata": NODATA,
+        "ramp": CONFIDENCE_RAMP,
         "words": {language: words(language) for language in LANGUAGES},
         "classes": [{**asdict(each), "name_fr": each.name_fr or each.name} for each in page.classes],
         "states": [

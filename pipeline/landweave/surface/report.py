@@ -16,7 +16,7 @@ from landweave.core.secrets import without_secrets
 from landweave.publishing.catalog import known_days, sources_of
 from landweave.reporting.page import MARK, render
 from landweave.reporting.report import ReportInputs, report_page
-from landweave.reporting.words import Language
+from landweave.formats.web_words import Language
 from landweave.setup.imagery import open_aerial_picture
 from landweave.sources.mosaic.quicklook import Quicklook
 from landweave.store.common import library_versions

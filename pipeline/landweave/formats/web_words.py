@@ -81,7 +81,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "pixel": ("Pixel", "Pixel"),
     "progress": ("Progress", "Avancement"),
     "provenance": ("Provenance", "Provenance"),
-    "resolution_note": ("The map below is shown in pixels of", "La carte ci-dessous est affichée en pixels de"),
+    "resolution_note": ("Shown here in pixels of", "Affiché ici en pixels de"),
     "share": ("Share", "Part"),
     "skip": ("Skip to the areas by class", "Aller aux surfaces par classe"),
     "software": ("Software", "Logiciels"),

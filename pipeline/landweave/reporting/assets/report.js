@@ -1,31 +1,10 @@
 "use strict";
 (() => {
-  const facts = JSON.parse(document.getElementById("facts").textContent);
-  const byId = (id) => document.getElementById(id);
-  const all = (selector) => [...document.querySelectorAll(selector)];
-  let language = document.documentElement.lang;
-  const word = (key) => facts.words[language][key];
-  const number = (value, digits) =>
-    new Intl.NumberFormat(language === "fr" ? "fr-FR" : "en-GB", { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
-  const written = (value, digits, unit) => (value === "" ? "–" : number(Number(value), Number(digits)) + (unit ? "\u00a0" + unit : ""));
+  const { facts, byId, all, written } = page;
   const rgba = (color, alpha) => {
     const value = parseInt(color.slice(1), 16);
     return ((alpha << 24) | ((value & 255) << 16) | (((value >> 8) & 255) << 8) | (value >> 16)) >>> 0;
   };
-
-  // ---- words and numbers in the chosen language
-  const listeners = [];
-  const speak = (wanted) => {
-    language = wanted;
-    document.documentElement.lang = wanted;
-    for (const each of all("[data-w]")) each.textContent = word(each.dataset.w);
-    for (const each of all("[data-w-label]")) each.setAttribute("aria-label", word(each.dataset.wLabel));
-    for (const each of all("[data-en]")) each.textContent = each.dataset[wanted];
-    for (const each of all("[data-v]")) each.textContent = written(each.dataset.v, each.dataset.d, each.dataset.u);
-    for (const each of all("[data-language]")) each.setAttribute("aria-pressed", each.dataset.language === wanted);
-    for (const listener of listeners) listener();
-  };
-  for (const each of all("[data-language]")) each.addEventListener("click", () => speak(each.dataset.language));
 
   // ---- tables that sort
   for (const table of all("table.sortable")) {
@@ -41,7 +20,7 @@
         head.setAttribute("aria-sort", up ? "ascending" : "descending");
         const value = (row) => (numeric ? (row.cells[place].dataset.v === "" ? -Infinity : Number(row.cells[place].dataset.v)) : row.cells[place].textContent.trim());
         const rows = [...table.tBodies[0].rows];
-        const order = numeric ? (a, b) => value(a) - value(b) : (a, b) => value(a).localeCompare(value(b), language, { numeric: true });
+        const order = numeric ? (a, b) => value(a) - value(b) : (a, b) => value(a).localeCompare(value(b), document.documentElement.lang, { numeric: true });
         rows.sort((a, b) => (up ? order(a, b) : order(b, a)));
         table.tBodies[0].append(...rows);
       });
@@ -68,8 +47,7 @@
   };
 
   // ---- the map
-  const L = window.leaflet || window.L;
-  const started = typeof DecompressionStream === "function" && L;
+  const started = typeof DecompressionStream === "function";
   if (!started) byId("old-browser").hidden = false;
   const inflate = async (id) => {
     const text = atob(byId(id).textContent);
@@ -77,15 +55,14 @@
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   };
-  const ramp = ["#7a0177", "#c51b8a", "#f768a1", "#fbb4b9", "#feebe2", "#f2f5ef", "#cfe3d6", "#8fc1a5", "#3f8f74", "#0b5d5e"];
-  const hidden = new Set();
+  let hidden = new Set();
   const palettes = {
     landcover: () => {
       const colors = new Uint32Array(256);
       for (const each of facts.classes) if (!hidden.has(each.code)) colors[each.code] = rgba(each.color, 255);
       return colors;
     },
-    confidence: () => Uint32Array.from({ length: 256 }, (_, code) => (code === facts.nodata ? 0 : rgba(ramp[Math.min(9, Math.floor(code / 25))], 255))),
+    confidence: () => Uint32Array.from({ length: 256 }, (_, code) => (code === facts.nodata ? 0 : rgba(facts.ramp[Math.min(9, Math.floor(code / 25))], 255))),
     progress: () => {
       const colors = new Uint32Array(256);
       for (const each of facts.states) colors[each.code] = rgba(each.color, 255);
@@ -103,89 +80,38 @@
     map.fitBounds(ground);
     map.setMinZoom(map.getZoom() - 1);
     map.setMaxBounds(ground.pad(0.6));
-    const zoom = L.control.zoom({ position: "topleft" }).addTo(map);
-    L.control.scale({ imperial: false, maxWidth: 140 }).addTo(map);
-    const nameZoom = () => {
-      zoom._zoomInButton.title = word("zoom_in");
-      zoom._zoomOutButton.title = word("zoom_out");
-      zoom._zoomInButton.setAttribute("aria-label", word("zoom_in"));
-      zoom._zoomOutButton.setAttribute("aria-label", word("zoom_out"));
-    };
-    listeners.push(nameZoom);
-    nameZoom();
-
     const picture = byId("aerial-picture");
     const aerial = picture && L.imageOverlay("data:image/jpeg;base64," + picture.textContent, ground, { pane: "aerial", alt: "" }).addTo(map);
     const layers = {};
     for (const layer of facts.layers) {
       const canvas = document.createElement("canvas");
-      canvas.width = layer.width;
-      canvas.height = layer.height;
+      // Blocks are drawn large, with lines between them.
+      const side = layer.name === "progress" ? Math.max(1, Math.min(24, Math.floor(2048 / Math.max(layer.width, layer.height)))) : 1;
+      const width = (canvas.width = layer.width * side), height = (canvas.height = layer.height * side);
       const codes = await inflate("layer-" + layer.name);
       const draw = () => {
-        const colors = palettes[layer.name](), image = new ImageData(layer.width, layer.height), pixels = new Uint32Array(image.data.buffer);
-        for (let place = 0; place < pixels.length; place++) pixels[place] = colors[codes[place]];
+        const colors = palettes[layer.name](), image = new ImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+        if (side === 1) for (let place = 0; place < pixels.length; place++) pixels[place] = colors[codes[place]];
+        else
+          for (let y = 0, place = 0; y < height; y++)
+            for (let x = 0; x < width; x++, place++)
+              if (side < 4 || (x % side && y % side)) pixels[place] = colors[codes[Math.floor(y / side) * layer.width + Math.floor(x / side)]];
         canvas.getContext("2d").putImageData(image, 0, 0);
       };
       layers[layer.name] = { ...layer, codes, draw, overlay: L.svgOverlay(canvas, corners(layer.bounds), { pane: "shown", interactive: false }) };
     }
     let current;
-    const opacity = byId("opacity");
-    const fade = () => {
-      pane.style.opacity = opacity.value / 100;
-      byId("opacity-value").textContent = opacity.value + "\u00a0%";
-    };
     const show = (name) => {
       if (current) current.overlay.remove();
       current = layers[name];
       current.draw();
       current.overlay.addTo(map);
-      for (const each of all(".keys")) each.hidden = each.dataset.for !== name;
-      byId("map").dataset.layer = name;
     };
-    opacity.addEventListener("input", fade);
-    for (const each of all("input[name=layer]")) each.addEventListener("change", () => show(each.value));
-    fade();
-    show(document.querySelector("input[name=layer]:checked").value);
-
-    // ---- classes on and off
-    const boxes = all("#legend input");
-    const switchClasses = () => {
-      hidden.clear();
-      for (const box of boxes) if (!box.checked) hidden.add(Number(box.value));
+    const switchClasses = (codes) => {
+      hidden = codes;
       layers.landcover.draw();
     };
-    for (const box of boxes) box.addEventListener("change", switchClasses);
-    const check = (checked) => () => {
-      for (const box of boxes) box.checked = checked;
-      switchClasses();
-    };
-    byId("all").addEventListener("click", check(true));
-    byId("none").addEventListener("click", check(false));
-
-    // ---- aerial picture and the divider: the layer shows on its right
-    const divider = byId("divider"), line = byId("divider-line"), swipe = byId("swipe");
-    const clip = () => {
-      if (!swipe || !swipe.checked) {
-        pane.style.clipPath = "";
-        return;
-      }
-      const size = map.getSize(), thumb = 44, share = divider.value / 1000;
-      const x = thumb / 2 + share * (size.x - thumb);
-      line.style.left = x + "px";
-      const from = map.containerPointToLayerPoint([x, 0]), to = map.containerPointToLayerPoint(size);
-      pane.style.clipPath = `polygon(${from.x}px ${from.y}px, ${to.x}px ${from.y}px, ${to.x}px ${to.y}px, ${from.x}px ${to.y}px)`;
-    };
-    if (swipe) {
-      byId("aerial").addEventListener("change", (event) => (event.target.checked ? aerial.addTo(map) : aerial.remove()));
-      swipe.addEventListener("change", () => {
-        divider.hidden = line.hidden = !swipe.checked;
-        if (swipe.checked && !byId("aerial").checked) byId("aerial").click();
-        clip();
-      });
-      divider.addEventListener("input", clip);
-      map.on("move zoom viewreset resize", clip);
-    }
+    page.controls(map, { aerial, show, switchClasses });
 
     // ---- what is under the pointer, or in the middle for the keyboard
     const readout = byId("readout");
@@ -195,15 +121,9 @@
       return column < 0 || row < 0 || column >= layer.width || row >= layer.height ? undefined : layer.codes[row * layer.width + column];
     };
     const read = (point) => {
-      const code = at(layers.landcover, point), known = facts.classes.find((each) => each.code === code);
+      const code = at(layers.landcover, point), sure = layers.confidence && at(layers.confidence, point);
       readout.hidden = code === undefined;
-      if (readout.hidden) return;
-      const sure = layers.confidence && at(layers.confidence, point);
-      const swatch = document.createElement("i"), text = document.createElement("span");
-      swatch.style.background = known ? known.color : "#e9ebe8";
-      text.textContent = known ? known[language === "fr" ? "name_fr" : "name"] : word("not_shown");
-      if (known && sure !== undefined && sure !== facts.nodata) text.textContent += "  ·  " + number(sure / 2.5, 0) + "\u00a0%";
-      readout.replaceChildren(swatch, text);
+      if (code !== undefined) page.showReadout(code, sure === undefined || sure === facts.nodata ? undefined : sure / 2.5);
     };
     map.on("mousemove click", (event) => read(event.latlng));
     map.on("mouseout", () => (readout.hidden = true));
