@@ -8,7 +8,7 @@
     plan_map, run, status, verify, open_map      the map, block by block
     area_by_class                                hectares by class of communes, parcels, any polygons
     plan_publish, publish                        the map as files for each dalle, with a catalog
-    report                                       the map as one page
+    report, view                                 the map as one page, and at any zoom in a browser
     predict                                      the map where it is looked at
     list_models, load_model                      the models
 
@@ -53,6 +53,7 @@ __all__ = [
     "stack",
     "status",
     "verify",
+    "view",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from landweave.engine import clusters
 from landweave.engine.dask import DaskEngine
 from landweave.formats.cog import write_cog
 from landweave.formats.picture import write_picture
+from landweave.formats.web_words import Language
 from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult, Status
@@ -40,7 +41,6 @@ from landweave.models.cards.card import ModelCard
 from landweave.publishing import run as publishing
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
-from landweave.formats.web_words import Language
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import engine_settings, map_target, set_up_map
 from landweave.setup.outputs import check_files
@@ -52,6 +52,7 @@ from landweave.store.cubes.views import open_cube
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.maps.views import open_ledger, open_map
 from landweave.store.objects import Target
+from landweave.surface.extras import load_viewer
 from landweave.surface.hectares import ZoneSource, check_tables, write_areas
 from landweave.surface.mosaic import open_mosaic
 from landweave.surface.predict import predict_arrays
@@ -85,6 +86,7 @@ __all__ = [
     "stack",
     "status",
     "verify",
+    "view",
 ]
 
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
@@ -566,6 +568,40 @@ def report(
     target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
     zoned = ZoneFile(zones, layer, where) if zones is not None else None
     return write_report(target, to, what if isinstance(what, Config) else None, zoned, language)
+
+
+def view(
+    what: Config | str | Path,
+    *,
+    storage_options: Mapping[str, Any] | None = None,
+    ready: Callable[[str], None] = print,
+) -> None:
+    """Show a map in a browser at any zoom, until interrupted: classes, confidence and the aerial picture.
+
+    The server listens on this machine alone, on a free port; its address has a token. A map whose run goes on is shown
+    as far as it is. In a notebook, ``open_map(…).landweave.view()`` shows the same.
+
+    Parameters
+    ----------
+    what
+        A configuration, whose mosaic is shown beneath its map; path or URL of a map; or a folder that was published.
+    storage_options
+        Of the object store of the map.
+    ready
+        Called with the address of the page.
+
+    Raises
+    ------
+    ConfigError
+        When the extra ``view`` is not installed.
+    InputError
+        When there is no map.
+    """
+    viewer = load_viewer()
+    target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
+    server = viewer.ViewServer(viewer.open_view(what, target))
+    ready(server.url)
+    server.serve()
 
 
 def open_engine(config: Config) -> AbstractContextManager[Engine]:

@@ -128,9 +128,11 @@ def found(store: str) -> str | Config:
 
 from landweave.cli.publish import publish  # noqa: E402  they take options and helpers of this module
 from landweave.cli.report import report  # noqa: E402
+from landweave.cli.view import view  # noqa: E402
 
 app.command()(publish)
 app.command()(report)
+app.command()(view)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """What a page says beside the map: areas by class and zone, how far the run is and what it took, provenance.
 
-Values are parts, numbers or words of `landweave.formats.web_words` or text, so that a page shows them in either language.
+Values are parts, which are numbers, words of `landweave.formats.web_words` or text: a page shows them in either
+language.
 """
 
 from __future__ import annotations
@@ -228,5 +229,5 @@ def source_facts(sources: Mapping[str, Any]) -> Iterator[Fact]:
         if "observations" in source:
             parts += [Part(text="·"), Part(number=source["observations"]), Part(word="observations")]
         if "first_day" in source:
-            parts += [Part(text=f"· {source['first_day']} – {source['last_day']}")]
+            parts += [Part(text=f"· {source['first_day']} \u2013 {source['last_day']}")]
         yield Fact(name=name, parts=tuple(parts))

@@ -26,9 +26,9 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import NODATA, LandClass
 from landweave.core.protocols import BlockState
 from landweave.formats.web_assets import CONFIDENCE_RAMP, page_scripts, page_style, script_digest
+from landweave.formats.web_words import LANGUAGES, Language, words
 from landweave.reporting.facts import Fact, ZoneAreas, crs_name
 from landweave.reporting.layers import Layer
-from landweave.formats.web_words import LANGUAGES, Language, words
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -144,7 +144,7 @@ def state_color(state: BlockState) -> str:
 
 
 def format_number(value: float, digits: int = 0, *, language: Language) -> str:
-    """A number as people write it, thousands apart.
+    r"""A number as people write it, thousands apart.
 
     Parameters
     ----------
@@ -154,7 +154,7 @@ def format_number(value: float, digits: int = 0, *, language: Language) -> str:
         English ``1,234.5`` or French ``1 234,5``, with a narrow space.
 
     >>> format_number(1234.5, 1, language="en"), format_number(1234.5, 1, language="fr")
-    ('1,234.5', '1\\u202f234,5')
+    ('1,234.5', '1\u202f234,5')
     """
     text = f"{value:,.{digits}f}"
     return text if language == "en" else text.translate({ord(","): "\u202f", ord("."): ","})

@@ -12,13 +12,11 @@ import shapely
 
 from landweave.config.schema import Config
 from landweave.core.errors import ConfigError, InputError, OutputError
-from landweave.core.secrets import without_secrets
+from landweave.formats.web_words import Language
 from landweave.publishing.catalog import known_days, sources_of
 from landweave.reporting.page import MARK, render
 from landweave.reporting.report import ReportInputs, report_page
-from landweave.formats.web_words import Language
-from landweave.setup.imagery import open_aerial_picture
-from landweave.sources.mosaic.quicklook import Quicklook
+from landweave.setup.imagery import find_aerial_picture
 from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.maps.views import open_map
@@ -89,7 +87,7 @@ def _refuse_foreign(path: Path) -> None:
 
 def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None) -> ReportInputs:
     mapped = open_map(store.target)
-    aerial, aerial_note = _aerial_picture(config)
+    aerial, aerial_note = find_aerial_picture(config)
     counted, notes = None, list[str]()
     if zones is not None:
         counted = mapped.landweave.area_by_class(zones.source, layer=zones.layer, where=zones.where)
@@ -108,16 +106,6 @@ def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None) -> R
         areas_note="; ".join(dict.fromkeys(notes)),
         zones=counted,
         sources=sources_of(store.attrs),
-        days=" – ".join(dict.fromkeys(known_days(store.attrs) or ())),
+        days=" \u2013 ".join(dict.fromkeys(known_days(store.attrs) or ())),
         software={**store.attrs.get("libraries", {}), "landweave": library_versions()["landweave"]},
     )
-
-
-def _aerial_picture(config: Config | None) -> tuple[Quicklook | None, str]:
-    """The aerial picture of a configuration, or why there is none."""
-    if config is None:
-        return None, "the map was named without its configuration."
-    try:
-        return open_aerial_picture(config), ""
-    except InputError as error:
-        return None, without_secrets(str(error))

@@ -161,7 +161,7 @@ class AerialLayer:
         stretch = None if found.values.dtype == np.uint8 else self._stretch
         shown = (stretch or Stretch.of(found.values, found.valid)).apply(found.values)
         hidden = np.broadcast_to(~found.valid, shown.shape)
-        return ImageData(np.ma.MaskedArray(shown, hidden), bounds=bounds, crs=crs)
+        return ImageData(np.ma.MaskedArray(shown, hidden), bounds=bounds, crs=tms.rasterio_crs)
 
 
 @cache

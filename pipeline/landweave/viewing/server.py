@@ -135,7 +135,9 @@ def make_app(view: View, token: str) -> FastAPI:
 
     @app.get(f"/{token}/", response_class=HTMLResponse)
     def page() -> HTMLResponse:
-        content, policy = render_page(view.title, view.classes, {k: v.bounds for k, v in view.layers.items()}, view.note)
+        content, policy = render_page(
+            view.title, view.classes, {k: v.bounds for k, v in view.layers.items()}, view.note
+        )
         headers = {"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
         return HTMLResponse(content, headers=headers)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -105,11 +105,9 @@ class Quicklook:
         shape = where[0].stop - where[0].start, where[1].stop - where[1].start
         planes, valid = {}, np.ones(shape, np.bool_)
         for product, facts in zip(self.index.products, tile.files, strict=True):
-
-            def warped(dataset: rasterio.DatasetReader, numbers: list[int] = [*product.bands.values()]) -> Picture:  # noqa: B006  of this product
-                return _read_warped(dataset, tile, crs, box, shape, numbers)
-
-            found = query_file(facts.file, warped)
+            numbers = [*product.bands.values()]
+            query = partial(_read_warped, tile=tile, crs=crs, box=box, shape=shape, numbers=numbers)
+            found = query_file(facts.file, query)
             planes |= dict(zip(product.bands, found.values, strict=True))
             valid &= found.valid
         spec = self.index.spec
@@ -121,7 +119,7 @@ class Quicklook:
         return Picture(values=values, valid=valid)
 
 
-def _read_warped(  # noqa: PLR0913  a file, and what is wanted of it
+def _read_warped(
     dataset: rasterio.DatasetReader, tile: Tile, crs: str, box: Bounds, shape: tuple[int, int], numbers: list[int]
 ) -> Picture:
     """Bands of one file over some ground of another CRS, and where it has data by its own tags."""
