@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
+from rasterio.enums import ColorInterp, Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window, from_bounds
 
@@ -124,9 +124,16 @@ def _read_warped(
 ) -> Picture:
     """Bands of one file over some ground of another CRS, and where it has data by its own tags."""
     placed = {"src_crs": tile.crs, "src_transform": tile.transform, "crs": crs}
-    with WarpedVRT(dataset, **placed, resampling=Resampling.bilinear) as vrt:
+    bare = dataset.nodata is None and ColorInterp.alpha not in dataset.colorinterp
+    with WarpedVRT(dataset, **placed, resampling=Resampling.bilinear, add_alpha=bare) as vrt:
         window = from_bounds(*box, transform=vrt.transform)
         window = window.intersection(Window(0, 0, vrt.width, vrt.height))
         values = vrt.read(numbers, window=window, out_shape=(len(numbers), *shape), resampling=Resampling.average)
-        mask = vrt.dataset_mask(window=window, out_shape=shape)
-    return Picture(values=values, valid=mask > 0)
+        if not bare:
+            return Picture(values=values, valid=vrt.dataset_mask(window=window, out_shape=shape) > 0)
+        covered = vrt.read(vrt.count, window=window, out_shape=shape, resampling=Resampling.average)
+    # Beyond a tile that lies askew there are zeros, which count in the means along its edges.
+    share = np.maximum(covered, 1) / np.float64(np.iinfo(covered.dtype).max)
+    edge = (covered > 0) & (share < 1)
+    values[:, edge] = (values[:, edge] / share[edge]).clip(max=values.max(initial=0)).astype(values.dtype)
+    return Picture(values=values, valid=covered > 0)
