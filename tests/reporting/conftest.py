@@ -38,7 +38,9 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     x0, y0, x1, y1 = store.grid.bounds
     middle = (x0 + x1) / 2
     zones = [shapely.box(x0, y0, middle, y1), shapely.box(middle, y0, x1 + 5, y1)]
-    geopandas.GeoDataFrame({"nom": ["Ouest", HOSTILE]}, geometry=zones, crs=store.grid.crs).to_file(folder / "zones.gpkg")
+    geopandas.GeoDataFrame({"nom": ["Ouest", HOSTILE]}, geometry=zones, crs=store.grid.crs).to_file(
+        folder / "zones.gpkg"
+    )
     (folder / "rvb").mkdir()
     height, width = store.grid.shape
     profile = {"count": 3, "height": height, "width": width, "dtype": "uint8", "crs": store.grid.crs, "driver": "GTiff"}
