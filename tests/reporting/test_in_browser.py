@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from signal import SIGINT
 
 import numpy as np
@@ -87,8 +88,8 @@ def test_the_page_by_keyboard(browser: Browser, reported: Reported) -> None:
     page.keyboard.press("ArrowRight")
     assert page.locator("#map").get_attribute("data-layer") == "confidence"
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('button, input, select, [role]')].filter(e => !(e.textContent.trim() || e.ariaLabel"
-        " || (e.labels && e.labels.length))).length"
+        "[...document.querySelectorAll('button, input, select, [role]')]"
+        ".filter(e => !(e.textContent.trim() || e.ariaLabel || (e.labels && e.labels.length))).length"
     )
     assert unnamed == 0
 
@@ -97,7 +98,7 @@ def test_the_page_on_a_phone(browser: Browser, reported: Reported) -> None:
     shown = Watched(browser, reported.page.as_uri(), **PHONE)
     assert shown.overflow() == 0
     boxes = [shown.page.locator(selector).bounding_box() for selector in ("header", "#map-box", "#panel", "#areas")]
-    for above, below in zip(boxes, boxes[1:], strict=False):
+    for above, below in pairwise(boxes):
         assert above
         assert below
         assert above["y"] + above["height"] <= below["y"] + 1
