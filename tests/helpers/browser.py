@@ -43,8 +43,8 @@ class Watched:
 
     @property
     def hosts(self) -> set[str]:
-        """Hosts that were asked; the empty one of files and of data in the page."""
-        return {urlsplit(url).hostname or "" for url in self.requests}
+        """Hosts that were asked; the empty one of files."""
+        return {urlsplit(url).hostname or "" for url in self.requests if not url.startswith("data:")}
 
     def overflow(self) -> int:
         """Pixels by which the page is wider than the window."""

@@ -57,7 +57,7 @@ def test_the_page_on_a_desk(browser: Browser, reported: Reported) -> None:
     assert after
     assert after["x"] > before["x"]
     assert "polygon" in page.locator(".leaflet-shown-pane").evaluate("pane => pane.style.clipPath")
-    page.locator("#opacity").fill("40")
+    page.locator("#opacity").evaluate("slider => { slider.value = 40; slider.dispatchEvent(new Event('input')) }")
     assert page.locator(".leaflet-shown-pane").evaluate("pane => pane.style.opacity") == "0.4"
     page.click("[data-language=en]")
     assert page.locator("#areas h2").inner_text() == "Areas by class"

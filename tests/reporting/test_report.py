@@ -17,7 +17,7 @@ import pytest
 import landweave as lw
 from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.core.legend import NODATA
-from landweave.core.pyramid import level_extent
+from landweave.core.pyramid import base_of, coarsen, level_extent
 from landweave.reporting.layers import map_layers, read_reduced, shown_level
 from tests.publishing.conftest import finished_map
 from tests.reporting.conftest import HOSTILE, Reported
@@ -125,15 +125,9 @@ def test_the_page_states_provenance_and_progress(text: str) -> None:
 @pytest.mark.parametrize("level", [0, 1, 2, 3, 4, 5])
 def test_levels_that_are_not_stored_are_those_that_would_be(reported: Reported, level: int) -> None:
     store, arrays = reported.store, reported.arrays
-    from landweave.core.pyramid import base_of, coarsen
-
-    wanted = arrays["landcover"]
-    while level:
-        _, factor = base_of(level)
-        base = base_of(level)[0]
-        lower = arrays["landcover"] if not base else coarsen("landcover", arrays["landcover"], 8)
-        wanted = coarsen("landcover", lower, factor)
-        break
+    base, factor = base_of(level) if level else (0, 1)
+    wanted = coarsen("landcover", arrays["landcover"], 8) if base else arrays["landcover"]
+    wanted = coarsen("landcover", wanted, factor) if level else wanted
     np.testing.assert_array_equal(read_reduced(store, "landcover", level), wanted)
 
 

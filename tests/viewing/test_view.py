@@ -55,7 +55,7 @@ def test_tiles_have_the_colours_of_the_classes_and_hidden_ones_are_clear(client,
     assert not ((without[:3] == np.array(hidden)[:, None, None]).all(axis=0) & (without[3] > 0)).any()
     assert (without[3] == 0).sum() > (shown[3] == 0).sum()
     aerial = image(client.get(address.replace("landcover", "aerial")).content)
-    assert set(np.unique(aerial[1, aerial[3] > 0])) == {120}
+    assert np.abs(aerial[1, aerial[3] > 0].astype(int) - 120).max() <= 1
 
 
 def test_values_are_those_of_the_map(client, reported: Reported) -> None:  # noqa: F811

@@ -37,6 +37,9 @@ _LOOK_AGAIN_S = 3
 
 _COARSEST_PX = 512
 
+_MOST_ZOOM, _WIDTH_PX, _TILE_PX = 23, 600, 256
+"""Of a map in a notebook: its last zoom, and how wide the ground is shown at first; a web tile has 256 pixels."""
+
 
 def view_of_store(target: Target, config: Config | None) -> View:
     """The view of a stored map, complete or not.
@@ -193,7 +196,8 @@ def notebook_map(view: View) -> Any:
     west, south, east, north = view.layers["landcover"].bounds
     order = [name for name in ("aerial", "confidence", "landcover") if name in view.layers]
     layers = [
-        TileLayer(url=server.tile_url(name), name=name, max_zoom=23, visible=name != "confidence") for name in order
+        TileLayer(url=server.tile_url(name), name=name, max_zoom=_MOST_ZOOM, visible=name != "confidence")
+        for name in order
     ]
     shown = Map(
         layers=layers, center=((south + north) / 2, (west + east) / 2), zoom=15, max_zoom=23, scroll_wheel_zoom=True

@@ -135,5 +135,5 @@ def _read_warped(
     # Beyond a tile that lies askew there are zeros, which count in the means along its edges.
     share = np.maximum(covered, 1) / np.float64(np.iinfo(covered.dtype).max)
     edge = (covered > 0) & (share < 1)
-    values[:, edge] = (values[:, edge] / share[edge]).clip(max=values.max(initial=0)).astype(values.dtype)
+    values[:, edge] = np.rint(values[:, edge] / share[edge]).clip(max=values.max(initial=0)).astype(values.dtype)
     return Picture(values=values, valid=covered > 0)
