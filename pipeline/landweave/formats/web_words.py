@@ -24,8 +24,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Degré de certitude du modèle pour la classe affichée. Les valeurs faibles méritent une vérification.",
     ),
     "cost": ("Cost of the run", "Coût du calcul"),
-    "crs": ("Coordinate system", "Système de coordonnées"),
-    "dates": ("Dates", "Dates"),
     "done": ("done", "terminés"),
     "outside": ("outside the area", "hors emprise"),
     "no_input": ("without imagery", "sans image"),
@@ -43,7 +41,6 @@ WORDS: dict[str, tuple[str, str]] = {
         "Counted on every pixel of the map at full resolution. Select a column heading to sort.",
         "Comptées sur chaque pixel de la carte, en pleine résolution. Un en-tête de colonne trie le tableau.",
     ),
-    "hours": ("h", "h"),
     "incomplete": (
         "This map is not complete: what is not mapped yet is left blank.",
         "Cette carte n’est pas complète : ce qui n’est pas encore cartographié reste vide.",
@@ -60,9 +57,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "Carte. Les flèches la déplacent, plus et moins changent l’échelle.",
     ),
     "model": ("Model", "Modèle"),
-    "near_0": ("0 %", "0 %"),
     "no_aerial": ("There is no aerial picture in this page:", "Cette page n’a pas de photo aérienne :"),
-    "no_confidence": ("This map has no confidence.", "Cette carte n’a pas de confiance."),
     "no_script": (
         "The map needs JavaScript; the tables below do not.",
         "La carte a besoin de JavaScript ; les tableaux ci-dessous, non.",
