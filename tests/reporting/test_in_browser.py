@@ -109,21 +109,26 @@ def test_the_page_on_a_phone(browser: Browser, reported: Reported) -> None:
 def test_the_viewer_and_its_end(browser: Browser, reported: Reported) -> None:
     command = [sys.executable, "-m", "landweave", "view", str(reported.folder / "map.yaml")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT / "pipeline", bufsize=1) as server:
-        assert server.stdout
-        (url,) = re.findall(r"http://127\.0\.0\.1:\d+/\S+/", server.stdout.readline())
-        shown = Watched(browser, url, **PHONE)
-        loaded = "[...document.querySelectorAll('.leaflet-tile')].length > 1"
-        loaded += " && [...document.querySelectorAll('.leaflet-tile')].every(tile => tile.complete)"
-        shown.wait(loaded)
-        shown.page.check("#swipe")
-        shown.page.click(".leaflet-control-zoom-in")
-        shown.page.locator("#legend input").first.uncheck()
-        shown.wait(f"{loaded} && [...document.querySelectorAll('.leaflet-tile')].some(e => e.src.includes('?hide='))")
-        box = shown.page.locator("#map").bounding_box()
-        assert box
-        shown.page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
-        shown.wait("!document.getElementById('readout').hidden")
-        assert shown.overflow() == 0
-        assert (shown.hosts, shown.errors) == ({"127.0.0.1"}, [])
-        server.send_signal(SIGINT)
-        assert server.wait(30) == 0
+        try:
+            assert server.stdout
+            (url,) = re.findall(r"http://127\.0\.0\.1:\d+/\S+/", server.stdout.readline())
+            shown = Watched(browser, url, **PHONE)
+            loaded = "[...document.querySelectorAll('.leaflet-tile')].length > 1"
+            loaded += " && [...document.querySelectorAll('.leaflet-tile')].every(tile => tile.complete)"
+            shown.wait(loaded)
+            shown.page.check("#swipe")
+            shown.page.click(".leaflet-control-zoom-in")
+            shown.page.locator("#legend input").first.uncheck()
+            shown.wait(
+                f"{loaded} && [...document.querySelectorAll('.leaflet-tile')].some(e => e.src.includes('?hide='))"
+            )
+            box = shown.page.locator("#map").bounding_box()
+            assert box
+            shown.page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
+            shown.wait("!document.getElementById('readout').hidden")
+            assert shown.overflow() == 0
+            assert (shown.hosts, shown.errors) == ({"127.0.0.1"}, [])
+            server.send_signal(SIGINT)
+            assert server.wait(30) == 0
+        finally:
+            server.kill()
