@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "pipeline" / "landweave"
 
 ADAPTERS = ("sources", "models", "store", "engine", "formats")
-FEATURES = ("mapping", "aligning", "publishing", "evaluating", "comparing")
+FEATURES = ("mapping", "aligning", "publishing", "evaluating", "comparing", "reporting", "viewing")
 BELOW_SETUP = ("core", *ADAPTERS, *FEATURES, "config", "jobs")
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -46,6 +46,8 @@ HOMES = {
     "zarr": ("store",),
     "obstore": ("store",),
     "rasterio": ("sources", "formats"),
+    "rio_tiler": ("viewing",),
+    "titiler": ("viewing",),
     "stackstac": ("sources.stac",),
     "pystac_client": ("sources.stac",),
     "typer": ("cli",),

@@ -102,12 +102,16 @@ IN_NOTEBOOKS = {"IPython"}
 WITH_ENGINES = {"onnx", "onnxruntime", "onnxscript"}
 """Imported where a person asks for what they do; of the extra ``engines``."""
 
+WITH_VIEW = {"fastapi", "ipyleaflet", "morecantile", "rio_tiler", "starlette", "titiler", "uvicorn"}
+"""Imported where a map is looked at; of the extra ``view``."""
+
 
 def test_every_dependency_is_used_and_every_import_declared() -> None:
     declared, homes = set(requirements()), packages_distributions()
     used = set()
     assert set(requirements("engines")) >= WITH_ENGINES
-    for name in imported() - IN_NOTEBOOKS - WITH_ENGINES:
+    assert {name.replace("-", "_").split(".")[0].removesuffix("_core") for name in requirements("view")} >= WITH_VIEW
+    for name in imported() - IN_NOTEBOOKS - WITH_ENGINES - WITH_VIEW:
         # Several distributions may share one name, as odc-geo and odc-loader share odc.
         found = {canonicalize_name(home) for home in homes.get(name, [name])} & declared
         assert found, f"{name} is imported but is not a dependency in pyproject.toml"

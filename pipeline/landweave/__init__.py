@@ -8,6 +8,7 @@
     plan_map, run, status, verify, open_map      the map, block by block
     area_by_class                                hectares by class of communes, parcels, any polygons
     plan_publish, publish                        the map as files for each dalle, with a catalog
+    report, view                                 the map as one page, and at any zoom in a browser
     predict                                      the map where it is looked at
     evaluate, evaluate_model, open_patches       how right it is
     draw_sample, estimate_areas                  hectares with intervals, from a sample that people interpret
@@ -63,10 +64,12 @@ __all__ = [
     "plan_publish",
     "predict",
     "publish",
+    "report",
     "run",
     "stack",
     "status",
     "verify",
+    "view",
 ]
 
 

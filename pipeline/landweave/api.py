@@ -66,6 +66,7 @@ if TYPE_CHECKING:
         open_patches,
     )
     from landweave.surface.mosaic import open_mosaic
+    from landweave.surface.pages import report, view
     from landweave.surface.publication import area_by_class, plan_publish, publish
     from landweave.surface.series import open_series
 
@@ -103,10 +104,12 @@ __all__ = [
     "plan_publish",
     "predict",
     "publish",
+    "report",
     "run",
     "stack",
     "status",
     "verify",
+    "view",
 ]
 
 _EVALUATING = (
@@ -123,6 +126,7 @@ _EVALUATING = (
     "open_patches",
 )
 _PUBLISHING = ("area_by_class", "plan_publish", "publish")
+_PAGES = ("report", "view")
 
 _ELSEWHERE = {
     "open_cube": "landweave.store.cubes.views",
@@ -132,6 +136,7 @@ _ELSEWHERE = {
     "open_series": "landweave.surface.series",
     **dict.fromkeys(_EVALUATING, "landweave.surface.evaluation"),
     **dict.fromkeys(_PUBLISHING, "landweave.surface.publication"),
+    **dict.fromkeys(_PAGES, "landweave.surface.pages"),
 }
 """Modules of public functions that need more libraries than a plan does, xarray above all."""
 

@@ -151,9 +151,13 @@ def parse_store(store: str) -> Any:
 
 
 from landweave.cli.publish import hectares, publish  # noqa: E402  they take options and helpers of this module
+from landweave.cli.report import report  # noqa: E402
+from landweave.cli.view import view  # noqa: E402
 
 app.command()(publish)
 app.command()(hectares)
+app.command()(report)
+app.command()(view)
 
 
 @app.command()

@@ -135,8 +135,8 @@ class SetupContext:
             if isinstance(section, PatchesInput):
                 return self._open_patches(name, section, grid)
             if isinstance(section, ElevationInput):
-                dsm = _tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
-                dtm = _tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
+                dsm = tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
+                dtm = tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
                 return ElevationSource.open(dsm, dtm, grid)
             assert isinstance(section, MosaicInput)
             mosaic = _mosaic_spec(name, section, self.config, self.card)
@@ -331,7 +331,7 @@ def _mosaic_spec(name: str, section: MosaicInput, config: CubeConfig, card: Mode
     """The specification of a mosaic; of its bands those of the card are needed, all without one."""
     names = card.inputs[name].names if card and name in card.inputs else ()
     needed = tuple(band for band in names if band in section.bands)  # what is missing is named with all other inputs
-    return replace(_tile_spec(name, section, section.bands, config.root), needed=needed)
+    return replace(tile_spec(name, section, section.bands, config.root), needed=needed)
 
 
 def _refuse_other_units(source: MosaicSource, spec: InputSpec) -> None:
@@ -346,7 +346,7 @@ def _refuse_other_units(source: MosaicSource, spec: InputSpec) -> None:
             )
 
 
-def _tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:
+def tile_spec(name: str, section: TileSection, bands: Mapping[str, MosaicBand], root: Path) -> MosaicSpec:
     """The specification that the tiles of a mosaic or an elevation model are opened by."""
     files = {
         band: BandFiles(files=(each.files,) if isinstance(each.files, str) else each.files, band=each.band)

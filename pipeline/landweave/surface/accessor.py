@@ -23,6 +23,7 @@ from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
+from landweave.surface.extras import load_viewer
 from landweave.surface.hectares import ZoneSource, measure_zones
 
 if TYPE_CHECKING:
@@ -154,6 +155,19 @@ class MapAccessor:
         """
         grid = self.grid
         return measure_zones(partial(self._pixels, grid), grid, self.legend, zones, layer=layer, where=where)
+
+    def view(self) -> Any:
+        """The map at any zoom in a notebook: classes and confidence in tiles, with a legend (an `ipyleaflet.Map`).
+
+        A server beside the kernel reads the tiles that are looked at; it ends with the kernel.
+
+        Raises
+        ------
+        ConfigError
+            When the extra ``view`` is not installed.
+        """
+        viewer = load_viewer()
+        return viewer.notebook_map(viewer.view_of_dataset(self._mapped, self.grid, self.legend))
 
     def scores(self, truth: Truth) -> Scores:
         """Scores of the classes against ``truth``: codes by coordinates, or of the same shape; not of 255 and NaN.

@@ -1,0 +1,40 @@
+"""``landweave report``: a map as one page that opens from disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+import landweave
+from landweave.cli import main
+from landweave.cli.output import Written, prints
+
+What = Annotated[
+    str,
+    typer.Argument(help="A configuration, whose aerial picture is shown too, or path or URL of a map.", metavar="MAP"),
+]
+
+
+@prints
+def report(
+    what: What,
+    to: Annotated[Path, typer.Option(help="The page, ending in .html; an earlier one is replaced.")],
+    zones: Annotated[str | None, typer.Option(help="Vector file of zones whose areas are listed.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
+    where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
+    language: Annotated[str, typer.Option(help="Language that the page opens in: en or fr.")] = "en",
+    storage_options: main.StorageOptions = None,
+) -> Any:
+    """Write a map as one page that opens from disk, with no network: map, legend, areas, cost, provenance."""
+    path = landweave.report(
+        main.parse_store(what),
+        to,
+        zones=zones,
+        layer=layer,
+        where=where,
+        language=cast(Any, language),
+        storage_options=main.parse_overrides(storage_options) or None,
+    )
+    return Written(path, notes=(f"{path.stat().st_size / 1e6:.1f} MB",))

@@ -1,0 +1,1 @@
+"""The feature "report": a map as one page that opens from disk."""

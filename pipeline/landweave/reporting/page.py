@@ -1,0 +1,199 @@
+"""One page of a map, all in one file: it opens from disk, and asks nothing of any other machine.
+
+::
+
+    MapStore ── layers.py ──> codes of a coarser level, deflated ─┐
+    areas, ledger, provenance ── facts.py ──> lines in two languages ─┼─ page.html ──> report.html
+    aerial picture ──> JPEG ─┘   formats/web (Leaflet, page.css), report.js ─┘
+
+The page says of itself, in a content security policy, that it loads nothing: a browser refuses any request from it,
+and runs no script but the three whose digests it names, whatever the names of classes and zones hold.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from landweave.core.grid import Bounds, Grid
+from landweave.core.legend import NODATA, LandClass
+from landweave.core.protocols import BlockState
+from landweave.formats.web_assets import CONFIDENCE_RAMP, page_scripts, page_style, script_digest
+from landweave.formats.web_words import LANGUAGES, Language, words
+from landweave.reporting.facts import Fact, ZoneAreas, crs_name
+from landweave.reporting.layers import Layer
+
+ASSETS = Path(__file__).parent / "assets"
+
+MARK = '<meta name="generator" content="landweave report">'
+"""In the head of every page, and of no other file."""
+
+STATE_COLORS = {
+    BlockState.PENDING: "#c9d1d4",
+    BlockState.DONE: "#2f7f6f",
+    BlockState.OUTSIDE: "#eef0ef",
+    BlockState.NO_INPUT: "#b9a77c",
+}
+FAILED_COLOR = "#c0392b"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Everything that a page shows.
+
+    Attributes
+    ----------
+    title
+        Of the map.
+    grid
+        Pixels of the map at full resolution.
+    classes
+        Those that occur, in the order of the legend.
+    layers
+        Classes first; then confidence and the states of blocks, where there are any.
+    shown_m
+        Side of a pixel of the classes as they are shown, in metres.
+    days
+        First and last day of the imagery; empty where they are not known.
+    aerial
+        A JPEG over the ground of the classes; empty without.
+    aerial_note
+        Why there is none.
+    areas
+        Of the whole map; None where they cannot be counted, which ``areas_note`` explains.
+    zones
+        Of the zones that were given.
+    progress, cost, provenance, sources
+        Lines of tables.
+    complete
+        Whether every block is finished.
+    """
+
+    title: str
+    grid: Grid
+    classes: tuple[LandClass, ...]
+    layers: tuple[Layer, ...]
+    shown_m: float
+    days: str = ""
+    aerial: bytes = b""
+    aerial_note: str = ""
+    areas: ZoneAreas | None = None
+    areas_note: str = ""
+    zones: Sequence[ZoneAreas] = ()
+    progress: Sequence[Fact] = ()
+    cost: Sequence[Fact] = ()
+    provenance: Sequence[Fact] = ()
+    sources: Sequence[Fact] = ()
+    complete: bool = True
+
+    @property
+    def crs(self) -> str:
+        """Name and code of the CRS."""
+        return crs_name(self.grid)
+
+    @property
+    def bounds(self) -> Bounds:
+        """Ground of the classes."""
+        return self.layers[0].bounds
+
+    @property
+    def states(self) -> list[BlockState]:
+        """States that blocks have."""
+        found = [layer for layer in self.layers if layer.name == "progress"]
+        return [state for state in BlockState if found and (found[0].codes == state).any()]
+
+
+def render(page: Page, language: Language) -> str:
+    """The page as HTML.
+
+    Parameters
+    ----------
+    page
+        What it shows.
+    language
+        It opens in; it has a switch.
+    """
+    loader = jinja2.FileSystemLoader(ASSETS)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["number"] = partial(format_number, language=language)
+    scripts = [*page_scripts(), (ASSETS / "report.js").read_text(encoding="utf-8")]
+    return environment.get_template("report.html").render(
+        page=page,
+        language=language,
+        mark=MARK,
+        word=words(language),
+        facts=json.dumps(_facts(page)).replace("<", "\\u003c"),
+        state_colors={state: state_color(state) for state in BlockState},
+        style=page_style(),
+        scripts=scripts,
+        digests=" ".join(map(script_digest, scripts)),
+        aerial=base64.b64encode(page.aerial).decode(),
+    )
+
+
+def state_color(state: BlockState) -> str:
+    """The colour of blocks with a state."""
+    return STATE_COLORS.get(state, FAILED_COLOR)
+
+
+def format_number(value: float, digits: int = 0, *, language: Language) -> str:
+    r"""A number as people write it, thousands apart.
+
+    Parameters
+    ----------
+    value, digits
+        The number, and its decimals.
+    language
+        English ``1,234.5`` or French ``1 234,5``, with a narrow space.
+
+    >>> format_number(1234.5, 1, language="en"), format_number(1234.5, 1, language="fr")
+    ('1,234.5', '1\u202f234,5')
+    """
+    text = f"{value:,.{digits}f}"
+    return text if language == "en" else text.translate({ord(","): "\u202f", ord("."): ","})
+
+
+def _facts(page: Page) -> dict[str, Any]:
+    """What the script reads; coordinates are counted from the south-west corner of the classes, in metres."""
+    x0, y0, x1, y1 = page.bounds
+    return {
+        "size": [x1 - x0, y1 - y0],
+        "nodata": NODATA,
+        "ramp": CONFIDENCE_RAMP,
+        "words": {language: words(language) for language in LANGUAGES},
+        "classes": [{**asdict(each), "name_fr": each.name_fr or each.name} for each in page.classes],
+        "states": [
+            {"code": int(state), "word": state.name.lower(), "color": state_color(state)} for state in page.states
+        ],
+        "layers": [
+            {
+                "name": layer.name,
+                "height": layer.codes.shape[0],
+                "width": layer.codes.shape[1],
+                "bounds": _within(layer.bounds, x0, y0),
+            }
+            for layer in page.layers
+        ],
+        "zones": [_zone(each, x0, y0) for each in ((page.areas, *page.zones) if page.areas else page.zones)],
+    }
+
+
+def _within(bounds: Bounds, x0: float, y0: float) -> list[float]:
+    return [bounds[0] - x0, bounds[1] - y0, bounds[2] - x0, bounds[3] - y0]
+
+
+def _zone(zone: ZoneAreas, x0: float, y0: float) -> Mapping[str, Any]:
+    return {
+        "name": zone.name,
+        "hectares": zone.hectares,
+        "confidence": {code: value for code, value in zone.confidence.items() if value == value},  # NaN is unknown
+        "bounds": _within(zone.bounds, x0, y0),
+        "rings": [[[round(y - y0, 1), round(x - x0, 1)] for x, y in ring] for ring in zone.rings],
+    }

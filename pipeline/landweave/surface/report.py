@@ -1,0 +1,111 @@
+"""The page of a map, written: what is counted, read and stated for it, from a store and its configuration."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import geopandas
+import shapely
+
+from landweave.config.schema import Config
+from landweave.core.errors import ConfigError, InputError, OutputError
+from landweave.formats.web_words import Language
+from landweave.publishing.catalog import known_days, sources_of
+from landweave.reporting.page import MARK, render
+from landweave.reporting.report import ReportInputs, report_page
+from landweave.setup.imagery import find_aerial_picture
+from landweave.store.common import library_versions
+from landweave.store.maps.store import MapStore, open_store
+from landweave.store.maps.views import open_map
+from landweave.store.objects import Target
+from landweave.surface.hectares import ZoneSource
+
+
+@dataclass(frozen=True)
+class ZoneFile:
+    """Zones of a report: where they come from, and which of them."""
+
+    source: ZoneSource
+    layer: str | None = None
+    where: str | None = None
+
+
+def write_report(
+    target: Target, to: str | os.PathLike[str], config: Config | None, zones: ZoneFile | None, language: Language
+) -> Path:
+    """Write the page of a stored map.
+
+    Parameters
+    ----------
+    target
+        Of the map.
+    to
+        The page.
+    config
+        Whose mosaic is shown; None to show the map alone.
+    zones
+        Whose areas are listed.
+    language
+        It opens in.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such language.
+    InputError
+        When there is no map, or the zones cannot be used.
+    OutputError
+        When anything but an earlier page is there, or it cannot be written.
+    """
+    if language not in get_args(Language):
+        raise ConfigError(f"Pages are in {' or '.join(get_args(Language))}, not in {language!r}.")
+    path = Path(to)
+    _refuse_foreign(path)
+    store = open_store(target)
+    text = render(report_page(_inputs(store, config, zones)), language)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error}. Check the folder and its free space.") from error
+    return path
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"A report is a page that ends in .html, not {path.name}.")
+    if not os.path.lexists(path):
+        return
+    if not path.is_file() or MARK.encode() not in path.read_bytes()[:4096]:
+        raise OutputError(f"{path} is there already and is no report: choose another name, or remove it first.")
+
+
+def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None) -> ReportInputs:
+    mapped = open_map(store.target)
+    aerial, aerial_note = find_aerial_picture(config)
+    counted, notes = None, list[str]()
+    if zones is not None:
+        counted = mapped.landweave.area_by_class(zones.source, layer=zones.layer, where=zones.where)
+        notes += counted.attrs["notes"]
+    try:
+        ground = shapely.box(*store.grid.with_extent(store.mapped_extent).bounds)
+        areas = mapped.landweave.area_by_class(geopandas.GeoDataFrame(geometry=[ground], crs=store.grid.crs))
+        notes += areas.attrs["notes"]
+    except InputError as error:  # its CRS does not keep areas; the page has all else
+        areas, notes = None, [str(error)]
+    return ReportInputs(
+        store=store,
+        aerial=aerial,
+        aerial_note=aerial_note,
+        areas=areas,
+        areas_note="; ".join(dict.fromkeys(notes)),
+        zones=counted,
+        sources=sources_of(store.attrs),
+        days=" \u2013 ".join(dict.fromkeys(known_days(store.attrs) or ())),
+        software={**store.attrs.get("libraries", {}), "landweave": library_versions()["landweave"]},
+    )

@@ -1,0 +1,57 @@
+"""The page of the viewer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import jinja2
+
+from landweave.core.grid import Bounds
+from landweave.core.legend import LandClass
+from landweave.formats.web_assets import page_scripts, page_style, script_digest
+from landweave.formats.web_words import LANGUAGES, words
+
+ASSETS = Path(__file__).parent / "assets"
+
+
+def render_page(
+    title: str, classes: tuple[LandClass, ...], layers: Mapping[str, Bounds], note: str = ""
+) -> tuple[str, str]:
+    """The page as HTML, and its content security policy: it may ask its own server alone.
+
+    Parameters
+    ----------
+    title, classes
+        Of the map.
+    layers
+        Bounds in degrees of each layer that is served, by name.
+    note
+        Why there is no aerial picture.
+    """
+    facts = {
+        "words": {language: words(language) for language in LANGUAGES},
+        "classes": [{**asdict(each), "name_fr": each.name_fr or each.name} for each in classes],
+        "layers": layers,
+    }
+    scripts = [*page_scripts(), (ASSETS / "view.js").read_text(encoding="utf-8")]
+    loader = jinja2.FileSystemLoader(ASSETS)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    text = environment.get_template("view.html").render(
+        title=title,
+        classes=classes,
+        layers=layers,
+        note=note,
+        word=words("en"),
+        style=page_style() + (ASSETS / "view.css").read_text(encoding="utf-8"),
+        facts=json.dumps(facts).replace("<", "\\u003c"),
+        scripts=scripts,
+    )
+    digests = " ".join(map(script_digest, scripts))
+    policy = (
+        f"default-src 'none'; img-src 'self' data:; connect-src 'self'; style-src 'unsafe-inline'; "
+        f"script-src {digests}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return text, policy
