@@ -122,6 +122,7 @@ def test_the_viewer_and_its_end(browser: Browser, reported: Reported) -> None:
             shown.wait(
                 f"{loaded} && [...document.querySelectorAll('.leaflet-tile')].some(e => e.src.includes('?hide='))"
             )
+            shown.page.locator("#map").scroll_into_view_if_needed()  # the legend lies below it on a phone
             box = shown.page.locator("#map").bounding_box()
             assert box
             shown.page.mouse.click(box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4)
