@@ -83,7 +83,7 @@ class ArrayLayer:
 
     def tile(self, tile: Tile, tms: TileMatrixSet) -> ImageData:
         """The pixels of a tile, as they are stored."""
-        west, south, east, north = bounds_in(tuple(tms.xy_bounds(tile)), _crs_of(tms), self.grid.crs)
+        west, south, east, north = bounds_in(_bounds_of(tms, tile), _crs_of(tms), self.grid.crs)
         x0, y0, x1, y1 = self.grid.bounds
         if not (west < x1 and x0 < east and south < y1 and y0 < north):
             raise outside(tile)
@@ -95,6 +95,11 @@ class ArrayLayer:
             raise outside(tile)
         with XarrayReader(self.open(level), tms=tms) as reader:
             return reader.tile(*tile, tilesize=TILE_PX)
+
+
+def _bounds_of(tms: TileMatrixSet, tile: Tile) -> Bounds:
+    west, south, east, north = tms.xy_bounds(tile)
+    return west, south, east, north
 
 
 def stepped(array: xr.DataArray, level: int) -> xr.DataArray:
@@ -110,7 +115,8 @@ def stepped(array: xr.DataArray, level: int) -> xr.DataArray:
     if not level:
         return array
     part = array.isel(y=slice(None, None, 1 << level), x=slice(None, None, 1 << level))
-    return part.rio.write_transform(part.rio.transform(recalc=True))
+    placed: xr.DataArray = part.rio.write_transform(part.rio.transform(recalc=True))
+    return placed
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ class AerialLayer:
 
     def tile(self, tile: Tile, tms: TileMatrixSet) -> ImageData:
         """The picture of a tile in red, green and blue."""
-        crs, bounds = _crs_of(tms), tuple(tms.xy_bounds(tile))
+        crs, bounds = _crs_of(tms), _bounds_of(tms, tile)
         found = self.picture.read(crs, bounds, (TILE_PX, TILE_PX))
         if not found.valid.any():
             raise outside(tile)

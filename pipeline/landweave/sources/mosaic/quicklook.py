@@ -103,7 +103,8 @@ class Quicklook:
 
     def _read(self, tile: Tile, crs: str, where: tuple[slice, slice], box: Bounds) -> Picture:
         shape = where[0].stop - where[0].start, where[1].stop - where[1].start
-        planes, valid = {}, np.ones(shape, np.bool_)
+        planes: dict[str, NDArray[Any]] = {}
+        valid = np.ones(shape, np.bool_)
         for product, facts in zip(self.index.products, tile.files, strict=True):
             numbers = [*product.bands.values()]
             query = partial(_read_warped, tile=tile, crs=crs, box=box, shape=shape, numbers=numbers)
