@@ -32,6 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 HOMES = {
     "dask": ("engine",),
     "distributed": ("engine",),
+    "numba": ("core.compiled",),
     "torch": ("models",),
     "timm": ("models._torchvision",),
     "segmentation_models_pytorch": ("models._torchvision",),

@@ -1,0 +1,107 @@
+"""Loops that numpy would take through memory many times, compiled by numba; imported where pixels are computed only.
+
+Importing numba takes a second, which a plan does not need. Machine code is kept on disk: the first process on a machine
+compiles for some seconds, those after it read what it left. Every operation is one of IEEE float32 or of integers, in
+the order that is written here: no fused multiply-add and no reassociation, so the bits of a pixel depend neither on the
+place of a loop where it is computed nor on the CPU. Other threads run meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _compiled(signature: str) -> Callable[[Function], Function]:
+    def compile_now(function: Function) -> Function:
+        options = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+        try:
+            return njit(signature, cache=True, **options)(function)  # type: ignore[no-any-return]
+        except RuntimeError:  # no folder that it may write to, neither the package's nor the user's
+            return njit(signature, cache=False, **options)(function)  # type: ignore[no-any-return]
+
+    return compile_now
+
+
+@_compiled("boolean(uint8[:,:])")
+def _is_uniform(square: Any) -> bool:
+    """Whether all pixels are equal."""
+    other = np.uint8(0)
+    for y in range(square.shape[0]):
+        for x in range(square.shape[1]):
+            other |= square[y, x] ^ square[0, 0]
+    return bool(other == 0)
+
+
+@_compiled("uint8(uint8[:,:], int32[::1])")
+def _mode(square: Any, votes: Any) -> int:
+    """The most frequent code; ``votes`` holds 256 zeros, before and after."""
+    for code in square.flat:
+        votes[code] += 1
+    votes[255] = 0
+    most, best = 0, 255
+    for code in square.flat:
+        count = votes[code]
+        if count > most or (count == most and count > 0 and code < best):
+            most, best = count, code
+    for code in square.flat:
+        votes[code] = 0
+    return best
+
+
+@_compiled("void(uint8[:,::1], uint8[:,::1], uint8[:,::1], uint8[:,::1])")
+def cell_modes(values: Any, by_2: Any, by_4: Any, by_8: Any) -> None:
+    """Fill the modes of squares of 2, 4 and 8 pixels of ``values (y, x)``, whose sides are multiples of 8.
+
+    Ties go to the lowest code; 255 is no vote. Most squares of a map are of one class: they need no counting.
+
+    Parameters
+    ----------
+    values
+        uint8 ``(y, x)``.
+    by_2, by_4, by_8
+        uint8, as many times smaller.
+    """
+    votes = np.zeros(256, np.int32)
+    for row in range(by_8.shape[0]):
+        for column in range(by_8.shape[1]):
+            cell = values[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+            if _is_uniform(cell):
+                by_8[row, column] = cell[0, 0]
+                by_4[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = cell[0, 0]
+                by_2[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = cell[0, 0]
+                continue
+            by_8[row, column] = _mode(cell, votes)
+            for side, target in ((2, by_2), (4, by_4)):
+                for top in range(0, 8, side):
+                    for left in range(0, 8, side):
+                        square = cell[top : top + side, left : left + side]
+                        mode = square[0, 0] if _is_uniform(square) else _mode(square, votes)
+                        target[(8 * row + top) // side, (8 * column + left) // side] = mode
+
+
+@_compiled("void(uint8[:,::1], uint8[:,::1], uint8[:,::1], uint8[:,::1])")
+def cell_averages(values: Any, by_2: Any, by_4: Any, by_8: Any) -> None:
+    """Fill the means of the valid pixels of the squares of `cell_modes`, halves rounded up; 255 where there are none.
+
+    Parameters
+    ----------
+    values, by_2, by_4, by_8
+        As there.
+    """
+    for side, target in ((2, by_2), (4, by_4), (8, by_8)):
+        for row in range(target.shape[0]):
+            for column in range(target.shape[1]):
+                total, count = np.uint32(0), np.uint32(0)
+                for y in range(side * row, side * row + side):
+                    for x in range(side * column, side * column + side):
+                        value = values[y, x]
+                        valid = np.uint32(value != 255)
+                        total += valid * np.uint32(value)
+                        count += valid
+                target[row, column] = (total + count // np.uint32(2)) // count if count > 0 else 255
