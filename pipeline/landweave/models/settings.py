@@ -119,3 +119,8 @@ class InferenceSettings:
     def on_gpu(self) -> bool:
         """Whether the device is a GPU."""
         return device_type(self.device) == "cuda"
+
+    @property
+    def blends_logits(self) -> bool:
+        """Whether the softmax is left to blending, which takes it on a CPU alone, and pixel by pixel."""
+        return device_type(self.device) == "cpu" and self.output_spec.activation not in ("sigmoid", "none")
