@@ -280,7 +280,7 @@ def test_weights_are_resolved_with_their_checksum(small_card, weights_of, tmp_pa
     ("settings", "message"),
     [
         ({"device": "gpu"}, "'gpu' is not a device"),
-        ({"device": "cpu", "bfloat16": True}, "the device is cpu"),
+        ({"device": "cpu", "bfloat16": True}, "the card of small does not allow it"),
         ({"device": "cuda"}, "no GPU"),
     ],
 )

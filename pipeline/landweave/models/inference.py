@@ -29,7 +29,8 @@ class TorchPredictor:
     settings
         Which output, and how it is computed.
     network
-        As `landweave.models.factory.load` returns it, on the device of ``settings``.
+        As `landweave.models.factory.load` or `landweave.models.engines.with_engine` returns it, on the device of
+        ``settings``.
 
     Raises
     ------
@@ -161,7 +162,8 @@ def numerics(settings: InferenceSettings) -> Iterator[None]:
             # `flags` switches cuDNN off unless ``enabled`` is given.
             flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             stack.enter_context(flags)
-            stack.enter_context(torch.autocast("cuda", torch.bfloat16, enabled=settings.bfloat16))
+        if settings.bfloat16:
+            stack.enter_context(torch.autocast("cuda" if settings.on_gpu else "cpu", torch.bfloat16))
         yield
 
 

@@ -9,24 +9,27 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from landweave.core.errors import CardError
+from landweave.core.errors import CardError, ConfigError
 from landweave.models.cards.card import ModelCard
+from landweave.models.engines import with_engine
 from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
 from landweave.models.inference import TorchPredictor, absent, failure_text
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
-from landweave.models.settings import InferenceSettings
+from landweave.models.settings import InferenceSettings, cpu_has_bfloat16
 from landweave.models.trial import try_network
 
 
-def load_predictor(settings: InferenceSettings, weights: Path) -> tuple[TorchPredictor, tuple[str, ...]]:
+def load_predictor(
+    settings: InferenceSettings, weights: Path, weights_sha256: str
+) -> tuple[TorchPredictor, tuple[str, ...]]:
     """Return a network on its device, loaded and tried, and notes on its weights and on what it gives.
 
     Parameters
     ----------
     settings
         Which output of which card, and how it is computed.
-    weights
-        The file.
+    weights, weights_sha256
+        The file, and its checksum.
 
     Raises
     ------
@@ -34,11 +37,19 @@ def load_predictor(settings: InferenceSettings, weights: Path) -> tuple[TorchPre
         When the weights do not fit.
     CardError
         When the network cannot be built, or does not give what its card says.
+    ConfigError
+        When this machine lacks bfloat16, or what the engine needs.
     """
+    if settings.bfloat16 and not (settings.on_gpu or cpu_has_bfloat16()):
+        raise ConfigError("model.bfloat16 was asked for, and this worker's CPU has no arithmetic for it: leave it out.")
     network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
     network = _with_memory_format(network, settings.card).to(settings.device)
     predictor = TorchPredictor(settings, network)
-    return predictor, (*notes, *try_network(network, settings))
+    notes = (*notes, *try_network(network, settings))
+    if settings.engine == "eager":
+        return predictor, notes
+    runner, note = with_engine(network, settings, weights_sha256)
+    return TorchPredictor(settings, runner), (*notes, note)
 
 
 def _with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:

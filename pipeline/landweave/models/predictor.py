@@ -48,8 +48,8 @@ class TorchModel:
 
     @property
     def loading_bytes(self) -> int:
-        """Memory while loading: the network, and beside it the tensors of the file."""
-        return 2 * self.weights.stat().st_size
+        """Memory while loading: the network, and beside it the tensors of the file, or a graph and its session."""
+        return (2 if self.settings.engine in ("eager", "compile") else 5) * self.weights.stat().st_size
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
@@ -63,6 +63,7 @@ class TorchModel:
                 "device": device_type(settings.device),
                 "batch_size": settings.batch_size,
                 "torch_threads": settings.torch_threads,
+                "engine": settings.engine,
                 "dtype": "bfloat16" if settings.bfloat16 else "float32",
                 "channels_last": settings.card.numerics.channels_last,
             },
@@ -100,7 +101,7 @@ class TorchModel:
         from landweave.models.loading import load_predictor
 
         check_sha256(self.weights, self.weights_sha256)
-        return load_predictor(self.settings, self.weights)[0]
+        return load_predictor(self.settings, self.weights, self.weights_sha256)[0]
 
     def verify(self) -> tuple[str, ...]:
         """Load the network on the CPU and discard it, to raise here what `open` would raise on a worker.
@@ -114,7 +115,8 @@ class TorchModel:
         """
         from landweave.models.loading import load_predictor
 
-        return load_predictor(replace(self.settings, device="cpu", bfloat16=False), self.weights)[1]
+        settings = replace(self.settings, device="cpu", bfloat16=False)
+        return load_predictor(settings, self.weights, self.weights_sha256)[1]
 
 
 def resolve_model(
@@ -140,7 +142,7 @@ def resolve_model(
     window
         Base pixels a side.
     compute
-        Device, batch size, threads and precision.
+        Device, batch size, threads, precision and engine.
     dates
         Of the longest series, padding included.
 
@@ -163,6 +165,7 @@ def resolve_model(
         torch_threads=compute.torch_threads,
         device=compute.resolve_device(card),
         bfloat16=compute.bfloat16,
+        engine=compute.engine,
         dates=dates,
     )
     check_window(card, settings.window)

@@ -114,7 +114,8 @@ def map_model(rules: MapRules, inputs: Inputs, weights: str | Path | None, *, el
         window=rules.blending.lattice.window,
         dates=padded_length(max([1, *(len(item.indices) for item in inputs.values())])),
         compute=Compute(
-            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}), elsewhere=elsewhere
+            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16", "engine"}),
+            elsewhere=elsewhere,
         ),
     )
 
