@@ -9,6 +9,7 @@ place of a loop where it is computed nor on the CPU. Other threads run meanwhile
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -19,11 +20,13 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def _compiled(signature: str) -> Callable[[Function], Function]:
     def compile_now(function: Function) -> Function:
-        options = {"nogil": True, "fastmath": False, "error_model": "numpy"}
+        compiler: Any = partial(njit, signature, nogil=True, fastmath=False, error_model="numpy")
+        compiled: Function
         try:
-            return njit(signature, cache=True, **options)(function)  # type: ignore[no-any-return]
+            compiled = compiler(cache=True)(function)
         except RuntimeError:  # no folder that it may write to, neither the package's nor the user's
-            return njit(signature, cache=False, **options)(function)  # type: ignore[no-any-return]
+            compiled = compiler(cache=False)(function)
+        return compiled
 
     return compile_now
 
