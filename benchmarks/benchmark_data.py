@@ -56,8 +56,15 @@ def _write_tile(folder: Path, top: int, left: int) -> None:
         dataset.write(pixels)
 
 
-def write_card(folder: Path, *, encoder: str, window: int) -> None:
-    """A card ``card.yaml`` for a U-Net over `BANDS` with the 19 classes of CoSIA, and random ``weights``."""
+def write_published_weights(folder: Path, name: str) -> str:
+    """Random weights for a published card, and its name."""
+    card = find_card(name)
+    save_file(core(build(card, card.window.size)).state_dict(), folder / "weights.safetensors")
+    return name
+
+
+def write_card(folder: Path, *, encoder: str, window: int) -> str:
+    """A card for a U-Net over `BANDS` with the 19 classes of CoSIA, random ``weights``, and the card's file name."""
     normal = {"mean": 110.0, "std": 50.0}
     content = {
         "name": "benchmark",
@@ -71,10 +78,18 @@ def write_card(folder: Path, *, encoder: str, window: int) -> None:
     (folder / "card.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     network = build(find_card(folder / "card.yaml"), window)
     save_file(core(network).state_dict(), folder / "weights.safetensors")
+    return "card.yaml"
 
 
 def write_config(
-    folder: Path, *, side: int, block: int, chunk: int, workers: int = 1, compute: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    side: int,
+    block: int,
+    chunk: int,
+    workers: int = 1,
+    compute: Mapping[str, Any] | None = None,
+    card: str = "card.yaml",
 ) -> Config:
     """The configuration of a map over ``side`` x ``side`` px to a store of its own; ``compute`` is set in ``model``."""
     x0, y1 = ORIGIN
@@ -87,7 +102,7 @@ def write_config(
                 "bands": {band: {"files": "tiles", "band": number} for number, band in enumerate(BANDS, 1)},
             }
         },
-        "model": {"card": "card.yaml", "weights": "weights.safetensors", **(compute or {})},
+        "model": {"card": card, "weights": "weights.safetensors", **(compute or {})},
         "output": {"store": f"map-{side}.zarr", "block": block, "chunk": chunk},
         "engine": {"kind": "dask", "workers": workers},
     }

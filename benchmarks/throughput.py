@@ -23,17 +23,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_data import write_card, write_config, write_tiles
+from benchmark_data import write_card, write_config, write_published_weights, write_tiles
 from distributed import Client
 
 from landweave import api
 from landweave.config.schema import Config
 from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
+from landweave.models.engines import with_engine
 from landweave.models.factory import load
-from landweave.models.inference import class_probabilities, numerics
+from landweave.models.inference import numerics
 from landweave.models.predictor import TorchModel
 from landweave.models.settings import InferenceSettings
+from landweave.models.trial import noise_inputs
 from landweave.setup.map_setup import set_up_map
 
 Measured = Callable[[TorchModel, int], float]
@@ -45,7 +47,7 @@ class Turn:
     """One measured run: what it mapped, its seconds, those of as many bare passes in a plain process and in a worker.
 
     Seconds of stages are summed over the workers' threads, each with what it waits: ``predict`` for the network that
-    answers for the other thread. ``softmax``, part of it, is taken alone.
+    answers for the other thread. ``blend`` takes the softmax on a CPU, ``predict`` on a GPU.
     """
 
     pixels: int
@@ -67,14 +69,21 @@ class Turn:
 
 
 def measure(
-    folder: Path, *, side: int, block: int, turns: int, workers: int, network: dict[str, Any], compute: dict[str, Any]
+    folder: Path,
+    *,
+    side: int,
+    block: int,
+    turns: int,
+    workers: int,
+    network: dict[str, Any] | None,
+    compute: dict[str, Any],
 ) -> list[Turn]:
     """Take turns of a whole run and of bare passes over the same number of windows."""
     write_tiles(folder / "tiles", side)
-    write_card(folder, **network)
-    config = write_config(folder, side=side, block=block, chunk=block // 4, workers=workers, compute=compute)
+    card = write_card(folder, **network) if network else write_published_weights(folder, "LC-A")
+    config = write_config(folder, side=side, block=block, chunk=block // 4, workers=workers, compute=compute, card=card)
     model = set_up_map(config).job.model
-    with local_engine(workers=workers, torch_threads=2) as engine:
+    with local_engine(workers=workers, torch_threads=model.torch_threads) as engine:
         # A first pass of each, before the clock runs: libraries are imported, and memory is there.
         _bare_seconds(model, 1)
         client = engine.client
@@ -107,7 +116,7 @@ def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) ->
         run_seconds=seconds,
         bare_seconds=_bare_seconds(model, windows),
         worker_seconds=_in_worker(engine.client, _bare_seconds, model, windows),
-        stages={**summary.stage_seconds, "softmax": _in_worker(engine.client, _softmax_seconds, model, windows)},
+        stages=summary.stage_seconds,
     )
 
 
@@ -119,25 +128,19 @@ def _in_worker(client: Client, measured: Measured, model: TorchModel, windows: i
 def _bare_seconds(model: TorchModel, windows: int) -> float:
     """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
     settings = model.settings
-    place: dict[str, Any] = {"device": settings.device, "memory_format": _layout(model)}
-    network = load(settings.card, settings.window, model.weights, batch_size=settings.batch_size).to(**place)
-    batch = {"AERIAL_RGBI": torch.randn(settings.batch_size, 4, settings.window, settings.window).to(**place)}
+    network = load(settings.card, settings.window, model.weights, batch_size=settings.batch_size)
+    network = network.to(device=settings.device, memory_format=_layout(model))
+    batch = noise_inputs(settings, settings.batch_size)
+    if settings.engine != "eager":
+        network, _ = with_engine(network, settings, model.weights_sha256)
+    elif settings.card.numerics.channels_last:
+        batch = {name: each.contiguous(memory_format=torch.channels_last) for name, each in batch.items()}
+    size = (settings.window, settings.window)
     passes = -(-windows // (3 * settings.batch_size))
     with numerics(settings):
-        network(batch)
-        looks = [_timed(lambda: network(batch), passes, settings) for _ in range(3)]
+        network(batch, size)
+        looks = [_timed(lambda: network(batch, size), passes, settings) for _ in range(3)]
     return min(looks) / passes / settings.batch_size * windows
-
-
-def _softmax_seconds(model: TorchModel, windows: int) -> float:
-    """Seconds of ``windows`` windows from logits to probabilities: best of three."""
-    settings = model.settings
-    shape = (settings.batch_size, len(settings.card.legend(settings.output)), settings.window, settings.window)
-    logits = torch.randn(shape).to(device=settings.device, memory_format=_layout(model))
-    with numerics(settings):
-        class_probabilities(logits)
-        looks = [_timed(lambda: class_probabilities(logits), 3, settings) for _ in range(3)]
-    return min(looks) / 3 / settings.batch_size * windows
 
 
 def _layout(model: TorchModel) -> torch.memory_format:
@@ -170,7 +173,7 @@ def report(turns: list[Turn]) -> str:
     middle = sorted(turns, key=lambda turn: turn.worker_ratio)[len(turns) // 2]
     plain, inside = (statistics.median(getattr(turn, which) for turn in turns) for which in ("ratio", "worker_ratio"))
     lines.append(f"median ratio {plain:.3f} beside bare passes in a plain process, {inside:.3f} in the worker")
-    lines.append("milliseconds a window of the middle turn, summed over all threads (softmax alone):")
+    lines.append("milliseconds a window of the middle turn, summed over all threads:")
     for stage, seconds in middle.stages.items():
         lines.append(f"  {stage:<8} {1000 * seconds / middle.windows:>8.2f}")
     lines.append(f"  {'(bare)':<8} {1000 * middle.bare_seconds / middle.windows:>8.2f}")
@@ -190,16 +193,20 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--bfloat16", action="store_true", help="autocast, on a GPU")
+    parser.add_argument("--bfloat16", action="store_true", help="autocast, where the device has it")
+    parser.add_argument("--engine", default="eager", help="eager, compile, onnxruntime or openvino")
+    parser.add_argument("--threads", type=int, default=2, help="of torch, or of the engine")
+    parser.add_argument("--lc-a", action="store_true", help="the network of LC-A, a Swin, in place of a U-Net")
     asked = parser.parse_args()
     settings = {
         "side": asked.side,
         "block": asked.block or asked.side // 2,
         "turns": asked.turns,
         "workers": asked.workers,
-        "network": {"encoder": asked.encoder, "window": asked.window},
+        "network": None if asked.lc_a else {"encoder": asked.encoder, "window": asked.window},
         "compute": {"device": asked.device, "batch_size": asked.batch, "bfloat16": asked.bfloat16},
     }
+    settings["compute"] |= {"engine": asked.engine, "torch_threads": asked.threads}
     with tempfile.TemporaryDirectory() as folder:
         print(report(measure(Path(folder), **settings)))
 

@@ -37,6 +37,7 @@ HOMES = {
     "dask": ("engine",),
     "distributed": ("engine",),
     "prometheus_client": ("engine",),
+    "numba": ("core.compiled",),
     "torch": ("models",),
     "onnx": ("models",),
     "onnxruntime": ("models",),

@@ -22,9 +22,29 @@ def run(script: str, *arguments: str) -> str:
 
 
 def test_throughput_prints_a_ratio_and_its_stages() -> None:
-    table = printed("throughput.py", "--side", "512", "--turns", "1", "--workers", "2")
+    table = printed("throughput.py", "--side", "512", "--turns", "1", "--workers", "2", "--threads", "1")
     assert float(re.search(r"median ratio (\S+)", table)[1]) > 0
-    assert all(stage in table for stage in ("read", "predict", "softmax", "blend", "argmax", "write"))
+    assert all(stage in table for stage in ("read", "predict", "blend", "argmax", "write"))
+
+
+def test_peers_prints_equal_answers_and_a_row_for_each() -> None:
+    table = printed("peers.py", "--side", "300", "--turns", "1", "--threads", "1", "--engines", "eager")
+    assert float(re.search(r"landweave crop eager: (\S+) of the pixels as the peer", table)[1]) > 0.9999
+    rows = [line.split() for line in table.splitlines() if line.startswith(("zonal loop", "landweave crop"))][1:]
+    windows, *seconds = zip(*(map(float, row[-7:]) for row in rows), strict=True)
+    assert windows[0] == windows[1]
+    assert all(each > 0 for column in seconds for each in column)
+
+
+def test_quality_prints_agreement_by_cost_and_draws_it(tmp_path: Path) -> None:
+    picture = tmp_path / "quality.png"
+    sizes = ("--side", "512", "--pairs", "128/0", "128/32", "--reference", "128/96", "--threads", "1")
+    table = run("quality.py", *sizes, "--picture", str(picture))
+    rows = [line.split() for line in table.splitlines()[3:]]
+    assert [row[1] for row in rows] == ["crop", "crop", "linear", "cosine", "gaussian"]
+    assert all(0.5 < float(row[3]) < 1 for row in rows)
+    assert float(rows[0][3]) < max(float(row[3]) for row in rows[1:])
+    assert picture.stat().st_size > 10_000
 
 
 def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:

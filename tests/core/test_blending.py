@@ -11,7 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landweave.core import blending as blending_module
-from landweave.core.blending import Blend, Blending, RowAccumulator, argmax_classes, coarsen, drop_untrained, profile
+from landweave.core.blending import (
+    Blend,
+    Blending,
+    Logits,
+    RowAccumulator,
+    argmax_classes,
+    coarsen,
+    drop_untrained,
+    profile,
+)
 from landweave.core.errors import ConfigError
 from landweave.core.lattice import Extent, Lattice, Span
 
@@ -62,10 +71,22 @@ def test_a_profile_without_weight_somewhere_is_refused(monkeypatch: pytest.Monke
         Blending(Lattice(window=4, stride=4), Blend.COSINE)
 
 
+Make = Callable[[np.ndarray], Any]
+"""From probabilities to what is added."""
+
+
 def _scores(window: Extent, classes: int = 3) -> np.ndarray:
     rng = np.random.default_rng([window.y.start + 500, window.x.start + 500])
     raw = rng.random((classes, *window.shape), np.float32)
     return raw / raw.sum(0)
+
+
+def _interleaved(probabilities: np.ndarray) -> Logits:
+    """Logits of these probabilities, the classes of a pixel side by side, as of a channels-last network."""
+    return Logits(np.log(probabilities).transpose(1, 2, 0).copy().transpose(2, 0, 1))
+
+
+makes = st.sampled_from([np.asarray, _interleaved, lambda probabilities: Logits(np.log(probabilities))])
 
 
 def _whole(blending: Blending, extent: Extent) -> np.ndarray:
@@ -82,9 +103,7 @@ def _whole(blending: Blending, extent: Extent) -> np.ndarray:
     return sums[:, rows, columns] / total[rows, columns]
 
 
-def _banded(
-    blending: Blending, extent: Extent, cell: int = 1, make: Callable[[np.ndarray], Any] = np.asarray
-) -> np.ndarray:
+def _banded(blending: Blending, extent: Extent, cell: int = 1, make: Make = np.asarray) -> np.ndarray:
     band = RowAccumulator(blending, extent, cell)
     top, done = extent.y.start, []
     for window in blending.lattice.windows(extent, blending.support):
@@ -98,20 +117,24 @@ def _banded(
 
 
 @settings(deadline=None, max_examples=60)
-@given(lattices, blends, spans, spans)
-def test_bands_equal_an_independent_blend(lattice: Lattice, blend: Blend, y: Span, x: Span) -> None:
+@given(lattices, blends, spans, spans, makes)
+def test_bands_equal_an_independent_blend(lattice: Lattice, blend: Blend, y: Span, x: Span, make: Make) -> None:
     blending, extent = Blending(lattice, blend), Extent(y, x)
-    np.testing.assert_allclose(_banded(blending, extent), _whole(blending, extent), rtol=2e-6, atol=1e-7)
+    np.testing.assert_allclose(_banded(blending, extent, make=make), _whole(blending, extent), rtol=2e-6, atol=1e-7)
 
 
 @settings(deadline=None, max_examples=60)
-@given(lattices, blends, spans, spans, st.data())
-def test_bits_do_not_depend_on_the_block(lattice: Lattice, blend: Blend, y: Span, x: Span, data: st.DataObject) -> None:
+@given(lattices, blends, spans, spans, makes, st.data())
+def test_bits_do_not_depend_on_the_block(
+    lattice: Lattice, blend: Blend, y: Span, x: Span, make: Make, data: st.DataObject
+) -> None:
     blending, extent = Blending(lattice, blend), Extent(y, x)
     cut = data.draw(st.integers(y.start, y.stop - 1)), data.draw(st.integers(x.start, x.stop - 1))
     part = Extent(Span(cut[0], y.stop), Span(cut[1], x.stop))
     rows, columns = part.slices_in(extent)
-    np.testing.assert_array_equal(_banded(blending, part), _banded(blending, extent)[:, rows, columns])
+    np.testing.assert_array_equal(
+        _banded(blending, part, make=make), _banded(blending, extent, make=make)[:, rows, columns]
+    )
 
 
 @settings(deadline=None, max_examples=60)

@@ -18,32 +18,53 @@ def squares(values, factor):
             yield (row, column), [int(value) for value in part.ravel() if value != 255]
 
 
-@pytest.mark.parametrize("factor", [1, 2, 4, 8, 15])
-@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (1, 5), (8, 3)])
-def test_mode_is_what_counting_says(shape, factor):
-    values = np.random.default_rng(factor).choice(np.array([0, 1, 2, 9, 254, 255], np.uint8), size=shape)
-    result = pyramid.mode(values, factor)
-    for place, votes in squares(values, factor):
-        most = max(Counter(votes).values(), default=0)
-        assert result[place] == min((code for code in votes if votes.count(code) == most), default=255)
+SHAPES = [(16, 16), (17, 31), (1, 5), (8, 3), (40, 64)]
+FACTORS = (2, 4, 8)
 
 
-@pytest.mark.parametrize("factor", [1, 2, 4, 8, 15])
-@pytest.mark.parametrize("shape", [(16, 16), (17, 31), (1, 5), (8, 3)])
-def test_average_is_the_exact_mean_rounded_half_up(shape, factor):
-    values = np.random.default_rng(factor).choice(np.array([0, 1, 100, 249, 250, 255], np.uint8), size=shape)
-    result = pyramid.average(values, factor)
-    for place, found in squares(values, factor):
-        expected = int(Fraction(sum(found), len(found)) + Fraction(1, 2)) if found else 255
-        assert result[place] == expected
+def drawn(shape, codes):
+    """Values where some squares of 8 are of one code, some of nodata alone, and some of each mixture."""
+    rng = np.random.default_rng(shape[0])
+    values = rng.choice(np.array([*codes, 255], np.uint8), size=shape)
+    values[8:24, :8], values[8:16, 8:16] = codes[1], 255
+    return values
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_modes_are_what_counting_says(shape):
+    values = drawn(shape, (0, 1, 2, 9, 254))
+    for factor, result in zip(FACTORS, pyramid.modes(values, 3), strict=True):
+        for place, votes in squares(values, factor):
+            most = max(Counter(votes).values(), default=0)
+            assert result[place] == min((code for code in votes if votes.count(code) == most), default=255)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_averages_are_the_exact_mean_rounded_half_up(shape):
+    values = drawn(shape, (0, 1, 100, 249, 250))
+    for factor, result in zip(FACTORS, pyramid.averages(values, 3), strict=True):
+        for place, found in squares(values, factor):
+            expected = int(Fraction(sum(found), len(found)) + Fraction(1, 2)) if found else 255
+            assert result[place] == expected
+
+
+@pytest.mark.parametrize("rule", [pyramid.modes, pyramid.averages])
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_levels_have_the_pixels_that_they_need_whatever_is_computed_beside_them(rule, levels):
+    values = drawn((19, 37), (0, 1, 9))
+    layers = rule(values, levels)
+    assert [layer.shape for layer in layers] == [(-(-19 // factor), -(-37 // factor)) for factor in FACTORS[:levels]]
+    for layer, of_three in zip(layers, rule(values, 3), strict=False):
+        np.testing.assert_array_equal(layer, of_three)
+    np.testing.assert_array_equal(rule(np.full((9, 1), 255, np.uint8), 3)[0], 255)
 
 
 def test_counting_keeps_what_the_mode_of_modes_loses():
     # 7 of 16 pixels are buildings: two squares of four tie, and the mode of modes would call it all building.
     values = np.array([[0, 0, 0, 0], [8, 8, 8, 0], [8, 8, 0, 8], [8, 8, 8, 0]], np.uint8)
-    assert pyramid.mode(values, 4)[0, 0] == 8
-    cascade = pyramid.mode(pyramid.mode(values, 2), 2)
-    assert cascade[0, 0] == 0
+    by_2, by_4 = pyramid.modes(values, 2)
+    assert by_4[0, 0] == 8
+    assert pyramid.modes(by_2, 1)[0][0, 0] == 0
 
 
 def test_level_grids_nest_and_keep_the_corner():
@@ -62,14 +83,3 @@ def test_level_grids_nest_and_keep_the_corner():
 @pytest.mark.parametrize(("shape", "levels"), [((512, 1), 0), ((513, 1), 1), ((3, 1024), 1), ((500_000, 400_000), 10)])
 def test_levels_end_when_one_chunk_holds_all(shape, levels):
     assert pyramid.depth(shape, 512) == levels
-
-
-@pytest.mark.parametrize("array", ["landcover", "confidence"])
-@pytest.mark.parametrize("shape", [(64, 48), (61, 43), (1, 9), (8, 3)])
-@pytest.mark.parametrize("levels", [1, 2, 3])
-def test_levels_of_one_base_at_once_are_those_one_by_one(array, shape, levels):
-    values = np.random.default_rng(1).choice(np.array([0, 1, 7, 254, 255], np.uint8), shape)
-    found = pyramid.coarsen_levels(array, values, levels)
-    assert len(found) == levels
-    for level, each in enumerate(found, 1):
-        np.testing.assert_array_equal(each, pyramid.coarsen(array, values, 2**level))

@@ -1,7 +1,9 @@
 """The same ground has the same bits, whatever the blocks, the area, the workers and the engine."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +159,21 @@ def test_two_threads_of_torch_agree_in_every_process(tmp_path: Path) -> None:
     with local_engine(workers=2, torch_threads=2) as engine:
         found = study.map("dask", 192, engine=engine)
     assert_same(study.map("inline", 128), found, study.extent)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_maps_of_an_engine_agree_bit_for_bit(tmp_path: Path, engine: str) -> None:
+    """Graphs that another process exported, and batches that begin with other windows, change no bit either."""
+    if not (find_spec(engine) or os.environ.get("CI")):
+        pytest.skip(f"{engine} is not installed here")
+    study = Study.make(tmp_path, "unet", window=128, corner=384, scale=16, compute={"engine": engine})
+    reference = study.map("reference", 128)
+    assert_worth_comparing(study, reference)
+    moved = study.moved(61, -17, 1, -71)
+    with local_engine(workers=2, torch_threads=1) as workers:
+        assert_same(reference, study.map("dask", 192, engine=workers, area=moved), moved)
 
 
 @pytest.mark.gpu

@@ -16,7 +16,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice
 from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockState, InputBatch
-from landweave.core.pyramid import mode
+from landweave.core.pyramid import modes
 from landweave.core.timeseries import (
     DateFallback,
     DatesRule,
@@ -261,7 +261,7 @@ def test_the_rung_is_a_layer_of_the_store(tmp_path: Path) -> None:
     assert date_fallback.attrs["flag_values"] == list(DateFallback)
     assert date_fallback.attrs["flag_meanings"].split() == ["passed", "passed_but_for_clouds", "clearest", "absent"]
     assert date_fallback.attrs["_FillValue"] == NODATA
-    np.testing.assert_array_equal(open_map(store.target, level=1)["date_fallback"].values, mode(kept, 2))
+    np.testing.assert_array_equal(open_map(store.target, level=1)["date_fallback"].values, modes(kept, 1)[0])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -224,7 +224,7 @@ def test_the_dates_change_the_answer(scene: Fusion) -> None:
     for series in (given["SENTINEL2_TS"], shifted):
         batch = {"AERIAL_RGBI": given["AERIAL_RGBI"], "SENTINEL2_TS": series}
         twice = {name: replace(each, **doubled(each)) for name, each in batch.items()}
-        answers.append(predictor.predict(twice)[0])
+        answers.append(np.asarray(predictor.predict(twice))[0])
     assert np.abs(answers[0] - answers[1]).max() > 1e-3
 
 

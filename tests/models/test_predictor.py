@@ -13,7 +13,7 @@ from torch import nn
 from landweave.core.errors import CardError, ConfigError, PredictError, WeightsError
 from landweave.core.protocols import InputBatch
 from landweave.models.factory import core, load
-from landweave.models.inference import TorchPredictor, class_probabilities, numerics
+from landweave.models.inference import TorchPredictor, numerics
 from landweave.models.predictor import resolve_model
 from landweave.models.settings import Compute, InferenceSettings
 from tests.models.conftest import SWIN, small_content
@@ -68,14 +68,13 @@ def test_the_answer_is_that_of_the_network_on_numbers_normalised_by_hand(model):
     batch = batch_of(2)
     network = core(load(model.settings.card, 64, model.weights, batch_size=2))
 
-    answer = model.open().predict(batch)
+    answer = np.asarray(model.open().predict(batch))
     with torch.inference_mode():
         logits = network(torch.from_numpy(by_hand(batch))).numpy().astype(np.float64)
     exponents = np.exp(logits - logits.max(1, keepdims=True))
 
     assert answer.dtype == np.float32
     assert answer.shape == (2, 4, 64, 64)
-    assert answer.flags.c_contiguous
     np.testing.assert_allclose(answer, exponents / exponents.sum(1, keepdims=True), atol=1e-6)
 
 
@@ -257,19 +256,7 @@ def test_channels_last_answers_the_same_within_rounding(small_card, weights_of):
 
     answers = [resolve_model(each, weights=weights, compute=TWO).open().predict(batch) for each in (card, turned)]
 
-    assert all(answer.flags.c_contiguous for answer in answers)
-    np.testing.assert_allclose(*answers, atol=1e-5)
-
-
-@pytest.mark.parametrize("rows", [1, 16, 40])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_probabilities_of_any_layout_are_the_same_bits_in_planes(rows, dtype):
-    logits = torch.randn(2, 5, rows, 24, generator=torch.Generator().manual_seed(rows)).to(dtype)
-    wanted = torch.softmax(logits.float(), dim=1)
-
-    answers = [class_probabilities(logits.to(memory_format=to)) for to in (torch.preserve_format, torch.channels_last)]
-
-    assert all(torch.equal(answer, wanted) and answer.is_contiguous() for answer in answers)
+    np.testing.assert_allclose(*map(np.asarray, answers), atol=1e-5)
 
 
 def test_weights_are_resolved_with_their_checksum(small_card, weights_of, tmp_path):
@@ -293,7 +280,7 @@ def test_weights_are_resolved_with_their_checksum(small_card, weights_of, tmp_pa
     ("settings", "message"),
     [
         ({"device": "gpu"}, "'gpu' is not a device"),
-        ({"device": "cpu", "bfloat16": True}, "the device is cpu"),
+        ({"device": "cpu", "bfloat16": True}, "the card of small does not allow it"),
         ({"device": "cuda"}, "no GPU"),
     ],
 )

@@ -430,7 +430,9 @@ class ModelSection(Section):
     torch_threads: int = Field(default=2, ge=1)
     """Threads of torch in a worker. Changes the last bits of the result, so it never depends on the machine."""
     bfloat16: bool = False
-    """Whether to compute in bfloat16, on a GPU and with a card that allows it."""
+    """Whether to compute in bfloat16, where the device has it and the card allows it."""
+    engine: Literal["eager", "compile", "onnxruntime", "openvino"] = "eager"
+    """What runs the network on a CPU: torch as it is, compiled by it, or an exported graph (landweave[engines])."""
 
 
 class WindowsSection(Section):

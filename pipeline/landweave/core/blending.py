@@ -114,6 +114,69 @@ class Blending:
         return self._period[np.arange(span.start, span.stop) % self.lattice.stride]
 
 
+@dataclass(frozen=True)
+class Logits:
+    """Logits of windows in this machine's memory: softmax, weight and sum are taken in one visit when they are added.
+
+    As an array (``np.asarray``) they are the probabilities.
+
+    Attributes
+    ----------
+    values
+        float32 ``(n, class, y, x)``, or ``(class, y, x)`` of one window; of any layout in memory.
+    """
+
+    values: NDArray[np.float32]
+
+    def __getitem__(self, window: int) -> Logits:
+        return Logits(self.values[window])
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the values, and of the probabilities."""
+        return self.values.shape
+
+    def add_to(
+        self,
+        sums: NDArray[np.float32],
+        weights: NDArray[np.float32],
+        *,
+        inside: tuple[slice, slice],
+        corner: tuple[int, int],
+    ) -> None:
+        """Add the weighted probabilities of a part of one window.
+
+        Parameters
+        ----------
+        sums
+            float32 ``(class, y, x)``, contiguous.
+        weights
+            Along one axis of the window.
+        inside
+            The part of the window.
+        corner
+            Where it begins in ``sums``.
+        """
+        from landweave.core.compiled import add_softmax  # a plan needs no compiler
+
+        down, across = inside
+        add_softmax(self.values[:, down, across], weights[down], weights[across], sums, *corner)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float32]:
+        probabilities = np.zeros(self.shape, np.float32)
+        height, width = self.shape[-2:]
+        whole, ones = (slice(height), slice(width)), np.ones(max(height, width), np.float32)
+        pairs = [(self, probabilities)]
+        if self.values.ndim == 4:
+            pairs = [(self[number], target) for number, target in enumerate(probabilities)]
+        for window, target in pairs:
+            window.add_to(target, ones, inside=whole, corner=(0, 0))
+        return probabilities if dtype is None else probabilities.astype(dtype)
+
+
 PART_PIXELS = 2**16
 """Pixels that are divided and classified together on a CPU: those of all classes fit into a core's cache."""
 
@@ -145,7 +208,7 @@ class RowAccumulator:
         self._weights: Array | None = None
         self._top = extent.y.start
 
-    def add(self, window: Extent, probabilities: Array) -> None:
+    def add(self, window: Extent, probabilities: Array | Logits) -> None:
         """Add the weighted probabilities of one window.
 
         Parameters
@@ -153,13 +216,17 @@ class RowAccumulator:
         window
             In base pixels.
         probabilities
-            float32 ``(class, y, x)`` over the whole window.
+            float32 ``(class, y, x)`` over the whole window, or its logits.
         """
         if self._sums is None:
-            self._allocate(probabilities)
+            self._allocate(probabilities.values if isinstance(probabilities, Logits) else probabilities)
         summed = Extent(Span(self._top, self._top + self._rows), self._extent.x)
         part = window.intersect(summed)
         inside, (rows, columns) = part.slices_in(window), part.slices_in(summed)
+        if isinstance(probabilities, Logits):
+            corner = (rows.start, columns.start)
+            probabilities.add_to(self._sums, self._blending.weights, inside=inside, corner=corner)  # type: ignore[arg-type]
+            return
         # Two roundings, never a fused multiply-add: its use would depend on where a vector of pixels ends.
         weights, sums = self._weights[inside], self._sums  # type: ignore[index]
         count = 1 if _is_host(probabilities) else probabilities.shape[0]  # one class at a time fits a core's cache

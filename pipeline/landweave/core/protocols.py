@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array
+from landweave.core.blending import Array, Logits
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import BlockIndex, Extent, Span
 from landweave.core.legend import Legend
@@ -258,8 +258,10 @@ class InputBatch:
 class Predictor(Protocol):
     """A model in one process. Not thread-safe: callers hold one lock around it."""
 
-    def predict(self, batch: Mapping[str, InputBatch]) -> Array:
+    def predict(self, batch: Mapping[str, InputBatch]) -> Array | Logits:
         """Class probabilities, float32 ``(n, class, y, x)`` in base pixels of the window, on the predictor's device.
+
+        Or logits, in memory: blending then takes their softmax.
 
         ``n`` is always the batch size of the run. The prediction of a window does not depend on the others.
 

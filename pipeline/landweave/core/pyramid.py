@@ -11,8 +11,8 @@ one of level 6 of 8 by 8, and so on.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from landweave.core.legend import NODATA
 
 LEVELS_A_STEP = 3
 """Levels computed from one base: up to 8 by 8 = 64 pixels each."""
+
+Layers = tuple[NDArray[np.uint8], ...]
+"""One layer of a map at several levels, each ``(y, x)``, the finest first."""
 
 
 def depth(shape: tuple[int, int], most: int) -> int:
@@ -49,6 +52,16 @@ def base_of(level: int) -> tuple[int, int]:
     """
     base = (level - 1) // LEVELS_A_STEP * LEVELS_A_STEP
     return base, 1 << (level - base)
+
+
+def steps(levels: int) -> list[range]:
+    """Levels 1 to ``levels`` in groups that are computed from one base, and from one read of it.
+
+    >>> steps(5)
+    [range(1, 4), range(4, 6)]
+    """
+    firsts = range(1, levels + 1, LEVELS_A_STEP)
+    return [range(first, min(first + LEVELS_A_STEP, levels + 1)) for first in firsts]
 
 
 def level_grid(grid: Grid, level: int) -> Grid:
@@ -92,134 +105,69 @@ def level_extent(grid: Grid, extent: Extent, level: int) -> Extent:
     return Extent.of((rows.start, rows.stop), (columns.start, columns.stop)).coarsen(1 << level)
 
 
-def coarsen(array: str, values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """A layer of a map in ``factor`` times larger pixels: `average` of confidence, `mode` of all others.
+def coarsen(array: str, values: NDArray[np.uint8], levels: int) -> Layers:
+    """A layer of a map at the levels above it: `averages` of confidence, `modes` of all others.
 
     Parameters
     ----------
     array
         ``landcover``, ``confidence`` or ``date_fallback``.
-    values, factor
-        As of `mode`.
+    values, levels
+        As of `modes`.
     """
-    return average(values, factor) if array == "confidence" else mode(values, factor)
+    return averages(values, levels) if array == "confidence" else modes(values, levels)
 
 
-def coarsen_levels(array: str, values: NDArray[np.uint8], levels: int) -> list[NDArray[np.uint8]]:
-    """Levels 1 to ``levels`` above one base, all of its pixels: the same bits as `coarsen`, in half the time.
-
-    Counts of squares are added up from those of the squares in them, so that all pixels are looked at once.
-
-    Parameters
-    ----------
-    array, values
-        As of `coarsen`.
-    levels
-        At most `LEVELS_A_STEP`.
-    """
-    height, width = values.shape
-    found = _averages(values, levels) if array == "confidence" else _modes(values, levels)
-    return [each[: -(-height >> level), : -(-width >> level)] for level, each in enumerate(found, 1)]
-
-
-def _modes(classes: NDArray[np.uint8], levels: int) -> list[NDArray[np.uint8]]:
-    padded = _padded(classes, 1 << levels)
-    shapes = [tuple(size >> level for size in padded.shape) for level in range(1, levels + 1)]
-    best = [np.zeros(shape, np.uint8) for shape in shapes]
-    results = [np.full(shape, NODATA, np.uint8) for shape in shapes]
-    for code in _codes(padded):
-        votes: NDArray[np.uint8] = (padded == code).view(np.uint8)
-        for most, result in zip(best, results, strict=True):
-            votes = _sums(votes, 2, np.uint8)
-            np.copyto(result, code, where=votes > most)
-            np.maximum(most, votes, out=most)
-    return results
-
-
-def _averages(values: NDArray[np.uint8], levels: int) -> list[NDArray[np.uint8]]:
-    padded = _padded(values, 1 << levels)
-    valid = padded != NODATA
-    count: NDArray[Any] = valid.view(np.uint8)
-    total: NDArray[Any] = np.where(valid, padded, 0).astype(np.uint16)  # 64 times 254 is less than 65536
-    results = []
-    for _ in range(levels):
-        count, total = _sums(count, 2, np.uint8), _sums(total, 2, np.uint16)
-        mean = (total + count // 2) // np.maximum(count, 1)
-        results.append(np.where(count > 0, mean, NODATA).astype(np.uint8))
-    return results
-
-
-def mode(classes: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The most frequent class of each ``factor`` by ``factor`` square.
+def modes(classes: NDArray[np.uint8], levels: int) -> Layers:
+    """The most frequent class of each square of 2, 4 and 8 pixels a side, all counted in one visit.
 
     Parameters
     ----------
     classes
         uint8 ``(y, x)``, 255 = nodata.
-    factor
-        Pixels a side, 1 to 15: they are counted in uint8.
+    levels
+        How many of them, 1 to 3.
 
     Returns
     -------
-    ndarray
+    tuple of ndarray
         uint8 ``(ceil(y / factor), ceil(x / factor))``. Ties go to the lowest code; 255 only where all are nodata.
 
-    >>> mode(np.array([[7, 3, 255], [3, 7, 255], [255, 9, 4]], dtype=np.uint8), 2)
-    array([[  3, 255],
-           [  9,   4]], dtype=uint8)
+    >>> modes(np.array([[7, 3, 255], [3, 7, 255], [255, 9, 4]], dtype=np.uint8), 2)
+    (array([[  3, 255],
+           [  9,   4]], dtype=uint8), array([[3]], dtype=uint8))
     """
-    padded = _padded(classes, factor)
-    best = np.zeros([size // factor for size in padded.shape], dtype=np.uint8)
-    result = np.full_like(best, NODATA)
-    for code in _codes(padded):
-        votes = _sums((padded == code).view(np.uint8), factor, np.uint8)
-        np.copyto(result, code, where=votes > best)
-        np.maximum(best, votes, out=best)
-    return result
+    from landweave.core.compiled import cell_modes
+
+    return _layers(cell_modes, classes, levels)
 
 
-def average(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    """The mean of the valid pixels of each ``factor`` by ``factor`` square.
+def averages(values: NDArray[np.uint8], levels: int) -> Layers:
+    """The mean of the valid pixels of each square of 2, 4 and 8 pixels a side.
 
     Parameters
     ----------
-    values
-        uint8 ``(y, x)``, 255 = nodata.
-    factor
-        Pixels a side, 1 to 15: they are counted in uint8.
+    values, levels
+        As of `modes`.
 
     Returns
     -------
-    ndarray
-        uint8 ``(ceil(y / factor), ceil(x / factor))``, rounded to the nearest (halves up); 255 where all are nodata.
+    tuple of ndarray
+        As of `modes`, rounded to the nearest (halves up); 255 where all are nodata.
 
-    >>> average(np.array([[10, 13, 255], [255, 255, 255]], dtype=np.uint8), 2)
-    array([[ 12, 255]], dtype=uint8)
+    >>> averages(np.array([[10, 13, 255], [255, 255, 255]], dtype=np.uint8), 1)
+    (array([[ 12, 255]], dtype=uint8),)
     """
-    padded = _padded(values, factor)
-    valid = padded != NODATA
-    valid_count = _sums(valid.view(np.uint8), factor, np.uint8).astype(np.uint32)
-    total = _sums(np.where(valid, padded, 0).astype(np.uint16), factor, np.uint32)
-    mean = (total + valid_count // 2) // np.maximum(valid_count, 1)
-    return np.where(valid_count > 0, mean, NODATA).astype(np.uint8)
+    from landweave.core.compiled import cell_averages
+
+    return _layers(cell_averages, values, levels)
 
 
-def _codes(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Codes that occur, ascending; counting all codes would take twice as long."""
-    found = np.zeros(NODATA + 1, dtype=np.bool_)
-    found[classes] = True
-    return np.flatnonzero(found[:NODATA]).astype(np.uint8)
-
-
-def _padded(values: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
-    missing = [(0, -size % factor) for size in values.shape]
-    return np.pad(values, missing, constant_values=NODATA) if any(after for _, after in missing) else values
-
-
-def _sums(values: NDArray[Any], factor: int, dtype: type[np.generic]) -> NDArray[Any]:
-    """Sum of each square; over rows first, which are contiguous in memory, then over columns."""
-    rows = values.reshape(-1, factor, values.shape[1]).sum(axis=1, dtype=dtype)
-    total: NDArray[Any] = rows[:, ::factor].copy()
-    for offset in range(1, factor):
-        total += rows[:, offset::factor]
-    return total
+def _layers(fill: Callable[..., None], values: NDArray[np.uint8], levels: int) -> Layers:
+    """What ``fill`` gives of whole squares of 8 pixels; nodata beyond the values counts nowhere."""
+    missing = [(0, -size % 8) for size in values.shape]
+    padded = np.pad(values, missing, constant_values=NODATA) if any(after for _, after in missing) else values
+    layers = [np.empty([size // factor for size in padded.shape], np.uint8) for factor in (2, 4, 8)]
+    fill(np.ascontiguousarray(padded), *layers)
+    sizes = [[-(-size // factor) for size in values.shape] for factor in (2, 4, 8)]
+    return tuple(layer[:height, :width] for layer, (height, width) in zip(layers[:levels], sizes, strict=False))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
@@ -22,7 +23,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA
 from landweave.core.protocols import MAP_MARK, MapReader
-from landweave.core.pyramid import base_of, coarsen, depth, level_grid
+from landweave.core.pyramid import coarsen, depth, level_grid, steps
 from landweave.formats.products import mark_of, replacing
 
 TILE = 512
@@ -92,9 +93,8 @@ def write_cog(reader: MapReader, path: str | os.PathLike[str], array: str = "lan
     with replacing(path, mark_of(reader)) as written:
         levels = [written.with_name(f"{level}.tif") for level in range(1 + depth(grid.shape, TILE))]
         sums = [_write_map(reader, array, grid, levels[0])]
-        for level, file in enumerate(levels[1:], 1):
-            below, factor = base_of(level)
-            sums.append(_write_overview(levels[below], file, array, level_grid(grid, level), factor))
+        for step in steps(len(levels) - 1):
+            sums += _write_overviews(levels, array, grid, step)
         names = reader.legend.names if array == "landcover" else {}
         rasterio.shutil.copy(str(join_levels(levels, names)), str(written), strict=False, **COG_OPTIONS)
         for level, expected in enumerate(sums):
@@ -120,17 +120,20 @@ def _write_map(reader: MapReader, array: str, grid: Grid, path: Path) -> Sums:
         return {extent: _write(file, grid, extent, reader.read(array, extent)) for extent in pieces}
 
 
-def _write_overview(below: Path, path: Path, array: str, grid: Grid, factor: int) -> Sums:
-    """Write a GeoTIFF of a level, from that of a level below."""
-    with rasterio.open(below) as base, new_level_file(path, grid) as file:
+def _write_overviews(levels: Sequence[Path], array: str, grid: Grid, step: range) -> list[Sums]:
+    """Write a GeoTIFF of each level of ``step``, all from one read of the level below."""
+    grids, sums = [level_grid(grid, level) for level in step], [dict[Extent, int]() for _ in step]
+    with ExitStack() as stack:
+        base = stack.enter_context(rasterio.open(levels[step[0] - 1]))
+        files = [stack.enter_context(new_level_file(levels[level], at)) for level, at in zip(step, grids, strict=True)]
         whole = Window(0, 0, base.width, base.height)
-
-        def coarse(extent: Extent) -> NDArray[np.uint8]:
-            rows, columns = extent.refine(factor).slices_in(grid.extent.refine(factor))
+        for piece in _pieces(grids[-1], TILE):
+            rows, columns = piece.refine(1 << len(step)).slices_in(grids[-1].extent.refine(1 << len(step)))
             values = base.read(1, window=Window.from_slices(rows, columns).intersection(whole))
-            return coarsen(array, values, factor)
-
-        return {extent: _write(file, grid, extent, coarse(extent)) for extent in _pieces(grid, TILE)}
+            for number, layer in enumerate(coarsen(array, values, len(step))):
+                at = piece.refine(1 << (len(step) - 1 - number)).intersect(grids[number].extent)
+                sums[number][at] = _write(files[number], grids[number], at, layer)
+    return list(sums)
 
 
 def new_level_file(path: Path, grid: Grid, *, compress: str = "deflate") -> DatasetWriter:

@@ -10,7 +10,15 @@ import numpy as np
 from array_api_compat import array_namespace, to_device
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array, Blending, RowAccumulator, argmax_classes, coarsen, drop_untrained
+from landweave.core.blending import (
+    Array,
+    Blending,
+    Logits,
+    RowAccumulator,
+    argmax_classes,
+    coarsen,
+    drop_untrained,
+)
 from landweave.core.lattice import Extent, Span
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.stopwatch import Stopwatch
@@ -80,7 +88,7 @@ class BlockAccumulator:
         self._results = {name: np.full(shapes.get(name, shape), NODATA, np.uint8) for name in rule.arrays}
         self._date_fallbacks = np.zeros(shape if "date_fallback" in rule.arrays else (0, 0), np.uint8)
 
-    def add(self, window: Extent, probabilities: Array, date_fallback: DateFallback) -> None:
+    def add(self, window: Extent, probabilities: Array | Logits, date_fallback: DateFallback) -> None:
         """Add one window; rows that no later window touches are classified first.
 
         Parameters
@@ -88,7 +96,7 @@ class BlockAccumulator:
         window
             In base pixels.
         probabilities
-            float32 ``(class, y, x)`` of the window, on any device.
+            float32 ``(class, y, x)`` of the window, on any device; or its logits.
         date_fallback
             Of the dates that the window was given.
         """

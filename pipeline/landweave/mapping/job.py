@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array
+from landweave.core.blending import Array, Logits
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
@@ -271,13 +271,13 @@ class MapFunction:
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch
-    ) -> Iterator[tuple[Extent, WindowDates, Array]]:
+    ) -> Iterator[tuple[Extent, WindowDates, Array | Logits]]:
         """Every window with its dates and probabilities, in the order of ``windows``."""
         size = self.job.model.batch_size
         with watch("batch"):
             dates = [inputs.select(window) for window in windows]
         lengths = [tuple(selection.padded_length for selection in of_window.values()) for of_window in dates]
-        predicted: dict[int, Array] = {}
+        predicted: dict[int, Array | Logits] = {}
         following = 0
         for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
             full = [*group, *[group[-1]] * (size - len(group))]

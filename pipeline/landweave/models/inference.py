@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from landweave.core.blending import Array
+from landweave.core.blending import Array, Logits
 from landweave.core.errors import CardError, PredictError
 from landweave.core.protocols import InputBatch
 from landweave.models.cards.card import ModelCard
@@ -29,7 +29,8 @@ class TorchPredictor:
     settings
         Which output, and how it is computed.
     network
-        As `landweave.models.factory.load` returns it, on the device of ``settings``.
+        As `landweave.models.factory.load` or `landweave.models.engines.with_engine` returns it, on the device of
+        ``settings``.
 
     Raises
     ------
@@ -45,11 +46,11 @@ class TorchPredictor:
         inputs = settings.card.inputs
         self._normalisations = {name: Normalisation(spec, self._device) for name, spec in inputs.items()}
 
-    def predict(self, batch: Mapping[str, InputBatch]) -> Array:
-        """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels, contiguous.
+    def predict(self, batch: Mapping[str, InputBatch]) -> Array | Logits:
+        """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels.
 
-        A tensor on the network's device; of a CPU, the same memory as a numpy array: windows are then blended by the
-        calling thread alone, while the network runs for another block.
+        Of a CPU logits, where the card's output has them, and a numpy array otherwise: windows are then blended by the
+        calling thread alone, while the network runs for another block. Of a GPU a contiguous tensor on it.
 
         Raises
         ------
@@ -59,10 +60,13 @@ class TorchPredictor:
         _check_batch(batch, self._settings)
         try:
             with numerics(self._settings):
-                probabilities = self.probabilities(batch)
-                finite = bool(torch.isfinite(probabilities.sum()))
+                values = self._values(batch)
+                output = self._settings.output_spec
+                blended = self._settings.blends_logits
+                values = tempered(values, output) if blended else output_probabilities(values, output)
+                finite = _are_finite(values)
                 given = self._settings.output_spec.activation == "none"
-                wrong = given and not are_probabilities(probabilities)
+                wrong = given and not are_probabilities(values)
         except RuntimeError as error:  # torch raises nothing narrower, out of memory included
             raise PredictError(failure_text(error, self._settings)) from error
         if not finite:
@@ -70,15 +74,20 @@ class TorchPredictor:
         if wrong:
             raise PredictError(
                 f"Model {self._settings.card.name} gave values that are no probabilities, from "
-                f"{float(probabilities.min()):.3g} to {float(probabilities.max()):.3g}: its card says activation: none."
+                f"{float(values.min()):.3g} to {float(values.max()):.3g}: its card says activation: none."
             )
-        return probabilities.numpy() if probabilities.device.type == "cpu" else probabilities
+        if self._settings.blends_logits:
+            return Logits(values.float().numpy())
+        return values.numpy() if values.device.type == "cpu" else values
 
     def probabilities(self, batch: Mapping[str, InputBatch]) -> Tensor:
         """Return the probabilities of `predict`, without its checks and in whatever mode the caller set."""
+        return output_probabilities(self._values(batch), self._settings.output_spec)
+
+    def _values(self, batch: Mapping[str, InputBatch]) -> Tensor:
         window = self._settings.window
-        values = self._network(self._inputs(batch), (window, window))[self._settings.output]
-        return output_probabilities(values, self._settings.output_spec)
+        values: Tensor = self._network(self._inputs(batch), (window, window))[self._settings.output]
+        return values
 
     def _inputs(self, batch: Mapping[str, InputBatch]) -> dict[str, Tensor]:
         """Return the tensors that the network is called with, by name; each series with its days and mask."""
@@ -154,7 +163,8 @@ def numerics(settings: InferenceSettings) -> Iterator[None]:
             # `flags` switches cuDNN off unless ``enabled`` is given.
             flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
             stack.enter_context(flags)
-            stack.enter_context(torch.autocast("cuda", torch.bfloat16, enabled=settings.bfloat16))
+        if settings.bfloat16:
+            stack.enter_context(torch.autocast("cuda" if settings.on_gpu else "cpu", torch.bfloat16))
         yield
 
 
@@ -168,8 +178,7 @@ def output_probabilities(values: Tensor, output: OutputSpec) -> Tensor:
     output
         What the card says of them.
     """
-    if output.temperature is not None:
-        values = values.float() / output.temperature
+    values = tempered(values, output)
     if output.activation not in ("sigmoid", "none"):
         return class_probabilities(values)
     given = values.float().contiguous()
@@ -187,22 +196,27 @@ def are_probabilities(values: Tensor) -> bool:
     return bool(within and ((values.sum(1) - 1).abs() < _SUM_TOLERANCE).all())
 
 
-_SOFTMAX_ROWS = 16
-"""Rows turned into planes at once: of 512 pixels and 19 classes they take 0.6 MB a window."""
+def _are_finite(values: Tensor) -> bool:
+    """Return whether no value is NaN, and none infinite but for logits of classes that are ruled out."""
+    return bool(torch.isfinite(values.sum()) or torch.isfinite(class_probabilities(values).sum()))
+
+
+def tempered(logits: Tensor, output: OutputSpec) -> Tensor:
+    """Return the logits over the temperature that the card's output states, if it states one.
+
+    Parameters
+    ----------
+    logits
+        ``(n, class, y, x)``.
+    output
+        Of the card.
+    """
+    return logits if output.temperature is None else logits.float() / output.temperature
 
 
 def class_probabilities(logits: Tensor) -> Tensor:
-    """Return the softmax over the classes of ``logits (n, class, y, x)``: float32, planes by class, as blending needs.
-
-    Logits of a channels-last network are interleaved by pixel. On a CPU they are turned into planes a few rows at a
-    time: these stay in a core's cache, and the threads share them: two thirds of the time, half of the memory.
-    """
-    if logits.is_contiguous() or logits.device.type == "cuda":
-        return torch.softmax(logits.float().contiguous(), dim=1)
-    planes = torch.empty(logits.shape, device=logits.device)
-    for rows, target in zip(logits.split(_SOFTMAX_ROWS, dim=2), planes.split(_SOFTMAX_ROWS, dim=2), strict=True):
-        target.copy_(torch.softmax(rows.float().contiguous(), dim=1))
-    return planes
+    """Return the softmax over the classes of ``logits (n, class, y, x)``: float32, planes by class."""
+    return torch.softmax(logits.float().contiguous(), dim=1)
 
 
 class Normalisation:

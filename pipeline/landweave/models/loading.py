@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from landweave.core.errors import CardError
+from landweave.core.errors import CardError, ConfigError
 from landweave.models.cards.card import ModelCard
+from landweave.models.engines import with_engine
 from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
 from landweave.models.inference import TorchPredictor, absent, failure_text
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
 from landweave.models.known_trials import keep_trial, known_trial
-from landweave.models.settings import InferenceSettings
+from landweave.models.settings import InferenceSettings, cpu_has_bfloat16
 from landweave.models.trial import try_network
 
 
@@ -39,16 +40,21 @@ def load_predictor(
         When the weights do not fit.
     CardError
         When the network cannot be built, or does not give what its card says.
+    ConfigError
+        When this machine lacks bfloat16, or what the engine needs.
     """
+    if settings.bfloat16 and not (settings.on_gpu or cpu_has_bfloat16()):
+        raise ConfigError("model.bfloat16 was asked for, and this worker's CPU has no arithmetic for it: leave it out.")
     network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
     network = with_memory_format(network, settings.card).to(settings.device)
     predictor = TorchPredictor(settings, network)
-    known = known_trial(settings, weights_sha256)
-    if known is not None:
+    if (known := known_trial(settings, weights_sha256)) is None:
+        known = (*notes, *try_network(network, settings))
+        keep_trial(settings, weights_sha256, known)
+    if settings.engine == "eager":
         return predictor, known
-    notes = (*notes, *try_network(network, settings))
-    keep_trial(settings, weights_sha256, notes)
-    return predictor, notes
+    runner, note = with_engine(network, settings, weights_sha256)
+    return TorchPredictor(settings, runner), (*known, note)
 
 
 def with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from landweave.core.errors import ConfigError
 from landweave.core.tables import Rows, Table
 from landweave.models.cards.card import ModelCard
@@ -176,7 +178,7 @@ def _batch_seconds(predictor: TorchPredictor, batch: Any, count: int) -> Iterato
     for _ in range(count):
         started = time.perf_counter()
         values = predictor.predict(batch)
-        float(values[0, 0, 0, 0])  # a GPU has ended then
+        np.asarray(values.cpu() if hasattr(values, "cpu") else values)  # a GPU has ended then
         yield time.perf_counter() - started
 
 

@@ -51,12 +51,13 @@ class TorchModel:
 
     @property
     def loading_bytes(self) -> int:
-        """Memory while loading: the network, and beside it the tensors of the file."""
+        """Memory while loading: the network, and beside it the tensors of the file, or a graph and its session."""
+        copies = 2 if self.settings.engine in ("eager", "compile") else 5
         if not self.weights.is_file():
             from landweave.models.loading import weights_bytes
 
-            return 2 * weights_bytes(self.settings)
-        return 2 * self.weights.stat().st_size
+            return copies * weights_bytes(self.settings)
+        return copies * self.weights.stat().st_size
 
     @property
     def fingerprint_fields(self) -> Mapping[str, Any]:
@@ -70,6 +71,7 @@ class TorchModel:
                 "device": device_type(settings.device),
                 "batch_size": settings.batch_size,
                 "torch_threads": settings.torch_threads,
+                "engine": settings.engine,
                 "dtype": "bfloat16" if settings.bfloat16 else "float32",
                 "channels_last": settings.card.numerics.channels_last,
             },
@@ -183,7 +185,7 @@ def resolve_model(
     window
         Base pixels a side.
     compute
-        Device, batch size, threads and precision.
+        Device, batch size, threads, precision and engine.
     dates
         Of the longest series, padding included.
 
@@ -206,6 +208,7 @@ def resolve_model(
         torch_threads=compute.torch_threads,
         device=compute.resolve_device(card),
         bfloat16=compute.bfloat16,
+        engine=compute.engine,
         dates=dates,
     )
     check_window(card, settings.window)

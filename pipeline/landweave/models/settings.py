@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from landweave.core.errors import ConfigError
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.outputs import OutputSpec
+from landweave.models.networks.architectures import ExportedArchitecture
+
+Engine = Literal["eager", "compile", "onnxruntime", "openvino"]
+"""What runs a network: torch as it is, compiled by it, or an exported graph in another library."""
 
 _DEVICE = re.compile(r"(cpu|meta|cuda(:\d+)?)")
 
@@ -30,6 +37,16 @@ def gpu_available() -> bool:
     return torch.cuda.is_available()
 
 
+@cache
+def cpu_has_bfloat16() -> bool:
+    """Whether this machine's CPU computes in bfloat16, by the flags that Linux states."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compute:
     """How a network is to be run, as a user sets it.
@@ -43,7 +60,9 @@ class Compute:
     device
         ``auto`` (a GPU where this machine has one), ``cpu``, ``cuda`` or ``cuda:N``.
     bfloat16
-        Autocast on a GPU, where the card allows it.
+        Autocast, where the device has it and the card allows it.
+    engine
+        What runs the network on a CPU.
     elsewhere
         Whether other machines compute: a named device is then not looked for here.
     only_planned
@@ -54,6 +73,7 @@ class Compute:
     torch_threads: int = 2
     device: str = "auto"
     bfloat16: bool = False
+    engine: Engine = "eager"
     elsewhere: bool = False
     only_planned: bool = False
 
@@ -68,7 +88,7 @@ class Compute:
         Raises
         ------
         ConfigError
-            When the device is unknown or not there, or bfloat16 is not allowed.
+            When the device is unknown or not there, or bfloat16 or the engine cannot be had.
         """
         device = ("cuda" if gpu_available() else "cpu") if self.device == "auto" else self.device
         if not _DEVICE.fullmatch(device):
@@ -76,10 +96,34 @@ class Compute:
         kind = device_type(device)
         if kind == "cuda" and not (self.elsewhere or gpu_available()):
             raise ConfigError(f"model.device {device} was asked for, but torch sees no GPU here: write cpu or auto.")
-        if self.bfloat16 and not (kind == "cuda" and card.numerics.bfloat16):
-            reason = f"the device is {device}" if kind != "cuda" else f"the card of {card.name} does not"
-            raise ConfigError(f"model.bfloat16 is for a GPU and a card that allows it, and {reason}: leave it out.")
+        if self.bfloat16:
+            self._check_bfloat16(card, kind)
+        if self.engine != "eager":
+            self._check_engine(card, device)
         return device
+
+    def _check_bfloat16(self, card: ModelCard, kind: str) -> None:
+        reasons = {
+            f"the card of {card.name} does not allow it": not card.numerics.bfloat16,
+            "this machine's CPU has no arithmetic for it": kind == "cpu" and not (self.elsewhere or cpu_has_bfloat16()),
+            "model.engine onnxruntime does not compute in it": self.engine == "onnxruntime",
+        }
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            raise ConfigError(f"model.bfloat16 was asked for, and {reason}: leave it out.")
+
+    def _check_engine(self, card: ModelCard, device: str) -> None:
+        libraries = {"compile": ("torch",), "onnxruntime": ("onnx", "onnxscript", "onnxruntime")}
+        needed = libraries.get(self.engine, ("onnx", "onnxscript", self.engine))
+        missing = [name for name in needed if not (self.elsewhere or find_spec(name))]
+        reasons = {
+            f"the device is {device}: it is for cpu": device_type(device) != "cpu",
+            f"{', '.join(missing)} is missing: pip install 'landweave[engines]'": bool(missing),
+            f"{card.name} is a program, which is run as it is": isinstance(card.architecture, ExportedArchitecture),
+            f"{card.name} reads {', '.join(card.series)}, whose number of dates differs by window": bool(card.series),
+            f"{card.name} reads metadata beside its images": card.reads_metadata,
+        }
+        if reason := next((reason for reason, holds in reasons.items() if holds), None):
+            raise ConfigError(f"model.engine {self.engine} was asked for, and {reason}. Leave it out for eager torch.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +143,9 @@ class InferenceSettings:
     device
         ``cpu``, ``cuda`` or ``cuda:N``; ``meta`` for a pass without values.
     bfloat16
-        Autocast, on a GPU.
+        Autocast.
+    engine
+        What runs the network.
     dates
         Of the longest series, padding included; decides no bits, only the memory estimate.
     """
@@ -111,6 +157,7 @@ class InferenceSettings:
     torch_threads: int
     device: str
     bfloat16: bool = False
+    engine: Engine = "eager"
     dates: int = 1
 
     @property
@@ -122,3 +169,8 @@ class InferenceSettings:
     def on_gpu(self) -> bool:
         """Whether the device is a GPU."""
         return device_type(self.device) == "cuda"
+
+    @property
+    def blends_logits(self) -> bool:
+        """Whether the softmax is left to blending, which takes it on a CPU alone, and pixel by pixel."""
+        return device_type(self.device) == "cpu" and self.output_spec.activation not in ("sigmoid", "none")

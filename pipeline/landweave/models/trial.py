@@ -56,7 +56,7 @@ def try_network(network: nn.Module, settings: InferenceSettings) -> tuple[str, .
         With what the network gives, and what the card says.
     """
     is_program = isinstance(settings.card.architecture, ExportedArchitecture)
-    noise = _noise(settings, settings.batch_size if is_program else 1)
+    noise = noise_inputs(settings, settings.batch_size if is_program else 1)
     values = _values(network, settings, noise)
     others = _values(network, settings, _without_first(noise)) if is_program else values
     subject = f"Output {settings.output} of {settings.card.name}: the network gives"
@@ -66,8 +66,16 @@ def try_network(network: nn.Module, settings: InferenceSettings) -> tuple[str, .
     return (f"{subject} {doubt}",) if doubt else ()
 
 
-def _noise(settings: InferenceSettings, batch: int) -> dict[str, Tensor]:
-    """Return normalised inputs of noise; nothing is measured in the upper half of images and series."""
+def noise_inputs(settings: InferenceSettings, batch: int) -> dict[str, Tensor]:
+    """Return normalised inputs of noise; nothing is measured in the upper half of images and series.
+
+    Parameters
+    ----------
+    settings
+        Of the network.
+    batch
+        Windows.
+    """
     size = (settings.window, settings.window)
     inputs = dummy_inputs(settings.card, size, batch=batch, dates=_DATES, on=settings.device)
     generator = torch.Generator().manual_seed(0)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
 from landweave.core.legend import Legend
-from landweave.core.pyramid import LEVELS_A_STEP, coarsen_levels
+from landweave.core.pyramid import LEVELS_A_STEP, coarsen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +68,7 @@ class DallePixels:
         """One array on ``grid``, and its overviews, each twice as coarse, as `landweave.core.pyramid` makes them."""
         found = [self.read[name]]
         for base in range(0, self.levels, LEVELS_A_STEP):
-            found += coarsen_levels(name, found[base], min(LEVELS_A_STEP, self.levels - base))
+            found += coarsen(name, found[base], min(LEVELS_A_STEP, self.levels - base))
         height, width = self.grid.shape
         sizes = [(-(-height // (1 << level)), -(-width // (1 << level))) for level in range(len(found))]
         return [each[:rows, :columns] for each, (rows, columns) in zip(found, sizes, strict=True)]

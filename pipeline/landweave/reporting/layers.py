@@ -122,6 +122,6 @@ def _refined(grid: Grid, part: Extent, level: int) -> Extent:
 
 def _coarsened(name: str, codes: Codes, level: int) -> Codes:
     while level:
-        codes = coarsen(name, codes, 1 << min(level, LEVELS_A_STEP))
+        codes = coarsen(name, codes, min(level, LEVELS_A_STEP))[-1]
         level -= min(level, LEVELS_A_STEP)
     return codes

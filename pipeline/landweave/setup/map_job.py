@@ -126,7 +126,7 @@ def map_model(
         window=rules.blending.lattice.window,
         dates=padded_length(max([1, *(len(item.indices) for item in inputs.values())])),
         compute=Compute(
-            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16"}),
+            **section.model_dump(include={"batch_size", "torch_threads", "device", "bfloat16", "engine"}),
             elsewhere=elsewhere,
             only_planned=only_planned,
         ),

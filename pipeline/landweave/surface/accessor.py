@@ -294,8 +294,8 @@ class _LoadedMap:
     def _level(self, array: str, level: int) -> NDArray[np.uint8]:
         if (array, level) not in self.levels:
             if level:
-                base, factor = base_of(level)
-                self.levels[array, level] = coarsen(array, self._level(array, base), factor)
+                base, _ = base_of(level)
+                self.levels[array, level] = coarsen(array, self._level(array, base), level - base)[-1]
             else:
                 self.levels[array, level] = _codes(self.dataset[array].transpose("y", "x")).values
         return self.levels[array, level]

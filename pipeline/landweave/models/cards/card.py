@@ -82,7 +82,7 @@ class WindowRule(CardPart):
 
 
 class Numerics(CardPart):
-    """How the network may be run: ``bfloat16`` on a GPU, ``channels_last`` in memory, windows in a ``batch``."""
+    """How the network may be run: ``bfloat16``, ``channels_last`` in memory, windows in a ``batch``."""
 
     bfloat16: bool = False
     channels_last: bool = False

@@ -21,7 +21,7 @@ import numpy as np
 from array_api_compat import to_device
 from numpy.typing import NDArray
 
-from landweave.core.blending import Array
+from landweave.core.blending import Array, Logits
 from landweave.core.errors import InputError
 from landweave.core.lattice import Extent, Lattice, Span
 from landweave.core.protocols import InputBatch, Predictor
@@ -175,6 +175,8 @@ def _classes(
         inputs = [read(extent) for extent in windows[start : start + batch_size]]
         full = [*inputs, *[inputs[-1]] * (batch_size - len(inputs))]
         probabilities: Any = predictor.predict({name: _stacked([each[name] for each in full]) for name in full[0]})
+        if isinstance(probabilities, Logits):
+            probabilities = np.asarray(probabilities)
         for probability, each in zip(probabilities, inputs, strict=False):
             move: Any = to_device  # array-api-compat has no types
             classes = np.asarray(move(argmax(probability), "cpu")).astype(np.int16)

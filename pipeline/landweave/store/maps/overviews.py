@@ -1,4 +1,8 @@
-"""Overviews of a map: each level is a block job of its own, read from a level below and run by any engine."""
+"""Overviews of a map: three levels at a time are one block job, from one read of the level below, run by any engine.
+
+A task is one block of the coarsest level of a step, and all blocks of the finer ones under it: 21 objects of each array
+where there are three levels. It goes down to the finest first, so that it holds one block of each level.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core import pyramid
-from landweave.core.lattice import BlockIndex, Blocks, Extent
+from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
-from landweave.core.protocols import BlockFunction, BlockResult, BlockState
+from landweave.core.protocols import BlockFunction, BlockResult, BlockState, WrittenObject
 from landweave.store.common import declaring, group_attributes, unread_group, writing
 from landweave.store.maps.layout import declare_level, declared_level, level_path
 from landweave.store.maps.store import MapStore
@@ -20,36 +24,31 @@ from landweave.store.maps.store import MapStore
 
 @dataclass(frozen=True, kw_only=True)
 class OverviewJob:
-    """Fills one level: `landweave.core.protocols.BlockJob`. Its blocks may run at once, its levels one after the other.
+    """Fills the levels of one step: `landweave.core.protocols.BlockJob`. Blocks may run at once, steps may not.
 
     Attributes
     ----------
     store
-        The map at the level to fill.
+        The map at the coarsest level of the step.
+    first
+        The finest.
     mapped
         Blocks of the map that are not outside what is mapped, ``(block_y, block_x)``; None for all.
     """
 
     store: MapStore
+    first: int
     mapped: NDArray[np.bool_] | None = None
 
     @property
     def key(self) -> str:
         """Names the job on its workers."""
-        return f"overview {self.store.level} of {self.store.target}"
+        return f"overviews {self.first} to {self.store.level} of {self.store.target}"
 
     @property
     def blocks(self) -> list[BlockIndex]:
-        """Blocks of the level that stand for any block that was mapped: what was never written is nodata."""
-        every = np.ndindex(self.store.block_shape)
-        return [index for index in every if self.mapped is None or self._below(index).any()]
-
-    def _below(self, index: BlockIndex) -> NDArray[np.bool_]:
-        """The blocks of the map under one of this level, which counts from the map's corner."""
-        assert self.mapped is not None
-        span = 2**self.store.level
-        rows, columns = (slice(number * span, (number + 1) * span) for number in index)
-        return self.mapped[rows, columns]
+        """Blocks of the coarsest level that stand for any block that was mapped: what was never written is nodata."""
+        return mapped_blocks(self.store, self.mapped)
 
     def open(self) -> BlockFunction:
         """Return the function that computes one block."""
@@ -57,24 +56,85 @@ class OverviewJob:
 
     def _run(self, index: BlockIndex) -> BlockResult:
         started = time.perf_counter()
-        arrays = {name: self._coarse(name, self.store.block(index)) for name in self.store.arrays}
-        written = self.store.write(index, arrays)
+        written = tuple(each for name in self.store.arrays for each in self._fill(name, self.store.level, index, ()))
         return BlockResult(state=BlockState.DONE, objects=written, seconds={"total": time.perf_counter() - started})
 
-    def _coarse(self, array: str, extent: Extent) -> NDArray[np.uint8]:
-        """Return one block of one array, computed a chunk at a time: a block may stand for 64 blocks below."""
-        level, factor = pyramid.base_of(self.store.level)
-        below = self.store.at_level(level).grid.extent
-        result = np.full(extent.shape, NODATA, dtype=np.uint8)
-        chunks = Blocks.covering(extent, self.store.template.chunk)
-        for chunk in (chunks[index].intersect(extent) for index in chunks):
+    def _fill(self, array: str, level: int, index: BlockIndex, above: tuple[_Layer, ...]) -> Iterator[WrittenObject]:
+        """Write one block of one array and those under it, and fill its part of the levels above."""
+        store = self.store.at_level(level)
+        extent = store.block(index)
+        layer = _Layer(level=level, values=np.full(extent.shape, NODATA, np.uint8), extent=extent)
+        if level == self.first:
+            self._count(array, (layer, *above[::-1]))
+        else:
+            below = self.store.at_level(level - 1)
+            quarters = ((2 * index[0] + down, 2 * index[1] + across) for down, across in np.ndindex(2, 2))
+            for quarter in quarters:
+                inside = quarter[0] < below.block_shape[0] and quarter[1] < below.block_shape[1]
+                if inside and is_mapped(below, quarter, self.mapped):
+                    yield from self._fill(array, level - 1, quarter, (*above, layer))
+        yield store.write_array(index, array, layer.values)
+
+    def _count(self, array: str, layers: tuple[_Layer, ...]) -> None:
+        """Fill what ``layers``, the finest first, have in common, from one read of the base, a chunk at a time."""
+        base, levels = self.first - 1, len(layers)
+        below = self.store.at_level(base).grid.extent
+        extent, factor = layers[0].extent, 1 << levels
+        pieces = Blocks.covering(extent, self.store.template.chunk)
+        for piece in (pieces[index].intersect(extent) for index in pieces):
+            # Whole pixels of the coarsest level: where a block's edge cuts one, both its sides count it.
+            cells = piece.coarsen(factor // 2)
             # An overview counts from the map's corner, the map itself from its anchor.
-            fine = chunk.refine(factor)
+            fine = cells.refine(factor)
             moved = Extent(fine.y.grow(-below.y.start, below.y.start), fine.x.grow(-below.x.start, below.x.start))
-            values = self.store.read(array, moved.intersect(below), level)
+            values = self.store.read(array, moved.intersect(below), base)
             if (values != NODATA).any():  # most of what surrounds an area is nodata
-                result[chunk.slices_in(extent)] = pyramid.coarsen(array, values, factor)
-        return result
+                for layer, part in zip(layers, pyramid.coarsen(array, values, levels), strict=True):
+                    layer.paste(part, cells.refine(1 << (self.store.level - layer.level)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layer:
+    """One block of one level while it is filled: ``values`` uint8 over ``extent``."""
+
+    level: int
+    values: NDArray[np.uint8]
+    extent: Extent
+
+    def paste(self, part: NDArray[np.uint8], where: Extent) -> None:
+        """Take from ``part``, which begins where ``where`` does, what is inside this block."""
+        height, width = part.shape
+        there = Extent(Span(where.y.start, where.y.start + height), Span(where.x.start, where.x.start + width))
+        inside = there.intersect(self.extent)
+        self.values[inside.slices_in(self.extent)] = part[inside.slices_in(there)]
+
+
+def is_mapped(store: MapStore, index: BlockIndex, mapped: NDArray[np.bool_] | None) -> bool:
+    """Return whether any block of the map under one of an overview was mapped; both count from the map's corner.
+
+    Parameters
+    ----------
+    store
+        The map at the level of the overview.
+    index
+        Of the block.
+    mapped
+        Blocks of the map that are not outside what is mapped; None for all.
+    """
+    span = 1 << store.level
+    rows, columns = (slice(number * span, (number + 1) * span) for number in index)
+    return mapped is None or bool(mapped[rows, columns].any())
+
+
+def mapped_blocks(store: MapStore, mapped: NDArray[np.bool_] | None) -> list[BlockIndex]:
+    """Return the blocks of an overview that stand for any block that was mapped.
+
+    Parameters
+    ----------
+    store, mapped
+        As of `is_mapped`.
+    """
+    return [index for index in np.ndindex(store.block_shape) if is_mapped(store, index, mapped)]
 
 
 def overviews_complete(store: MapStore, sizes: Mapping[str, int], mapped: NDArray[np.bool_]) -> bool:
@@ -130,7 +190,7 @@ def mark_overviews(store: MapStore, *, complete: bool) -> None:
 
 
 def create_overviews(store: MapStore, mapped: NDArray[np.bool_] | None = None) -> tuple[OverviewJob, ...]:
-    """Declare the levels above a map until one chunk holds all of it; jobs that fill them, finest level first.
+    """Declare the levels above a map until one chunk holds all of it; jobs that fill them, finest levels first.
 
     Parameters
     ----------
@@ -148,13 +208,14 @@ def create_overviews(store: MapStore, mapped: NDArray[np.bool_] | None = None) -
     for above in levels:
         with declaring(store.target, level_path(above.level)) as declared:
             declare_level(declared, store.template, above.level, above.grid)
-    return tuple(OverviewJob(store=above, mapped=mapped) for above in levels)
+    steps = pyramid.steps(len(levels))
+    return tuple(OverviewJob(store=levels[step[-1] - 1], first=step[0], mapped=mapped) for step in steps)
 
 
 def _objects(store: MapStore, mapped: NDArray[np.bool_]) -> Iterator[tuple[MapStore, BlockIndex, str]]:
     """Yield level, block and array of every object of the overviews."""
     for above in _levels(store):
-        blocks = OverviewJob(store=above, mapped=mapped).blocks
+        blocks = mapped_blocks(above, mapped)
         yield from ((above, index, name) for name in above.arrays for index in blocks)
 
 

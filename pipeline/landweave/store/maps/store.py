@@ -150,7 +150,7 @@ class MapStore:
         shape, dtype = self.block(index).shape, np.dtype(np.uint8)
         expected = {name: ((*self.template.class_shape(name), *shape), dtype) for name in self.arrays}
         check_arrays(f"Block {index} of {self.target}", arrays, expected)
-        return tuple(self._write_array(index, name, arrays[name]) for name in self.arrays)
+        return tuple(self.write_array(index, name, arrays[name]) for name in self.arrays)
 
     def object_key(self, index: BlockIndex, array: str) -> str:
         """Return the key of the object that holds one block of one array.
@@ -237,7 +237,18 @@ class MapStore:
         """
         consolidate(self.target, attributes)
 
-    def _write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
+    def write_array(self, index: BlockIndex, name: str, values: NDArray[np.uint8]) -> WrittenObject:
+        """Write one block of one array, as `write` does.
+
+        Parameters
+        ----------
+        index
+            ``(block_y, block_x)``.
+        name
+            One of `arrays`.
+        values
+            uint8, over the whole block.
+        """
         key = (..., *self.block(index).slices_in(self.grid.extent))
         with writing(self.target, f"write block {index} of {name}"):
             written = self.opened.write(f"{level_path(self.level)}/{name}", key, values, fence=self.fence)

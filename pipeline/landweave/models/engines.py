@@ -1,0 +1,218 @@
+"""What runs a network on a CPU: eager torch, or a compiled form of the same network with the same inputs and outputs.
+
+`with_engine` is the one seam: `landweave.models.inference.TorchPredictor` calls what it returns as it calls a network.
+A graph for onnxruntime and OpenVINO is exported once for weights, window and batch, and kept in the user's cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from landweave.core.errors import CardError, ConfigError
+from landweave.core.user_cache import cache_folder
+from landweave.models.inference import numerics
+from landweave.models.settings import InferenceSettings
+from landweave.models.trial import noise_inputs
+
+TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.1
+"""Largest difference of a logit from eager torch's, in standard deviations of the logits."""
+
+GRAPHS_KEPT = 4
+"""In the user's cache, the newest: each is as large as the weights."""
+
+_OPSET = 18
+
+Session = Callable[[list[Tensor]], Tensor]
+"""From the tensors of a batch, in the network's order, to logits ``(n, class, y, x)``."""
+
+
+def with_engine(network: nn.Module, settings: InferenceSettings, weights_sha256: str) -> tuple[nn.Module, str]:
+    """Return what runs ``network`` by ``settings.engine``, which is not eager, and a note for a person.
+
+    Parameters
+    ----------
+    network
+        Loaded and tried.
+    settings
+        Which output, and how it is computed.
+    weights_sha256
+        Names the exported graph.
+
+    Raises
+    ------
+    ConfigError
+        When a library is missing on this machine.
+    CardError
+        When the network cannot be exported, or its logits differ from eager torch's by more than `TOLERANCE`.
+    """
+    inputs, started = noise_inputs(settings, settings.batch_size), time.perf_counter()
+    size = (settings.window, settings.window)
+    with _failures(settings), numerics(settings):
+        runner: nn.Module
+        if settings.engine == "compile":
+            runner = cast(nn.Module, torch.compile(network, dynamic=False))
+        else:
+            runner = _GraphNetwork(_session(network, settings, weights_sha256, inputs), settings.output)
+        found = runner(inputs, size)[settings.output].float()  # a network is compiled at its first call
+        seconds = time.perf_counter() - started
+        wanted = network(inputs, size)[settings.output].float()
+    off = float((found - wanted).abs().max() / wanted.std())
+    if not off <= (most := BFLOAT16_TOLERANCE if settings.bfloat16 else TOLERANCE):
+        raise CardError(
+            f"model.engine {settings.engine}: logits of {settings.card.name} differ from eager torch's by {off:.2g} of "
+            f"their standard deviation, {most:g} is the most. Use another engine."
+        )
+    return (
+        runner.eval(),
+        f"engine {settings.engine}: ready in {seconds:.1f} s, logits within {off:.1g} of their deviation",
+    )
+
+
+class _GraphNetwork(nn.Module):
+    """A session called as a network is."""
+
+    def __init__(self, session: Session, output: str) -> None:
+        super().__init__()
+        self._session, self._output = session, output
+
+    def forward(self, inputs: Mapping[str, Tensor], size: tuple[int, int]) -> dict[str, Tensor]:
+        """Return logits by name of the output."""
+        return {self._output: self._session(list(inputs.values()))}
+
+
+class _Positional(nn.Module):
+    """A network called with its tensors in order, of one size and one output: what a graph can say."""
+
+    def __init__(self, network: nn.Module, settings: InferenceSettings) -> None:
+        super().__init__()
+        self.network, self.names, self.output = network, tuple(settings.card.inputs), settings.output
+        self.size = (settings.window, settings.window)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Return logits ``(n, class, y, x)``."""
+        logits: Tensor = self.network(dict(zip(self.names, inputs, strict=True)), self.size)[self.output]
+        return logits
+
+
+def _session(
+    network: nn.Module, settings: InferenceSettings, weights_sha256: str, inputs: Mapping[str, Tensor]
+) -> Session:
+    """Return a session of the exported graph: that of the user's cache, or a new one."""
+    opened = {"onnxruntime": _onnxruntime, "openvino": _openvino}[settings.engine]
+    kept = _graph_file(settings, weights_sha256)
+    if kept.exists():
+        with suppress(Exception):  # damaged: the libraries have classes of their own for it
+            return opened(kept, settings)
+    with TemporaryDirectory() as elsewhere:
+        try:
+            kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder = TemporaryDirectory(dir=kept.parent)
+        except OSError:  # no home that may be written to: the graph is this process's own
+            folder = TemporaryDirectory(dir=elsewhere)
+        with folder:
+            written = Path(folder.name) / kept.name
+            _export(_Positional(network, settings).eval(), tuple(inputs.values()), written)
+            session = opened(written, settings)
+            with suppress(OSError):
+                written.replace(kept)
+                _drop_old(kept.parent)
+    return session
+
+
+def _export(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
+    import onnx
+    import onnxscript  # noqa: F401  the exporter's
+
+    names = [f"input_{number}" for number in range(len(inputs))]
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what the exporter itself does
+        # Images of a channels-last network come in planes: a graph has no memory format.
+        example = tuple(each.clone(memory_format=torch.contiguous_format) for each in inputs)
+        program = torch.onnx.export(
+            network, example, opset_version=_OPSET, dynamo=True, verbose=False, input_names=names, optimize=True
+        )
+        onnx.save(program.model_proto, path)  # type: ignore[union-attr]
+
+
+def _graph_file(settings: InferenceSettings, weights_sha256: str) -> Path:
+    """Return where a graph is kept: by all that decides it, libraries included."""
+    parts = [weights_sha256, settings.card.sha256, settings.output, settings.window, settings.batch_size, _OPSET]
+    libraries = [version(name) for name in ("torch", "onnx", "onnxscript")]
+    digest = hashlib.sha256(json.dumps([*parts, *libraries]).encode()).hexdigest()
+    return cache_folder() / "graphs" / f"{digest[:32]}.onnx"
+
+
+def _drop_old(folder: Path) -> None:
+    newest = sorted(folder.glob("*.onnx"), key=lambda file: file.stat().st_mtime, reverse=True)
+    for file in newest[GRAPHS_KEPT:]:
+        file.unlink(missing_ok=True)
+
+
+def _onnxruntime(path: Path, settings: InferenceSettings) -> Session:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = settings.torch_threads, 1
+    # Threads that wait would take the cores of another worker, or of what blends meanwhile.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    names = [each.name for each in session.get_inputs()]
+
+    def run(inputs: list[Tensor]) -> Tensor:
+        fed = {name: tensor.contiguous().numpy() for name, tensor in zip(names, inputs, strict=True)}
+        return torch.from_numpy(session.run(None, fed)[0])
+
+    return run
+
+
+def _openvino(path: Path, settings: InferenceSettings) -> Session:
+    import openvino
+
+    core = openvino.Core()
+    # Where the CPU has bfloat16 it is this library's default; pinned threads of two workers would share cores.
+    compiled = core.compile_model(
+        core.read_model(path.read_bytes()),
+        "CPU",
+        {
+            "INFERENCE_NUM_THREADS": settings.torch_threads,
+            "NUM_STREAMS": 1,
+            "ENABLE_CPU_PINNING": False,
+            "INFERENCE_PRECISION_HINT": "bf16" if settings.bfloat16 else "f32",
+        },
+    )
+    request = compiled.create_infer_request()
+
+    def run(inputs: list[Tensor]) -> Tensor:
+        fed = [tensor.contiguous().numpy() for tensor in inputs]
+        # A copy: the next batch is written to the same memory while windows of this one are blended.
+        return torch.from_numpy(request.infer(fed)[0].copy())
+
+    return run
+
+
+@contextmanager
+def _failures(settings: InferenceSettings) -> Iterator[None]:
+    """Raise what exporters, compilers and runtimes raise as this project's own errors."""
+    asked = f"model.engine {settings.engine} was asked for"
+    try:
+        yield
+    except (CardError, ConfigError):
+        raise
+    except ImportError as error:
+        raise ConfigError(f"{asked}, and {error.name} is missing: pip install 'landweave[engines]'.") from error
+    except Exception as error:  # each library has classes of its own, which share no other base
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        hint = " It needs a C++ compiler, such as g++." if "compiler" in str(error).lower() else ""
+        raise CardError(f"{asked}, and it cannot run {settings.card.name}: {first.strip()}{hint}") from error
