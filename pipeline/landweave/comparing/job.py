@@ -103,5 +103,5 @@ def _pairs(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Counter[int]:
 
 
 def _patches(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> int:
-    regions = find_regions((before.astype(np.uint16) << 8) | after)
+    regions = find_regions((before.astype(np.uint16) << np.uint16(8)) | after)
     return int(np.count_nonzero(regions.codes >> 8 != NODATA))

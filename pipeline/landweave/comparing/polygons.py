@@ -86,7 +86,7 @@ class PolygonJob:
     def _trace(self, index: BlockIndex) -> BlockResult:
         before, after = self.gate.changes(index)
         changed = before != NODATA
-        found = self._patches(index, (before.astype(np.uint16) << 8) | after) if changed.any() else None
+        found = self._patches(index, (before.astype(np.uint16) << np.uint16(8)) | after) if changed.any() else None
         return BlockResult(state=BlockState.DONE, counts={"pixels": int(changed.sum())}, detail=found)
 
     def _patches(self, index: BlockIndex, codes: NDArray[np.uint16]) -> Patches:

@@ -62,7 +62,7 @@ class ZoneChangeJob:
         both = np.logical_and.reduce([classes != NODATA for classes in pair.classes(grid.extent)])
         before, after = self.gate.changes(index)
         pixels: dict[int, Integers] = {}
-        for codes, pairs in _coded((before.astype(np.uint16) << 8) | after, both):
+        for codes, pairs in _coded((before.astype(np.uint16) << np.uint16(8)) | after, both):
             counts = self.zones.count(grid, codes, None)
             pixels |= {pair: counts.pixels[:, code] for code, pair in enumerate(pairs, 1)}
             pixels[COMPARED] = counts.pixels[:, :NODATA].sum(axis=1)
