@@ -110,7 +110,8 @@ def test_the_command_writes_tables_that_others_read(stored, tmp_path, landweave)
     ended = landweave(*command, "--layer", "commune", "--where", "nom LIKE 'N%'")
 
     assert ended.code == 0, ended.err
-    assert f"wrote {csv}: 1 zones" in ended.out
+    assert "\n1 zones\n" in ended.out
+    assert f"wrote {csv}\n" in ended.out
     wanted = lw.area_by_class(path, zones.iloc[:1])
     table = pd.read_csv(csv)
     assert table["nom"].tolist() == ["Nîmes"]

@@ -135,8 +135,7 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     known = known_days(store.attrs)
     dates = tuple(section.dates.split("/")) if section.dates else known or ANY_TIME
     notes = () if section.dates or known else ("dates of the imagery are not known: publish.dates states them",)
-    measures = section.zones or section.polygons or (pixels.cleanup and pixels.cleanup.minimum)
-    notes = (*notes, *(check_areas(store.grid) if measures else ()))
+    notes = (*notes, *(check_areas(store.grid) if section.zones or section.polygons else ()))
     zones = _zones(section.zones, store) if section.zones else None
     return PublishSetup(
         target=target,
