@@ -130,7 +130,7 @@ def check(config: Config, *, client: Any = None) -> MapSetup:
         mapping.check_output(setup)
         if isinstance(engine, DaskEngine):
             engine = replace(engine, need_bytes=setup.memory.worker, mixed=config.engine.mixed_workers)
-            setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, wait=False)))
+            setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, blocks=0)))
     return setup.with_values()
 
 
