@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import logging
 import queue
+import random
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
@@ -35,6 +36,10 @@ from landweave.engine.waiting import SILENCE_SECONDS, Beacons, Waiting, lost, wa
 IN_FLIGHT_PER_THREAD = 2
 """Each thread has its next block at hand while the driver is busy; more would only be more to retry alone when a worker
 dies, and more to cancel on Ctrl-C."""
+
+MOST_DEATHS = 3
+"""Of workers under one block, the last two with no other of its run on it: its worker may also have been taken away,
+or have died of a block of another run."""
 
 POLL_SECONDS = 1.0
 
@@ -84,6 +89,7 @@ class Submissions:
         self._to_retry: deque[BlockIndex] = deque()
         self._retried: BlockIndex | None = None
         self._reserved: str | None = None
+        self._deaths = Counter[BlockIndex]()
         self._submitted: dict[BlockIndex, Future[BlockResult | str]] = {}
         self._given_to: dict[BlockIndex, frozenset[str]] = {}
         self._events: queue.SimpleQueue[tuple[BlockIndex, Future[BlockResult | str]] | None] = queue.SimpleQueue()
@@ -160,11 +166,11 @@ class Submissions:
         return more
 
     def _reserve(self) -> None:
-        """Keep one worker for the blocks that are to be retried; the newest, which has been given the fewest blocks."""
+        """Keep one worker for the blocks that are to be retried; any, so that two runs seldom keep the same."""
         if not self._to_retry and self._retried is None:
             self._reserved = None
         elif self._reserved not in self._workers.admitted:
-            self._reserved = next(reversed(self._workers.admitted), None)
+            self._reserved = random.choice(list(self._workers.admitted) or [None])
 
     def _is_on(self, address: str) -> bool:
         """Whether a block may be on a worker."""
@@ -199,12 +205,13 @@ class Submissions:
 
     def _after_death(self, index: BlockIndex, error: KilledWorker) -> BlockResult | None:
         """The result of a block whose worker died; None when the block is to be retried alone."""
-        if self._retried != index:
+        self._deaths[index] += 1
+        if self._deaths[index] < MOST_DEATHS:
             self._to_retry.append(index)
             return None
         return BlockResult(
             state=BlockState.WORKER_DIED,
-            reason="Its worker died twice, the second time with no other block of this run on it (last on "
+            reason=f"Its worker died {MOST_DEATHS} times, at last with no other block of this run on it (last on "
             f"{error.last_worker.address}): out of memory, or a crash in native code. See that worker's log.",
         )
 
