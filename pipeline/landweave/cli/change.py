@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli.evaluate import Scheduler, Workers, engine_section
+from landweave.cli.options import Cluster, given_engine
 from landweave.cli.output import prints, progress
 
 
@@ -29,8 +29,7 @@ def change(  # noqa: PLR0913  options of a command
         typer.Option("--same-ground", help="Two maps of the same ground, for the false change rate."),
     ] = None,
     folder: Annotated[Path | None, typer.Option("--out", help="Folder for numbers, COGs and a page.")] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    cluster: Cluster = None,
 ) -> Any:
     """Compare two maps on one lattice: transitions, kept by confidence and area."""
     rule = landweave.ChangeRule(
@@ -42,6 +41,6 @@ def change(  # noqa: PLR0913  options of a command
         rule=rule,
         same_ground=same_ground,
         folder=folder,
-        engine=engine_section(workers, scheduler),
+        engine=given_engine(cluster),
         progress=progress(),
     )

@@ -9,6 +9,7 @@ import typer
 
 import landweave
 from landweave.cli import main
+from landweave.cli.options import given_engine
 from landweave.cli.output import Written, prints, progress
 
 What = Annotated[
@@ -40,7 +41,8 @@ def publish(  # noqa: PLR0913  an option each
     settings["storage_options"] = main.parse_overrides(storage_options) or None
     if plan_only:
         return landweave.plan_publish(source, **settings)
-    return landweave.publish(source, keep_stale=keep_stale, progress=progress(), **settings)
+    engine = given_engine(cluster) if source is what else None  # a configuration has it
+    return landweave.publish(source, engine=engine, keep_stale=keep_stale, progress=progress(), **settings)
 
 
 @prints

@@ -7,8 +7,10 @@ side is named with the reason.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,10 +43,12 @@ def connect(address: str, files: tuple[str, str, str] | None = None) -> Client:
     Raises
     ------
     ConfigError
-        When the certificates of a ``tls://`` address are missing or are none, or certificates go with another address.
+        When this is no address, the certificates of a ``tls://`` address are missing or are none, or certificates go
+        with another address.
     EngineError
         When no scheduler answers, or one side refuses the other's certificate.
     """
+    _require_address(address)
     security = _security(files)
     encrypted = address.startswith("tls://")
     if files and not encrypted:
@@ -60,15 +64,52 @@ def connect(address: str, files: tuple[str, str, str] | None = None) -> Client:
         ) from error
 
 
+def check_worker_address(address: str, files: Mapping[str, str], options: Sequence[str] = ()) -> None:
+    """Refuse what no worker can connect to.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler.
+    files
+        Certificates, by ``ca``, ``cert`` and ``key``.
+    options
+        Further ones of the worker.
+
+    Raises
+    ------
+    ConfigError
+        When this is no address, or one with TLS and certificates are missing.
+    """
+    _require_address(address)
+    for path in files.values():
+        _try_file(path, "The worker's certificates:")
+    stated = files or dask.config.get("distributed.comm.tls.ca-file") or any("--tls" in each for each in options)
+    if address.startswith("tls://") and not stated:
+        raise ConfigError(
+            f"{address} needs certificates: give --tls-ca-file, --tls-cert and --tls-key, or set Dask's own "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__WORKER__CERT and …__WORKER__KEY."
+        )
+
+
+def _require_address(address: str) -> None:
+    if not re.fullmatch(r"inproc://.*|((tcp|tls|ws|wss|ucx)://)?[^/]+:\d{1,5}", address):
+        raise ConfigError(f"{address} is no address of a scheduler: write it as tcp://host:8786, or tls://host:8786.")
+
+
+def _try_file(path: str, what: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror or error}.") from error
+
+
 def _security(files: tuple[str, str, str] | None) -> Security:
     if files is None:
         return Security()
     for key, path in zip(("ca", "cert", "key"), files, strict=True):
-        try:
-            with Path(path).open("rb"):
-                pass
-        except OSError as error:
-            raise ConfigError(f"engine.security.{key}: {path} cannot be read: {error.strerror or error}.") from error
+        _try_file(path, f"engine.security.{key}:")
     ca, cert, key = files
     return Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
 
