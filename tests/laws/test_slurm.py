@@ -73,9 +73,11 @@ def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm,
         assert process.poll() is None, process.communicate()
         time.sleep(2)
     assert not slurm.jobs("RUNNING")
+    assert not small.store.exists()
     slurm.set_partition("UP")
     await_that(lambda: len(slurm.jobs("RUNNING")) == 2, 60, process)
-    await_that(lambda: api.status(small.store).counts[BlockState.DONE], 60, process)
+    flushed = small.store / "ledger/state/c"  # nothing is written before the first worker can run it
+    await_that(lambda: flushed.exists() and api.status(small.store).counts[BlockState.DONE], 90, process)
     cancelled = slurm.jobs("RUNNING")[0]
     slurm("scancel", cancelled)
     out, err = process.communicate(timeout=400)
