@@ -67,20 +67,23 @@ def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm,
 
     slurm.set_partition("DOWN")
     process = start("run", config, "--cluster", cluster, "--json", **slurm.environment)
-    await_that(lambda: slurm.jobs("PENDING"), 60, process)
-    held = time.monotonic()
-    while time.monotonic() - held < HELD_SECONDS:
-        assert process.poll() is None, process.communicate()
-        time.sleep(2)
-    assert not slurm.jobs("RUNNING")
-    assert not small.store.exists()
-    slurm.set_partition("UP")
-    await_that(lambda: len(slurm.jobs("RUNNING")) == 2, 60, process)
-    flushed = small.store / "ledger/state/c"  # nothing is written before the first worker can run it
-    await_that(lambda: flushed.exists() and api.status(small.store).counts[BlockState.DONE], 90, process)
-    cancelled = slurm.jobs("RUNNING")[0]
-    slurm("scancel", cancelled)
-    out, err = process.communicate(timeout=400)
+    try:
+        await_that(lambda: slurm.jobs("PENDING"), 60, process)
+        held = time.monotonic()
+        while time.monotonic() - held < HELD_SECONDS:
+            assert process.poll() is None, process.communicate()
+            time.sleep(2)
+        assert not slurm.jobs("RUNNING")
+        assert not small.store.exists()
+        slurm.set_partition("UP")
+        await_that(lambda: len(slurm.jobs("RUNNING")) == 2, 60, process)
+        flushed = small.store / "ledger/state/c"  # nothing is written before the first worker can run it
+        await_that(lambda: flushed.exists() and api.status(small.store).counts[BlockState.DONE], 90, process)
+        cancelled = slurm.jobs("RUNNING")[0]
+        slurm("scancel", cancelled)
+        out, err = process.communicate(timeout=400)
+    finally:
+        process.kill()  # it waits for workers without an end
 
     result = yaml.safe_load(out)
     assert process.returncode == 0, err

@@ -53,11 +53,14 @@ def connect(address: str, files: tuple[str, str, str] | None = None) -> Client:
     encrypted = address.startswith("tls://")
     if files and not encrypted:
         raise ConfigError(f"engine.security is for an address with TLS, and this is {address}: write tls://host:port.")
+    context = _context(address, security) if encrypted else None
     if address.startswith(("tcp://", "tls://")):
-        _try_greeting(address, _context(address, security) if encrypted else None)
+        _try_greeting(address, context)
     try:
         return Client(address, security=security if encrypted else None, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
+        if encrypted:
+            _try_greeting(address, context)  # it may have started since, and says more than Dask does
         hint = "" if encrypted else " A scheduler with TLS has a tls:// address."
         raise EngineError(
             f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.{hint}"
@@ -144,12 +147,13 @@ def _try_greeting(address: str, context: ssl.SSLContext | None) -> None:
             why = f"closes the connection. {_HINT}"
     except ssl.SSLCertVerificationError as error:
         why = (
-            f"has a certificate that is not of the CA that is named here (engine.security.ca): {error.verify_message}."
+            f"has a certificate that is refused here: {error.verify_message}. It has to be of the CA that is named "
+            "here (engine.security.ca), and within its time."
         )
     except ssl.SSLError as error:
         why = (
             f"refuses this client: {error.reason or error}. Its certificate (engine.security.cert) has to be of the "
-            f"scheduler's CA. {_HINT}"
+            f"scheduler's CA, and within its time. {_HINT}"
         )
     except OSError as error:
         why = f"says nothing that a Dask scheduler says: {error}. {_HINT}"
