@@ -47,23 +47,29 @@ def job_states(slurm: Slurm) -> dict[str, str]:
     return dict(line.split() for line in lines if line)
 
 
+def cluster_file(folder: Path) -> Path:
+    """The cluster of ``configs/``, small and with walltimes of two minutes."""
+    cluster = folder / "slurm.yaml"
+    content = yaml.safe_load((Path(__file__).parents[2] / "configs/clusters/slurm.yaml").read_text())
+    content["memory_gib"] = 1.5
+    content["cluster"]["max_workers"] = 2
+    content["cluster"]["settings"] |= {
+        "walltime": "00:02:00",
+        "log_directory": str(folder / "logs"),
+        "local_directory": str(folder / "temporary"),
+        "worker_extra_args": ["--preload", "tests.helpers.slow_blocks"],
+    }
+    cluster.write_text(yaml.safe_dump(content))
+    return cluster
+
+
 def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm, tmp_path: Path) -> None:
     small = Small.make(tmp_path / "project")
     inline = small.folder / "inline.zarr"
     reference = api.run(small.loaded(output={"store": str(inline), "block": 64}))
     assert reference.exit_code == 0
     config = small.config(output={"block": 64})
-    cluster = tmp_path / "slurm.yaml"
-    content = yaml.safe_load((Path(__file__).parents[2] / "configs/clusters/slurm.yaml").read_text())
-    content["memory_gib"] = 1.5
-    content["cluster"]["max_workers"] = 2
-    content["cluster"]["settings"] |= {
-        "walltime": "00:02:00",
-        "log_directory": str(tmp_path / "logs"),
-        "local_directory": str(tmp_path / "temporary"),
-        "worker_extra_args": ["--preload", "tests.helpers.slow_blocks"],
-    }
-    cluster.write_text(yaml.safe_dump(content))
+    cluster = cluster_file(tmp_path)
 
     slurm.set_partition("DOWN")
     process = start("run", config, "--cluster", cluster, "--json", **slurm.environment)
