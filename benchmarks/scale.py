@@ -31,7 +31,8 @@ from landweave.core.budget import THREADS_A_WORKER
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState
 from landweave.engine.clusters import local_engine
-from landweave.engine.dask import IN_FLIGHT_PER_THREAD, DaskEngine
+from landweave.engine.dask import DaskEngine
+from landweave.engine.submissions import IN_FLIGHT_PER_THREAD
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import SilentProgress
 from landweave.jobs.runner import run_blocks

@@ -76,7 +76,7 @@ def test_this_machine(small: Small, inline: dict[str, bytes]) -> None:
 
 @pytest.mark.skipif(not slurm_is_here() and not os.environ.get("CI"), reason="no slurmctld here, or not root")
 def test_slurm(small: Small, slurm: Slurm, inline: dict[str, bytes]) -> None:
-    copied, first, job = commands("Slurm").strip().splitlines()
+    copied, first, job = filter(None, commands("Slurm").splitlines())
     assert "12 done" in follow(small, f"{copied}\n{first}", **slurm.environment)
     assert shards(small.store) == inline
     assert slurm("squeue", "--noheader") == ""  # its jobs end with it

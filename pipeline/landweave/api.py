@@ -45,7 +45,7 @@ from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
-from landweave.surface.engines import as_dask, open_engine, reading_engine, with_engine, with_place
+from landweave.surface.engines import AnyEngine, as_dask, open_engine, reading_engine, with_engine, with_place
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -177,7 +177,7 @@ def check(config: Config, *, client: Any = None) -> MapSetup:
         mapping.check_output(setup)
         if engine := as_dask(engine):
             engine = replace(engine, need_bytes=setup.memory.worker, mixed=config.engine.mixed_workers)
-            setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, wait=False)))
+            setup = replace(setup, notes=(*setup.notes, *engine.preflight(setup.job, blocks=0)))
     return setup.with_values()
 
 
@@ -461,12 +461,16 @@ def draw_status(status: Status, path: str | Path) -> Path:
 
 
 def verify(
-    where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None, *, engine: Engine | None = None
+    where: str | Path | CubeConfig,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    client: Any = None,
+    engine: AnyEngine = None,
 ) -> Verification:
     """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
 
     Where the place cannot be written, what is wrong is named alone. Many objects are reread on the workers of
-    ``engine``, of the active Dask client, or of the configuration.
+    ``client`` or ``engine``, of the active Dask client, or of the configuration.
 
     Parameters
     ----------
@@ -474,8 +478,8 @@ def verify(
         Path or URL of the store, or the configuration of a map, or of a cube alone.
     storage_options
         Of the object store.
-    engine
-        From `open_engine`, in place of workers of its own.
+    client, engine
+        As of `run`; or an `EngineSection`.
 
     Returns
     -------
@@ -495,7 +499,7 @@ def verify(
     else:
         target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
-    rereading = partial(_rereading, where if isinstance(where, Config) else None, engine)
+    rereading = partial(_rereading, where if isinstance(where, Config) else None, engine, client)
     if attributes and attributes.get("format") == CUBE_FORMAT:
         found = verify_cube(target, attributes, rereading)
     else:
@@ -504,13 +508,13 @@ def verify(
 
 
 @contextmanager
-def _rereading(config: Config | None, engine: Engine | None) -> Iterator[Engine]:
+def _rereading(config: Config | None, engine: AnyEngine, client: Any) -> Iterator[Engine]:
     """The engine that rereads objects: the one that is given, that of the configuration, or the active one."""
     with ExitStack() as stack:
         if config is None:
-            yield stack.enter_context(reading_engine(engine))
+            yield stack.enter_context(reading_engine(engine, client))
             return
-        config, opened = stack.enter_context(with_engine(config, engine))
+        config, opened = stack.enter_context(with_engine(config, engine, client))
         yield opened if opened is not None else stack.enter_context(open_engine(config))
 
 

@@ -1,13 +1,17 @@
 """What every command does with its result: JSON, quiet, a log file; pictures and figures that scripts look at."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
+import typer
 from matplotlib.image import imread
 
 import landweave as lw
+from landweave.cli.main import app
 from landweave.core.protocols import BlockState
 from landweave.core.secrets import without_secrets
 from landweave.models.cards.registry import list_cards
@@ -77,6 +81,73 @@ def test_an_error_is_json_too(small: Small, landweave: Command) -> None:
     error = json.loads(ended.out)["error"]
     assert (error["type"], error["exit_code"]) == ("InputError", 2)
     assert error["message"] in ended.err
+
+
+def test_whatever_ends_a_command_is_json(
+    small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def error(*command: object, code: int) -> dict[str, object]:
+        ended = landweave(*command, "--json")
+        assert ended.code == code
+        found: dict[str, object] = json.loads(ended.out)["error"]
+        assert found["exit_code"] == code
+        assert found["message"]
+        return found
+
+    config = small.config()
+    assert error("check", config, "--log-file", "/proc/none/a.log", code=2)["type"] == "ConfigError"
+    assert "No such option" in str(error("check", config, "--nonsense", code=2)["message"])
+    assert error("check", code=2)["type"] == "UsageError"
+    assert "none of" in str(error("run", config, "--cluster", "slrum", code=2)["message"])
+    (tmp_path / "wrong.yaml").write_text("cluster: {kind: local, max_wrokers: 3}")
+    assert "max_wrokers" in str(error("run", config, "--cluster", tmp_path / "wrong.yaml", code=2)["message"])
+    (tmp_path / "wrong.yaml").write_text("[1, 2")
+    assert "not YAML" in str(error("run", config, "--cluster", tmp_path / "wrong.yaml", code=2)["message"])
+
+    def stroke(number: int) -> None:
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGTERM))
+    assert error("check", config, code=143)["type"] == "Interrupted"
+    monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGINT))
+    assert error("check", config, code=130)["type"] == "Interrupted"
+
+
+def test_a_fault_of_the_program_is_json_and_a_traceback(
+    small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(lw, "check", lambda _: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        landweave("check", small.config(), "--json")
+    assert json.loads(capsys.readouterr().out)["error"]["type"] == "ZeroDivisionError"
+
+
+def test_all_that_runs_blocks_takes_a_cluster() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = {**commands, "sample draw": commands["sample"].commands["draw"]}
+    options = {name: {option for each in found[name].params for option in each.opts} for name in found}
+    named = {name for name, of in options.items() if "--cluster" in of}
+    assert named == {
+        *("check", "plan", "run", "align", "verify", "publish"),
+        *("evaluate", "evaluate-model", "compare", "change", "sample draw"),
+    }
+    assert not any({"--workers", "--scheduler", "--address"} & of for of in options.values())
+
+
+@pytest.mark.slow
+def test_a_map_is_published_and_reread_by_workers_that_are_named(small: Small, landweave: Command) -> None:
+    landweave("run", small.config())
+    folder = small.folder / "published"
+    ended = landweave("publish", small.store, "--to", folder, "--cluster", "1", "--json")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["engine"].startswith("dask: 1 workers")
+    record = json.loads((small.folder / "published.run.json").read_text())
+    assert (record["command"], record["error"]) == ("publish", None)
+    assert record["counts"]["done"] > 0
+    assert landweave("verify", small.store, "--cluster", "1").code == 0
+    refused = landweave("publish", small.store, "--to", folder, "--cluster", "tcp://127.0.0.1:nonsense", "--json")
+    assert refused.code == 2
+    assert "tcp://127.0.0.1:nonsense" in json.loads(refused.out)["error"]["message"]
 
 
 def test_quiet_says_nothing_but_errors(small: Small, landweave: Command) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from landweave.config.load import example_config, load_config, load_cube_config
+from landweave.config.load import example_config, load_config, load_cube_config, load_engine
 from landweave.core.blending import Blend
 from landweave.core.errors import ConfigError
 from tests.helpers.commands import ROOT
@@ -76,3 +76,24 @@ def test_every_configuration_that_comes_with_the_project_loads() -> None:
     assert len(files) >= 5
     for file in files:
         assert load_config(file).inputs
+
+
+def test_a_cluster_is_a_name_a_file_an_address_or_a_number(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("memory_gib: 2\ncluster: {kind: local, min_workers: 0, max_workers: 3}\n")
+    assert load_engine("4").workers == 4
+    assert load_engine("tls://host:8786").address == "tls://host:8786"
+    for named in ("local", file):
+        found = load_engine(named).cluster
+        assert found is not None
+        assert found.kind == "local"
+    for wrong, why in {
+        "slrum": "none of address, gateway",
+        "0": "workers",
+        str(tmp_path / "none.yaml"): "cannot be read",
+    }.items():
+        with pytest.raises(ConfigError, match=why):
+            load_engine(wrong)
+    file.write_text("memory_gib: 2\ncluster: {kind: local, min_workers: 0, max_wrokers: 3}\n")
+    with pytest.raises(ConfigError, match=r"max_wrokers"):
+        load_engine(file)

@@ -10,7 +10,7 @@ import time
 import pytest
 from distributed import Client, LocalCluster
 
-import landweave.engine.dask as dask_engine
+import landweave.engine.waiting as engine_waiting
 from landweave.core.errors import ConfigError, EngineError
 from landweave.core.protocols import BlockState
 from landweave.engine.clusters import connected_engine, engine_on
@@ -28,7 +28,7 @@ def empty_cluster():
 
 
 def test_a_run_waits_for_the_first_worker_and_says_so(empty_cluster, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(dask_engine, "SILENCE_SECONDS", 0.5)
+    monkeypatch.setattr(engine_waiting, "SILENCE_SECONDS", 0.5)
     threading.Timer(2.5, lambda: empty_cluster.scale(1)).start()
     with engine_on(empty_cluster) as engine, caplog.at_level(logging.WARNING, "landweave"):
         assert engine.name.startswith("dask, the given LocalCluster: 0 workers")
@@ -51,7 +51,7 @@ def test_patience_ends(empty_cluster, tmp_path):
     ):
         engine.preflight(SquareJob(folder=tmp_path))
     with engine_on(empty_cluster) as engine:
-        [line] = engine.preflight(SquareJob(folder=tmp_path), wait=False)
+        [line] = engine.preflight(SquareJob(folder=tmp_path), blocks=0)
         assert "has no worker yet" in line
 
 
@@ -104,7 +104,7 @@ def one_worker(tmp_path_factory):
 @pytest.fixture
 def impatient(monkeypatch, caplog):
     """Says after a second that nothing was heard; and what was said."""
-    monkeypatch.setattr(dask_engine, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr("landweave.engine.submissions.SILENCE_SECONDS", 1.0)
     monkeypatch.setattr("landweave.engine.admission.REPLY_SECONDS", 0.5)
     with caplog.at_level(logging.WARNING, "landweave"):
         yield caplog

@@ -1,6 +1,8 @@
 """A scheduler with TLS: certificates from the configuration or from Dask's, and what is said without the right ones."""
 
 import socket
+import ssl
+import threading
 import time
 
 import dask
@@ -73,9 +75,7 @@ def test_a_client_of_another_authority_is_refused(cluster, certificates, strange
 
 
 def test_a_scheduler_of_another_authority_is_refused(cluster, strangers):
-    assert "has a certificate that is not of the CA that is named here" in refused(
-        EngineError, cluster.address, files(strangers)
-    )
+    assert "has a certificate that is refused here: " in refused(EngineError, cluster.address, files(strangers))
 
 
 def test_files_that_are_none_are_named(cluster, certificates, tmp_path):
@@ -109,3 +109,22 @@ def test_where_nobody_answers(certificates):
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
         message = refused(EngineError, f"tls://127.0.0.1:{unused_port()}", files(certificates))
     assert message.startswith("No Dask scheduler answers at tls://127.0.0.1")
+
+
+def test_a_certificate_whose_time_is_over_is_named(folder):
+    expired = Certificates.make(folder / "expired", hours=-0.5)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(expired.cert, expired.key)
+
+    def accept(listener):
+        with pytest.raises(ssl.SSLError), listener.accept()[0] as plain:
+            context.wrap_socket(plain, server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = threading.Thread(target=accept, args=(listener,))
+        server.start()
+        address = f"tls://127.0.0.1:{listener.getsockname()[1]}"
+        refusal = pytest.raises(EngineError, match=r"refused here: certificate has expired.*within its time")
+        with refusal, connected_engine(address, security=files(expired)):
+            pass
+        server.join()

@@ -6,6 +6,7 @@ import dask
 import pytest
 from distributed import Client
 
+from landweave.core.errors import ConfigError
 from landweave.engine.clusters import connected_engine
 from landweave.engine.worker_process import worker_command
 from landweave.engine.worker_settings import WORKER_SETTINGS, own_settings
@@ -68,9 +69,28 @@ def test_what_the_user_has_configured_stays():
         assert own_settings().keys() == WORKER_SETTINGS.keys() - left
 
 
-def test_a_variable_that_is_set_wins(monkeypatch):
+def test_a_variable_that_is_set_wins(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    command, variables = worker_command("tls://a:1", torch_threads=2, security={"ca": "a.pem"}, options=["--name", "b"])
-    assert command[-4:] == ["--tls-ca-file", "a.pem", "--name", "b"]
+    authority = tmp_path / "a.pem"
+    authority.touch()
+    security = {"ca": str(authority)}
+    command, variables = worker_command("tls://a:1", torch_threads=2, security=security, options=["--name", "b"])
+    assert command[-4:] == ["--tls-ca-file", str(authority), "--name", "b"]
     assert (variables["OMP_NUM_THREADS"], variables["MKL_NUM_THREADS"]) == ("7", "2")
     assert variables["DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE"] == "False"
+
+
+@pytest.mark.parametrize(
+    ("address", "files", "why"),
+    [
+        ("nonsense", {}, "nonsense is no address of a scheduler: write it as tcp://host:8786"),
+        ("tcp://host", {}, "no address"),
+        ("ftp://host:8786", {}, "no address"),
+        ("tls://host:8786", {}, "needs certificates: give --tls-ca-file"),
+        ("tls://host:8786", {"ca": "/nowhere/ca.pem"}, "/nowhere/ca.pem cannot be read"),
+    ],
+)
+def test_what_no_worker_can_connect_to_is_refused(address, files, why):
+    with pytest.raises(ConfigError, match=why):
+        worker_command(address, security=files)
+    worker_command("host:8786")

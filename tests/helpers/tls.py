@@ -22,11 +22,11 @@ class Certificates:
     key: Path
 
     @classmethod
-    def make(cls, folder: Path, addresses: tuple[str, ...] = ("127.0.0.1",)) -> Certificates:
+    def make(cls, folder: Path, addresses: tuple[str, ...] = ("127.0.0.1",), hours: float = 24) -> Certificates:
         folder.mkdir(parents=True, exist_ok=True)
         ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
         ca = _certificate("landweave test CA", None, ca_key, ca_key, ())
-        cert = _certificate("landweave test", ca, ca_key, key, addresses)
+        cert = _certificate("landweave test", ca, ca_key, key, addresses, hours)
         found = cls(ca=folder / "ca.pem", cert=folder / "cert.pem", key=folder / "key.pem")
         found.ca.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
         found.cert.write_bytes(cert.public_bytes(serialization.Encoding.PEM))
@@ -45,7 +45,7 @@ class Certificates:
         return ("--tls-ca-file", str(self.ca), "--tls-cert", str(self.cert), "--tls-key", str(self.key))
 
 
-def _certificate(name, issuer, issuer_key, key, addresses):
+def _certificate(name, issuer, issuer_key, key, addresses, hours=24):
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
@@ -56,7 +56,7 @@ def _certificate(name, issuer, issuer_key, key, addresses):
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(hours=hours))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if names:

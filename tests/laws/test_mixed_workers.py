@@ -33,7 +33,10 @@ def test_workers_with_other_code_or_none_change_no_byte_and_hold_up_no_later_run
         engine_section = {"kind": "dask", "address": processes.address}
         running = start("run", small.config(engine=engine_section))
         processes.worker_without_landweave()
-        out, err = running.communicate(timeout=240)
+        try:
+            out, err = running.communicate(timeout=240)
+        finally:
+            running.kill()  # it waits for workers without an end
         assert running.returncode == 0, err
         assert "gets no blocks: landweave is " in err
         assert f"the blocks ran on dask at {processes.address}" in out

@@ -47,38 +47,49 @@ def job_states(slurm: Slurm) -> dict[str, str]:
     return dict(line.split() for line in lines if line)
 
 
+def cluster_file(folder: Path) -> Path:
+    """The cluster of ``configs/``, small and with walltimes of two minutes."""
+    cluster = folder / "slurm.yaml"
+    content = yaml.safe_load((Path(__file__).parents[2] / "configs/clusters/slurm.yaml").read_text())
+    content["memory_gib"] = 1.5
+    content["cluster"]["max_workers"] = 2
+    content["cluster"]["settings"] |= {
+        "walltime": "00:02:00",
+        "log_directory": str(folder / "logs"),
+        "local_directory": str(folder / "temporary"),
+        "worker_extra_args": ["--preload", "tests.helpers.slow_blocks"],
+    }
+    cluster.write_text(yaml.safe_dump(content))
+    return cluster
+
+
 def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm, tmp_path: Path) -> None:
     small = Small.make(tmp_path / "project")
     inline = small.folder / "inline.zarr"
     reference = api.run(small.loaded(output={"store": str(inline), "block": 64}))
     assert reference.exit_code == 0
     config = small.config(output={"block": 64})
-    cluster = tmp_path / "slurm.yaml"
-    content = yaml.safe_load((Path(__file__).parents[2] / "configs/clusters/slurm.yaml").read_text())
-    content["memory_gib"] = 1.5
-    content["cluster"]["max_workers"] = 2
-    content["cluster"]["settings"] |= {
-        "walltime": "00:02:00",
-        "log_directory": str(tmp_path / "logs"),
-        "local_directory": str(tmp_path / "temporary"),
-        "worker_extra_args": ["--preload", "tests.helpers.slow_blocks"],
-    }
-    cluster.write_text(yaml.safe_dump(content))
+    cluster = cluster_file(tmp_path)
 
     slurm.set_partition("DOWN")
     process = start("run", config, "--cluster", cluster, "--json", **slurm.environment)
-    await_that(lambda: slurm.jobs("PENDING"), 60, process)
-    held = time.monotonic()
-    while time.monotonic() - held < HELD_SECONDS:
-        assert process.poll() is None, process.communicate()
-        time.sleep(2)
-    assert not slurm.jobs("RUNNING")
-    slurm.set_partition("UP")
-    await_that(lambda: len(slurm.jobs("RUNNING")) == 2, 60, process)
-    await_that(lambda: api.status(small.store).counts[BlockState.DONE], 60, process)
-    cancelled = slurm.jobs("RUNNING")[0]
-    slurm("scancel", cancelled)
-    out, err = process.communicate(timeout=400)
+    try:
+        await_that(lambda: slurm.jobs("PENDING"), 60, process)
+        held = time.monotonic()
+        while time.monotonic() - held < HELD_SECONDS:
+            assert process.poll() is None, process.communicate()
+            time.sleep(2)
+        assert not slurm.jobs("RUNNING")
+        assert not small.store.exists()
+        slurm.set_partition("UP")
+        await_that(lambda: len(slurm.jobs("RUNNING")) == 2, 60, process)
+        flushed = small.store / "ledger/state/c"  # nothing is written before the first worker can run it
+        await_that(lambda: flushed.exists() and api.status(small.store).counts[BlockState.DONE], 90, process)
+        cancelled = slurm.jobs("RUNNING")[0]
+        slurm("scancel", cancelled)
+        out, err = process.communicate(timeout=400)
+    finally:
+        process.kill()  # it waits for workers without an end
 
     result = yaml.safe_load(out)
     assert process.returncode == 0, err

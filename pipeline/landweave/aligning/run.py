@@ -150,7 +150,7 @@ def run_align(
             check_memory(plan.memory, setup.engine.worker_bytes, tiles, "cube.tile")
         needs = AlignNeeds(target=setup.target)
         with (
-            open_engine(setup.engine, None, engine, needs=needs, need_bytes=plan.memory, idle=not plan.todo) as opened,
+            open_engine(setup.engine, None, engine, needs=needs, need_bytes=plan.memory, blocks=plan.todo) as opened,
             writing_begun(),
         ):
             lease.check()  # workers may have taken minutes to come

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli.evaluate import Scheduler, Workers, engine_section
+from landweave.cli.options import Cluster, given_engine
 from landweave.cli.output import prints, progress
 from landweave.core.errors import ConfigError
 
@@ -37,8 +37,7 @@ def change(  # noqa: PLR0913  options of a command
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for numbers, zones, COGs, polygons and a page.")
     ] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    cluster: Cluster = None,
 ) -> Any:
     """Compare two maps on one lattice: transitions, kept by confidence and area."""
     if zones and folder is None:
@@ -55,6 +54,6 @@ def change(  # noqa: PLR0913  options of a command
         layer=layer,
         where=where,
         folder=folder,
-        engine=engine_section(workers, scheduler),
+        engine=given_engine(cluster),
         progress=progress(),
     )

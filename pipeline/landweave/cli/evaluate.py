@@ -3,39 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 import landweave
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides
 from landweave.cli.output import prints, progress
 
-if TYPE_CHECKING:
-    from landweave.config.schema import EngineSection
-
-Workers = Annotated[int | None, typer.Option("--workers", help="Local worker processes; this process by default.")]
-Scheduler = Annotated[str | None, typer.Option("--scheduler", help="Address of a running Dask scheduler.")]
 LeaveOut = Annotated[
     list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
 ]
-StorageOptions = Annotated[
-    list[str] | None, typer.Option("--storage-option", help="Of the object store.", metavar="KEY=VALUE")
-]
-
-
-def engine_section(workers: int | None, scheduler: str | None) -> EngineSection | None:
-    """The engine that the options name; None where they name none.
-
-    Parameters
-    ----------
-    workers
-        Local worker processes.
-    scheduler
-        Address of a running scheduler.
-    """
-    from landweave.config.schema import EngineSection
-
-    return EngineSection(kind="dask", workers=workers, address=scheduler) if workers or scheduler else None
 
 
 @prints
@@ -52,19 +30,16 @@ def evaluate(  # noqa: PLR0913  options of a command
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
     ] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:
     """Compare a map with labels: scores of its classes, calibration, seams."""
-    from landweave.cli.main import parse_overrides  # which has registered this verb
-
     return landweave.evaluate(
         map_path,
         landweave.Labels(files=labels, band=band, column=column, layer=layer),
         leave_out=leave_out or None,
         folder=folder,
-        engine=engine_section(workers, scheduler),
+        engine=given_engine(cluster),
         storage_options=parse_overrides(storage_options),
         progress=progress(),
     )
@@ -87,8 +62,7 @@ def evaluate_model(  # noqa: PLR0913  options of a command
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
     ] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    cluster: Cluster = None,
 ) -> Any:
     """Map a dataset's regions with a model and compare them with its labels: scores of the whole and by domain."""
     from landweave.core.yaml_text import load_yaml
@@ -103,7 +77,7 @@ def evaluate_model(  # noqa: PLR0913  options of a command
         weights=weights,
         leave_out=leave_out or None,
         folder=folder,
-        engine=engine_section(workers, scheduler),
+        engine=given_engine(cluster),
         progress=progress(),
     )
 
@@ -125,8 +99,7 @@ def compare(  # noqa: PLR0913  options of a command
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
     ] = None,
-    workers: Workers = None,
-    scheduler: Scheduler = None,
+    cluster: Cluster = None,
 ) -> Any:
     """Compare a map with another product (OSO, WorldCover, OCS GE), a raster on its own pixels."""
     return landweave.compare(
@@ -135,7 +108,7 @@ def compare(  # noqa: PLR0913  options of a command
         crosswalk=crosswalk,
         leave_out=leave_out or None,
         folder=folder,
-        engine=engine_section(workers, scheduler),
+        engine=given_engine(cluster),
         progress=progress(),
     )
 
@@ -160,19 +133,17 @@ def draw(  # noqa: PLR0913  options of a command
         2,
         3,
     ),
-    workers: Workers = None,
+    cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:
     """Draw a stratified random sample of a map, for photo-interpreters."""
-    from landweave.cli.main import parse_overrides  # which has registered this verb
-
     written = landweave.draw_sample(
         map_path,
         path,
         rule=landweave.SamplingRule(size=size, minimum=minimum, seed=seed),
         images=landweave.ChipImages(files=images, bands=bands) if images else None,
         storage_options=parse_overrides(storage_options),
-        engine=engine_section(workers, None),
+        engine=given_engine(cluster),
         progress=progress(),
     )
     return f"{written}: fill the column reference, then: landweave sample areas {written}"

@@ -5,18 +5,27 @@ What takes seconds to import is imported when a verb is called, not to print a l
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-import yaml
 
 import landweave
-from landweave.cli import change, evaluate, models, worker
-from landweave.cli.output import log_to_terminal, prints, progress, show_error
-from landweave.core.errors import ConfigError, LandweaveError
-from landweave.core.yaml_text import load_yaml
+from landweave.cli import change, evaluate, models, publish, report, view, worker
+from landweave.cli.options import (
+    Cluster,
+    KeepStale,
+    Overrides,
+    Stale,
+    StorageOptions,
+    given_engine,
+    parse_overrides,
+    parse_store,
+)
+from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error
+from landweave.core.errors import LandweaveError
 
 app = typer.Typer(
     name="landweave",
@@ -30,6 +39,10 @@ app.add_typer(evaluate.app, name="sample")
 app.command()(evaluate.compare)
 app.command()(evaluate.evaluate)
 app.command()(evaluate.evaluate_model)
+app.command()(publish.publish)
+app.command()(publish.hectares)
+app.command()(report.report)
+app.command()(view.view)
 app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
 
 
@@ -49,19 +62,6 @@ def about(
 
 
 ConfigPath = Annotated[Path, typer.Argument(help="A configuration file (YAML).", show_default=False)]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
-]
-Cluster = Annotated[
-    str | None,
-    typer.Option(help="What runs it: local, local-gpus, slurm, kubernetes, gateway, address, or a file like theirs."),
-]
-Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose files changed since.")]
-KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Keep such blocks, and call the output complete.")]
-StorageOptions = Annotated[
-    list[str] | None,
-    typer.Option("--storage-option", help="Of the object store: endpoint=http://host:9000", metavar="KEY=VALUE"),
-]
 
 
 @app.command()
@@ -138,26 +138,9 @@ def status(
 
 @app.command()
 @prints
-def verify(store: Stored, storage_options: StorageOptions = None) -> Any:
+def verify(store: Stored, storage_options: StorageOptions = None, cluster: Cluster = None) -> Any:
     """Reread every object of a map or a cube and compare it with the ledger; a run then repairs what is damaged."""
-    return landweave.verify(parse_store(store), parse_overrides(storage_options))
-
-
-def parse_store(store: str) -> Any:
-    """What was named: the place of a store, or a configuration."""
-    from landweave.config.load import load_any_config
-
-    return load_any_config(store) if store.endswith((".yaml", ".yml")) else store
-
-
-from landweave.cli.publish import hectares, publish  # noqa: E402  they take options and helpers of this module
-from landweave.cli.report import report  # noqa: E402
-from landweave.cli.view import view  # noqa: E402
-
-app.command()(publish)
-app.command()(hectares)
-app.command()(report)
-app.command()(view)
+    return landweave.verify(parse_store(store), parse_overrides(storage_options), engine=given_engine(cluster))
 
 
 @app.command()
@@ -206,27 +189,15 @@ def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:
     return landweave.load_config(path, overrides=parse_overrides(overrides), cluster=cluster)
 
 
-def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
-    """The values of ``KEY=VALUE`` by key, each read as YAML."""
-    return dict(_parse_override(text) for text in overrides or [])
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    advice = f"--set {text}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
-    if not key or not equals:
-        raise ConfigError(f"{advice}.")
-    try:
-        return key, load_yaml(value)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{advice}; {value!r} is not: {str(error).splitlines()[0]}.") from error
-
-
 def main() -> None:
     """The command: an error is one message, and each kind of end has an exit code."""
     log_to_terminal()
     try:
         app()
+    except SystemExit as end:
+        if usage := getattr(end.__context__, "format_message", None):  # wrong arguments: no command began
+            show_json_error("--json" in sys.argv, "UsageError", usage(), 2)
+        raise
     except LandweaveError as error:
         show_error(error)
         raise SystemExit(error.exit_code) from None

@@ -53,8 +53,8 @@ def prints(function: Callable[..., Any]) -> Callable[..., None]:
     def command(
         *args: Any, as_json: bool = False, quiet: bool = False, log_file: Path | None = None, **kw: Any
     ) -> None:
-        with _said(quiet, log_file):
-            result = _result(functools.partial(function, *args, **kw), as_json)
+        with _errors_as_json(as_json), _said(quiet, log_file):
+            result = _result(functools.partial(function, *args, **kw))
             logging.getLogger(_FILE_ONLY).info("%s", result)
         if as_json or not quiet:
             show(_json(result) if as_json else result)
@@ -103,7 +103,34 @@ def log_to_terminal() -> None:
     _LOG.setLevel(logging.INFO)
 
 
-def _result(function: Callable[[], Any], as_json: bool) -> Any:
+@contextmanager
+def _errors_as_json(as_json: bool) -> Iterator[None]:
+    """Print what ends a command early as JSON, too, before it does: the output of ``--json`` is always one document."""
+    try:
+        yield
+    except typer.Exit as end:
+        show_json_error(as_json, "Interrupted", "interrupted; what is done is kept, run again to go on", end.exit_code)
+        raise
+    except Exception as error:
+        show_json_error(as_json, type(error).__name__, str(error), getattr(error, "exit_code", 1))
+        raise
+
+
+def show_json_error(as_json: bool, kind: str, message: str, exit_code: int) -> None:
+    """Print an error as JSON where the result would be.
+
+    Parameters
+    ----------
+    as_json
+        Whether JSON is wanted.
+    kind, message, exit_code
+        Of the error.
+    """
+    if as_json:
+        show(_json({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
+
+
+def _result(function: Callable[[], Any]) -> Any:
     from landweave.jobs.runner import terminable  # takes a second, which the line of help need not wait for
 
     try:
@@ -114,9 +141,6 @@ def _result(function: Callable[[], Any], as_json: bool) -> Any:
         raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
     except LandweaveError as error:
         logging.getLogger(_FILE_ONLY).error("%s: %s", type(error).__name__, error)
-        if as_json:
-            shown = {"type": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
-            show(_json({"error": shown}))
         raise
 
 

@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli import main
+from landweave.cli.options import (
+    Cluster,
+    KeepStale,
+    Overrides,
+    StorageOptions,
+    given_engine,
+    parse_overrides,
+    parse_store,
+)
 from landweave.cli.output import Written, prints, progress
 
 What = Annotated[
@@ -20,29 +28,30 @@ What = Annotated[
 def publish(  # noqa: PLR0913  an option each
     what: What,
     to: Annotated[str | None, typer.Option("--to", help="Folder or URL to publish to.", metavar="FOLDER")] = None,
-    overrides: main.Overrides = None,
-    storage_options: main.StorageOptions = None,
-    cluster: main.Cluster = None,
+    overrides: Overrides = None,
+    storage_options: StorageOptions = None,
+    cluster: Cluster = None,
     *,
     is_partial: Annotated[bool, typer.Option("--partial", help="Publish a map that is not complete.")] = False,
     stale: Annotated[bool, typer.Option("--stale", help="Make dalles again where the map was computed anew.")] = False,
-    keep_stale: main.KeepStale = False,
+    keep_stale: KeepStale = False,
     plan_only: Annotated[bool, typer.Option("--plan", help="Only show what would be done, and its cost.")] = False,
 ) -> Any:
     """Publish a map dalle by dalle, COGs and a STAC catalog; run again to finish what failed or was interrupted."""
     from landweave.setup.publish_setup import publish_keys
 
     settings: dict[str, Any] = {"to": to, "stale": stale, "partial": is_partial}
-    given = main.parse_overrides(overrides)
+    given = parse_overrides(overrides)
     if what.endswith((".yaml", ".yml")):
         source: Any = landweave.load_config(what, overrides=given, cluster=cluster)
     else:
         source = what
         settings |= publish_keys(given)
-    settings["storage_options"] = main.parse_overrides(storage_options) or None
+    settings["storage_options"] = parse_overrides(storage_options) or None
     if plan_only:
         return landweave.plan_publish(source, **settings)
-    return landweave.publish(source, keep_stale=keep_stale, progress=progress(), **settings)
+    engine = given_engine(cluster) if source is what else None  # a configuration has it
+    return landweave.publish(source, engine=engine, keep_stale=keep_stale, progress=progress(), **settings)
 
 
 @prints
@@ -54,10 +63,10 @@ def hectares(
     to: Annotated[list[Path], typer.Option(help="New file, .csv or .parquet; several may be named.")],
     layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
-    storage_options: main.StorageOptions = None,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Count the hectares of each class in the zones of a vector file: communes, parcels, a basin."""
-    options = main.parse_overrides(storage_options)
-    where_map = main.parse_store(store)
+    options = parse_overrides(storage_options)
+    where_map = parse_store(store)
     areas = landweave.area_by_class(where_map, zones, to=to, layer=layer, where=where, storage_options=options)
     return Written(*to, notes=(*areas.attrs["notes"], f"{len(areas):,} zones"))

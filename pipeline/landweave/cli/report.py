@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 import landweave
-from landweave.cli import main
+from landweave.cli.options import StorageOptions, parse_overrides, parse_store
 from landweave.cli.output import Written, prints
 
 What = Annotated[
@@ -25,16 +25,16 @@ def report(
     layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
     language: Annotated[str, typer.Option(help="Language that the page opens in: en or fr.")] = "en",
-    storage_options: main.StorageOptions = None,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Write a map as one page that opens from disk, with no network: map, legend, areas, cost, provenance."""
     path = landweave.report(
-        main.parse_store(what),
+        parse_store(what),
         to,
         zones=zones,
         layer=layer,
         where=where,
         language=cast(Any, language),
-        storage_options=main.parse_overrides(storage_options) or None,
+        storage_options=parse_overrides(storage_options) or None,
     )
     return Written(path, notes=(f"{path.stat().st_size / 1e6:.1f} MB",))

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli import main
+from landweave.cli.options import StorageOptions, parse_overrides, parse_store
 from landweave.cli.output import prints, show
 
 What = Annotated[
@@ -19,11 +19,11 @@ What = Annotated[
 
 
 @prints
-def view(what: What, storage_options: main.StorageOptions = None) -> Any:
+def view(what: What, storage_options: StorageOptions = None) -> Any:
     """Show a map in a browser at any zoom, a run in progress too; Ctrl-C ends it."""
     landweave.view(
-        main.parse_store(what),
-        storage_options=main.parse_overrides(storage_options) or None,
+        parse_store(what),
+        storage_options=parse_overrides(storage_options) or None,
         ready=lambda url: show(f"open {url} in a browser on this machine; Ctrl-C ends it"),
     )
     return "ended"

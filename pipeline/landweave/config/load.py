@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
-from landweave.config.schema import Config, CubeConfig
+from landweave.config.problems import problem_lines
+from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
 from landweave.core.yaml_text import load_yaml
 
@@ -25,8 +27,7 @@ def load_config(
     path
         The file; relative paths in it count from its folder.
     cluster
-        What runs it, in place of the workers of its engine: ``local``, ``slurm``, ... (files in ``configs/clusters/``),
-        or a file like these.
+        What runs it, in place of the workers of its engine, as of `load_engine`.
     overrides
         Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace those of the file.
 
@@ -61,16 +62,48 @@ _PLACE_OF_WORKERS = ("kind", "workers", "address", "cluster", "memory_gib")
 
 
 def _cluster_overrides(path: str | Path, cluster: str | Path | None) -> dict[str, Any]:
-    """The engine of a cluster's file, by dotted key; what it leaves out of `_PLACE_OF_WORKERS` is reset."""
+    """The engine that a cluster names, by dotted key; what it leaves out of `_PLACE_OF_WORKERS` is reset."""
     if cluster is None:
         return {}
-    files = {file.stem: file for file in (_configs_folder() / "clusters").glob("*.yaml")}
-    if str(cluster) not in files and Path(cluster).suffix not in (".yaml", ".yml"):
-        raise ConfigError(f"--cluster {cluster} is none of {', '.join(sorted(files))}: name one, or a file (.yaml).")
-    content = _content(files.get(str(cluster), Path(cluster)))
     own = _content(Path(path)).get("engine")
     kept = own if isinstance(own, dict) else {}
-    return {"engine": {key: value for key, value in kept.items() if key not in _PLACE_OF_WORKERS} | content}
+    return {"engine": {key: value for key, value in kept.items() if key not in _PLACE_OF_WORKERS} | _engine(cluster)}
+
+
+def load_engine(cluster: str | Path) -> EngineSection:
+    """What runs the blocks of a command that has no configuration.
+
+    Parameters
+    ----------
+    cluster
+        ``local``, ``slurm``, ... (files in ``configs/clusters/``), a file like these, the address of a scheduler
+        (``tcp://host:8786``), or a number of worker processes on this machine.
+
+    Raises
+    ------
+    ConfigError
+        When it is none of these, or the file is wrong.
+    """
+    try:
+        return EngineSection(**_engine(cluster))
+    except ValidationError as error:
+        listed = "\n".join(f"- {line}" for line in problem_lines(error, known_keys(EngineSection)))
+        raise ConfigError(f"--cluster {cluster}:\n{listed}") from None
+
+
+def _engine(cluster: str | Path) -> dict[str, Any]:
+    text = str(cluster)
+    if text.isdecimal():
+        return {"workers": int(text)}
+    if "://" in text:
+        return {"address": text}
+    files = {file.stem: file for file in (_configs_folder() / "clusters").glob("*.yaml")}
+    if text not in files and Path(text).suffix not in (".yaml", ".yml"):
+        raise ConfigError(
+            f"--cluster {text} is none of {', '.join(sorted(files))}: name one, a file (.yaml), the address of a "
+            "scheduler (tcp://host:8786), or a number of workers on this machine."
+        )
+    return _content(files.get(text, Path(text)))
 
 
 def load_any_config(path: str | Path) -> CubeConfig:

@@ -44,7 +44,7 @@ def open_engine(
     *,
     needs: WorkerNeeds | None = None,
     need_bytes: int = 0,
-    idle: bool = False,
+    blocks: int = 1,
 ) -> Iterator[Engine]:
     """The engine of ``settings`` for the length of a ``with`` block.
 
@@ -59,23 +59,21 @@ def open_engine(
     needs, need_bytes
         What is to be run, and the memory that a worker needs for it: when this engine is open a worker that can run it
         is there.
-    idle
-        Whether there is nothing to run: no workers are started, none are waited for.
+    blocks
+        That are to be run; of 0 no workers are started, none are waited for.
 
     Raises
     ------
     EngineError
         When workers do not start, no scheduler answers, or no worker can run what is to be run: with all reasons.
     """
-    with _opened(settings, torch_threads, given, idle=idle) as engine:
+    with _opened(settings, torch_threads, given, idle=not blocks) as engine:
         if not isinstance(engine, DaskEngine):
             yield engine
             return
         engine = replace(engine, need_bytes=need_bytes, mixed=settings.mixed_workers)
-        # Workers that are started for this run alone are asked as they come: the first may wait in a queue for hours,
-        # and the others are asked for with it.
-        if needs is not None and not idle and not engine.most_threads:
-            engine.preflight(needs)
+        if needs is not None and blocks:
+            engine.preflight(needs, blocks=blocks)
         yield engine
 
 

@@ -7,8 +7,10 @@ side is named with the reason.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -41,34 +43,76 @@ def connect(address: str, files: tuple[str, str, str] | None = None) -> Client:
     Raises
     ------
     ConfigError
-        When the certificates of a ``tls://`` address are missing or are none, or certificates go with another address.
+        When this is no address, the certificates of a ``tls://`` address are missing or are none, or certificates go
+        with another address.
     EngineError
         When no scheduler answers, or one side refuses the other's certificate.
     """
+    _require_address(address)
     security = _security(files)
     encrypted = address.startswith("tls://")
     if files and not encrypted:
         raise ConfigError(f"engine.security is for an address with TLS, and this is {address}: write tls://host:port.")
+    context = _context(address, security) if encrypted else None
     if address.startswith(("tcp://", "tls://")):
-        _try_greeting(address, _context(address, security) if encrypted else None)
+        _try_greeting(address, context)
     try:
         return Client(address, security=security if encrypted else None, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
+        if encrypted:
+            _try_greeting(address, context)  # it may have started since, and says more than Dask does
         hint = "" if encrypted else " A scheduler with TLS has a tls:// address."
         raise EngineError(
             f"No Dask scheduler answers at {address}: {error}. Start one, or correct it.{hint}"
         ) from error
 
 
+def check_worker_address(address: str, files: Mapping[str, str], options: Sequence[str] = ()) -> None:
+    """Refuse what no worker can connect to.
+
+    Parameters
+    ----------
+    address
+        Of the scheduler.
+    files
+        Certificates, by ``ca``, ``cert`` and ``key``.
+    options
+        Further ones of the worker.
+
+    Raises
+    ------
+    ConfigError
+        When this is no address, or one with TLS and certificates are missing.
+    """
+    _require_address(address)
+    for path in files.values():
+        _try_file(path, "The worker's certificates:")
+    stated = files or dask.config.get("distributed.comm.tls.ca-file") or any("--tls" in each for each in options)
+    if address.startswith("tls://") and not stated:
+        raise ConfigError(
+            f"{address} needs certificates: give --tls-ca-file, --tls-cert and --tls-key, or set Dask's own "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, …__WORKER__CERT and …__WORKER__KEY."
+        )
+
+
+def _require_address(address: str) -> None:
+    if not re.fullmatch(r"inproc://.*|((tcp|tls|ws|wss|ucx)://)?[^/]+:\d{1,5}", address):
+        raise ConfigError(f"{address} is no address of a scheduler: write it as tcp://host:8786, or tls://host:8786.")
+
+
+def _try_file(path: str, what: str) -> None:
+    try:
+        with Path(path).open("rb"):
+            pass
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror or error}.") from error
+
+
 def _security(files: tuple[str, str, str] | None) -> Security:
     if files is None:
         return Security()
     for key, path in zip(("ca", "cert", "key"), files, strict=True):
-        try:
-            with Path(path).open("rb"):
-                pass
-        except OSError as error:
-            raise ConfigError(f"engine.security.{key}: {path} cannot be read: {error.strerror or error}.") from error
+        _try_file(path, f"engine.security.{key}:")
     ca, cert, key = files
     return Security(require_encryption=True, tls_ca_file=ca, tls_client_cert=cert, tls_client_key=key)
 
@@ -103,12 +147,13 @@ def _try_greeting(address: str, context: ssl.SSLContext | None) -> None:
             why = f"closes the connection. {_HINT}"
     except ssl.SSLCertVerificationError as error:
         why = (
-            f"has a certificate that is not of the CA that is named here (engine.security.ca): {error.verify_message}."
+            f"has a certificate that is refused here: {error.verify_message}. It has to be of the CA that is named "
+            "here (engine.security.ca), and within its time."
         )
     except ssl.SSLError as error:
         why = (
             f"refuses this client: {error.reason or error}. Its certificate (engine.security.cert) has to be of the "
-            f"scheduler's CA. {_HINT}"
+            f"scheduler's CA, and within its time. {_HINT}"
         )
     except OSError as error:
         why = f"says nothing that a Dask scheduler says: {error}. {_HINT}"

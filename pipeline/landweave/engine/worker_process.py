@@ -18,6 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from landweave.core.budget import THREADS_A_WORKER
+from landweave.engine.tls import check_worker_address
 from landweave.engine.worker_settings import environment, own_settings
 
 
@@ -43,7 +44,13 @@ def worker_command(
         Files ``ca``, ``cert`` and ``key``, with TLS.
     options
         Further ones of ``dask worker``, which win.
+
+    Raises
+    ------
+    ConfigError
+        When this is no address, or one with TLS and certificates are missing.
     """
+    check_worker_address(address, security or {}, options)
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", str(THREADS_A_WORKER)]
     if memory_limit:
         command += ["--memory-limit", memory_limit]

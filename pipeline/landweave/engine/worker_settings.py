@@ -32,8 +32,11 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 
 def own_settings() -> dict[str, Any]:
-    """Those of `WORKER_SETTINGS` that the user's configuration leaves at Dask's defaults."""
-    return {key: value for key, value in WORKER_SETTINGS.items() if _is_default(key)}
+    """Those of `WORKER_SETTINGS` that the user's configuration leaves at Dask's defaults, or has as they are here.
+
+    While workers of this process run, its configuration has them.
+    """
+    return {key: value for key, value in WORKER_SETTINGS.items() if _is_default(key) or dask.config.get(key) == value}
 
 
 def _is_default(key: str) -> bool:

@@ -341,12 +341,12 @@ def run_map(
         actions = setup.actions(output.ledger, stale=stale)
         if actions.todo:
             setup = setup.with_values()
-        idle = not actions.todo and output.overviews_complete
         from landweave.engine.clusters import open_engine  # Dask, which a plan does without
 
+        blocks = len(actions.todo) or int(not output.overviews_complete)
         # Before anything is written, as workers may not come.
         threads, need_bytes = setup.job.model.torch_threads, setup.memory.worker
-        opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, idle=idle)
+        opening = open_engine(setup.engine, threads, engine, needs=setup.job, need_bytes=need_bytes, blocks=blocks)
         with opening as opened, writing_begun():
             watch = Stopwatch()
             watch.seconds["start"] = time.perf_counter() - started

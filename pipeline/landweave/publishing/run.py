@@ -250,7 +250,7 @@ def run_publish(
         if actions.todo:
             dalle = f"dalles of {setup.dalles.size_m} m"
             check_memory(setup.worker_bytes, setup.engine.worker_bytes, dalle, "publish.dalle_m")
-        with open_engine(setup.engine, 1, engine, idle=not actions.todo) as opened, writing_begun():
+        with open_engine(setup.engine, 1, engine, blocks=len(actions.todo)) as opened, writing_begun():
             lease.check()  # workers may have taken minutes to come
             results = _make(setup, state, actions, opened, progress or SilentProgress(), lease)
             _write_summary(setup, state.ledger, lease)

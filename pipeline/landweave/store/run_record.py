@@ -1,4 +1,4 @@
-"""The figures of the last run of a map or cube, as JSON beside it: ``landcover.zarr.run.json``."""
+"""The figures of the last run of a map, a cube or a publication, as JSON beside it: ``landcover.zarr.run.json``."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RunRecord:
     Attributes
     ----------
     command
-        ``run`` or ``align``.
+        ``run``, ``align`` or ``publish``.
     result
         What it did, any record with plain fields; None until it has ended.
     """
@@ -44,7 +44,7 @@ def recorded_run(target: Target, command: str) -> Iterator[RunRecord]:
     target
         Path or URL of the map or cube.
     command
-        ``run`` or ``align``.
+        ``run``, ``align`` or ``publish``.
     """
     record, started = RunRecord(command=command), datetime.now(UTC)
     try:

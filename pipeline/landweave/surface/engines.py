@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
 AnyEngine = Engine | EngineSection | None
-"""Who runs the blocks of what writes nothing: an open engine, the section of a configuration, or the active Dask client
-where there is one and this process otherwise."""
+"""Who runs the blocks: an open engine, the section of a configuration, or, of what writes nothing, the active Dask
+client where there is one and this process otherwise."""
 
 READING_THREADS = 1
 """Cores that a worker which only reads is counted for."""
@@ -75,7 +75,7 @@ def found_engine(section: EngineSection, client: Any) -> AbstractContextManager[
 
 @contextmanager
 def with_engine(
-    config: AnyConfig, engine: Engine | None = None, client: Any = None
+    config: AnyConfig, engine: AnyEngine = None, client: Any = None
 ) -> Iterator[tuple[AnyConfig, Engine | None]]:
     """The engine that is open already, and the configuration with the place and the memory of its workers.
 
@@ -84,7 +84,7 @@ def with_engine(
     config
         Its ``engine`` section says what is used where neither of the others is given.
     engine, client
-        An open engine; a Dask client or cluster object.
+        An open engine, or a section in place of the configuration's; a Dask client or cluster object.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def with_engine(
 
 @contextmanager
 def resolved_engine(
-    section: EngineSection, engine: Engine | None = None, client: Any = None
+    section: EngineSection, engine: AnyEngine = None, client: Any = None
 ) -> Iterator[tuple[EngineSection, Engine | None]]:
     """The engine that is open already, and the section with the place and the memory of its workers.
 
@@ -110,6 +110,8 @@ def resolved_engine(
     """
     if engine is not None and client is not None:
         raise ConfigError("client and engine are both given: leave one out.")
+    if isinstance(engine, EngineSection):
+        section, engine = engine, None
     with ExitStack() as stack:
         opened = engine if engine is not None else stack.enter_context(found_engine(section, client))
         if workers := as_dask(opened):
@@ -121,13 +123,21 @@ def resolved_engine(
 
 
 @contextmanager
-def reading_engine(engine: AnyEngine) -> Iterator[Engine]:
-    """The engine of what writes nothing: as given, else of the active Dask client, else this process."""
+def reading_engine(engine: AnyEngine, client: Any = None) -> Iterator[Engine]:
+    """The engine of what writes nothing: as given, else of the active Dask client, else this process.
+
+    Parameters
+    ----------
+    engine, client
+        As of `with_engine`.
+    """
+    if engine is not None and client is not None:
+        raise ConfigError("client and engine are both given: leave one out.")
     from landweave.engine import clusters
 
     section = engine if isinstance(engine, EngineSection) else EngineSection(kind="inline")
     with ExitStack() as stack:
-        if engine is None and (client := clusters.active_client()) is not None:
+        if engine is None and (client := client or clusters.active_client()) is not None:
             engine = stack.enter_context(clusters.engine_on(client))
         elif isinstance(engine, EngineSection):
             engine = stack.enter_context(found_engine(section, None))

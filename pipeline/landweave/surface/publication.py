@@ -23,7 +23,8 @@ from landweave.setup.map_setup import engine_section, map_target, set_up_map
 from landweave.setup.publish_setup import publish_section, set_up_publish
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.surface.engines import resolved_engine
+from landweave.store.run_record import recorded_run
+from landweave.surface.engines import AnyEngine, resolved_engine, with_place
 from landweave.surface.hectares import ZoneSource, check_tables, write_areas
 
 
@@ -56,7 +57,7 @@ def publish(  # noqa: PLR0913  what `run` takes, where from and where to
     keep_stale: bool = False,
     partial: bool = False,
     client: Any = None,
-    engine: Engine | None = None,
+    engine: AnyEngine = None,
     progress: Progress | bool = True,
     **settings: Any,
 ) -> RunResult:
@@ -103,7 +104,9 @@ def publish(  # noqa: PLR0913  what `run` takes, where from and where to
     with _publication(what, to, storage_options, settings, engine, client) as (setup, opened):
         setup.target.check_writable()
         shown = resolve_progress(progress)
-        result = publishing.run_publish(setup, stale=stale, partial_map=partial, engine=opened, progress=shown)
+        with recorded_run(setup.target, "publish") as record:
+            result = publishing.run_publish(setup, stale=stale, partial_map=partial, engine=opened, progress=shown)
+            record.result = result = with_place(result, opened)
     return result.with_stale_kept() if keep_stale else result
 
 
@@ -113,7 +116,7 @@ def _publication(
     to: str | Path | None,
     storage_options: Mapping[str, Any] | None,
     settings: Mapping[str, Any],
-    engine: Engine | None = None,
+    engine: AnyEngine = None,
     client: Any = None,
 ) -> Iterator[tuple[PublishSetup, Engine | None]]:
     """The publication of a configuration, or of a map by its place, and the engine that is open already."""

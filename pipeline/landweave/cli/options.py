@@ -1,0 +1,61 @@
+"""Options that several commands have, and what their texts come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+import yaml
+
+from landweave.core.errors import ConfigError
+from landweave.core.yaml_text import load_yaml
+
+if TYPE_CHECKING:
+    from landweave.config.schema import EngineSection
+
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Replace a value: --set output.store=out.zarr", metavar="KEY=VALUE")
+]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        help="What runs it: local, local-gpus, slurm, kubernetes, gateway, address, a file like theirs, a scheduler "
+        "(tcp://host:8786), or a number of workers on this machine."
+    ),
+]
+Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose files changed since.")]
+KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Keep such blocks, and call the output complete.")]
+StorageOptions = Annotated[
+    list[str] | None,
+    typer.Option("--storage-option", help="Of the object store: endpoint=http://host:9000", metavar="KEY=VALUE"),
+]
+
+
+def given_engine(cluster: str | None) -> EngineSection | None:
+    """The engine of a command without a configuration; None where none is named."""
+    from landweave.config.load import load_engine
+
+    return load_engine(cluster) if cluster else None
+
+
+def parse_store(store: str) -> Any:
+    """What was named: the place of a store, or a configuration."""
+    from landweave.config.load import load_any_config
+
+    return load_any_config(store) if store.endswith((".yaml", ".yml")) else store
+
+
+def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
+    """The values of ``KEY=VALUE`` by key, each read as YAML."""
+    return dict(_parse_override(text) for text in overrides or [])
+
+
+def _parse_override(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    advice = f"--set {text}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
+    if not key or not equals:
+        raise ConfigError(f"{advice}.")
+    try:
+        return key, load_yaml(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{advice}; {value!r} is not: {str(error).splitlines()[0]}.") from error
