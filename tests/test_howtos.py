@@ -87,7 +87,8 @@ class Follower:
 
     def make_inputs(self) -> None:
         for path in set(self.folder.glob("*.yaml")) - self._ready:
-            if "SENTINEL2_TS" not in yaml.safe_load(path.read_text()).get("inputs", {"SENTINEL2_TS"}):
+            content = yaml.safe_load(path.read_text())
+            if "grid" in content and "SENTINEL2_TS" not in content["inputs"]:
                 write_inputs(path)
                 self._ready.add(path)
 

@@ -15,6 +15,7 @@ Where the last column in the east or row in the north is no whole step, the tool
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,12 @@ def _grid_of(pixels: Grid, margin: int) -> dict[str, Any]:
     the step away from the row ``margin`` pixels inside.
     """
     x, y = pixels.corner(pixels.extent.y.stop - margin, pixels.extent.x.start - margin)
-    return {"crs": pixels.crs, "resolution": str(pixels.resolution), "anchor": [str(x), str(y)]}
+    return {"crs": pixels.crs, "resolution": _written(pixels.resolution), "anchor": [_written(x), _written(y)]}
+
+
+def _written(value: Fraction) -> float | str:
+    """Return a decimal number where it is the exact value, a fraction as text elsewhere."""
+    return float(value) if exact(float(value)) == value else str(value)
 
 
 def _output_pixels(detection: Detection, card: ModelCard) -> int | None:
