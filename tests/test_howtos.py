@@ -6,8 +6,10 @@ inputs. Commands are those of the blocks marked ``bash``.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -159,8 +161,24 @@ def test_after_the_readme(follower: Follower) -> None:
                 follower.run(words)
 
     assert len(pandas.read_csv("hectares.csv")) == 1
-    follower.run(shlex.split("landweave evaluate out/landcover.zarr out/landcover.tif --out scores"))
-    assert '"overall_accuracy": 1.0' in (follower.folder / "scores/scores.json").read_text()
+
+
+def test_how_right_it_is(follower: Follower) -> None:
+    """Three maps of one ground, labels that are the first map, and its images."""
+    (readme,) = [text for language, text in fences("README.md") if language == "yaml"]
+    follower.write(follower.folder / "gard.yaml", yaml.safe_load(readme))
+    follower.run(["landweave", "run", "gard.yaml"])
+    for name in ("landcover", "2021", "2021-again", "2024"):
+        shutil.copytree("out/landcover.zarr", f"{name}.zarr")
+    for folder, file in (("labels", "out/landcover.tif"), ("ortho", "rvb/tile.jp2")):
+        Path(folder).mkdir()
+        shutil.copy(file, folder)
+
+    follower.follow("docs/evaluating.md")
+
+    assert json.loads(Path("scores/scores.json").read_text())["scores"]["accuracy"] == 1
+    assert len(geopandas.read_file("sample.gpkg", layer="sample")) > 100
+    assert list(Path("changes").glob("*.tif"))
 
 
 @pytest.mark.parametrize("document", ["docs/howto-department.md", "docs/howto-model.md"])
