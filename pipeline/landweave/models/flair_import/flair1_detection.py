@@ -48,8 +48,8 @@ class Flair1Detection(Detection):
         """The aerial bands, and height, of the one image."""
         aerial = [number for number in self.channels if number != HEIGHT]
         numbers = {"AERIAL_RGBI": aerial, "DEM_ELEV": [HEIGHT] * (HEIGHT in self.channels)}
-        of_file = {"input_img_path": self.input_img_path}
-        return {name: ZonalInput(**of_file, channels=each) for name, each in numbers.items() if each}
+        path = self.input_img_path
+        return {name: ZonalInput(input_img_path=path, channels=each) for name, each in numbers.items() if each}
 
     @property
     def label_names(self) -> tuple[str, ...]:
