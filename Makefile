@@ -7,13 +7,14 @@ BIN := .venv/bin
 READY := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types fast notebooks notebooks-store format bench clean
+.PHONY: help setup demo test test-slow lint types fast notebooks notebooks-store docs format bench clean
 
 help:
 	@echo "make demo       map a synthetic landscape on Dask and draw the map"
 	@echo "make test       lint, types, fast tests (under 10 minutes on two cores, with the install)"
 	@echo "make test-slow  notebooks, and the tests that take longer"
 	@echo "make notebooks-store  run the notebooks and store them with their outputs"
+	@echo "make docs       the documents as a site, in out/docs"
 	@echo "make format     let ruff format and mend what it can"
 	@echo "make bench      throughput, memory and alignment, as tables"
 	@echo "make clean      remove the environment, caches and outputs"
@@ -54,6 +55,10 @@ notebooks: setup
 
 notebooks-store: setup
 	$(BIN)/python notebooks/store.py
+
+docs: setup
+	$(BIN)/sphinx-build -W --keep-going -q -c docs -d out/doctrees . out/docs
+	@echo "open out/docs/index.html"
 
 format: setup
 	$(BIN)/ruff check --fix

@@ -428,6 +428,11 @@ def status(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | 
     ------
     InputError
         When there is no map or cube.
+
+    Examples
+    --------
+    >>> status("landcover.zarr").complete
+    True
     """
     if isinstance(where, Config):
         return mapping.setup_status(set_up_map(where, only_planned=True))

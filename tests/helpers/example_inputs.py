@@ -70,7 +70,7 @@ def _write_area(config: CubeConfig) -> None:
         frame = geopandas.GeoDataFrame(
             {column: [value.strip("'")]}, geometry=[shapely.box(x + 20, y - 180, x + 180, y - 20)], crs="EPSG:2154"
         )
-        frame.to_file(config.path(config.area.file))
+        frame.to_file(config.path(config.area.file), layer=config.area.layer)
 
 
 def _write_catalog(path: Path, config: CubeConfig) -> None:
@@ -94,7 +94,7 @@ def _write_model(config: CubeConfig) -> None:
     """A small card where the configuration names a user's own, and weights of zeros where it names a file."""
     assert config.model is not None
     card = config.model.card
-    if card.endswith(".yaml"):
+    if card.endswith(".yaml") and not Path(config.path(card)).exists():
         inputs = {
             name: {"pixel": 0.2, "bands": {band: {} for band in section.own_bands}}
             for name, section in config.inputs.items()

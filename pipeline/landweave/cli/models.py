@@ -91,12 +91,12 @@ def new(
 @app.command("import")
 @prints
 def import_(
-    config: Annotated[Path, typer.Argument(help="The YAML file of FLAIR-HUB's zonal detection.", show_default=False)],
+    config: Annotated[Path, typer.Argument(help="The YAML file of a detection.", show_default=False)],
     output: Annotated[
         Path | None, typer.Option(help="The new configuration; beside the old one by the name of its output.")
     ] = None,
 ) -> Any:
-    """Write the run of a zonal detection of FLAIR-HUB's tool, with what differs in comments."""
+    """Write the run of a detection of FLAIR-HUB's or FLAIR-1's tool, with what differs in comments."""
     from landweave.setup.zonal_import import import_zonal
 
     return Written(*import_zonal(config, output))

@@ -129,6 +129,11 @@ def example_config(name: str) -> Config:
     ------
     ConfigError
         When there is no such example; those there are are named.
+
+    Examples
+    --------
+    >>> list(example_config("bd-ortho").inputs["AERIAL_RGBI"].bands)
+    ['R', 'G', 'B', 'NIR']
     """
     files = {path.stem: path for folder in (".", "examples") for path in (_configs_folder() / folder).glob("*.yaml")}
     if name not in files:

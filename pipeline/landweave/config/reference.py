@@ -61,7 +61,8 @@ def _row(name: str, field: FieldInfo) -> str:
         if hasattr(each, limit)
     ]
     values = ", ".join(filter(None, [_values(field.annotation), *limits]))
-    return f"| `{name}` | {values} | {_default(field)} | {field.description} |"
+    meaning = " ".join(str(field.description).split()).replace("|", "\\|")  # a row is one line
+    return f"| `{name}` | {values} | {_default(field)} | {meaning} |"
 
 
 def _values(annotation: Any) -> str:

@@ -667,6 +667,18 @@ class Config(CubeConfig):
     ------
     ConfigError
         With every problem, each with its key.
+
+    Examples
+    --------
+    >>> Config(
+    ...     grid={"crs": "EPSG:2154"},
+    ...     inputs={"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": "rvb"}}}},
+    ...     model={"card": "LC-A"},
+    ...     output={"stor": "map.zarr"},
+    ... )
+    Traceback (most recent call last):
+        ...
+    landweave.core.errors.ConfigError: ...
     """
 
     model: ModelSection

@@ -24,7 +24,13 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_val
 
 
 class PixelClass(IntEnum):
-    """What a pixel of an observation shows. The values are stored: never renumber."""
+    """What a pixel of an observation shows. The values are stored: never renumber.
+
+    Examples
+    --------
+    >>> PixelClass.CLOUD, PixelClass.CLOUD.measured, PixelClass.NOT_ACQUIRED.measured
+    (<PixelClass.CLOUD: 2>, True, False)
+    """
 
     NOT_ACQUIRED = 0
     """Beyond the swath, or without a scene of that date: a chunk of such pixels is not stored."""

@@ -47,7 +47,14 @@ _HEADINGS = ("name", "Mparam", "mIoU", "what it is")
 
 
 def list_models() -> ModelList:
-    """Return every card that comes with the package."""
+    """Return every card that comes with the package.
+
+    Examples
+    --------
+    >>> models = list_models()
+    >>> models["LC-D"].inputs["SENTINEL2_TS"].names[:3]
+    ('B2', 'B3', 'B4')
+    """
     return ModelList({name: find_card(name) for name in list_cards()})
 
 
@@ -81,6 +88,12 @@ def load_model(
         For a window that the weights do not fit, with the tables listed; by the network, for a call that does not fit.
     WeightsError
         When weights do not fit; the message lists every difference.
+
+    Examples
+    --------
+    >>> network = load_model("LC-G")  # random weights: to see what goes in and comes out
+    >>> sum(each.numel() for each in network.parameters())
+    922487
     """
     from landweave.models import factory
     from landweave.models.networks.input_checks import with_input_checks

@@ -35,6 +35,13 @@ class ChangeRule:
         Least area of a patch: what changed without a break, by pixels that share an edge.
     crosswalks
         To a common legend, of the map before and the map after; None for its own classes.
+
+    Examples
+    --------
+    >>> ChangeRule(min_confidence=60)
+    Traceback (most recent call last):
+        ...
+    landweave.core.errors.ConfigError: Changes of a confidence of 60 and more, of 0 m² and more, ...
     """
 
     min_confidence: float = 0.0

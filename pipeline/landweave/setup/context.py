@@ -280,7 +280,7 @@ def resolve_card(config: CubeConfig, model: ModelSection) -> ModelCard:
 def _model_pixels(config: CubeConfig, card: ModelCard) -> Grid:
     fed = exact((config.model and config.model.pixel) or card.base_pixel)
     own = config.grid.own
-    pixels = _native_pixels(config, own, card) if own else _stated_pixels(config.grid, fed)
+    pixels = native_pixels(config, own, card) if own else _stated_pixels(config.grid, fed)
     if abs(pixels.resolution / fed - 1) > PIXEL_TOLERANCE:
         raise ConfigError(
             f"The grid has pixels of {float(pixels.resolution):g} m, the model is fed {float(fed):g} m: leave out "
@@ -306,7 +306,16 @@ def _stated_pixels(section: GridSection, default: Fraction) -> Grid:
     )
 
 
-def _native_pixels(config: CubeConfig, name: str, card: ModelCard) -> Grid:
+def native_pixels(config: CubeConfig, name: str, card: ModelCard) -> Grid:
+    """The own pixels of a mosaic among the inputs, over all of its tiles.
+
+    Parameters
+    ----------
+    config, card
+        Of the run.
+    name
+        Of the mosaic.
+    """
     section = config.inputs.get(name)
     if not isinstance(section, MosaicInput):
         raise ConfigError(f"grid.own names {name!r}, which is no mosaic among the inputs.")

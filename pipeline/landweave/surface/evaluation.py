@@ -86,6 +86,12 @@ def evaluate(
     ------
     LandweaveError
         When the labels cannot be used or lie elsewhere, or a block cannot be read: there is no result of a part.
+
+    Examples
+    --------
+    >>> result = evaluate("landcover.zarr", "labels.tif", progress=False)
+    >>> round(result.scores.accuracy, 2)
+    0.92
     """
     target = Target.parse(where, storage_options)
     if isinstance(labels, PatchDataset):
@@ -194,6 +200,11 @@ def draw_sample(
     ------
     LandweaveError
         When the map has no class, a file is there already, or a block cannot be read.
+
+    Examples
+    --------
+    >>> draw_sample("landcover.zarr", "sample.gpkg", rule=SamplingRule(size=100, minimum=10), progress=False)
+    PosixPath('sample.gpkg')
     """
     store = open_store(Target.parse(where, storage_options))
     chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
@@ -262,6 +273,12 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     LandweaveError
         When the maps are not on one lattice, or have other classes; when their CRS does not keep areas to 1 %; when
         zones cannot be used; when a block cannot be read.
+
+    Examples
+    --------
+    >>> result = change("landcover.zarr", "2024.zarr", rule=ChangeRule(min_area_m2=5), progress=False)
+    >>> f"{result.rate:.1%} of the pixels changed"
+    '28.9% of the pixels changed'
     """
     rule = rule or ChangeRule()
     setups = [_change_setup(before, after, rule), *([_change_setup(*same_ground, rule)] if same_ground else [])]

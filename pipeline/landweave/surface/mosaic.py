@@ -103,6 +103,12 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         When files cannot be used, or share no grid and none is given.
     ConfigError
         When the CRS is not in metres, or ``like`` comes with another grid.
+
+    Examples
+    --------
+    >>> ortho = open_mosaic("ortho.tif", bands={"R": 1, "G": 2, "B": 3})
+    >>> ortho.dims, ortho.shape, str(ortho.dtype)
+    (('band', 'y', 'x'), (3, 256, 256), 'uint8')
     """
     spec = MosaicSpec(
         modality=modality or "mosaic",

@@ -178,6 +178,12 @@ def area_by_class(
         file is there already.
     OutputError
         When a file cannot be written.
+
+    Examples
+    --------
+    >>> areas = area_by_class("landcover.zarr", "communes.gpkg")
+    >>> areas[["name", "area_ha", "water_ha"]].round(3).values.tolist()
+    [['west', 0.131, 0.029], ['east', 0.131, 0.036]]
     """
     files = [to] if isinstance(to, str | Path) else list(to)
     check_tables(files)

@@ -84,8 +84,7 @@ def card_from_flair_config(file: Path, weights: Path) -> dict[str, Any]:
     }
     card = parse_card(content, f"The card of configuration {file}")
     load_weights(core(build(card, card.window.size)), weights)
-    if not card.reads_metadata and (smallest := _min_untrained_size(card)) is not None:
-        content["window"] = content["window"] | {"min_untrained_size": smallest}
+    content["window"] = content["window"] | untrained_sizes(card)
     return content
 
 
@@ -107,6 +106,12 @@ def _content(file: Path) -> dict[str, Any]:
         f"FLAIR-1's (model_framework or encoder_name, channels, classes). "
         f"It has: {', '.join(map(str, config)) or 'nothing'}."
     )
+
+
+def untrained_sizes(card: ModelCard) -> dict[str, int]:
+    """Return the ``min_untrained_size`` of a card's window where its weights fit other windows than the training's."""
+    smallest = None if card.reads_metadata else _min_untrained_size(card)
+    return {} if smallest is None else {"min_untrained_size": smallest}
 
 
 def _min_untrained_size(card: ModelCard) -> int | None:

@@ -22,7 +22,7 @@ from landweave.models.flair_import.schema import (
 )
 
 _AERIAL = ("R", "G", "B", "NIR")
-_HEIGHT = 5
+HEIGHT = 5
 """Number of the band that holds height above ground, as a byte."""
 
 LABEL = "AERIAL_LABEL"
@@ -77,12 +77,12 @@ class Flair1Config(TrainingConfig):
         yield from self._network_problems()
         if self.use_metadata and self._architecture.lower() != "unet":
             yield "use_metadata goes with the architecture unet only"
-        images = [each for each in self.channels if each != _HEIGHT]
+        images = [each for each in self.channels if each != HEIGHT]
         repeated = len(set(self.channels)) < len(self.channels)
         if not images or repeated or any(not 1 <= each <= len(_AERIAL) for each in images):
-            yield f"channels is {self.channels}: bands are numbered 1 to {_HEIGHT}, each once"
-        if _HEIGHT in self.channels[1:-1]:
-            yield f"channels is {self.channels}: band {_HEIGHT} stands among the aerial ones, inputs are joined whole"
+            yield f"channels is {self.channels}: bands are numbered 1 to {HEIGHT}, each once"
+        if HEIGHT in self.channels[1:-1]:
+            yield f"channels is {self.channels}: band {HEIGHT} stands among the aerial ones, inputs are joined whole"
         fewest = min(len(self.norm_means or ()), len(self.norm_stds or ()))
         if self.norm_type == "custom" and fewest < len(self.channels):
             yield f"norm_means and norm_stds are too few for {len(self.channels)} channels"
@@ -129,7 +129,7 @@ class Flair1Config(TrainingConfig):
         inputs: dict[str, Any] = {}
         for index, number in enumerate(self.channels):
             band = self._band(index)
-            if number == _HEIGHT:
+            if number == HEIGHT:
                 inputs["DEM_ELEV"] = {"pixel": 0.2, "bands": {"NDSM": {**band, "coding": "unstated"}}}
             else:
                 aerial = inputs.setdefault("AERIAL_RGBI", {"pixel": 0.2, "bands": {}})

@@ -1,16 +1,19 @@
-"""FLAIR-HUB's configuration of a zonal detection: what it maps, and the training configuration that it implies."""
+"""Configurations of the FLAIR tools' detections: what they map, and the training configurations that they imply.
+
+FLAIR-HUB's is one of a zonal detection with several modalities; FLAIR-1's is one image (`flair1_detection`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, StrictBool, StrictFloat, StrictInt
 
-from landweave.core.errors import CardError
 from landweave.models.cards.outputs import named_legends
 from landweave.models.flair_import.classes import same_name
-from landweave.models.flair_import.schema import NoneIsEmpty, NormType, Text, TrainingSection
+from landweave.models.flair_import.flair_hub_config import FlairHubConfig
+from landweave.models.flair_import.schema import NoneIsEmpty, NormType, Text, TrainingConfig, TrainingSection
 from landweave.models.networks.flair_hub import MODALITY_ORDER
 
 _KEYS = {"img_pixels_detection", "margin", "model_weights"}
@@ -56,9 +59,12 @@ class _ZonalTask(TrainingSection):
         return {"value_name": self.class_names, "value_weights": {"default_exceptions": dict.fromkeys(untrained, 0)}}
 
 
-class ZonalConfig(TrainingSection):
-    """Configuration of FLAIR-HUB's zonal detection; keys that decide nothing here are ignored."""
+class Detection(TrainingSection):
+    """What the detections of both tools say; keys that decide nothing here are ignored."""
 
+    model_config = ConfigDict(protected_namespaces=())
+    tool: ClassVar[str]
+    card_schema: ClassVar[type[TrainingConfig]]
     output_path: str
     output_name: str
     output_type: Literal["argmax", "class_prob"] = "argmax"
@@ -68,6 +74,39 @@ class ZonalConfig(TrainingSection):
     img_pixels_detection: StrictInt = Field(gt=0)
     margin: StrictInt = Field(ge=0)
     output_px_meters: StrictFloat | None = Field(default=None, gt=0)
+    reference_modality_for_slicing: str | None = None
+
+    @property
+    def images(self) -> dict[str, ZonalInput]:
+        """Modalities that are on, in the order of a network's inputs."""
+        raise NotImplementedError
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Outputs that are mapped."""
+        raise NotImplementedError
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """The keys of a training configuration that say the same of the network."""
+        raise NotImplementedError
+
+    def problems(self) -> Iterator[str]:
+        """Yield what no run here has."""
+        if 2 * self.margin >= self.img_pixels_detection:
+            window = self.img_pixels_detection
+            yield f"margin: {self.margin} on both sides leaves nothing of img_pixels_detection: {window}"
+
+    def notes(self) -> Iterator[str]:
+        """Yield what a reader has to decide."""
+        yield from ()
+
+
+class ZonalConfig(Detection):
+    """Configuration of FLAIR-HUB's zonal detection."""
+
+    tool = "FLAIR-HUB's zonal detection"
+    card_schema = FlairHubConfig
     monotemp_arch: str | None = None
     multitemp_model_ref_date: str | None = None
     modalities: _ZonalModalities
@@ -80,12 +119,17 @@ class ZonalConfig(TrainingSection):
         return {name: self.modalities.__pydantic_extra__.get(name, ZonalInput()) for name in on}
 
     @property
-    def active_tasks(self) -> list[_ZonalTask]:
-        """Tasks that are mapped."""
+    def _active_tasks(self) -> list[_ZonalTask]:
         return [task for task in self.tasks if task.active]
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Tasks that are active."""
+        return tuple(task.name for task in self._active_tasks)
 
     def problems(self) -> Iterator[str]:
         """Yield what no run here has."""
+        yield from super().problems()
         switched = [name for name, on in self.modalities.inputs.items() if on]
         yield from (f"modality {name} is not known" for name in switched if name not in MODALITY_ORDER)
         unnamed = [name for name, each in self.images.items() if not each.input_img_path]
@@ -101,7 +145,7 @@ class ZonalConfig(TrainingSection):
             yield f"normalization.type differs between modalities: {', '.join(sorted(kinds))}"
         if not switched:
             yield "no modality is on (modalities.inputs)"
-        if not self.active_tasks:
+        if not self._active_tasks:
             yield "no task is active (tasks)"
 
     @property
@@ -126,48 +170,11 @@ class ZonalConfig(TrainingSection):
                 "normalization": {"norm_type": kinds[0], **statistics},
             },
             "models": {"monotemp_model": {"arch": self.monotemp_arch}},
-            "labels": [task.name for task in self.active_tasks],
-            "labels_configs": {task.name: task.label for task in self.active_tasks},
+            "labels": list(self.label_names),
+            "labels_configs": {task.name: task.label for task in self._active_tasks},
         }
 
 
 def is_detection(config: Mapping[str, Any]) -> bool:
     """Return whether keys and values are of a detection, FLAIR-HUB's or FLAIR-1's, and not of a training."""
     return set(config) >= _KEYS
-
-
-def read_zonal(config: Mapping[str, Any], origin: str) -> ZonalConfig:
-    """Return the zonal detection of keys and values.
-
-    Parameters
-    ----------
-    config
-        Keys and values of the YAML.
-    origin
-        What messages call it.
-
-    Raises
-    ------
-    CardError
-        When it is none, by its name; else with every value of another type, by its key, or with what no run here has.
-    """
-    if is_detection(config) and "norma_task" in config:
-        raise CardError(
-            f"{origin} is one of FLAIR-1's zone detection. It names no classes, nor which of them were trained: choose "
-            f"the card of its weights (landweave models list: flair-inc-rgbie-15cl, …) and write the run as "
-            f"configs/examples/bd-ortho.yaml does, with files: {config.get('input_img_path')}."
-        )
-    if not is_detection(config):
-        raise CardError(
-            f"{origin} is not one of FLAIR-HUB's zonal detection, which has {', '.join(sorted(_KEYS))}, …. It has: "
-            f"{', '.join(map(str, config)) or 'nothing'}. The card of a training: landweave models new."
-        )
-    try:
-        parsed = ZonalConfig.model_validate(config)
-        problems = list(parsed.problems())
-    except ValidationError as error:
-        slips = dict.fromkeys(f"  - {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise CardError(f"{origin} says what its tool would not take:\n" + "\n".join(slips)) from error
-    if problems:
-        raise CardError(f"{origin} cannot be run here:\n" + "\n".join(f"  - {each}" for each in problems))
-    return parsed

@@ -61,6 +61,14 @@ def open_map(
     ------
     InputError
         When there is no map, or it has no such level.
+
+    Examples
+    --------
+    >>> landcover_map = open_map("landcover.zarr")
+    >>> dict(landcover_map.sizes), list(landcover_map.data_vars)
+    ({'y': 256, 'x': 256}, ['landcover', 'confidence'])
+    >>> landcover_map.landcover.sel(x=802030, y=6284020, method="nearest").item()
+    8
     """
     store = open_store(Target.parse(where, storage_options))
     if level and not 0 < level < len(store.grids):
@@ -141,6 +149,11 @@ def open_ledger(where: str | os.PathLike[str] | Target, storage_options: Mapping
     ------
     InputError
         When the map has no ledger.
+
+    Examples
+    --------
+    >>> open_ledger("landcover.zarr").state.dims
+    ('block_y', 'block_x')
     """
     target = Target.parse(where, storage_options)
     ledger = ZarrLedger(target=target)

@@ -1,0 +1,207 @@
+"""What README and the how-tos say is done as it stands: their configurations are written, their commands run.
+
+Tiles, areas and catalogs are small and made here; a large model of FLAIR-HUB is replaced by a small network of the same
+inputs. Commands are those of the blocks marked ``bash``; those of the
+bucket need one over TLS (`tests/store/test_run_to_s3.py` maps into an S3 of this machine).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import matplotlib
+import pandas
+import pytest
+import yaml
+from safetensors.torch import save_file
+
+import landweave as lw
+from landweave.models.cards.registry import find_card, read_card
+from landweave.models.factory import build, core
+from tests.helpers.commands import ROOT, Command, done
+from tests.helpers.example_inputs import CORNER, write_inputs
+from tests.helpers.networks import drawn, unet, write_card
+from tests.helpers.small_series import AREA, CRS, SmallSeries
+from tests.helpers.tiles import textured, write_tile
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+Fence = tuple[str, str]
+"""Language and text of a block of a document."""
+
+
+def fences(document: str) -> list[Fence]:
+    return re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
+
+
+def commands(script: str) -> list[list[str]]:
+    """Words of each command of a block; comments are left out, lines that end in a backslash joined."""
+    lines = script.replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+class Follower:
+    """A folder in which a document is followed: files are written, inputs made, commands run in this process."""
+
+    def __init__(self, folder: Path, landweave: Command, valley: SmallSeries) -> None:
+        self.folder, self.landweave, self.valley = folder, landweave, valley
+        self.ran: list[str] = []
+        self._ready: set[Path] = set()
+
+    def follow(self, document: str) -> None:
+        for language, text in fences(document):
+            if named := re.match(r"# ([\w-]+\.yaml)", text):
+                self.write(self.folder / named[1], yaml.safe_load(text))
+            elif language == "bash":
+                for words in commands(text):
+                    self.run(words)
+
+    def write(self, path: Path, content: dict[str, Any]) -> None:
+        if "grid" in content:
+            content = {**content, "engine": {"kind": "inline"}}
+            if "SENTINEL2_TS" in content["inputs"]:
+                content = self._over_valley(content)
+            elif content["model"]["card"].startswith("LC-"):
+                content["model"] = self._small_model(content["model"]["card"])
+        path.write_text(yaml.safe_dump(content, sort_keys=False))
+
+    def run(self, words: list[str]) -> str:
+        """What a command prints; it has to end well. Its configurations find their inputs."""
+        self.make_inputs()
+        words, to = (words[:-2], words[-1]) if ">" in words else (words, None)
+        if words[0] != "landweave":
+            subprocess.run(words, cwd=self.folder, check=True)
+            return ""
+        arguments = [each for word in words[1:] for each in (sorted(map(str, Path().glob(word))) or [word])]
+        printed = done(self.landweave(*arguments))
+        self.ran.append(shlex.join(words))
+        if to:
+            (self.folder / to).write_text(printed)
+        return printed
+
+    def make_inputs(self) -> None:
+        for path in set(self.folder.glob("*.yaml")) - self._ready:
+            content = yaml.safe_load(path.read_text())
+            if "grid" in content and "SENTINEL2_TS" not in content["inputs"]:
+                write_inputs(path)
+                self._ready.add(path)
+
+    def _small_model(self, name: str) -> dict[str, Any]:
+        inputs = {
+            modality: {"pixel": 0.2, "bands": {band: {"mean": 128, "std": 70} for band in spec.names}}
+            for modality, spec in find_card(name).inputs.items()
+        }
+        outputs = {"AERIAL_LABEL-COSIA": {"legend": "cosia", "pixel": 0.2}}
+        card = self.folder / "models" / "small.yaml"
+        card.parent.mkdir(exist_ok=True)
+        write_card(card, unet(), window=512, overlap=128, inputs=inputs, outputs=outputs)
+        weights = card.with_suffix(".safetensors")
+        save_file(drawn(core(build(read_card(card), 512)), scale=2), weights)
+        return {"card": str(card), "weights": str(weights)}
+
+    def _over_valley(self, content: dict[str, Any]) -> dict[str, Any]:
+        """The configuration over a few scenes, with a small card in place of its own."""
+        series = {**content["inputs"]["SENTINEL2_TS"], "catalog": str(self.valley.folder / "summer.json")}
+        del series["collections"]
+        model = {
+            "card": str(self.valley.folder / "small.yaml"),
+            "weights": str(self.valley.folder / "small.safetensors"),
+        }
+        return {
+            **content,
+            "area": {"bounds": list(AREA)},
+            "grid": {"crs": CRS},
+            "inputs": {"SENTINEL2_TS": series},
+            "model": model,
+        }
+
+
+@pytest.fixture
+def follower(tmp_path: Path, landweave: Command, valley: SmallSeries, monkeypatch: pytest.MonkeyPatch) -> Follower:
+    monkeypatch.chdir(tmp_path)
+    matplotlib.use("agg")
+    return Follower(tmp_path, landweave, valley)
+
+
+def test_the_readme(follower: Follower) -> None:
+    follower.follow("README.md")
+
+    assert [each.split()[1] for each in follower.ran] == ["check", "plan", "run", "verify", "publish"]
+    assert (follower.folder / "out/landcover.tif").is_file()
+    assert (follower.folder / "out/landcover.png").is_file()
+    assert list((follower.folder / "delivery/landcover").glob("*.tif"))
+    (python,) = [text for language, text in fences("README.md") if language == "python"]
+    python = python.replace('"delivery"', '"another"')
+    exec(compile(python, "README.md", "exec"), {})
+    assert (follower.folder / "part.tif").is_file()
+    assert (follower.folder / "another/collection.json").is_file()
+
+
+def test_after_the_readme(follower: Follower) -> None:
+    """Publishing, hectares and evaluation start from the map that README makes."""
+    (readme,) = [text for language, text in fences("README.md") if language == "yaml"]
+    (section,) = [text for language, text in fences("docs/publishing.md") if language == "yaml"][:1]
+    follower.write(follower.folder / "gard.yaml", yaml.safe_load(readme) | yaml.safe_load(section))
+    follower.run(["landweave", "run", "gard.yaml"])
+    (follower.folder / "admin.gpkg").rename(follower.folder / "communes.gpkg")
+    geopandas.read_file("communes.gpkg").to_file("admin.gpkg", layer="commune")
+
+    for document in ("docs/publishing.md", "docs/zones.md"):
+        for language, text in fences(document):
+            for words in commands(text) if language == "bash" else ():
+                subprocess.run(["rm", "-rf", "delivery"], check=True)
+                follower.run(words)
+
+    assert len(pandas.read_csv("hectares.csv")) == 1
+
+
+def test_how_right_it_is(follower: Follower) -> None:
+    """Three maps of one ground, labels that are the first map, and its images."""
+    (readme,) = [text for language, text in fences("README.md") if language == "yaml"]
+    follower.write(follower.folder / "gard.yaml", yaml.safe_load(readme))
+    follower.run(["landweave", "run", "gard.yaml"])
+    for name in ("landcover", "2021", "2021-again", "2024"):
+        shutil.copytree("out/landcover.zarr", f"{name}.zarr")
+    Path("labels").mkdir()
+    shutil.copy("out/landcover.tif", "labels")
+    write_tile(Path("ortho/tile.tif"), textured((1024, 1024), 3), corner_xy=CORNER)
+
+    follower.follow("docs/evaluating.md")
+
+    assert json.loads(Path("scores/scores.json").read_text())["with_left_out"]["accuracy"] == 1
+    assert len(geopandas.read_file("sample.gpkg", layer="sample")) > 100
+    assert list(Path("changes").glob("*.tif"))
+
+
+@pytest.mark.parametrize("document", ["docs/howto-department.md", "docs/howto-model.md"])
+def test_a_how_to_over_tiles(follower: Follower, document: str) -> None:
+    follower.follow(document)
+
+    (store,) = [
+        path for path in (follower.folder / "out/landcover.zarr", follower.folder / "mine.zarr") if path.exists()
+    ]
+    assert lw.status(store).complete
+    assert len(follower.ran) > 2
+
+
+def test_my_own_series(follower: Follower) -> None:
+    follower.follow("docs/howto-series.md")
+
+    assert lw.open_cube("cube.zarr")["SENTINEL2_TS"].sizes["time"] == 3
+    assert (lw.open_map("crops.zarr").landcover.values != 255).any()
+
+
+def test_from_the_flair_tools(follower: Follower) -> None:
+    write_tile(follower.folder / "ortho.tif", textured((1024, 1024), 4), corner_xy=CORNER)
+    follower.follow("docs/howto-flair.md")
+
+    run = yaml.safe_load((follower.folder / "zone.yaml").read_text())
+    x, y = map(float, run["grid"]["anchor"])
+    assert (x, y) == pytest.approx((CORNER[0] - 128 * 0.2, CORNER[1] - (1024 - 128) * 0.2))
