@@ -8,13 +8,12 @@ import signal
 from landweave.cli.main import main
 from landweave.jobs.lease import Fence
 
-_CALL = int(os.environ["STOP_AT"])
 _calls = iter(range(10**6))
 _look = Fence.check
 
 
 def _check(self: Fence) -> None:
-    stop = next(_calls) == _CALL
+    stop = next(_calls) == int(os.environ["STOP_AT"])
     if stop and os.environ["STOP"] == "before the look":
         os.kill(os.getpid(), signal.SIGSTOP)
     _look(self)

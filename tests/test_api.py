@@ -64,7 +64,7 @@ def test_check_says_how_the_inputs_lie_and_writes_nothing(small: Small) -> None:
         "small: A small small",
         "EPSG:2154, 0.2 m",
         "64 px, overlap 16, cosine",
-        "12 of 128 px",
+        "12 of 128 x 128 px",
         "px off the grid",
     ):
         assert part in found

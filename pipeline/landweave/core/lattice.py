@@ -356,7 +356,7 @@ class Blocks:
         LatticeError
             When there are more than `LARGEST_COUNT`.
         """
-        if (count := len(self)) > LARGEST_COUNT:
+        if (count := self.shape[0] * self.shape[1]) > LARGEST_COUNT:  # more than len() can give
             raise LatticeError(
                 f"{self.extent} is {count:,} blocks of {self.height} x {self.width} pixels, {LARGEST_COUNT:,} is the "
                 "most: make the area smaller, or the blocks larger."

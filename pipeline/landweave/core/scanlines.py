@@ -66,6 +66,9 @@ class Edges:
         x, y
             Pixel centres, x ascending and y descending.
         """
+        if not len(y):
+            none = np.zeros(0, np.int64)
+            return none, none, none
         reached = (self.lower[:, 1] <= y[0]) & (self.upper[:, 1] > y[-1])
         lower, upper, owner = self.lower[reached], self.upper[reached], self.owner[reached]
         north = np.searchsorted(-y, -upper[:, 1], side="right")  # an edge takes its lower end and leaves its upper one

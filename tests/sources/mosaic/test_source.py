@@ -405,7 +405,7 @@ def test_only_tiles_that_touch_are_opened(write_tile, tmp_path, monkeypatch):
     opened = []
     original = files.open_dataset
     monkeypatch.setattr(
-        files, "open_dataset", lambda path, version: opened.append(path[-13:-4]) or original(path, version)
+        files, "open_dataset", lambda path, *more: opened.append(path[-13:-4]) or original(path, *more)
     )
     source.read(
         GRID.with_extent(
