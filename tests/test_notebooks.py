@@ -19,7 +19,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 ABSOLUTE = re.compile(r"(?<![\w./:~-])/(?:tmp|home|root|usr|var|opt|mnt|work|srv|Users|private)/|[A-Z]:\\\\")
 """A path of the machine that a notebook ran on."""
 
-FIGURE_BYTES, ALL_BYTES = 200_000, 1_500_000
+FIGURE_BYTES, ALL_BYTES = 200_000, 1_600_000
 """Most of one picture, and of all notebooks."""
 
 ONE_CELL = {

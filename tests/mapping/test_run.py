@@ -11,6 +11,7 @@ import pytest
 from landweave import api
 from landweave.core.errors import OutputError
 from landweave.core.protocols import LEDGER_FIELDS, Engine
+from landweave.engine import clusters
 from landweave.mapping import run as mapping
 from landweave.store.common import ROOT
 from landweave.store.maps.store import create_map, open_store
@@ -19,7 +20,7 @@ from tests.helpers.counted_s3 import BUCKET, CountedS3, counted_s3
 from tests.helpers.small import Small
 from tests.store.samples import template
 
-MOST_METADATA = {"new": 63, "again": 12}
+MOST_METADATA = {"new": 66, "again": 12}
 """GET requests for metadata of any array or group of the output."""
 
 
@@ -72,7 +73,7 @@ def test_what_came_to_the_output_while_workers_started_is_not_cleared(
     """Workers may take minutes; the place was free when the run began."""
     small = Small.make(tmp_path)
     config = small.loaded(engine={"kind": "inline"})
-    started, store = mapping.open_engine, small.store
+    started, store = clusters.open_engine, small.store
 
     @contextmanager
     def slowly(*args: Any, **settings: Any) -> Iterator[Engine]:
@@ -84,7 +85,7 @@ def test_what_came_to_the_output_while_workers_started_is_not_cleared(
                 create_map(Target.parse(store), template())
             yield engine
 
-    monkeypatch.setattr(mapping, "open_engine", slowly)
+    monkeypatch.setattr(clusters, "open_engine", slowly)
     with pytest.raises(OutputError, match=r"holds|not empty"):
         api.run(config)
     if what == "a file":

@@ -14,9 +14,9 @@ from tests.helpers.small import Small
 
 
 @pytest.fixture
-def model(small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TorchModel:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    model = set_up_map(load_config(small.config())).job.model
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TorchModel:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    model = set_up_map(load_config(Small.make(tmp_path).config())).job.model
     assert isinstance(model, TorchModel)
     return model
 

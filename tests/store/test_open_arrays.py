@@ -49,15 +49,17 @@ def test_blocks_of_a_map_open_each_array_once(target, asked):
     assert metadata(asked) == ["map/0/confidence/zarr.json", "map/0/landcover/zarr.json"]
 
 
-def test_overviews_open_the_arrays_of_two_levels_once(target, asked):
+def test_overviews_open_the_arrays_of_each_level_once(target, asked):
     store, _ = written(target, template())
     job = create_overviews(store)[0]
     asked.clear()
     make = job.open()
     for index in job.blocks:
         make(index)
-    names = ("confidence", "landcover")
-    assert metadata(asked) == [f"map/{level}/{name}/zarr.json" for level in (0, 1) for name in names]
+    keys = [f"map/{level}/{name}/zarr.json" for level in range(4) for name in ("confidence", "landcover")]
+    # The level above the map may be opened by the thread that writes and, at that time, by another.
+    assert sorted(set(metadata(asked))) == keys
+    assert len(metadata(asked)) <= len(keys) + 2
 
 
 def test_a_ledger_opens_its_arrays_once(target, asked):

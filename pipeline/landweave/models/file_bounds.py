@@ -11,10 +11,10 @@ import pickletools
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TEXT_BYTES = 32 * 2**20
 """Longest JSON part that is parsed; each of its brackets becomes an object of some 60 bytes."""
@@ -97,6 +97,8 @@ def tensor_problem(name: str, tensor: Tensor) -> str:
     name, tensor
         Of the file.
     """
+    import torch  # takes seconds, and a plan asks only whether a file is an archive
+
     if tensor.layout is not torch.strided:
         return f"holds {name} as {tensor.layout}, and plain tensors are read"
     held, stated = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()

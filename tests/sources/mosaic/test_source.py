@@ -404,9 +404,7 @@ def test_only_tiles_that_touch_are_opened(write_tile, tmp_path, monkeypatch):
     source = open_mosaic(tmp_path, "in")
     opened = []
     original = files.open_dataset
-    monkeypatch.setattr(
-        files, "open_dataset", lambda path, *more: opened.append(path[-13:-4]) or original(path, *more)
-    )
+    monkeypatch.setattr(files, "open_dataset", lambda path, *more: opened.append(path[-13:-4]) or original(path, *more))
     source.read(
         GRID.with_extent(
             Extent.of(

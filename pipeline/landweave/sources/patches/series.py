@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyogrio
 from numpy.typing import NDArray
-from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
@@ -267,6 +265,9 @@ def _facts(spec: PatchSeriesSpec, files: tuple[str, ...]) -> dict[str, RasterFac
 
 def _read_days(path: str) -> dict[str, tuple[str, ...]]:
     """Days of each patch, ``YYYYMMDD``, in the order of its files."""
+    import pyogrio  # with pandas, which a plan of other inputs does without
+    from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+
     try:
         frame = pyogrio.read_dataframe(path, columns=["patch_id", "acquisition_dates"], read_geometry=False)
         stated = {str(name): json.loads(text) for name, text in frame.itertuples(index=False)}
