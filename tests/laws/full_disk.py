@@ -95,7 +95,7 @@ def full_at(stage: str, ballast: Ballast) -> Iterator[list[str]]:
     with ExitStack() as patches:
         for owner, name in ((Target, "put"), (Target, "put_file"), (Target, "create"), (LocalStore, "set")):
             patches.enter_context(patch.object(owner, name, _watched(getattr(owner, name), watch)))
-        patches.enter_context(patch.object(cog, "_new_file", _called(cog._new_file, lambda: watch("COG"))))
+        patches.enter_context(patch.object(cog, "new_level_file", _called(cog.new_level_file, lambda: watch("COG"))))
         saved = _called(picture.save_figure, lambda: watch("picture"))
         patches.enter_context(patch.object(picture, "save_figure", saved))
         yield struck

@@ -128,7 +128,7 @@ def test_elevation_models_have_lists_of_their_own(tmp_path: Path) -> None:
     grid = Grid.from_bounds((0, 0, 20, 20), crs="EPSG:2154", resolution=0.2)
     source = ElevationSource.open(*specs, grid)
     assert source.read(grid, ["DSM"]).valid.all()
-    with pytest.raises(ReadError, match=r"dtm.a\.tif has sha256"):
+    with pytest.raises(ReadError, match=r"a\.tif has sha256"):
         source.read(grid, ["NDSM"])
 
 
@@ -163,7 +163,7 @@ def test_a_scene_is_held_against_the_checksum_of_its_item(catalog: Path, valley)
     victim.write_bytes(content + b"\0")  # no pixel is another
     series = opened(str(catalog), None)
     assert np.array_equal(series.read(series.grid, ["B4"], [0, 2]).values, before[[0, 2]])
-    with pytest.raises(ReadError, match=r"20210704.B4\.tif has sha256 \w{16}…, and item \S+ states \w{16}…"):
+    with pytest.raises(ReadError, match=r"B4\.tif has sha256 \w{16}…, and item \S+ states \w{16}…"):
         series.read(series.grid, ["B4"], [1])
     ignoring = opened(str(catalog), False)
     assert np.array_equal(ignoring.read(ignoring.grid, ["B4"], [1]).values, before[[1]])
@@ -180,7 +180,7 @@ def test_a_scene_on_the_web_is_fetched_whole_only_where_that_is_asked(catalog: P
         series.read(series.grid, ["B4"], [1])
         asked = opened(f"{address}/items.json", True)
         asked.read(asked.grid, ["B4"], [0])
-        with pytest.raises(ReadError, match=r"20210704.B4\.tif has sha256"):
+        with pytest.raises(ReadError, match=r"B4\.tif has sha256"):
             asked.read(asked.grid, ["B4"], [1])
 
 

@@ -107,9 +107,9 @@ def check_file(file: RasterFile) -> None:
             _DIGESTS[key] = digest
     if digest != file.checksum.digest:
         raise ReadError(
-            f"{shown(file.href)} has {file.checksum.algorithm} {digest[:_SHOWN]}…, and "
+            f"{PurePosixPath(shown(file.href)).name} has {file.checksum.algorithm} {digest[:_SHOWN]}…, and "
             f"{Path(file.checksum.origin).name} states {file.checksum.digest[:_SHOWN]}…: it is damaged, or another "
-            "version. Fetch it again."
+            f"version. Fetch it again: {shown(file.href)}"
         )
 
 
