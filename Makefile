@@ -38,7 +38,7 @@ test: setup
 
 test-slow: setup
 	$(MAKE) --no-print-directory notebooks
-	$(BIN)/pytest -m "slow and not gpu and not network" --timeout 1200 --durations 10
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not gpu and not network" --timeout 1200 --durations 10
 
 lint: setup
 	$(BIN)/ruff check
