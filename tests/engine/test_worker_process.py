@@ -71,6 +71,7 @@ def test_what_the_user_has_configured_stays():
 
 def test_a_variable_that_is_set_wins(monkeypatch, tmp_path):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("MKL_NUM_THREADS", raising=False)
     authority = tmp_path / "a.pem"
     authority.touch()
     security = {"ca": str(authority)}
