@@ -78,7 +78,7 @@ def set_trap(method: str, key: str, number: int, claim: str) -> None:
         "put": (Target, "put"),
         "put_file": (Target, "put_file"),
         "flush": (Ledger, "flush"),
-        "cog": (cog, "_new_file"),
+        "cog": (cog, "new_level_file"),
     }
     owner, name = owners[method.removeprefix("after ")]
     real = getattr(owner, name)
