@@ -131,7 +131,7 @@ def full_map(small: Small, disk: Path, stage: str, reference: Mapping[str, bytes
     assert result.exit_code == 0, result
     assert shards(store) == reference
     assert api.verify(str(store)).exit_code == 0
-    _check_nothing_beside(disk, {"map.zarr", "map.tif", "map.tif.aux.xml", "map.png"})
+    _check_nothing_beside(disk, {"map.zarr", "map.zarr.run.json", "map.tif", "map.tif.aux.xml", "map.png"})
     return f"{seen}; with room again {result.ran} blocks ran"
 
 
