@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
@@ -16,36 +15,29 @@ from typing import TYPE_CHECKING, Any
 
 from landweave.aligning import run as aligning
 from landweave.aligning.plan import AlignPlan
-from landweave.aligning.verify import verify_cube
 from landweave.config.load import example_config, load_config, load_cube_config
 from landweave.config.schema import Config, CubeConfig
 from landweave.core import errors
-from landweave.core.errors import ConfigError, InputError
+from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid
 from landweave.core.protocols import Engine
 from landweave.core.retry import take_retries
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.timeseries import PixelClass
 from landweave.formats.products import mark_of
-from landweave.jobs.audit import Verification
 from landweave.jobs.progress import Progress, resolve_progress
-from landweave.jobs.result import RunResult, Status
+from landweave.jobs.result import RunResult
 from landweave.jobs.runner import writing_begun
 from landweave.mapping import run as mapping
 from landweave.mapping.plan import MapPlan
 from landweave.mapping.run import MapSetup
-from landweave.mapping.verify import verify_map
 from landweave.models.cards.card import ModelCard
-from landweave.setup.cube_setup import open_scenes, set_up_cube, stored_cube
-from landweave.setup.map_setup import map_target, set_up_map
+from landweave.setup.cube_setup import open_scenes, set_up_cube
+from landweave.setup.map_setup import set_up_map
 from landweave.setup.outputs import check_files, product_exists, write_product
-from landweave.store.common import read_attributes
-from landweave.store.cubes.store import open_cube_store
-from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
-from landweave.store.maps.template import FORMAT as MAP_FORMAT
-from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
-from landweave.surface.engines import AnyEngine, as_dask, open_engine, reading_engine, with_engine, with_place
+from landweave.surface.engines import as_dask, open_engine, with_engine, with_place
+from landweave.surface.stored import draw_status, status, verify
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -411,116 +403,6 @@ def align(
             result = result.with_retries(take_retries())
             record.result = result = with_place(result, engine)
     return result.with_stale_kept() if keep_stale else result
-
-
-def status(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Status:
-    """How far a map or cube is, and which blocks failed and why.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the store, or a configuration: of a map, whose blocks are then named, too, where their files
-        changed since; of a cube where it has no output.
-    storage_options
-        Of the object store.
-
-    Raises
-    ------
-    InputError
-        When there is no map or cube.
-
-    Examples
-    --------
-    >>> status("landcover.zarr").complete
-    True
-    """
-    if isinstance(where, Config):
-        return mapping.setup_status(set_up_map(where, only_planned=True))
-    target = stored_cube(where) if isinstance(where, CubeConfig) else Target.parse(where, storage_options)
-    attributes = read_attributes(target)
-    if attributes is None or attributes.get("format") not in (CUBE_FORMAT, MAP_FORMAT):
-        raise InputError(f"There is no map at {target}, nor a cube: give the path of an output.store or cube.store.")
-    if attributes["format"] == CUBE_FORMAT:
-        return aligning.cube_status(open_cube_store(target, attributes))
-    return mapping.map_status(target, attributes)
-
-
-def draw_status(status: Status, path: str | Path) -> Path:
-    """Write a picture of a map's or a cube's blocks, each in the colour of its state, and return its path.
-
-    Parameters
-    ----------
-    status
-        From `status`.
-    path
-        PNG file to write; an earlier one is replaced.
-
-    Raises
-    ------
-    OutputError
-        When it cannot be written.
-    """
-    from landweave.formats.status_picture import write_status_picture  # matplotlib takes a while to import
-
-    return write_status_picture(status.grids, path)
-
-
-def verify(
-    where: str | Path | CubeConfig,
-    storage_options: Mapping[str, Any] | None = None,
-    *,
-    client: Any = None,
-    engine: AnyEngine = None,
-) -> Verification:
-    """Reread every object of a map or cube and hold it against the ledger; what is damaged is marked, and run again.
-
-    Where the place cannot be written, what is wrong is named alone. Many objects are reread on the workers of
-    ``client`` or ``engine``, of the active Dask client, or of the configuration.
-
-    Parameters
-    ----------
-    where
-        Path or URL of the store, or the configuration of a map, or of a cube alone.
-    storage_options
-        Of the object store.
-    client, engine
-        As of `run`; or an `EngineSection`.
-
-    Returns
-    -------
-    Verification
-        Its ``exit_code`` is 0 when everything is as it was written, 3 otherwise.
-
-    Raises
-    ------
-    InputError
-        When there is no map or cube.
-    OutputError
-        When another driver writes it.
-    """
-    take_retries()
-    if isinstance(where, CubeConfig):
-        target = map_target(where) if isinstance(where, Config) else stored_cube(where)
-    else:
-        target = Target.parse(where, storage_options)
-    attributes = read_attributes(target)
-    rereading = partial(_rereading, where if isinstance(where, Config) else None, engine, client)
-    if attributes and attributes.get("format") == CUBE_FORMAT:
-        found = verify_cube(target, attributes, rereading)
-    else:
-        found = verify_map(target, attributes, rereading)
-    return replace(found, retries=take_retries())
-
-
-@contextmanager
-def _rereading(config: Config | None, engine: AnyEngine, client: Any) -> Iterator[Engine]:
-    """The engine that rereads objects: the one that is given, that of the configuration, or the active one."""
-    with ExitStack() as stack:
-        if config is None:
-            yield stack.enter_context(reading_engine(engine, client))
-            return
-        config, opened = stack.enter_context(with_engine(config, engine, client))
-        yield opened if opened is not None else stack.enter_context(open_engine(config))
 
 
 def _with_files(result: RunResult, setup: MapSetup, config: Config) -> RunResult:

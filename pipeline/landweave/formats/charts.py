@@ -104,34 +104,6 @@ def reliability_chart(curve: tuple[Floats, Floats, NDArray[np.int64]], error: fl
     return _png(figure)
 
 
-def interval_chart(
-    names: Sequence[str], values: Floats, margins: Floats, mapped: Floats, colors: Sequence[str]
-) -> bytes:
-    """Estimated hectares with their intervals, beside those counted on the map.
-
-    Parameters
-    ----------
-    names, colors
-        Of the classes.
-    values, margins
-        Estimated hectares, and half the width of their intervals.
-    mapped
-        Hectares of the map.
-    """
-    figure = Figure(figsize=(7, 1.4 + 0.32 * len(names)), layout="constrained")
-    axes = figure.add_subplot()
-    places = np.arange(len(names))
-    axes.barh(places, values, color=colors, edgecolor=LINE, linewidth=0.6, alpha=0.8)
-    axes.errorbar(values, places, xerr=margins, fmt="none", ecolor=INK, capsize=3, linewidth=1, label="95 % interval")
-    axes.scatter(mapped, places, marker="|", s=130, color="#d62728", zorder=3, label="pixels counted on the map")
-    axes.set_yticks(places, names, fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlim(left=0)
-    axes.set_xlabel("hectares", color=SOFT)
-    axes.legend(frameon=False, fontsize=8)
-    return _png(figure)
-
-
 def _png(figure: Figure) -> bytes:
     for axes in figure.axes:
         for spine in axes.spines.values():

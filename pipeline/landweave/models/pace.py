@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Iterator
@@ -16,9 +15,10 @@ import numpy as np
 
 from landweave.core.errors import ConfigError
 from landweave.core.tables import Rows, Table
+from landweave.core.user_cache import cache_folder
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.architectures import ExportedArchitecture
-from landweave.models.settings import Compute, InferenceSettings, device_type
+from landweave.models.settings import Compute, InferenceSettings, cpu_fact, device_type
 
 if TYPE_CHECKING:
     from landweave.models.inference import TorchPredictor
@@ -32,7 +32,7 @@ class Pace(Table):
     ----------
     windows_per_second
         Of the network, with the way of its pixels to the device and back.
-    card, window, batch_size, torch_threads, device, bfloat16
+    card, window, batch_size, torch_threads, device, bfloat16, engine
         What was measured; ``device`` is ``cpu`` or ``cuda``.
     hardware, torch, measured
         The processor, the build of torch, and when.
@@ -48,6 +48,7 @@ class Pace(Table):
     hardware: str
     torch: str
     measured: str
+    engine: str = "eager"
 
     @property
     def rows(self) -> Rows:
@@ -128,7 +129,7 @@ def known_pace(settings: InferenceSettings) -> Pace | None:
 
 def pace_file() -> Path:
     """Where measurements are kept: ``landweave/paces.json`` in the user's cache (``XDG_CACHE_HOME``)."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "landweave" / "paces.json"
+    return cache_folder() / "paces.json"
 
 
 def hardware(device: str) -> str:
@@ -137,14 +138,7 @@ def hardware(device: str) -> str:
         import torch
 
         return str(torch.cuda.get_device_name(device))
-    return next(_cpu_names(), platform.processor() or platform.machine())
-
-
-def _cpu_names() -> Iterator[str]:
-    facts = Path("/proc/cpuinfo")
-    if facts.exists():
-        lines = facts.read_text(errors="replace").splitlines()
-        yield from (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return cpu_fact("model name") or platform.processor() or platform.machine()
 
 
 def _settings(card: ModelCard, size: int | None, compute: Compute) -> InferenceSettings:
@@ -170,6 +164,7 @@ def _key(settings: InferenceSettings) -> dict[str, Any]:
         "torch_threads": settings.torch_threads,
         "device": device_type(settings.device),
         "bfloat16": settings.bfloat16,
+        "engine": settings.engine,
     }
 
 
@@ -190,7 +185,10 @@ def _kept() -> list[Pace]:
 
 
 def _keep(pace: Pace) -> None:
-    path, same = pace_file(), ("card", "window", "batch_size", "torch_threads", "device", "bfloat16", "hardware")
+    path, same = (
+        pace_file(),
+        ("card", "window", "batch_size", "torch_threads", "device", "bfloat16", "engine", "hardware"),
+    )
     others = [each for each in _kept() if any(getattr(each, name) != getattr(pace, name) for name in same)]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

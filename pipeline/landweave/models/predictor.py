@@ -17,7 +17,7 @@ from landweave.models.known_trials import known_trial
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
 from landweave.models.published_memory import published_bytes
-from landweave.models.settings import Compute, InferenceSettings, device_type, gpu_available
+from landweave.models.settings import Compute, InferenceSettings, cpu_fact, device_type, gpu_available
 
 if TYPE_CHECKING:
     from landweave.models.inference import TorchPredictor
@@ -154,12 +154,8 @@ def cpu_name() -> str:
     """Kind and vendor of this machine's CPU, and the instructions that torch uses of it."""
     import torch
 
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not Linux
-        lines = []
-    vendors = (line.partition(":")[2].strip() for line in lines if line.startswith(("vendor_id", "CPU implementer")))
-    return f"{platform.machine()} {next(vendors, platform.system())}, {torch.backends.cpu.get_cpu_capability()}"
+    vendor = cpu_fact("vendor_id") or cpu_fact("CPU implementer") or platform.system()
+    return f"{platform.machine()} {vendor}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def resolve_model(

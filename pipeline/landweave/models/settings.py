@@ -40,11 +40,18 @@ def gpu_available() -> bool:
 @cache
 def cpu_has_bfloat16() -> bool:
     """Whether this machine's CPU computes in bfloat16, by the flags that Linux states."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
+    flags = f"{cpu_fact('flags')} {cpu_fact('Features')}".split()
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+
+
+def cpu_fact(name: str) -> str:
+    """What Linux states of this machine's first CPU, such as its ``model name``; empty elsewhere."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    facts = (line.partition(":") for line in lines)
+    return next((value.strip() for key, _, value in facts if key.strip() == name), "")
 
 
 @dataclass(frozen=True, kw_only=True)

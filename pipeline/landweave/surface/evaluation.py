@@ -15,37 +15,26 @@ from landweave.comparing.zones import count_by_zone
 from landweave.config.schema import Config, ModelSection
 from landweave.core.crosswalk import Crosswalk
 from landweave.evaluating import sample as sampling
-from landweave.evaluating.reference import Labels
+from landweave.evaluating.reference import Labels as Labels
 from landweave.evaluating.report import write_evaluation
 from landweave.evaluating.result import Evaluation
 from landweave.evaluating.run import EvaluationSetup, run_evaluation
-from landweave.evaluating.sample import SampleEstimates, SamplingRule
+from landweave.evaluating.sample import SampleEstimates
+from landweave.evaluating.sample import SamplingRule as SamplingRule
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.models.cards.registry import find_card
-from landweave.setup.change import ChangeRule, set_up_change
+from landweave.setup.change import ChangeRule as ChangeRule
+from landweave.setup.change import set_up_change
 from landweave.setup.context import resolve_card
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
 from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
-from landweave.setup.sampling import CHIP_BANDS, ChipImages
+from landweave.setup.sampling import CHIP_BANDS
+from landweave.setup.sampling import ChipImages as ChipImages
 from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.maps.store import open_store
 from landweave.store.objects import Target
 from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.hectares import ZoneSource, zone_table
-
-__all__ = [
-    "ChangeRule",
-    "ChipImages",
-    "Labels",
-    "SamplingRule",
-    "change",
-    "compare",
-    "draw_sample",
-    "estimate_areas",
-    "evaluate",
-    "evaluate_model",
-    "open_patches",
-]
 
 
 def evaluate(

@@ -15,17 +15,17 @@ from landweave.core.errors import InputError
 from landweave.core.protocols import Engine
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult
-from landweave.mapping import run as mapping
 from landweave.publishing import run as publishing
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
-from landweave.setup.map_setup import engine_section, map_target, set_up_map
+from landweave.setup.map_setup import engine_section, map_target
 from landweave.setup.publish_setup import publish_section, set_up_publish
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
 from landweave.surface.engines import AnyEngine, resolved_engine, with_place
 from landweave.surface.hectares import ZoneSource, check_tables, write_areas
+from landweave.surface.stored import status
 
 
 def plan_publish(
@@ -130,7 +130,7 @@ def _publication(
 
 
 def _refuse_stale(config: Config) -> None:
-    if stale := mapping.setup_status(set_up_map(config, only_planned=True)).stale:
+    if stale := status(config).stale:
         raise InputError(
             f"{len(stale):,} blocks of the map are stale, as {stale[0]}: `landweave run --stale` maps them again, "
             "keep_stale (--keep-stale) publishes them as they are."
