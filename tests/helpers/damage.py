@@ -90,6 +90,7 @@ def _as_text(owner: Any, key: Any, random: Random) -> None:
 def _negate(owner: Any, key: Any, random: Random) -> None:
     old = owner[key]
     is_number = isinstance(old, int | float) and not isinstance(old, bool)
+    is_number = is_number and not (isinstance(old, int) and abs(old) > 10**300)  # those have no float
     owner[key] = random.choice((-old, old * 1e9, old / 3, old + 1)) if is_number else deepcopy(random.choice(ODD))
 
 
