@@ -48,13 +48,14 @@ def load_predictor(
     network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
     network = with_memory_format(network, settings.card).to(settings.device)
     predictor = TorchPredictor(settings, network)
-    if (known := known_trial(settings, weights_sha256)) is None:
-        known = (*notes, *try_network(network, settings))
-        keep_trial(settings, weights_sha256, known)
-    if settings.engine == "eager":
-        return predictor, known
-    runner, note = with_engine(network, settings, weights_sha256)
-    return TorchPredictor(settings, runner), (*known, note)
+    known = known_trial(settings, weights_sha256)
+    notes = known if known is not None else (*notes, *try_network(network, settings))
+    if settings.engine != "eager":
+        runner, note = with_engine(network, settings, weights_sha256)
+        predictor, notes = TorchPredictor(settings, runner), (notes if known is not None else (*notes, note))
+    if known is None:  # once all of it works
+        keep_trial(settings, weights_sha256, notes)
+    return predictor, notes
 
 
 def with_memory_format(network: nn.Module, card: ModelCard) -> nn.Module:
