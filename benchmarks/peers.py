@@ -74,19 +74,29 @@ class Windows(Dataset[tuple[torch.Tensor, int, int]]):
 
 
 def network_of(config: Path) -> Any:
-    """The network of a configuration, in the memory layout of its card."""
+    """The card and the network of a configuration, in the memory layout of its card, and how classes are decided.
+
+    The classes that the card was never trained on are not answers of a map, so they are none of a peer either.
+    """
     settings = load_config(config)
     card = find_card(settings.path("card.yaml"))
     weights = settings.path("weights.safetensors")
     network = load(card, card.window.size, Path(weights), batch_size=4).to(memory_format=torch.channels_last)
-    name = card.output_name()
+    name, trained = card.output_name(), torch.tensor(card.legend().trained)[:, None, None]
     torch.set_num_threads(settings.model.torch_threads)
-    return card, lambda x: network({CARD: x.contiguous(memory_format=torch.channels_last)}, x.shape[-2:])[name]
+
+    def logits(x: torch.Tensor) -> torch.Tensor:
+        return network({CARD: x.contiguous(memory_format=torch.channels_last)}, x.shape[-2:])[name]
+
+    def decide(probabilities: torch.Tensor) -> np.ndarray:
+        return probabilities.where(trained, -1).argmax(-3).byte().numpy()
+
+    return card, logits, decide
 
 
 def zonal_loop(config: Path, raster: Path, path: Path) -> dict[str, Any]:
     """Map a raster window by window, margins cropped."""
-    card, network = network_of(config)
+    card, network, decide = network_of(config)
     size, overlap = card.window.size, card.window.overlap
     margin, inner = overlap // 2, size - overlap
     windows = Windows(raster, size, overlap)
@@ -96,7 +106,7 @@ def zonal_loop(config: Path, raster: Path, path: Path) -> dict[str, Any]:
         started = time.perf_counter()
         with rasterio.open(path, "w", **profile) as target:
             for values, tops, lefts in DataLoader(windows, batch_size=4, num_workers=1):
-                classes = torch.softmax(network(values), 1).argmax(1).byte().numpy()
+                classes = decide(torch.softmax(network(values), 1))
                 for part, top, left in zip(classes, tops.tolist(), lefts.tolist(), strict=True):
                     y0, x0 = max(top + margin, 0), max(left + margin, 0)
                     y1, x1 = min(top + margin + inner, height), min(left + margin + inner, width)
@@ -109,7 +119,7 @@ def monai(config: Path, raster: Path, path: Path) -> dict[str, Any]:
     """Map a raster as a whole, in memory, by MONAI's sliding window."""
     from monai.inferers import sliding_window_inference
 
-    card, network = network_of(config)
+    card, network, decide = network_of(config)
     size, overlap = card.window.size, card.window.overlap
     with rasterio.open(raster) as file, torch.inference_mode():
         started = time.perf_counter()
@@ -119,7 +129,7 @@ def monai(config: Path, raster: Path, path: Path) -> dict[str, Any]:
         with rasterio.open(
             path, "w", **{**file.profile, "count": 1, "dtype": "uint8", "compress": "deflate"}
         ) as target:
-            target.write(logits.argmax(1)[0].byte().numpy(), 1)
+            target.write(decide(logits[0]), 1)
     steps = [-(-max(side - size, 0) // (size - overlap)) + 1 for side in values.shape[-2:]]
     return {"windows": steps[0] * steps[1], "loop": time.perf_counter() - started}
 

@@ -405,7 +405,7 @@ def planned_memory(card: ModelCard, bands: int, block: int, *, on_gpu: bool) -> 
         batch=settings.batch_size, loading=model.loading_bytes, on_gpu=on_gpu,
     )  # fmt: skip
     inputs = [InputMemory(factor=Fraction(1), bands=bands, itemsize=1, dates=1, around=0)]
-    return replace(block_memory(block=block, inputs=inputs, model=memory, output_bytes=2), files=KEPT_BYTES)
+    return replace(block_memory(block, block, inputs=inputs, model=memory, output_bytes=2), files=KEPT_BYTES)
 
 
 @pytest.mark.slow

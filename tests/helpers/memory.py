@@ -187,7 +187,8 @@ class _MemoryPixels:
 
     def files(self, grid: Grid) -> tuple[SourceFile, ...]:
         """The array as one scene."""
-        return (SourceFile(id="array", location="memory", size=self.values.nbytes, version="0", format="memory"),)
+        size = self.values.nbytes
+        return (SourceFile(id="array", location="memory://array", size=size, version="0", format="memory"),)
 
     def cost(self, grid: Grid) -> ReadCost:
         """Nothing is decoded."""

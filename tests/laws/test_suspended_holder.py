@@ -24,7 +24,7 @@ from tests.helpers.small import Small
 pytestmark = pytest.mark.slow
 
 PUT = 11
-"""Call of the look, counted from 0: in the middle of the blocks."""
+"""Object before which it stops, counted from 0: in the middle of the blocks."""
 
 
 def suspended(small: Small, where: str) -> subprocess.Popen[str]:
