@@ -182,7 +182,8 @@ def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
         for parent in parents:
             inner = section.get(parent) or {}
             if not isinstance(inner, Mapping):
-                raise ConfigError(f"{dotted} cannot be set: {parent} is {inner!r}, which has no keys of its own.")
+                kind = type(inner).__name__  # not its value, which may be a password
+                raise ConfigError(f"{dotted} cannot be set: {parent} is a {kind}, which has no keys of its own.")
             section[parent] = section = dict(inner)
         section[last] = value
     return content

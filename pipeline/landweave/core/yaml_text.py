@@ -24,13 +24,19 @@ def load_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        When it is not YAML, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`.
+        When it is not YAML, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`: with the place, and
+        without the text around it, which may be a password.
     """
     if len(text) > MOST_BYTES:
         raise yaml.YAMLError(f"{len(text):,} characters, {MOST_BYTES:,} are taken")
     loader = _BoundedLoader(text)
     try:
         return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        said = ": ".join(filter(None, (error.context, error.problem)))
+        raise yaml.YAMLError(f"{said}{place}") from None
     except (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         # PyYAML's own, of a date of a 13th month or `!!bool x`
         raise yaml.YAMLError(str(error)) from error
