@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
-from landweave.core.yaml_text import load_yaml
+from landweave.core.yaml_text import load_yaml_file
 
 C = TypeVar("C", bound=CubeConfig)
 
@@ -160,7 +160,7 @@ def _loaded(kind: type[C], path: Path, overrides: Mapping[str, Any]) -> C:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = load_yaml_file(path)
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:

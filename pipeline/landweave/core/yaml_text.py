@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -42,6 +43,25 @@ def load_yaml(text: str) -> Any:
         raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
+
+
+def load_yaml_file(path: Path) -> Any:
+    """Plain values of a YAML file, of which no more than `MOST_BYTES` are read.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    UnicodeDecodeError
+        When it is not UTF-8.
+    yaml.YAMLError
+        As `load_yaml`.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise yaml.YAMLError(f"more than {MOST_BYTES:,} bytes, and so many are taken")
+    return load_yaml(content.decode("utf-8"))
 
 
 class _BoundedLoader(yaml.SafeLoader):
