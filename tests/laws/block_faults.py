@@ -87,12 +87,11 @@ class Reader(threading.Thread):
 
     def run(self) -> None:
         while not self.ended.is_set() and not self.problems:
-            if not (self.store / "map" / "0" / "zarr.json").exists():
-                continue  # nothing is declared yet
             try:
                 self._read()
             except Exception as error:  # noqa: BLE001  it is what is looked for
-                self.problems.append(f"{type(error).__name__}: {error}")
+                if self.reads:  # before that nothing is declared
+                    self.problems.append(f"{type(error).__name__}: {error}")
 
     def _read(self) -> None:
         seen = api.open_map(self.store).landcover.to_numpy()
