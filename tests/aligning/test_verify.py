@@ -128,8 +128,15 @@ def test_metadata_of_a_cube_that_is_missing_is_restored(target, where, how):
     assert everything(target) == before
 
 
-@pytest.mark.parametrize("how", ["deleted", "emptied", "flipped"])
-@pytest.mark.parametrize("name", ["x", "y", "band", "time", "datatake_id", "provenance"])
+FAST_COORDINATES = {("x", "flipped"), ("time", "deleted"), ("provenance", "emptied")}
+COORDINATES = [
+    pytest.param(name, how, marks=[] if (name, how) in FAST_COORDINATES else pytest.mark.slow)
+    for name in ("x", "y", "band", "time", "datatake_id", "provenance")
+    for how in ("deleted", "emptied", "flipped")
+]
+
+
+@pytest.mark.parametrize(("name", "how"), COORDINATES)
 def test_coordinates_of_a_cube_that_are_lost_are_named_and_restored(target, name, how):
     sources = series(DAYS[:3]), raster()
     align(target, *sources)

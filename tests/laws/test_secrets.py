@@ -147,7 +147,14 @@ def test_a_value_that_is_set_and_refused_is_not_said(tmp_path: Path, landweave: 
 
 def test_text_that_is_no_yaml_is_not_shown(tmp_path: Path, landweave: Command) -> None:
     path = tmp_path / "config.yaml"
-    for text in (f"token: {CANARY}: x", f"token: '{CANARY}", f"token: [{CANARY}", f"- a\ntoken: {CANARY}"):
+    for text in (
+        f"token: {CANARY}: x",
+        f"token: '{CANARY}",
+        f"token: [{CANARY}",
+        f"- a\ntoken: {CANARY}",
+        f"a: *{CANARY}",
+        f"a: !{CANARY} b",
+    ):
         path.write_text(text)
         for arguments in (
             ("check", path),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ MOST_VALUES = 100_000
 """Values of a file, those that aliases repeat counted each time."""
 MOST_LEVELS = 50
 MOST_DIGITS = 40
+
+_OWN_NAME = re.compile(r"(alias|anchor|tag|handle) '[^']*'")
+"""In a problem: a password may begin with ``*`` or ``!``."""
 
 
 def load_yaml(text: str) -> Any:
@@ -36,7 +40,7 @@ def load_yaml(text: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        said = ": ".join(filter(None, (error.context, error.problem)))
+        said = _OWN_NAME.sub(r"\1", ": ".join(filter(None, (error.context, error.problem))))
         raise yaml.YAMLError(f"{said}{place}") from None
     except (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         # PyYAML's own, of a date of a 13th month or `!!bool x`
