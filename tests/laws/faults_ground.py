@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,11 +64,12 @@ def ground(folder: Path) -> Iterator[Ground]:
 
 @contextmanager
 def impatient() -> Iterator[None]:
-    """Time-outs of this process shorter than the stalls of the proxy."""
-    network = {"GDAL_HTTP_LOW_SPEED_TIME": 1, "GDAL_HTTP_TIMEOUT": 2, "GDAL_HTTP_RETRY_DELAY": 0.1}
+    """Time-outs of this process shorter than the stalls of the proxy, on a machine that nobody shares."""
+    others = max(1, round(os.getloadavg()[0] / (os.cpu_count() or 1)))
+    network = {"GDAL_HTTP_LOW_SPEED_TIME": others, "GDAL_HTTP_TIMEOUT": 2 * others, "GDAL_HTTP_RETRY_DELAY": 0.1}
     with (
-        patch.object(clients, "SILENT_S", 1),
-        patch.object(files, "_TIMEOUT_S", 1),
+        patch.object(clients, "SILENT_S", others),
+        patch.object(files, "_TIMEOUT_S", others),
         patch.object(files, "PAUSES_S", (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)),
         patch.dict(files._NETWORK, network),
     ):
