@@ -48,6 +48,8 @@ STORE = f"s3://{BUCKET}/m.zarr"
         (f"https://h/t?a=1;sig={CANARY}", "https://h/t?a=1"),
         (f"https://h/t#access_token={CANARY}", "https://h/t"),
         (f"https://h/t?%73ig={CANARY}&jwt={CANARY}", "https://h/t"),
+        (f"http:/me:{CANARY}@host/a.tif?sig={CANARY}", "http:/host/a.tif"),
+        ("C:/me@home/a.tif and file:/a/b@c.tif", "C:/me@home/a.tif and file:/a/b@c.tif"),
         ("https://host/get?file=a.tif&band=2", "https://host/get?file=a.tif&band=2"),
         ("nothing to hide: 3 < 4 & a?b=c", "nothing to hide: 3 < 4 & a?b=c"),
     ],
@@ -168,8 +170,8 @@ def test_text_that_is_no_yaml_is_not_shown(tmp_path: Path, landweave: Command) -
 
 def test_settings_of_a_cluster_are_not_shown(tmp_path: Path) -> None:
     settings = {"job_script_prologue": [f"export TOKEN={CANARY}"], "queue": CANARY}
-    cluster = {"kind": "slurm", "max_workers": 2, "memory_gib": 4, "settings": settings}
-    config = Small.make(tmp_path).loaded(engine={"cluster": cluster})
+    engine = {"cluster": {"kind": "slurm", "max_workers": 2, "settings": settings}, "memory_gib": 4}
+    config = load_config(Small.make(tmp_path).config(), overrides={"engine": engine})
     for shown in (config, config._repr_html_(), engine_settings(config.engine, 2)):
         assert CANARY not in f"{shown}{shown!r}"
 

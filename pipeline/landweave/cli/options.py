@@ -53,7 +53,7 @@ def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
 
 
 def shown_arguments(arguments: Sequence[str]) -> str:
-    """A command line as it may be kept: options of object stores and signatures of addresses left out.
+    """A command line as it may be kept: options of stores, settings of clusters and signatures of addresses left out.
 
     >>> shown_arguments(["status", "s3://b/m.zarr", "--storage-option", "token=8F3"])
     'status s3://b/m.zarr --storage-option token=…'
@@ -63,9 +63,11 @@ def shown_arguments(arguments: Sequence[str]) -> str:
 
 
 def _shown_argument(option: str, argument: str) -> str:
-    head, equals, _ = argument.rpartition("=") if argument.startswith("--storage-option=") else argument.partition("=")
-    is_secret = option == "--storage-option" or head.startswith("--storage-option=") or "storage_options" in argument
-    return f"{head}=…" if equals and is_secret else argument
+    own, equals, rest = argument.partition("=")
+    if own in ("--storage-option", "--set"):
+        return f"{own}={_shown_argument(own, rest)}"
+    is_secret = option == "--storage-option" or not own or "storage_options" in argument or "settings" in argument
+    return f"{own}=…" if equals and is_secret else argument
 
 
 def _parse_override(text: str) -> tuple[str, Any]:
