@@ -64,7 +64,7 @@ def shown_arguments(arguments: Sequence[str]) -> str:
 
 def _shown_argument(option: str, argument: str) -> str:
     own, equals, rest = argument.partition("=")
-    if own in ("--storage-option", "--set"):
+    if equals and own in ("--storage-option", "--set"):
         return f"{own}={_shown_argument(own, rest)}"
     is_secret = option == "--storage-option" or not own or "storage_options" in argument or "settings" in argument
     return f"{own}=…" if equals and is_secret else argument
