@@ -49,7 +49,7 @@ Attempt = Callable[[Random], "set[str]"]
 FAST = {"items": 1000, "configurations": 800, "cards": 900, "vectors": 600, "stores": 450, "rasters": 250}
 """Cases of each kind in the fast suite, 4,000 together; five times as many in the slow one."""
 
-LATER = {"crosswalks": 200, "samples": 10, "uses of a map": 10}
+LATER = {"crosswalks": 150, "samples": 6, "uses of a map": 8}
 """The same of what is done with a finished map."""
 
 

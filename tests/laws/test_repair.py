@@ -97,10 +97,10 @@ def test_metadata_that_is_missing_is_restored(small: Small, mapped, where: str) 
     assert files(small.store) == before
 
 
-SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("map/0/y/c/0", f"map/0/landcover/{ROOT}")]
+SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("ledger/y/c/0", f"map/0/landcover/{ROOT}")]
 
 
-@pytest.mark.parametrize("name", ["map/0/x/c/0", "ledger/y/c/0", *SLOW_NAMES])
+@pytest.mark.parametrize("name", ["map/0/x/c/0", *SLOW_NAMES])
 def test_what_is_flipped_in_coordinates_and_metadata_is_named_by_verify_and_restored_by_a_run(
     small: Small, mapped, name: str
 ) -> None:

@@ -23,7 +23,7 @@ from landweave.core.errors import LandweaveError, OutputError, ReadError
 from landweave.core.secrets import without_secrets
 from landweave.setup.map_setup import engine_settings
 from landweave.store.objects import Target
-from tests.helpers.commands import Command, mosaic
+from tests.helpers.commands import Command, mosaic, write_config
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.maps import lumps, write_map
 from tests.helpers.small import Small
@@ -141,7 +141,7 @@ def test_the_command_line_that_a_log_keeps_has_no_options_of_stores() -> None:
 )
 def test_a_value_that_is_set_and_refused_is_not_said(tmp_path: Path, landweave: Command, override: str) -> None:
     options = {"storage_options": {"token": CANARY}}
-    path = Small.make(tmp_path).config(output={"store": STORE, **options})
+    path = write_config(tmp_path, tmp_path / "card.yaml", tmp_path / "weights", output={"store": STORE, **options})
     found = landweave("check", path, "--set", override, "--log-file", tmp_path / "log")
     assert found.code == 2
     assert CANARY not in found.out + found.err + (tmp_path / "log").read_text()
@@ -171,7 +171,8 @@ def test_text_that_is_no_yaml_is_not_shown(tmp_path: Path, landweave: Command) -
 def test_settings_of_a_cluster_are_not_shown(tmp_path: Path) -> None:
     settings = {"job_script_prologue": [f"export TOKEN={CANARY}"], "queue": CANARY}
     engine = {"cluster": {"kind": "slurm", "max_workers": 2, "settings": settings}, "memory_gib": 4}
-    config = load_config(Small.make(tmp_path).config(), overrides={"engine": engine})
+    path = write_config(tmp_path, tmp_path / "card.yaml", tmp_path / "weights")
+    config = load_config(path, overrides={"engine": engine})
     for shown in (config, config._repr_html_(), engine_settings(config.engine, 2)):
         assert CANARY not in f"{shown}{shown!r}"
 
@@ -200,17 +201,24 @@ REFUSED = {
 
 @pytest.mark.parametrize("verb", REFUSED)
 def test_no_command_that_refuses_an_address_says_it(
-    tmp_path: Path, landweave: Command, verb: str, monkeypatch: pytest.MonkeyPatch
+    mapped: Path, landweave: Command, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("landweave.sources.files.PAUSES_S", ())
-    monkeypatch.chdir(tmp_path)
-    write_map(tmp_path / "m.zarr", lumps((64, 64), (0, 3, 6)))
+    monkeypatch.chdir(mapped)
     logged = () if verb == "worker" else ("--log-file", "log", "--json")
     name = verb.removesuffix(" by zones").split()
     found = landweave(*name, *REFUSED[verb], *logged)
     assert found.code != 0
     assert CANARY not in found.out + found.err
-    assert holding(tmp_path) == []
+    assert holding(mapped) == []
+
+
+@pytest.fixture(scope="module")
+def mapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a map."""
+    folder = tmp_path_factory.mktemp("mapped")
+    write_map(folder / "m.zarr", lumps((64, 64), (0, 3, 6)))
+    return folder
 
 
 def holding(folder: Path) -> list[str]:
