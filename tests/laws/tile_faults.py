@@ -65,6 +65,11 @@ class Tiles:
         return f"{self.prefix}/rgb/{max(path.name for path in (self.here.small.folder / 'rgb').glob('*.tif'))}"
 
     @property
+    def name(self) -> str:
+        """Of the tile, which a line of the ledger has in full."""
+        return self.victim.rpartition("/")[2]
+
+    @property
     def whole(self) -> bytes:
         return (self.here.small.folder / self.victim.removeprefix(f"{self.prefix}/")).read_bytes()
 
@@ -122,7 +127,7 @@ def harmed_during(here: Ground, seed: int, address: str, how: str, *, checksums:
         result = here.run({"store": str(store)}, inputs=tiles.inputs, progress=strike)
         failed = result.counts[BlockState.READ_FAILED]
         assert (result.exit_code, failed > 0, result.counts[BlockState.FAILED]) == (3, True, 0), result
-        assert all(tiles.victim in line for line in result.failures)
+        assert all(tiles.name in line for line in result.failures)
         tiles.repair()
         again = here.run({"store": str(store)}, inputs=tiles.inputs)
     assert (again.exit_code, again.ran) == (0, failed), again
@@ -159,14 +164,14 @@ def named(here: Ground, tiles: Tiles, store: str, *, stale: bool, silent: bool =
     except LandweaveError as error:
         refused = error
     if refused is not None:
-        assert tiles.victim in str(refused), refused
+        assert tiles.name in str(refused), refused
         return f"refused, exit {refused.exit_code}"
     if silent and result.exit_code == 0:
         return f"{result.ran} ran"
     assert result.exit_code == 3, result
     lines = result.failures if stale else result.stale
     assert lines, result
-    assert all(tiles.victim in line for line in lines), lines
+    assert all(tiles.name in line for line in lines), lines
     return f"{len(lines)} {'failed' if stale else 'stale'}, named"
 
 
