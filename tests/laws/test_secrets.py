@@ -25,7 +25,7 @@ from landweave.setup.map_setup import engine_settings
 from landweave.store.objects import Target
 from tests.helpers.commands import Command, mosaic, write_config
 from tests.helpers.counted_s3 import BUCKET, counted_s3
-from tests.helpers.maps import lumps, write_map
+from tests.helpers.maps import CORNER, lumps, write_map
 from tests.helpers.small import Small
 from tests.helpers.tiles import write_tile
 from tests.helpers.web import served
@@ -244,14 +244,14 @@ def test_nothing_that_any_command_writes_or_says_holds_it(
 ) -> None:
     """A map in S3 by keys of options and of the environment; or of tiles whose addresses are signed."""
     monkeypatch.chdir(tmp_path)
-    small = Small.make(tmp_path / "small")
+    small = Small.make(tmp_path / "small", CORNER)
     frame = geopandas.GeoDataFrame(geometry=[shapely.box(*small.scene.bounds)], crs="EPSG:2154")
     frame.assign(code=1).to_file("zones.gpkg")
     write_tile(tmp_path / "truth.tif", np.zeros((1, 300, 430), np.uint8), corner_xy=small.scene.bounds[::3])
     with counted_s3() as s3, served(small.folder) as address:
         keys = {"AWS_ACCESS_KEY_ID": CANARY, "AWS_SECRET_ACCESS_KEY": CANARY, "AWS_SESSION_TOKEN": CANARY}
         there = {"AWS_ENDPOINT_URL": s3.storage_options["endpoint"], "AWS_REGION": "us-east-1"}
-        where, options, inputs = STORE, OPTION, {}
+        where, options, inputs = f"s3://{BUCKET}/everywhere.zarr", OPTION, {}
         if of == "tiles":
             where, options, inputs = "m.zarr", (), signed_tiles(small, address)
         else:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
+from landweave.core.secrets import without_secrets
 from landweave.core.yaml_text import load_yaml_file
 
 C = TypeVar("C", bound=CubeConfig)
@@ -182,8 +183,9 @@ def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
         for parent in parents:
             inner = section.get(parent) or {}
             if not isinstance(inner, Mapping):
-                kind = type(inner).__name__  # not its value, which may be a password
-                raise ConfigError(f"{dotted} cannot be set: {parent} is a {kind}, which has no keys of its own.")
+                is_shown = "storage_options" not in dotted and "settings" not in dotted  # those hold passwords
+                what = without_secrets(repr(inner)) if is_shown else f"a {type(inner).__name__}"
+                raise ConfigError(f"{dotted} cannot be set: {parent} is {what}, which has no keys of its own.")
             section[parent] = section = dict(inner)
         section[last] = value
     return content
