@@ -31,7 +31,6 @@ from pystac.utils import make_absolute_href
 from pystac_client.exceptions import APIError
 from pystac_client.item_search import ItemSearch
 from pystac_client.stac_api_io import StacApiIO
-from requests import Response
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
@@ -451,7 +450,7 @@ class _BoundedIO(StacApiIO):
             raise
 
 
-def _bounded(response: Response, **_: Any) -> None:
+def _bounded(response: Any, **_: Any) -> None:
     """Read the body of a response, unpacked, before `requests` reads all of it."""
     content = bytearray()
     for piece in response.iter_content(_PIECE):
