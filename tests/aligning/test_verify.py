@@ -128,6 +128,34 @@ def test_metadata_of_a_cube_that_is_missing_is_restored(target, where, how):
     assert everything(target) == before
 
 
+FAST_COORDINATES = {("x", "flipped"), ("time", "deleted"), ("provenance", "emptied")}
+COORDINATES = [
+    pytest.param(name, how, marks=[] if (name, how) in FAST_COORDINATES else pytest.mark.slow)
+    for name in ("x", "y", "band", "time", "datatake_id", "provenance")
+    for how in ("deleted", "emptied", "flipped")
+]
+
+
+@pytest.mark.parametrize(("name", "how"), COORDINATES)
+def test_coordinates_of_a_cube_that_are_lost_are_named_and_restored(target, name, how):
+    sources = series(DAYS[:3]), raster()
+    align(target, *sources)
+    align(target, series(DAYS[:5]), raster())
+    before = everything(target)
+    chunk = f"SENTINEL2_TS/{name}/c/0"
+    DAMAGES[how](target, chunk)
+    found = api.verify(target.location)
+    assert (found.exit_code, found.notes) == (
+        3,
+        (f"{chunk} was {'missing' if how == 'deleted' else 'damaged'} and is written again",),
+    )
+    assert everything(target) == before
+    assert api.verify(target.location).exit_code == 0
+    DAMAGES[how](target, chunk)
+    assert align(target, series(DAYS[:5]), raster()).exit_code == 0
+    assert everything(target) == before
+
+
 def test_a_damaged_tile_whose_dates_left_the_catalog_is_explained(target):
     align(target, series(DAYS[:5]))
     name = next(name for name in everything(target) if name.startswith("SENTINEL2_TS/band_data/c/"))

@@ -3,7 +3,7 @@ import time
 import pytest
 import yaml
 
-from landweave.core.yaml_text import load_yaml
+from landweave.core.yaml_text import MOST_BYTES, load_yaml, load_yaml_file
 
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
@@ -61,3 +61,11 @@ def test_what_costs_more_than_it_says_is_refused_at_once(text, said):
 )
 def test_what_people_write_is_what_yaml_says(text):
     assert load_yaml(text) == yaml.safe_load(text)
+
+
+def test_of_a_file_no_more_is_read_than_is_taken(tmp_path):
+    path = tmp_path / "huge.yaml"
+    with path.open("wb") as file:
+        file.truncate(2 * 10**9)  # on a disk it takes no room
+    with pytest.raises(yaml.YAMLError, match=f"more than {MOST_BYTES:,} bytes"):
+        load_yaml_file(path)

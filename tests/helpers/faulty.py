@@ -15,9 +15,11 @@ import json
 import os
 import random
 import socket
+import ssl
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -32,6 +34,8 @@ from urllib.request import Request, urlopen
 
 import boto3
 
+from tests.helpers.tls import Certificates
+
 BUCKET = "faulty"
 KINDS = ("500", "503", "late 500", "reset", "late reset", "stall", "truncated")
 STALL_S = 3.0
@@ -45,13 +49,20 @@ class FaultyStore:
     """A running store: its endpoint, its keys, and how it is told to fail."""
 
     port: int
+    secure_port: int
     control: int
     key: str
     secret: str
+    ca: str
 
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def secure_endpoint(self) -> str:
+        """The same by ``https://``, with a certificate of the authority in the file ``ca``."""
+        return f"https://127.0.0.1:{self.secure_port}"
 
     @property
     def storage_options(self) -> dict[str, Any]:
@@ -206,10 +217,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Gate:
-    """The proxy's port, which can be closed and opened."""
+    """The proxy's port, which can be closed and opened; with TLS where there is a certificate."""
 
-    def __init__(self, handler: type[_Proxy]) -> None:
-        self._handler, self.port = handler, 0
+    def __init__(self, handler: type[_Proxy], certificates: Certificates | None = None) -> None:
+        self._handler, self._certificates, self.port = handler, certificates, 0
         self._server: _Server | None = None
         self.open()
 
@@ -217,6 +228,11 @@ class _Gate:
         if self._server is None:
             self._server = _Server(("127.0.0.1", self.port), self._handler)
             self.port = self._server.server_port
+            if self._certificates:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(self._certificates.cert, self._certificates.key)
+                plain = self._server.socket
+                self._server.socket = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
             threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def close(self) -> None:
@@ -273,9 +289,11 @@ def main() -> None:
         ActionAuthenticatorMixin.request_count, settings.INITIAL_NO_AUTH_ACTION_COUNT = 0, count
 
     state = _State()
-    gate = _Gate(type("Proxy", (_Proxy,), {"state": state, "upstream": port}))
+    handler = type("Proxy", (_Proxy,), {"state": state, "upstream": port})
+    certificates = Certificates.make(Path(tempfile.mkdtemp()))
+    gate, secure = _Gate(handler), _Gate(handler, certificates)
     control = ThreadingHTTPServer(("127.0.0.1", 0), _control(state, gate, set_auth))
-    told = {"port": gate.port, "control": control.server_port}
+    told = {"port": gate.port, "secure_port": secure.port, "control": control.server_port, "ca": str(certificates.ca)}
     sys.stdout.write(json.dumps({**told, "key": made["AccessKeyId"], "secret": made["SecretAccessKey"]}) + "\n")
     sys.stdout.flush()
     control.serve_forever()

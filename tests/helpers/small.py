@@ -24,8 +24,8 @@ class Small:
     scene: Imagery
 
     @classmethod
-    def make(cls, folder: Path) -> Small:
-        scene = Imagery(values=textured((300, 430), 4), top=-128 * 9 + 20, left=128 * 5 + 11)
+    def make(cls, folder: Path, corner: tuple[int, int] = (-128 * 9 + 20, 128 * 5 + 11)) -> Small:
+        scene = Imagery(values=textured((300, 430), 4), top=corner[0], left=corner[1])
         folder.mkdir(parents=True, exist_ok=True)
         for name, bands in (("rgb", (0, 1, 2)), ("irc", (3,))):
             scene.write(folder / name, bands, rows=(170,), columns=(200,))

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -70,6 +71,9 @@ CUBE_POINTS: dict[str, tuple[str, str, int]] = {
 }
 
 
+_HOGGED: list[Any] = []
+
+
 def set_trap(method: str, key: str, number: int, claim: str) -> None:
     """Let this process kill itself at the ``number``-th call of a method with ``key`` in what is written."""
     after, counted = method.startswith("after "), [0]
@@ -80,13 +84,16 @@ def set_trap(method: str, key: str, number: int, claim: str) -> None:
         "flush": (Ledger, "flush"),
         "cog": (cog, "new_level_file"),
     }
-    owner, name = owners[method.removeprefix("after ")]
+    owner, name = owners[method.removeprefix("after ").removeprefix("hog ")]
     real = getattr(owner, name)
 
     def strike(arguments: tuple[Any, ...]) -> None:
         counted[0] += key in " ".join(map(str, arguments[1:2])) if key else 1
-        if counted[0] == number and _first(claim):
-            os.kill(os.getpid(), signal.SIGKILL)
+        while counted[0] == number and _first(claim):
+            if method != "hog set":
+                os.kill(os.getpid(), signal.SIGKILL)
+            _HOGGED.append(np.ones(2**25))  # a quarter of a GiB, until its nanny ends it
+            time.sleep(0.05)
 
     @wraps(real)
     def call(*arguments: Any, **more: Any) -> Any:
@@ -110,6 +117,9 @@ def set_trap(method: str, key: str, number: int, claim: str) -> None:
 
 
 def _first(claim: str) -> bool:
+    """Whether this process is the first at a file; always where there is none."""
+    if not claim:
+        return True
     try:
         os.close(os.open(claim, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -182,7 +192,7 @@ def killed_map(
     if workers:
         wait_until(lambda: len(Watched.read(folder / "first").ended) >= 3 or not victim.is_alive(), 120)
     _await_death(victim, kill)
-    done = _done(store)
+    done = done_blocks(store)
     second = start(map_child, config, str(folder / "second"), None, workers=workers)
     second.join(240)
     assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
@@ -204,7 +214,7 @@ def _check_twice(first: Watched, twice: set[tuple[int, int]], at_once: int) -> N
     assert all(ends[-1] - first.ended[index] <= FLUSH_S + 2 * longest for index in late), (twice, ends)
 
 
-def _done(store: Path) -> set[tuple[int, int]]:
+def done_blocks(store: Path) -> set[tuple[int, int]]:
     try:
         states = api.open_ledger(store)["state"].values
     except api.errors.LandweaveError:  # killed before there was one
@@ -228,6 +238,23 @@ def killed_worker(small: Small, folder: Path, reference: dict[str, bytes], point
     twice = sum(count > 1 for count in begun.values())
     assert twice <= 2 * 2, begun  # two threads, each with a block at hand
     return f"a worker was killed, the run went on; {twice} blocks were begun twice"
+
+
+def killer(small: Small, folder: Path, how: str) -> tuple[str, ...]:
+    """Lines of the failures of a map one of whose blocks kills every worker, or takes all its memory."""
+    folder.mkdir()
+    engine = {"kind": "dask", "workers": 2, "memory_gib": 2}
+    config = str(small.config(output={"store": str(folder / "map.zarr")}, engine=engine))
+    trap = ({"kill": "set", "hog": "hog set"}[how], "map/0/landcover/c/1/2", 1, "")
+    driver = start(map_child, config, str(folder / "notes"), trap, workers=2)
+    driver.join(400)
+    assert driver.exitcode == 3, f"the run ended with {driver.exitcode}"
+    return api.status(folder / "map.zarr").failures
+
+
+def new_folder(folder: Path) -> Path:
+    """A folder that is not there yet."""
+    return folder / f"new-{uuid.uuid4().hex[:8]}"
 
 
 def killed_cube(folder: Path, kill: str | float) -> str:

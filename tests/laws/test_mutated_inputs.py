@@ -6,21 +6,29 @@ Thousands of seeded mutations of each kind of input, through the functions that 
 from __future__ import annotations
 
 import json
+import sqlite3
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
+from uuid import uuid4
 
+import geopandas
 import pytest
+import shapely
 import yaml
 
+import landweave as lw
 from landweave import api
 from landweave.config.load import load_config
+from landweave.core.crosswalk import load_crosswalk
 from landweave.core.errors import LandweaveError
 from landweave.core.grid import Grid
+from landweave.engine.inline import InlineEngine
 from landweave.formats.area import read_area
 from landweave.formats.campaigns import read_campaigns
 from landweave.mapping.run import plan_map
@@ -29,16 +37,20 @@ from landweave.setup.map_setup import set_up_map
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
 from tests.formats.test_vector import PLACES, write
-from tests.helpers.damage import damaged, mutated, mutated_bytes
+from tests.helpers.damage import ODD, damaged, mutated, mutated_bytes
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS, SUMMER
 from tests.helpers.tiles import textured, write_tile
+from tests.publishing.conftest import finished_map
 
 Attempt = Callable[[Random], "set[str]"]
 """Damages an input and reads it; gives words of which a refusal has to have one."""
 
 FAST = {"items": 1000, "configurations": 800, "cards": 900, "vectors": 600, "stores": 450, "rasters": 250}
 """Cases of each kind in the fast suite, 4,000 together; five times as many in the slow one."""
+
+LATER = {"crosswalks": 150, "samples": 6, "uses of a map": 8}
+"""The same of what is done with a finished map."""
 
 
 def escapes(kind: str, attempt: Callable[[Random], None], seeds: range) -> tuple[list[str], Counter[str]]:
@@ -284,6 +296,112 @@ def rasters(small, tmp_path):
 
 
 LOSSLESS = {"tiled": False, "compress": None, "blockxsize": 64, "blockysize": 64, "QUALITY": "100", "REVERSIBLE": "YES"}
+
+
+@pytest.fixture
+def crosswalks(tmp_path):
+    """Damages a crosswalk, and reads it."""
+    classes = [{"code": 1, "name": "built", "name_fr": "bâti", "color": "#ff0000", "source_codes": [0, 3]}]
+    content = {"name": "one", "source": "five", "classes": classes, "left_out": [6, 8]}
+    path = tmp_path / "crosswalk.yaml"
+
+    def attempt(random: Random) -> None:
+        text = yaml.safe_dump(mutated(content, random)[0]).encode()
+        path.write_bytes(mutated_bytes(text, random) if random.random() < 0.3 else text)
+        with naming("crosswalk.yaml"):
+            str(load_crosswalk(path).table)
+
+    return attempt
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """Damages a sample that came back: bytes of the file, or values of its two layers."""
+    place, path = tmp_path / "map.zarr", tmp_path / "sample.gpkg"
+    finished_map(place)
+    lw.draw_sample(str(place), path, rule=lw.SamplingRule(size=30, minimum=2), progress=False)
+    change(path, "UPDATE sample SET reference = id % 3")
+    content = path.read_bytes()
+
+    def attempt(random: Random) -> None:
+        path.write_bytes(mutated_bytes(content, random) if random.random() < 0.5 else content)
+        if path.read_bytes() == content:
+            table, column = random.choice((("sample", "reference"), ("sample", "id"), *STRATA_COLUMNS))
+            value = random.choice([each for each in ODD if isinstance(each, str | int | float | None)])
+            change(path, f"UPDATE {table} SET {column} = ? WHERE rowid = 1", value)
+        lw.estimate_areas(path, accept_missing=True)
+
+    return attempt
+
+
+def change(path, statement, *values):
+    """Change a GeoPackage as an editor would; what SQLite refuses stays as it was."""
+    with suppress(sqlite3.Error, OverflowError, UnicodeEncodeError), closing(sqlite3.connect(path)) as opened:
+        for name in ("IsEmpty", "MinX", "MaxX", "MinY", "MaxY"):  # its triggers name them
+            opened.create_function(f"ST_{name}", 1, lambda _: 0)
+        opened.execute(statement, values)
+        opened.commit()
+
+
+STRATA_COLUMNS = tuple(("strata", column) for column in ("code", "hectares", "pixels", "points", "legend"))
+
+
+@pytest.fixture
+def uses(tmp_path):
+    """Damages a map, labels, zones or a publication, and does what one does with a finished map."""
+    store, arrays = finished_map(tmp_path / "map.zarr")
+    finished_map(tmp_path / "later.zarr", seed=1)
+    west, south, east, north = store.grid.bounds
+    write_tile(tmp_path / "truth.tif", arrays["landcover"][None], corner_xy=(west, north))
+    zones = geopandas.GeoDataFrame({"nom": ["a"]}, geometry=[shapely.box(west, south, east, north)], crs="EPSG:2154")
+    zones.to_file(tmp_path / "zones.gpkg")
+    where = {name: str(tmp_path / name) for name in ("map.zarr", "later.zarr", "truth.tif", "zones.gpkg", "out", "a")}
+    settings = {"dalle_m": 20, "progress": False, "engine": InlineEngine()}
+    lw.publish(where["map.zarr"], where["out"], **settings)
+    victims = {
+        name: [each for each in sorted(Path(where[name]).rglob("*")) if each.is_file()] for name in ("map.zarr", "out")
+    }
+    actions = (
+        lambda: str(lw.evaluate(where["map.zarr"], where["truth.tif"])),
+        lambda: str(lw.compare(where["map.zarr"], where["truth.tif"])),
+        lambda: str(lw.change(where["map.zarr"], where["later.zarr"])),
+        lambda: str(lw.area_by_class(where["map.zarr"], where["zones.gpkg"])),
+        lambda: lw.report(where["map.zarr"], tmp_path / "page.html", zones=where["zones.gpkg"]),
+        lambda: str(lw.draw_sample(where["map.zarr"], tmp_path / f"{uuid4()}.gpkg", progress=False)),
+        lambda: str(lw.publish(where["map.zarr"], where["out"], **settings)),
+    )
+
+    def attempt(random: Random) -> None:
+        of = random.choice(("map.zarr", "map.zarr", "out", "truth.tif", "zones.gpkg"))
+        path = random.choice(victims[of]) if of in victims else Path(where[of])
+        content = path.read_bytes()
+        if path.suffix == ".json" and random.random() < 0.7:
+            content = json.dumps(mutated(json.loads(content), random)[0]).encode()
+        else:
+            content = mutated_bytes(content, random, within=2000)
+        with damaged(path, content):
+            {
+                "out": actions[-1],
+                "truth.tif": random.choice(actions[:2]),
+                "zones.gpkg": random.choice(actions[3:5]),
+            }.get(of, random.choice(actions))()
+
+    return attempt
+
+
+@pytest.mark.parametrize("kind", LATER)
+def test_law_so_does_what_is_done_with_a_finished_map(kind, request):
+    found, ends = escapes(kind, request.getfixturevalue(kind.split()[0]), range(LATER[kind]))
+    assert not found, f"{len(found)} of {LATER[kind]} got out:\n" + "\n".join(found[:40])
+    assert ends["refusal"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LATER)
+def test_law_so_it_does_ten_times_as_often(kind, request):
+    seeds = range(LATER[kind], 11 * LATER[kind])
+    found, _ = escapes(kind, request.getfixturevalue(kind.split()[0]), seeds)
+    assert not found, f"{len(found)} of {len(seeds)} got out:\n" + "\n".join(found[:40])
 
 
 @pytest.mark.parametrize("kind", FAST)

@@ -97,6 +97,24 @@ def test_metadata_that_is_missing_is_restored(small: Small, mapped, where: str) 
     assert files(small.store) == before
 
 
+SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("ledger/y/c/0", f"map/0/landcover/{ROOT}")]
+
+
+@pytest.mark.parametrize("name", ["map/0/x/c/0", *SLOW_NAMES])
+def test_what_is_flipped_in_coordinates_and_metadata_is_named_by_verify_and_restored_by_a_run(
+    small: Small, mapped, name: str
+) -> None:
+    before = files(small.store)
+    for how, ends in ((flip, "damaged"), (Path.unlink, "missing")):
+        how(small.store / name)
+        assert f"{name} was {ends} and is written again" in api.verify(small.store).notes
+        assert files(small.store) == before
+        how(small.store / name)
+        result = api.run(mapped)
+        assert (result.exit_code, result.ran) == (0, 0)
+        assert files(small.store) == before
+
+
 FAST_LEDGER_DAMAGE = {("state", "flipped"), ("object_checksum", "emptied"), ("reason", "removed")}
 LEDGER_DAMAGE = [
     pytest.param(field, how, marks=[] if (field, how) in FAST_LEDGER_DAMAGE else pytest.mark.slow)

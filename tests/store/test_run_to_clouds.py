@@ -1,6 +1,7 @@
 """A run, its status and its verification in Azure's and in Google's object store: the bytes are those on disk."""
 
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from landweave import api
 from landweave.core.errors import OutputError
 from landweave.store.objects import Target
 from tests.helpers.clouds import Place, azure, google
-from tests.helpers.commands import shards
+from tests.helpers.commands import mosaic, shards
 from tests.helpers.small import Small
 
 pytestmark = pytest.mark.slow
@@ -50,3 +51,31 @@ def test_a_run_a_status_and_a_verification(tmp_path: Path, place: Place) -> None
     with pytest.raises(OutputError, match=r"output\.cog: .*map\.tif is there already and is no file of this map"):
         api.run(config, progress=False)
     assert not [name for name in folder.list() if name.endswith(".lease")]
+
+
+def test_tiles_and_the_list_of_their_checksums(tmp_path: Path, place: Place) -> None:
+    """Read by GDAL, listed and fetched whole by the store's client."""
+    url, options = place
+    small = Small.make(tmp_path)
+    assert api.run(small.loaded(), progress=False).exit_code == 0
+    reference, folder = shards(small.store), Target.parse(f"{url}/tiles", options)
+    tiles = sorted(small.folder.glob("*/*.tif"))
+    for path in tiles:
+        folder.put(path.relative_to(tmp_path).as_posix(), path.read_bytes())
+    sums = tmp_path / "delivered"
+    sums.write_text(
+        "\n".join(f"{sha256(each.read_bytes()).hexdigest()}  {each.relative_to(tmp_path)}" for each in tiles)
+    )
+    files = {name: f"{folder}/{name}/*.tif" for name in ("rgb", "irc")}
+    section = mosaic(R=(files["rgb"], 1), G=(files["rgb"], 2), B=(files["rgb"], 3), NIR=(files["irc"], 1))
+    inputs = {"AERIAL_RGBI": {**section, "storage_options": options, "checksums": str(sums)}}
+    config = small.loaded(inputs=inputs, output={"store": str(tmp_path / "there.zarr")})
+    assert "8 of 8 files are held against the checksums" in str(api.check(config))
+    assert api.run(config, progress=False).exit_code == 0
+    assert shards(tmp_path / "there.zarr") == reference
+
+    sums.write_text(sums.read_text().replace(sha256(tiles[0].read_bytes()).hexdigest(), "0" * 64))
+    other = small.loaded(inputs=inputs, output={"store": str(tmp_path / "other.zarr")})
+    result = api.run(other, progress=False)
+    assert result.exit_code == 3
+    assert all(f"{tiles[0].name} has sha256" in line for line in result.failures)

@@ -53,7 +53,8 @@ from landweave.jobs.runner import run_blocks, writing_begun
 from landweave.store.common import find_attributes
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.observations import GroupObservations
-from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store, restore_cube_metadata
+from landweave.store.cubes.restore import restore_cube_metadata
+from landweave.store.cubes.store import CubeStore, create_cube, open_cube_store
 from landweave.store.objects import Target
 
 INLINE = EngineSettings(kind="inline", workers=1, address=None, worker_bytes=sys.maxsize)

@@ -26,7 +26,8 @@ from landweave.jobs.audit import (
 from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.store.cubes.group import CubeGroup
-from landweave.store.cubes.store import open_cube_store, restore_cube_metadata
+from landweave.store.cubes.restore import restore_cube_metadata
+from landweave.store.cubes.store import open_cube_store
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import yaml
 
 import landweave
 from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides
 from landweave.cli.output import prints, progress
+from landweave.core.yaml_text import load_yaml_file
 
 LeaveOut = Annotated[
     list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
@@ -65,11 +68,9 @@ def evaluate_model(  # noqa: PLR0913  options of a command
     cluster: Cluster = None,
 ) -> Any:
     """Map a dataset's regions with a model and compare them with its labels: scores of the whole and by domain."""
-    from landweave.core.yaml_text import load_yaml
-
     # Both are YAML; only a configuration has a section for the model. What is no file is refused as a card.
     path = Path(model)
-    is_config = path.is_file() and "model" in (load_yaml(path.read_text(encoding="utf-8", errors="replace")) or ())
+    is_config = path.is_file() and "model" in _keys(path)
     patches = landweave.open_patches(dataset, split=split, domains=domain or (), training_domains=training_domains)
     return landweave.evaluate_model(
         landweave.load_config(model) if is_config else model,
@@ -80,6 +81,15 @@ def evaluate_model(  # noqa: PLR0913  options of a command
         engine=given_engine(cluster),
         progress=progress(),
     )
+
+
+def _keys(path: Path) -> Collection[str]:
+    """Keys of a YAML file; none where it is something else."""
+    try:
+        content = load_yaml_file(path)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return ()
+    return content if isinstance(content, dict) else ()
 
 
 @prints

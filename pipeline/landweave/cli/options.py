@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
 from landweave.core.errors import ConfigError
+from landweave.core.secrets import without_secrets
 from landweave.core.yaml_text import load_yaml
 
 if TYPE_CHECKING:
@@ -50,12 +52,30 @@ def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
     return dict(_parse_override(text) for text in overrides or [])
 
 
+def shown_arguments(arguments: Sequence[str]) -> str:
+    """A command line as it may be kept: options of stores, settings of clusters and signatures of addresses left out.
+
+    >>> shown_arguments(["status", "s3://b/m.zarr", "--storage-option", "token=8F3"])
+    'status s3://b/m.zarr --storage-option token=…'
+    """
+    options = ("", *arguments)
+    return without_secrets(" ".join(map(_shown_argument, options, arguments)))
+
+
+def _shown_argument(option: str, argument: str) -> str:
+    own, equals, rest = argument.partition("=")
+    if equals and own in ("--storage-option", "--set"):
+        return f"{own}={_shown_argument(own, rest)}"
+    is_secret = option == "--storage-option" or not own or "storage_options" in argument or "settings" in argument
+    return f"{own}=…" if equals and is_secret else argument
+
+
 def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    advice = f"--set {text}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
+    advice = f"{key}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
     if not key or not equals:
         raise ConfigError(f"{advice}.")
     try:
         return key, load_yaml(value)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{advice}; {value!r} is not: {str(error).splitlines()[0]}.") from error
+        raise ConfigError(f"{advice}; its value is not: {str(error).splitlines()[0]}.") from error

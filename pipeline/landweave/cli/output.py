@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rich.console import Console
 
+from landweave.cli.options import shown_arguments
 from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
 from landweave.core.plain import as_plain
 from landweave.jobs.progress import LogProgress, Progress, SilentProgress, progress_on
@@ -164,7 +165,7 @@ def _said(quiet: bool, log_file: Path | None) -> Iterator[None]:
     try:
         if log_file is not None:
             _LOG.addHandler(_file_handler(log_file))
-            logging.getLogger(_FILE_ONLY).info("landweave %s", " ".join(sys.argv[1:]))
+            logging.getLogger(_FILE_ONLY).info("landweave %s", shown_arguments(sys.argv[1:]))
         yield
     finally:
         for handler in set(_LOG.handlers) - set(handlers):

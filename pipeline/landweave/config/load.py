@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
-from landweave.core.yaml_text import load_yaml
+from landweave.core.secrets import without_secrets
+from landweave.core.yaml_text import load_yaml_file
 
 C = TypeVar("C", bound=CubeConfig)
 
@@ -160,7 +161,7 @@ def _loaded(kind: type[C], path: Path, overrides: Mapping[str, Any]) -> C:
 
 def _content(path: Path) -> dict[str, Any]:
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = load_yaml_file(path)
     except OSError as error:
         raise ConfigError(f"Configuration {path} cannot be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
@@ -182,7 +183,9 @@ def _overridden(content: dict[str, Any], overrides: Mapping[str, Any]) -> dict[s
         for parent in parents:
             inner = section.get(parent) or {}
             if not isinstance(inner, Mapping):
-                raise ConfigError(f"{dotted} cannot be set: {parent} is {inner!r}, which has no keys of its own.")
+                is_shown = "storage_options" not in dotted and "settings" not in dotted  # those hold passwords
+                what = without_secrets(repr(inner)) if is_shown else f"a {type(inner).__name__}"
+                raise ConfigError(f"{dotted} cannot be set: {parent} is {what}, which has no keys of its own.")
             section[parent] = section = dict(inner)
         section[last] = value
     return content

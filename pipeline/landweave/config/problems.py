@@ -47,7 +47,7 @@ def _line(problem: Any, keys: Collection[str]) -> str:
 
 def _given(key: str, value: Any) -> str:
     """The value as it may be shown: of several values only their kind, as one of them may be a password."""
-    if "storage_options" in key:
+    if "storage_options" in key or "cluster.settings" in key:
         return f"a {type(value).__name__}, not shown"
     if isinstance(value, Mapping):
         return f"the keys {', '.join(map(str, value))}" if value else "no keys"

@@ -94,12 +94,9 @@ FilePath = Annotated[str, BeforeValidator(_path_text), AfterValidator(_nameable)
 WrittenFile = Annotated[FilePath, AfterValidator(_writable)]
 PngFile = Annotated[WrittenFile, AfterValidator(_png)]
 
-StorageOptions = Annotated[
-    dict[str, str | bool],
-    # They may hold secrets: a printed configuration shows their names only.
-    PlainSerializer(lambda options: dict.fromkeys(options, "***"), when_used="json"),
-    Field(repr=False),
-]
+# They may hold secrets: a printed configuration shows their names only.
+_NamesOnly = PlainSerializer(lambda options: dict.fromkeys(options, "***"), when_used="json")
+StorageOptions = Annotated[dict[str, str | bool], _NamesOnly, Field(repr=False)]
 """Options of an object store, such as its region or endpoint."""
 
 FileList = FilePath | tuple[FilePath, ...]
@@ -496,7 +493,7 @@ class ClusterSection(Section):
     """Workers at most; there are fewer where fewer blocks wait."""
     cores: int | None = Field(default=None, ge=1)
     """CPU cores of a worker; model.torch_threads by default. One that decodes JPEG 2000 beside a GPU wants more."""
-    settings: dict[str, Any] = Field(default_factory=dict, repr=False)
+    settings: Annotated[dict[str, Any], _NamesOnly] = Field(default_factory=dict, repr=False)
     """Arguments of the cluster's class: `queue` and `walltime` of a batch system, `image` of Kubernetes, …"""
 
     @model_validator(mode="after")

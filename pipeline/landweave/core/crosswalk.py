@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import ConfigError, LandweaveError
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
-from landweave.core.yaml_text import load_yaml
+from landweave.core.yaml_text import load_yaml_file
 
 _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (_PACKAGE.parents[1] / "configs" / "crosswalks", _PACKAGE / "configs" / "crosswalks")
@@ -174,7 +174,7 @@ def load_crosswalk(name_or_path: str | Path) -> Crosswalk:
     """
     path = _crosswalk_path(str(name_or_path))
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = load_yaml_file(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"Crosswalk {path} cannot be read: {str(error).splitlines()[0]}.") from error
     return parse_crosswalk(content, str(path))

@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import unquote
 
 _ADDRESS = re.compile(
-    r"(?P<start>[a-z][a-z0-9+.-]*://)(?P<user>[^\s/?#'\"<>]*@)?(?P<rest>[^\s?#'\"<>]*)(?P<query>[?#][^\s'\"<>]*)?",
+    r"(?P<start>[a-z][a-z0-9+.-]+:/{1,2})(?P<user>[^\s/?#'\"<>]*@)?(?P<rest>[^\s?#'\"<>]*)(?P<query>[?#][^\s'\"<>]*)?",
     re.IGNORECASE,
 )
+"""An address; where it was taken for a path it has lost one of its slashes."""
 
 _SECRET = re.compile(
     r"sig|signature|token|secret|credential|pass|pwd|auth|jwt|bearer|sas|api.?key|subscription.?key|access.?key"
@@ -26,7 +27,7 @@ def without_secrets(text: str) -> str:
     >>> without_secrets("GET https://me:pw@host/a.tif?sig=8F3&band=2 failed")
     'GET https://host/a.tif?band=2 failed'
     """
-    return _ADDRESS.sub(_shown, text) if "://" in text else text
+    return _ADDRESS.sub(_shown, text) if ":/" in text else text
 
 
 def plain_without_secrets(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -11,6 +13,9 @@ MOST_VALUES = 100_000
 """Values of a file, those that aliases repeat counted each time."""
 MOST_LEVELS = 50
 MOST_DIGITS = 40
+
+_OWN_NAME = re.compile(r"(alias|anchor|tag|handle) '[^']*'")
+"""In a problem: a password may begin with ``*`` or ``!``."""
 
 
 def load_yaml(text: str) -> Any:
@@ -24,18 +29,43 @@ def load_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        When it is not YAML, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`.
+        When it is not YAML, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`: with the place, and
+        without the text around it, which may be a password.
     """
     if len(text) > MOST_BYTES:
         raise yaml.YAMLError(f"{len(text):,} characters, {MOST_BYTES:,} are taken")
     loader = _BoundedLoader(text)
     try:
         return loader.get_single_data()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        said = _OWN_NAME.sub(r"\1", ": ".join(filter(None, (error.context, error.problem))))
+        raise yaml.YAMLError(f"{said}{place}") from None
     except (ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         # PyYAML's own, of a date of a 13th month or `!!bool x`
         raise yaml.YAMLError(str(error)) from error
     finally:
         loader.dispose()
+
+
+def load_yaml_file(path: Path) -> Any:
+    """Plain values of a YAML file, of which no more than `MOST_BYTES` are read.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    UnicodeDecodeError
+        When it is not UTF-8.
+    yaml.YAMLError
+        As `load_yaml`.
+    """
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise yaml.YAMLError(f"more than {MOST_BYTES:,} bytes, and so many are taken")
+    return load_yaml(content.decode("utf-8"))
 
 
 class _BoundedLoader(yaml.SafeLoader):

@@ -33,7 +33,7 @@ class ClusterSettings:
         Files of the authority, of a certificate for scheduler, workers and driver, and of its key, on a file system
         that all see; None for Dask's configuration.
     settings
-        Further arguments of the cluster's class; they win.
+        Further arguments of the cluster's class; they win. Never shown: environments and tokens are among them.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class ClusterSettings:
     cores: int
     torch_threads: int
     security: tuple[str, str, str] | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __str__(self) -> str:
         workers = f"{self.min_workers} to {self.max_workers} workers"

@@ -15,11 +15,18 @@ import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError, LandweaveError, OutputError
 from landweave.core.legend import LandClass, Legend
 
 POINTS, STRATA = "sample", "strata"
 """Layers: points without the class of the map, and strata with their areas and the points of each."""
+
+
+_UNREADABLE = (
+    *(DataSourceError, DataLayerError, FieldError, OSError, LookupError, ValueError, TypeError, AttributeError),
+    *(ArithmeticError, RecursionError),
+)
+"""What a file that somebody edited makes its readers raise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +138,20 @@ def read_sample(path: str | os.PathLike[str]) -> SampleFile:
     try:
         points = pyogrio.read_dataframe(path, layer=POINTS, columns=["id", "reference"])
         strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
-        legend = json.loads(strata["legend"].iloc[0])
-        rows = [(row.code, row.hectares, json.loads(row.points)) for row in strata.itertuples()]
-        pixels = {int(code): int(number) for code, number in zip(strata["code"], strata["pixels"], strict=True)}
-    except (DataSourceError, DataLayerError, FieldError, OSError, KeyError, ValueError, IndexError) as error:
+        return _parse_sample(points, strata, path)
+    except LandweaveError:
+        raise
+    except _UNREADABLE as error:
         raise InputError(
-            f"Sample {path} cannot be read: {error}. It needs its layers {POINTS} and {STRATA}."
+            f"Sample {path} cannot be read: {error}. It needs its layers {POINTS} and {STRATA}, and a class's code "
+            "for each reference."
         ) from error
+
+
+def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> SampleFile:
+    legend = json.loads(strata["legend"].iloc[0])
+    rows = [(row.code, row.hectares, json.loads(row.points)) for row in strata.itertuples()]
+    pixels = {int(code): int(number) for code, number in zip(strata["code"], strata["pixels"], strict=True)}
     places = {each[0]: (code, each[1], each[2]) for code, _, listed in rows for each in listed}
     ids = [int(number) for number in points["id"]]
     if sorted(ids) != sorted(places):

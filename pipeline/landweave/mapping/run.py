@@ -228,7 +228,7 @@ def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
     setup
         The map.
     repair
-        Whether metadata that is missing is written again; only under the lease.
+        Whether metadata that is missing or damaged is written again; only under the lease.
     """
     attributes = check_output(setup)
     store, arrays = setup.store, setup.template.arrays

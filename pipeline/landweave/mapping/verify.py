@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any
 
@@ -38,11 +39,11 @@ from landweave.store.maps.overviews import mark_overviews, overviews_whole
 from landweave.store.maps.store import MapStore, declared_metadata, map_at
 from landweave.store.objects import Target
 
+_READ_AT_ONCE = 8
 
-def restore_metadata(
-    store: MapStore, sizes: Mapping[str, int], *, reread: bool = False, writable: bool = True
-) -> list[str]:
-    """Write metadata and coordinates that are missing or torn again; one line for each.
+
+def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: bool = True) -> list[str]:
+    """Write metadata and coordinates that are missing or damaged again; one line for each.
 
     Parameters
     ----------
@@ -50,15 +51,15 @@ def restore_metadata(
         The map.
     sizes
         Bytes of every object that is stored, by its key.
-    reread
-        Whether what has the right size is compared too.
     writable
         Whether it is written.
     """
     notes = []
-    for name, content in declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes)).items():
-        altered = reread and name in sizes and store.target.get(name) != content
-        if sizes.get(name) != len(content) or altered:
+    declared = declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes))
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        stored = dict(zip(declared, pool.map(store.target.get, declared), strict=True))
+    for name, content in declared.items():
+        if stored[name] != content:
             if writable:
                 store.target.put(name, content)
             found = "damaged" if name in sizes else "missing"
@@ -186,7 +187,7 @@ def verify_map(
     with hold(*target.beside(LEASE)) if writable else nullcontext():
         sizes = target.sizes()
         notes = [] if writable else [UNMARKED]
-        notes += restore_metadata(store, sizes, reread=True, writable=writable)
+        notes += restore_metadata(store, sizes, writable=writable)
         ledger, found = load_ledger(store, sizes)
         objects = list(ledger_objects(ledger, store.object_key))
         mark_damaged(ledger, find_altered(objects, target.checksum, engine))

@@ -152,12 +152,19 @@ class Publication:
         OutputError
             When another file is there, or one cannot be written.
         """
-        earlier: dict[str, list[int]] = json.loads(self.target.get(SUMMARY) or b"{}")
+        earlier = self._earlier_summary()
         now = {name: [checksum64(content)] for name, content in files.items()}
         self.target.put(SUMMARY, record_bytes({name: [*now[name], *earlier.get(name, [])] for name in now}))
         for name, content in files.items():
             self._write(name, "", content, earlier.get(name, []))
         self.target.put(SUMMARY, record_bytes(now))
+
+    def _earlier_summary(self) -> dict[str, list[int]]:
+        try:
+            stated = json.loads(self.target.get(SUMMARY) or b"{}")
+            return {name: [int(number) for number in numbers] for name, numbers in stated.items()}
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(f"{self.target}/{SUMMARY} is damaged: restore it from a copy, or publish anew.") from error
 
     def _write(self, key: str, column: str, content: bytes, earlier: Sequence[int]) -> WrittenObject:
         checksum = checksum64(content)

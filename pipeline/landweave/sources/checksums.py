@@ -24,6 +24,7 @@ from cachetools import LRUCache
 from landweave.core.checksums import Checksum, parse_line
 from landweave.core.errors import InputError, ReadError
 from landweave.sources.files import RasterFile, Version, file_version, is_url, remote_version, retry_of, shown, signed
+from landweave.sources.object_files import in_object_store, object_digest
 
 _SUFFIXES = (".md5", ".sha1", ".sha256", ".sha384", ".sha512")
 _LISTS = re.compile(r"(md5|sha(1|256|384|512))?(sums?|checksums?)(\.(txt|md5|sha(1|256|384|512)))?", re.IGNORECASE)
@@ -163,8 +164,9 @@ def _matches(
 ) -> Iterator[tuple[str, Checksum]]:
     """Files that a list states a checksum of.
 
-    Its names count from its folder, or from the folder that it is named after; ``by_name`` takes the last part of a
-    name as well, where only one line ends so: the list may have been made elsewhere.
+    Its names count from its folder, or from the folder that it is named after; those of files on the web are the end
+    of an address. ``by_name`` takes the last part of a name as well, where only one line ends so: the list may have
+    been made elsewhere.
     """
     beside = str(where.with_suffix(""))
     if len(entries) == 1 and beside in paths:
@@ -176,11 +178,17 @@ def _matches(
         last.setdefault(PurePosixPath(name).name, []).append(checksum)
     for path in paths:
         own = PurePosixPath(shown(path)).name
-        keys = [] if is_url(path) else [_relative(path, folder) for folder in (str(where.parent), beside)]
+        keys = _endings(path) if is_url(path) else [_relative(path, folder) for folder in (str(where.parent), beside)]
         found = [listed[key] for key in keys if key in listed]
         if not found and by_name and len(last.get(own, ())) == 1:
             found = last[own]
         yield from ((path, checksum) for checksum in found[:1])
+
+
+def _endings(url: str) -> list[str]:
+    """A URL's path and its ends that begin with a folder, the longest first."""
+    parts = shown(url).split("/")
+    return ["/".join(parts[start:]) for start in range(3, len(parts) - 1)]
 
 
 def _relative(path: str, folder: str) -> str:
@@ -199,10 +207,14 @@ def _cost_notes(found: Mapping[str, Checksum], sizes: Mapping[str, int]) -> Iter
 
 
 def _version(file: RasterFile) -> Version:
-    return remote_version(file.href, file.sign) if is_url(file.href) else file_version(file.href)
+    if is_url(file.href):
+        return remote_version(file.href, file.sign, file.storage_options)
+    return file_version(file.href)
 
 
 def _digest(file: RasterFile, algorithm: str) -> str:
+    if in_object_store(file.href):
+        return object_digest(file.href, file.storage_options, algorithm)
     if is_url(file.href):
         return retry_of(file.href).call(lambda: _remote_digest(file, algorithm))
     try:
@@ -215,8 +227,8 @@ def _digest(file: RasterFile, algorithm: str) -> str:
 def _remote_digest(file: RasterFile, algorithm: str) -> str:
     if not file.href.startswith("http"):
         raise ReadError(
-            f"{shown(file.href)} cannot be held against its checksum: only files on disks and web servers are fetched "
-            "whole. Set checksums: false."
+            f"{shown(file.href)} cannot be held against its checksum: only files on disks, on web servers and in "
+            "object stores are fetched whole. Set checksums: false."
         )
     address, digest, count = signed(file.href, file.sign), hashlib.new(algorithm), 0
     try:

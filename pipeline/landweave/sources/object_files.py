@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any
@@ -67,8 +68,36 @@ def object_version(href: str, storage_options: Options, *, again: bool = False) 
     when, problem = _SILENT.get(parent, (-_SILENT_S, ""))
     if problem and not again and time.monotonic() - when < _SILENT_S:
         raise ReadError(f"{href} cannot be read: {problem}")
-    try:
+    with _reading(href, parent):
         return parent.version(name)
+
+
+def object_digest(href: str, storage_options: Options, algorithm: str) -> str:
+    """Hexadecimal digest of a file in an object store, which is fetched whole.
+
+    Parameters
+    ----------
+    href
+        Its address.
+    storage_options
+        Of its store.
+    algorithm
+        As `hashlib` calls it.
+
+    Raises
+    ------
+    ReadError
+        When it is not there, or cannot be read.
+    """
+    parent, name = _parent(href, storage_options)
+    with _reading(href, parent):
+        return parent.digest(name, algorithm)
+
+
+@contextmanager
+def _reading(href: str, parent: Target) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         gone = "HTTP error 404 (it is not there: it was moved or removed)"
         raise MissingFileError(f"{href} cannot be read: {gone}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -184,13 +185,39 @@ def file_options(location: str, storage_options: Options) -> dict[str, str]:
             named["AWS_HTTPS"] = "NO" if address.startswith("http://") else "YES"
             named["AWS_S3_ENDPOINT"] = address.partition("://")[2].rstrip("/")
             named["AWS_VIRTUAL_HOSTING"] = "TRUE" if given.get("virtual_hosted_style_request") else "FALSE"
+        elif name == "endpoint" and scheme == "az":
+            named["AZURE_STORAGE_CONNECTION_STRING"] = _connection(str(value), given)
+        elif name == "service_account_key" and scheme == "gs":
+            named |= _service_account(str(value))
         elif name in _OF_GDAL[scheme]:
             named[_OF_GDAL[scheme][name]] = {True: "YES", False: "NO"}.get(value, str(value))
         elif name != "virtual_hosted_style_request":
             known = ", ".join(_OF_GDAL[scheme])
             raise ConfigError(
-                f"{name} is no option of files that are read from {scheme}://: endpoint (s3), {known} are."
+                f"{name} is no option of files that are read from {scheme}://: endpoint (s3, az), {known} are."
             )
+    return named
+
+
+def _connection(endpoint: str, given: Mapping[str, Any]) -> str:
+    """The connection string of an Azure account at an endpoint of its own: GDAL takes that in no other form."""
+    names = {"account_name": "AccountName", "account_key": "AccountKey", "access_key": "AccountKey"}
+    names["sas_key"] = "SharedAccessSignature"
+    parts = {theirs: given[ours] for ours, theirs in names.items() if ours in given}
+    return ";".join(f"{name}={value}" for name, value in {**parts, "BlobEndpoint": endpoint}.items())
+
+
+def _service_account(content: str) -> dict[str, str]:
+    """A service account of Google as GDAL takes it, from the JSON of its key."""
+    try:
+        key = json.loads(content)
+        named = {"GS_OAUTH2_PRIVATE_KEY": key["private_key"], "GS_OAUTH2_CLIENT_EMAIL": key["client_email"]}
+    except (ValueError, LookupError, TypeError) as error:
+        raise ConfigError("service_account_key is not the JSON of a key with private_key and client_email.") from error
+    if key.get("disable_oauth"):
+        named = {"GS_NO_SIGN_REQUEST": "YES"}
+    if base := key.get("gcs_base_url"):
+        named["CPL_GS_ENDPOINT"] = f"{base.rstrip('/')}/"
     return named
 
 

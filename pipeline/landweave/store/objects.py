@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -27,6 +28,9 @@ REMOTE_ERRORS = (exceptions.BaseError, OSError)
 
 PIECE = 1 << 20
 """Bytes of a file that are copied at once to a local folder."""
+
+READ_AT_ONCE = 16 * PIECE
+"""Bytes of an object of any size that are read in one request, far within its time."""
 
 _TEMPORARY = (".lease", ".writable-")
 """Prefixes of the names of objects that exist for a moment: leases, and trials of writing."""
@@ -249,6 +253,30 @@ class Target:
         """Return the checksum of one object as the ledger has it; None where there is none."""
         content = self.get(name)
         return None if content is None else checksum64(content)
+
+    def digest(self, name: str, algorithm: str) -> str:
+        """Return the hexadecimal digest of one object, which is read part by part, each tried again on its own.
+
+        Parameters
+        ----------
+        name
+            Path below this location.
+        algorithm
+            As `hashlib` calls it.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such object.
+        OutputError
+            When it cannot be read.
+        """
+        found, size = hashlib.new(algorithm), self.version(name)[0]
+        for start in range(0, size, READ_AT_ONCE):
+            stop = min(start + READ_AT_ONCE, size)
+            part = partial(obstore.get_range, self.objects, name, start=start, end=stop)
+            found.update(self._call("read", name, part))
+        return found.hexdigest()
 
     def written_at(self, name: str) -> float | None:
         """Return when one object was written, seconds since 1970; None where there is none."""

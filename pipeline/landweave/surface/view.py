@@ -110,12 +110,16 @@ def view_of_publication(folder: Path) -> View:
     InputError
         When its catalog states no classes.
     """
-    collection = _read_json(folder / "collection.json")
     found = {name: folder / f"{name}.vrt" for name in SHOWN}
     layers = {name: CogLayer(str(path)) for name, path in found.items() if path.is_file()}
-    title = str(collection.get("title") or collection["id"])
     note = "a published folder has none; name the configuration of the map."
-    return View(title=title, classes=tuple(_published_classes(folder)), layers=layers, note=note)
+    try:
+        collection = _read_json(folder / "collection.json")
+        title = str(collection.get("title") or collection["id"])
+        classes = tuple(_published_classes(folder))
+    except (LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder} is not as it was published ({error!r:.200}): publish it anew.") from error
+    return View(title=title, classes=classes, layers=layers, note=note)
 
 
 def _published_classes(folder: Path) -> Iterator[LandClass]:
@@ -131,7 +135,7 @@ def _published_classes(folder: Path) -> Iterator[LandClass]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from error
     return found
 

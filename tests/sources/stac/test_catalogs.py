@@ -1,5 +1,9 @@
+import gzip
 import json
+import threading
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -355,3 +359,46 @@ def test_a_chain_and_a_crowd_of_catalogs_end(tmp_path, monkeypatch):
     (tmp_path / "deep.json").write_text(f'{{"type": "FeatureCollection", "features": {deep}')
     with pytest.raises(InputError):
         list_items(str(tmp_path / "deep.json"), wanted())
+
+
+def test_a_document_is_not_read_beyond_its_bound(tmp_path, monkeypatch):
+    """A response says nothing of its length, and is packed: what counts is what comes of it."""
+    monkeypatch.setattr(catalogs, "MOST_BYTES", 3 * 2**20)
+    huge, small = tmp_path / "huge.json", tmp_path / "small.json"
+    with huge.open("wb") as file:
+        file.truncate(2 * 10**9)  # on a disk it takes no room
+    with pytest.raises(InputError, match="more than 3,145,728 bytes"):
+        list_items(str(huge), wanted())
+    write_items(small, optical("20210614"))
+    assert names(list_items(str(small), wanted()))
+    with packed_zeros(60) as address:
+        with pytest.raises(InputError, match="more than 3,145,728 bytes"):
+            list_items(address, wanted())
+        catalog = {"type": "Catalog", "stac_version": "1.0.0", "id": "a"}
+        (tmp_path / "a.json").write_text(json.dumps({**catalog, "links": [{"rel": "item", "href": address}]}))
+        dropped = list_items(str(tmp_path / "a.json"), wanted()).dropped
+    assert "more than 3,145,728 bytes" in dropped[0].reason
+
+
+@contextmanager
+def packed_zeros(mebibytes):
+    """A server whose only document is so many zeros, gzipped."""
+
+    class Zeros(BaseHTTPRequestHandler):
+        def log_message(self, *_):
+            """Nothing: a test's output is its own."""
+
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Encoding", "gzip")
+            self.end_headers()
+            with suppress(OSError):
+                self.wfile.write(gzip.compress(bytes(2**20)) * mebibytes)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Zeros)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/items.json"
+    finally:
+        server.shutdown()
+        server.server_close()

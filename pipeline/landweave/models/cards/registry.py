@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from landweave.core.errors import CardError
-from landweave.core.yaml_text import load_yaml
+from landweave.core.yaml_text import load_yaml_file
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.outputs import legend_content
 
@@ -113,7 +113,7 @@ def read_yaml(path: Path, kind: str) -> Mapping[str, Any]:
         When it cannot be read, is not YAML, or holds anything but keys and values.
     """
     try:
-        content = load_yaml(path.read_text(encoding="utf-8"))
+        content = load_yaml_file(path)
     except OSError as error:
         raise CardError(f"{kind} {path} cannot be read: {error.strerror or error}.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

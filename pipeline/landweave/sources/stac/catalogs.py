@@ -44,6 +44,11 @@ PAGE = 100
 MOST_FILES, MOST_LEVELS = 200_000, 64
 """Files below a catalog, and catalogs below each other, that are read; items that an API gives."""
 
+MOST_BYTES = 2**28
+"""Of one document; in memory it takes about five times as much."""
+
+_PIECE = 2**20
+
 _OF_A_MACHINE = re.compile(r"(?!(https?|s3|gs|az|abfss?)://)([a-z+]*(file|zip|tar|vsi)|[a-z]:|/|[.])", re.IGNORECASE)
 """Beginning of an address that leads, or may lead through an archive, to a file of the machine that reads it."""
 
@@ -132,6 +137,8 @@ def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
         found = [each for each in listed if not isinstance(each, DroppedItem)]
         items, others = _one_of_each_id(item for item in found if query.matches(item))
         covers = "" if items else _coverage(document, address, found)
+    except _TooLargeError as error:
+        raise InputError(f"The catalog {catalog} cannot be read: {error}. Name a part of it.") from error
     except (APIError, OSError) as error:
         status = getattr(error, "status_code", None)  # rather than the page around it
         why = f"it answered {status}" if status else str(error)
@@ -292,6 +299,8 @@ def may_refer(owner: str, href: str) -> bool:
 def _read_item(href: str) -> Json | DroppedItem:
     try:
         return _item(_read(href), href)
+    except _TooLargeError as error:
+        return DroppedItem(id=href, reason=f"cannot be read: {error}")
     except (APIError, OSError, ValueError, RecursionError) as error:
         return DroppedItem(id=href, reason=f"cannot be read: {type(error).__name__}")
 
@@ -409,6 +418,49 @@ def _read(address: str) -> Any:
     return _io().read_json(address)
 
 
+class _TooLargeError(OSError):
+    """A document has more than `MOST_BYTES`."""
+
+    def __init__(self) -> None:
+        super().__init__(f"it has more than {MOST_BYTES:,} bytes, and so many of a document are read")
+
+
+class _BoundedIO(StacApiIO):
+    """Reads documents of `MOST_BYTES` at most; of a larger one no more than that."""
+
+    def __init__(self) -> None:
+        super().__init__(timeout=_TIMEOUT_S, max_retries=_TRIES)
+        self.session.hooks["response"].append(_bounded)
+
+    def read_text(self, source: Any, *args: Any, **kwargs: Any) -> str:
+        if isinstance(source, str) and not is_url(source):
+            with Path(source).open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
+            if len(content) > MOST_BYTES:
+                raise _TooLargeError
+            return content.decode()
+        return str(super().read_text(source, *args, **kwargs))
+
+    def request(self, *args: Any, **kwargs: Any) -> str:
+        try:
+            return str(super().request(*args, **kwargs))
+        except APIError as error:
+            if isinstance(error.__context__, _TooLargeError):
+                raise error.__context__ from None
+            raise
+
+
+def _bounded(response: Any, **_: Any) -> None:
+    """Read the body of a response, unpacked, before `requests` reads all of it."""
+    content = bytearray()
+    for piece in response.iter_content(_PIECE):
+        content += piece
+        if len(content) > MOST_BYTES:
+            response.close()
+            raise _TooLargeError
+    response._content = bytes(content)
+
+
 @lru_cache(maxsize=1)
 def _io() -> StacApiIO:
-    return StacApiIO(timeout=_TIMEOUT_S, max_retries=_TRIES)
+    return _BoundedIO()

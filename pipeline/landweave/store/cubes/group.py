@@ -319,13 +319,7 @@ class CubeGroup:
     def _grow(self, dates: GroupObservations) -> None:
         """Write coordinates and shapes for the visible dates; what a reader of fewer sees stays as it was."""
         store = zarr_store(self.target)
-        columns: dict[str, NDArray[Any]] = {
-            "time": np.array([each.time for each in dates.seen], "datetime64[s]").astype(np.int64),
-            "datatake_id": np.array([each.datatake_id for each in dates.seen], object),
-            "provenance": np.array(
-                [json.dumps(each.provenance, sort_keys=True, ensure_ascii=False) for each in dates.seen], object
-            ),
-        }
+        columns = dates.columns()
         for name in (*TIME_COORDINATES, *self.template.arrays):
             array = zarr.open_array(store, path=f"{self.template.modality}/{name}", mode="r+", zarr_format=3)
             # Longer, too: a run that was killed here had other dates to add.

@@ -8,11 +8,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from landweave.core.timeseries import Observation
 
@@ -40,6 +42,15 @@ class GroupObservations:
     def seen(self) -> tuple[Observation, ...]:
         """The visible observations, in order of arrival."""
         return self.observations[: self.visible]
+
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Return the coordinates of the visible ones by name, in order of arrival."""
+        provenance = [json.dumps(each.provenance, sort_keys=True, ensure_ascii=False) for each in self.seen]
+        return {
+            "time": np.array([each.time for each in self.seen], "datetime64[s]").astype(np.int64),
+            "datatake_id": np.array([each.datatake_id for each in self.seen], object),
+            "provenance": np.array(provenance, object),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

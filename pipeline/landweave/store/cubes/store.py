@@ -15,7 +15,6 @@ run has left behind is never read: tiles hold the visible dates as before, and m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -156,36 +155,6 @@ def open_cube_store(target: Target, attributes: Mapping[str, Any] | None = None)
     with parsing(f"{target}"):
         check_format(attributes, FORMAT)
         return CubeStore(target=target, modalities=tuple(attributes["modalities"]))
-
-
-def restore_cube_metadata(target: Target, *, writable: bool = True) -> list[str]:
-    """Write metadata of groups and arrays that is missing or torn again, as the root has gathered it; a line for each.
-
-    Parameters
-    ----------
-    target
-        Where the cube is stored.
-    writable
-        Whether it is written.
-    """
-    gathered = json.loads(target.get(ROOT) or b"{}").get("consolidated_metadata") or {}
-    sizes, notes = target.sizes(), []
-    for path, node in gathered.get("metadata", {}).items():
-        name = f"{path}/{ROOT}"
-        if name in sizes and _is_node(target.get(name)):
-            continue
-        found = "damaged" if name in sizes else "missing"
-        if writable:
-            target.put(name, json.dumps(node, indent=2).encode())
-        notes.append(f"{name} was {found} and is written again" if writable else f"{name} is {found}")
-    return notes
-
-
-def _is_node(content: bytes | None) -> bool:
-    try:
-        return "node_type" in json.loads(content or b"")
-    except (ValueError, TypeError):
-        return False
 
 
 def _open_group(target: Target, modality: str) -> CubeGroup:
