@@ -17,6 +17,7 @@ from landweave.core.protocols import BlockState, Engine
 from landweave.core.retry import RETRIES
 from landweave.core.stopwatch import Stopwatch
 from landweave.core.tables import Rows, Table, fact_rows
+from landweave.core.words import counted
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.audit import run_until_whole
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
@@ -288,7 +289,9 @@ def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
     opens = setup.direct_opens()
     if total := sum(opens.values()):
         advice = ": run `landweave align` first" if total > setup.direct_opens_allowed else ""
-        notes.append(f"{', '.join(opens)}: read straight from the catalog, opening files {total:,} times{advice}")
+        notes.append(
+            f"{', '.join(opens)}: read straight from the catalog, opening files {counted(total, 'time')}{advice}"
+        )
     return cost_map(setup.job, actions, memory=setup.memory, estimate=partial(_estimate, setup), notes=tuple(notes))
 
 
@@ -399,7 +402,11 @@ def _fill(
         notes=(
             *result.notes,
             *coverage_notes("the map", [result]),
-            *(f"{name}: nothing was measured in {n:,} of {windows:,} windows of this run" for name, n in absent if n),
+            *(
+                f"{name}: nothing was measured in {n:,} of {counted(windows, 'window')} of this run"
+                for name, n in absent
+                if n
+            ),
         ),
         empty=("the map",) if is_empty(result.counts) else (),
     )
@@ -445,8 +452,8 @@ def _refuse_many_opens(setup: MapSetup) -> None:
         advice = "with cube: {store: cube.zarr} in the configuration." if allowed else "which fills the cube."
         raise ConfigError(
             f"{', '.join(opens)}: not in a cube yet. Read straight from the catalog a run would open files "
-            f"{sum(opens.values()):,} times ({allowed or DIRECT_OPENS:,} are let pass where no cube is named). "
-            f"Run `landweave align` first, {advice}"
+            f"{counted(sum(opens.values()), 'time')} ({allowed or DIRECT_OPENS:,} are let pass where no cube is "
+            f"named). Run `landweave align` first, {advice}"
         )
 
 

@@ -19,6 +19,7 @@ from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.protocols import RasterSource, has_dates
 from landweave.core.tables import Rows
 from landweave.core.timeseries import measured
+from landweave.core.words import bullets
 from landweave.mapping.inputs import MapInput, own_pixels
 from landweave.mapping.job import MapJob
 from landweave.models.cards.trained_values import Values
@@ -66,9 +67,8 @@ def check_values(job: MapJob) -> ValueReport:
         names = dict.fromkeys(text.partition(":")[0] for text in refused)
         keys = " and ".join(f"inputs.{name}.accept_range: true" for name in names)
         raise InputError(
-            "Values are not of the kind that the model was trained on:\n"
-            + "\n".join(f"- {text}" for text in refused)
-            + f"\nGive them as in training; {keys} (or accept_range of `predict`) feeds them all the same."
+            f"Values are not of the kind that the model was trained on:{bullets(refused)}"
+            f"\nGive them as in training; {keys} (or accept_range of `predict`) feeds them all the same."
         )
     return ValueReport(rows=rows, notes=tuple(notes))
 

@@ -269,7 +269,7 @@ def _extent_notes(rules: MapRules, grid: Grid) -> Iterator[str]:
     """Where the map is an empty frame around little imagery."""
     if rules.imagery is None or grid.extent.size < LARGE_EXTENT_PX:
         return
-    covered = rules.imagery.geometry.area / float(grid.resolution) ** 2 / grid.extent.size
+    covered = rules.imagery.geometry.area / float(grid.pixel_m2) / grid.extent.size
     if covered < SPARSE_FRACTION:
         height, width = grid.shape
         yield (
