@@ -18,7 +18,6 @@ from landweave.cli.options import (
     parse_store,
 )
 from landweave.cli.output import Written, prints, progress
-from landweave.core.words import counted
 
 What = Annotated[
     str, typer.Argument(help="A configuration with a publish section, or path or URL of a map.", show_default=False)
@@ -70,4 +69,4 @@ def hectares(
     options = parse_overrides(storage_options)
     where_map = parse_store(store)
     areas = landweave.area_by_class(where_map, zones, to=to, layer=layer, where=where, storage_options=options)
-    return Written(*to, notes=(*areas.attrs["notes"], counted(len(areas), "zone")))
+    return Written(*to, notes=(*areas.attrs["notes"], f"{len(areas):,} zones"))

@@ -39,6 +39,7 @@ from landweave.store.maps.store import MapStore
 CHIP_M = 51.2
 """Side of a chip in metres: what an interpreter has to see around a pixel."""
 
+SAMPLE_COLUMNS = ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
 
 CANNOT_TELL = 255
 """Reference of a point that an interpreter cannot tell."""
@@ -246,9 +247,7 @@ class SampleEstimates:
         """A row for each class, the first with the names of the columns."""
         found, names = self.estimates, self.legend.names
         users, producers = found.users_accuracy, found.producers_accuracy
-        rows: list[tuple[str, ...]] = [
-            ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
-        ]
+        rows: list[tuple[str, ...]] = [SAMPLE_COLUMNS]
         for place, code in enumerate(found.codes):
             at = found.strata.index(code) if code in found.strata else None
             beside = (

@@ -153,7 +153,7 @@ def _finest_level(reader: MapReader, max_size: int) -> tuple[NDArray[np.uint8], 
 
 
 def _subtitle(grid: Grid, classes: NDArray[np.uint8], drawn: Grid) -> str:
-    mapped_km2 = np.count_nonzero(classes != NODATA) * float(drawn.pixel_m2) / 1e6
+    mapped_km2 = np.count_nonzero(classes != NODATA) * float(drawn.resolution) ** 2 / 1e6
     value, unit = (mapped_km2, "km²") if mapped_km2 >= 1 else (mapped_km2 * 100, "ha")
     area = f"{value:,.0f}".replace(",", "\u2009") if value >= 100 else f"{value:.3g}"
     crs = CRS(grid.crs)

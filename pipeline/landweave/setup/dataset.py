@@ -140,7 +140,7 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
                 "dates_file": str(dataset.dates_file(name)),
             }
             if masks and spec.dates.filter is not None:
-                inputs[name]["cloud_mask"] = {"source": "probability", **spec.dates.filter.clear_thresholds}
+                inputs[name]["cloud_mask"] = _thresholds(spec.dates.filter)
         elif name == "DEM_ELEV":
             both = {"dsm": {"files": files, "band": 1}, "dtm": {"files": files, "band": 2}}
             heights = {"kind": "mosaic", "bands": {"NDSM": {"files": files, "band": 5}}}
@@ -149,6 +149,11 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
             bands = {band: {"files": files, "band": number} for number, band in enumerate(IMAGE_BANDS[name], 1)}
             inputs[name] = {"kind": "mosaic", "bands": bands}
     return inputs
+
+
+def _thresholds(rule: Any) -> dict[str, Any]:
+    """Largest probabilities of a clear pixel, by the filter of a card."""
+    return {"source": "probability", **rule.clear_thresholds}
 
 
 @dataclass(frozen=True, kw_only=True)

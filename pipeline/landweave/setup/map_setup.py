@@ -20,7 +20,7 @@ from landweave.engine.settings import TERMINATE_SHARE, ClusterSettings, EngineSe
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
-from landweave.mapping.run import DIRECT_OPENS, MapSetup
+from landweave.mapping.setup import DIRECT_OPENS, MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.predictor import TorchModel
