@@ -89,7 +89,8 @@ class Observation:
     @property
     def day(self) -> np.datetime64:
         """Civil day of `time`, UTC."""
-        return self.time.astype("datetime64[D]")
+        day: np.datetime64 = self.time.astype("datetime64[D]")
+        return day
 
 
 class _Rule(BaseModel):
