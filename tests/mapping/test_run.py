@@ -100,14 +100,14 @@ def test_short_facts_share_a_row_and_so_do_bands_that_are_read_alike() -> None:
         "modality": "S",
         "dates": 3,
         "reason": "far " * 20,
-        "DSM": {"tiles": 2},
+        "DSM": {"none in 03.01": 2},
         "pixels": pixels,
         "notes": ["own"],
     }
     assert input_rows("S", {**facts, "scenes": 4}) == [
-        ("S", "dates 3; scenes 4"),
-        ("S.DSM", "tiles 2"),
+        ("S", "dates: 3; scenes: 4"),
         ("S.reason", "far " * 20),
+        ("S.DSM", "none in 03.01: 2"),
         ("S.pixels.B2, B3, B4", "band 1, uint16"),
         ("S.pixels.SCL", "band 1, uint8"),
     ]

@@ -262,8 +262,8 @@ def test_notes_of_elevation_models_are_among_those_of_the_map(small: Small) -> N
     [note] = [note for note in run.notes if "from the setting" in note]
     assert note.startswith("DEM_ELEV DSM: 1 of 1 files take EPSG:2154")
     rows = dict(run.rows)
-    assert "alignment paste" in rows["DEM_ELEV.DSM"]
-    assert rows["DEM_ELEV"] == "bands DSM, DTM, NDSM"
+    assert "alignment: paste" in rows["DEM_ELEV.DSM"]
+    assert rows["DEM_ELEV"] == "bands: DSM, DTM, NDSM"
 
 
 def test_an_area_around_the_imagery_is_refused(small: Small) -> None:

@@ -13,7 +13,6 @@ from landweave.core.errors import CardError
 NODATA = 255
 """Nodata value of class and confidence layers. Not 0, which is the code of buildings."""
 
-
 CONFIDENCE_SCALE = 250
 """Stored value of a probability of 1, in confidence and probability layers; 255 is nodata."""
 

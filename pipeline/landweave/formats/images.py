@@ -15,7 +15,6 @@ Pixels = NDArray[np.uint8]
 
 _SHOWN_PERCENTILES = (2, 98)
 
-
 _JPEG_QUALITY = 80
 
 

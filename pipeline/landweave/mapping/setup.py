@@ -147,18 +147,19 @@ def input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
     facts
         That its source describes itself by: the modality is the input's name, the notes are shown with the map's.
     """
-    short, bands, rows = dict[str, list[str]](), dict[tuple[str, str], list[str]](), list[tuple[str, str]]()
-    for key, value in fact_rows(facts, f"{name}."):
-        parent, _, fact = key.rpartition(".")
-        if parent.endswith(".pixels"):
-            bands.setdefault((parent, value), []).append(fact)
-        elif fact not in ("modality", "notes"):
-            if len(value) > LONG_FACT:
-                rows.append((key, value))
-            else:
-                short.setdefault(parent, []).append(f"{fact} {value}")
-    return [
-        *((parent, "; ".join(found)) for parent, found in short.items()),
-        *rows,
-        *((f"{parent}.{', '.join(alike)}", value) for (parent, value), alike in bands.items()),
-    ]
+    told = {key: value for key, value in facts.items() if key not in ("modality", "notes")}
+    nested = {key: value for key, value in told.items() if isinstance(value, Mapping)}
+    flat = fact_rows({key: value for key, value in told.items() if key not in nested})
+    short = "; ".join(f"{key}: {value}" for key, value in flat if len(value) <= LONG_FACT)
+    rows = [(name, short)] if short else []
+    rows += [(f"{name}.{key}", value) for key, value in flat if len(value) > LONG_FACT]
+    for key, inner in nested.items():
+        rows += _band_rows(f"{name}.{key}", inner) if key == "pixels" else input_rows(f"{name}.{key}", inner)
+    return rows
+
+
+def _band_rows(name: str, readings: Mapping[str, str]) -> Rows:
+    bands: dict[str, list[str]] = {}
+    for band, reading in readings.items():
+        bands.setdefault(reading, []).append(band)
+    return [(f"{name}.{', '.join(alike)}", reading) for reading, alike in bands.items()]
