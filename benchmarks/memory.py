@@ -27,7 +27,8 @@ from landweave.engine.clusters import local_engine
 from landweave.engine.dask import DaskEngine
 from landweave.engine.malloc import trim
 from landweave.jobs.runner import CatchingJob
-from landweave.mapping.run import MapSetup, declare_output, read_output
+from landweave.mapping.run import declare_output, read_output
+from landweave.mapping.setup import MapSetup
 from landweave.setup.map_setup import set_up_map
 
 

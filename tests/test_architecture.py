@@ -1,6 +1,7 @@
 """Folders import only from folders below them, and each big library has one home."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,6 +131,19 @@ def test_the_check_lets_the_allowed_pass() -> None:
     assert violations("store.maps.store", "import zarr\nfrom landweave.core import grid\nfrom .views import x") == []
     assert violations("surface.accessor", "from landweave.formats import cog\nfrom landweave.setup import x") == []
     assert violations("models.networks.unet", "import torch\nfrom landweave.models.cards.card import ModelCard") == []
+
+
+def test_the_walks_through_the_code_are_short_and_name_modules_that_are_there() -> None:
+    """A block passes 20 modules at most on its way to the ledger, an item takes 14 forms at most up to a tensor."""
+    text = (PACKAGE.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
+    walks = text.partition("## Two walks")[2]
+    block, item = (part.split("\n\n")[1] for part in walks.split("\n\n**")[1:3])
+    passed = dict.fromkeys(re.findall(r"`([\w/]+\.py)`", re.sub(r" \(or .*?\)", "", block)))
+    missing = [name for name in passed if not (PACKAGE / name).is_file()]
+    forms = re.findall(r"(?m)^\d+\. ", item)
+    assert (missing, len(passed) <= 20, len(forms) <= 14) == ([], True, True), (missing, len(passed), len(forms))
+    assert list(passed)[-1] == "store/ledger_store.py"
+    assert len(forms) > 10
 
 
 def test_importing_the_package_loads_nothing_heavy() -> None:

@@ -30,7 +30,7 @@ from landweave.jobs.result import RunResult
 from landweave.jobs.runner import writing_begun
 from landweave.mapping import run as mapping
 from landweave.mapping.plan import MapPlan
-from landweave.mapping.run import MapSetup
+from landweave.mapping.setup import MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
 from landweave.setup.map_setup import set_up_map

@@ -143,7 +143,7 @@ def test_other_scenes_of_a_date_are_told(target):
     renewed = replace(source.observations[0], provenance={**source.observations[0].provenance, "baseline": "05.10"})
     plan = plan_align(setup_of(target, [part(replace(source, observations=(renewed, *source.observations[1:])))]))
     assert plan.groups[0].changed == ("2021-01-04_R008",)
-    assert "1 dates have other scenes now and stay as aligned: 2021-01-04_R008" in str(plan)
+    assert "1 date has other scenes now, kept as aligned: 2021-01-04_R008" in str(plan)
     assert plan.todo == 0
 
 

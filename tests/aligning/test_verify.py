@@ -162,5 +162,5 @@ def test_a_damaged_tile_whose_dates_left_the_catalog_is_explained(target):
     target.delete(name)
     again = align(target, series(DAYS[1:5]))
     assert again.exit_code == 3
-    assert "1 blocks lack dates that were not found: search those dates again, or mark them" in str(again)
+    assert "1 block lacks dates that were not found: search those dates again, or mark them" in str(again)
     assert f"{name} is missing" in str(again)

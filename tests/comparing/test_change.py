@@ -17,6 +17,7 @@ from scipy import ndimage
 import landweave as lw
 from landweave.config.schema import EngineSection
 from landweave.core.legend import LandClass, Legend
+from landweave.core.plain import json_text
 from tests.helpers.commands import Command, done
 from tests.helpers.maps import CORNER, FIVE, lumps, write_map
 
@@ -150,7 +151,7 @@ def test_cogs_and_numbers_are_those_of_the_result(maps, landweave: Command, tmp_
     rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=2)
     result = lw.change(maps["before"], maps["after"], rule=rule)
     assert said.strip() == str(result).strip()
-    assert json.loads((tmp_path / "changes.json").read_text()) == json.loads(result.to_json())
+    assert json.loads((tmp_path / "changes.json").read_text()) == json.loads(json_text(result))
     before, after, kept = oracle(0.5, 50)
     for name, classes in (("before", before), ("after", after)):
         with rasterio.open(tmp_path / f"{name}.tif") as file:

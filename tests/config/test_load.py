@@ -51,7 +51,7 @@ def test_a_value_below_something_that_is_no_section(file: Path) -> None:
 
 
 def test_problems_are_told_with_the_file(file: Path) -> None:
-    with pytest.raises(ConfigError, match=rf"^{file}: 1 problem\(s\).*\n- engine.kind: "):
+    with pytest.raises(ConfigError, match=rf"^{file}: 1 problem in the configuration:\n- engine.kind: "):
         load_config(file, overrides={"engine.kind": "dusk"})
 
 

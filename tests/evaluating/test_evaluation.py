@@ -16,6 +16,7 @@ import landweave as lw
 from landweave.config.schema import EngineSection
 from landweave.core.calibration import Likelihood
 from landweave.core.lattice import Blocks, Extent
+from landweave.core.plain import json_text
 from landweave.store.maps.store import MapStore
 from tests.helpers.commands import Command, done
 from tests.helpers.maps import CORNER, FIVE, confused, lumps, write_map
@@ -93,7 +94,7 @@ def test_nodata_of_the_map_is_counted_and_not_scored(store, labels):
     result = lw.evaluate(str(store.target), labels)
     lost = int(((TRUTH != 255) & (MAPPED == 255)).sum())
     assert result.counts.unmapped == lost > 0
-    assert f"{lost:,} pixels with a reference have no class in the map" in str(result)
+    assert f"{lost:,} pixels with a reference and no class in the map" in str(result)
     assert result.counts.pixels == (TRUTH != 255).sum()
 
 
@@ -227,7 +228,7 @@ def test_the_command_writes_numbers_charts_and_a_page(landweave: Command, store,
     result = lw.evaluate(str(store.target), labels, leave_out=["undefined"])
     assert said.strip() == str(result).strip()
     written = json.loads((tmp_path / "scores" / "scores.json").read_text())
-    assert written == json.loads(result.to_json())
+    assert written == json.loads(json_text(result))
     assert written["accuracy"] == result.scores.accuracy
     lines = (tmp_path / "scores" / "scores.csv").read_text().splitlines()
     assert lines[0].startswith("code,class,IoU")

@@ -117,14 +117,14 @@ def test_what_comes_back_wrong_is_refused(store, tmp_path):
     path = lw.draw_sample(str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=60, minimum=10))
     with pytest.raises(lw.errors.OutputError, match="is there already"):
         lw.draw_sample(str(store.target), path)
-    with pytest.raises(lw.errors.InputError, match="60 of 60 points have no reference"):
+    with pytest.raises(lw.errors.InputError, match="60 of 60 points without a reference"):
         lw.estimate_areas(path)
     frame = interpret(path)
     write_back(frame.assign(reference=np.where(frame.id == 7, 99, frame.reference)), path)
     with pytest.raises(lw.errors.InputError, match="reference 99 of point 7 is no class: 0 building"):
         lw.estimate_areas(path)
     write_back(frame.assign(reference=np.where(frame.id < 4, 255, frame.reference)), path)
-    assert "3 of 60 points have no class of reference" in str(lw.estimate_areas(path))
+    assert "3 of 60 points without a class of reference" in str(lw.estimate_areas(path))
     write_back(frame[frame.id != 9], path)
     with pytest.raises(lw.errors.InputError, match=r"points \[9\] are missing"):
         lw.estimate_areas(path)

@@ -41,7 +41,7 @@ def test_what_is_wrong_is_said(communes, tmp_path):
         read_area(str(communes), where="insee = '75056'", crs="EPSG:2154")
     with pytest.raises(InputError, match=r"filter .* not understood(.|\n)*columns \['insee'\]"):
         read_area(str(communes), where="code = '31'", crs="EPSG:2154")
-    with pytest.raises(InputError, match=r"1 layers, \['communes'\], and 'departments' is asked"):
+    with pytest.raises(InputError, match=r"1 layer, \['communes'\], and 'departments' is asked"):
         read_area(str(communes), layer="departments", crs="EPSG:2154")
     (tmp_path / "text.gpkg").write_text("not a vector file")
     with pytest.raises(InputError, match="not a vector file"):
@@ -59,7 +59,7 @@ def test_several_layers_must_be_told_apart(communes):
 def test_lines_and_files_without_a_crs_are_refused(tmp_path):
     line = geopandas.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (1, 1)])], crs="EPSG:2154")
     line.to_file(tmp_path / "line.gpkg")
-    with pytest.raises(InputError, match="none of the 1 features that match is a polygon"):
+    with pytest.raises(InputError, match="none of the 1 feature that match is a polygon"):
         read_area(str(tmp_path / "line.gpkg"), crs="EPSG:2154")
     bare = geopandas.GeoDataFrame({"a": [1]}, geometry=[shapely.box(0, 0, 1, 1)])
     with pytest.warns(UserWarning, match="crs"):

@@ -6,15 +6,9 @@ import numpy as np
 import pytest
 from rasterio.io import MemoryFile
 
-from landweave.formats.images import Stretch, jpeg_bytes, png_bytes
+from landweave.formats.images import Stretch, jpeg_bytes
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
-
-def test_a_png_holds_its_pixels() -> None:
-    pixels = np.random.default_rng(1).integers(0, 255, (4, 20, 30), np.uint8)
-    with MemoryFile(png_bytes(pixels)) as memory, memory.open() as dataset:
-        np.testing.assert_array_equal(dataset.read(), pixels)
 
 
 def test_a_jpeg_is_close_to_its_pixels() -> None:

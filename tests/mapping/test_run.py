@@ -12,7 +12,7 @@ from landweave import api
 from landweave.core.errors import OutputError
 from landweave.core.protocols import LEDGER_FIELDS, Engine
 from landweave.engine import clusters
-from landweave.mapping import run as mapping
+from landweave.mapping.setup import input_rows
 from landweave.store.common import ROOT
 from landweave.store.maps.store import create_map, open_store
 from landweave.store.objects import Target
@@ -94,12 +94,20 @@ def test_what_came_to_the_output_while_workers_started_is_not_cleared(
         assert open_store(Target.parse(store)).template == template()
 
 
-def test_bands_that_are_read_alike_share_a_row() -> None:
+def test_short_facts_share_a_row_and_so_do_bands_that_are_read_alike() -> None:
     pixels = {"B2": "band 1, uint16", "B3": "band 1, uint16", "SCL": "band 1, uint8", "B4": "band 1, uint16"}
-    facts = {"modality": "S", "dates": 3, "scenes": 3, "pixels": pixels, "notes": ["of its own"]}
-    assert mapping._input_rows("S", facts) == [
-        ("S.dates", "3"),
-        ("S.scenes", "3"),
+    facts = {
+        "modality": "S",
+        "dates": 3,
+        "reason": "far " * 20,
+        "DSM": {"none in 03.01": 2},
+        "pixels": pixels,
+        "notes": ["own"],
+    }
+    assert input_rows("S", {**facts, "scenes": 4}) == [
+        ("S", "dates: 3; scenes: 4"),
+        ("S.reason", "far " * 20),
+        ("S.DSM", "none in 03.01: 2"),
         ("S.pixels.B2, B3, B4", "band 1, uint16"),
         ("S.pixels.SCL", "band 1, uint8"),
     ]

@@ -64,7 +64,7 @@ def test_what_is_accepted_is_mapped_and_told(small: Small) -> None:
     assert any("lie outside 0 to 255" in note for note in result.notes)
 
 
-def test_a_row_a_band_shows_the_sample_beside_the_training(small: Small) -> None:
+def test_the_sample_of_every_band_is_shown_beside_the_training(small: Small) -> None:
     x0, _, _, y1 = small.scene.bounds
     config = small.loaded(area={"bounds": [x0 + 4, y1 - 44, x0 + 64, y1 - 4]})
     job = set_up_map(config).job
@@ -72,11 +72,15 @@ def test_a_row_a_band_shows_the_sample_beside_the_training(small: Small) -> None
     assert len(windows) == WINDOWS
     assert all(max(window.shape) <= SIDE for window in windows)
     seen = [window.intersect(small.extent).slices_in(small.extent) for window in windows]
-    rows = dict(api.check(config).rows)
+    checked = api.check(config)
+    rows, medians = dict(checked.rows), dict[str, str]()
     for channel, band in enumerate(("R", "G", "B", "NIR")):
         values = np.concatenate([small.scene.values[channel][part].ravel() for part in seen])
+        medians[band] = f"{band} {np.median(values):g} (110 ± 50)"
         found = f"median {np.median(values):g}, {values.min():g} to {values.max():g} in {values.size:,} pixels"
-        assert rows[f"AERIAL_RGBI.values.{band}"] == f"{found}; trained on mean 110 ± 50, uint8"
+        assert checked.plain["samples"][f"AERIAL_RGBI.values.{band}"] == f"{found}; trained on mean 110 ± 50, uint8"
+    of_all = rows["AERIAL_RGBI.values"].removeprefix("medians (means of the training): ")
+    assert set(of_all.partition(";")[0].split(", ")) == set(medians.values())
     assert rows == dict(api.check(config).rows)
 
 

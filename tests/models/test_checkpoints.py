@@ -40,7 +40,7 @@ def card(small_card):
 
 @pytest.fixture
 def tensors(card, weights_of):
-    return read_tensors(weights_of(card))
+    return read_tensors(weights_of(card))[0]
 
 
 def answer(network):

@@ -308,7 +308,7 @@ def test_check_and_run_refuse_before_anything_is_written(binary: Small) -> None:
 
 def test_what_was_left_out_of_the_weights_is_among_the_notes(binary: Small) -> None:
     path = binary.folder / "training.ckpt"
-    torch.save({"state_dict": read_tensors(binary.weights) | {"criterion.weight": torch.ones(2)}}, path)
+    torch.save({"state_dict": read_tensors(binary.weights)[0] | {"criterion.weight": torch.ones(2)}}, path)
 
     found = str(api.check(binary.loaded(model={"weights": str(path)}, output={"store": "unwritten.zarr"})))
 

@@ -89,7 +89,7 @@ def test_without_a_model_inputs_say_their_pixels_and_bands(
     done(landweave("align", path))
     told = done(landweave("status", tmp_path / "cube.zarr"))
     assert re.search(r"^SENTINEL2_TS +3 dates, blocks: \d+ done", told, re.M)
-    assert re.search(r"^SENTINEL1-ASC_TS +1 dates, blocks: \d+ done", told, re.M)
+    assert re.search(r"^SENTINEL1-ASC_TS +1 date, blocks: \d+ done", told, re.M)
     cube = open_cube(tmp_path / "cube.zarr")
     assert list(cube.children) == ["SENTINEL2_TS", "SENTINEL1-ASC_TS"]
     assert cube["SENTINEL2_TS"].ds["band"].values.tolist() == ["B8"]

@@ -8,7 +8,8 @@ import pytest
 from landweave import api
 from landweave.config.load import load_config
 from landweave.core.errors import LatticeError, OutputError
-from landweave.mapping.run import MapSetup, read_output
+from landweave.mapping.run import read_output
+from landweave.mapping.setup import MapSetup
 from landweave.setup.map_setup import set_up_map
 from tests.helpers.small import Small
 

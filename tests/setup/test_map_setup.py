@@ -15,7 +15,7 @@ from landweave.config.load import load_config
 from landweave.core.errors import BudgetError, CardError, ConfigError, InputError
 from landweave.core.lattice import Extent
 from landweave.jobs.fingerprint import differences
-from landweave.mapping.run import MapSetup
+from landweave.mapping.setup import MapSetup
 from landweave.models.predictor import TorchModel
 from landweave.setup.map_setup import engine_section, security, set_up_map
 from tests.helpers.commands import RGBI_FILES
@@ -262,8 +262,8 @@ def test_notes_of_elevation_models_are_among_those_of_the_map(small: Small) -> N
     [note] = [note for note in run.notes if "from the setting" in note]
     assert note.startswith("DEM_ELEV DSM: 1 of 1 files take EPSG:2154")
     rows = dict(run.rows)
-    assert rows["DEM_ELEV.DSM.alignment"] == "paste"
-    assert rows["DEM_ELEV.bands"] == "DSM, DTM, NDSM"
+    assert "alignment: paste" in rows["DEM_ELEV.DSM"]
+    assert rows["DEM_ELEV"] == "bands: DSM, DTM, NDSM"
 
 
 def test_an_area_around_the_imagery_is_refused(small: Small) -> None:

@@ -69,7 +69,7 @@ def test_of_two_lists_the_stronger_counts_and_lists_of_other_files_do_not(tile):
     (tile.parent.parent / "other.md5").write_text(f"{'3' * 32}  a.tif\n")
     result = found(tile)
     assert {path: each.algorithm for path, each in result.by_path.items()} == {str(tile): "sha256"}
-    assert "1 of 1 files are held against the checksums" in result.notes[0]
+    assert "1 of 1 file is held against the checksums" in result.notes[0]
 
 
 def test_a_file_named_so_that_holds_none_is_noted(tile):
@@ -84,7 +84,7 @@ def test_a_list_that_is_named_counts_by_names_alone_and_has_to_be_of_these_files
     listed.write_text(f"{digest(tile)}  D:\\prod\\a.tif\n{'0' * 64}  b.tif\n")
     assert found(tile, str(listed)).by_path[str(tile)].digest == digest(tile)
     listed.write_text(f"{digest(tile)}  one/a.tif\n{'0' * 64}  two/a.tif\n")
-    with pytest.raises(InputError, match="none of the 1 files"):
+    with pytest.raises(InputError, match="none of the 1 file"):
         found(tile, str(listed))
     with pytest.raises(InputError, match="cannot be read"):
         found(tile, str(tmp_path / "absent"))

@@ -142,7 +142,7 @@ def test_a_table_that_stopped_halfway_is_the_same_when_run_again(stored, tmp_pat
 @pytest.mark.parametrize(
     ("zones", "options", "said"),
     [
-        (boxes((5, 5, 6, 6)), {}, "none of its 1 zones meets the map"),
+        (boxes((5, 5, 6, 6)), {}, "none of its 1 zone meets the map"),
         (boxes((0, 0, 1, 1)).set_crs(None, allow_override=True), {}, "has no CRS"),
         (boxes((0, 0, 1, 1)).set_geometry(shapely.points([[1, 2]]), crs="EPSG:2154"), {}, "is a polygon, but Point"),
         ("none.gpkg", {}, "none.gpkg does not exist"),

@@ -69,7 +69,7 @@ class TimeShard:
         return max(len(self.observations), 1)
 
     def __str__(self) -> str:
-        days = sorted(observation.time.astype("M8[D]") for observation in self.observations)
+        days = sorted(observation.day for observation in self.observations)
         return f"time shard {self.number}" + (f", dates {days[0]} to {days[-1]}" if days else "")
 
 

@@ -15,6 +15,7 @@ from landweave.core.budget import GIB, PROCESS_BYTES, THREADS_A_WORKER
 from landweave.core.grid import Grid
 from landweave.core.protocols import RasterSource, ReadCost, SeriesSource
 from landweave.core.tables import Rows, Table
+from landweave.core.words import counted
 from landweave.jobs.plan import BlockAction, cost_rows, first_names, memory_row
 from landweave.sources.stac.series import StacSeries
 from landweave.store.objects import Target
@@ -77,7 +78,7 @@ class GroupPlan:
             ("tiles", f"{self.tiles:,}, of which {self.outside:,} outside the area"),
             ("blocks to run", f"{self.todo:,} (tile x time shard)"),
             ("time shards", f"{self.shards_new:,} new, {self.shards_rewritten:,} rewritten"),
-            ("open", f"about {self.opens:,} files"),
+            ("open", f"about {counted(self.opens, 'file')}"),
             *cost_rows(self.cost),
             ("write", f"{self.raw_bytes / 1e6:,.0f} MB before compression, at most"),
         ]
@@ -86,11 +87,11 @@ class GroupPlan:
     def notes(self) -> Iterator[str]:
         """What a person should know."""
         if self.changed:
-            count, names = f"{len(self.changed):,}", first_names(self.changed)
-            yield f"{self.modality}: {count} dates have other scenes now and stay as aligned: {names}"
+            count, names = counted(len(self.changed), "date", "has"), first_names(self.changed)
+            yield f"{self.modality}: {count} other scenes now, kept as aligned: {names}"
         if self.stuck:
             advice = "search those dates again, or mark them as not acquired by --accept-missing"
-            yield f"{self.modality}: {self.stuck:,} blocks lack dates that were not found: {advice}"
+            yield f"{self.modality}: {counted(self.stuck, 'block', 'lacks')} dates that were not found: {advice}"
 
 
 @dataclass(frozen=True, kw_only=True)

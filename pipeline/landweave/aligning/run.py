@@ -32,6 +32,7 @@ from landweave.core.block_states import most_urgent
 from landweave.core.budget import check_memory
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState, Engine, WriteFence, source_notes
+from landweave.core.words import counted, first_lines
 from landweave.engine.settings import EngineSettings
 from landweave.formats.area import PolygonArea
 from landweave.jobs.audit import run_until_whole
@@ -186,9 +187,8 @@ def _missing_notes(shards: Sequence[PendingShard]) -> list[str]:
         for shard in shards
         for _, reason in shard.ledger.remarks()
     )
-    lines = [f"{shard}, {n:,} tiles: marked as not acquired: {reason}" for (shard, reason), n in tiles.items()]
-    hidden = len(lines) - SHOWN_FAILURES
-    return [*lines[:SHOWN_FAILURES], *([f"and {hidden:,} more marked as not acquired"] if hidden > 0 else [])]
+    lines = [f"{shard}, {counted(n, 'tile')}: marked as not acquired: {reason}" for (shard, reason), n in tiles.items()]
+    return first_lines(lines, SHOWN_FAILURES, "more marked as not acquired")
 
 
 def _find(

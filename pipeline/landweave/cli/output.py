@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from rich.console import Console
 
 from landweave.cli.options import shown_arguments
 from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
-from landweave.core.plain import as_plain
+from landweave.core.plain import json_text
 from landweave.jobs.progress import LogProgress, Progress, SilentProgress, progress_on
 
 out, err = Console(), Console(stderr=True)
@@ -58,7 +57,7 @@ def prints(function: Callable[..., Any]) -> Callable[..., None]:
             result = _result(functools.partial(function, *args, **kw))
             logging.getLogger(_FILE_ONLY).info("%s", result)
         if as_json or not quiet:
-            show(_json(result) if as_json else result)
+            show(json_text(result) if as_json else result)
         if code := getattr(result, "exit_code", 0):
             raise typer.Exit(code)
 
@@ -128,7 +127,7 @@ def show_json_error(as_json: bool, kind: str, message: str, exit_code: int) -> N
         Of the error.
     """
     if as_json:
-        show(_json({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
+        show(json_text({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
 
 
 def _result(function: Callable[[], Any]) -> Any:
@@ -150,10 +149,6 @@ def _show_plainly(line: str) -> None:
     quiet, err.quiet = err.quiet, False
     err.print(line)
     err.quiet = quiet
-
-
-def _json(result: Any) -> str:
-    return json.dumps(as_plain(result), indent=2, ensure_ascii=False)
 
 
 @contextmanager

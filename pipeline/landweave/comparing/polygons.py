@@ -145,7 +145,7 @@ def trace_changes(key: str, gate: Gate, legend: Legend, engine: Engine, progress
         "before_name": np.array([names[code] for code in before.tolist()], object),
         "after": after.astype(np.uint8),
         "after_name": np.array([names[code] for code in after.tolist()], object),
-        "area_m2": found.pixels * float(grid.resolution**2),
+        "area_m2": found.pixels * float(grid.pixel_m2),
         "confidence": (mean if gate.pair.has_confidence else np.full(mean.shape, np.nan)).astype(np.float32),
     }
     return geopandas.GeoDataFrame(columns, geometry=found.polygons, crs=grid.crs)

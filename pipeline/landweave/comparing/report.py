@@ -13,6 +13,7 @@ from landweave.comparing.gate import Gate
 from landweave.comparing.result import Change
 from landweave.comparing.run import ChangeMap
 from landweave.core.errors import OutputError
+from landweave.core.plain import json_text
 from landweave.formats.charts import confusion_chart
 from landweave.formats.cog import write_cog
 from landweave.formats.hectares import csv_bytes
@@ -69,7 +70,7 @@ def write_change(
         target.mkdir(parents=True, exist_ok=True)
         for name, content in _vectors(result, polygons).items():
             (target / name).write_bytes(content)
-        (target / JSON).write_text(result.to_json(), encoding="utf-8")
+        (target / JSON).write_text(json_text(result), encoding="utf-8")
         with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
             names = result.legend.names
             csv.writer(file).writerows(

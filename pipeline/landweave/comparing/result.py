@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -165,10 +164,6 @@ class Change:
             "same_ground": self.same_ground and self.same_ground.plain,
             "notes": list(self.notes),
         }
-
-    def to_json(self) -> str:
-        """Every number as JSON."""
-        return json.dumps(self.plain, indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
         return "\n\n".join([as_text(self.rows), columns(self.class_rows), columns(self.confidence_rows)])

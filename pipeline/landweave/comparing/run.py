@@ -14,7 +14,7 @@ from landweave.comparing.gate import Codes, Gate, join_patches
 from landweave.comparing.job import ChangeJob, TransitionCounts
 from landweave.comparing.result import Change
 from landweave.core.errors import InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import Engine
@@ -73,7 +73,7 @@ def run_change(setup: ChangeSetup, engine: Engine, progress: Progress) -> tuple[
     counts = sum(parts, first)
     if not counts.every:
         raise InputError(f"{setup.facts['before']} and {setup.facts['after']} share no pixel with a class in both.")
-    hectares = float(gate.pair.before.grid.resolution) ** 2 / 10_000
+    hectares = float(gate.pair.before.grid.pixel_m2 / HECTARE_M2)
     return Change(legend=setup.legend, counts=counts, pixel_ha=hectares, facts=setup.facts, notes=setup.notes), gate
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.comparing.gate import Codes, Gate, Integers, pair_codes
+from landweave.core.grid import HECTARE_M2
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
@@ -123,5 +124,5 @@ def count_by_zone(
         "changed_ha": np.sum([*pixels.values(), np.zeros(number, np.int64)], axis=0),
         **{f"{names[pair >> 8]}_to_{names[pair & 255]}_ha": pixels[pair] for pair in largest},
     }
-    pixel_ha = float(grid.resolution**2) / 10_000
+    pixel_ha = float(grid.pixel_m2 / HECTARE_M2)
     return table.frame({name: counts * pixel_ha for name, counts in found_ha.items()}, grid.crs)

@@ -13,6 +13,7 @@ from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
 from landweave.core.secrets import without_secrets
+from landweave.core.words import bullets
 from landweave.core.yaml_text import load_yaml_file
 
 C = TypeVar("C", bound=CubeConfig)
@@ -88,8 +89,8 @@ def load_engine(cluster: str | Path) -> EngineSection:
     try:
         return EngineSection(**_engine(cluster))
     except ValidationError as error:
-        listed = "\n".join(f"- {line}" for line in problem_lines(error, known_keys(EngineSection)))
-        raise ConfigError(f"--cluster {cluster}:\n{listed}") from None
+        problems = problem_lines(error, known_keys(EngineSection))
+        raise ConfigError(f"--cluster {cluster}:{bullets(problems)}") from None
 
 
 def _engine(cluster: str | Path) -> dict[str, Any]:

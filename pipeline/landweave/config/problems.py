@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from landweave.core.secrets import plain_without_secrets
+from landweave.core.plain import as_plain
 
 INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
 
@@ -51,7 +51,7 @@ def _given(key: str, value: Any) -> str:
         return f"a {type(value).__name__}, not shown"
     if isinstance(value, Mapping):
         return f"the keys {', '.join(map(str, value))}" if value else "no keys"
-    return f"{plain_without_secrets(value)!r:.80}"
+    return f"{as_plain(value)!r:.80}"
 
 
 def _nearest(word: str, known: Collection[str]) -> str:

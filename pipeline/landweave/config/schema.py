@@ -28,8 +28,10 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
 from landweave.core.majority import LARGEST as LARGEST_MAJORITY
 from landweave.core.modalities import ELEVATION_BANDS
-from landweave.core.secrets import plain_without_secrets, without_secrets
+from landweave.core.plain import as_plain
+from landweave.core.secrets import without_secrets
 from landweave.core.tables import as_html, fact_rows
+from landweave.core.words import bullets, counted
 
 _LONGEST_NAME = 255
 """Bytes of a file's name, on every file system."""
@@ -634,15 +636,15 @@ class CubeConfig(Section):
             super().__init__(**sections)
         except ValidationError as error:
             lines = problem_lines(error, known_keys(Section) - {"root"})
-            listed = "\n".join(f"- {line}" for line in lines)
-            raise ConfigError(f"{len(lines)} problem(s) in the configuration:\n{listed}") from None
+            problems = counted(len(lines), "problem")
+            raise ConfigError(f"{problems} in the configuration:{bullets(lines)}") from None
 
     def path(self, text: str) -> str:
         """``text`` as a path from the configuration's folder; URLs stay as they are."""
         return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
 
     def _given(self) -> dict[str, Any]:
-        shown: dict[str, Any] = plain_without_secrets(self.model_dump(mode="json", exclude_unset=True))
+        shown: dict[str, Any] = as_plain(self.model_dump(mode="json", exclude_unset=True))
         return shown
 
     def __str__(self) -> str:

@@ -16,8 +16,6 @@ from landweave.core.legend import CONFIDENCE_SCALE
 TEMPERATURES = np.geomspace(0.2, 12.5, 73)
 """Temperatures whose likelihood is summed, 6 % apart; the best is interpolated between them."""
 
-LARGEST_TEMPERATURE = float(TEMPERATURES[-1])
-
 BINS = 15
 """Bins of equal width of the expected calibration error, as most publications have them."""
 

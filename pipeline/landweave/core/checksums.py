@@ -8,7 +8,10 @@ from dataclasses import dataclass
 _BY_DIGITS = {32: "md5", 40: "sha1", 64: "sha256", 96: "sha384", 128: "sha512"}
 """Algorithm by the number of hexadecimal digits, where nothing else names it; the more the stronger."""
 
-_MULTIHASH = {"d50110": "md5", "1114": "sha1", "1220": "sha256", "2030": "sha384", "1340": "sha512"}
+SHA256_MULTIHASH = "1220"
+"""What the multihash of a sha256 begins with."""
+
+_MULTIHASH = {"d50110": "md5", "1114": "sha1", SHA256_MULTIHASH: "sha256", "2030": "sha384", "1340": "sha512"}
 """Algorithm by the code and the length that a multihash begins with."""
 
 _HEX = re.compile(r"[0-9a-f]+")

@@ -26,6 +26,9 @@ Bounds = tuple[float, float, float, float]
 """``(x0, y0, x1, y1)`` in the units of a CRS, or ``(west, south, east, north)`` in degrees."""
 
 
+HECTARE_M2 = 10_000
+
+
 def exact(value: Number) -> Fraction:
     """The rational number as it is written: ``0.2`` is 1/5, not the binary float nearest to it.
 
@@ -118,6 +121,11 @@ class Grid:
         x0, y1 = self.corner(self.extent.y.start, self.extent.x.start)
         x1, y0 = self.corner(self.extent.y.stop, self.extent.x.stop)
         return float(x0), float(y0), float(x1), float(y1)
+
+    @property
+    def pixel_m2(self) -> Fraction:
+        """Area of a pixel, exact."""
+        return self.resolution**2
 
     @property
     def geobox(self) -> GeoBox:

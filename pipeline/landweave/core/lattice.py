@@ -19,6 +19,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
+from numpy.typing import NDArray
+
 from landweave.core.errors import LatticeError
 
 
@@ -52,6 +55,11 @@ class Span:
         """Pixels of both; empty (``size`` 0) when they are disjoint."""
         start = max(self.start, other.start)
         return Span(start, max(start, min(self.stop, other.stop)))
+
+    @classmethod
+    def hull(cls, positions: NDArray[np.int64]) -> Span:
+        """The smallest span that contains all ``positions``; empty where there are none."""
+        return cls(int(positions.min()), int(positions.max()) + 1) if positions.size else cls(0, 0)
 
     def unite(self, other: Span) -> Span:
         """The smallest span that contains both."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
+from typing import Any
 
 from landweave.core.errors import CardError
 
 NODATA = 255
 """Nodata value of class and confidence layers. Not 0, which is the code of buildings."""
-
 
 CONFIDENCE_SCALE = 250
 """Stored value of a probability of 1, in confidence and probability layers; 255 is nodata."""
@@ -55,6 +56,18 @@ class Legend:
             raise CardError(f"Legend {self.name!r} lists codes {codes}: they must ascend, each once.")
         if not any(cls.trained for cls in self.classes):
             raise CardError(f"Legend {self.name!r} has no trained class.")
+
+    @classmethod
+    def from_json(cls, written: Mapping[str, Any]) -> Legend:
+        """The legend as `dataclasses.asdict` wrote it."""
+        return cls(name=written["name"], classes=tuple(LandClass(**each) for each in written["classes"]))
+
+    @classmethod
+    def from_flags(cls, name: str, codes: Iterable[int], meanings: Iterable[str], colors: Iterable[str]) -> Legend:
+        """The legend in CF attributes: ``flag_values``, words of ``flag_meanings``, of ``flag_colors``."""
+        entries = zip(codes, meanings, colors, strict=True)
+        classes = (LandClass(code=int(code), name=word.replace("_", " "), color=color) for code, word, color in entries)
+        return cls(name=name, classes=tuple(classes))
 
     def __len__(self) -> int:
         return len(self.classes)

@@ -17,3 +17,13 @@ STORED_DTYPES = {
 
 ELEVATION_BANDS = ("DSM", "DTM", "NDSM")
 """Surface, terrain, and surface minus terrain; all in metres."""
+
+
+def is_radar(modality: str) -> bool:
+    """Whether a modality is a series of Sentinel-1, which has a quantity and no clouds."""
+    return modality.startswith("SENTINEL1")
+
+
+def series_bands(modality: str) -> tuple[str, ...]:
+    """The bands of a satellite series in FLAIR-HUB."""
+    return SENTINEL1_BANDS if is_radar(modality) else SENTINEL2_BANDS

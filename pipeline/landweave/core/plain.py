@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Set
 from dataclasses import fields, is_dataclass
@@ -35,6 +36,11 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, int | float | Fraction):
         return _number(value)
     return _nested(value)
+
+
+def json_text(value: Any) -> str:
+    """``value`` as JSON that people read, as `as_plain` has it."""
+    return json.dumps(as_plain(value), indent=2, ensure_ascii=False)
 
 
 def _number(value: float | Fraction) -> int | float | None:

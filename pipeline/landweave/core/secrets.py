@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 from urllib.parse import unquote
 
 _ADDRESS = re.compile(
@@ -28,17 +26,6 @@ def without_secrets(text: str) -> str:
     'GET https://host/a.tif?band=2 failed'
     """
     return _ADDRESS.sub(_shown, text) if ":/" in text else text
-
-
-def plain_without_secrets(value: Any) -> Any:
-    """The same of every text in nested plain values."""
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, Mapping):
-        return {key: plain_without_secrets(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_without_secrets(inner) for inner in value]
-    return value
 
 
 def _shown(match: re.Match[str]) -> str:

@@ -86,6 +86,12 @@ class Observation:
     time: np.datetime64
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def day(self) -> np.datetime64:
+        """Civil day of `time`, UTC."""
+        day: np.datetime64 = self.time.astype("datetime64[D]")
+        return day
+
 
 class _Rule(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -114,6 +120,11 @@ class MinClearFraction(_Rule):
         """Smallest number of good pixels of a date that passes; exact, where a float's 0.95 is a little less."""
         return ceil(Fraction(str(self.min_clear_fraction)) * pixels)
 
+    @property
+    def clear_thresholds(self) -> dict[str, float]:
+        """Largest probability of cloud and of snow, 0 to 100, of a clear pixel."""
+        return {"cloud_max": self.cloud_max, "snow_max": self.snow_max}
+
 
 class MaxCloudFraction(_Rule):
     """FLAIR#2's filter: a date is dropped when its fractions of snowy and of cloudy pixels together reach a limit.
@@ -140,6 +151,11 @@ class MaxCloudFraction(_Rule):
     def needed(self, pixels: int) -> int:
         """Smallest number of good pixels of a date that passes; exact."""
         return pixels - ceil(Fraction(str(self.max_cloud_fraction)) * pixels) + 1
+
+    @property
+    def clear_thresholds(self) -> dict[str, float]:
+        """Largest probability of cloud and of snow of a clear pixel: whole numbers, one less than of a cloudy one."""
+        return {"cloud_max": self.cloud_min - 1, "snow_max": self.snow_min - 1}
 
 
 def _filter_tag(value: Any) -> str:

@@ -17,6 +17,9 @@ from typing import Any
 MOST_ENTRIES = 1_000_000
 """Of one kind; beyond them it is begun anew."""
 
+SETTLED_NS = 2_000_000_000
+"""A file written later than this before it was looked at may change again within one tick of its disk's clock."""
+
 _WAIT_S = 2.0
 """For another process that writes."""
 

@@ -121,7 +121,7 @@ class Zones:
     def sizes(self, grid: Grid) -> Integers:
         """Pixels of each zone, if those of ``grid`` went on: int64 ``(zone,)``; of one that it does not meet, about."""
         areas_m2 = np.nan_to_num(shapely.area(self.polygons))
-        sizes: Integers = np.round(areas_m2 / float(grid.resolution) ** 2).astype(np.int64)
+        sizes: Integers = np.round(areas_m2 / float(grid.pixel_m2)).astype(np.int64)
         near, (left, bottom, right, top), (x0, y0, x1, y1) = self.near(grid), self.bounds.T, grid.bounds
         sizes[near] = 0
         for rows in _bands(grid.extent):

@@ -109,7 +109,7 @@ class OwnGridJob:
             for channel, code in enumerate(codes):
                 chosen = places[(classes == code) & (places >= 0)]
                 votes[channel] = np.bincount(chosen, minlength=size)
-        least = LEAST_SHARE * _area(block, mapped.crs) / size / float(mapped.resolution) ** 2
+        least = LEAST_SHARE * _area(block, mapped.crs) / size / float(mapped.pixel_m2)
         best = np.array(codes, np.uint8)[votes.argmax(0)]
         return np.where(votes.sum(0) >= least, best, np.uint8(NODATA)).reshape(block.shape)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from landweave.core.errors import OutputError
+from landweave.core.plain import json_text
 from landweave.evaluating.result import CLASS_COLUMNS, Evaluation
 from landweave.formats.charts import class_chart, confusion_chart, reliability_chart
 from landweave.formats.page import PageSection, make_page
@@ -33,7 +34,7 @@ def write_evaluation(result: Evaluation, folder: str | os.PathLike[str]) -> Path
     target, charts = Path(folder), dict(_charts(result))
     try:
         target.mkdir(parents=True, exist_ok=True)
-        (target / JSON).write_text(result.to_json(), encoding="utf-8")
+        (target / JSON).write_text(json_text(result), encoding="utf-8")
         with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows(_table(result))
         for name, chart in charts.items():

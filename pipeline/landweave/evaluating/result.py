@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,6 +10,7 @@ from typing import Any
 from landweave.core.legend import LandClass, Legend
 from landweave.core.metrics import Scores
 from landweave.core.tables import Rows, as_html, as_text, columns
+from landweave.core.words import counted
 from landweave.evaluating.counts import Counts
 
 CLASS_COLUMNS = ("class", "IoU", "F1", "precision", "recall", "reference px", "map px")
@@ -114,7 +114,7 @@ class Evaluation:
             listed = ", ".join(f"{code} ({pixels:,} px)" for code, pixels in foreign.items())
             yield f"codes of the reference that the legend {self.legend.name!r} lacks are not scored: {listed}"
         if counts.unmapped:
-            yield f"{counts.unmapped:,} pixels with a reference have no class in the map: not scored"
+            yield f"{counted(counts.unmapped, 'pixel')} with a reference and no class in the map: not scored"
 
     @property
     def class_rows(self) -> list[tuple[str, ...]]:
@@ -147,10 +147,6 @@ class Evaluation:
             },
             "notes": [*self.notes, *self._count_notes()],
         }
-
-    def to_json(self) -> str:
-        """Every number as JSON."""
-        return json.dumps(self.plain, indent=2, ensure_ascii=False)
 
     def __str__(self) -> str:
         return f"{as_text(self.rows)}\n\n{columns((CLASS_COLUMNS, *self.class_rows))}"

@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from landweave.core.area_estimates import AreaEstimates, allocate, estimate
 from landweave.core.errors import InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
 from landweave.core.tables import Rows, as_html, as_text, columns
+from landweave.core.words import counted
 from landweave.formats.chips import write_chip
 from landweave.formats.hectares import check_areas
 from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
@@ -142,7 +143,7 @@ def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: P
     ]
     order = rng.permutation(len(places))  # strata mixed, so that none is interpreted by a tired eye alone
     points = tuple(_point(store, number, *places[place]) for number, place in enumerate(order.tolist(), 1))
-    hectares = float(store.grid.resolution) ** 2 / 10_000
+    hectares = float(store.grid.pixel_m2 / HECTARE_M2)
     return SampleFile(
         points=points,
         areas={code: count * hectares for code, count in pixels.items()},
@@ -236,7 +237,7 @@ class SampleEstimates:
         value, margin = self.estimates.accuracy
         units = int(self.estimates.counts.sum())
         return [
-            ("sample", f"{units:,} points in {len(self.estimates.strata)} strata"),
+            ("sample", f"{counted(units, 'point')} in {len(self.estimates.strata)} strata"),
             ("overall accuracy", f"{value:.4f} ± {margin:.4f} (95 %)"),
             *(("note", note) for note in self.notes),
         ]
@@ -246,9 +247,7 @@ class SampleEstimates:
         """A row for each class, the first with the names of the columns."""
         found, names = self.estimates, self.legend.names
         users, producers = found.users_accuracy, found.producers_accuracy
-        rows: list[tuple[str, ...]] = [
-            ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
-        ]
+        rows: list[tuple[str, ...]] = [SAMPLE_COLUMNS]
         for place, code in enumerate(found.codes):
             at = found.strata.index(code) if code in found.strata else None
             beside = (
@@ -309,8 +308,8 @@ def estimate_areas(path: str | os.PathLike[str], *, accept_missing: bool = False
     if missing and not accept_missing:
         listed = ", ".join(map(str, missing[:12])) + (", …" if len(missing) > 12 else "")
         raise InputError(
-            f"{path}: {len(missing):,} of {len(sample.points):,} points have no reference: {listed}. Fill the column "
-            "with codes of the legend (255: cannot tell), or accept that they are missing."
+            f"{path}: {len(missing):,} of {counted(len(sample.points), 'point')} without a reference: {listed}. Fill "
+            "the column with codes of the legend (255: cannot tell), or accept that they are missing."
         )
     known = {*sample.legend.codes, CANNOT_TELL, None}
     if odd := [(point.id, point.reference) for point in sample.points if point.reference not in known]:
@@ -319,5 +318,9 @@ def estimate_areas(path: str | os.PathLike[str], *, accept_missing: bool = False
     interpreted = [(p.stratum, p.reference) for p in sample.points if p.reference not in (None, CANNOT_TELL)]
     pairs = [(stratum, reference) for stratum, reference in interpreted if reference is not None]
     without = len(sample.points) - len(pairs)
-    notes = (f"{without:,} of {len(sample.points):,} points have no class of reference: left out",) if without else ()
+    notes = (
+        (f"{without:,} of {counted(len(sample.points), 'point')} without a class of reference: left out",)
+        if without
+        else ()
+    )
     return SampleEstimates(estimates=estimate(sample.areas, pairs, sample.pixels), legend=sample.legend, notes=notes)

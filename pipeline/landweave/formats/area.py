@@ -14,6 +14,7 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Span
 from landweave.core.polygons import geometry_digest, grow, touched_rectangles
 from landweave.core.scanlines import Edges
+from landweave.core.words import counted
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
@@ -107,5 +108,7 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
         ),
         "have outlines that cross themselves: inside by the even-odd rule": ~(frame.is_valid | frame.geometry.isna()),
     }
-    listed = (f"{int(which.sum())} of {len(frame)} features {what}" for what, which in notes.items() if which.any())
+    listed = (
+        f"{which.sum():,} of {counted(len(frame), 'feature')} {what}" for what, which in notes.items() if which.any()
+    )
     return PolygonArea(shapely.union_all(shapes), notes=tuple(listed))

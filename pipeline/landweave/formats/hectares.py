@@ -11,13 +11,12 @@ import numpy as np
 
 from landweave.core.crs import areal_scales
 from landweave.core.errors import InputError
-from landweave.core.grid import Grid
+from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.scanlines import Floats, Integers
 from landweave.core.zonal import ZoneCounts
 from landweave.formats.zones import ZoneTable
 
-_HECTARE_M2 = 10_000
 _TRUE_AREA = 0.01
 """Share by which areas in the CRS of a map may differ from those on the ground: 0.6 % at the ends of Lambert-93."""
 
@@ -132,8 +131,8 @@ def _class_names(legend: Legend, counts: ZoneCounts) -> Iterator[tuple[int, str]
 
 
 def _hectares(pixels: Integers, grid: Grid) -> Floats:
-    side = grid.resolution
-    return pixels * side.numerator**2 / (side.denominator**2 * _HECTARE_M2)
+    pixel_ha = grid.pixel_m2 / HECTARE_M2  # whole numbers divided once are rounded correctly
+    return pixels * pixel_ha.numerator / pixel_ha.denominator
 
 
 def _quotient(above: Integers, below: Integers) -> Floats:

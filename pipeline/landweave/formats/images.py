@@ -1,4 +1,4 @@
-"""Pictures in memory: PNG with transparency and JPEG, and a colour for each pixel of an image in other units."""
+"""Pictures in memory: JPEG, and a colour for each pixel of an image in other units."""
 
 from __future__ import annotations
 
@@ -15,30 +15,16 @@ Pixels = NDArray[np.uint8]
 
 _SHOWN_PERCENTILES = (2, 98)
 
-
-def png_bytes(pixels: Pixels) -> bytes:
-    """A PNG of ``(4, y, x)`` red, green, blue and alpha."""
-    return _encoded(pixels, driver="PNG", zlevel=6)
+_JPEG_QUALITY = 80
 
 
-def jpeg_bytes(pixels: Pixels, quality: int = 80) -> bytes:
-    """A JPEG of ``(3, y, x)`` red, green and blue.
-
-    Parameters
-    ----------
-    pixels
-        The picture.
-    quality
-        1 to 100.
-    """
-    return _encoded(pixels, driver="JPEG", quality=quality)
-
-
-def _encoded(pixels: Pixels, **options: Any) -> bytes:
+def jpeg_bytes(pixels: Pixels) -> bytes:
+    """A JPEG of ``(3, y, x)`` red, green and blue."""
     count, height, width = pixels.shape
     with MemoryFile() as memory, warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # a picture lies nowhere
-        with memory.open(count=count, height=height, width=width, dtype="uint8", **options) as dataset:
+        options: dict[str, Any] = {"driver": "JPEG", "dtype": "uint8", "quality": _JPEG_QUALITY}
+        with memory.open(count=count, height=height, width=width, **options) as dataset:
             dataset.write(pixels)
         content: bytes = memory.read()
     return content

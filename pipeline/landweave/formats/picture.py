@@ -21,7 +21,7 @@ from odc.geo.crs import CRS
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.core.legend import NODATA, LandClass, Legend
+from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import MAP_MARK, MapReader
 from landweave.core.pyramid import level_extent
 from landweave.formats.products import mark_of, replacing
@@ -172,9 +172,7 @@ def _legend_of(classes: xr.DataArray) -> Legend:
     codes, names = classes.attrs["flag_values"], classes.attrs["flag_meanings"].split()
     shades = colormaps["viridis"](np.linspace(0, 1, len(names)))
     colors = classes.attrs.get("flag_colors", " ".join(map(to_hex, shades))).split()
-    rows = zip(codes, names, colors, strict=True)
-    entries = tuple(LandClass(code=int(code), name=name.replace("_", " "), color=color) for code, name, color in rows)
-    return Legend(name=str(classes.name), classes=entries)
+    return Legend.from_flags(str(classes.name), codes, names, colors)
 
 
 def _new_figure(shape: tuple[int, ...]) -> Figure:

@@ -70,11 +70,10 @@ def map_polygons(
         known = regions.sums(confidence != NODATA)[kept]
         total = regions.sums(np.where(confidence == NODATA, 0, confidence))[kept]
         np.divide(total, known * CONFIDENCE_SCALE, out=mean, where=known > 0)
-    side = grid.resolution
     columns = {
         "class": codes,
         "name": np.array([legend.names.get(int(code), "") for code in codes], dtype=object),
-        "area_m2": sizes * side.numerator**2 / side.denominator**2,
+        "area_m2": sizes * grid.pixel_m2.numerator / grid.pixel_m2.denominator,
         "confidence": mean.astype(np.float32),
     }
     outlines = _outlines(grid, trace(classes, regions, junctions=simplify_m > 0), simplify_m)[kept]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
 from landweave.core.errors import InputError, LandweaveError, OutputError
-from landweave.core.legend import LandClass, Legend
+from landweave.core.legend import Legend
 
 POINTS, STRATA = "sample", "strata"
 """Layers: points without the class of the map, and strata with their areas and the points of each."""
@@ -171,7 +171,7 @@ def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> Sam
         points=tuple(sorted(found, key=lambda each: each.id)),
         areas={int(code): float(hectares) for code, hectares, _ in rows},
         pixels=pixels,
-        legend=Legend(name=legend["name"], classes=tuple(LandClass(**each) for each in legend["classes"])),
+        legend=Legend.from_json(legend),
         crs=str(points.crs),
         source=str(strata["source"].iloc[0]),
     )

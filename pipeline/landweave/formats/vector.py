@@ -22,6 +22,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError
+from landweave.core.words import counted
 
 _DAMAGE = (
     DataSourceError,
@@ -114,7 +115,8 @@ def _layer_of(path: str, layer: str | None, setting: str) -> str:
         return names[0]
     if layer not in names:
         raise InputError(
-            f"{path} has {len(names)} layers, {names}, and {layer!r} is asked: name one of them as {setting}.layer."
+            f"{path} has {counted(len(names), 'layer')}, {names}, and {layer!r} is asked: name one of them as "
+            f"{setting}.layer."
         )
     return layer
 
@@ -276,6 +278,6 @@ def polygons_of(frame: Any, path: str) -> NDArray[Any]:
     kept = (shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)
     if not kept.any():
         kinds = ", ".join(sorted({str(kind or "without geometry") for kind in frame.geom_type}))
-        raise InputError(f"{path}: none of the {len(frame)} features that match is a polygon, but {kinds}.")
+        raise InputError(f"{path}: none of the {counted(len(frame), 'feature')} that match is a polygon, but {kinds}.")
     found: NDArray[Any] = shapely.multipolygons(parts[kept], indices=owner[kept], out=np.full(len(frame), None))
     return found

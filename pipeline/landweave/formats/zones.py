@@ -16,6 +16,7 @@ from landweave.core.crs import transformation_note, usable_crs
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.scanlines import Integers, ranges
+from landweave.core.words import counted
 from landweave.core.zonal import Zones
 from landweave.formats.vector import polygons_of, read_features
 
@@ -110,12 +111,12 @@ def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones")
     polygons = polygons_of(frame, name)
     notes = []
     if missing := int(shapely.is_missing(polygons).sum()):
-        notes.append(f"{name}: {missing} of {len(frame)} features are no polygons: they have no area")
+        notes.append(f"{name}: {missing:,} of {counted(len(frame), 'feature')} without a polygon: no area")
     if crs != grid.crs:
         polygons, added = _reprojected(polygons, crs, grid, name)
         notes.append(
-            f"{name}: from {crs[:40]} to {grid.crs[:40]}, with {added:,} points added so that straight lines of the "
-            f"file are followed to {float(grid.resolution) * _TOLERANCE:g} m"
+            f"{name}: from {crs[:40]} to {grid.crs[:40]}, with {counted(added, 'point')} added so that straight lines "
+            f"of the file are followed to {float(grid.resolution) * _TOLERANCE:g} m"
         )
         first = shapely.get_coordinates(frame.geometry.array)[0]
         notes.extend(filter(None, [transformation_note(crs, grid.crs, tuple(first.tolist()))]))
@@ -125,7 +126,7 @@ def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones")
             tuple(round(float(value), 1) for value in each) for each in (shapely.total_bounds(polygons), grid.bounds)
         )
         raise InputError(
-            f"{name}: none of its {len(frame)} zones meets the map: they lie in {here}, the map in {there}."
+            f"{name}: none of its {counted(len(frame), 'zone')} meets the map: they lie in {here}, the map in {there}."
         )
     columns = frame.drop(columns=frame.geometry.name).reset_index(drop=True)
     return ZoneTable(zones=zones, columns=columns, notes=tuple(notes))

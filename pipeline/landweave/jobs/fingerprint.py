@@ -10,6 +10,7 @@ from typing import Any
 
 from landweave.core.errors import OutputError
 from landweave.core.protocols import SourceFile
+from landweave.core.words import bullets
 
 _SHOWN = 60
 """Characters of one value shown in a difference."""
@@ -97,8 +98,7 @@ def require_same_settings(old: Mapping[str, Any], new: Mapping[str, Any], proble
         With every setting that differs.
     """
     if differing := differences(Fingerprint(old), Fingerprint(new)):
-        lines = "\n".join(f"- {line}" for line in differing)
-        raise OutputError(f"{problem}. What differs:\n{lines}\n{advice}")
+        raise OutputError(f"{problem}. What differs:{bullets(differing)}\n{advice}")
 
 
 def digest_files(files: Iterable[tuple[str, SourceFile]]) -> int:

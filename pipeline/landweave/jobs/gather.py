@@ -9,6 +9,7 @@ from typing import Any
 from landweave.core.errors import ReadError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockJob, Engine
+from landweave.core.words import bullets, counted, first_lines
 from landweave.jobs.progress import Progress, shown
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts
 
@@ -53,7 +54,7 @@ def gather(
                 failures.append(f"block {index}: {result.state.words}: {result.reason}")
             found[index] = result.detail
     if failures:
-        more = f"\n… and {len(failures) - _NAMED:,} more" if len(failures) > _NAMED else ""
-        listed = "\n".join(sorted(failures)[:_NAMED])
-        raise ReadError(f"{len(failures):,} of {len(todo):,} blocks failed, so there is no result:\n{listed}{more}")
+        listed = bullets(first_lines(sorted(failures), _NAMED))
+        of_all = f"{len(failures):,} of {counted(len(todo), 'block')}"
+        raise ReadError(f"{of_all} failed, so there is no result:{listed}")
     return ((index, found[index]) for index in todo)

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult
+from landweave.core.words import counted
 
 LOG_SECONDS = 30.0
 """Time between two lines of a log."""
@@ -129,9 +130,8 @@ class Tally:
 
     def __str__(self) -> str:
         left = "" if self.seconds_left is None else f", {clock(self.seconds_left)} left"
-        return (
-            f"{self.ended} of {self.total} blocks, {self.failed} failed, {self.megapixels_per_second:.2f} Mpx/s{left}"
-        )
+        blocks, speed = counted(self.total, "block"), f"{self.megapixels_per_second:.2f} Mpx/s"
+        return f"{self.ended:,} of {blocks}, {self.failed:,} failed, {speed}{left}"
 
 
 class LogProgress:
@@ -141,7 +141,7 @@ class LogProgress:
         """Log the number of blocks and the engine."""
         self._tally = Tally(total=total)
         self._logged = time.monotonic()
-        _logger.info("%d blocks on %s", total, engine)
+        _logger.info("%s on %s", counted(total, "block"), engine)
 
     def advance(self, index: BlockIndex, result: BlockResult) -> None:
         """Log a line when it is time for one; the first few failures at once."""
@@ -168,7 +168,7 @@ class BarProgress:
     def start(self, total: int, engine: str) -> None:
         """Draw an empty bar under the engine's name."""
         self._tally = Tally(total=total)
-        self._console.print(f"{total} blocks on {engine}", markup=False, highlight=False)
+        self._console.print(f"{counted(total, 'block')} on {engine}", markup=False, highlight=False)
         self._task = self._bar.add_task(str(self._tally), total=total)
         self._bar.start()
 

@@ -12,6 +12,7 @@ from landweave.core.plain import UNLISTED
 from landweave.core.protocols import BlockState
 from landweave.core.retry import RETRIES
 from landweave.core.tables import Rows, as_html, as_text
+from landweave.core.words import counted, first_lines
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.run_report import Rates, join_rates, report_rows
 
@@ -108,11 +109,11 @@ class RunResult:
 
     def with_stale_kept(self) -> RunResult:
         """The result for who wants the blocks kept whose files changed since: they are a note."""
-        kept = (f"{len(self.stale):,} blocks are kept although files changed since",) if self.stale else ()
+        kept = [f"{counted(len(self.stale), 'block', 'is')} kept although files changed since"] if self.stale else []
         return replace(self, stale=(), notes=(*self.notes, *kept))
 
     def __str__(self) -> str:
-        speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self.megapixels_per_second:.2f} Mpx/s)"
+        speed = f"{self.ran:,} ran in {self.seconds:.1f} s ({self._speed})"
         lines = [f"blocks: {count_words(self.counts)}; {speed}", *self._notes()]
         report = [as_text(self.report)] if self.report else []
         return "\n".join([*lines, *self._shown_failures(), *report])
@@ -139,12 +140,16 @@ class RunResult:
         return as_html(
             [
                 ("blocks", count_words(self.counts)),
-                ("ran", f"{self.ran:,} blocks in {self.seconds:.1f} s, {self.megapixels_per_second:.2f} Mpx/s"),
+                ("ran", f"{counted(self.ran, 'block')} in {self.seconds:.1f} s, {self._speed}"),
                 *[("note", note) for note in self._notes()],
                 *[("failed", line) for line in self._shown_failures()],
                 *self.report,
             ]
         )
+
+    @property
+    def _speed(self) -> str:
+        return f"{self.megapixels_per_second:.2f} Mpx/s"
 
     def _notes(self) -> list[str]:
         retries = [retries_line(self.retries)] if self.retries else []
@@ -161,8 +166,7 @@ def retries_line(number: int) -> str:
 
 
 def _first(lines: Sequence[str]) -> list[str]:
-    hidden = len(lines) - SHOWN_FAILURES
-    return [*lines[:SHOWN_FAILURES], *([f"and {hidden:,} more, in the status"] if hidden > 0 else [])]
+    return first_lines(lines, SHOWN_FAILURES, "more, in the status")
 
 
 def is_empty(counts: Mapping[BlockState, int]) -> bool:
@@ -281,7 +285,7 @@ class Status:
         return [(state.words, f"{count:>9,}") for state, count in self.counts.items() if count]
 
     def _facts(self) -> list[str]:
-        dates = [] if self.dates is None else [f"{self.dates:,} dates"]
+        dates = [] if self.dates is None else [counted(self.dates, "date")]
         to_come = [f"{self.dates_to_come:,} to come"] if self.dates_to_come else []
         return [*dates, *to_come, f"blocks: {count_words(self.counts) or 'none yet'}"]
 

@@ -65,7 +65,7 @@ class _ComputedExtents:
         if not (rows.size and columns.size):
             return np.empty(result_shape, np.uint8)
         corner = self._template.grid.extent
-        extent = Extent(corner.y.part(_hull(rows)), corner.x.part(_hull(columns)))
+        extent = Extent(corner.y.part(Span.hull(rows)), corner.x.part(Span.hull(columns)))
         values = self._get(name, extent)
         if values is None:
             return np.full(result_shape, NODATA, np.uint8)
@@ -95,8 +95,3 @@ class _ComputedExtents:
     def _function(self) -> MapFunction:
         check_values(self._job)
         return self._job.open()
-
-
-def _hull(indices: NDArray[np.int64]) -> Span:
-    """The smallest span that holds all ``indices``."""
-    return Span(int(indices.min()), int(indices.max()) + 1)

@@ -11,152 +11,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.budget import BlockMemory
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.protocols import BlockState, Engine
 from landweave.core.retry import RETRIES
 from landweave.core.stopwatch import Stopwatch
-from landweave.core.tables import Rows, Table, fact_rows
-from landweave.engine.settings import EngineSettings
+from landweave.core.words import counted
 from landweave.jobs.audit import run_until_whole
-from landweave.jobs.fingerprint import Fingerprint, require_same_settings
+from landweave.jobs.fingerprint import require_same_settings
 from landweave.jobs.lease import LEASE, Lease, hold
 from landweave.jobs.ledger import Ledger
-from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
+from landweave.jobs.plan import BlockAction, BlockActionGrid
 from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, join_results
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.estimate import Estimate
-from landweave.mapping.job import MapJob, absent_key
+from landweave.mapping.job import absent_key
 from landweave.mapping.plan import MapPlan, cost_map, count_windows
-from landweave.mapping.value_sample import check_values
+from landweave.mapping.setup import DIRECT_OPENS, MapSetup
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
-from landweave.models.cards.card import ModelCard
 from landweave.models.pace import known_pace
 from landweave.models.predictor import TorchModel
-from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
 from landweave.store.maps.store import MapStore, create_map, create_map_ledger, open_store
-from landweave.store.maps.template import FORMAT, MapTemplate
+from landweave.store.maps.template import FORMAT
 from landweave.store.objects import Target
-
-DIRECT_OPENS = 2000
-"""Files that a run may open straight from a catalog; beyond it the dates are aligned first, each file read once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MapSetup(Table):
-    """A map that can be run, every setting resolved and every input checked; shows its inputs as a table.
-
-    Attributes
-    ----------
-    card
-        The model's contract.
-    job
-        What every worker needs.
-    template
-        What the output will hold.
-    fingerprint
-        The settings that decide the map's values.
-    memory
-        Of a worker with one block in computation.
-    engine
-        Which engine runs the blocks.
-    notes
-        What a person should know before running it.
-    direct_opens_allowed
-        Files that may be opened straight from catalogs; 0 where a cube is named, which is to hold the series.
-    value_rows
-        Sampled values of each band beside those of the training; empty until they are sampled.
-    """
-
-    card: ModelCard
-    job: MapJob
-    template: MapTemplate
-    fingerprint: Fingerprint
-    memory: BlockMemory
-    engine: EngineSettings
-    notes: tuple[str, ...]
-    direct_opens_allowed: int = DIRECT_OPENS
-    value_rows: Rows = ()
-
-    @property
-    def store(self) -> MapStore:
-        """Where the map is written."""
-        assert isinstance(self.job.store, MapStore)
-        return self.job.store
-
-    @property
-    def target(self) -> Target:
-        """Path or URL of the map."""
-        return self.store.target
-
-    @property
-    def rows(self) -> Rows:
-        """The resolved settings as rows of a table."""
-        grid, lattice, blocks = self.template.grid, self.job.blending.lattice, self.template.blocks
-        return [
-            ("model", f"{self.card.name}: {self.card.title}"),
-            ("weights", str(self.job.model.fingerprint_fields["weights"])),
-            ("grid", f"{grid.crs}, {float(grid.resolution):g} m, {grid.shape[0]:,} x {grid.shape[1]:,} px"),
-            ("windows", f"{lattice.window} px, overlap {lattice.overlap}, {self.job.blending.blend}"),
-            (
-                "blocks",
-                f"{len(blocks):,} of {blocks.height:,} x {blocks.width:,} px",
-            ),
-            *(row for name, item in self.job.inputs.items() for row in _input_rows(name, item.source.describe())),
-            *self.value_rows,
-            *(("note", note) for note in self.notes),
-        ]
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """The resolved settings as plain values, for JSON."""
-        grid, blocks = self.template.grid, self.template.blocks
-        return {
-            "output": str(self.target),
-            "model": self.card.name,
-            "fingerprint": self.fingerprint.sha256,
-            "settings": self.fingerprint.parts,
-            "grid": {"crs": grid.crs, "resolution": grid.resolution, "shape": grid.shape, "bounds": grid.bounds},
-            "blocks": {"count": len(self.job.blocks), "size": (blocks.height, blocks.width)},
-            "memory": self.memory,
-            "inputs": {name: item.source.describe() for name, item in self.job.inputs.items()},
-            "samples": dict(self.value_rows),
-            "notes": self.notes,
-        }
-
-    def with_values(self) -> MapSetup:
-        """The setup with samples of its inputs; refused where they are not of the kind that the model knows."""
-        report = check_values(self.job)
-        return replace(self, value_rows=report.rows, notes=(*self.notes, *report.notes))
-
-    def direct_opens(self) -> dict[str, int]:
-        """How often files are opened straight from a catalog, by series; each block opens its own."""
-        series = {
-            name: (item, item.source) for name, item in self.job.inputs.items() if isinstance(item.source, StacSeries)
-        }
-        outside = self.job.outside if series else None
-        blocks = [self.job.blocks[index] for index in self.job.blocks if outside is None or not outside[index]]
-        return {
-            name: sum(source.opens(self.job.read_grid(item, extent)) for extent in blocks)
-            for name, (item, source) in series.items()
-        }
-
-    def actions(self, ledger: Ledger, *, stale: bool) -> BlockActionGrid:
-        """The action of every block.
-
-        Parameters
-        ----------
-        ledger
-            The states of all blocks.
-        stale
-            Whether blocks whose files changed since they were done are run again.
-        """
-        job = self.job
-        return plan_block_actions(ledger, outside=job.outside, input_version=job.input_version, recompute_stale=stale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -399,7 +279,11 @@ def _fill(
         notes=(
             *result.notes,
             *coverage_notes("the map", [result]),
-            *(f"{name}: nothing was measured in {n:,} of {windows:,} windows of this run" for name, n in absent if n),
+            *(
+                f"{name}: nothing was measured in {n:,} of {counted(windows, 'window')} of this run"
+                for name, n in absent
+                if n
+            ),
         ),
         empty=("the map",) if is_empty(result.counts) else (),
     )
@@ -445,8 +329,8 @@ def _refuse_many_opens(setup: MapSetup) -> None:
         advice = "with cube: {store: cube.zarr} in the configuration." if allowed else "which fills the cube."
         raise ConfigError(
             f"{', '.join(opens)}: not in a cube yet. Read straight from the catalog a run would open files "
-            f"{sum(opens.values()):,} times ({allowed or DIRECT_OPENS:,} are let pass where no cube is named). "
-            f"Run `landweave align` first, {advice}"
+            f"{counted(sum(opens.values()), 'time')} ({allowed or DIRECT_OPENS:,} are let pass where no cube is "
+            f"named). Run `landweave align` first, {advice}"
         )
 
 
@@ -468,13 +352,3 @@ def map_status(target: Target, attributes: Mapping[str, Any] | None = None) -> S
     store = open_store(target, attributes)
     ledger, _ = load_ledger(store)
     return Status(counts=ledger.counts(), failures=tuple(ledger.failures()), states=ledger.fields["state"])
-
-
-def _input_rows(name: str, facts: Mapping[str, Any]) -> Rows:
-    """How an input is read, one row for each fact, bands that are read alike in one; notes have rows of their own."""
-    rows = [row for row in fact_rows(facts, f"{name}.") if not row[0].endswith((".modality", ".notes"))]
-    grouped: dict[tuple[str, str], list[str]] = {}
-    for key, value in rows:
-        parent, _, band = key.rpartition(".")
-        grouped.setdefault((f"{parent}.", value) if parent.endswith(".pixels") else (key, value), []).append(band)
-    return [(key + ", ".join(bands) if key.endswith(".") else key, value) for (key, value), bands in grouped.items()]

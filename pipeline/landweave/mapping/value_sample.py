@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -19,6 +19,7 @@ from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.protocols import RasterSource, has_dates
 from landweave.core.tables import Rows
 from landweave.core.timeseries import measured
+from landweave.core.words import bullets
 from landweave.mapping.inputs import MapInput, own_pixels
 from landweave.mapping.job import MapJob
 from landweave.models.cards.trained_values import Values
@@ -37,9 +38,20 @@ DATES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class ValueReport:
-    """What the samples of all inputs say: a row a band, and notes."""
+    """What the samples of all inputs say.
+
+    Attributes
+    ----------
+    rows
+        One for each input, of all its bands.
+    samples
+        What was found of every band, and what is known of it from the training.
+    notes
+        What a person should know.
+    """
 
     rows: Rows = ()
+    samples: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -52,13 +64,15 @@ def check_values(job: MapJob) -> ValueReport:
         When values cannot be of the quantity, unit or type that the model was trained on, and the input does not say
         that they are accepted; of all inputs in one message.
     """
-    rows, notes, refused = list[tuple[str, str]](), list[str](), list[str]()
+    rows, samples = list[tuple[str, str]](), dict[str, str]()
+    notes, refused = list[str](), list[str]()
     for name, item in job.inputs.items():
         values, failure = _sample(job, item)
         if not values:
             notes.append(f"{name}: its values are not compared with the training: {failure}")
             continue
-        rows += [(f"{name}.values.{band}", _row(item, band, values)) for band in values]
+        rows.append((f"{name}.values", _joined_row(item, values)))
+        samples |= {f"{name}.values.{band}": _row(item, band, values) for band in values}
         for each in item.trained.findings(values, item.source.dtype):
             listed = refused if each.refused and not item.accept_range else notes
             listed.append(f"{name}: {each.text}")
@@ -66,11 +80,21 @@ def check_values(job: MapJob) -> ValueReport:
         names = dict.fromkeys(text.partition(":")[0] for text in refused)
         keys = " and ".join(f"inputs.{name}.accept_range: true" for name in names)
         raise InputError(
-            "Values are not of the kind that the model was trained on:\n"
-            + "\n".join(f"- {text}" for text in refused)
-            + f"\nGive them as in training; {keys} (or accept_range of `predict`) feeds them all the same."
+            f"Values are not of the kind that the model was trained on:{bullets(refused)}"
+            f"\nGive them as in training; {keys} (or accept_range of `predict`) feeds them all the same."
         )
-    return ValueReport(rows=rows, notes=tuple(notes))
+    return ValueReport(rows=rows, samples=samples, notes=tuple(notes))
+
+
+def _joined_row(item: MapInput, values: Values) -> str:
+    """The medians of all bands, each with the mean of the training where it is known."""
+    means = {band: item.trained.mean(band) for band in values}
+    medians = [
+        f"{band} {np.median(plane):g}{f' ({means[band]})' if means[band] else ''}" for band, plane in values.items()
+    ]
+    planes = np.stack(list(values.values()))
+    title = "medians (means of the training)" if any(means.values()) else "medians"
+    return f"{title}: {', '.join(medians)}; {planes.min():g} to {planes.max():g} in {planes.shape[1]:,} pixels"
 
 
 def _row(item: MapInput, band: str, values: Values) -> str:

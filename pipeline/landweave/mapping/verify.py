@@ -16,6 +16,7 @@ from typing import Any
 
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockState
+from landweave.core.words import counted
 from landweave.jobs.audit import (
     UNMARKED,
     OpenEngine,
@@ -94,7 +95,7 @@ def load_ledger(store: MapStore, sizes: Mapping[str, int] | None = None) -> tupl
     missing = find_missing(ledger_objects(ledger, store.object_key), sizes) | find_torn(ledger)
     if missing:
         mark_damaged(ledger, missing)
-        notes.append(f"{len(missing):,} blocks had lost objects: {first_names(sorted(missing))}")
+        notes.append(f"{counted(len(missing), 'block')} had lost objects: {first_names(sorted(missing))}")
     return ledger, notes
 
 

@@ -7,11 +7,8 @@ import time
 from pathlib import Path
 
 from landweave.core.errors import WeightsError
-from landweave.core.user_cache import UserCache
+from landweave.core.user_cache import SETTLED_NS, UserCache
 from landweave.models.file_kinds import foreign_kind
-
-_SETTLED_NS = 2_000_000_000
-"""A file written later than this before it was read may change again within one tick of its disk's clock."""
 
 
 def file_sha256(path: Path) -> str:
@@ -32,7 +29,7 @@ def file_sha256(path: Path) -> str:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise WeightsError(f"Weights {path} cannot be read: {error.strerror or error}.") from error
-    if time.time_ns() - facts.st_mtime_ns > _SETTLED_NS:
+    if time.time_ns() - facts.st_mtime_ns > SETTLED_NS:
         cache.put({str(path): (stamp, found)})
     return found
 

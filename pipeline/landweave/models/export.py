@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from landweave.core.errors import CardError, ConfigError, WeightsError
 from landweave.core.grid import Bounds
+from landweave.core.words import bullets
 from landweave.models.cards.card import ModelCard, WeightsFile
 from landweave.models.cards.registry import card_content, find_card, write_card, write_new
 from landweave.models.checksums import file_sha256
@@ -138,8 +139,8 @@ def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
 def _check_onnx(card: ModelCard, path: Path) -> None:
     if reasons := onnx_problems(card):
         raise CardError(
-            f"Model {card.name} cannot be made an ONNX file for Deepness, which reads one raster layer:\n"
-            + "\n".join(f"  - {each}" for each in reasons)
+            f"Model {card.name} cannot be made an ONNX file for Deepness, which reads one raster layer:"
+            + bullets(reasons)
         )
     if path.suffix != ".onnx":
         raise CardError(f"ONNX goes to a file ending in .onnx, not {path.name}.")
@@ -175,8 +176,8 @@ def _check_exportable(card: ModelCard, path: Path) -> None:
     ]
     if reasons:
         raise CardError(
-            f"Model {card.name} cannot be made a program of torch.export, which takes one tensor of images:\n"
-            + "\n".join(f"  - {each}" for each in reasons)
+            f"Model {card.name} cannot be made a program of torch.export, which takes one tensor of images:"
+            + bullets(reasons)
         )
     if path.suffix != ".pt2":
         raise CardError(f"A program goes to a file ending in .pt2, not {path.name}.")

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
+from landweave.core.words import bullets
 from landweave.models.file_bounds import archive_problem, text_problem
 from landweave.models.file_kinds import foreign_kind
 
@@ -151,7 +152,7 @@ def _check(archive: zipfile.ZipFile, path: Path) -> None:
     if problems:
         raise WeightsError(
             f"Program {path} was not loaded, since loading it could run code that came with it, or since it is not "
-            f"meant for inference:\n" + "\n".join(f"  - {each}" for each in problems[:8])
+            f"meant for inference:{bullets(problems[:8])}"
         )
 
 

@@ -11,9 +11,11 @@ from urllib.parse import quote
 import pystac
 import torch
 
+from landweave.core.checksums import SHA256_MULTIHASH
 from landweave.core.errors import CardError
 from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
+from landweave.core.licences import spdx_licence
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.checksums import file_sha256
@@ -27,8 +29,6 @@ CLASSIFICATION_SCHEMA = "https://stac-extensions.github.io/classification/v2.0.0
 
 TASK = "semantic-segmentation"
 _ARTIFACTS = {".safetensors": "safetensors.torch.save_file", ".pt2": "torch.export.save"}
-_LICENCES = {"Licence Ouverte 2.0": "etalab-2.0"}
-_SHA256_MULTIHASH = "1220"
 _ALWAYS = {"start_datetime": "1900-01-01T00:00:00Z", "end_datetime": "9999-12-31T23:59:59Z"}
 """STAC requires a time; the extension's own examples use these two for a model, which has none."""
 
@@ -72,13 +72,12 @@ def _polygon(bounds: Bounds) -> dict[str, Any]:
 
 
 def _description(card: ModelCard) -> dict[str, Any]:
-    known = _LICENCES.get(card.licence, card.licence)
     facts = [f"{key.replace('_', ' ')}: {value}" for key, value in card.facts.items()]
     unverified = [f"Unverified: {text}" for text in card.unverified]
     return {
         "title": card.title,
         "description": "\n\n".join([card.title, *facts, *unverified]),
-        "license": known if re.fullmatch(r"[\w\-.+]+", known) else "other",
+        "license": spdx_licence(card.licence),
     }
 
 
@@ -182,7 +181,7 @@ def _weights_asset(card: ModelCard, weights: Path | None) -> pystac.Asset:
         for band in spec.bands
     ]
     if weights is not None:
-        extra["file:checksum"] = _SHA256_MULTIHASH + file_sha256(weights)
+        extra["file:checksum"] = SHA256_MULTIHASH + file_sha256(weights)
         extra["file:size"] = weights.stat().st_size
     return pystac.Asset(
         href=quote(str(weights or card.source), safe="/:#?&=%@"),

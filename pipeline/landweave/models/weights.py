@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from landweave.core.errors import WeightsError
+from landweave.core.words import bullets
 from landweave.models.checksums import refuse_foreign
 from landweave.models.file_bounds import (
     HEADER_BYTES,
@@ -97,7 +98,7 @@ def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False)
         When a tensor is missing, unexpected, misshapen, of another kind of number or not finite (all are listed), when
         the file is broken, or when it holds more than plain tensors and values. The network is then as it was.
     """
-    stored, notes = _read(path)
+    stored, notes = read_tensors(path)
     found, dropped = _renamed(stored, network.state_dict(), path)
     if resize_tables:
         from landweave.models.networks.resizing import resized_tables  # timm takes seconds to import
@@ -107,26 +108,21 @@ def load_weights(network: nn.Module, path: Path, *, resize_tables: bool = False)
     if problems := _differences(found, wanted):
         fitting = sum(name in wanted and found[name].shape == wanted[name].shape for name in found)
         raise WeightsError(
-            f"Weights {path} do not fit the network: {fitting} of its {len(wanted)} tensors are there.\n"
-            + "\n".join(f"  - {each}" for each in problems)
+            f"Weights {path} do not fit the network: {fitting} of its {len(wanted)} tensors are there."
+            + bullets(problems)
         )
     network.load_state_dict(dict(found), strict=True)
     return (*notes, *dropped, *_number_notes(found))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a weights file by the names in it, on the CPU.
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors of a weights file by the names in it, on the CPU, and notes on what is beside them.
 
     Raises
     ------
     WeightsError
         When the file is broken, of an unknown kind, or holds more than plain tensors.
     """
-    return _read(path)[0]
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors of a file, and notes on what is beside them."""
     if not path.is_file():
         raise WeightsError(f"Weights {path} cannot be read: there is no such file.")
     refuse_foreign(path)

@@ -18,8 +18,10 @@ import numpy as np
 import pyproj
 from pyproj import Transformer
 
+from landweave.core.checksums import SHA256_MULTIHASH
 from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import Legend
+from landweave.core.licences import spdx_licence
 from landweave.publishing.products import Asset
 
 STAC_VERSION = "1.1.0"
@@ -35,11 +37,9 @@ _EXTENSIONS = {
         ("file", "v2.1.0"),
     )
 }
-_SHA256_MULTIHASH = "1220"
 _EDGE_POINTS = 4
 """Points added to each edge of a dalle's outline in degrees."""
 
-_LICENCES = {"Licence Ouverte 2.0": "etalab-2.0"}
 ANY_TIME = ("1900-01-01", "9999-12-31")
 """STAC needs a time span; this one says that none is known."""
 
@@ -135,7 +135,7 @@ class Catalog:
             "datetime": None,
             "start_datetime": f"{first}T00:00:00Z",
             "end_datetime": f"{last}T23:59:59Z",
-            "license": _licence(self.provenance),
+            "license": spdx_licence(str(self.provenance.get("license", ""))),
             "processing:software": dict(self.software),
             "processing:lineage": self.lineage,
             "landweave:model": dict(self.provenance.get("model", {})),
@@ -180,7 +180,7 @@ class Catalog:
                 "id": self.id,
                 "title": self.provenance.get("title", "Land cover"),
                 "description": f"{self.lineage}." + (f" Source: {credit}." if credit else ""),
-                "license": _licence(self.provenance),
+                "license": spdx_licence(str(self.provenance.get("license", ""))),
                 "extent": {"spatial": {"bbox": [bbox]}, "temporal": {"interval": [[first, last]]}},
                 "summaries": {"processing:software": [dict(self.software)]},
                 "renders": self._renders,
@@ -258,7 +258,7 @@ def _asset(file: PublishedFile, grid: Grid) -> dict[str, Any]:
         "title": file.asset.title,
         "roles": list(file.asset.roles),
         "file:size": file.size,
-        "file:checksum": f"{_SHA256_MULTIHASH}{file.sha256}",
+        "file:checksum": f"{SHA256_MULTIHASH}{file.sha256}",
         **fields,
     }
 
@@ -290,11 +290,6 @@ def lonlat_box(grid: Grid) -> Bounds:
     """West, south, east, north of the outline of some pixels, in degrees."""
     west, south, east, north = _outline(grid)[1]
     return west, south, east, north
-
-
-def _licence(provenance: Mapping[str, Any]) -> str:
-    """An SPDX identifier where there is one for the licence; ``other`` elsewhere."""
-    return _LICENCES.get(str(provenance.get("license", "")), "other")
 
 
 def _json(document: Mapping[str, Any]) -> bytes:

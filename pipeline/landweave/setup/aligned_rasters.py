@@ -11,6 +11,7 @@ from landweave.aligning.pending import PendingGroup
 from landweave.config.schema import InputSection
 from landweave.core.errors import InputError
 from landweave.core.protocols import source_notes
+from landweave.core.words import counted
 from landweave.jobs.fingerprint import require_same_settings
 from landweave.jobs.plan import BlockAction
 from landweave.setup.context import AnySource, SetupContext
@@ -66,6 +67,6 @@ def _stale_notes(aligned: CubeRaster, source: AnySource) -> Iterator[str]:
     for shard in PendingGroup(spec=spec, area=None, group=group, declared=True, stale=False).shards:
         if stale := shard.actions.count(BlockAction.STALE):
             yield (
-                f"{stale:,} tiles of the cube are mapped from files as they were: {next(shard.stale_lines())}. Run "
-                "`landweave align --stale`"
+                f"{counted(stale, 'tile')} of the cube, mapped from files as they were: "
+                f"{next(shard.stale_lines())}. Run `landweave align --stale`"
             )

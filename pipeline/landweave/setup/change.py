@@ -79,7 +79,7 @@ def set_up_change(before: MapStore, after: MapStore, rule: ChangeRule) -> Change
         for store in (before, after):
             if "confidence" not in store.arrays:
                 raise ConfigError(f"{store.target} has no confidence: leave out min_confidence.")
-    pixel_m2 = float(before.grid.resolution) ** 2
+    pixel_m2 = float(before.grid.pixel_m2)
     gate = Gate(
         pair=MapPair(before=before, after=after, tables=tables, blocks=blocks),
         min_stored=ceil(rule.min_confidence * CONFIDENCE_SCALE - 1e-9),

@@ -13,9 +13,10 @@ from landweave.core.blending import Array
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.legend import NODATA, Legend
+from landweave.core.legend import Legend
 from landweave.core.protocols import InputBatch, Predictor
 from landweave.core.stopwatch import Stopwatch
+from landweave.core.words import counted
 from landweave.evaluating.counts import Codes, CountRule
 from landweave.evaluating.job import ModelJob
 from landweave.evaluating.reference import RasterReference
@@ -23,11 +24,11 @@ from landweave.evaluating.run import EvaluationSetup
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.job import MapFunction, MapJob
 from landweave.models.cards.card import ModelCard
-from landweave.setup.evaluation import SAME_CODES, map_evaluation, scored_codes
+from landweave.setup.evaluation import SAME_CODES, code_mosaic, map_evaluation, scored_codes
 from landweave.setup.map_setup import set_up_map
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.source import MosaicSource
-from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.mosaic.spec import MosaicSpec
 from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.sources.patches.layout import LABELS, PatchDataset, PatchRegion
 from landweave.store.maps.store import open_store
@@ -59,8 +60,7 @@ def label_spec(region: PatchRegion, modality: str) -> MosaicSpec:
     files = region.files.get(modality)
     if not files:
         raise InputError(f"Region {region.id} has no labels {modality}: it has {', '.join(region.files)}.")
-    bands = {"LABEL": BandFiles(files=files)}
-    return MosaicSpec(modality=modality, bands=bands, nodata=NODATA, resampling="nearest", palettes=True)
+    return code_mosaic(files, modality=modality)
 
 
 def label_modality(dataset: PatchDataset, legend: Legend) -> str:
@@ -153,9 +153,7 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
 
 def _thresholds(rule: Any) -> dict[str, Any]:
     """Largest probabilities of a clear pixel, by the filter of a card."""
-    if hasattr(rule, "cloud_min"):
-        return {"source": "probability", "cloud_max": rule.cloud_min - 1, "snow_max": rule.snow_min - 1}
-    return {"source": "probability", "cloud_max": rule.cloud_max, "snow_max": rule.snow_max}
+    return {"source": "probability", **rule.clear_thresholds}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -292,7 +290,7 @@ def set_up_model_evaluation(
     facts = {
         "compared": f"{card.name} (card {card.sha256[:12]}, weights {first.model.fingerprint_fields['weights'][:12]})",
         "reference": f"{dataset.folder}, {dataset.layout}",
-        "regions": f"{len(regions):,} of {len(dataset.domains)} domains",
+        "regions": f"{len(regions):,} of {counted(len(dataset.domains), 'domain')}",
         "windows": f"{size} px, overlap {overlap}, {first.blending.blend}",
     }
     job = ModelJob(key=Fingerprint(identity).sha256, regions=regions, opener=opener)
@@ -314,9 +312,8 @@ def dataset_references(dataset: PatchDataset, grid: Grid, legend: Legend) -> dic
         files[region.domain] = (*files.get(region.domain, ()), *label_spec(region, modality).bands["LABEL"].files)
     found = {}
     for domain, paths in files.items():
-        bands = {"LABEL": BandFiles(files=paths)}
-        spec = MosaicSpec(modality=modality, bands=bands, nodata=NODATA, resampling="nearest", palettes=True)
-        found[domain] = RasterReference(source=MosaicSource.open(spec, grid), table=label_table(legend))
+        source = MosaicSource.open(code_mosaic(paths, modality=modality), grid)
+        found[domain] = RasterReference(source=source, table=label_table(legend))
     return found
 
 

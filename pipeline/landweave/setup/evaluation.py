@@ -73,11 +73,26 @@ def _codes_by_name(legend: Legend) -> dict[str, int]:
 def _label_spec(labels: Labels) -> MosaicSpec:
     if labels.paths[0].lower().endswith(VECTOR_SUFFIXES):
         raise ConfigError(f"{labels.paths[0]} holds polygons: name the column with their classes.")
-    bands = {"LABEL": BandFiles(files=labels.paths, band=labels.band)}
+    return code_mosaic(labels.paths, band=labels.band, root=str(Path.cwd()))
+
+
+def code_mosaic(files: tuple[str, ...], *, band: int = 1, modality: str = "labels", root: str = "") -> MosaicSpec:
+    """Rasters of class codes as a mosaic of one band, ``LABEL``.
+
+    Parameters
+    ----------
+    files
+        Paths, folders or patterns.
+    band
+        Of the files, from 1.
+    modality
+        What the rasters are called in messages.
+    root
+        Folder that relative paths count from.
+    """
+    bands = {"LABEL": BandFiles(files=files, band=band)}
     # Not the nodata tag of a file: many tag 0, which is a class.
-    return MosaicSpec(
-        modality="labels", bands=bands, root=str(Path.cwd()), nodata=NODATA, resampling="nearest", palettes=True
-    )
+    return MosaicSpec(modality=modality, bands=bands, root=root, nodata=NODATA, resampling="nearest", palettes=True)
 
 
 def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Codes, frozenset[int] | None]:

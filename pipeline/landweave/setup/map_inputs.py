@@ -15,6 +15,7 @@ from landweave.core.lattice import Extent
 from landweave.core.polygons import overlap
 from landweave.core.protocols import SeriesSource, has_dates
 from landweave.core.timeseries import DatesRule
+from landweave.core.words import counted
 from landweave.formats.area import PolygonArea, Polygons
 from landweave.formats.campaigns import Campaigns
 from landweave.mapping.inputs import MapInput
@@ -282,7 +283,7 @@ def _map_input(context: SetupContext, card: ModelCard, name: str, source: AnySou
 def _why_dateless(name: str, series: SeriesSource, years: str) -> str:
     if not years:
         return f"{name} has no date: run `landweave align`."
-    return f"{name} has no date in {years}: its {len(series.observations)} dates are {date_range(series)}."
+    return f"{name} has no date in {years}: its {counted(len(series.observations), 'date', 'is')} {date_range(series)}."
 
 
 def _years(year: int | Campaigns | None) -> tuple[int, ...]:

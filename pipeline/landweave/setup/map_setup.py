@@ -20,7 +20,7 @@ from landweave.engine.settings import TERMINATE_SHARE, ClusterSettings, EngineSe
 from landweave.formats.area import PolygonArea
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.inputs import MapInput, filtered_series
-from landweave.mapping.run import DIRECT_OPENS, MapSetup
+from landweave.mapping.setup import DIRECT_OPENS, MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.predictor import TorchModel
@@ -269,7 +269,7 @@ def _extent_notes(rules: MapRules, grid: Grid) -> Iterator[str]:
     """Where the map is an empty frame around little imagery."""
     if rules.imagery is None or grid.extent.size < LARGE_EXTENT_PX:
         return
-    covered = rules.imagery.geometry.area / float(grid.resolution) ** 2 / grid.extent.size
+    covered = rules.imagery.geometry.area / float(grid.pixel_m2) / grid.extent.size
     if covered < SPARSE_FRACTION:
         height, width = grid.shape
         yield (

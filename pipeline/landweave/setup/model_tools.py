@@ -8,7 +8,7 @@ from typing import Any
 
 from landweave.config.load import load_config
 from landweave.core.lattice import Extent
-from landweave.mapping.run import MapSetup
+from landweave.mapping.setup import MapSetup
 from landweave.models.cards.registry import find_card
 from landweave.setup.map_setup import set_up_map
 

@@ -16,6 +16,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.legend import Legend
 from landweave.core.protocols import MAP_MARK
+from landweave.core.words import bullets, counted
 from landweave.formats.dalle_cog import GDAL_VERSION
 from landweave.formats.hectares import check_areas
 from landweave.formats.zones import ZoneTable, read_zones
@@ -80,8 +81,9 @@ def publish_section(
     try:
         return PublishSection(**stated)
     except ValidationError as error:
-        lines = "\n".join(f"- publish.{line}" for line in problem_lines(error, known_keys(PublishSection)))
-        raise ConfigError(f"{error.error_count()} problem(s) in the settings of the publication:\n{lines}") from None
+        lines = [f"publish.{line}" for line in problem_lines(error, known_keys(PublishSection))]
+        problems = counted(len(lines), "problem")
+        raise ConfigError(f"{problems} in the settings of the publication:{bullets(lines)}") from None
 
 
 def publish_keys(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,9 +175,8 @@ def _cleanup(section: PublishSection, legend: Legend, grid: Grid) -> Cleanup | N
             f"publish.minimum_unit_m2: {min(unknown)!r} is no class of {legend.name!r}; its classes are "
             f"{', '.join(known)}, and {_OTHER} is all that are not named."
         )
-    pixel_m2 = grid.resolution**2
     wanted = {code: exact(units.get(name, units.get(_OTHER, 0))) for name, code in known.items()}
-    minimum = tuple((code, ceil(unit / pixel_m2)) for code, unit in wanted.items() if unit > pixel_m2)
+    minimum = tuple((code, ceil(unit / grid.pixel_m2)) for code, unit in wanted.items() if unit > grid.pixel_m2)
     return Cleanup(minimum=minimum, majority=section.majority) if minimum or section.majority else None
 
 

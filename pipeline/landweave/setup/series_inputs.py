@@ -10,9 +10,9 @@ import numpy as np
 from landweave.config.schema import StacInput
 from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
-from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
+from landweave.core.modalities import is_radar, series_bands
 from landweave.core.protocols import RasterSource, SeriesSource, has_dates
-from landweave.core.timeseries import MaxCloudFraction, MinClearFraction
+from landweave.core.words import bullets, counted
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec
 from landweave.sources.signing import signer
@@ -41,15 +41,14 @@ def stac_query(name: str, section: StacInput, catalog: str, spec: InputSpec | No
         When the modality has no such bands, orbit or quantity.
     """
     card_bands, card_quantity = (spec.names, spec.quantity) if spec else ((), None)
-    is_radar = name.startswith("SENTINEL1")
     return StacQuery(
         catalog=catalog,
         collections=section.collections,
         dates=section.dates,
         modality=name,
-        bands=section.bands or card_bands or (SENTINEL1_BANDS if is_radar else SENTINEL2_BANDS),
+        bands=section.bands or card_bands or series_bands(name),
         orbit_state=section.orbit,
-        quantity=section.quantity or (card_quantity if is_radar else None),
+        quantity=section.quantity or (card_quantity if is_radar(name) else None),
         stored_as=section.stored_as,
         skip_items=section.skip_items,
         cloud_source=section.cloud_mask.source,
@@ -119,14 +118,14 @@ def select_days(series: CubeSeries, dates: str) -> CubeSeries:
     if not selected.observations:
         raise InputError(
             f"{series.modality} has no date from {dates} in {series.group.target}: "
-            f"its {len(series.observations)} dates are {date_range(series)}."
+            f"its {counted(len(series.observations), 'date', 'is')} {date_range(series)}."
         )
     return selected
 
 
 def date_range(series: SeriesSource) -> str:
     """First and last day of a series, in words."""
-    days = [str(observation.time.astype("datetime64[D]")) for observation in series.observations]
+    days = [str(observation.day) for observation in series.observations]
     return f"{days[0]} to {days[-1]}" if days else "none"
 
 
@@ -156,8 +155,8 @@ def check_aligned_as_asked(aligned: CubeSeries, section: StacInput, query: StacQ
     differing = [(name, stored, asked) for name, (stored, asked) in settings.items() if stored != asked]
     if differing:
         raise ConfigError(
-            f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:\n"
-            + "\n".join(f"- {name}: {stored} in the cube, {asked} asked" for name, stored, asked in differing)
+            f"{aligned.group.target} holds {aligned.modality} aligned otherwise than its input asks:"
+            + bullets(f"{name}: {stored} in the cube, {asked} asked" for name, stored, asked in differing)
             + "\nCorrect the input, or align it into another cube."
         )
 
@@ -218,7 +217,7 @@ def check_series(
         for text in _mismatches(card.inputs[name], source, accepted.get(name))
     ]
     if problems:
-        raise CardError(f"The series do not fit model {card.name}:\n" + "\n".join(f"  - {each}" for each in problems))
+        raise CardError(f"The series do not fit model {card.name}:{bullets(problems)}")
 
 
 def _mismatches(spec: InputSpec, source: SeriesSource, accepted: str | None) -> Iterator[str]:
@@ -226,8 +225,8 @@ def _mismatches(spec: InputSpec, source: SeriesSource, accepted: str | None) -> 
     if spec.dates is None:
         yield f"{source.modality} has dates, and the card wants one image: give it a mosaic"
         return
-    if source.cloud_mask.get("source") == "probability":
-        for key, value in _card_thresholds(spec.dates.filter).items():
+    if source.cloud_mask.get("source") == "probability" and spec.dates.filter:
+        for key, value in spec.dates.filter.clear_thresholds.items():
             if source.cloud_mask[key] != value:
                 yield (
                     f"{source.modality} calls a pixel clear up to {key} {source.cloud_mask[key]:g}, the card up to "
@@ -243,11 +242,3 @@ def _other_quantity(spec: InputSpec, source: SeriesSource, accepted: str | None)
     elif spec.quantity and quantity not in (spec.quantity, accepted):
         advice = f"or accept these by inputs.{modality}.quantity: {power}" if power == quantity else "as power"
         yield f"{modality} holds {quantity} and the card wants {spec.quantity}: choose other scenes, {advice}"
-
-
-def _card_thresholds(rule: MinClearFraction | MaxCloudFraction | None) -> dict[str, float]:
-    """Largest cloud and snow probability of a clear pixel, 0 to 100, that the date filter of a card implies."""
-    if isinstance(rule, MaxCloudFraction):
-        # A pixel is cloudy from `cloud_min` on: the largest whole number of a clear one is one less.
-        return {"cloud_max": rule.cloud_min - 1, "snow_max": rule.snow_min - 1}
-    return {"cloud_max": rule.cloud_max, "snow_max": rule.snow_max} if rule else {}

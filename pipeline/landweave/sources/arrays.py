@@ -27,6 +27,7 @@ from landweave.core.crs import metric_crs
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
+from landweave.core.modalities import is_radar
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, is_number, measured
 from landweave.sources.band_reading import DATA_LIKE
@@ -447,7 +448,7 @@ def _mask(group: xr.Dataset, variable: str, kinds: str, name: str) -> xr.DataArr
 
 def _pixel_class(group: xr.Dataset, name: str) -> xr.DataArray | None:
     mask = _mask(group, "pixel_class", "iu", name)
-    if mask is None and not name.startswith("SENTINEL1"):
+    if mask is None and not is_radar(name):
         raise InputError(
             f"{name} has no variable 'pixel_class' (time, y, x): which pixels are clear decides the dates. Where all "
             "are, give xr.full_like(band_data.isel(band=0, drop=True), landweave.PixelClass.CLEAR, 'uint8'). "
@@ -458,7 +459,7 @@ def _pixel_class(group: xr.Dataset, name: str) -> xr.DataArray | None:
 
 def _quantity(group: xr.Dataset, name: str) -> str:
     quantity = _stated(group, "quantity")
-    if not quantity and name.startswith("SENTINEL1"):
+    if not quantity and is_radar(name):
         raise InputError(
             f"{name} does not say what it measures: set the attribute 'quantity' of {PIXELS} to sigma0 or gamma0_rtc."
         )

@@ -23,6 +23,7 @@ from cachetools import LRUCache
 
 from landweave.core.checksums import Checksum, parse_line
 from landweave.core.errors import InputError, ReadError
+from landweave.core.words import counted
 from landweave.sources.files import RasterFile, Version, file_version, is_url, remote_version, retry_of, shown, signed
 from landweave.sources.object_files import in_object_store, object_digest
 
@@ -86,7 +87,7 @@ def find_checksums(sizes: Mapping[str, int], named: str | None) -> FoundChecksum
             if path not in found or checksum.strength > found[path].strength:
                 found[path] = checksum
     if named and not found:
-        raise InputError(f"checksums: {named} has none of the {len(sizes)} files of this input.")
+        raise InputError(f"checksums: {named} has none of the {counted(len(sizes), 'file')} of this input.")
     return FoundChecksums(by_path=found, notes=(*notes, *_cost_notes(found, sizes)))
 
 
@@ -201,8 +202,8 @@ def _cost_notes(found: Mapping[str, Checksum], sizes: Mapping[str, int]) -> Iter
     origins = list(dict.fromkeys(each.origin for each in found.values()))
     more = f" and {len(origins) - 1} more" if len(origins) > 1 else ""
     yield (
-        f"{len(found)} of {len(sizes)} files are held against the checksums of {origins[0]}{more}, each read whole for "
-        f"it once by every worker ({sum(sizes[path] for path in found) / 1e9:,.1f} GB in all)"
+        f"{len(found):,} of {counted(len(sizes), 'file', 'is')} held against the checksums of {origins[0]}{more}, each "
+        f"read whole for it once by every worker ({sum(sizes[path] for path in found) / 1e9:,.1f} GB in all)"
     )
 
 

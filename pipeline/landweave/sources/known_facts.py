@@ -13,13 +13,10 @@ from collections.abc import Iterable
 
 import rasterio
 
-from landweave.core.user_cache import UserCache
+from landweave.core.user_cache import SETTLED_NS, UserCache
 from landweave.sources.files import is_url
 
 KNOWN = UserCache("raster_facts")
-
-_SETTLED_NS = 2_000_000_000
-"""A file written later than this before it was looked at may change again within one tick of its disk's clock."""
 
 
 def stamps_of(paths: Iterable[str], form: str) -> dict[str, str]:
@@ -36,7 +33,7 @@ def stamps_of(paths: Iterable[str], form: str) -> dict[str, str]:
     for path in paths:
         if not is_url(path):
             folders[os.path.dirname(path)].append(path)  # noqa: PTH120  thousands of them
-    latest = time.time_ns() - _SETTLED_NS
+    latest = time.time_ns() - SETTLED_NS
     found = {}
     for folder, members in folders.items():
         beside = _files_by_stem(folder)

@@ -23,6 +23,7 @@ from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import MAP_MARK
+from landweave.core.words import bullets, first_lines
 from landweave.sources.files import (
     Options,
     RasterFile,
@@ -309,9 +310,7 @@ def refuse(problems: list[str], *, what: str) -> None:
         What they are, after their number: ``of 12 files cannot be used``.
     """
     if problems:
-        more = [f"- and {len(problems) - LISTED} more"] if len(problems) > LISTED else []
-        lines = [f"- {text}" for text in problems[:LISTED]] + more
-        raise InputError(f"{len(problems)} {what}:\n" + "\n".join(lines))
+        raise InputError(f"{len(problems)} {what}:{bullets(first_lines(problems, LISTED))}")
 
 
 @lru_cache(maxsize=2**17)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import platform
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from landweave.core.errors import LandweaveError, OutputError
-from landweave.core.plain import as_plain
+from landweave.core.plain import as_plain, json_text
 from landweave.store.objects import Target
 
 RUN_RECORD = ".run.json"
@@ -69,6 +68,6 @@ def _store(target: Target, record: RunRecord, started: datetime, error: BaseExce
     }
     folder, name = target.beside(RUN_RECORD)
     try:
-        folder.put(name, json.dumps(facts, indent=2, ensure_ascii=False).encode())
+        folder.put(name, json_text(facts).encode())
     except OutputError as problem:  # the map is what counts
         logging.getLogger("landweave").warning("%s of %s cannot be stored: %s", name, folder, problem)

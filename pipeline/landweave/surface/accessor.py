@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, Lattice
-from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
@@ -48,13 +48,12 @@ class MapAccessor:
             When the object does not say it.
         """
         if stated := self._mapped.attrs.get("legend"):
-            return Legend(name=stated["name"], classes=tuple(LandClass(**each) for each in stated["classes"]))
+            return Legend.from_json(stated)
         attrs = self._layer.attrs
         if not {"flag_values", "flag_meanings", "flag_colors"} <= attrs.keys():
             raise InputError(f"{self._layer.name!r} has no legend: no attributes flag_values and flag_meanings.")
-        rows = zip(attrs["flag_values"], attrs["flag_meanings"].split(), attrs["flag_colors"].split(), strict=True)
-        entries = (LandClass(code=int(code), name=name.replace("_", " "), color=color) for code, name, color in rows)
-        return Legend(name=str(self._layer.name), classes=tuple(entries))
+        words, colors = attrs["flag_meanings"].split(), attrs["flag_colors"].split()
+        return Legend.from_flags(str(self._layer.name), attrs["flag_values"], words, colors)
 
     @property
     def grid(self) -> Grid:

@@ -219,7 +219,7 @@ class _LazyTiles:
         grid, last = self._source.grid, self._last
         spans = grid.extent.y, grid.extent.x
         rows, columns = (np.arange(span.start, span.stop)[part] for span, part in zip(spans, key, strict=True))
-        extent = Extent(_hull(rows), _hull(columns))
+        extent = Extent(Span.hull(rows), Span.hull(columns))
         if last is None or last[0] != extent:
             self._last = last = extent, self._read(grid.with_extent(extent))
         return last[1], (rows - extent.y.start, columns - extent.x.start)
@@ -229,11 +229,6 @@ class _LazyTiles:
             return self._source.read(grid, self._source.bands)
         values = np.zeros((len(self._source.bands), *grid.shape), self._source.dtype)
         return Raster(values=values, valid=np.zeros(grid.shape, np.bool_))
-
-
-def _hull(positions: NDArray[np.int64]) -> Span:
-    """The smallest span that holds all ``positions``."""
-    return Span(int(positions.min()), int(positions.max()) + 1) if positions.size else Span(0, 0)
 
 
 def _outer_index(values: NDArray[Any], key: tuple[Any, ...]) -> NDArray[Any]:

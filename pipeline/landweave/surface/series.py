@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds, Number
-from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
+from landweave.core.modalities import is_radar, series_bands
 from landweave.sources.resampling.kernels import KernelName
 from landweave.sources.stac.observations import group_observations
 from landweave.sources.stac.pixel_classes import class_bands, classify_pixels
@@ -101,14 +101,13 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
     grid = stated_grid(like, crs, resolution, bounds)
     if grid is None:
         raise ConfigError(f"{modality} needs a grid: give like, or crs, resolution and bounds.")
-    radar = modality.startswith("SENTINEL1")
-    mask = {} if radar else dict(cloud_mask or {"source": "scl"})
+    mask = {} if is_radar(modality) else dict(cloud_mask or {"source": "scl"})
     query = StacQuery(
         catalog=str(items) if isinstance(items, str | Path) else "the items",
         collections=tuple(collections),
         dates=dates or "1970-01-01/2099-12-31",
         modality=modality,
-        bands=tuple(bands or (SENTINEL1_BANDS if radar else SENTINEL2_BANDS)),
+        bands=tuple(bands or series_bands(modality)),
         quantity=quantity,
         stored_as=stored_as,
         cloud_source=mask.get("source", "scl"),

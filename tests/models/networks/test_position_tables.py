@@ -62,7 +62,7 @@ def test_a_window_that_changes_tables_is_refused_with_their_shapes(hub):
 
 @pytest.mark.slow
 def test_resized_tables_fill_the_network_and_keep_the_rest(hub, weights_of):
-    tensors = read_tensors(weights_of(hub))
+    tensors = read_tensors(weights_of(hub))[0]
     network = core(build(any_window(hub), 256))
 
     resized = resized_tables(tensors, network)

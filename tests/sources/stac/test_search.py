@@ -95,7 +95,7 @@ def test_radar_is_of_the_orbit_that_its_modality_names(shared):
 
 def test_raw_radar_is_listed_and_refused(shared):
     path = shared("data/stac") / "mspc-s1-grd.json"
-    with pytest.raises(InputError, match=r"None of 1 items .*\n- 1 is raw: .*Take a calibrated, orthorectified"):
+    with pytest.raises(InputError, match=r"None of 1 item .*\n- 1 is raw: .*Take a calibrated, orthorectified"):
         search(radar_query(path, modality="SENTINEL1-DESC_TS", dates="2024-01-01/2024-12-31"), (4, 51, 5, 52))
 
 

@@ -296,7 +296,7 @@ def test_a_tile_that_lacks_a_date_is_refused(target):
     group = create_cube(target, [template()]).group("SENTINEL2_TS")
     with CubeTileStore(group=group, count=2).begin((0, 0)) as tile:
         tile.add(date(group, 3))
-        with pytest.raises(OutputError, match=r"Tile \(0, 0\) of SENTINEL2_TS .* has 1 dates, 2 are wanted"):
+        with pytest.raises(OutputError, match=r"Tile \(0, 0\) of SENTINEL2_TS .* has 1 date, 2 are wanted"):
             tile.end()
     assert not objects(target)
 

@@ -20,6 +20,7 @@ from landweave.core.errors import CardError
 from landweave.core.lattice import nearest_multiples
 from landweave.core.legend import Legend
 from landweave.core.tables import as_html
+from landweave.core.words import bullets
 from landweave.models.cards.inputs import CardPart, HeightCoding, InputSpec
 from landweave.models.cards.outputs import OutputSpec
 from landweave.models.cards.trained_values import TrainedValues
@@ -302,7 +303,7 @@ class ModelCard(CardPart):
                 "are never made up: use a model without metadata"
             )
         if problems:
-            raise CardError(f"Model {self.name} cannot run yet:\n" + "\n".join(f"  - {each}" for each in problems))
+            raise CardError(f"Model {self.name} cannot run yet:{bullets(problems)}")
 
     def with_coding(self, coding: HeightCoding | Literal["delivered"]) -> ModelCard:
         """Return the card with the byte coding stated that it leaves open.
@@ -336,11 +337,7 @@ def check_inputs(card: ModelCard, offers: Mapping[str, tuple[str, ...]]) -> None
     problems = [text for modality, spec in card.inputs.items() for text in _mismatches(modality, spec, offers)]
     if problems:
         there = "; ".join(f"{name}: {', '.join(bands)}" for name, bands in offers.items()) or "none"
-        raise CardError(
-            f"The inputs do not fit model {card.name}:\n"
-            + "\n".join(f"  - {each}" for each in problems)
-            + f"\nInputs there are: {there}."
-        )
+        raise CardError(f"The inputs do not fit model {card.name}:{bullets(problems)}\nInputs there are: {there}.")
 
 
 def _mismatches(modality: str, spec: InputSpec, offers: Mapping[str, tuple[str, ...]]) -> list[str]:

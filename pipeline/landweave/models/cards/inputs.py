@@ -5,7 +5,16 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from landweave.core.grid import exact
 from landweave.core.timeseries import DatesRule
@@ -47,6 +56,13 @@ class CardPart(BaseModel):
     """A part of a card: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+def validation_lines(error: ValidationError) -> list[str]:
+    """What pydantic found wrong, a line for each value, by its key."""
+    return list(
+        dict.fromkeys(f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors())
+    )
 
 
 class HeightCoding(CardPart):

@@ -27,7 +27,7 @@ from pydantic import (
 
 from landweave.core.errors import CardError
 from landweave.core.legend import LandClass, Legend
-from landweave.models.cards.inputs import CardPart, Length
+from landweave.models.cards.inputs import CardPart, Length, validation_lines
 
 
 class _ClassEntry(CardPart):
@@ -68,7 +68,7 @@ def make_legend(name: str, classes: Iterable[Mapping[str, Any]]) -> Legend:
     try:
         entries = _ENTRIES.validate_python(list(classes))
     except ValidationError as error:
-        slips = (f"classes.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        slips = (f"classes.{line}" for line in validation_lines(error))
         raise CardError(f"Legend {name!r}: {'; '.join(slips)}") from error
     return Legend(name=name, classes=tuple(LandClass(**entry.model_dump()) for entry in entries))
 

@@ -11,8 +11,10 @@ import yaml
 from pydantic import ValidationError
 
 from landweave.core.errors import CardError
+from landweave.core.words import bullets, counted
 from landweave.core.yaml_text import load_yaml_file
 from landweave.models.cards.card import ModelCard
+from landweave.models.cards.inputs import validation_lines
 from landweave.models.cards.outputs import legend_content
 
 _PACKAGE = Path(__file__).parents[2]
@@ -91,8 +93,8 @@ def parse_card(content: Mapping[str, Any], origin: str) -> ModelCard:
     try:
         return ModelCard.model_validate(content)
     except ValidationError as error:
-        wrong = [f"  - {'.'.join(map(str, each['loc'])) or 'the card'}: {each['msg']}" for each in error.errors()]
-        raise CardError(f"{origin} is wrong in {len(wrong)} places:\n" + "\n".join(wrong)) from error
+        wrong = validation_lines(error)
+        raise CardError(f"{origin} is wrong in {counted(len(wrong), 'place')}:{bullets(wrong)}") from error
     except CardError as error:
         raise CardError(f"{origin}: {error}") from error
 

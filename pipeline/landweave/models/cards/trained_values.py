@@ -94,13 +94,15 @@ class TrainedValues:
 
     def summary(self, band: str) -> str:
         """What the training knew of a band, in words; empty where that is nothing."""
+        mean = self.mean(band)
+        unit = {"heights": "metres", "reflectance": "reflectance x 10000", "power": "linear power"}.get(self.unit)
+        return ", ".join(filter(None, [mean and f"mean {mean}", unit, self.dtype]))
+
+    def mean(self, band: str) -> str:
+        """Mean and deviation of a band in the training, in words; empty where they are not known."""
         spec = self.bands.get(band, BandSpec())
-        coded = isinstance(spec.coding, HeightCoding)
-        parts = [f"mean {spec.mean:g} ± {spec.std:g}{' as bytes' if coded else ''}"] if _has_statistics(spec) else []
-        parts += [
-            {"heights": "metres", "reflectance": "reflectance x 10000", "power": "linear power"}.get(self.unit, "")
-        ]
-        return ", ".join(filter(None, [*parts, self.dtype]))
+        coded = " as bytes" if isinstance(spec.coding, HeightCoding) else ""
+        return f"{spec.mean:g} ± {spec.std:g}{coded}" if _has_statistics(spec) else ""
 
     def findings(self, values: Values, dtype: np.dtype[Any]) -> Iterator[Finding]:
         """What a sample does not share with the training.

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field, StrictFloat, StrictInt, ValidationError
 
 from landweave.core.errors import CardError
+from landweave.core.words import bullets
+from landweave.models.cards.inputs import validation_lines
 from landweave.models.cards.outputs import find_legend
 from landweave.models.flair_import.flair1_config import HEIGHT, LABEL, Flair1Config
 from landweave.models.flair_import.schema import NormType, TrainingSection
@@ -128,8 +130,7 @@ def read_detection(config: Mapping[str, Any], origin: str) -> Detection:
         parsed = kind.model_validate(config)
         problems = list(parsed.problems())
     except ValidationError as error:
-        slips = dict.fromkeys(f"  - {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise CardError(f"{origin} says what its tool would not take:\n" + "\n".join(slips)) from error
+        raise CardError(f"{origin} says what its tool would not take:{bullets(validation_lines(error))}") from error
     if problems:
-        raise CardError(f"{origin} cannot be run here:\n" + "\n".join(f"  - {each}" for each in problems))
+        raise CardError(f"{origin} cannot be run here:{bullets(problems)}")
     return parsed

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
-from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
+from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS, is_radar
 from landweave.models.flair_import.classes import legend_of
 from landweave.models.flair_import.schema import (
     NUMERICS,
@@ -240,7 +240,7 @@ class FlairHubConfig(TrainingConfig):
         }
         if name in self._series:
             content["dates"] = self._dates(name)
-        if name.startswith("SENTINEL1"):
+        if is_radar(name):
             content["quantity"] = "sigma0"
         return content
 

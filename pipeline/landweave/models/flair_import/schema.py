@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from landweave.core.errors import CardError
+from landweave.core.words import bullets
+from landweave.models.cards.inputs import validation_lines
 
 Text = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else str(value))]
 NormType = Literal["custom", "scaling", "without"]
@@ -59,10 +61,8 @@ def card_content_of(kind: type[TrainingConfig], config: Mapping[str, Any]) -> di
     try:
         parsed = kind.model_validate(config)
     except ValidationError as error:
-        slips = dict.fromkeys(f"  - {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise CardError("The training configuration says what its tool would not take:\n" + "\n".join(slips)) from error
-    if lines := [f"  - {each}" for each in parsed.problems()]:
-        raise CardError(
-            "The training configuration describes a network that cannot be built here:\n" + "\n".join(lines)
-        )
+        slips = bullets(validation_lines(error))
+        raise CardError(f"The training configuration says what its tool would not take:{slips}") from error
+    if lines := bullets(parsed.problems()):
+        raise CardError(f"The training configuration describes a network that cannot be built here:{lines}")
     return parsed.content()

@@ -108,7 +108,6 @@ class ZonalConfig(Detection):
     tool = "FLAIR-HUB's zonal detection"
     card_schema = FlairHubConfig
     monotemp_arch: str | None = None
-    multitemp_model_ref_date: str | None = None
     modalities: _ZonalModalities
     tasks: list[_ZonalTask] = Field(min_length=1)
 

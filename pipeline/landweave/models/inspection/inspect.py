@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from landweave.core.errors import CardError
-from landweave.core.tables import as_html, as_text
+from landweave.core.tables import Rows, Table
 from landweave.models._torchvision import smp
 from landweave.models.cards.card import ModelCard
 from landweave.models.factory import build, build_on_meta, core, load_with_notes
@@ -28,7 +28,7 @@ MEGA, GIGA, MIB = 10**6, 10**9, 2**20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inspection:
+class Inspection(Table):
     """Measurements of a model.
 
     Attributes
@@ -69,7 +69,7 @@ class Inspection:
     placement_consistency: PlacementConsistency | None = None
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
+    def rows(self) -> Rows:
         """The measurements as lines of a table."""
         total = sum(self.parameters.values())
         training = f", and {self.training_parameters / MEGA:.1f} M in training" if self.training_parameters else ""
@@ -86,12 +86,6 @@ class Inspection:
             *[("note", note) for note in self.notes],
             *(self.placement_consistency.rows if self.placement_consistency else ()),
         ]
-
-    def __str__(self) -> str:
-        return as_text(self.rows)
-
-    def _repr_html_(self) -> str:
-        return as_html(self.rows)
 
 
 def inspect(card: ModelCard, window: int | None = None, *, weights: Path | None = None) -> Inspection:

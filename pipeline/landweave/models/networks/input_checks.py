@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
+from landweave.core.words import bullets
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import InputSpec, days_input, mask_input
 from landweave.models.networks.architectures import FlairHubArchitecture
@@ -59,9 +60,7 @@ def check_tensors(card: ModelCard, window: int, inputs: Mapping[str, Tensor]) ->
     if card.reads_metadata:
         problems += _shape_problems(METADATA, inputs, (None, METADATA_VALUES))
     if problems := problems or [*_disagreements(card, inputs), *_size_problems(card, window, inputs)]:
-        raise CardError(
-            f"{card.name} was called with inputs that do not fit it:\n" + "\n".join(f"  - {each}" for each in problems)
-        )
+        raise CardError(f"{card.name} was called with inputs that do not fit it:{bullets(problems)}")
 
 
 def _input_problems(name: str, spec: InputSpec, inputs: Mapping[str, Tensor]) -> Iterator[str]:

@@ -9,6 +9,7 @@ and is part of a run's fingerprint.
 from __future__ import annotations
 
 from landweave.core.errors import CardError
+from landweave.core.words import bullets
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.architectures import FlairHubArchitecture
 
@@ -95,8 +96,8 @@ def refuse_changed(card: ModelCard, window: int) -> None:
     if changed := changed_tensors(card, window):
         raise CardError(
             f"A window of {window} px was asked for; the weights of {card.name} are for {card.window.size} px, and "
-            f"{len(changed)} tables would have another shape:\n"
-            + "\n".join(f"  - {name}: {trained} in the weights, {here}" for name, (trained, here) in changed.items())
+            f"{len(changed)} tables would have another shape:"
+            + bullets(f"{name}: {trained} in the weights, {here}" for name, (trained, here) in changed.items())
             + "\nUse a window that the card allows, or ask for position tables to be resized "
             "(model: {resize_tables: true}), which makes another model of it."
         )

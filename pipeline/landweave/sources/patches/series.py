@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
-from landweave.core.modalities import SENTINEL1_BANDS, SENTINEL2_BANDS
+from landweave.core.modalities import is_radar, series_bands
 from landweave.core.protocols import ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass
+from landweave.core.words import counted
 from landweave.sources.files import read_window
 from landweave.sources.mosaic.listing import list_products
 from landweave.sources.mosaic.source import MosaicSource
@@ -100,7 +101,7 @@ class PatchSeries:
 
     def describe(self) -> Mapping[str, Any]:
         """See `SeriesSource`."""
-        days = [str(each.time.astype("datetime64[D]")) for each in self.observations]
+        days = [str(each.day) for each in self.observations]
         return {
             "modality": self.modality,
             "bands": list(self.bands),
@@ -196,7 +197,7 @@ class PatchSeriesSpec:
     @property
     def bands(self) -> tuple[str, ...]:
         """Of each date, in the order of the files."""
-        return SENTINEL1_BANDS if self.modality.startswith("SENTINEL1") else SENTINEL2_BANDS
+        return series_bands(self.modality)
 
 
 def open_patch_series(spec: PatchSeriesSpec, grid: Grid) -> PatchSeries:
@@ -228,17 +229,17 @@ def open_patch_series(spec: PatchSeriesSpec, grid: Grid) -> PatchSeries:
         origin = frame.tile_extent(position)
         patches.append(SeriesPatch(facts=facts, mask=mask, extent=origin, dates=_positions(dates)))
         times |= {key: np.datetime64(f"{key[:4]}-{key[4:6]}-{key[6:8]}", "s") for key in _positions(dates)}
-    is_radar = spec.modality.startswith("SENTINEL1")
+    radar = is_radar(spec.modality)
     thresholds = {"source": "probability", "cloud_max": spec.cloud_max, "snow_max": spec.snow_max}
     return PatchSeries(
         modality=spec.modality,
         bands=spec.bands,
-        quantity="sigma0" if is_radar else "reflectance",
+        quantity="sigma0" if radar else "reflectance",
         grid=grid,
         observations=tuple(Observation(datatake_id=key, time=times[key]) for key in sorted(times)),
         patches=tuple(patches),
         dtype=mosaic.dtype,
-        cloud_mask={} if is_radar or not masks else thresholds,
+        cloud_mask={} if radar or not masks else thresholds,
     )
 
 
@@ -288,8 +289,8 @@ def _check_bands(facts: RasterFacts, mask: RasterFacts | None, dates: int, spec:
     for file, bands in ((facts, len(spec.bands)), (mask, len(MASK_BANDS))):
         if file and file.count != dates * bands:
             raise InputError(
-                f"{file.path} has {file.count} bands, and {spec.dates_file} {dates} dates of {bands} bands each: "
-                f"{dates * bands}."
+                f"{file.path} has {counted(file.count, 'band')}, and {spec.dates_file} {dates} dates of {bands} bands "
+                f"each: {dates * bands}."
             )
 
 

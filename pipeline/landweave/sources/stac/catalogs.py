@@ -34,6 +34,7 @@ from pystac_client.stac_api_io import StacApiIO
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
+from landweave.core.words import counted
 from landweave.sources.files import is_url
 from landweave.sources.stac.items import Json, StacItem, UnusableItem, lonlat_polygon
 from landweave.sources.stac.records import DroppedItem
@@ -381,7 +382,7 @@ def _coverage_of_items(items: Sequence[Json]) -> str:
     around = _words([min(west), min(south), max(east), max(north)])
     collections = ", ".join(sorted({str(item.get("collection")) for item in items}))
     days = f"{str(min(times))[:10]} to {str(max(times))[:10]}"
-    return f"{len(items)} items of {collections} from {days} within {around}"
+    return f"{counted(len(items), 'item')} of {collections} from {days} within {around}"
 
 
 def _words(box: Iterable[float]) -> str:

@@ -12,6 +12,7 @@ from affine import Affine
 from landweave.core.crs import canonical_crs
 from landweave.core.grid import Bounds
 from landweave.core.timeseries import Observation
+from landweave.core.words import counted
 from landweave.sources.raster_facts import GeoRef
 
 
@@ -155,10 +156,11 @@ class SearchResult:
     def __str__(self) -> str:
         kept = self.observation_scenes
         lines = [f"{name:<11} {value}" for name, value in self.query.items()]
-        lines.append(f"{'found':<11} {self.items} items")
+        lines.append(f"{'found':<11} {counted(self.items, 'item')}")
         if kept:
             days = f"{str(kept[0].observation.time)[:10]} to {str(kept[-1].observation.time)[:10]}"
-            lines.append(f"{'kept':<11} {len(kept)} dates, {days}, of {sum(len(each.scenes) for each in kept)} scenes")
+            dates, scenes = counted(len(kept), "date"), counted(sum(len(each.scenes) for each in kept), "scene")
+            lines.append(f"{'kept':<11} {dates}, {days}, of {scenes}")
         if self.dropped:
             lines += [f"{'dropped':<11} {len(self.dropped)}:", *(f"- {line}" for line in group_reasons(self.dropped))]
         return "\n".join(lines)
@@ -166,11 +168,11 @@ class SearchResult:
 
 def group_reasons(dropped: Iterable[DroppedItem], found: int | None = None) -> list[str]:
     """One line a reason, the commonest first: how many items (of those ``found``), why, and a few of their ids."""
-    counted = "" if found is None else f" of {found:,} items are left out, each"
+    of_all = "" if found is None else f" of {counted(found, 'item', 'is')} left out, each"
     groups: dict[str, list[str]] = {}
     for each in dropped:
         groups.setdefault(each.reason, []).append(each.id)
     ordered = sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
     return [
-        f"{len(ids)}{counted} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered
+        f"{len(ids):,}{of_all} {reason}: {', '.join(ids[:3])}{', …' if len(ids) > 3 else ''}" for reason, ids in ordered
     ]

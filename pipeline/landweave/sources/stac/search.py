@@ -10,7 +10,8 @@ import numpy as np
 
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds
-from landweave.core.modalities import SENTINEL2_BANDS
+from landweave.core.modalities import SENTINEL2_BANDS, is_radar
+from landweave.core.words import bullets, counted
 from landweave.sources.signing import check_signer
 from landweave.sources.stac.item_files import agree_with_files
 from landweave.sources.stac.items import Json, UnusableItem
@@ -104,7 +105,7 @@ class StacQuery:
     @property
     def is_radar(self) -> bool:
         """Whether it is a query for Sentinel-1."""
-        return self.modality.startswith("SENTINEL1")
+        return is_radar(self.modality)
 
     @property
     def orbit(self) -> str | None:
@@ -160,8 +161,8 @@ def search(query: StacQuery, bounds_lonlat: Bounds) -> SearchResult:
     observations, older = group_observations(each for each in read if isinstance(each, Scene))
     if not observations:
         raise InputError(
-            f"None of {len(read) + len(listed.dropped)} items of {query.catalog}{of_collections} can be used for "
-            f"{query.modality}:\n" + "\n".join(f"- {line}" for line in group_reasons(dropped))
+            f"None of {counted(len(read) + len(listed.dropped), 'item')} of {query.catalog}{of_collections} can be "
+            f"used for {query.modality}:{bullets(group_reasons(dropped))}"
         )
     quantities = {scene.quantity for each in observations for scene in each.scenes}
     if len(quantities) > 1:

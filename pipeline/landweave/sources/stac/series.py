@@ -22,6 +22,7 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.protocols import ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation, PixelClass, measured
+from landweave.core.words import counted
 from landweave.sources.border_noise import FLOOR, NEAR, SOLID
 from landweave.sources.files import Options, file_format, file_versions
 from landweave.sources.requests import check_bands, check_pixels
@@ -147,9 +148,9 @@ class StacSeries:
         """Which items of the catalog are not used, and why; and those that their files differ from."""
         remarks = [DroppedItem(id=scene.id, reason=text) for scene in self._scenes for text in scene.remarks]
         held = self._with_checksums(held=True)
-        whole = "files are held against the checksums of their items, each read whole for it once by every worker"
+        whole = "held against the checksums of their items, each read whole for it once by every worker"
         return (
-            *([f"{held:,} {whole}"] if held else ()),
+            *([f"{counted(held, 'file', 'is')} {whole}"] if held else ()),
             *group_reasons(self.dropped, found=len(self._scenes) + len(self.dropped)),
             *(f"of the items that are used, {line}" for line in group_reasons(remarks)),
         )
@@ -162,7 +163,7 @@ class StacSeries:
         first, last
             Days (UTC), both included.
         """
-        kept = (e for e in self.observation_scenes if first <= e.observation.time.astype("datetime64[D]") <= last)
+        kept = (e for e in self.observation_scenes if first <= e.observation.day <= last)
         return replace(self, observation_scenes=tuple(kept))
 
     @property
@@ -215,7 +216,7 @@ class StacSeries:
                 for band in self._reading.bands
             },
             **(
-                {"checksums": f"not looked at for {ignored:,} files: checksums: true reads each whole"}
+                {"checksums": f"not looked at for {counted(ignored, 'file')}: checksums: true reads each whole"}
                 if ignored
                 else {}
             ),
@@ -416,7 +417,8 @@ def _quantity_of(observations: Sequence[ObservationScenes], modality: str) -> st
     found = sorted({scene.quantity for each in observations for scene in each.scenes})
     if len(found) != 1:
         raise InputError(
-            f"{modality} has {len(observations)} dates that measure {found or 'nothing'}: one quantity is needed."
+            f"{modality} has {counted(len(observations), 'date')} that measure {found or 'nothing'}: one quantity is "
+            "needed."
         )
     return found[0]
 

@@ -15,6 +15,7 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import Raster, ReadCost, Series, SourceFile
 from landweave.core.timeseries import Observation
+from landweave.core.words import counted
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.reader import CubeReader
 
@@ -74,8 +75,8 @@ class _GroupSource:
         facts: dict[str, Any] = {"cube": str(self.group.target)}
         if unfinished := self.unfinished:
             facts["notes"] = (
-                f"{unfinished:,} tiles are not aligned, and blocks that need them will fail: run `landweave align` "
-                f"again (`landweave status {self.group.target}` says why)",
+                f"{counted(unfinished, 'tile', 'is')} not aligned, and blocks that need them will fail: run "
+                f"`landweave align` again (`landweave status {self.group.target}` says why)",
             )
         return facts
 
@@ -213,7 +214,7 @@ class CubeSeries(_GroupSource):
         facts = {**super().describe(), "dates": len(self.observations), "quantity": self.quantity}
         if not self.observations:
             return facts
-        first, last = (str(self.observations[number].time.astype("datetime64[D]")) for number in (0, -1))
+        first, last = (str(self.observations[number].day) for number in (0, -1))
         return {**facts, "from": first, "to": last}
 
     def between(self, first: np.datetime64, last: np.datetime64) -> CubeSeries:
@@ -224,8 +225,7 @@ class CubeSeries(_GroupSource):
         first, last
             Days, both included.
         """
-        days = [observation.time.astype("datetime64[D]") for observation in self.observations]
-        inside = [number for number, day in enumerate(days) if first <= day <= last]
+        inside = [number for number, each in enumerate(self.observations) if first <= each.day <= last]
         return replace(
             self,
             observations=tuple(self.observations[number] for number in inside),

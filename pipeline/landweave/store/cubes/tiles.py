@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from landweave.core.errors import OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import WriteFence, WrittenObject
+from landweave.core.words import counted
 from landweave.store.common import check_arrays
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.tile_object import TileObject
@@ -107,7 +108,7 @@ class CubeTile:
         expected = {name: (template.date_shape(name), template.array_dtype(name)) for name in template.arrays}
         check_arrays(str(self), date, expected)
         if any(content.dates == self.store.count for content in self.objects.values()):
-            raise OutputError(f"{self} has {self.store.count} dates already, all that it has room for.")
+            raise OutputError(f"{self} has {counted(self.store.count, 'date')} already, all that it has room for.")
         for name, content in self.objects.items():
             content.add(date[name])
 
@@ -125,7 +126,7 @@ class CubeTile:
         """
         for content in self.objects.values():
             if content.dates != self.store.count:
-                raise OutputError(f"{self} has {content.dates} dates, {self.store.count} are wanted.")
+                raise OutputError(f"{self} has {counted(content.dates, 'date')}, {self.store.count} are wanted.")
         written = (self._write(name, content) for name, content in self.objects.items())
         return tuple(item for item in written if item is not None)
 

@@ -9,7 +9,7 @@ from typing import Any
 from landweave.core.errors import ConfigError, LatticeError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent, nearest_multiples
-from landweave.core.legend import LandClass, Legend
+from landweave.core.legend import Legend
 from landweave.store.common import check_format, root_attributes
 from landweave.store.georeference import extent_from_json, extent_to_json, grid_from_json, grid_to_json
 
@@ -123,11 +123,10 @@ class MapTemplate:
         check_format(attributes, FORMAT)
         grid, arrays = grid_from_json(attributes["grid"]), attributes["arrays"]
         height, width = attributes["block"]
-        classes = tuple(LandClass(**entry) for entry in attributes["legend"]["classes"])
         return cls(
             grid=grid,
             blocks=Blocks(extent=grid.extent, height=height, width=width).of_a_job(),
-            legend=Legend(name=attributes["legend"]["name"], classes=classes),
+            legend=Legend.from_json(attributes["legend"]),
             **{name: name in arrays for name in _OPTIONAL},
             chunk=attributes["chunk_size"],
             shards=attributes["shards"],
