@@ -18,6 +18,7 @@ import numpy as np
 import pyproj
 from pyproj import Transformer
 
+from landweave.core.crs import keeps_areas
 from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import Legend
 from landweave.publishing.products import Asset
@@ -120,7 +121,7 @@ class Catalog:
                 "properties": {
                     **self._properties,
                     **_projection(grid),
-                    "gsd": float(grid.resolution),
+                    **({"gsd": float(grid.resolution)} if keeps_areas(grid.crs, grid.bounds) else {}),
                 },
                 "links": root,
                 "assets": {file.key: _asset(file, grid) for file in files},
