@@ -15,7 +15,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA
 from landweave.formats.dalle_cog import class_style, class_table, encode_cog
-from landweave.formats.tile_index import tile_index
+from landweave.formats.gti import mosaic_gti
 from landweave.formats.vrt import mosaic_vrt
 from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
 from landweave.publishing.dalles import DalleGrid
@@ -165,7 +165,7 @@ def test_a_mosaic_shows_all_files_and_uses_their_overviews(cogs, ending: str) ->
     dalles, arrays, paths = cogs
     files = {path.name: dalles.grid.with_extent(dalles.extent(index)) for index, path in paths.items()}
     mosaic = next(iter(paths.values())).parent / f"all.{ending}"
-    write = mosaic_vrt if ending == "vrt" else tile_index
+    write = mosaic_vrt if ending == "vrt" else mosaic_gti
     mosaic.write_bytes(write(files, levels=1, legend=COSIA))
     with rasterio.open(mosaic) as file:
         assert file.colormap(1)[6][:3] == COSIA.colors[6]

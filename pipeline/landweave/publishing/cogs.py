@@ -8,7 +8,7 @@ from typing import Any
 
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.formats.dalle_cog import class_style, class_table, confidence_style, encode_cog
-from landweave.formats.tile_index import ENDING, tile_index
+from landweave.formats.gti import ENDING, mosaic_gti
 from landweave.formats.vrt import mosaic_vrt
 from landweave.publishing.products import Asset, DallePixels, SummaryContext
 
@@ -64,7 +64,7 @@ class ClassCogs:
         return {".tif": cog, ".tif.aux.xml": class_table(self.legend), ".qml": class_style(self.legend)}
 
     def summary(self, context: SummaryContext) -> Mapping[str, bytes]:
-        """A VRT and a tile index over all dalles, and their style."""
+        """A VRT and a GTI over all dalles, and their style."""
         mosaics = _mosaics(self.name, context, self.levels, self.legend)
         return {**mosaics, f"{self.name}.qml": class_style(self.legend)}
 
@@ -108,7 +108,7 @@ class ConfidenceCogs:
         return {".tif": cog, ".qml": confidence_style()}
 
     def summary(self, context: SummaryContext) -> Mapping[str, bytes]:
-        """A VRT and a tile index over all dalles, and their style."""
+        """A VRT and a GTI over all dalles, and their style."""
         return {**_mosaics(self.name, context, self.levels), f"{self.name}.qml": confidence_style()}
 
 
@@ -117,7 +117,7 @@ def _mosaics(name: str, context: SummaryContext, levels: int, legend: Legend | N
     files = {f"{name}/{name}_{dalle.name}.tif": dalle.grid for dalle in context.dalles}
     return {
         f"{name}.vrt": mosaic_vrt(files, levels=levels, legend=legend),
-        f"{name}{ENDING}": tile_index(files, levels=levels, legend=legend),
+        f"{name}{ENDING}": mosaic_gti(files, levels=levels, legend=legend),
     }
 
 

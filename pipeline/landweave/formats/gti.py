@@ -1,4 +1,4 @@
-"""A GDAL raster tile index (GTI, of GDAL 3.9 and later) over many GeoTIFFs of one kind; no file is opened.
+"""A GTI (raster index of GDAL 3.9 and later) over many GeoTIFFs of one kind; no file is opened.
 
 It is a GeoPackage: outlines of the files, which are searched by place, and XML of what they show together, as metadata
 of their layer. A VRT lists all files in XML, and who opens it reads that first.
@@ -20,18 +20,18 @@ from landweave.formats.polygons import geopackage_bytes
 from landweave.formats.vrt import add_band, united
 
 ENDING = ".gti.gpkg"
-"""That GDAL knows an index by."""
+"""That GDAL knows it by."""
 
 
-def tile_index(files: Mapping[str, Grid], *, levels: int, legend: Legend | None = None) -> bytes:
-    """A tile index that shows files side by side, with nodata 255 elsewhere.
+def mosaic_gti(files: Mapping[str, Grid], *, levels: int, legend: Legend | None = None) -> bytes:
+    """A GTI that shows files side by side, with nodata 255 elsewhere.
 
     Parameters
     ----------
     files
-        Pixels of each file, by its path from the folder of the index; one CRS, one resolution and one anchor.
+        Pixels of each file, by its path from the folder of the GTI; one CRS, one resolution and one anchor.
     levels
-        Number of overviews of the files: the index has as many, read from theirs.
+        Number of overviews of the files: the GTI has as many, read from theirs.
     legend
         Of classes; None for confidences.
     """
