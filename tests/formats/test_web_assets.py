@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from landweave.formats.web_assets import FOLDER, page_scripts, page_style
+from landweave.formats.web_assets import FOLDER, map_style, page_scripts
 from landweave.formats.web_words import LANGUAGES, WORDS, words
 
 
@@ -18,7 +18,7 @@ def test_the_library_is_the_published_one_with_its_licence() -> None:
 
 def test_what_stands_in_a_page_names_no_file() -> None:
     assert "sourceMappingURL" not in "".join(page_scripts())
-    assert set(re.findall(r"url\((.{5})", page_style())) == {'"data'}
+    assert set(re.findall(r"url\((.{5})", map_style())) == {'"data'}
 
 
 def test_every_word_is_in_both_languages() -> None:

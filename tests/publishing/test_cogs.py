@@ -15,6 +15,7 @@ from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA
 from landweave.formats.dalle_cog import class_style, class_table, encode_cog
+from landweave.formats.gti import mosaic_gti
 from landweave.formats.vrt import mosaic_vrt
 from landweave.publishing.cogs import ClassCogs, ConfidenceCogs
 from landweave.publishing.dalles import DalleGrid
@@ -159,12 +160,14 @@ def test_the_table_of_classes_has_codes_names_and_colours() -> None:
     assert len(rows) == len(COSIA)
 
 
-def test_the_vrt_shows_all_files_and_uses_their_overviews(cogs) -> None:
+@pytest.mark.parametrize("ending", ["vrt", "gti.gpkg"])
+def test_a_mosaic_shows_all_files_and_uses_their_overviews(cogs, ending: str) -> None:
     dalles, arrays, paths = cogs
     files = {path.name: dalles.grid.with_extent(dalles.extent(index)) for index, path in paths.items()}
-    vrt = next(iter(paths.values())).parent / "all.vrt"
-    vrt.write_bytes(mosaic_vrt(files, levels=1, legend=COSIA))
-    with rasterio.open(vrt) as file:
+    mosaic = next(iter(paths.values())).parent / f"all.{ending}"
+    write = mosaic_vrt if ending == "vrt" else mosaic_gti
+    mosaic.write_bytes(write(files, levels=1, legend=COSIA))
+    with rasterio.open(mosaic) as file:
         assert file.colormap(1)[6][:3] == COSIA.colors[6]
         assert file.overviews(1) == [2]
         top, left = (round(a - b) for a, b in ((file.bounds.top, 9000), (4000, file.bounds.left)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,13 @@ def mosaic(
     return values, count
 
 
+@pytest.fixture(scope="module")
+def published_once(small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A publication that no test changes."""
+    published(small[0], to := tmp_path_factory.mktemp("once") / "out")
+    return to
+
+
 @pytest.mark.parametrize("size", [10, 7, 100])
 def test_dalles_have_every_pixel_of_the_map_exactly_once(small, tmp_path: Path, size: int) -> None:
     place, store, arrays = small
@@ -62,10 +70,8 @@ def test_dalles_have_every_pixel_of_the_map_exactly_once(small, tmp_path: Path, 
         assert (count[arrays[layer] != NODATA] == 1).all()
 
 
-def test_gdal_and_xarray_see_classes_names_and_colours(small, tmp_path: Path) -> None:
-    place, _, _ = small
-    published(place, tmp_path / "out")
-    path = sorted((tmp_path / "out/landcover").glob("*.tif"))[4]
+def test_gdal_and_xarray_see_classes_names_and_colours(published_once: Path) -> None:
+    path = sorted((published_once / "landcover").glob("*.tif"))[4]
     with rasterio.open(path) as file:
         assert file.nodata == NODATA
         assert file.crs.to_epsg() == 2154
@@ -79,20 +85,21 @@ def test_gdal_and_xarray_see_classes_names_and_colours(small, tmp_path: Path) ->
     array = xr.open_dataarray(path, engine="rasterio", mask_and_scale=False)
     assert array.rio.nodata == NODATA
     assert set(np.unique(array)) <= {*COSIA.codes, NODATA}
-    confidence = xr.open_dataarray(tmp_path / "out/confidence" / path.name.replace("landcover", "confidence"))
+    confidence = xr.open_dataarray(published_once / "confidence" / path.name.replace("landcover", "confidence"))
     assert 0 <= float(confidence.min()) <= float(confidence.max()) <= 1.0
 
 
-def test_the_vrt_over_all_shows_the_map(small, tmp_path: Path) -> None:
-    place, store, arrays = small
-    published(place, tmp_path / "out")
+@pytest.mark.parametrize(("ending", "driver"), [("vrt", "VRT"), ("gti.gpkg", "GTI")])
+def test_a_mosaic_over_all_shows_the_map(published_once, small, ending: str, driver: str) -> None:
+    _, store, arrays = small
     for layer in ("landcover", "confidence"):
-        with rasterio.open(tmp_path / "out" / f"{layer}.vrt") as file:
-            assert file.nodata == NODATA
+        with rasterio.open(published_once / f"{layer}.{ending}") as file:
+            assert (file.driver, file.nodata) == (driver, NODATA)
+            assert file.units == (("1",) if layer == "confidence" else (None,))
             window = from_bounds(*store.grid.bounds, transform=file.transform)
             values = file.read(1, window=window, boundless=True, fill_value=NODATA)
         np.testing.assert_array_equal(values, arrays[layer])
-    with rasterio.open(tmp_path / "out/landcover.vrt") as file:
+    with rasterio.open(published_once / f"landcover.{ending}") as file:
         assert file.colormap(1)[12][:3] == COSIA.colors[12]
 
 
@@ -286,6 +293,16 @@ def test_settings_that_cannot_be_carried_out_are_refused(small, tmp_path: Path, 
     with pytest.raises(ConfigError, match=named):
         published(small[0], tmp_path / "out", **settings)
     assert not (tmp_path / "out").exists()
+
+
+def test_areas_of_a_crs_that_does_not_keep_them_are_refused(tmp_path: Path) -> None:
+    finished_map(tmp_path / "map.zarr", crs="EPSG:3857")
+    for settings in ({"polygons": True}, {"minimum_unit_m2": 5}, {"zones": {"file": "any.gpkg"}}):
+        with pytest.raises(InputError, match=r"2\.\d+ ha in EPSG:3857.* make the map in a CRS that keeps areas"):
+            published(tmp_path / "map.zarr", tmp_path / "out", **settings)
+    assert published(tmp_path / "map.zarr", tmp_path / "out", dalle_m=100).exit_code == 0
+    item = next((tmp_path / "out/items").iterdir())
+    assert "gsd" not in json.loads(item.read_text())["properties"]
 
 
 def test_dalles_that_do_not_fit_the_memory_are_refused_before_any_is_made(small, tmp_path: Path) -> None:

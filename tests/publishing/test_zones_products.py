@@ -17,6 +17,7 @@ import shapely
 import landweave as lw
 from landweave.engine.inline import InlineEngine
 from landweave.formats.polygons import map_polygons
+from landweave.store.objects import Target
 from tests.publishing.conftest import COSIA, bytes_below, finished_map
 
 
@@ -94,20 +95,38 @@ def test_a_publication_that_stopped_in_the_middle_ends_with_the_same_bytes(
     assert bytes_below(tmp_path / "out") == bytes_below(folder)
 
 
+ENGINES = {"inline": "nullcontext(InlineEngine())", "workers": "local_engine(workers=2, torch_threads=1)"}
+
+
 @pytest.mark.slow
-def test_killed_and_run_again_it_is_the_same_bytes(small, folder: Path, zones: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("engine", "on"), [("inline", "disk"), ("workers", "s3")])
+def test_killed_and_run_again_it_is_the_same_bytes(
+    small, folder: Path, zones: Path, tmp_path: Path, s3_target: Target, engine: str, on: str
+) -> None:
+    """Killed in the middle of COGs, polygons and counts: those of a dalle follow each other."""
+    target = s3_target if on == "s3" else Target.parse(tmp_path / "out")
     settings = {"dalle_m": 10, "polygons": True, "zones": {"file": str(zones)}}
-    code = "import landweave as lw\nfrom landweave.engine.inline import InlineEngine\n"
-    code += f"lw.publish({str(small[0])!r}, {str(tmp_path / 'out')!r}, engine=InlineEngine(), **{settings})"
-    command, until = [sys.executable, "-c", code], time.monotonic() + 120
+    settings["storage_options"] = dict(target.storage_options)
+    code = f"""
+from contextlib import nullcontext
+import landweave as lw
+from landweave.engine.clusters import local_engine
+from landweave.engine.inline import InlineEngine
+if __name__ == "__main__":
+    with {ENGINES[engine]} as engine:
+        lw.publish({str(small[0])!r}, {str(target)!r}, engine=engine, progress=False, **{settings!r})
+"""
+    (tmp_path / "publish.py").write_text(code)
+    command, until = [sys.executable, str(tmp_path / "publish.py")], time.monotonic() + 300
     process = subprocess.Popen(command)
-    while len(list(tmp_path.glob("out/polygons/*.gpkg"))) < 3 and time.monotonic() < until:
+    while sum(name.endswith(".gpkg") for name in target.list("polygons")) < 3 and time.monotonic() < until:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL, "it ended before it was killed"
-    assert not (tmp_path / "out/hectares.csv").exists()
+    assert target.get("hectares.csv") is None
     subprocess.run(command, check=True, capture_output=True)
-    assert bytes_below(tmp_path / "out") == bytes_below(folder)
+    names = [name for name in target.list() if not name.startswith(".landweave/ledger")]
+    assert {name: target.get(name) for name in names} == bytes_below(folder)
 
 
 def test_simplified_and_merged_by_what_is_published(tmp_path: Path, zones: Path) -> None:

@@ -18,7 +18,10 @@ import landweave as lw
 from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.core.legend import NODATA
 from landweave.core.pyramid import base_of, coarsen, level_extent
+from landweave.formats.picture import _subtitle
+from landweave.reporting.facts import planned_rows
 from landweave.reporting.layers import map_layers, read_reduced, shown_level
+from tests.helpers.kills import killed_after_renames
 from tests.publishing.conftest import finished_map
 from tests.reporting.conftest import HOSTILE, Reported
 
@@ -150,6 +153,15 @@ def test_a_map_that_is_not_complete_says_so(tmp_path: Path) -> None:
     assert "aerial-picture" not in page.split("<script>")[0]
 
 
+def test_in_a_crs_that_does_not_keep_areas_none_is_stated(tmp_path: Path) -> None:
+    store, _ = finished_map(tmp_path / "map.zarr", crs="EPSG:3857")
+    page = lw.report(tmp_path / "map.zarr", tmp_path / "map.html").read_text()
+    assert (facts_of(page)["zones"], facts_of(page)["true_scale"]) == ([], False)
+    assert 'data-w="no_areas"' in page
+    subtitle = _subtitle(store.grid, store.read("landcover", store.grid.extent), store.grid)
+    assert subtitle.startswith("pixels of 0.2 m")
+
+
 def test_only_earlier_pages_are_replaced(reported: Reported, tmp_path: Path) -> None:
     where = tmp_path / "page.html"
     where.write_text("<p>mine")
@@ -165,3 +177,25 @@ def test_only_earlier_pages_are_replaced(reported: Reported, tmp_path: Path) -> 
     lw.report(reported.folder / "out.zarr", where)
     assert lw.report(reported.folder / "out.zarr", where) == where
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+@pytest.mark.slow
+def test_killed_and_run_again_it_is_the_same_page(reported: Reported, tmp_path: Path) -> None:
+    place, page = str(reported.folder / "out.zarr"), tmp_path / "page.html"
+    whole = lw.report(place, tmp_path / "whole.html").read_bytes()
+    killed_after_renames(f"lw.report({place!r}, {str(page)!r})", 0)
+    assert not page.exists()
+    assert lw.report(place, page).read_bytes() == whole
+    assert {path.name for path in tmp_path.iterdir()} == {"page.html", "whole.html"}
+
+
+def test_the_last_run_stands_beside_its_plan() -> None:
+    """What is not known is a dash; cost and energy are those of the hours that it took."""
+    planned = {"hours": 2.0, "cost": 10.0, "windows": 40, "memory_bytes": 2e9}
+    run = {"seconds": 3600.0, "peak_bytes": 1_500_000_000, "sums": {"windows": 41}, "planned": planned}
+    rows = {word: (plan and plan.number, measure and measure.number) for word, plan, measure in planned_rows(run)}
+    assert rows == {"elapsed": (2.0, 60.0), "memory": (2.0, 1.5), "windows": (40, 41), "price": (10.0, 5.0)}
+    del planned["hours"], run["peak_bytes"]
+    rows = {word: (plan and plan.number, measure and measure.number) for word, plan, measure in planned_rows(run)}
+    assert rows == {"elapsed": (None, 60.0), "memory": (2.0, None), "windows": (40, 41), "price": (10.0, None)}
+    assert not list(planned_rows({}))

@@ -23,14 +23,14 @@ LEGEND = Legend(
 )
 
 
-def template(down=3, across=2, block=64, chunk=32, *, sides=None, shift=0, **changes) -> MapTemplate:
+def template(down=3, across=2, block=64, chunk=32, *, sides=None, shift=0, crs="EPSG:2154", **changes) -> MapTemplate:
     """A map near Nîmes, north of the CRS origin, so that its rows are negative.
 
     Its blocks are squares at multiples of their side; ``sides`` high and wide, and ``shift`` pixels beside, if wanted.
     """
     top, left = -31_420_000 // block * block + shift, 4_010_000 // block * block + shift
     extent = Extent.of((top, top + down * block), (left, left + across * block))
-    grid = Grid(crs="EPSG:2154", resolution=Fraction(1, 5), extent=extent)
+    grid = Grid(crs=crs, resolution=Fraction(1, 5), extent=extent)
     attributes = {"title": "Sample", "license": "Licence Ouverte 2.0", "source": "drawn at random"}
     settings = {"legend": LEGEND, "chunk": chunk, "attributes": attributes, **changes}
     height, width = sides or (block, block)

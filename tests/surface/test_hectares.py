@@ -8,9 +8,10 @@ import shapely
 import xarray as xr
 
 import landweave as lw
-from landweave.core.errors import ConfigError, InputError
+from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.formats.hectares import FORMATS
 from landweave.store.objects import Target
+from tests.helpers.kills import killed_after_renames
 from tests.store.samples import template, written
 
 TEMPLATE = template(down=3, across=2)
@@ -161,3 +162,23 @@ def test_a_map_whose_crs_does_not_keep_areas_is_refused(stored):
     mercator["landcover"].attrs = mapped["landcover"].attrs
     with pytest.raises((InputError, ConfigError), match=r"2\.\d+ to 2\.\d+ ha in EPSG:3857"):
         mercator.landweave.area_by_class(boxes((0, 0, 1, 1)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("renames", [0, 1])
+def test_killed_while_tables_are_written_and_run_again_they_are_the_same_bytes(stored, tmp_path, renames):
+    boxes((0, 0, 1, 1)).to_file(tmp_path / "zones.gpkg")
+    arguments = str(stored[0]), str(tmp_path / "zones.gpkg")
+    whole, files = ([tmp_path / name / f"a{ending}" for ending in FORMATS] for name in ("whole", "killed"))
+    lw.area_by_class(*arguments, to=whole)
+    killed_after_renames(f"lw.area_by_class(*{arguments}, to={list(map(str, files))})", renames)
+    assert sum(file.exists() for file in files) == renames
+    if renames:
+        content = files[0].read_bytes()
+        files[0].write_bytes(b"mine")
+        with pytest.raises(OutputError, match="other areas"):
+            lw.area_by_class(*arguments, to=files)
+        files[0].write_bytes(content)
+    lw.area_by_class(*arguments, to=files)
+    assert [file.read_bytes() for file in files] == [file.read_bytes() for file in whole]
+    assert len(list(files[0].parent.iterdir())) == len(files)

@@ -66,7 +66,13 @@ def hectares(
     storage_options: StorageOptions = None,
 ) -> Any:
     """Count the hectares of each class in the zones of a vector file: communes, parcels, a basin."""
-    options = parse_overrides(storage_options)
-    where_map = parse_store(store)
-    areas = landweave.area_by_class(where_map, zones, to=to, layer=layer, where=where, storage_options=options)
+    areas = landweave.area_by_class(
+        parse_store(store),
+        zones,
+        to=to,
+        layer=layer,
+        where=where,
+        storage_options=parse_overrides(storage_options),
+        progress=progress(),
+    )
     return Written(*to, notes=(*areas.attrs["notes"], f"{len(areas):,} zones"))

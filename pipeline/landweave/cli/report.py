@@ -9,7 +9,7 @@ import typer
 
 import landweave
 from landweave.cli.options import StorageOptions, parse_overrides, parse_store
-from landweave.cli.output import Written, prints
+from landweave.cli.output import Written, prints, progress
 
 What = Annotated[
     str,
@@ -36,5 +36,6 @@ def report(
         where=where,
         language=cast(Any, language),
         storage_options=parse_overrides(storage_options) or None,
+        progress=progress(),
     )
     return Written(path, notes=(f"{path.stat().st_size / 1e6:.1f} MB",))

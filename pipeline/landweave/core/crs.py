@@ -28,6 +28,9 @@ _METRES_A_DEGREE = 111_000
 _FINE_M = 1.0
 """Between two datums; WGS 84 itself is defined no better."""
 
+TRUE_AREA = 0.01
+"""Share by which areas in the CRS of a map may differ from those on the ground: 0.6 % at the ends of Lambert-93."""
+
 
 def canonical_crs(crs: Any) -> str:
     """``EPSG:n`` of the horizontal CRS where it has a code, its WKT otherwise: one text for all its names.
@@ -96,6 +99,18 @@ def areal_scales(crs: str, bounds: tuple[float, float, float, float]) -> tuple[f
     except ProjError:
         return np.nan, np.nan
     return float(scales.min()), float(scales.max())
+
+
+def keeps_areas(crs: str, bounds: tuple[float, float, float, float]) -> bool:
+    """Whether areas, and so lengths, in a CRS are those on the ground to `TRUE_AREA`, or how far is not known.
+
+    Parameters
+    ----------
+    crs, bounds
+        As of `areal_scales`.
+    """
+    smallest, largest = areal_scales(crs, bounds)
+    return not max(1 - smallest, largest - 1) > TRUE_AREA
 
 
 def transformation_note(crs: str, target: str, point: tuple[float, float]) -> str:

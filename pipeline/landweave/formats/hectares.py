@@ -9,7 +9,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 
-from landweave.core.crs import areal_scales
+from landweave.core.crs import TRUE_AREA, areal_scales
 from landweave.core.errors import InputError
 from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
@@ -17,14 +17,13 @@ from landweave.core.scanlines import Floats, Integers
 from landweave.core.zonal import ZoneCounts
 from landweave.formats.zones import ZoneTable
 
-_TRUE_AREA = 0.01
-"""Share by which areas in the CRS of a map may differ from those on the ground: 0.6 % at the ends of Lambert-93."""
-
 _NOTED = 1e-4
 
 
 def check_areas(grid: Grid) -> tuple[str, ...]:
     """Make sure that areas in the CRS of a grid are those on the ground; notes on how far they differ.
+
+    Asked before hectares, areas of polygons or a smallest area are counted in pixels.
 
     Raises
     ------
@@ -33,18 +32,16 @@ def check_areas(grid: Grid) -> tuple[str, ...]:
     """
     smallest, largest = areal_scales(grid.crs, grid.bounds)
     if np.isnan(smallest):
-        return (
-            f"hectares are those of pixels in {grid.crs[:60]}, which does not say how large they are on the ground",
-        )
+        return (f"areas are those of pixels in {grid.crs[:60]}, which does not say how large they are on the ground",)
     off = max(1 - smallest, largest - 1)
-    if off > _TRUE_AREA:
+    if off > TRUE_AREA:
         raise InputError(
             f"A hectare on the ground measures {smallest:.4g} to {largest:.4g} ha in {grid.crs[:60]}, the CRS of the "
-            f"map, more than {_TRUE_AREA:.0%} off: hectares are counted in pixels, so make the map in a CRS that keeps "
+            f"map, more than {TRUE_AREA:.0%} off: areas are counted in pixels, so make the map in a CRS that keeps "
             "areas there, such as EPSG:2154 in France or EPSG:3035 in Europe."
         )
     scales = f"a hectare on the ground is {smallest:.4f} to {largest:.4f} of them"
-    return (f"hectares are those of pixels in {grid.crs[:60]}: {scales}",) if off > _NOTED else ()
+    return (f"areas are those of pixels in {grid.crs[:60]}: {scales}",) if off > _NOTED else ()
 
 
 def hectares_table(table: ZoneTable, counts: ZoneCounts, grid: Grid, legend: Legend) -> geopandas.GeoDataFrame:
@@ -101,8 +98,15 @@ FORMATS: dict[str, Callable[[geopandas.GeoDataFrame], bytes]] = {".csv": csv_byt
 """What writes a table, by the ending of its file."""
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, *, may_exist: bool = False) -> None:
     """Make sure that a table can be written to ``path``.
+
+    Parameters
+    ----------
+    path
+        Of the table.
+    may_exist
+        Whether something may be there.
 
     Raises
     ------
@@ -111,7 +115,7 @@ def check_file(path: Path) -> None:
     """
     if path.suffix.lower() not in FORMATS:
         raise InputError(f"Hectares go to files that end in {' or '.join(FORMATS)}, not {path.name}.")
-    if path.exists():
+    if path.exists() and not may_exist:
         raise InputError(f"{path} is there already: name another file, or remove it.")
 
 

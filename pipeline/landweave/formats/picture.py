@@ -19,6 +19,7 @@ from matplotlib.transforms import ScaledTranslation
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 
+from landweave.core.crs import keeps_areas
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.legend import NODATA, Legend
@@ -69,7 +70,8 @@ def write_picture(
     figure = _new_figure(classes.shape)
     axes = figure.axes[0]
     _draw(axes, classes, reader.legend, (x0, x1, y0, y1), shares=True)
-    _draw_scale_bar(axes)
+    if keeps_areas(grid.crs, grid.bounds):  # lengths too
+        _draw_scale_bar(axes)
     _write(axes, "\u25b2\nN", (1, 0), (-6, -24), 8, ha="center", va="top")
     _write_texts(
         figure,
@@ -153,13 +155,16 @@ def _finest_level(reader: MapReader, max_size: int) -> tuple[NDArray[np.uint8], 
 
 
 def _subtitle(grid: Grid, classes: NDArray[np.uint8], drawn: Grid) -> str:
-    mapped_km2 = np.count_nonzero(classes != NODATA) * float(drawn.resolution) ** 2 / 1e6
-    value, unit = (mapped_km2, "km²") if mapped_km2 >= 1 else (mapped_km2 * 100, "ha")
-    area = f"{value:,.0f}".replace(",", "\u2009") if value >= 100 else f"{value:.3g}"
     crs = CRS(grid.crs)
     name = crs.proj.name.split("/")[-1].strip()
     code = f" (EPSG:{crs.to_epsg()})" if crs.to_epsg() else ""
-    return f"{area} {unit} mapped at {float(grid.resolution):g} m  ·  {name}{code}"
+    where = f"{float(grid.resolution):g} m  ·  {name}{code}"
+    if not keeps_areas(grid.crs, grid.bounds):
+        return f"pixels of {where}, whose metres are not those of the ground"
+    mapped_km2 = np.count_nonzero(classes != NODATA) * float(drawn.resolution) ** 2 / 1e6
+    value, unit = (mapped_km2, "km²") if mapped_km2 >= 1 else (mapped_km2 * 100, "ha")
+    area = f"{value:,.0f}".replace(",", "\u2009") if value >= 100 else f"{value:.3g}"
+    return f"{area} {unit} mapped at {where}"
 
 
 def _credit(reader: MapReader) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from threading import Lock
 from typing import Any
@@ -101,19 +101,21 @@ def parquet_bytes(polygons: geopandas.GeoDataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def geopackage_bytes(polygons: geopandas.GeoDataFrame, layer: str = LAYER) -> bytes:
+def geopackage_bytes(
+    polygons: geopandas.GeoDataFrame, layer: str = LAYER, metadata: Mapping[str, str] | None = None
+) -> bytes:
     """The polygons as a layer of a GeoPackage; the same bytes whenever it is written.
 
     Parameters
     ----------
     polygons
         With a CRS.
-    layer
-        Name of the layer.
+    layer, metadata
+        Name of the layer, and what is said of it.
     """
-    buffer = io.BytesIO()
+    buffer, stated = io.BytesIO(), {"driver": "GPKG", "geometry_type": "Polygon", "layer_metadata": metadata}
     with _DATING, _dated(_DATE):
-        pyogrio.write_dataframe(polygons, buffer, layer=layer, driver="GPKG", geometry_type="Polygon")
+        pyogrio.write_dataframe(polygons, buffer, layer=layer, **stated)
     return buffer.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
 from odc.geo.crs import CRS
@@ -23,11 +23,7 @@ def mosaic_vrt(files: Mapping[str, Grid], *, levels: int, legend: Legend | None 
     legend
         Of classes; None for confidences.
     """
-    grids = list(files.values())
-    extent = grids[0].extent
-    for grid in grids[1:]:
-        extent = extent.unite(grid.extent)
-    whole = grids[0].with_extent(extent)
+    whole = united(list(files.values()))
     height, width = whole.shape
     root = Xml.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     Xml.SubElement(root, "SRS", dataAxisToSRSAxisMapping="1,2").text = CRS(whole.crs).to_wkt()
@@ -36,14 +32,39 @@ def mosaic_vrt(files: Mapping[str, Grid], *, levels: int, legend: Legend | None 
         Xml.SubElement(root, "OverviewList", resampling="nearest").text = " ".join(
             str(1 << level) for level in range(1, levels + 1)
         )
-    band = Xml.SubElement(root, "VRTRasterBand", dataType="Byte", band="1", blockXSize="512", blockYSize="512")
-    Xml.SubElement(band, "NoDataValue").text = str(NODATA)
-    _describe(band, legend)
+    band = add_band(root, "VRTRasterBand", legend)
+    band.attrib |= {"blockXSize": "512", "blockYSize": "512"}
     for path, grid in files.items():
         _add_source(band, path, grid, whole)
     Xml.indent(root)
     content: bytes = Xml.tostring(root, encoding="utf-8") + b"\n"
     return content
+
+
+def united(grids: Sequence[Grid]) -> Grid:
+    """All pixels of some grids of one CRS, one resolution and one anchor."""
+    extent = grids[0].extent
+    for grid in grids[1:]:
+        extent = extent.unite(grid.extent)
+    return grids[0].with_extent(extent)
+
+
+def add_band(root: Xml.Element, name: str, legend: Legend | None) -> Xml.Element:
+    """The element of a band of bytes, with the colours and names of its classes or the scale of confidences.
+
+    Parameters
+    ----------
+    root
+        That it is added to.
+    name
+        Of the element.
+    legend
+        Of classes; None for confidences.
+    """
+    band = Xml.SubElement(root, name, dataType="Byte", band="1")
+    Xml.SubElement(band, "NoDataValue").text = str(NODATA)
+    _describe(band, legend)
+    return band
 
 
 def _describe(band: Xml.Element, legend: Legend | None) -> None:

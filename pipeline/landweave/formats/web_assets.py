@@ -1,11 +1,14 @@
-"""Files that pages in a browser are made of: a map library as it was published, with its licence beside it."""
+"""What pages in a browser are made of: one style and one frame, and a map library with its licence beside it."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
+
+import jinja2
 
 FOLDER = Path(__file__).parent / "web"
 
@@ -15,13 +18,33 @@ CONFIDENCE_RAMP = (
 """Colours of confidences from 0 to 1, by tenths; the same in every page."""
 
 
+def page_environment(*folders: Path) -> jinja2.Environment:
+    """The templates of some folders, and those that all pages share: ``base.html`` is what they extend."""
+    loader = jinja2.FileSystemLoader([FOLDER, *folders])
+    return jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+
+
 def page_style() -> str:
-    """The style of all pages; without the pictures of controls that they do not have."""
-    return re.sub(r"url\((?!\"data:)[^)]*\)", "none", _text("leaflet.css")) + _text("page.css")
+    """The style of all pages."""
+    return _text("page.css")
+
+
+def map_style() -> str:
+    """The style of pages with a map; without the pictures of controls that they do not have."""
+    leaflet = re.sub(r"url\((?!\"data:)[^)]*\)", "none", _text("leaflet.css"))
+    return leaflet + page_style() + _text("map.css")
+
+
+def page_policy(scripts: Sequence[str] = ()) -> str:
+    """The content security policy of a page that loads nothing and runs no script but these."""
+    allowed = f"script-src {' '.join(map(script_digest, scripts))}; " if scripts else ""
+    return f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; {allowed}base-uri 'none'; form-action 'none'"
 
 
 def page_scripts() -> list[str]:
-    """The scripts that every page begins with: the map library, and what all pages share."""
+    """The scripts that every page with a map begins with: the map library, and what all pages share."""
     return [re.sub(r"\n//# sourceMappingURL=.*", "", _text("leaflet.js")), _text("page.js")]
 
 

@@ -55,6 +55,9 @@ class RunResult:
         Most memory that a process with blocks of this run has held.
     engine
         What ran the blocks; empty where nothing was to do.
+    planned
+        What the plan of this run said, as far as it was known: ``hours``, ``worker_hours``, ``cost``, ``energy_kwh``,
+        ``windows``, ``memory_bytes`` of a worker.
     failures
         One line for each block that failed.
     notes
@@ -78,6 +81,7 @@ class RunResult:
     windows_needed: int = 0
     peak_bytes: int = 0
     engine: str = ""
+    planned: Mapping[str, float] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()

@@ -62,6 +62,13 @@ class MapPlan(Table):
     notes: tuple[str, ...] = ()
 
     @property
+    def figures(self) -> dict[str, float]:
+        """What is promised, as far as it is known: what a run stores beside what it measures."""
+        stated = {name: getattr(self.estimate, name) for name in Estimate.LISTED}
+        stated |= {"windows": self.windows, "memory_bytes": self.memory.worker}
+        return {name: value for name, value in stated.items() if value is not None}
+
+    @property
     def rows(self) -> Rows:
         """The plan as rows of a table."""
         count, blocks, (height, width) = self.blocks.count, self.blocks, self.block_px

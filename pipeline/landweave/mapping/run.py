@@ -163,13 +163,16 @@ def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose files changed since they were done are run again.
     """
-    actions = setup.actions(read_output(setup).ledger, stale=stale)
     notes = list(setup.notes)
     opens = setup.direct_opens()
     if total := sum(opens.values()):
         advice = ": run `landweave align` first" if total > setup.direct_opens_allowed else ""
         notes.append(f"{', '.join(opens)}: read straight from the catalog, opening files {total:,} times{advice}")
-    return cost_map(setup.job, actions, memory=setup.memory, estimate=partial(_estimate, setup), notes=tuple(notes))
+    return _cost(setup, setup.actions(read_output(setup).ledger, stale=stale), *notes)
+
+
+def _cost(setup: MapSetup, actions: BlockActionGrid, *notes: str) -> MapPlan:
+    return cost_map(setup.job, actions, memory=setup.memory, estimate=partial(_estimate, setup), notes=notes)
 
 
 def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
@@ -270,7 +273,7 @@ def _fill(
     stale = stale_lines(setup.job, setup.store, kept)
     notes = (*setup.notes, *output.notes, *(_software_notes(setup, output) if todo else ()))
     result = join_results(results, [ledger], ledger.failures(), notes, stale=stale)
-    result = result.with_retries(retries)
+    result = replace(result.with_retries(retries), planned=_cost(setup, actions).figures if todo else {})
     absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
     windows = result.sums.get("windows", 0)
     return replace(

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from landweave.core.errors import CardError, ConfigError
 from landweave.core.user_cache import cache_folder
 from landweave.models.inference import numerics
+from landweave.models.onnx_graph import OPSET, export_graph
 from landweave.models.settings import InferenceSettings
 from landweave.models.trial import noise_inputs
 
@@ -31,8 +31,6 @@ TOLERANCE, BFLOAT16_TOLERANCE = 1e-4, 0.1
 
 GRAPHS_KEPT = 4
 """In the user's cache, the newest: each is as large as the weights."""
-
-_OPSET = 18
 
 Session = Callable[[list[Tensor]], Tensor]
 """From the tensors of a batch, in the network's order, to logits ``(n, class, y, x)``."""
@@ -123,7 +121,7 @@ def _session(
             folder = TemporaryDirectory(dir=elsewhere)
         with folder:
             written = Path(folder.name) / kept.name
-            _export(_Positional(network, settings).eval(), tuple(inputs.values()), written)
+            _write_graph(_Positional(network, settings).eval(), tuple(inputs.values()), written)
             session = opened(written, settings)
             with suppress(OSError):
                 written.replace(kept)
@@ -131,24 +129,15 @@ def _session(
     return session
 
 
-def _export(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
+def _write_graph(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
     import onnx
-    import onnxscript  # noqa: F401  the exporter's
 
-    names = [f"input_{number}" for number in range(len(inputs))]
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what the exporter itself does
-        # Images of a channels-last network come in planes: a graph has no memory format.
-        example = tuple(each.clone(memory_format=torch.contiguous_format) for each in inputs)
-        program = torch.onnx.export(
-            network, example, opset_version=_OPSET, dynamo=True, verbose=False, input_names=names, optimize=True
-        )
-        onnx.save(program.model_proto, path)  # type: ignore[union-attr]
+    onnx.save(export_graph(network, inputs, [f"input_{number}" for number in range(len(inputs))]), path)
 
 
 def _graph_file(settings: InferenceSettings, weights_sha256: str) -> Path:
     """Return where a graph is kept: by all that decides it, libraries included."""
-    parts = [weights_sha256, settings.card.sha256, settings.output, settings.window, settings.batch_size, _OPSET]
+    parts = [weights_sha256, settings.card.sha256, settings.output, settings.window, settings.batch_size, OPSET]
     libraries = [version(name) for name in ("torch", "onnx", "onnxscript")]
     digest = hashlib.sha256(json.dumps([*parts, *libraries]).encode()).hexdigest()
     return cache_folder() / "graphs" / f"{digest[:32]}.onnx"

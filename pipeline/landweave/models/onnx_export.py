@@ -8,7 +8,6 @@ normalisation is in the metadata, and where it is more than that (a height coded
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,12 +21,13 @@ from landweave.models.cards.inputs import HeightCoding
 from landweave.models.factory import load
 from landweave.models.inference import Normalisation, output_probabilities
 from landweave.models.networks.architectures import ExportedArchitecture
+from landweave.models.onnx_graph import export_graph
 
 TOLERANCE = 1e-4
 """Largest difference of a probability between the network and its ONNX file."""
 
-_OPSET, _IR = 18, 8
-"""Of the file: the onnxruntime of 2023, which QGIS often has, reads no newer ones."""
+_IR = 8
+"""Of the file: the onnxruntime of 2023, which QGIS often has, reads no newer one."""
 
 _WHITE = 255.0
 """What Deepness divides the numbers of any raster by."""
@@ -76,13 +76,11 @@ def export_onnx(card: ModelCard, weights: Path, path: Path) -> None:
     window = card.window.size
     network = _Standalone(load(card, window, weights, batch_size=1), card).eval()
     example = torch.rand(1, card.image_channels, window, window, generator=torch.Generator().manual_seed(0))
-    names: dict[str, Any] = {"input_names": ["image"], "output_names": ["probabilities"]}
     try:
-        with torch.no_grad(), warnings.catch_warnings(), TemporaryDirectory(dir=path.parent) as folder:
-            warnings.simplefilter("ignore")  # of what the exporter itself does
-            program = torch.onnx.export(network, (example,), opset_version=_OPSET, dynamo=True, verbose=False, **names)
+        with torch.no_grad(), TemporaryDirectory(dir=path.parent) as folder:
+            graph = export_graph(network, (example,), ["image"], output_names=["probabilities"])
             written = Path(folder) / path.name
-            onnx.save(_with_metadata(program.model_proto, network, card), written)  # type: ignore[union-attr]
+            onnx.save(_with_metadata(graph, network, card), written)
             onnx.checker.check_model(str(written))
             _compare(written, network, example)
             written.replace(path)

@@ -19,6 +19,7 @@ import pyproj
 from pyproj import Transformer
 
 from landweave.core.checksums import SHA256_MULTIHASH
+from landweave.core.crs import keeps_areas
 from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import Legend
 from landweave.core.licences import spdx_licence
@@ -120,7 +121,7 @@ class Catalog:
                 "properties": {
                     **self._properties,
                     **_projection(grid),
-                    "gsd": float(grid.resolution),
+                    **({"gsd": float(grid.resolution)} if keeps_areas(grid.crs, grid.bounds) else {}),
                 },
                 "links": root,
                 "assets": {file.key: _asset(file, grid) for file in files},

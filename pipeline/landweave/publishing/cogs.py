@@ -1,4 +1,4 @@
-"""The two rasters of a dalle: a COG of its classes and one of their confidence, and a VRT over all dalles of each."""
+"""The two rasters of a dalle: a COG of its classes and one of their confidence, and mosaics of all dalles."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.formats.dalle_cog import class_style, class_table, confidence_style, encode_cog
+from landweave.formats.gti import ENDING, mosaic_gti
 from landweave.formats.vrt import mosaic_vrt
 from landweave.publishing.products import Asset, DallePixels, SummaryContext
 
@@ -63,10 +64,9 @@ class ClassCogs:
         return {".tif": cog, ".tif.aux.xml": class_table(self.legend), ".qml": class_style(self.legend)}
 
     def summary(self, context: SummaryContext) -> Mapping[str, bytes]:
-        """A VRT over all dalles, and its style."""
-        files = {f"{self.name}/{self.name}_{dalle.name}.tif": dalle.grid for dalle in context.dalles}
-        vrt = mosaic_vrt(files, levels=self.levels, legend=self.legend)
-        return {f"{self.name}.vrt": vrt, f"{self.name}.qml": class_style(self.legend)}
+        """A VRT and a GTI over all dalles, and their style."""
+        mosaics = _mosaics(self.name, context, self.levels, self.legend)
+        return {**mosaics, f"{self.name}.qml": class_style(self.legend)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,12 +108,17 @@ class ConfidenceCogs:
         return {".tif": cog, ".qml": confidence_style()}
 
     def summary(self, context: SummaryContext) -> Mapping[str, bytes]:
-        """A VRT over all dalles, and its style."""
-        files = {f"{self.name}/{self.name}_{dalle.name}.tif": dalle.grid for dalle in context.dalles}
-        return {
-            f"{self.name}.vrt": mosaic_vrt(files, levels=self.levels),
-            f"{self.name}.qml": confidence_style(),
-        }
+        """A VRT and a GTI over all dalles, and their style."""
+        return {**_mosaics(self.name, context, self.levels), f"{self.name}.qml": confidence_style()}
+
+
+def _mosaics(name: str, context: SummaryContext, levels: int, legend: Legend | None = None) -> Mapping[str, bytes]:
+    """Files that show all dalles of a product as one raster."""
+    files = {f"{name}/{name}_{dalle.name}.tif": dalle.grid for dalle in context.dalles}
+    return {
+        f"{name}.vrt": mosaic_vrt(files, levels=levels, legend=legend),
+        f"{name}{ENDING}": mosaic_gti(files, levels=levels, legend=legend),
+    }
 
 
 def _slug(name: str) -> str:

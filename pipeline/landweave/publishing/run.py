@@ -334,7 +334,7 @@ def _write_summary(setup: PublishSetup, ledger: Ledger, lease: Lease) -> None:
         ]
         read = partial(_read_file, publication, product)
         files |= product.summary(SummaryContext(dalles=listed, legend=setup.pixels.legend, read=read))
-    titles = {name: f"{name.rpartition('.')[0]} of all dalles" for name in files}
+    titles = {name: f"{name.partition('.')[0]} of all dalles" for name in files}
     boxes = [lonlat_box(grids[index]) for index in done]
     files[COLLECTION] = setup.catalog.collection([dalles[index] for index in done], boxes, titles)
     publication.write_summary(files)

@@ -176,6 +176,33 @@ def cost_facts(ledger: Ledger, pixels: int) -> Iterator[Fact]:
     yield Fact(word="output_size", parts=(_size(int(ledger.fields["object_bytes"].sum(dtype=np.int64))),))
 
 
+def planned_rows(run: Mapping[str, Any]) -> Iterator[tuple[str, Part | None, Part | None]]:
+    """Lines of a table, of what the last run of a map took beside what its plan said: word, plan, measure.
+
+    What is not known is None. Cost and energy are those of the hours that it took, at the rate of the plan.
+
+    Parameters
+    ----------
+    run
+        Figures of the run, as they are stored beside the map; empty where there are none.
+    """
+    plan, seconds = run.get("planned", {}), run.get("seconds", 0)
+    if not plan or not seconds:
+        return
+    hours, windows = plan.get("hours"), run.get("sums", {}).get("windows")
+    yield "elapsed", _duration(hours * 3600) if hours else None, _duration(seconds)
+    yield "memory", _size(plan["memory_bytes"]), _size(run["peak_bytes"]) if run.get("peak_bytes") else None
+    yield "windows", Part(number=plan["windows"]), Part(number=windows) if windows is not None else None
+    for word, name, unit in (("price", "cost", ""), ("energy", "energy_kwh", "kWh")):
+        if name in plan:
+            measured = plan[name] * seconds / 3600 / hours if hours else None
+            yield word, _amount(plan[name], unit), None if measured is None else _amount(measured, unit)
+
+
+def _amount(value: float, unit: str) -> Part:
+    return Part(number=value, digits=2 if value < 100 else 0, unit=unit)
+
+
 def _duration(seconds: float) -> Part:
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
@@ -223,11 +250,14 @@ def source_facts(sources: Mapping[str, Any]) -> Iterator[Fact]:
         By modality: ``bands``, ``files`` or ``observations``, ``first_day`` and ``last_day``.
     """
     for name, source in sources.items():
-        parts = [Part(text=", ".join(map(str, source.get("bands", ()))))]
+        stated = []
+        if source.get("bands"):
+            stated.append([Part(text=", ".join(map(str, source["bands"])))])
         if "files" in source:
-            parts += [Part(text="·"), Part(number=len(source["files"])), Part(word="files")]
+            stated.append([Part(number=len(source["files"])), Part(word="files")])
         if "observations" in source:
-            parts += [Part(text="·"), Part(number=source["observations"]), Part(word="observations")]
+            stated.append([Part(number=source["observations"]), Part(word="observations")])
         if "first_day" in source:
-            parts += [Part(text=f"· {source['first_day']} \u2013 {source['last_day']}")]
-        yield Fact(name=name, parts=tuple(parts))
+            stated.append([Part(text=f"{source['first_day']} \u2013 {source['last_day']}")])
+        dotted = [part for parts in stated for part in (Part(text="·"), *parts)][1:]
+        yield Fact(name=name, parts=tuple(dotted))

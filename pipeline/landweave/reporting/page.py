@@ -20,14 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jinja2
+import numpy as np
 
+from landweave.core.crs import areal_scales, keeps_areas
 from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import NODATA, LandClass
 from landweave.core.protocols import BlockState
-from landweave.formats.web_assets import CONFIDENCE_RAMP, page_scripts, page_style, script_digest
+from landweave.formats.web_assets import CONFIDENCE_RAMP, map_style, page_environment, page_policy, page_scripts
 from landweave.formats.web_words import LANGUAGES, Language, words
-from landweave.reporting.facts import Fact, ZoneAreas, crs_name
+from landweave.reporting.facts import Fact, Part, ZoneAreas, crs_name
 from landweave.reporting.layers import Layer
 
 ASSETS = Path(__file__).parent / "assets"
@@ -72,6 +73,8 @@ class Page:
         Of the zones that were given.
     progress, cost, provenance, sources
         Lines of tables.
+    planned
+        What the last run took beside its plan: word, plan, measure.
     complete
         Whether every block is finished.
     """
@@ -89,6 +92,7 @@ class Page:
     zones: Sequence[ZoneAreas] = ()
     progress: Sequence[Fact] = ()
     cost: Sequence[Fact] = ()
+    planned: Sequence[tuple[str, Part | None, Part | None]] = ()
     provenance: Sequence[Fact] = ()
     sources: Sequence[Fact] = ()
     complete: bool = True
@@ -97,6 +101,17 @@ class Page:
     def crs(self) -> str:
         """Name and code of the CRS."""
         return crs_name(self.grid)
+
+    @property
+    def keeps_areas(self) -> bool:
+        """Whether areas, and so lengths, in the CRS are those on the ground."""
+        return keeps_areas(self.grid.crs, self.grid.bounds)
+
+    @property
+    def areal_scales(self) -> tuple[float, float] | None:
+        """What a hectare on the ground measures in the map, at least and at most; None where that is not known."""
+        scales = areal_scales(self.grid.crs, self.grid.bounds)
+        return None if np.isnan(scales).any() else scales
 
     @property
     def bounds(self) -> Bounds:
@@ -120,20 +135,20 @@ def render(page: Page, language: Language) -> str:
     language
         It opens in; it has a switch.
     """
-    loader = jinja2.FileSystemLoader(ASSETS)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment = page_environment(ASSETS)
     environment.filters["number"] = partial(format_number, language=language)
     scripts = [*page_scripts(), (ASSETS / "report.js").read_text(encoding="utf-8")]
     return environment.get_template("report.html").render(
         page=page,
+        title=page.title,
         language=language,
         mark=MARK,
         word=words(language),
         facts=json.dumps(_facts(page)).replace("<", "\\u003c"),
         state_colors={state: state_color(state) for state in BlockState},
-        style=page_style(),
+        style=map_style(),
         scripts=scripts,
-        digests=" ".join(map(script_digest, scripts)),
+        policy=page_policy(scripts),
         aerial=base64.b64encode(page.aerial).decode(),
     )
 
@@ -165,6 +180,7 @@ def _facts(page: Page) -> dict[str, Any]:
     x0, y0, x1, y1 = page.bounds
     return {
         "size": [x1 - x0, y1 - y0],
+        "true_scale": page.keeps_areas,
         "nodata": NODATA,
         "ramp": CONFIDENCE_RAMP,
         "words": {language: words(language) for language in LANGUAGES},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import geopandas
@@ -15,6 +15,7 @@ from landweave.jobs.ledger import Ledger
 from landweave.reporting.facts import (
     ZoneAreas,
     cost_facts,
+    planned_rows,
     progress_facts,
     provenance_facts,
     shown_classes,
@@ -44,6 +45,8 @@ class ReportInputs:
         Hectares of the whole map in one row, or why there are none, or what is to be known of them.
     zones
         Hectares of zones; None where none were given.
+    run
+        Figures of the last run, as they are stored beside the map; empty where there are none.
     sources, days, software
         Imagery by modality, its first and last day, versions by name.
     """
@@ -54,6 +57,7 @@ class ReportInputs:
     areas: geopandas.GeoDataFrame | None = None
     areas_note: str = ""
     zones: geopandas.GeoDataFrame | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Any]
     days: str = ""
     software: Mapping[str, str]
@@ -91,6 +95,7 @@ def report_page(inputs: ReportInputs) -> Page:
         zones=_zones(inputs, pixel_m),
         progress=tuple(progress_facts(ledger)) if ledger else (),
         cost=tuple(cost_facts(ledger, store.block_size**2)) if ledger else (),
+        planned=tuple(planned_rows(inputs.run)),
         provenance=tuple(provenance_facts(store.attrs, inputs.software)),
         sources=tuple(source_facts(inputs.sources)),
         complete=complete,

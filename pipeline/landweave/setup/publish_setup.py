@@ -120,7 +120,7 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     Raises
     ------
     InputError
-        When there is no map; when areas are asked for that its CRS does not keep.
+        When there is no map; when areas are asked for, or patches of an area, that its CRS does not keep.
     OutputError
         When the folder holds anything else.
     ConfigError
@@ -137,7 +137,8 @@ def set_up_publish(section: PublishSection, map_target: Target, engine: EngineSe
     known = known_days(store.attrs)
     dates = tuple(section.dates.split("/")) if section.dates else known or ANY_TIME
     notes = () if section.dates or known else ("dates of the imagery are not known: publish.dates states them",)
-    notes = (*notes, *(check_areas(store.grid) if section.zones or section.polygons else ()))
+    states_areas = section.zones or section.polygons or section.minimum_unit_m2
+    notes = (*notes, *(check_areas(store.grid) if states_areas else ()))
     zones = _zones(section.zones, store) if section.zones else None
     return PublishSetup(
         target=target,

@@ -56,6 +56,16 @@ def recorded_run(target: Target, command: str) -> Iterator[RunRecord]:
         _store(target, record, started, None)
 
 
+def last_run(target: Target) -> dict[str, Any]:
+    """The figures of the last run of a map or cube; empty where there are none, or none that can be read."""
+    folder, name = target.beside(RUN_RECORD)
+    try:
+        found = json.loads(folder.get(name) or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _store(target: Target, record: RunRecord, started: datetime, error: BaseException | None) -> None:
     facts = {
         "command": record.command,

@@ -21,6 +21,7 @@ from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
+from landweave.jobs.progress import Progress
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
 from landweave.surface.extras import load_viewer
@@ -125,7 +126,12 @@ class MapAccessor:
         return write_picture(self._reader, path, max_size=max_size)
 
     def area_by_class(
-        self, zones: ZoneSource, *, layer: str | None = None, where: str | None = None
+        self,
+        zones: ZoneSource,
+        *,
+        layer: str | None = None,
+        where: str | None = None,
+        progress: Progress | bool = True,
     ) -> geopandas.GeoDataFrame:
         """Hectares of each class in each zone, one row a zone; the pixels are loaded piece by piece.
 
@@ -140,6 +146,8 @@ class MapAccessor:
             Of a file that has several.
         where
             SQL filter on the columns of a file, such as ``"code = '31'"``.
+        progress
+            True for a bar on a terminal or in a notebook, False for none.
 
         Returns
         -------
@@ -153,7 +161,8 @@ class MapAccessor:
             When the zones cannot be used or none meets the map, or its CRS does not keep areas to 1 %.
         """
         grid = self.grid
-        return measure_zones(partial(self._pixels, grid), grid, self.legend, zones, layer=layer, where=where)
+        read = partial(self._pixels, grid)
+        return measure_zones(read, grid, self.legend, zones, layer=layer, where=where, progress=progress)
 
     def view(self) -> Any:
         """The map at any zoom in a notebook: classes and confidence in tiles, with a legend (an `ipyleaflet.Map`).

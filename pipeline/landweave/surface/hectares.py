@@ -19,11 +19,13 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import OutputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, Extent
+from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import Legend
+from landweave.core.protocols import BlockResult, BlockState
 from landweave.core.zonal import ZoneCounts, Zones
 from landweave.formats.hectares import FORMATS, check_areas, check_file, hectares_table
 from landweave.formats.zones import ZoneTable, read_zones, zones_of
+from landweave.jobs.progress import Progress, resolve_progress, shown
 
 ZoneSource: TypeAlias = str | os.PathLike[str] | geopandas.GeoDataFrame
 """A vector file, or zones in memory."""
@@ -46,6 +48,7 @@ def measure_zones(
     *,
     layer: str | None = None,
     where: str | None = None,
+    progress: Progress | bool = True,
 ) -> geopandas.GeoDataFrame:
     """Areas by class of zones, as `landweave.formats.hectares.hectares_table`, with ``attrs["notes"]``.
 
@@ -59,6 +62,8 @@ def measure_zones(
         Any polygons.
     layer, where
         Of a file, as `landweave.formats.zones.read_zones` takes them.
+    progress
+        Advanced with every piece of the map; True for a bar on a terminal or in a notebook.
 
     Raises
     ------
@@ -67,7 +72,7 @@ def measure_zones(
     """
     notes = check_areas(grid)
     table = zone_table(zones, grid, layer=layer, where=where)
-    areas = hectares_table(table, _count(read, grid, table.zones), grid, legend)
+    areas = hectares_table(table, _count(read, grid, table.zones, resolve_progress(progress)), grid, legend)
     areas.attrs["notes"] = [*table.notes, *notes]
     return areas
 
@@ -91,15 +96,16 @@ def zone_table(zones: ZoneSource, grid: Grid, *, layer: str | None = None, where
 
 
 def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:
-    """Make sure that tables of areas can be written.
+    """Make sure that tables of areas can be written; those of a run that was killed while it wrote them may be there.
 
     Raises
     ------
     InputError
         When a file is there, or its ending is none of `landweave.formats.hectares.FORMATS`.
     """
+    killed = any(_part_of(Path(path)).exists() for path in paths)
     for path in paths:
-        check_file(Path(path))
+        check_file(Path(path), may_exist=killed)
 
 
 def write_areas(areas: geopandas.GeoDataFrame, paths: Sequence[str | os.PathLike[str]]) -> None:
@@ -117,36 +123,47 @@ def write_areas(areas: geopandas.GeoDataFrame, paths: Sequence[str | os.PathLike
     OutputError
         When one cannot be written.
     """
-    parts = {file: file.with_name(f".{file.name}.part") for file in map(Path, paths)}
+    parts = {file: _part_of(file) for file in map(Path, paths)}
     try:
         for file, part in parts.items():
             file.parent.mkdir(parents=True, exist_ok=True)
             part.write_bytes(FORMATS[file.suffix.lower()](areas))
+        for file, part in parts.items():
+            if file.exists() and file.read_bytes() != part.read_bytes():
+                raise OutputError(
+                    f"{file} is there already, and other areas are in it: name another file, or remove it."
+                )
         for file, part in parts.items():
             part.replace(file)
     except OSError as error:
         raise OutputError(f"Cannot write {file}: {error}. Check the folder and its free space.") from error
 
 
-def _count(read: ReadPixels, grid: Grid, zones: Zones) -> ZoneCounts:
+def _part_of(file: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return file.with_name(f".{file.name}.part")
+
+
+def _count(read: ReadPixels, grid: Grid, zones: Zones, progress: Progress) -> ZoneCounts:
     """Pixels of all zones. Sums of whole numbers: their order does not matter."""
-    total = ZoneCounts.none(np.arange(zones.polygons.size))
-    parts = list(_parts(grid, zones))
-    with ThreadPoolExecutor(_THREADS) as threads:
+    total, blocks = ZoneCounts.none(np.arange(zones.polygons.size)), Blocks.covering(grid.extent, _PIECE)
+    parts = list(_parts(grid, blocks, zones))
+    with ThreadPoolExecutor(_THREADS) as threads, shown(progress, len(parts), f"{_THREADS} threads"):
         for first in range(0, len(parts), 2 * _THREADS):  # so that a slow reader does not get far behind
-            count = partial(_count_part, read, zones)
-            for counts in threads.map(count, parts[first : first + 2 * _THREADS]):
+            some = parts[first : first + 2 * _THREADS]
+            counted = threads.map(partial(_count_part, read, zones), (part for _, part in some))
+            for (index, part), counts in zip(some, counted, strict=True):
                 total.add(counts)
+                progress.advance(index, BlockResult(state=BlockState.DONE, counts={"pixels": part.extent.size}))
     return total
 
 
-def _parts(grid: Grid, zones: Zones) -> Iterator[Grid]:
+def _parts(grid: Grid, blocks: Blocks, zones: Zones) -> Iterator[tuple[BlockIndex, Grid]]:
     """Pieces of the map that the bounds of a zone meet."""
-    blocks = Blocks.covering(grid.extent, _PIECE)
     for index in blocks:
         part = grid.with_extent(blocks[index].intersect(grid.extent))
         if zones.near(part).size:
-            yield part
+            yield index, part
 
 
 def _count_part(read: ReadPixels, zones: Zones, part: Grid) -> ZoneCounts:

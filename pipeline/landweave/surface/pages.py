@@ -8,6 +8,7 @@ from typing import Any
 
 from landweave.config.schema import Config
 from landweave.formats.web_words import Language
+from landweave.jobs.progress import Progress, resolve_progress
 from landweave.setup.map_setup import map_target
 from landweave.store.objects import Target
 from landweave.surface.extras import load_viewer
@@ -15,7 +16,7 @@ from landweave.surface.hectares import ZoneSource
 from landweave.surface.report import ZoneFile, write_report
 
 
-def report(
+def report(  # noqa: PLR0913  which zones, and from where to where
     what: Config | str | Path,
     to: str | Path,
     *,
@@ -24,6 +25,7 @@ def report(
     where: str | None = None,
     language: Language = "en",
     storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | bool = True,
 ) -> Path:
     """A map as one page that opens from disk, with no network: map, legend, areas, progress, cost and provenance.
 
@@ -42,6 +44,8 @@ def report(
         ``en`` or ``fr``: the language that the page opens in; it has a switch.
     storage_options
         Of the object store of the map.
+    progress
+        Of counting; True for a bar on a terminal or in a notebook, False for none.
 
     Raises
     ------
@@ -52,7 +56,8 @@ def report(
     """
     target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
     zoned = ZoneFile(zones, layer, where) if zones is not None else None
-    return write_report(target, to, what if isinstance(what, Config) else None, zoned, language)
+    shown = resolve_progress(progress)
+    return write_report(target, to, what if isinstance(what, Config) else None, zoned, language, progress=shown)
 
 
 def view(

@@ -145,6 +145,7 @@ def area_by_class(
     layer: str | None = None,
     where: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    progress: Progress | bool = True,
 ) -> geopandas.GeoDataFrame:
     """Hectares of each class in each zone of a vector file, one row a zone, in memory and in files.
 
@@ -165,6 +166,8 @@ def area_by_class(
         SQL filter on the columns of a file, such as ``"code = '31'"``.
     storage_options
         Of the object store of the map.
+    progress
+        True for a bar on a terminal or in a notebook, False for none.
 
     Returns
     -------
@@ -192,6 +195,7 @@ def area_by_class(
         mapped = open_map(target)
     elif isinstance(mapped, str | Path):
         mapped = open_map(mapped, storage_options=storage_options)
-    areas: geopandas.GeoDataFrame = mapped.landweave.area_by_class(zones, layer=layer, where=where)
+    chosen = {"layer": layer, "where": where, "progress": progress}
+    areas: geopandas.GeoDataFrame = mapped.landweave.area_by_class(zones, **chosen)
     write_areas(areas, files)
     return areas

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -11,8 +12,10 @@ import geopandas
 import shapely
 
 from landweave.config.schema import Config
+from landweave.core.crs import keeps_areas
 from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.formats.web_words import Language
+from landweave.jobs.progress import Progress
 from landweave.publishing.catalog import known_days, sources_of
 from landweave.reporting.page import MARK, render
 from landweave.reporting.report import ReportInputs, report_page
@@ -21,6 +24,7 @@ from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
+from landweave.store.run_record import last_run
 from landweave.surface.hectares import ZoneSource
 
 
@@ -34,7 +38,13 @@ class ZoneFile:
 
 
 def write_report(
-    target: Target, to: str | os.PathLike[str], config: Config | None, zones: ZoneFile | None, language: Language
+    target: Target,
+    to: str | os.PathLike[str],
+    config: Config | None,
+    zones: ZoneFile | None,
+    language: Language,
+    *,
+    progress: Progress,
 ) -> Path:
     """Write the page of a stored map.
 
@@ -50,6 +60,8 @@ def write_report(
         Whose areas are listed.
     language
         It opens in.
+    progress
+        Of counting the areas.
 
     Raises
     ------
@@ -65,7 +77,7 @@ def write_report(
     path = Path(to)
     _refuse_foreign(path)
     store = open_store(target)
-    text = render(report_page(_inputs(store, config, zones)), language)
+    text = render(report_page(_inputs(store, config, zones, progress)), language)
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,19 +97,19 @@ def _refuse_foreign(path: Path) -> None:
         raise OutputError(f"{path} is there already and is no report: choose another name, or remove it first.")
 
 
-def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None) -> ReportInputs:
-    mapped = open_map(store.target)
+def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None, progress: Progress) -> ReportInputs:
+    count = partial(open_map(store.target).landweave.area_by_class, progress=progress)
     aerial, aerial_note = find_aerial_picture(config)
     counted, notes = None, list[str]()
     if zones is not None:
-        counted = mapped.landweave.area_by_class(zones.source, layer=zones.layer, where=zones.where)
+        counted = count(zones.source, layer=zones.layer, where=zones.where)
         notes += counted.attrs["notes"]
     try:
         ground = shapely.box(*store.grid.with_extent(store.mapped_extent).bounds)
-        areas = mapped.landweave.area_by_class(geopandas.GeoDataFrame(geometry=[ground], crs=store.grid.crs))
-        notes += areas.attrs["notes"]
+        areas = count(geopandas.GeoDataFrame(geometry=[ground], crs=store.grid.crs))
+        notes = [note for note in notes if note not in areas.attrs["notes"]]  # how true areas are, the page says itself
     except InputError as error:  # its CRS does not keep areas; the page has all else
-        areas, notes = None, [str(error)]
+        areas, notes = None, [str(error)] if keeps_areas(store.grid.crs, store.grid.bounds) else []
     return ReportInputs(
         store=store,
         aerial=aerial,
@@ -105,6 +117,7 @@ def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None) -> R
         areas=areas,
         areas_note="; ".join(dict.fromkeys(notes)),
         zones=counted,
+        run=last_run(store.target),
         sources=sources_of(store.attrs),
         days=" \u2013 ".join(dict.fromkeys(known_days(store.attrs) or ())),
         software={**store.attrs.get("libraries", {}), "landweave": library_versions()["landweave"]},

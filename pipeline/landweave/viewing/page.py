@@ -7,11 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-import jinja2
-
 from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
-from landweave.formats.web_assets import page_scripts, page_style, script_digest
+from landweave.formats.web_assets import map_style, page_environment, page_scripts, script_digest
 from landweave.formats.web_words import LANGUAGES, words
 
 ASSETS = Path(__file__).parent / "assets"
@@ -37,17 +35,22 @@ def render_page(
         "layers": layers,
     }
     scripts = [*page_scripts(), (ASSETS / "view.js").read_text(encoding="utf-8")]
-    loader = jinja2.FileSystemLoader(ASSETS)
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    text = environment.get_template("view.html").render(
-        title=title,
-        classes=classes,
-        layers=layers,
-        note=note,
-        word=words("en"),
-        style=page_style() + (ASSETS / "view.css").read_text(encoding="utf-8"),
-        facts=json.dumps(facts).replace("<", "\\u003c"),
-        scripts=scripts,
+    text = (
+        page_environment(ASSETS)
+        .get_template("view.html")
+        .render(
+            title=title,
+            language="en",
+            mark="",
+            policy="",  # in a header
+            classes=classes,
+            layers=layers,
+            note=note,
+            word=words("en"),
+            style=map_style() + (ASSETS / "view.css").read_text(encoding="utf-8"),
+            facts=json.dumps(facts).replace("<", "\\u003c"),
+            scripts=scripts,
+        )
     )
     digests = " ".join(map(script_digest, scripts))
     policy = (

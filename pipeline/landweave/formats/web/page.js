@@ -23,10 +23,10 @@ const page = (() => {
   for (const each of all("[data-language]")) each.addEventListener("click", () => speak(each.dataset.language));
 
   // ---- controls of a map: layers in the pane "shown", an aerial picture beneath
-  const controls = (map, { aerial, show, switchClasses }) => {
+  const controls = (map, { aerial, show, switchClasses, scale = true }) => {
     const pane = map.getPane("shown"), opacity = byId("opacity");
     const zoom = L.control.zoom({ position: "topleft" }).addTo(map);
-    L.control.scale({ imperial: false, maxWidth: 140 }).addTo(map);
+    if (scale) L.control.scale({ imperial: false, maxWidth: 140 }).addTo(map);
     const nameZoom = () => {
       for (const [button, key] of [[zoom._zoomInButton, "zoom_in"], [zoom._zoomOutButton, "zoom_out"]]) {
         button.title = word(key);

@@ -111,7 +111,7 @@
       hidden = codes;
       layers.landcover.draw();
     };
-    page.controls(map, { aerial, show, switchClasses });
+    page.controls(map, { aerial, show, switchClasses, scale: facts.true_scale });
 
     // ---- what is under the pointer, or in the middle for the keyboard
     const readout = byId("readout");
