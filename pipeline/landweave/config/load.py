@@ -35,6 +35,13 @@ def load_config(
     ------
     ConfigError
         With every problem, each with its key and what is allowed.
+
+    Examples
+    --------
+    >>> import landweave as lw
+    >>> _ = Path("demo.yaml").write_text(lw.example_config("demo"))
+    >>> str(load_config("demo.yaml", overrides={"output.store": "out.zarr"}).output.store)
+    'out.zarr'
     """
     return _loaded(Config, Path(path), _cluster_overrides(path, cluster) | dict(overrides or {}))
 

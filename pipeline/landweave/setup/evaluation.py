@@ -76,7 +76,13 @@ def _label_spec(labels: Labels) -> MosaicSpec:
     bands = {"LABEL": BandFiles(files=labels.paths, band=labels.band)}
     # Not the nodata tag of a file: many tag 0, which is a class.
     return MosaicSpec(
-        modality="labels", bands=bands, root=str(Path.cwd()), nodata=NODATA, resampling="nearest", palettes=True
+        modality="labels",
+        bands=bands,
+        root=str(Path.cwd()),
+        nodata=NODATA,
+        resampling="nearest",
+        palettes=True,
+        storage_options=labels.storage_options,
     )
 
 
