@@ -38,10 +38,11 @@ def load_config(
 
     Examples
     --------
-    >>> import landweave as lw
-    >>> _ = Path("demo.yaml").write_text(lw.example_config("demo"))
-    >>> str(load_config("demo.yaml", overrides={"output.store": "out.zarr"}).output.store)
-    'out.zarr'
+    >>> images = {"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": "rvb"}}}}
+    >>> content = {"grid": {"crs": "EPSG:2154"}, "inputs": images, "model": {"card": "LC-A"}}
+    >>> _ = Path("mine.yaml").write_text(str(content))  # YAML takes it as it is
+    >>> load_config("mine.yaml", overrides={"output.store": "out.zarr"}).model.card
+    'LC-A'
     """
     return _loaded(Config, Path(path), _cluster_overrides(path, cluster) | dict(overrides or {}))
 

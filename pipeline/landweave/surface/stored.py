@@ -118,11 +118,6 @@ def verify(
         When there is no map or cube.
     OutputError
         When another driver writes it.
-
-    Examples
-    --------
-    >>> verify("landcover.zarr").exit_code
-    0
     """
     take_retries()
     if isinstance(where, CubeConfig):
