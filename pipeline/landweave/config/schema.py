@@ -395,6 +395,11 @@ class SuperareaInput(SeriesSection):
     cloud_mask: CloudMask = CloudMask(source="probability")
     """Largest probabilities of a clear pixel."""
 
+    @property
+    def is_aligned(self) -> bool:
+        """Never: the pixels of a cube begin at the anchor, and these beside it."""
+        return False
+
 
 Input = Annotated[
     MosaicInput | ElevationInput | StacInput | CubeInput | PatchesInput | SuperareaInput, Field(discriminator="kind")
