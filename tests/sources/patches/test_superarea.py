@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from landweave.config.schema import ModelSection
 from landweave.core.errors import CardError, InputError
+from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.timeseries import PixelClass
 from landweave.models.cards.registry import find_card
 from landweave.setup.dataset import ModelUse, region_config
 from landweave.setup.map_setup import set_up_map
 from landweave.sources.patches.layout import open_dataset
-from landweave.sources.patches.superarea import fit_corner
+from landweave.sources.patches.superarea import SuperareaSpec, fit_corner, open_superarea
 from tests.helpers.patches import MadeRegion, Superarea, write_flair_2
 from tests.helpers.tiles import textured
 
@@ -93,6 +94,13 @@ def test_the_published_departments_are_read_too(folder, tmp_path):
         map_of(tmp_path / "data/flair#2-test").job.inputs["SENTINEL2_TS"].phase_yx
         == map_of(folder).job.inputs["SENTINEL2_TS"].phase_yx
     )
+
+
+def test_other_pixels_than_the_arrays_have_are_refused():
+    spec = SuperareaSpec(modality="S2", values="", masks="", products="", centroids="", images=())
+    grid = Grid.from_bounds((0, 0, 1024, 1024), crs="EPSG:2154", resolution=10.24)
+    with pytest.raises(InputError, match=r"have pixels of 10 m; S2 is to be read on pixels of 10\.24 m"):
+        open_superarea(spec, grid)
 
 
 def test_what_disagrees_is_named(folder, tmp_path):

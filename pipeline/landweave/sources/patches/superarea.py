@@ -40,6 +40,9 @@ from landweave.sources.raster_facts import RasterFacts
 from landweave.sources.requests import check_bands, check_pixels
 from landweave.sources.stac.pixel_classes import classify_pixels
 
+PIXEL_M = 10
+"""Side of a pixel of the arrays."""
+
 _PRODUCT = re.compile(r"S2[A-D]_MSI\w{3}_(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)")
 
 
@@ -196,14 +199,19 @@ def open_superarea(spec: SuperareaSpec, grid: Grid) -> SuperareaSeries:
     spec
         Its files.
     grid
-        Pixels of 10 m, from any anchor; the extent plays no part.
+        Pixels of `PIXEL_M`, from any anchor; the extent plays no part.
 
     Raises
     ------
     InputError
-        When a file cannot be read, arrays and dates are not as many, or the published pixels fit no array of these
-        pixels.
+        When the grid has other pixels, a file cannot be read, arrays and dates are not as many, or the published pixels
+        fit no array.
     """
+    if grid.resolution != PIXEL_M:
+        raise InputError(
+            f"Arrays of FLAIR#2 have pixels of {PIXEL_M} m; {spec.modality} is to be read on pixels of "
+            f"{float(grid.resolution):g} m: take a model of FLAIR#2."
+        )
     try:
         stored, masks = open_array(spec.values), open_array(spec.masks)
     except ReadError as error:
