@@ -1,8 +1,9 @@
 """What README and the how-tos say is done as it stands: their configurations are written, their commands run.
 
 Tiles, areas and catalogs are small and made here; a large model of FLAIR-HUB is replaced by a small network of the same
-inputs. Commands are those of the blocks marked ``bash``; those of the
-bucket need one over TLS (`tests/store/test_run_to_s3.py` maps into an S3 of this machine).
+inputs. Commands are those of the blocks marked ``bash``. The bucket is one of an S3 of this machine, without TLS, so
+that its endpoint is given as the how-to says. What has words in capitals (TRAINING.yaml, WEIGHTS.ckpt) stands for files
+of a user and is not run here, nor what opens a browser or needs a container engine.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from typing import Any
 
 import geopandas
 import matplotlib
+import numpy as np
 import pandas
 import pytest
+import torch
 import yaml
 from safetensors.torch import save_file
 
@@ -26,8 +29,10 @@ import landweave as lw
 from landweave.models.cards.registry import find_card, read_card
 from landweave.models.factory import build, core
 from tests.helpers.commands import ROOT, Command, done
+from tests.helpers.counted_s3 import connect, counted_s3
 from tests.helpers.example_inputs import CORNER, write_inputs
 from tests.helpers.networks import drawn, unet, write_card
+from tests.helpers.patches import MadeRegion, write_flair_hub
 from tests.helpers.small_series import AREA, CRS, SmallSeries
 from tests.helpers.tiles import textured, write_tile
 
@@ -69,7 +74,7 @@ class Follower:
             if "SENTINEL2_TS" in content["inputs"]:
                 content = self._over_valley(content)
             elif content["model"]["card"].startswith("LC-"):
-                content["model"] = self._small_model(content["model"]["card"])
+                content["model"] = self.small_model(content["model"]["card"])
         path.write_text(yaml.safe_dump(content, sort_keys=False))
 
     def run(self, words: list[str]) -> str:
@@ -93,7 +98,8 @@ class Follower:
                 write_inputs(path)
                 self._ready.add(path)
 
-    def _small_model(self, name: str) -> dict[str, Any]:
+    def small_model(self, name: str) -> dict[str, Any]:
+        """A small network of the inputs of a card, in place of its own."""
         inputs = {
             modality: {"pixel": 0.2, "bands": {band: {"mean": 128, "std": 70} for band in spec.names}}
             for modality, spec in find_card(name).inputs.items()
@@ -172,9 +178,22 @@ def test_how_right_it_is(follower: Follower) -> None:
     Path("labels").mkdir()
     shutil.copy("out/landcover.tif", "labels")
     write_tile(Path("ortho/tile.tif"), textured((1024, 1024), 3), corner_xy=CORNER)
+    labels = np.full((1, 512, 512), 8, np.uint8)
+    arrays = {"AERIAL_RGBI": textured((512, 512), 4, 1), "AERIAL_LABEL-COSIA": labels}
+    write_flair_hub(Path("FLAIR-HUB"), MadeRegion(domain="D012-2019", name="AA-S1-1", arrays=arrays))
+    write_tile(Path("oso.tif"), np.full((1, 20, 20), 3, np.uint8), corner_xy=CORNER, pixel=10)
+    ours = {"name": "one", "classes": [{"code": 1, "name": "ground", "color": "#00ff00"}]}
+    for name, source, codes in (("mine", "cosia", list(range(19))), ("oso", "oso", [3])):
+        content = {**ours, "source": source, "classes": [{**ours["classes"][0], "source_codes": codes}]}
+        Path(f"{name}.yaml").write_text(yaml.safe_dump(content))
+    first, then = [text for language, text in fences("docs/evaluating.md") if language == "bash"]
 
-    follower.follow("docs/evaluating.md")
+    for words in commands(first):
+        follower.run(words)
+    geopandas.read_file("sample.gpkg", layer="sample").assign(reference=8).to_file("sample.gpkg", layer="sample")
+    (areas,) = commands(then)
 
+    assert "± 95 %" in follower.run(areas)
     assert json.loads(Path("scores/scores.json").read_text())["with_left_out"]["accuracy"] == 1
     assert len(geopandas.read_file("sample.gpkg", layer="sample")) > 100
     assert list(Path("changes").glob("*.tif"))
@@ -189,11 +208,58 @@ def test_a_how_to_over_tiles(follower: Follower, document: str) -> None:
     ]
     assert lw.status(store).complete
     assert len(follower.ran) > 2
+    if document == "docs/howto-model.md":
+        _any_other_network(follower)
+
+
+def _any_other_network(follower: Follower) -> None:
+    """An exported network and its card, on the tiles that are there."""
+    (python,) = [text for language, text in fences("docs/howto-model.md") if language == "python"]
+    exec(python, {"network": torch.nn.Conv2d(3, 2, 3, padding=1)})
+    (card,) = [text for language, text in fences("docs/howto-model.md") if text.startswith("# network.yaml")]
+    Path("network.yaml").write_text(card)
+    content = yaml.safe_load(Path("mine-run.yaml").read_text())
+    del content["inputs"]["AERIAL_RGBI"]["bands"]["NIR"]
+    content |= {"model": {"card": "network.yaml"}, "output": {"store": "trees.zarr"}}
+    follower.write(follower.folder / "trees.yaml", content)
+    follower.run(["landweave", "check", "trees.yaml"])
+    follower.run(["landweave", "run", "trees.yaml"])
+    assert {*np.unique(lw.open_map("trees.zarr").landcover.values)} <= {0, 1, 255}
+
+
+def test_my_bucket(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keys from the environment; the endpoint beside each URL, as the server has no TLS."""
+    with counted_s3() as server:
+        options = server.storage_options
+        endpoint = {"endpoint": options["endpoint"]}
+        for name in ("access_key_id", "secret_access_key", "region"):
+            monkeypatch.setenv(f"AWS_{name.upper()}", options[name])
+        connect(options).create_bucket(Bucket="maps")
+        (section,) = [text for language, text in fences("docs/howto-bucket.md") if language == "yaml"]
+        content = yaml.safe_load(section)
+        content["model"] = follower.small_model("flair-inc-rgbi-15cl")
+        content["output"]["storage_options"] = endpoint
+        follower.write(follower.folder / "gard.yaml", content)
+        (script,) = [text for language, text in fences("docs/howto-bucket.md") if language == "bash"]
+        for words in commands(script):
+            by_url = [f"--storage-option=endpoint={endpoint['endpoint']}"] if words[2].startswith("s3://") else []
+            follower.run([*words, *by_url])
+        (python,) = [text for language, text in fences("docs/howto-bucket.md") if language == "python"]
+        found: dict[str, Any] = {}
+        exec(python.replace('{"anonymous": True}', repr(endpoint)), found)
+        assert (found["landcover_map"].landcover.values != 255).any()
+        stored = {key for _, key in server.requests if key.startswith("/maps/delivery/")}
+        assert any(key.endswith("collection.json") for key in stored)
 
 
 def test_my_own_series(follower: Follower) -> None:
     follower.follow("docs/howto-series.md")
+    (python,) = [text for language, text in fences("docs/howto-series.md") if language == "python"]
+    card, weights = (repr(str(follower.valley.folder / f"small.{ending}")) for ending in ("yaml", "safetensors"))
+    found: dict[str, Any] = {}
+    exec(python.replace('"LC-G"', card).replace('"LC-G.safetensors"', weights), found)
 
+    assert (found["landcover"].landcover.isel(x=slice(0, 20), y=slice(0, 20)).values != 255).any()
     assert lw.open_cube("cube.zarr")["SENTINEL2_TS"].sizes["time"] == 3
     assert (lw.open_map("crops.zarr").landcover.values != 255).any()
 

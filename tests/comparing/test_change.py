@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -18,8 +19,11 @@ import landweave as lw
 from landweave.config.schema import EngineSection
 from landweave.core.legend import LandClass, Legend
 from landweave.core.plain import json_text
+from landweave.store.objects import Target
 from tests.helpers.commands import Command, done
+from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.maps import CORNER, FIVE, lumps, write_map
+from tests.helpers.tiles import write_tile
 
 SHAPE = (190, 230)
 CODES = (0, 3, 6, 8)
@@ -314,3 +318,40 @@ def test_zones_and_polygons_on_workers_are_the_same_bytes(maps, zones, tmp_path)
         lw.change(maps["before"], maps["after"], zones=zones, folder=tmp_path / name, engine=used)
     for name in ("zones.csv", "zones.parquet", "changes.gpkg", "changes.parquet", "before.tif", "changes.json"):
         assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes(), name
+
+
+def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, tmp_path):
+    """By URL and options, beside maps on a disk, and by the configuration that names the store."""
+    rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=1)
+    write_tile(tmp_path / "labels.tif", GROUND[None], corner_xy=(CORNER[1] / 5, -CORNER[0] / 5))
+    with counted_s3() as server:
+        options = server.storage_options
+        for name in ("before", "again"):
+            target = Target.parse(f"s3://{BUCKET}/{name}.zarr", options)
+            for path in Path(maps[name]).rglob("*"):
+                if path.is_file():
+                    target.put(str(path.relative_to(maps[name])), path.read_bytes())
+        labels = Target.parse(f"s3://{BUCKET}/labels", options)
+        labels.put("labels.tif", (tmp_path / "labels.tif").read_bytes())
+        before, again = (f"s3://{BUCKET}/{name}.zarr" for name in ("before", "again"))
+
+        found = lw.change(before, maps["after"], rule=rule, same_ground=(before, again), storage_options=options)
+        direct = lw.change(maps["before"], maps["after"], rule=rule, same_ground=(maps["before"], maps["again"]))
+        assert (found.counts.kept, found.same_ground.rate) == (direct.counts.kept, direct.same_ground.rate)
+
+        config = lw.Config(
+            grid={"crs": "EPSG:2154"},
+            inputs={"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": "rvb"}}}},
+            model={"card": "LC-A"},
+            output={"store": before, "storage_options": options},
+        )
+        scores = lw.evaluate(maps["before"], tmp_path / "labels.tif").scores.confusion
+        for where, files in ((before, tmp_path / "labels.tif"), (before, f"{labels}/labels.tif")):
+            np.testing.assert_array_equal(lw.evaluate(where, files, storage_options=options).scores.confusion, scores)
+        np.testing.assert_array_equal(lw.evaluate(config, tmp_path / "labels.tif").scores.confusion, scores)
+        np.testing.assert_array_equal(
+            lw.compare(before, tmp_path / "labels.tif", storage_options=options).scores.confusion, scores
+        )
+        assert lw.change(config, maps["after"], rule=rule).counts.kept == direct.counts.kept
+    with pytest.raises(lw.errors.ConfigError, match="is a local path: endpoint"):
+        lw.change(maps["before"], maps["after"], storage_options={"endpoint": "http://localhost:1"})

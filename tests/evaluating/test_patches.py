@@ -131,7 +131,7 @@ def test_flair_1_is_read_in_its_own_layout_and_split(folder, tmp_path):
     direct = plain(tmp_path / "plain", made[0], folder / "small.yaml")
     assert dict(result.counts.pairs) == dict(direct.counts.pairs)
     assert list(result.domains) == ["D012-2019"]
-    (tmp_path / "one/flair_sen_test").mkdir()  # what FLAIR#2 has beside the same patches, and another split
+    (tmp_path / "one/flair_sen_train").mkdir()  # what FLAIR#2 has beside the same patches, and another split
     assert (lw.open_patches(tmp_path / "one").layout, list(lw.open_patches(tmp_path / "one").regions)) == (
         "flair-2",
         ["D015_Z2_UU"],

@@ -136,6 +136,30 @@ def test_what_comes_back_wrong_is_refused(store, tmp_path):
         lw.draw_sample(str(empty.target), tmp_path / "e.gpkg")
 
 
+def test_intervals_that_say_less_than_they_seem_to_are_named(store, tmp_path):
+    path = lw.draw_sample(str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=130, minimum=20))
+    frame = interpret(path, np.where(TRUTH == 0, 3, TRUTH))  # no building anywhere
+    write_back(frame, path)
+    found = lw.estimate_areas(path)
+    said = str(found)
+    assert "nan" not in said
+    assert "fewer than 30 points of 0 building" in said
+    assert "no point has the reference 0 building: the producer's accuracy is not known" in said
+    (row,) = [row for row in found.table if row[0] == "0 building"]
+    assert (row[1], row[2], row[-1]) == ("0.00", "unknown", "no reference point")
+    assert found.plain["margin_95_ha"][0] is found.plain["producers_accuracy"][0][0] is None
+    strata = dict(zip(found.estimates.strata, found.estimates.counts, strict=True))
+    assert ("have one reference: ± 0 is no certainty" in said) == any(max(c) == sum(c) for c in strata.values())
+    mapped = frame.assign(reference=8)  # every point the same: each interval is 0, and none is believed
+    write_back(mapped, path)
+    assert "all points of 0 building, 3 impervious surface, 6 water, 8 herbaceous vegetation have one" in str(
+        lw.estimate_areas(path)
+    )
+    write_back(frame.assign(reference=[255] * len(frame)), path)
+    with pytest.raises(lw.errors.InputError, match=r"Strata 0 \(0 of 2\).* have fewer than 2 units"):
+        lw.estimate_areas(path)
+
+
 def test_the_command_draws_and_estimates(landweave: Command, store, tmp_path):
     path = tmp_path / "s.gpkg"
     said = done(landweave("sample", "draw", store.target, path, "--size", 200, "--minimum", 20, "--seed", 3))

@@ -37,6 +37,17 @@ class CountedS3:
         return found
 
 
+def connect(options: dict[str, Any]) -> Any:
+    """A client of boto3."""
+    return boto3.client(
+        "s3",
+        endpoint_url=options["endpoint"],
+        region_name=options["region"],
+        aws_access_key_id=options["access_key_id"],
+        aws_secret_access_key=options["secret_access_key"],
+    )
+
+
 @contextmanager
 def counted_s3() -> Iterator[CountedS3]:
     """The server for the length of a ``with`` block, with a bucket `BUCKET`."""
@@ -49,14 +60,7 @@ def counted_s3() -> Iterator[CountedS3]:
         "access_key_id": "testing",
         "secret_access_key": "testing",
     }
-    client = boto3.client(
-        "s3",
-        endpoint_url=options["endpoint"],
-        region_name=options["region"],
-        aws_access_key_id=options["access_key_id"],
-        aws_secret_access_key=options["secret_access_key"],
-    )
-    client.create_bucket(Bucket=BUCKET)
+    connect(options).create_bucket(Bucket=BUCKET)
     counted = CountedS3(storage_options=options)
     answer = server._server.app
 

@@ -88,7 +88,7 @@ def write_flair_hub(folder: Path, *regions: MadeRegion) -> Path:
     return folder
 
 
-def write_flair_1(folder: Path, *regions: MadeRegion) -> Path:
+def write_flair_1(folder: Path, *regions: MadeRegion, prefix: str = "flair_1") -> Path:
     """The regions as FLAIR#1 has them: aerial bands with heights, and labels."""
     number = 0
     for region in regions:
@@ -97,9 +97,49 @@ def write_flair_1(folder: Path, *regions: MadeRegion) -> Path:
             number += 1
             image, where = region.cut(region.arrays["AERIAL_RGBI"], place)
             labels, _ = region.cut(region.arrays["AERIAL_LABEL-COSIA"], place)
-            images, masks = folder / "flair_1_aerial_test", folder / "flair_1_labels_test"
+            images, masks = folder / f"{prefix}_aerial_test", folder / f"{prefix}_labels_test"
             write_tile(images / domain / region.name / "img" / f"IMG_{number:06d}.tif", image, **_plain(where))
             write_tile(masks / domain / region.name / "msk" / f"MSK_{number:06d}.tif", labels, **_plain(where))
+    return folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Superarea:
+    """The series of FLAIR#2 over a region.
+
+    ``values`` ``(time, 10, y, x)`` and ``masks`` ``(time, 2, y, x)`` in pixels of ``pixel`` metres, whose north-west
+    corner lies ``before_xy`` metres west and north of that of the patches.
+    """
+
+    values: NDArray[Any]
+    masks: NDArray[np.uint8]
+    products: tuple[str, ...]
+    before_xy: tuple[float, float]
+    pixel: float = 10
+
+    def centroid(self, region: MadeRegion, place: tuple[int, int]) -> list[int]:
+        """Row and column that hold the centre of a patch."""
+        metres = region.side * region.pixel
+        x, y = (metres * (number + 0.5) for number in reversed(place))
+        return [int((y + self.before_xy[1]) // self.pixel), int((x + self.before_xy[0]) // self.pixel)]
+
+
+def write_flair_2(folder: Path, *regions: tuple[MadeRegion, Superarea]) -> Path:
+    """Regions as FLAIR#2 has them: those of FLAIR#1, and a series over each."""
+    write_flair_1(folder, *(region for region, _ in regions), prefix="flair_2")
+    names = iter(range(1, 10**6))
+    centroids = {}
+    for region, area in regions:
+        domain = region.domain.replace("-", "_")
+        where = folder / "flair_2_sen_test" / domain / region.name / "sen"
+        where.mkdir(parents=True)
+        stem = f"SEN2_sp_{domain}-{region.name}"
+        np.save(where / f"{stem}_data.npy", area.values)
+        np.save(where / f"{stem}_masks.npy", area.masks)
+        (where / f"{stem}_products.txt").write_text("\n".join(area.products) + "\n")
+        for place in region.patches():
+            centroids[f"IMG_{next(names):06d}.tif"] = area.centroid(region, place)
+    (folder / "flair-2_centroids_sp_to_patch.json").write_text(json.dumps(centroids))
     return folder
 
 

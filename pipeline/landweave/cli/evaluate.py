@@ -10,10 +10,13 @@ import typer
 import yaml
 
 import landweave
-from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides, parse_store
 from landweave.cli.output import prints, progress
 from landweave.core.yaml_text import load_yaml_file
 
+MapArgument = Annotated[
+    str, typer.Argument(metavar="MAP", help="Path or URL of a map, or a configuration.", show_default=False)
+]
 LeaveOut = Annotated[
     list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
 ]
@@ -21,7 +24,7 @@ LeaveOut = Annotated[
 
 @prints
 def evaluate(  # noqa: PLR0913  options of a command
-    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    map_path: MapArgument,
     labels: Annotated[
         list[str], typer.Argument(help="Label rasters, folders or globs; or a vector file.", show_default=False)
     ],
@@ -38,12 +41,12 @@ def evaluate(  # noqa: PLR0913  options of a command
 ) -> Any:
     """Compare a map with labels: scores of its classes, calibration, seams."""
     return landweave.evaluate(
-        map_path,
+        parse_store(map_path),
         landweave.Labels(files=labels, band=band, column=column, layer=layer),
         leave_out=leave_out or None,
         folder=folder,
-        engine=given_engine(cluster),
         storage_options=parse_overrides(storage_options),
+        engine=given_engine(cluster),
         progress=progress(),
     )
 
@@ -94,7 +97,7 @@ def _keys(path: Path) -> Collection[str]:
 
 @prints
 def compare(  # noqa: PLR0913  options of a command
-    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    map_path: MapArgument,
     other: Annotated[str, typer.Argument(help="The other product: rasters, or a vector file.", show_default=False)],
     *,
     crosswalk: Annotated[
@@ -110,14 +113,16 @@ def compare(  # noqa: PLR0913  options of a command
         Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
     ] = None,
     cluster: Cluster = None,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Compare a map with another product (OSO, WorldCover, OCS GE), a raster on its own pixels."""
     return landweave.compare(
-        map_path,
+        parse_store(map_path),
         landweave.Labels(files=other, column=column, layer=layer, crosswalk=other_crosswalk),
         crosswalk=crosswalk,
         leave_out=leave_out or None,
         folder=folder,
+        storage_options=parse_overrides(storage_options),
         engine=given_engine(cluster),
         progress=progress(),
     )
@@ -129,7 +134,7 @@ app = typer.Typer(help="Hectares with intervals, from a sample that people inter
 @app.command()
 @prints
 def draw(  # noqa: PLR0913  options of a command
-    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    map_path: MapArgument,
     path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
     *,
     size: Annotated[int, typer.Option("--size", help="Points in all.")] = 1000,
@@ -148,7 +153,7 @@ def draw(  # noqa: PLR0913  options of a command
 ) -> Any:
     """Draw a stratified random sample of a map, for photo-interpreters."""
     written = landweave.draw_sample(
-        map_path,
+        parse_store(map_path),
         path,
         rule=landweave.SamplingRule(size=size, minimum=minimum, seed=seed),
         images=landweave.ChipImages(files=images, bands=bands) if images else None,

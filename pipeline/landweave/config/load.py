@@ -37,6 +37,14 @@ def load_config(
     ------
     ConfigError
         With every problem, each with its key and what is allowed.
+
+    Examples
+    --------
+    >>> images = {"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": "rvb"}}}}
+    >>> content = {"grid": {"crs": "EPSG:2154"}, "inputs": images, "model": {"card": "LC-A"}}
+    >>> _ = Path("mine.yaml").write_text(str(content))  # YAML takes it as it is
+    >>> load_config("mine.yaml", overrides={"output.store": "out.zarr"}).model.card
+    'LC-A'
     """
     return _loaded(Config, Path(path), _cluster_overrides(path, cluster) | dict(overrides or {}))
 

@@ -374,7 +374,35 @@ class PatchesInput(SeriesSection):
     """Largest probabilities of a clear pixel."""
 
 
-Input = Annotated[MosaicInput | ElevationInput | StacInput | CubeInput | PatchesInput, Field(discriminator="kind")]
+class SuperareaInput(SeriesSection):
+    """A Sentinel-2 series as FLAIR#2 publishes it: one array of all dates over an area."""
+
+    has_dates: ClassVar[bool] = True
+
+    kind: Literal["superarea"]
+    """Kind of the input."""
+    values: FilePath
+    """The array: SEN2_sp_D012_2019-Z1_AA_data.npy."""
+    masks: FilePath
+    """The array of snow and cloud probability: SEN2_sp_D012_2019-Z1_AA_masks.npy."""
+    products: FilePath
+    """The list of products, which has the dates: SEN2_sp_D012_2019-Z1_AA_products.txt."""
+    centroids: FilePath
+    """Where the centres of patches lie in the arrays: flair-2_centroids_sp_to_patch.json."""
+    images: FileList
+    """The aerial patches of the area, which place the arrays: files, a folder or a glob, or a list of them."""
+    cloud_mask: CloudMask = CloudMask(source="probability")
+    """Largest probabilities of a clear pixel."""
+
+    @property
+    def is_aligned(self) -> bool:
+        """Never: the pixels of a cube begin at the anchor, and these beside it."""
+        return False
+
+
+Input = Annotated[
+    MosaicInput | ElevationInput | StacInput | CubeInput | PatchesInput | SuperareaInput, Field(discriminator="kind")
+]
 
 
 class CubeSection(Section):

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,15 +90,24 @@ class Span:
         """The same extent in ``factor`` times larger pixels, extended outwards to whole ones."""
         return Span(self.start // factor, -(-self.stop // factor))
 
-    def centred(self, factor: int | Fraction, size: int) -> Span:
+    def centred(self, factor: int | Fraction, size: int, phase: int | Fraction = 0) -> Span:
         """``size`` pixels, ``factor`` times larger, around the one nearest to the middle of this span.
 
         With an even ``size``, half of them precede that pixel; of two pixels as near, it is the later one.
 
-        >>> Span(0, 512).centred(50, 40)
-        Span(start=-15, stop=25)
+        Parameters
+        ----------
+        factor
+            Pixels of this span a side of a larger one.
+        size
+            Of the result.
+        phase
+            Where the first of the larger pixels begins, in their own size behind pixel 0.
+
+        >>> Span(0, 512).centred(50, 40), Span(0, 512).centred(50, 40, phase=Fraction(1, 2))
+        (Span(start=-15, stop=25), Span(start=-16, stop=24))
         """
-        start = (self.start + self.stop) // (2 * factor) - size // 2
+        start = floor(Fraction(self.start + self.stop, 2) / factor - phase) - size // 2
         return Span(start, start + size)
 
     def holders(self, factor: int | Fraction) -> list[int]:
@@ -195,28 +205,32 @@ class WindowFootprint:
         Pixels a side of a centred footprint, around the pixel nearest to the window's centre. None for a nested one:
         the extent of the window itself, which is a whole number of pixels where windows are multiples of the card's
         unit.
+    phase_yx
+        Where pixel (0, 0) of a centred footprint really begins, in pixels of the input behind the anchor: 0 to 1.
     """
 
     pixel: int | Fraction = 1
     size: int | None = None
+    phase_yx: tuple[int | Fraction, int | Fraction] = (0, 0)
 
-    def span(self, window: Span) -> Span:
-        """Pixels of the input for one axis of a window."""
-        return window.coarsen(self.pixel) if self.size is None else window.centred(self.pixel, self.size)
+    def span(self, window: Span, phase: int | Fraction = 0) -> Span:
+        """Pixels of the input for one axis of a window, which begin at ``phase``."""
+        return window.coarsen(self.pixel) if self.size is None else window.centred(self.pixel, self.size, phase)
 
     def cut(self, window: Extent) -> Extent:
         """Pixels of the input for a window."""
-        return Extent(self.span(window.y), self.span(window.x))
+        return Extent(self.span(window.y, self.phase_yx[0]), self.span(window.x, self.phase_yx[1]))
 
     def read_extent(self, windows: Extent, window: int) -> Extent:
         """Pixels of the input that all windows of ``window`` base pixels need whose union is ``windows``."""
-        return Extent(self._read_span(windows.y, window), self._read_span(windows.x, window))
+        down, across = self.phase_yx
+        return Extent(self._read_span(windows.y, window, down), self._read_span(windows.x, window, across))
 
-    def _read_span(self, windows: Span, window: int) -> Span:
+    def _read_span(self, windows: Span, window: int, phase: int | Fraction) -> Span:
         if not windows.size:
             return windows.coarsen(self.pixel)
         first, last = Span(windows.start, windows.start + window), Span(windows.stop - window, windows.stop)
-        return self.span(first).unite(self.span(last))
+        return self.span(first, phase).unite(self.span(last, phase))
 
     def halo(self, window: int) -> int:
         """Largest number of base pixels by which it exceeds a window of ``window`` base pixels, on any side.
@@ -226,7 +240,8 @@ class WindowFootprint:
         """
         if self.size is None:
             return 0
-        return max(0, -(-(2 * (self.size // 2 + 1) * self.pixel - window) // 2))
+        half = self.size // 2 + 1 + max(self.phase_yx)
+        return max(0, ceil((2 * half * self.pixel - window) / 2))
 
 
 @dataclass(frozen=True, kw_only=True)

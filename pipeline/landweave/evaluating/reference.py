@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,13 @@ class Labels:
         Of the vector file; needed where it has several.
     crosswalk
         From their codes to those of the classes that are compared; None where they are the same.
+    storage_options
+        Of the object store that holds the rasters; never shown.
+
+    Examples
+    --------
+    >>> Labels(files=["north.tif", "south.tif"]).paths
+    ('north.tif', 'south.tif')
     """
 
     files: str | Path | Sequence[str | Path]
@@ -45,6 +52,7 @@ class Labels:
     column: str | None = None
     layer: str | None = None
     crosswalk: Crosswalk | str | Path | None = None
+    storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def paths(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,9 @@ from landweave.store.maps.store import MapStore
 
 CHIP_M = 51.2
 """Side of a chip in metres: what an interpreter has to see around a pixel."""
+
+FEW_POINTS = 30
+"""Least points of a class for intervals that rest on the normal distribution; the paper draws 50 to 100."""
 
 SAMPLE_COLUMNS = ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
 
@@ -99,6 +102,11 @@ class SamplingRule:
         Of each class.
     seed
         The same seed draws the same points of the same map.
+
+    Examples
+    --------
+    >>> SamplingRule(size=2000, seed=7)
+    SamplingRule(size=2000, minimum=50, seed=7)
     """
 
     size: int = 1000
@@ -239,8 +247,28 @@ class SampleEstimates:
         return [
             ("sample", f"{counted(units, 'point')} in {len(self.estimates.strata)} strata"),
             ("overall accuracy", f"{value:.4f} ± {margin:.4f} (95 %)"),
-            *(("note", note) for note in self.notes),
+            *(("note", note) for note in (*self.notes, *self._doubts())),
         ]
+
+    def _named(self, codes: Iterable[int]) -> str:
+        return ", ".join(f"{code} {self.legend.names.get(code, 'not in the map')}" for code in codes)
+
+    def _doubts(self) -> Iterator[str]:
+        """Where the intervals say less than they seem to."""
+        found = self.estimates
+        chance = [(code, row) for code, row in zip(found.strata, found.counts, strict=True) if code not in found.whole]
+        if few := [code for code, row in chance if row.sum() < FEW_POINTS]:
+            yield f"fewer than {FEW_POINTS} points of {self._named(few)}: do not trust the intervals that rest on them"
+        if alike := [code for code, row in chance if row.max() == row.sum()]:
+            yield (
+                f"all points of {self._named(alike)} have one reference: ± 0 is no certainty, n points can miss what "
+                "covers 3 / n of a class"
+            )
+        if absent := [code for code, units in zip(found.codes, found.counts.sum(0), strict=True) if not units]:
+            yield (
+                f"no point has the reference {self._named(absent)}: the producer's accuracy is not known, and 0 "
+                "hectares have no interval"
+            )
 
     @cached_property
     def table(self) -> list[tuple[str, ...]]:
@@ -250,16 +278,17 @@ class SampleEstimates:
         rows: list[tuple[str, ...]] = [SAMPLE_COLUMNS]
         for place, code in enumerate(found.codes):
             at = found.strata.index(code) if code in found.strata else None
+            has_units = bool(found.counts[:, place].any())
             beside = (
                 ("0.00", "", "")
                 if at is None
                 else (
                     f"{found.areas[at]:,.2f}",
                     f"{users[0][at]:.3f} ± {users[1][at]:.3f}",
-                    f"{producers[0][at]:.3f} ± {producers[1][at]:.3f}",
+                    f"{producers[0][at]:.3f} ± {producers[1][at]:.3f}" if has_units else "no reference point",
                 )
             )
-            area = (f"{found.estimated[place]:,.2f}", f"{found.margins[place]:,.2f}")
+            area = (f"{found.estimated[place]:,.2f}", f"{found.margins[place]:,.2f}" if has_units else "unknown")
             rows.append((f"{code} {names.get(code, 'not in the map')}", *area, *beside))
         return rows
 
@@ -274,10 +303,14 @@ class SampleEstimates:
             "counts": found.counts.tolist(),
             "mapped_ha": found.areas.tolist(),
             "estimated_ha": found.estimated.tolist(),
-            "margin_95_ha": found.margins.tolist(),
+            "margin_95_ha": [
+                margin if units else None
+                for margin, units in zip(found.margins.tolist(), found.counts.sum(0), strict=True)
+            ],
             "accuracy": found.accuracy,
             "users_accuracy": [each.tolist() for each in users],
             "producers_accuracy": [[None if np.isnan(v) else v for v in each.tolist()] for each in producers],
+            "notes": [*self.notes, *self._doubts()],
         }
 
     def __str__(self) -> str:

@@ -43,6 +43,8 @@ class MapInput:
         of a series none of whose dates can be used is fed as absent either way.
     size
         Pixels a side of a centred footprint, on a grid of its own from the same anchor; None for a nested one.
+    phase_yx
+        Of a centred footprint: as of `landweave.core.lattice.WindowFootprint`.
     dates
         Of a series: how the dates of a window are selected and how their day offsets are counted.
     year
@@ -63,6 +65,7 @@ class MapInput:
     factor: int | Fraction = 1
     required: bool = True
     size: int | None = None
+    phase_yx: tuple[int | Fraction, int | Fraction] = (0, 0)
     dates: DatesRule = field(default_factory=DatesRule)
     year: int | Campaigns | None = None
     trained: TrainedValues = field(default_factory=TrainedValues)
@@ -88,7 +91,7 @@ class MapInput:
     @property
     def footprint(self) -> WindowFootprint:
         """Its pixels around a window."""
-        return WindowFootprint(pixel=self.factor, size=self.size)
+        return WindowFootprint(pixel=self.factor, size=self.size, phase_yx=self.phase_yx)
 
     @cached_property
     def indices(self) -> tuple[int, ...]:

@@ -180,7 +180,7 @@ def _full_context(job: MapJob, needed: NeededWindows) -> tuple[range, range]:
         full = [
             number
             for number, span in enumerate(spans)
-            if all(getattr(box, axis).contains(shape.span(span)) for shape, box in bounds)
+            if all(getattr(box, axis).contains(getattr(shape.cut(Extent(span, span)), axis)) for shape, box in bounds)
         ]
         return range(full[0], full[-1] + 1) if full else range(0)
 

@@ -21,6 +21,7 @@ from landweave.config.schema import (
     MosaicInput,
     PatchesInput,
     StacInput,
+    SuperareaInput,
     TileSection,
 )
 from landweave.core.crs import metric_crs
@@ -41,6 +42,7 @@ from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.sources.patches.series import PatchSeries, PatchSeriesSpec, open_patch_series
+from landweave.sources.patches.superarea import SuperareaSeries, SuperareaSpec, open_superarea
 from landweave.sources.stac.search import StacQuery
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import read_attributes
@@ -134,6 +136,8 @@ class SetupContext:
                 return self.open_catalog(name, section, grid)
             if isinstance(section, PatchesInput):
                 return self._open_patches(name, section, grid)
+            if isinstance(section, SuperareaInput):
+                return self._open_superarea(name, section, grid)
             if isinstance(section, ElevationInput):
                 dsm = tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
                 dtm = tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
@@ -158,6 +162,22 @@ class SetupContext:
             snow_max=section.cloud_mask.snow_max,
         )
         return open_patch_series(spec, grid)
+
+    def _open_superarea(self, name: str, section: SuperareaInput, grid: Grid) -> SuperareaSeries:
+        return open_superarea(
+            SuperareaSpec(
+                modality=name,
+                values=self.config.path(section.values),
+                masks=self.config.path(section.masks),
+                products=self.config.path(section.products),
+                centroids=self.config.path(section.centroids),
+                images=(section.images,) if isinstance(section.images, str) else tuple(section.images),
+                root=str(self.config.root),
+                cloud_max=section.cloud_mask.cloud_max,
+                snow_max=section.cloud_mask.snow_max,
+            ),
+            grid,
+        )
 
     def open_catalog(self, name: str, section: StacInput, grid: Grid) -> StacSeries:
         """The observations of a STAC catalog over ``grid``; items are searched, no file is opened."""

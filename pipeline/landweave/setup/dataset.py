@@ -41,7 +41,7 @@ IMAGE_BANDS = {
 }
 """Bands of the images of FLAIR-HUB, in the order of its files; FLAIR#1 has the first's, and heights in a fifth."""
 
-MASKS = "SENTINEL2_MSK-SC"
+MASKS, PRODUCTS = "SENTINEL2_MSK-SC", "SENTINEL2_PRODUCTS"
 
 _OTHER = 13
 """Class ``other`` of the baselines of FLAIR#1 and FLAIR#2 with 13 classes: their labels 13 to 19."""
@@ -131,7 +131,9 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
         files = region.files.get("AERIAL_RGBI" if old and spec.dates is None else name, ())
         if not files:  # what the card requires is named when the inputs are compared with it
             continue
-        if spec.dates is not None:
+        if spec.dates is not None and old:
+            inputs[name] = _superarea(dataset, region, spec.dates.filter)
+        elif spec.dates is not None:
             masks = region.files.get(MASKS, ()) if name == "SENTINEL2_TS" else ()
             inputs[name] = {
                 "kind": "patches",
@@ -149,6 +151,20 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
             bands = {band: {"files": files, "band": number} for number, band in enumerate(IMAGE_BANDS[name], 1)}
             inputs[name] = {"kind": "mosaic", "bands": bands}
     return inputs
+
+
+def _superarea(dataset: PatchDataset, region: PatchRegion, rule: Any) -> dict[str, Any]:
+    """The series of FLAIR#2 over a region."""
+    parts = {"values": "SENTINEL2_TS", "masks": MASKS, "products": PRODUCTS}
+    if absent := [modality for modality in parts.values() if not region.files.get(modality)]:
+        raise InputError(f"Region {region.id} has a series without {' and '.join(absent)}: fetch the files beside it.")
+    section = {
+        "kind": "superarea",
+        **{key: region.files[modality][0] for key, modality in parts.items()},
+        "centroids": str(dataset.centroids_file()),
+        "images": region.files["AERIAL_RGBI"],
+    }
+    return section | ({"cloud_mask": _thresholds(rule)} if rule is not None else {})
 
 
 def _thresholds(rule: Any) -> dict[str, Any]:

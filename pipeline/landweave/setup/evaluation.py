@@ -73,10 +73,17 @@ def _codes_by_name(legend: Legend) -> dict[str, int]:
 def _label_spec(labels: Labels) -> MosaicSpec:
     if labels.paths[0].lower().endswith(VECTOR_SUFFIXES):
         raise ConfigError(f"{labels.paths[0]} holds polygons: name the column with their classes.")
-    return code_mosaic(labels.paths, band=labels.band, root=str(Path.cwd()))
+    return code_mosaic(labels.paths, band=labels.band, root=str(Path.cwd()), storage_options=labels.storage_options)
 
 
-def code_mosaic(files: tuple[str, ...], *, band: int = 1, modality: str = "labels", root: str = "") -> MosaicSpec:
+def code_mosaic(
+    files: tuple[str, ...],
+    *,
+    band: int = 1,
+    modality: str = "labels",
+    root: str = "",
+    storage_options: Mapping[str, Any] | None = None,
+) -> MosaicSpec:
     """Rasters of class codes as a mosaic of one band, ``LABEL``.
 
     Parameters
@@ -89,10 +96,20 @@ def code_mosaic(files: tuple[str, ...], *, band: int = 1, modality: str = "label
         What the rasters are called in messages.
     root
         Folder that relative paths count from.
+    storage_options
+        Of the object store that the files lie in.
     """
     bands = {"LABEL": BandFiles(files=files, band=band)}
     # Not the nodata tag of a file: many tag 0, which is a class.
-    return MosaicSpec(modality=modality, bands=bands, root=root, nodata=NODATA, resampling="nearest", palettes=True)
+    return MosaicSpec(
+        modality=modality,
+        bands=bands,
+        root=root,
+        nodata=NODATA,
+        resampling="nearest",
+        palettes=True,
+        storage_options=storage_options or {},
+    )
 
 
 def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Codes, frozenset[int] | None]:

@@ -26,6 +26,7 @@ from landweave.setup.context import AnySource, SetupContext
 from landweave.setup.series_inputs import check_series, date_range
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
+from landweave.sources.patches.superarea import SuperareaSeries
 from landweave.sources.resampling.kernels import PASTE_PX
 from landweave.sources.stac.series import StacSeries
 from landweave.store.cubes.sources import CubeRaster, CubeSeries
@@ -264,6 +265,7 @@ def map_input(card: ModelCard, name: str, source: AnySource, year: int | Campaig
         factor=spec.pixel / card.base_pixel,
         required=spec.required,
         size=spec.centred_size,
+        phase_yx=source.phase_yx if isinstance(source, SuperareaSeries) else (0, 0),
         dates=spec.dates or DatesRule(),
         year=year,
         trained=TrainedValues.of(name, spec, source.quantity if has_dates(source) else ""),

@@ -24,6 +24,11 @@ class ChipImages:
         Files, folders or globs.
     bands
         Numbers of the bands that are shown as red, green and blue, from 1.
+
+    Examples
+    --------
+    >>> ChipImages(files="ortho.tif", bands=(4, 1, 2))  # near infrared, as interpreters of forests like it
+    ChipImages(files='ortho.tif', bands=(4, 1, 2))
     """
 
     files: str | Path | Sequence[str | Path]

@@ -10,7 +10,7 @@ from typing import Any
 from landweave.comparing.polygons import MOST_POLYGONS, trace_changes
 from landweave.comparing.report import write_change
 from landweave.comparing.result import Change
-from landweave.comparing.run import ChangeSetup, run_change
+from landweave.comparing.run import run_change
 from landweave.comparing.zones import count_by_zone
 from landweave.config.schema import Config, ModelSection
 from landweave.core.crosswalk import Crosswalk
@@ -28,6 +28,7 @@ from landweave.setup.change import set_up_change
 from landweave.setup.context import resolve_card
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
 from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
+from landweave.setup.map_setup import map_target
 from landweave.setup.sampling import CHIP_BANDS
 from landweave.setup.sampling import ChipImages as ChipImages
 from landweave.sources.patches.layout import PatchDataset, open_dataset
@@ -38,7 +39,7 @@ from landweave.surface.hectares import ZoneSource, zone_table
 
 
 def evaluate(
-    where: str | Path,
+    where: Config | str | Path,
     labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
     *,
     leave_out: Sequence[int | str] | None = None,
@@ -55,7 +56,7 @@ def evaluate(
     Parameters
     ----------
     where
-        Path or URL of the map.
+        Path or URL of the map, or the configuration that made it.
     labels
         A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
         the column of a vector file; or a dataset from `open_patches`.
@@ -65,7 +66,7 @@ def evaluate(
     folder
         Where numbers, charts and a page are written; nowhere by default.
     storage_options
-        Of the object store that holds the map.
+        Of the object store that holds the map, the labels or both: whichever is named by a URL.
     engine
         Who reads the blocks: by default the active Dask client where there is one, this process otherwise.
     progress
@@ -82,11 +83,10 @@ def evaluate(
     >>> round(result.scores.accuracy, 2)
     0.92
     """
-    target = Target.parse(where, storage_options)
     if isinstance(labels, PatchDataset):
-        setup = set_up_dataset_evaluation(target, labels, leave_out=leave_out)
+        setup = set_up_dataset_evaluation(_target(where, storage_options), labels, leave_out=leave_out)
     else:
-        named = labels if isinstance(labels, Labels) else Labels(files=labels)
+        target, named = _target_and_labels(where, labels, storage_options)
         setup = set_up_map_evaluation(target, named, leave_out=leave_out)
     return _evaluate(setup, engine, progress, folder)
 
@@ -158,7 +158,7 @@ def evaluate_model(
 
 
 def draw_sample(
-    where: str | Path,
+    where: Config | str | Path,
     path: str | Path,
     *,
     rule: SamplingRule | None = None,
@@ -175,7 +175,7 @@ def draw_sample(
     Parameters
     ----------
     where
-        Path or URL of the map; its classes are the strata.
+        Path or URL of the map, or the configuration that made it; its classes are the strata.
     path
         Of the GeoPackage; none may be there.
     rule
@@ -195,7 +195,7 @@ def draw_sample(
     >>> draw_sample("landcover.zarr", "sample.gpkg", rule=SamplingRule(size=100, minimum=10), progress=False)
     PosixPath('sample.gpkg')
     """
-    store = open_store(Target.parse(where, storage_options))
+    store = open_store(_target(where, storage_options))
     chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
     imagery = None if chips is None else chips.open(store.grid)
     with reading_engine(engine) as opened:
@@ -222,15 +222,16 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
 
 
 def change(  # noqa: PLR0913  what is compared, where it is counted, what is written
-    before: str | Path,
-    after: str | Path,
+    before: Config | str | Path,
+    after: Config | str | Path,
     *,
     rule: ChangeRule | None = None,
-    same_ground: tuple[str | Path, str | Path] | None = None,
+    same_ground: tuple[Config | str | Path, Config | str | Path] | None = None,
     zones: ZoneSource | None = None,
     layer: str | None = None,
     where: str | None = None,
     folder: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Change:
@@ -239,7 +240,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     Parameters
     ----------
     before, after
-        Paths or URLs of the maps, of the same pixels.
+        Paths or URLs of the maps, of the same pixels, or the configurations that made them.
     rule
         Which changes are kept (least confidence of both maps, least area of a patch), and crosswalks to a common
         legend; all changes, in their own legend, by default.
@@ -254,6 +255,8 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     folder
         Where numbers, hectares by zone, COGs of the classes before and after, polygons of the changes and a page are
         written; nowhere by default.
+    storage_options
+        Of the object store that holds the maps, or those of them that are named by a URL.
     engine, progress
         As of `evaluate`.
 
@@ -270,7 +273,10 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     '28.9% of the pixels changed'
     """
     rule = rule or ChangeRule()
-    setups = [_change_setup(before, after, rule), *([_change_setup(*same_ground, rule)] if same_ground else [])]
+    maps = (before, after, *(same_ground or ()))
+    options = _options_of(storage_options, *maps)
+    stores = [open_store(_target(*each)) for each in zip(maps, options, strict=True)]
+    setups = [set_up_change(*pair, rule) for pair in zip(stores[::2], stores[1::2], strict=True)]
     first, shown = setups[0], resolve_progress(progress)
     grid = first.gate.pair.before.grid.with_extent(first.gate.pair.blocks.extent)
     table = None if zones is None else zone_table(zones, grid, layer=layer, where=where)
@@ -293,17 +299,14 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     return result
 
 
-def _change_setup(before: str | Path, after: str | Path, rule: ChangeRule) -> ChangeSetup:
-    return set_up_change(open_store(Target.parse(before)), open_store(Target.parse(after)), rule)
-
-
-def compare(
-    where: str | Path,
+def compare(  # noqa: PLR0913  what is compared, in which classes, what is written
+    where: Config | str | Path,
     other: Labels | str | Path,
     *,
     crosswalk: Crosswalk | str | Path | None = None,
     leave_out: Sequence[int | str] | None = None,
     folder: str | Path | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Evaluation:
@@ -315,22 +318,52 @@ def compare(
     Parameters
     ----------
     where
-        Path or URL of the map.
+        Path or URL of the map, or the configuration that made it.
     other
         The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
     crosswalk
         Of the map's classes to the common legend; the map's own by default.
-    leave_out, folder, engine, progress
+    leave_out, folder, storage_options, engine, progress
         As of `evaluate`.
 
     Raises
     ------
     LandweaveError
         As `evaluate` does.
+
+    Examples
+    --------
+    >>> result = compare("landcover.zarr", "labels.tif", progress=False)
+    >>> round(result.scores.accuracy, 2)
+    0.92
     """
-    named = other if isinstance(other, Labels) else Labels(files=other)
-    setup = set_up_comparison(Target.parse(where), named, crosswalk=crosswalk, leave_out=leave_out)
+    target, named = _target_and_labels(where, other, storage_options)
+    setup = set_up_comparison(target, named, crosswalk=crosswalk, leave_out=leave_out)
     return _evaluate(setup, engine, progress, folder)
+
+
+def _target(where: Config | str | Path, storage_options: Mapping[str, Any] | None) -> Target:
+    """Where a map is stored that is named, or that a configuration made."""
+    return map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
+
+
+def _options_of(storage_options: Mapping[str, Any] | None, *places: object) -> list[Mapping[str, Any] | None]:
+    """The options for each of several places: for those in object stores, or for all where none is, to be refused."""
+    remote = [not isinstance(place, Config) and "://" in str(place) for place in places]
+    return [storage_options if is_remote or not any(remote) else None for is_remote in remote]
+
+
+def _target_and_labels(
+    where: Config | str | Path,
+    labels: Labels | str | Path | Sequence[str | Path],
+    storage_options: Mapping[str, Any] | None,
+) -> tuple[Target, Labels]:
+    """A map and what it is compared with, each with the options of its object store."""
+    named = labels if isinstance(labels, Labels) else Labels(files=labels)
+    of_map, of_labels = _options_of(storage_options, where, named)
+    if of_labels and not named.storage_options:
+        named = replace(named, storage_options=of_labels)
+    return _target(where, of_map), named
 
 
 def _evaluate(

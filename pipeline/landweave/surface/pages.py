@@ -53,6 +53,11 @@ def report(  # noqa: PLR0913  which zones, and from where to where
         When there is no map, or the zones cannot be used.
     OutputError
         When something else is in the place of the page, or it cannot be written.
+
+    Examples
+    --------
+    >>> report("landcover.zarr", "landcover.html", language="fr").name
+    'landcover.html'
     """
     target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
     zoned = ZoneFile(zones, layer, where) if zones is not None else None

@@ -75,6 +75,11 @@ def draw_status(status: Status, path: str | Path) -> Path:
     ------
     OutputError
         When it cannot be written.
+
+    Examples
+    --------
+    >>> draw_status(status("landcover.zarr"), "status.png").name
+    'status.png'
     """
     from landweave.formats.status_picture import write_status_picture  # matplotlib takes a while to import
 

@@ -3,7 +3,12 @@
 ::
 
     FLAIR-HUB   D006-2020_AERIAL_RGBI/FF-S1-14/D006-2020_AERIAL_RGBI_FF-S1-14_5-5.tif      region D006_FF-S1-14
-    FLAIR#1, #2 …/D004_2021/Z10_UF/img/IMG_000123.tif and …/msk/MSK_000123.tif           region D004_Z10_UF
+    FLAIR#1     flair_aerial_train/D004_2021/Z10_UF/img/IMG_000123.tif                    region D004_Z10_UF
+                flair_labels_train/D004_2021/Z10_UF/msk/MSK_000123.tif
+    FLAIR#2     the same, and flair_sen_train/D004_2021/Z10_UF/sen/SEN2_sp_D004_2021-Z10_UF_data.npy
+
+FLAIR#1 and FLAIR#2 have been published in two arrangements: as above, and by department
+(``D004_2021/aerial/Z10_UF/IMG_000123.tif``). Domain and zone are known by their form, whatever folders lie between.
 
 A region is a mosaic of patches that lie on one lattice of pixels. Historical images of a region carry the year
 ``195X``, so a region is known by its department and its name; its domain has the year of the labels.
@@ -39,8 +44,12 @@ TEST_DOMAINS: Mapping[Layout, frozenset[str]] = {
 
 _DOMAIN_FOLDER = re.compile(r"(D\d{3})-(\d{4}|195X)_(.+)")
 _OLD_DOMAIN = re.compile(r"D\d{3}_\d{4}")
-_FLAIR_2 = ("flair_2_", "flair-2", "flair_sen")
+_ZONE = re.compile(r"Z\d+_[A-Z]+")
+_FLAIR_2 = ("flair_2_", "flair-2", "flair#2", "flair_sen")
 _OLD_PATCH = re.compile(r"(IMG|MSK)_(\d+)\.tif")
+_OLD_SERIES = re.compile(r"SEN2_sp_(D\d{3}_\d{4})-(Z\d+_[A-Z]+)_(data|masks|products)\.(npy|txt)")
+_OLD_MODALITIES = {"data": "SENTINEL2_TS", "masks": "SENTINEL2_MSK-SC", "products": "SENTINEL2_PRODUCTS"}
+_CENTROIDS = "*centroids_sp_to_patch.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +147,23 @@ class PatchDataset:
         sensor = modality.removesuffix("_TS")
         return self.folder / "GLOBAL_ALL_MTD" / f"GLOBAL_{sensor}_MTD_DATES.gpkg"
 
+    def centroids_file(self) -> Path:
+        """The JSON of FLAIR#2 that places its patches in their series: in the folder, or beside what it lies in.
+
+        Raises
+        ------
+        InputError
+            When there is none.
+        """
+        above = (self.folder, *self.folder.resolve().parents[:2])
+        for folder in (place for each in above for place in (each, each / "aux-data")):
+            for path in sorted(folder.glob(_CENTROIDS)):
+                return path
+        raise InputError(
+            f"{self.folder} has series of FLAIR#2, and no flair-2_centroids_sp_to_patch.json beside them says where "
+            "its patches lie in them."
+        )
+
 
 def open_dataset(folder: str | Path) -> PatchDataset:
     """The dataset in a folder, by the names of its folders and files; no file is opened.
@@ -146,7 +172,7 @@ def open_dataset(folder: str | Path) -> PatchDataset:
     ----------
     folder
         That of FLAIR-HUB, with ``D006-2020_AERIAL_RGBI`` and its like in it; or one above the ``D004_2021`` of FLAIR#1
-        or FLAIR#2.
+        or FLAIR#2: of all, or of one of their parts, such as ``flair#2-test``.
 
     Raises
     ------
@@ -162,7 +188,8 @@ def open_dataset(folder: str | Path) -> PatchDataset:
     if not patches:
         patches = list(_old_patches(root))
         names = (root.name, *(path.name for path in root.iterdir()))
-        layout = "flair-2" if any(name.startswith(_FLAIR_2) for name in names) else "flair-1"
+        has_series = any(modality == "SENTINEL2_TS" for _, _, modality, _ in patches)
+        layout = "flair-2" if has_series or any(name.startswith(_FLAIR_2) for name in names) else "flair-1"
     for region, domain, modality, path in patches:
         found.setdefault(region, {}).setdefault(modality, []).append(path)
         if modality in LABELS or region not in domains:
@@ -170,7 +197,7 @@ def open_dataset(folder: str | Path) -> PatchDataset:
     if not found:
         raise InputError(
             f"{root} holds no patches of FLAIR-HUB (folders such as D006-2020_AERIAL_RGBI), nor of FLAIR#1 or FLAIR#2 "
-            "(D004_2021/Z10_UF/img/IMG_000123.tif)."
+            "(D004_2021/Z10_UF/img/IMG_000123.tif, or D004_2021/aerial/Z10_UF/IMG_000123.tif)."
         )
     regions = {
         name: PatchRegion(
@@ -210,9 +237,19 @@ def _hub_patches(root: Path) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _old_patches(root: Path) -> Iterator[tuple[str, str, str, str]]:
-    """The same of FLAIR#1 and FLAIR#2."""
+    """The same of FLAIR#1 and FLAIR#2, and the arrays of the latter's series."""
     for path in root.rglob("*.tif"):
-        match, parts = _OLD_PATCH.fullmatch(path.name), path.parts[-4:]
-        if match and len(parts) == 4 and _OLD_DOMAIN.fullmatch(parts[0]):
+        match = _OLD_PATCH.fullmatch(path.name)
+        domain, zone = (_nearest(path, form) for form in (_OLD_DOMAIN, _ZONE))
+        if match and domain and zone:
             modality = "AERIAL_RGBI" if match[1] == "IMG" else LABELS[0]
-            yield f"{parts[0][:4]}_{parts[1]}", parts[0].replace("_", "-"), modality, str(path)
+            yield f"{domain[:4]}_{zone}", domain.replace("_", "-"), modality, str(path)
+    for path in root.rglob("SEN2_sp_*"):
+        if match := _OLD_SERIES.fullmatch(path.name):
+            domain, zone, content, _ = match.groups()
+            yield f"{domain[:4]}_{zone}", domain.replace("_", "-"), _OLD_MODALITIES[content], str(path)
+
+
+def _nearest(path: Path, form: re.Pattern[str]) -> str:
+    """The innermost folder of a path whose name has a form; empty for none."""
+    return next((name for name in reversed(path.parts[:-1]) if form.fullmatch(name)), "")

@@ -217,7 +217,8 @@ def open_patch_series(spec: PatchSeriesSpec, grid: Grid) -> PatchSeries:
     """
     mosaic = _mosaic(spec, spec.files, grid)
     days = _read_days(spec.dates_file)
-    masks = {patch_id(path, "SENTINEL2_MSK-SC"): facts for path, facts in _facts(spec, spec.masks).items()}
+    found = list_facts(spec.modality, spec.masks, spec.root)
+    masks = {patch_id(path, "SENTINEL2_MSK-SC"): facts for path, facts in found.items()}
     patches, times = [], dict[str, np.datetime64]()
     frame = mosaic.alignment.frames[0]
     for position, number in enumerate(frame.tiles.tolist()):
@@ -255,12 +256,21 @@ def _mosaic(spec: PatchSeriesSpec, files: tuple[str, ...], grid: Grid) -> Mosaic
     return source
 
 
-def _facts(spec: PatchSeriesSpec, files: tuple[str, ...]) -> dict[str, RasterFacts]:
+def list_facts(modality: str, files: tuple[str, ...], root: str) -> dict[str, RasterFacts]:
+    """The facts of some rasters by path; empty for none.
+
+    Parameters
+    ----------
+    modality
+        That they are of.
+    files
+        Files, folders or globs.
+    root
+        Folder of relative paths.
+    """
     if not files:
         return {}
-    (product,) = list_products(
-        MosaicSpec(modality=spec.modality, bands={"MASK": BandFiles(files=files)}, root=spec.root)
-    )
+    (product,) = list_products(MosaicSpec(modality=modality, bands={"FIRST": BandFiles(files=files)}, root=root))
     return read_raster_facts(product.paths)
 
 
@@ -281,7 +291,7 @@ def _read_days(path: str) -> dict[str, tuple[str, ...]]:
 
 def _dates_of(name: str, days: Mapping[str, tuple[str, ...]], spec: PatchSeriesSpec) -> tuple[str, ...]:
     if not days.get(name):
-        raise InputError(f"SeriesPatch {name} of {spec.modality} has no dates in {spec.dates_file}.")
+        raise InputError(f"Patch {name} of {spec.modality} has no dates in {spec.dates_file}.")
     return days[name]
 
 
@@ -295,9 +305,18 @@ def _check_bands(facts: RasterFacts, mask: RasterFacts | None, dates: int, spec:
 
 
 def _positions(days: Sequence[str]) -> dict[str, int]:
-    """Position of each date in its files; of several on one day the later ones are numbered."""
-    seen, found = Counter[str](), {}
-    for position, day in enumerate(days):
-        seen[day] += 1
-        found[day if seen[day] == 1 else f"{day}#{seen[day]}"] = position
+    """Position of each date in its files."""
+    return {name: position for position, name in enumerate(number_repeated(days))}
+
+
+def number_repeated(names: Sequence[str]) -> list[str]:
+    """Names of dates, the later ones of several alike with a number.
+
+    >>> number_repeated(["20200305", "20200307", "20200305"])
+    ['20200305', '20200307', '20200305#2']
+    """
+    seen, found = Counter[str](), list[str]()
+    for name in names:
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
     return found
