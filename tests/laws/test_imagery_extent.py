@@ -81,8 +81,8 @@ def test_three_far_tiles_are_three_blocks(small: Small) -> None:
     assert plan.blocks.count(BlockAction.OUTSIDE) == plan.blocks.actions.size - len(plan.blocks.todo)
     assert plan.map_pixels < 10**9
     assert any("State an area" in note for note in plan.notes)
-    setup = set_up_map(config)
-    assert any("State an area" in text for _, text in check(config).rows)
+    setup = check(config)
+    assert any("State an area" in text for _, text in setup.rows)
     assert setup.template.grid.extent.size > 10**11
     boxes = [shapely.box(x, y - 60, x + 60, y) for x, y in places]
     for index in setup.job.blocks:

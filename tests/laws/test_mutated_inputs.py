@@ -37,7 +37,7 @@ from tests.helpers.tiles import textured, write_tile
 Attempt = Callable[[Random], "set[str]"]
 """Damages an input and reads it; gives words of which a refusal has to have one."""
 
-FAST = {"items": 1000, "configurations": 800, "cards": 900, "vectors": 600, "stores": 450, "rasters": 250}
+FAST = {"items": 700, "configurations": 750, "cards": 1200, "vectors": 900, "stores": 250, "rasters": 200}
 """Cases of each kind in the fast suite, 4,000 together; five times as many in the slow one."""
 
 
@@ -88,8 +88,9 @@ def small(tmp_path_factory):
 
 @pytest.fixture
 def items(valley, tmp_path):
-    """Damages one item of three, or now and then the list around them."""
+    """Damages one item of two, or now and then the list around them."""
     document = json.loads((valley.folder / "summer.json").read_text())
+    document["features"] = document["features"][:2]
     grid = Grid.from_bounds(AREA, crs=CRS, resolution=10)
     path = tmp_path / "items.json"
     query = StacQuery(catalog=str(path), modality="SENTINEL2_TS", bands=("B4", "B8"))
@@ -106,7 +107,7 @@ def items(valley, tmp_path):
         with naming(str(path)):
             found = search(query, grid.lonlat_bounds)
         days = {str(each.observation.time)[:10].replace("-", "") for each in found.observation_scenes}
-        assert whole or days >= {*SUMMER} - {SUMMER[number]}, f"other items were lost: {days}"
+        assert whole or days >= {*SUMMER[:2]} - {SUMMER[number]}, f"other items were lost: {days}"
         series = StacSeries.open(found, modality=query.modality, bands=query.bands, grid=grid)
         str(series.describe())
         json.dumps(series.fingerprint_fields)

@@ -18,6 +18,7 @@ from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.core.protocols import BlockState
 from landweave.setup.outputs import check_places
 from tests.helpers.commands import Command, done, mosaic, shards
+from tests.helpers.marks import mostly_slow
 from tests.helpers.small import Small
 
 
@@ -166,7 +167,9 @@ def test_a_file_beside_the_map_is_local_or_in_an_object_store(small: Small, path
         small.loaded(output={"cog": path})
 
 
-@pytest.mark.parametrize("pattern", ["rgb", "rgb/*.tif", "rgb/*", "rgb/**/*.tif"])
+@pytest.mark.parametrize(
+    "pattern", mostly_slow(["rgb", "rgb/*.tif", "rgb/*", "rgb/**/*.tif"], fast=["rgb", "rgb/**/*.tif"])
+)
 def test_a_run_whose_files_lie_beside_its_tiles_runs_again(small: Small, landweave: Command, pattern: str) -> None:
     bands = mosaic(R=(pattern, 1), G=(pattern, 2), B=(pattern, 3), NIR=("irc/*.tif", 1))
     output = {"store": "rgb/out.zarr", "cog": "rgb/a_map.tif", "picture": "rgb/a_map.png"}

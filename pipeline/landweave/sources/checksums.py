@@ -204,6 +204,11 @@ def _version(file: RasterFile) -> Version:
 
 def _digest(file: RasterFile, algorithm: str) -> str:
     if is_url(file.href):
+        if not file.href.startswith("http"):
+            raise ReadError(
+                f"{shown(file.href)} cannot be held against its checksum: only files on disks and web servers are "
+                "fetched whole. Set checksums: false."
+            )
         return retry_of(file.href).call(lambda: _remote_digest(file, algorithm))
     try:
         with Path(file.href).open("rb") as content:
@@ -213,11 +218,6 @@ def _digest(file: RasterFile, algorithm: str) -> str:
 
 
 def _remote_digest(file: RasterFile, algorithm: str) -> str:
-    if not file.href.startswith("http"):
-        raise ReadError(
-            f"{shown(file.href)} cannot be held against its checksum: only files on disks and web servers are fetched "
-            "whole. Set checksums: false."
-        )
     address, digest, count = signed(file.href, file.sign), hashlib.new(algorithm), 0
     try:
         with urlopen(address, timeout=_TIMEOUT_S) as response:
