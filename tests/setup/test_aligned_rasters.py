@@ -24,7 +24,7 @@ CUBE = {"store": "cube.zarr", "tile": 128, "chunk": 64, "margin_m": 20}
 Ask = Callable[..., Config]
 
 
-@pytest.fixture(params=mostly_slow(["area", "imagery"], fast=["imagery"]))
+@pytest.fixture(params=mostly_slow(["area", "imagery"], fast=["area"]))
 def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
     """A configuration whose mosaic was aligned, with changes of its input."""
     small = Small.make(tmp_path / "project")
