@@ -71,8 +71,9 @@ def finish(small: Small, config: Path) -> Watched:
     return Watched.read(small.folder / "second")
 
 
-@pytest.mark.parametrize("kind", ["inline", pytest.param("dask", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference, kind: str) -> None:
     settings, at_once = ENGINES[kind]
     config = small.config(engine=settings)

@@ -37,7 +37,7 @@ from tests.helpers.tiles import textured, write_tile
 Attempt = Callable[[Random], "set[str]"]
 """Damages an input and reads it; gives words of which a refusal has to have one."""
 
-FAST = {"items": 700, "configurations": 750, "cards": 1200, "vectors": 900, "stores": 250, "rasters": 200}
+FAST = {"items": 600, "configurations": 700, "cards": 1200, "vectors": 1200, "stores": 150, "rasters": 150}
 """Cases of each kind in the fast suite, 4,000 together; five times as many in the slow one."""
 
 

@@ -260,6 +260,7 @@ def check_warp(flanders: Flanders, folder: Path, cube: xr.DataTree, dates: NDArr
         assert (state[number][within] == states_of_classes(classes[within].astype(np.uint8))).mean() > 0.999
 
 
+@pytest.mark.slow
 def test_one_civil_year_is_mapped_at_a_time(flanders: Flanders, tmp_path: Path, landweave: Command) -> None:
     """Of two years none is taken unasked; the aerial campaign's year, told window by window, gives the maps of each."""
     config = sentinel_alone(flanders, tmp_path, 2017, 2018, every=13, inset_m=160)

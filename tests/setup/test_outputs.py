@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -49,20 +50,20 @@ def area_of(small: Small, margin: float = 0.0) -> list[float]:
     return [x0 + margin, y0 + margin, x1 - margin, y1 - margin]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "rgb/tile_00000_00000.tif",
-        "irc/tile_00000_00000.tif",
-        "small.yaml",
-        "config.yaml",
-        "link.tif",
-        "hard.tif",
-        "weights",
-        "notes.tif",
-    ],
+THERE = (
+    "rgb/tile_00000_00000.tif",
+    "irc/tile_00000_00000.tif",
+    "small.yaml",
+    "config.yaml",
+    "link.tif",
+    "hard.tif",
+    "weights",
+    "notes.tif",
 )
-@pytest.mark.parametrize("key", ["cog", "picture"])
+FAST_THERE = {*product(("cog",), THERE), ("picture", "config.yaml")}
+
+
+@pytest.mark.parametrize(("key", "name"), mostly_slow(product(("cog", "picture"), THERE), fast=FAST_THERE))
 def test_no_file_that_is_there_is_written_over(small: Small, landweave: Command, name: str, key: str) -> None:
     if name == "weights":
         name = str(small.weights)
