@@ -6,6 +6,9 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 BIN := .venv/bin
 READY := .venv/.installed
 
+# The tests start hundreds of processes that import the package: it is compiled by the first, whatever is set outside.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint types fast notebooks notebooks-store docs format bench clean
 
@@ -45,7 +48,7 @@ lint: setup
 	$(BIN)/ruff format --check
 
 types: setup
-	$(BIN)/mypy
+	MYPY_NUM_WORKERS=2 $(BIN)/mypy
 
 fast: setup
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 10

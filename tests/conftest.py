@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from hypothesis import settings
 
 if TYPE_CHECKING:  # torch comes along: tests that need none of it do not wait for it
     from tests.helpers.commands import Command
+    from tests.helpers.small import Small
     from tests.helpers.small_series import SmallSeries
 
 ROOT = Path(__file__).parents[1]
@@ -85,3 +87,24 @@ def valley(tmp_path_factory: pytest.TempPathFactory) -> SmallSeries:
     from tests.helpers.small_series import SmallSeries
 
     return SmallSeries.make(tmp_path_factory.mktemp("valley"))
+
+
+@pytest.fixture(scope="session")
+def mapped_once(tmp_path_factory: pytest.TempPathFactory) -> Small:
+    """The small scene and its map, and a copy of the folder beside it."""
+    from landweave import api
+    from tests.helpers.small import Small
+
+    small = Small.make(tmp_path_factory.mktemp("mapped") / "small")
+    assert api.run(small.loaded(), progress=False).exit_code == 0
+    shutil.copytree(small.folder, small.folder.with_name("kept"))
+    return small
+
+
+@pytest.fixture
+def mapped(mapped_once: Small) -> Iterator[Small]:
+    """The small scene with its complete map, for this test to do with as it likes."""
+    from tests.helpers.small import put_back
+
+    with put_back(mapped_once.folder, mapped_once.folder.with_name("kept")):
+        yield mapped_once

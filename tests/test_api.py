@@ -109,7 +109,9 @@ def test_several_runs_share_the_workers_of_one_engine(small: Small, monkeypatch:
 def test_a_run_uses_the_dask_client_that_is_active(small: Small) -> None:
     heard = Heard()
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address="127.0.0.1:0") as cluster,
+        LocalCluster(
+            n_workers=1, threads_per_worker=2, memory_limit="4GiB", processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
         Client(cluster) as client,
     ):
         before = client.run(os.getpid)
@@ -119,7 +121,9 @@ def test_a_run_uses_the_dask_client_that_is_active(small: Small) -> None:
         # What is planned and checked beforehand, and looked at afterwards, is what these workers run.
         assert not api.plan_map(small.loaded(engine={"kind": "dask", "workers": None})).blocks.todo
         own = Heard()
-        assert api.run(small.loaded(output={"store": "inline.zarr"}, engine={"kind": "inline"}), progress=own).complete
+        part = {"bounds": [*small.scene.bounds[:2], *(side + 20 for side in small.scene.bounds[:2])]}
+        inline = small.loaded(area=part, output={"store": "inline.zarr"}, engine={"kind": "inline"})
+        assert api.run(inline, progress=own).complete
         assert own.engine == "inline"
 
 
@@ -149,12 +153,11 @@ def test_a_plan_with_the_memory_of_a_worker_asks_no_scheduler(small: Small) -> N
     assert len(api.plan_map(small.loaded(engine=nowhere)).blocks.todo) == 12
 
 
-def test_a_finished_map_is_left_alone(small: Small) -> None:
-    api.run(small.loaded())
-    before = {path: path.stat().st_mtime_ns for path in small.store.rglob("*") if path.is_file()}
-    summary = api.run(small.loaded())
+def test_a_finished_map_is_left_alone(mapped: Small) -> None:
+    before = {path: path.stat().st_mtime_ns for path in mapped.store.rglob("*") if path.is_file()}
+    summary = api.run(mapped.loaded())
     assert (summary.ran, summary.exit_code) == (0, 0)
-    assert {path: path.stat().st_mtime_ns for path in small.store.rglob("*") if path.is_file()} == before
+    assert {path: path.stat().st_mtime_ns for path in mapped.store.rglob("*") if path.is_file()} == before
 
 
 class Tired(InlineEngine):
@@ -167,9 +170,7 @@ class Tired(InlineEngine):
             yield answer
 
 
-def test_a_run_that_broke_off_goes_on(small: Small) -> None:
-    clean = small.folder / "clean.zarr"
-    api.run(small.loaded(output={"store": str(clean)}))
+def test_a_run_that_broke_off_goes_on(small: Small, mapped_once: Small) -> None:
     config = small.loaded()
     with pytest.raises(OutputError, match="went away"):
         api.run(config, engine=Tired())
@@ -180,7 +181,7 @@ def test_a_run_that_broke_off_goes_on(small: Small) -> None:
     heard = Heard()
     assert api.run(config, progress=heard).exit_code == 0
     assert len(heard.ended) == 7
-    assert shards(small.store) == shards(clean)
+    assert shards(small.store) == shards(mapped_once.store)
 
 
 def test_a_map_whose_driver_died_before_its_ledger_goes_on(small: Small) -> None:
@@ -217,17 +218,15 @@ def test_two_drivers_do_not_write_one_map(small: Small) -> None:
     assert api.run(config).exit_code == 0
 
 
-def test_the_map_beside_the_zarr_is_written_when_asked_for(small: Small) -> None:
-    api.run(small.loaded())
-    config = small.loaded(output={"cog": "map.tif", "picture": "map.png"})
+def test_the_map_beside_the_zarr_is_written_when_asked_for(mapped: Small) -> None:
+    config = mapped.loaded(output={"cog": "map.tif", "picture": "map.png"})
     assert api.run(config).ran == 0
-    assert (small.folder / "map.tif").exists()
-    assert (small.folder / "map.png").read_bytes()[:4] == b"\x89PNG"
+    assert (mapped.folder / "map.tif").exists()
+    assert (mapped.folder / "map.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_overviews_follow_the_map(small: Small) -> None:
-    api.run(small.loaded())
-    found = stored_map(small.store)
+def test_overviews_follow_the_map(mapped_once: Small) -> None:
+    found = stored_map(mapped_once.store)
     assert len(found.grids) > 1
     fine, coarse = found.read("landcover", found.grids[0].extent), found.read("landcover", found.grids[1].extent, 1)
     blocks = fine.reshape(coarse.shape[0], 2, coarse.shape[1], 2)
@@ -242,9 +241,9 @@ def test_a_status_of_a_place_without_a_map(tmp_path: Path) -> None:
     assert not (tmp_path / "nothing.zarr").exists()
 
 
-def test_tables_are_well_formed(small: Small) -> None:
-    config = small.loaded()
+def test_tables_are_well_formed(mapped: Small) -> None:
+    config = mapped.loaded()
     assert len(ET.fromstring(api.check(config)._repr_html_()).findall("tr")) >= 6
     assert len(ET.fromstring(api.plan_map(config)._repr_html_()).findall("tr")) >= 10
     assert len(ET.fromstring(api.run(config, progress=False)._repr_html_()).findall("tr")) >= 2
-    assert len(ET.fromstring(api.status(small.store)._repr_html_()).findall("tr")) == 1
+    assert len(ET.fromstring(api.status(mapped.store)._repr_html_()).findall("tr")) == 1

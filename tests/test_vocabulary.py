@@ -175,7 +175,7 @@ def yaml_names() -> list[Name]:
         for key, field in schema.model_fields.items():
             names += [Name(field.alias or key, where), *(Name(value, where) for value in literals(field.annotation))]
     for path in sorted((ROOT / "configs").rglob("*.yaml")):
-        names += [Name(key, path.name) for key in keys_of(yaml.safe_load(path.read_text()))]
+        names += [Name(key, path.name) for key in keys_of(yaml.load(path.read_text(), yaml.CSafeLoader))]
     return sorted(set(names), key=lambda name: (name.where, name.text))
 
 

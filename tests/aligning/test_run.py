@@ -304,6 +304,7 @@ def test_a_raster_whose_scenes_changed_is_run_again_when_asked(target):
     assert plan_align(setup_of(target, [part(renewed)]), stale=True).todo == 0
 
 
+@pytest.mark.slow
 def test_dask_gives_the_same_bytes(target, tmp_path):
     source, image = series(DAYS[:4]), raster()
     other = Target.parse(tmp_path / "dask.zarr")

@@ -1,5 +1,8 @@
 """What is lost of a cube is found, never read as zeros, and aligned again, exactly that."""
 
+import shutil
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,7 @@ from landweave.jobs.lease import LEASE, Holder
 from landweave.store.cubes.tiles import CubeTile
 from landweave.store.objects import Target
 from tests.aligning.test_run import everything
+from tests.helpers.marks import mostly_slow
 from tests.jobs.test_lease import dead_pid
 from tests.store.cubes.cube_samples import DAYS, align, aligned, raster, series
 
@@ -17,6 +21,21 @@ from tests.store.cubes.cube_samples import DAYS, align, aligned, raster, series
 @pytest.fixture
 def target(tmp_path):
     return Target.parse(tmp_path / "cube.zarr")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A cube of two inputs, aligned once, and its sources."""
+    place, sources = tmp_path_factory.mktemp("whole") / "cube.zarr", (series(DAYS[:5]), raster())
+    align(Target.parse(place), *sources)
+    return place, sources
+
+
+@pytest.fixture
+def sources(whole, tmp_path):
+    """What the cube at ``target`` was aligned from."""
+    shutil.copytree(whole[0], tmp_path / "cube.zarr")
+    return whole[1]
 
 
 def flip(target, name):
@@ -33,11 +52,17 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("kind", ["SENTINEL2_TS/band_data", "SENTINEL2_TS/pixel_class", "SPOT_RGBI/valid"])
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_damaged_tile_is_named_and_aligned_again(target, kind, how):
-    sources = series(DAYS[:5]), raster()
-    align(target, *sources)
+TILES = product(("SENTINEL2_TS/band_data", "SENTINEL2_TS/pixel_class", "SPOT_RGBI/valid"), DAMAGES)
+FAST_TILES = {
+    ("SENTINEL2_TS/band_data", "flipped"),
+    ("SENTINEL2_TS/band_data", "deleted"),
+    ("SENTINEL2_TS/pixel_class", "cut short"),
+    ("SPOT_RGBI/valid", "emptied"),
+}
+
+
+@pytest.mark.parametrize(("kind", "how"), mostly_slow(TILES, fast=FAST_TILES))
+def test_a_damaged_tile_is_named_and_aligned_again(target, sources, kind, how):
     before = everything(target)
     assert api.verify(target.location).exit_code == 0
     name = next(name for name in before if name.startswith(f"{kind}/c/"))
@@ -78,9 +103,7 @@ def test_a_tile_that_went_missing_before_dates_are_added_is_aligned_from_all_of_
 
 
 @pytest.mark.parametrize("how", ["flipped", "emptied", "deleted"])
-def test_a_damaged_ledger_of_a_cube_is_rebuilt(target, how):
-    sources = series(DAYS[:5]), raster()
-    align(target, *sources)
+def test_a_damaged_ledger_of_a_cube_is_rebuilt(target, sources, how):
     before = everything(target)
     states = [name for name in target.list("ledger/SENTINEL2_TS") if "/state/c/" in name]
     DAMAGES[how](target, states[0])
@@ -108,13 +131,16 @@ def test_what_an_overtaken_driver_wrote_over_a_tile_is_aligned_again(target, mon
     assert api.verify(target.location).exit_code == 0
 
 
-@pytest.mark.parametrize(
-    "where", ["SENTINEL2_TS", "SENTINEL2_TS/band_data", "SENTINEL2_TS/time", "SPOT_RGBI/valid", "ledger/SENTINEL2_TS"]
+METADATA = tuple(
+    product(
+        ("SENTINEL2_TS", "SENTINEL2_TS/band_data", "SENTINEL2_TS/time", "SPOT_RGBI/valid", "ledger/SENTINEL2_TS"),
+        ("deleted", "emptied"),
+    )
 )
-@pytest.mark.parametrize("how", ["deleted", "emptied"])
-def test_metadata_of_a_cube_that_is_missing_is_restored(target, where, how):
-    sources = series(DAYS[:5]), raster()
-    align(target, *sources)
+
+
+@pytest.mark.parametrize(("where", "how"), mostly_slow(METADATA, fast=METADATA[::3]))
+def test_metadata_of_a_cube_that_is_missing_is_restored(target, sources, where, how):
     before = everything(target)
     name = f"{where}/zarr.json"
     DAMAGES[how](target, name)

@@ -93,6 +93,7 @@ def test_sizes_off_the_unit_name_their_neighbours(window: int, stride: int, mess
         Lattice(window=window, stride=stride, unit=256)
 
 
+@settings(deadline=None, max_examples=40)
 @given(spans, spans, st.integers(1, 50), st.integers(1, 50))
 def test_blocks_of_any_sides_start_at_the_corner_of_any_extent(y: Span, x: Span, height: int, width: int) -> None:
     blocks = Blocks(extent=Extent(y, x), height=height, width=width)

@@ -28,8 +28,13 @@ def empty_cluster():
 
 
 def test_a_run_waits_for_the_first_worker_and_says_so(empty_cluster, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(engine_waiting, "SILENCE_SECONDS", 0.5)
-    threading.Timer(2.5, lambda: empty_cluster.scale(1)).start()
+    monkeypatch.setattr(engine_waiting, "SILENCE_SECONDS", 0.3)
+
+    def grow():
+        wait_until(lambda: any("none is there" in line for line in caplog.messages))
+        empty_cluster.scale(1)
+
+    threading.Thread(target=grow).start()
     with engine_on(empty_cluster) as engine, caplog.at_level(logging.WARNING, "landweave"):
         assert engine.name.startswith("dask, the given LocalCluster: 0 workers")
         summary, _ = run_squares(SquareJob(folder=tmp_path), engine, (2, 3))
@@ -103,8 +108,8 @@ def one_worker(tmp_path_factory):
 
 @pytest.fixture
 def impatient(monkeypatch, caplog):
-    """Says after a second that nothing was heard; and what was said."""
-    monkeypatch.setattr("landweave.engine.submissions.SILENCE_SECONDS", 1.0)
+    """Says after half a second that nothing was heard; and what was said."""
+    monkeypatch.setattr("landweave.engine.submissions.SILENCE_SECONDS", 0.5)
     monkeypatch.setattr("landweave.engine.admission.REPLY_SECONDS", 0.5)
     with caplog.at_level(logging.WARNING, "landweave"):
         yield caplog
@@ -112,7 +117,7 @@ def impatient(monkeypatch, caplog):
 
 def test_a_long_block_is_named_with_its_worker(one_worker, tmp_path, impatient):
     with connected_engine(one_worker.address) as engine:
-        assert len(list(engine.run(SquareJob(folder=tmp_path, block_seconds=2.5), [(3, 4)]))) == 1
+        assert len(list(engine.run(SquareJob(folder=tmp_path, block_seconds=2), [(3, 4)]))) == 1
     said = [line for line in impatient.messages if line.startswith("no block has ended for")]
     assert "1 are in flight: (3, 4) at tcp://127.0.0.1" in said[-1]
 
@@ -122,7 +127,7 @@ def test_a_worker_that_stops_is_named_and_the_run_waits_for_it(one_worker, tmp_p
         results = engine.run(SquareJob(folder=tmp_path, block_seconds=0.1), grid_of(1, 6))
         next(results)
         os.kill(one_worker.only.pid, signal.SIGSTOP)
-        threading.Timer(4, lambda: os.kill(one_worker.only.pid, signal.SIGCONT)).start()
+        threading.Timer(3, lambda: os.kill(one_worker.only.pid, signal.SIGCONT)).start()
         assert sum(1 for _ in results) == 5
     said = [line for line in impatient.messages if line.startswith("no block has ended for")]
     assert any("no reply from tcp://127.0.0.1" in line for line in said)

@@ -19,6 +19,7 @@ from landweave.formats.picture import write_picture
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
 from tests.helpers.commands import ROOT
+from tests.helpers.marks import mostly_slow
 from tests.helpers.stored import stored_map
 from tests.helpers.tiles import write_tile
 from tests.store.samples import LEGEND, pixels, template, written
@@ -103,7 +104,7 @@ def test_a_failed_write_keeps_the_older_file(mapped, tmp_path, monkeypatch):
     assert {found.name: found.read_bytes() for found in tmp_path.iterdir()} == before
 
 
-@pytest.mark.parametrize("share", [0.01, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("share", mostly_slow([0.01, 0.5, 0.9, 0.999], fast=[0.5, 0.999]))
 def test_a_disk_that_is_full_is_an_error(mapped, tmp_path, share):
     """Wherever the bytes run out: no file may be larger than a share of the COG in a process of its own."""
     whole = write_cog(mapped, tmp_path / "whole.tif", "confidence")

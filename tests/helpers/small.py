@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,3 +55,16 @@ class Small:
     def loaded(self, **sections: Any) -> Config:
         """The same, loaded."""
         return load_config(self.config(**sections))
+
+
+@contextmanager
+def put_back(folder: Path, kept: Path) -> Iterator[None]:
+    """Within the block a folder may be changed in any way; afterwards it is as ``kept`` is, a copy of it.
+
+    The path stays, since files and a map name each other: a map that many tests start from is computed once.
+    """
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)

@@ -14,6 +14,7 @@ from landweave.store.cubes.store import open_cube_store
 from landweave.store.objects import Target
 from tests.block_jobs import wait_until
 from tests.helpers.aligned import start
+from tests.helpers.marks import mostly_slow
 from tests.store.cubes.cube_samples import DAYS, align, aligned, grid, objects, series
 
 WRITES = (
@@ -112,7 +113,7 @@ def one_kill(tmp_path, begun: Target | None, reference, monkeypatch, write: int)
     return True
 
 
-@pytest.mark.parametrize("write", [9, 30, 40, 60, 80])
+@pytest.mark.parametrize("write", mostly_slow([9, 30, 40, 60, 80], fast=[9, 40, 80]))
 def test_dates_added_by_a_killed_run_are_added_by_the_next(tmp_path, begun, reference, monkeypatch, write):
     assert one_kill(tmp_path, begun, reference, monkeypatch, write)
 

@@ -22,6 +22,7 @@ from landweave.mapping.inputs import MapInput
 from landweave.mapping.job import MapJob
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from tests.helpers.marks import mostly_slow
 from tests.helpers.memory import ArrayStore, ConstantModel, EchoModel, PositionModel, gray_legend
 from tests.helpers.tiles import hashed, write_tile
 
@@ -215,7 +216,7 @@ def test_resampled_tiles_come_back(tmp_path: Path, kernel: str) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear"])
-@pytest.mark.parametrize("other", ["EPSG:32631", "EPSG:3944"])
+@pytest.mark.parametrize("other", mostly_slow(["EPSG:32631", "EPSG:3944"], fast=["EPSG:32631"]))
 def test_tiles_of_several_crs_come_back(tmp_path: Path, kernel: str, other: str) -> None:
     """A tile in Lambert-93 and one in another projection, which the grid sees turned, overlapping under it."""
     delivery = Delivery(tmp_path, smooth=kernel == "bilinear")

@@ -40,12 +40,7 @@ def last_tile(small: Small) -> Path:
     return sorted((small.folder / "rgb").glob("*.tif"))[-1]
 
 
-def test_a_tile_that_turns_unreadable_during_the_run(
-    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    landweave = Command(monkeypatch, capsys)
-    clean = small.folder / "clean.zarr"
-    assert api.run(small.loaded(output={"store": str(clean)})).exit_code == 0
+def test_a_tile_that_turns_unreadable_during_the_run(small: Small, mapped_once: Small, landweave: Command) -> None:
     tile, config = last_tile(small), small.config()
     whole, times = tile.read_bytes(), tile.stat()
 
@@ -68,18 +63,14 @@ def test_a_tile_that_turns_unreadable_during_the_run(
     ended = landweave("run", config)
     assert ended.code == 0
     assert f"{failed} ran" in ended.out
-    assert shards(small.store) == shards(clean)
+    assert shards(small.store) == shards(mapped_once.store)
     attempts = api.open_ledger(small.store)["attempts"].values
     assert sorted(np.unique(attempts)) == [1, 2]
     assert int((attempts == 2).sum()) == failed
 
 
-def test_a_changed_scene_makes_its_blocks_stale(
-    small: Small, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    landweave = Command(monkeypatch, capsys)
-    config = small.config()
-    assert landweave("run", config).code == 0
+def test_a_changed_scene_makes_its_blocks_stale(mapped: Small, landweave: Command) -> None:
+    small, config = mapped, mapped.config()
     before = shards(small.store)
     darken(last_tile(small))
 

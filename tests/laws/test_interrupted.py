@@ -31,10 +31,9 @@ def small(tmp_path: Path) -> Small:
 
 
 @pytest.fixture
-def reference(small: Small) -> tuple[dict[str, bytes], dict[tuple[int, int], int]]:
+def reference(mapped_once: Small) -> tuple[dict[str, bytes], dict[tuple[int, int], int]]:
     """Shards of a run that nobody disturbed, and how often the predictor is called for each block."""
-    store = small.folder / "reference.zarr"
-    assert api.run(small.loaded(output={"store": str(store)})).exit_code == 0
+    store = mapped_once.store
     windows = api.open_ledger(store)["windows"].values
     calls = {(row, column): -(-int(windows[row, column]) // BATCH) for row in range(3) for column in range(4)}
     return shards(store), calls
@@ -72,8 +71,9 @@ def finish(small: Small, config: Path) -> Watched:
     return Watched.read(small.folder / "second")
 
 
-@pytest.mark.parametrize("kind", ["inline", pytest.param("dask", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference, kind: str) -> None:
     settings, at_once = ENGINES[kind]
     config = small.config(engine=settings)
@@ -100,9 +100,10 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference
 STROKES = {"ctrl-c": (signal.SIGINT, 130), "terminated": (signal.SIGTERM, 143)}
 
 
-@pytest.mark.parametrize("stroke", [pytest.param("ctrl-c", marks=pytest.mark.slow), "terminated"])
-@pytest.mark.parametrize("kind", [pytest.param("inline"), pytest.param("dask", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stroke", STROKES)
+@pytest.mark.parametrize("kind", ENGINES)
 @pytest.mark.timeout(600)
+@pytest.mark.slow
 def test_a_signal_ends_the_run_with_its_code_and_loses_nothing_that_was_done(
     small: Small, reference, kind: str, stroke: str
 ) -> None:

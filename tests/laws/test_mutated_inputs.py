@@ -46,7 +46,7 @@ from tests.publishing.conftest import finished_map
 Attempt = Callable[[Random], "set[str]"]
 """Damages an input and reads it; gives words of which a refusal has to have one."""
 
-FAST = {"items": 1000, "configurations": 800, "cards": 900, "vectors": 600, "stores": 450, "rasters": 250}
+FAST = {"items": 600, "configurations": 700, "cards": 1200, "vectors": 1200, "stores": 150, "rasters": 150}
 """Cases of each kind in the fast suite, 4,000 together; five times as many in the slow one."""
 
 LATER = {"crosswalks": 150, "samples": 6, "uses of a map": 8}
@@ -100,8 +100,9 @@ def small(tmp_path_factory):
 
 @pytest.fixture
 def items(valley, tmp_path):
-    """Damages one item of three, or now and then the list around them."""
+    """Damages one item of two, or now and then the list around them."""
     document = json.loads((valley.folder / "summer.json").read_text())
+    document["features"] = document["features"][:2]
     grid = Grid.from_bounds(AREA, crs=CRS, resolution=10)
     path = tmp_path / "items.json"
     query = StacQuery(catalog=str(path), modality="SENTINEL2_TS", bands=("B4", "B8"))
@@ -118,7 +119,7 @@ def items(valley, tmp_path):
         with naming(str(path)):
             found = search(query, grid.lonlat_bounds)
         days = {str(each.observation.time)[:10].replace("-", "") for each in found.observation_scenes}
-        assert whole or days >= {*SUMMER} - {SUMMER[number]}, f"other items were lost: {days}"
+        assert whole or days >= {*SUMMER[:2]} - {SUMMER[number]}, f"other items were lost: {days}"
         series = StacSeries.open(found, modality=query.modality, bands=query.bands, grid=grid)
         str(series.describe())
         json.dumps(series.fingerprint_fields)

@@ -94,7 +94,7 @@ class Gap:
     [
         Gap(form="products", dtype="uint8", nodata=0, bands=(3,), cube=True),
         Gap(form="a file a band", dtype="uint16", nodata=65535, bands=(0,), stated=True),
-        Gap(form="one file", dtype="int16", nodata=-9999, bands=(3,), cube=True),
+        pytest.param(Gap(form="one file", dtype="int16", nodata=-9999, bands=(3,), cube=True), marks=pytest.mark.slow),
         Gap(form="one file", dtype="uint8", nodata=0, bands=(0, 1, 2, 3), stated=True),
     ],
 )

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from landweave.store.common import ROOT
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.objects import Target
 from landweave.store.open_arrays import OpenArrays
+from tests.helpers.marks import mostly_slow
 from tests.helpers.small import Small
 from tests.helpers.stored import stored_map
 from tests.jobs.test_lease import dead_pid
@@ -45,13 +47,6 @@ def small(tmp_path: Path) -> Small:
     return Small.make(tmp_path)
 
 
-@pytest.fixture
-def mapped(small: Small):
-    config = small.loaded(engine={"kind": "inline"})
-    assert api.run(config).exit_code == 0
-    return config
-
-
 def objects(store: Path, array: str = "landcover") -> list[Path]:
     return sorted(path for path in (store / "map" / "0" / array / "c").rglob("*") if path.is_file())
 
@@ -63,38 +58,41 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("how", DAMAGES)
-def test_a_run_repairs_exactly_what_is_missing_or_torn(small: Small, mapped, how: str) -> None:
-    before = pixels(small.store)
-    DAMAGES[how](objects(small.store)[3])
-    status = api.status(small.store)
+@pytest.mark.parametrize("how", mostly_slow(DAMAGES, fast=["cut short"]))
+def test_a_run_repairs_exactly_what_is_missing_or_torn(mapped: Small, how: str) -> None:
+    before = pixels(mapped.store)
+    DAMAGES[how](objects(mapped.store)[3])
+    status = api.status(mapped.store)
     assert status.counts[BlockState.DAMAGED] == 1
     assert not status.complete
     assert "map/0/landcover/c/" in status.failures[0]
-    result = api.run(mapped)
+    result = api.run(mapped.loaded())
     assert result.exit_code == 0
     assert result.ran == 1
     assert "had lost objects" in str(result)
-    assert pixels(small.store) == before
+    assert pixels(mapped.store) == before
 
 
-def test_a_lost_overview_is_made_again(small: Small, mapped) -> None:
-    before = pixels(small.store)
-    overview = next(path for path in (small.store / "map" / "1" / "landcover").rglob("c/*/*"))
+def test_a_lost_overview_is_made_again(mapped: Small) -> None:
+    before = pixels(mapped.store)
+    overview = next(path for path in (mapped.store / "map" / "1" / "landcover").rglob("c/*/*"))
     overview.unlink()
-    assert api.run(mapped).ran == 0
-    assert pixels(small.store) == before
+    assert api.run(mapped.loaded()).ran == 0
+    assert pixels(mapped.store) == before
 
 
-@pytest.mark.parametrize("where", ["map/0/landcover", "map/0/confidence", "map/0/x", "map/0", "ledger", "ledger/state"])
-def test_metadata_that_is_missing_is_restored(small: Small, mapped, where: str) -> None:
-    before = files(small.store)
-    (small.store / where / ROOT).unlink()
-    result = api.run(mapped)
+METADATA = ("map/0/landcover", "map/0/confidence", "map/0/x", "map/0", "ledger", "ledger/state")
+
+
+@pytest.mark.parametrize("where", mostly_slow(METADATA, fast=["map/0/landcover", "map/0", "ledger/state"]))
+def test_metadata_that_is_missing_is_restored(mapped: Small, where: str) -> None:
+    before = files(mapped.store)
+    (mapped.store / where / ROOT).unlink()
+    result = api.run(mapped.loaded())
     assert result.ran == 0
     assert result.exit_code == 0
     assert f"{where}/{ROOT} was missing and is written again" in str(result)
-    assert files(small.store) == before
+    assert files(mapped.store) == before
 
 
 SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("ledger/y/c/0", f"map/0/landcover/{ROOT}")]
@@ -116,36 +114,32 @@ def test_what_is_flipped_in_coordinates_and_metadata_is_named_by_verify_and_rest
 
 
 FAST_LEDGER_DAMAGE = {("state", "flipped"), ("object_checksum", "emptied"), ("reason", "removed")}
-LEDGER_DAMAGE = [
-    pytest.param(field, how, marks=[] if (field, how) in FAST_LEDGER_DAMAGE else pytest.mark.slow)
-    for field in ("state", "object_checksum", "object_bytes", "reason", "windows")
-    for how in ("flipped", "emptied", "removed")
-]
+LEDGER_DAMAGE = product(
+    ("state", "object_checksum", "object_bytes", "reason", "windows"), ("flipped", "emptied", "removed")
+)
 
 
-@pytest.mark.parametrize(("field", "how"), LEDGER_DAMAGE)
-def test_a_damaged_ledger_chunk_is_rebuilt_from_the_objects_that_are_whole(
-    small: Small, mapped, field: str, how: str
-) -> None:
-    before = pixels(small.store)
-    chunk = next(path for path in (small.store / "ledger" / field / "c").rglob("*") if path.is_file())
+@pytest.mark.parametrize(("field", "how"), mostly_slow(LEDGER_DAMAGE, fast=FAST_LEDGER_DAMAGE))
+def test_a_damaged_ledger_chunk_is_rebuilt_from_the_objects_that_are_whole(mapped: Small, field: str, how: str) -> None:
+    before = pixels(mapped.store)
+    chunk = next(path for path in (mapped.store / "ledger" / field / "c").rglob("*") if path.is_file())
     content = bytearray(chunk.read_bytes())
     content[len(content) // 2] ^= 0xFF
     if how == "removed":
         chunk.unlink()
     else:
         chunk.write_bytes(bytes(content) if how == "flipped" else b"")
-    lost = objects(small.store)[5]
+    lost = objects(mapped.store)[5]
     lost.unlink()
-    result = api.run(mapped)
+    result = api.run(mapped.loaded())
     assert result.exit_code == 0
     # A chunk without states looks like one that was never saved whole: its blocks are run again.
     never_saved = (field, how) == ("state", "removed")
     assert result.ran == (12 if never_saved else 1)
     if field not in ("reason", "windows") and not never_saved:
         assert "of the ledger are damaged" in str(result)
-    assert pixels(small.store) == before
-    assert api.status(small.store).complete
+    assert pixels(mapped.store) == before
+    assert api.status(mapped.store).complete
 
 
 def flip(path: Path) -> None:
@@ -154,42 +148,42 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(content))
 
 
-@pytest.mark.parametrize("how", [*DAMAGES, "flipped"])
-def test_verify_names_what_is_damaged_and_a_run_repairs_exactly_that(small: Small, mapped, how: str) -> None:
-    before = pixels(small.store)
-    assert api.verify(small.store).exit_code == 0
-    victim = objects(small.store, "confidence")[2]
+@pytest.mark.parametrize("how", mostly_slow([*DAMAGES, "flipped"], fast=["deleted", "flipped"]))
+def test_verify_names_what_is_damaged_and_a_run_repairs_exactly_that(mapped: Small, how: str) -> None:
+    before = pixels(mapped.store)
+    assert api.verify(mapped.store).exit_code == 0
+    victim = objects(mapped.store, "confidence")[2]
     {**DAMAGES, "flipped": flip}[how](victim)
-    found = api.verify(small.store)
+    found = api.verify(mapped.store)
     assert found.exit_code == 3
     assert len(found.damaged) == 1
-    assert victim.relative_to(small.store).as_posix() in found.damaged[0]
-    assert victim.relative_to(small.store).as_posix() in str(found)
-    assert api.status(small.store).counts[BlockState.DAMAGED] == 1
-    result = api.run(mapped)
+    assert victim.relative_to(mapped.store).as_posix() in found.damaged[0]
+    assert victim.relative_to(mapped.store).as_posix() in str(found)
+    assert api.status(mapped.store).counts[BlockState.DAMAGED] == 1
+    result = api.run(mapped.loaded())
     assert (result.exit_code, result.ran) == (0, 1)
-    assert pixels(small.store) == before
-    assert api.verify(small.store).exit_code == 0
+    assert pixels(mapped.store) == before
+    assert api.verify(mapped.store).exit_code == 0
 
 
-def test_verify_finds_altered_metadata_overviews_and_objects_that_nobody_wrote(small: Small, mapped) -> None:
-    before = files(small.store)
-    metadata = small.store / "map" / "0" / "landcover" / ROOT
+def test_verify_finds_altered_metadata_overviews_and_objects_that_nobody_wrote(mapped: Small) -> None:
+    before = files(mapped.store)
+    metadata = mapped.store / "map" / "0" / "landcover" / ROOT
     metadata.write_text(json.dumps({**json.loads(metadata.read_text()), "fill_value": 0}))
-    flip(next(path for path in (small.store / "map" / "1" / "confidence" / "c").rglob("*") if path.is_file()))
-    foreign = small.store / "map" / "0" / "landcover" / "c" / "77" / "3"
+    flip(next(path for path in (mapped.store / "map" / "1" / "confidence" / "c").rglob("*") if path.is_file()))
+    foreign = mapped.store / "map" / "0" / "landcover" / "c" / "77" / "3"
     foreign.parent.mkdir()
     foreign.write_bytes(b"of nobody")
-    text = str(api.verify(small.store))
+    text = str(api.verify(mapped.store))
     assert "map/0/landcover/zarr.json was damaged and is written again" in text
     assert "overviews are missing or damaged" in text
     assert "map/0/landcover/c/77/3" in text
     foreign.unlink()
     foreign.parent.rmdir()
-    assert api.run(mapped).ran == 0
-    after = files(small.store)
+    assert api.run(mapped.loaded()).ran == 0
+    after = files(mapped.store)
     assert {name for name in before if before[name] != after.get(name)} <= {"ledger/state/c/0/0"}
-    assert api.verify(small.store).exit_code == 0
+    assert api.verify(mapped.store).exit_code == 0
 
 
 def copy_of(small: Small) -> Small:
@@ -199,7 +193,7 @@ def copy_of(small: Small) -> Small:
     return Small(folder=folder, card=small.card, weights=small.weights, scene=small.scene)
 
 
-@pytest.mark.parametrize("when", ["during", "after"])
+@pytest.mark.parametrize("when", mostly_slow(["during", "after"], fast=["during"]))
 def test_a_driver_that_was_overtaken_writes_nothing(small: Small, monkeypatch, when: str) -> None:
     """The first run holds its last block from old pixels; the tile is mended, another run makes the map, it wakes."""
     config = small.loaded(engine={"kind": "inline"})
@@ -269,10 +263,10 @@ def test_what_an_overtaken_driver_wrote_all_the_same_is_found_and_done_again(sma
     assert api.verify(small.store).exit_code == 0
 
 
-def test_a_kill_within_the_saving_of_the_ledger_loses_no_damage(small: Small, mapped, monkeypatch) -> None:
+def test_a_kill_within_the_saving_of_the_ledger_loses_no_damage(mapped: Small, monkeypatch) -> None:
     """Fields of a chunk are saved one after the other, the states last."""
-    before = pixels(small.store)
-    for path in objects(small.store)[3:5]:
+    before = pixels(mapped.store)
+    for path in objects(mapped.store)[3:5]:
         path.unlink()
     write = OpenArrays.write
 
@@ -284,48 +278,47 @@ def test_a_kill_within_the_saving_of_the_ledger_loses_no_damage(small: Small, ma
     with monkeypatch.context() as patch:
         patch.setattr(OpenArrays, "write", killed)
         with pytest.raises(KeyboardInterrupt):
-            api.verify(small.store)
-    assert api.status(small.store).counts[BlockState.DAMAGED] == 2
-    result = api.run(mapped)
+            api.verify(mapped.store)
+    assert api.status(mapped.store).counts[BlockState.DAMAGED] == 2
+    result = api.run(mapped.loaded())
     assert (result.exit_code, result.ran) == (0, 2)
-    assert pixels(small.store) == before
+    assert pixels(mapped.store) == before
 
 
-def test_old_pixels_of_a_block_that_has_none_now_are_removed_by_any_run(small: Small, mapped) -> None:
+def test_old_pixels_of_a_block_that_has_none_now_are_removed_by_any_run(mapped: Small) -> None:
     """A run was stopped between the ledger and the removal."""
-    store = open_store(Target.parse(small.store))
+    store = open_store(Target.parse(mapped.store))
     ledger = Ledger.load(store.ledger, store.arrays)
     ledger.mark((1, 1), BlockResult(state=BlockState.NO_INPUT, inputs=int(ledger.fields["inputs"][1, 1])))
     ledger.flush(store.ledger)
-    assert any("/1/1" in name for name in api.verify(small.store).orphans)
-    assert api.run(mapped).exit_code == 0
-    assert (stored_map(small.store).read("landcover", store.block((1, 1))) == 255).all()
-    assert api.verify(small.store).exit_code == 0
+    assert any("/1/1" in name for name in api.verify(mapped.store).orphans)
+    assert api.run(mapped.loaded()).exit_code == 0
+    assert (stored_map(mapped.store).read("landcover", store.block((1, 1))) == 255).all()
+    assert api.verify(mapped.store).exit_code == 0
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes another user's part")
-def test_verify_of_a_place_that_cannot_be_written_says_what_is_wrong_all_the_same() -> None:
+def test_verify_of_a_place_that_cannot_be_written_says_what_is_wrong_all_the_same(mapped: Small) -> None:
     folder = Path(tempfile.mkdtemp())
     try:
-        small = Small.make(folder / "small")
-        assert api.run(small.loaded(engine={"kind": "inline"})).exit_code == 0
+        store = shutil.copytree(mapped.store, folder / "out.zarr")
         for path in (folder, *folder.rglob("*")):
             path.chmod(0o755 if path.is_dir() else 0o644)
-        before = files(small.store)
+        before = files(store)
         with as_nobody():
-            assert api.verify(small.store).damaged == ()
-        victim = objects(small.store)[3]
+            assert api.verify(store).damaged == ()
+        victim = objects(store)[3]
         flip(victim)
-        (small.store / "map" / "0" / "x" / ROOT).unlink()
+        (store / "map" / "0" / "x" / ROOT).unlink()
         with as_nobody():
-            found = api.verify(small.store)
+            found = api.verify(store)
         assert found.exit_code == 3
         assert len(found.damaged) == 1
         assert "map/0/x/zarr.json is missing" in found.notes
         assert "nothing is marked or restored: its place cannot be written" in found.notes
-        now = files(small.store)
+        now = files(store)
         changed = {name for name in before if before[name] != now.get(name)}
-        assert changed == {str(victim.relative_to(small.store)), "map/0/x/zarr.json"}
+        assert changed == {str(victim.relative_to(store)), "map/0/x/zarr.json"}
     finally:
         shutil.rmtree(folder)
 
@@ -340,12 +333,12 @@ def as_nobody() -> Iterator[None]:
 
 
 @pytest.mark.slow
-def test_verify_rereads_on_the_workers_of_an_engine(small: Small, mapped, monkeypatch) -> None:
+def test_verify_rereads_on_the_workers_of_an_engine(mapped: Small, monkeypatch) -> None:
     monkeypatch.setattr(audit, "WORTH_WORKERS", 1)
-    victim = objects(small.store)[3]
+    victim = objects(mapped.store)[3]
     with local_engine(workers=2) as engine:
         monkeypatch.setattr(audit.RereadJob, "open", lambda self: pytest.fail("read by the driver"))
-        assert api.verify(small.store, engine=engine).exit_code == 0
+        assert api.verify(mapped.store, engine=engine).exit_code == 0
         flip(victim)
-        found = api.verify(small.store, engine=engine)
-    assert [victim.relative_to(small.store).as_posix() in line for line in found.damaged] == [True]
+        found = api.verify(mapped.store, engine=engine)
+    assert [victim.relative_to(mapped.store).as_posix() in line for line in found.damaged] == [True]

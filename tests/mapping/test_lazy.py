@@ -17,14 +17,13 @@ BATCH = 2
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    return Small.make(tmp_path_factory.mktemp("lazy"))
+def small(mapped_once: Small) -> Small:
+    return mapped_once
 
 
 @pytest.fixture(scope="module")
 def ran(small: Small) -> xr.Dataset:
     """The map as `run` wrote it."""
-    assert api.run(small.loaded()).exit_code == 0
     return api.open_map(small.store).load()
 
 
@@ -133,11 +132,11 @@ def test_empty_and_uncovered_slices(lazy: xr.Dataset, calls: list[int]) -> None:
     assert not calls
 
 
-def test_a_coarser_map(small: Small) -> None:
-    settings = {"store": str(small.folder / "coarse.zarr"), "resolution": 0.4, "chunk": 32, "block": 64}
+def test_a_coarser_map(small: Small, tmp_path: Path) -> None:
+    settings = {"store": str(tmp_path / "coarse.zarr"), "resolution": 0.4, "chunk": 32, "block": 64}
     config = small.loaded(output=settings)
     assert api.run(config).exit_code == 0
-    ran, lazy = api.open_map(small.folder / "coarse.zarr"), predict(config)
+    ran, lazy = api.open_map(tmp_path / "coarse.zarr"), predict(config)
     part = {"y": slice(30, 61), "x": slice(51, 99)}
     for name in ARRAYS:
         np.testing.assert_array_equal(lazy[name].isel(part), ran[name].isel(part))

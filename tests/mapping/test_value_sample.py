@@ -99,12 +99,11 @@ def test_a_file_that_cannot_be_read_does_not_end_a_run(small: Small) -> None:
     assert api.run(small.loaded()).exit_code == 3
 
 
-def test_a_complete_map_is_not_sampled_again(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert api.run(small.loaded()).exit_code == 0
+def test_a_complete_map_is_not_sampled_again(mapped: Small, monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
     original = rasterio.io.DatasetReader.read
     monkeypatch.setattr(rasterio.io.DatasetReader, "read", lambda *a, **k: reads.append(1) or original(*a, **k))
-    assert api.run(small.loaded()).exit_code == 0
+    assert api.run(mapped.loaded()).exit_code == 0
     assert not reads
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+from itertools import product
 from pathlib import Path, WindowsPath
 
 import numpy as np
@@ -10,10 +11,13 @@ import torch
 from safetensors.torch import save_file
 
 from landweave.core.errors import WeightsError
+from landweave.models.cards.card import ModelCard
 from landweave.models.factory import build, core, load
 from landweave.models.inference import torch_threads
 from landweave.models.networks.flair_hub import FlairHub
-from landweave.models.weights import read_tensors
+from tests.helpers.marks import mostly_slow
+from tests.helpers.networks import drawn
+from tests.models.conftest import small_content
 
 IMAGE = {"pixel": 0.2, "bands": {"R": {}, "G": {}}}
 SERIES = {"pixel": 3.2, "bands": {"VV": {}, "VH": {}}, "dates": {}}
@@ -30,17 +34,24 @@ def one_thread():
         yield
 
 
-@pytest.fixture
-def card(small_card):
-    return small_card(
-        architecture={"kind": "flair_hub", "encoder": "lcnet_035"},
-        inputs={"AERIAL_RGBI": IMAGE, "SENTINEL1-ASC_TS": SERIES},
+@pytest.fixture(scope="module")
+def card():
+    return ModelCard.model_validate(
+        small_content(
+            architecture={"kind": "flair_hub", "encoder": "lcnet_035"},
+            inputs={"AERIAL_RGBI": IMAGE, "SENTINEL1-ASC_TS": SERIES},
+        )
     )
 
 
+@pytest.fixture(scope="module")
+def drawn_once(card):
+    return drawn(core(build(card, card.window.size)))
+
+
 @pytest.fixture
-def tensors(card, weights_of):
-    return read_tensors(weights_of(card))[0]
+def tensors(drawn_once):
+    return dict(drawn_once)
 
 
 def answer(network):
@@ -65,16 +76,27 @@ def saved(tensors, path, extra=None):
     return path
 
 
-@pytest.mark.parametrize("training", [{}, CRITERION, AUX, CRITERION | AUX], ids=["bare", "criterion", "aux", "both"])
-@pytest.mark.parametrize("prefix", ["", "model."])
-@pytest.mark.parametrize("suffix", [".safetensors", ".ckpt", ".pth"])
+TRAINING = {"bare": {}, "criterion": CRITERION, "aux": AUX, "both": CRITERION | AUX}
+FORMS = product((".safetensors", ".ckpt", ".pth"), ("", "model."), TRAINING)
+FAST_FORMS = {
+    (".safetensors", "", "bare"),
+    (".safetensors", "model.", "both"),
+    (".ckpt", "model.", "criterion"),
+    (".ckpt", "", "aux"),
+    (".pth", "model.", "aux"),
+    (".pth", "", "both"),
+}
+
+
+@pytest.mark.parametrize(("suffix", "prefix", "training"), mostly_slow(FORMS, fast=FAST_FORMS))
 def test_every_form_answers_the_same(card, tensors, tmp_path, suffix, prefix, training):
     reference = core(build(card, 64))
     assert isinstance(reference, FlairHub)
     reference.load_state_dict(tensors, strict=True)
     # The loss is the training tool's own; everything else of the network stands under its prefix.
     named = {
-        name if name.startswith("criterion.") else prefix + name: each for name, each in {**tensors, **training}.items()
+        name if name.startswith("criterion.") else prefix + name: each
+        for name, each in {**tensors, **TRAINING[training]}.items()
     }
     path = saved(named, tmp_path / f"weights{suffix}", {"optimizer_states": [{"lr": 0.1}]})
 

@@ -9,6 +9,7 @@ from landweave.core.errors import CardError
 from landweave.models.cards.registry import find_card
 from landweave.models.catalog import load_model
 from landweave.models.factory import build, core, load
+from tests.helpers.marks import mostly_slow
 
 
 def inputs_of(count=1, size=64):
@@ -74,7 +75,10 @@ class Draws(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("name", ["flair1-unet-resnet34", "LC-A", "LC-D", "flair2-utt"])
+NETWORKS = ("flair1-unet-resnet34", "LC-A", "LC-D", "flair2-utt")
+
+
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS, fast=["LC-D", "flair2-utt"]))
 def test_a_loaded_network_is_as_if_first_values_had_been_drawn(name, tmp_path):
     card = find_card(name)
     drawn = build(card, card.window.size)

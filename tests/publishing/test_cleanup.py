@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from landweave.core.sieve import sieve
 from landweave.publishing.cleanup import Cleanup
 from landweave.publishing.reader import PublishedPixels
 from landweave.store.maps.store import MapStore
+from tests.helpers.marks import mostly_slow
 from tests.publishing.conftest import COSIA, finished_map
 from tests.publishing.test_run import mosaic, published
 
@@ -60,13 +62,21 @@ def in_tiles(pixels: PublishedPixels, side: int, offset: int) -> dict[str, np.nd
     return whole
 
 
+CLEANUPS = {
+    "unit": Cleanup(minimum=MINIMUM),
+    "unit and majority": Cleanup(minimum=MINIMUM, majority=5),
+    "majority": Cleanup(majority=3),
+}
+CROSSWALK = "cosia-to-ocsge-cover"
+
+
 @pytest.mark.parametrize(
-    "cleanup", [Cleanup(minimum=MINIMUM), Cleanup(minimum=MINIMUM, majority=5), Cleanup(majority=3)]
+    ("crosswalk", "how"),
+    mostly_slow(product((None, CROSSWALK), CLEANUPS), fast={(None, "unit"), (CROSSWALK, "unit and majority")}),
 )
-@pytest.mark.parametrize("crosswalk", [None, "cosia-to-ocsge-cover"])
-def test_any_dalles_at_any_offset_give_the_same_bits(stored, cleanup: Cleanup, crosswalk: str | None) -> None:
+def test_any_dalles_at_any_offset_give_the_same_bits(stored, how: str, crosswalk: str | None) -> None:
     found = load_crosswalk(crosswalk) if crosswalk else None
-    pixels = PublishedPixels(map=stored[0], crosswalk=found, cleanup=cleanup)
+    pixels = PublishedPixels(map=stored[0], crosswalk=found, cleanup=CLEANUPS[how])
     whole = pixels.read(stored[0].grids[0].extent)
     for side, offset in ((53, 0), (64, 31)):
         tiled = in_tiles(pixels, side, offset)

@@ -25,6 +25,7 @@ from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.inline import InlineEngine
 from landweave.jobs.ledger import Ledger
 from landweave.store.objects import Target
+from tests.helpers.marks import mostly_slow
 from tests.publishing.conftest import COSIA, bytes_below, finished_map
 from tests.store.samples import block_of, pixels, template
 
@@ -32,6 +33,20 @@ from tests.store.samples import block_of, pixels, template
 def published(place, to, **settings):
     """Publish in dalles of 10 m, in this process."""
     return lw.publish(place, to, engine=InlineEngine(), progress=False, **{"dalle_m": 10, **settings})
+
+
+@pytest.fixture(scope="module")
+def published_once(small, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small map in dalles, to look at."""
+    folder = tmp_path_factory.mktemp("published") / "out"
+    assert published(small[0], folder).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def out(published_once: Path, tmp_path: Path) -> Path:
+    """A copy of it, to do with as a test likes."""
+    return Path(shutil.copytree(published_once, tmp_path / "out"))
 
 
 def mosaic(
@@ -51,14 +66,7 @@ def mosaic(
     return values, count
 
 
-@pytest.fixture(scope="module")
-def published_once(small, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A publication that no test changes."""
-    published(small[0], to := tmp_path_factory.mktemp("once") / "out")
-    return to
-
-
-@pytest.mark.parametrize("size", [10, 7, 100])
+@pytest.mark.parametrize("size", mostly_slow([10, 7, 100], fast=[10, 100]))
 def test_dalles_have_every_pixel_of_the_map_exactly_once(small, tmp_path: Path, size: int) -> None:
     place, store, arrays = small
     result = published(place, tmp_path / "out", dalle_m=size)
@@ -70,8 +78,8 @@ def test_dalles_have_every_pixel_of_the_map_exactly_once(small, tmp_path: Path, 
         assert (count[arrays[layer] != NODATA] == 1).all()
 
 
-def test_gdal_and_xarray_see_classes_names_and_colours(published_once: Path) -> None:
-    path = sorted((published_once / "landcover").glob("*.tif"))[4]
+def test_gdal_and_xarray_see_classes_names_and_colours(out: Path) -> None:
+    path = sorted((out / "landcover").glob("*.tif"))[4]
     with rasterio.open(path) as file:
         assert file.nodata == NODATA
         assert file.crs.to_epsg() == 2154
@@ -85,51 +93,45 @@ def test_gdal_and_xarray_see_classes_names_and_colours(published_once: Path) -> 
     array = xr.open_dataarray(path, engine="rasterio", mask_and_scale=False)
     assert array.rio.nodata == NODATA
     assert set(np.unique(array)) <= {*COSIA.codes, NODATA}
-    confidence = xr.open_dataarray(published_once / "confidence" / path.name.replace("landcover", "confidence"))
+    confidence = xr.open_dataarray(out / "confidence" / path.name.replace("landcover", "confidence"))
     assert 0 <= float(confidence.min()) <= float(confidence.max()) <= 1.0
 
 
 @pytest.mark.parametrize(("ending", "driver"), [("vrt", "VRT"), ("gti.gpkg", "GTI")])
-def test_a_mosaic_over_all_shows_the_map(published_once, small, ending: str, driver: str) -> None:
+def test_a_mosaic_over_all_shows_the_map(small, out: Path, ending: str, driver: str) -> None:
     _, store, arrays = small
     for layer in ("landcover", "confidence"):
-        with rasterio.open(published_once / f"{layer}.{ending}") as file:
+        with rasterio.open(out / f"{layer}.{ending}") as file:
             assert (file.driver, file.nodata) == (driver, NODATA)
             assert file.units == (("1",) if layer == "confidence" else (None,))
             window = from_bounds(*store.grid.bounds, transform=file.transform)
             values = file.read(1, window=window, boundless=True, fill_value=NODATA)
         np.testing.assert_array_equal(values, arrays[layer])
-    with rasterio.open(published_once / f"landcover.{ending}") as file:
+    with rasterio.open(out / f"landcover.{ending}") as file:
         assert file.colormap(1)[12][:3] == COSIA.colors[12]
 
 
-def test_a_second_run_touches_nothing(small, tmp_path: Path) -> None:
-    place, _, _ = small
-    published(place, tmp_path / "out")
-    content = bytes_below(tmp_path / "out")
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*_*.*")}
-    result = published(place, tmp_path / "out")
+def test_a_second_run_touches_nothing(small, out: Path) -> None:
+    content = bytes_below(out)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*_*.*")}
+    result = published(small[0], out)
     assert (result.ran, result.exit_code) == (0, 0)
     assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert bytes_below(tmp_path / "out") == content
+    assert bytes_below(out) == content
 
 
-def test_files_that_are_gone_are_made_again(small, tmp_path: Path) -> None:
-    place, _, _ = small
-    published(place, tmp_path / "out")
-    content = bytes_below(tmp_path / "out")
-    gone = sorted((tmp_path / "out/landcover").glob("*.tif"))[3]
+def test_files_that_are_gone_are_made_again(small, out: Path) -> None:
+    content = bytes_below(out)
+    gone = sorted((out / "landcover").glob("*.tif"))[3]
     gone.unlink()
-    assert published(place, tmp_path / "out").ran == 1
-    assert bytes_below(tmp_path / "out") == content
+    assert published(small[0], out).ran == 1
+    assert bytes_below(out) == content
 
 
-def test_a_file_that_somebody_changed_is_left_and_named(small, tmp_path: Path) -> None:
-    place, _, _ = small
-    published(place, tmp_path / "out")
-    style = sorted((tmp_path / "out/landcover").glob("*.qml"))[0]
+def test_a_file_that_somebody_changed_is_left_and_named(small, out: Path) -> None:
+    style = sorted((out / "landcover").glob("*.qml"))[0]
     style.write_text("my own style")
-    result = published(place, tmp_path / "out")
+    result = published(small[0], out)
     assert (result.ran, result.exit_code) == (0, 3)
     assert style.name in str(result)
     assert style.read_text() == "my own style"
@@ -144,30 +146,24 @@ def test_what_is_there_already_is_never_replaced(small, tmp_path: Path) -> None:
     assert bytes_below(tmp_path / "out") == {"notes.txt": b"mine"}
 
 
-def test_a_file_in_the_place_of_one_to_come_fails_its_dalle(small, tmp_path: Path) -> None:
-    place, _, _ = small
-    published(place, tmp_path / "whole")
-    name = sorted((tmp_path / "whole/landcover").glob("*.tif"))[2].name
-    published(place, tmp_path / "out")
-    ledger = tmp_path / "out/.landweave/ledger"
-    shutil.rmtree(ledger)  # as if it had just begun
-    (tmp_path / "out/landcover" / name).write_bytes(b"somebody's")
-    result = published(place, tmp_path / "out")
+def test_a_file_in_the_place_of_one_to_come_fails_its_dalle(small, out: Path) -> None:
+    file = sorted((out / "landcover").glob("*.tif"))[2]
+    shutil.rmtree(out / ".landweave/ledger")  # as if it had just begun
+    file.write_bytes(b"somebody's")
+    result = published(small[0], out)
     assert (result.exit_code, len(result.failures)) == (3, 1)
-    assert name in result.failures[0]
-    assert (tmp_path / "out/landcover" / name).read_bytes() == b"somebody's"
+    assert file.name in result.failures[0]
+    assert file.read_bytes() == b"somebody's"
 
 
-def test_other_settings_are_refused_with_what_differs(small, tmp_path: Path) -> None:
-    place, _, _ = small
-    published(place, tmp_path / "out")
+def test_other_settings_are_refused_with_what_differs(small, out: Path) -> None:
     with pytest.raises(OutputError, match="dalle_m: 20 here, 10 in the output"):
-        published(place, tmp_path / "out", dalle_m=20)
+        published(small[0], out, dalle_m=20)
     with pytest.raises(OutputError, match="cleanup"):
-        published(place, tmp_path / "out", majority=3)
+        published(small[0], out, majority=3)
 
 
-def test_an_incomplete_map_is_refused_unless_told(tmp_path: Path) -> None:
+def test_an_incomplete_map_is_refused_unless_told(published_once: Path, tmp_path: Path) -> None:
     store, arrays = finished_map(tmp_path / "map.zarr", left=2)
     with pytest.raises(InputError, match=r"not complete .* 2 blocks that are left"):
         published(tmp_path / "map.zarr", tmp_path / "out")
@@ -183,11 +179,10 @@ def test_an_incomplete_map_is_refused_unless_told(tmp_path: Path) -> None:
     assert 0 < result.ran < sum(result.counts.values())
     values, _ = mosaic(tmp_path / "out", "landcover", store.grid.bounds, store.grid.shape)
     np.testing.assert_array_equal(values, arrays["landcover"])
-    published(tmp_path / "map.zarr", tmp_path / "whole")
-    assert bytes_below(tmp_path / "out") == bytes_below(tmp_path / "whole")
+    assert bytes_below(tmp_path / "out") == bytes_below(published_once)
 
 
-@pytest.mark.parametrize("sides", [(32, 128), (192, 32)])
+@pytest.mark.parametrize("sides", [(32, 128), pytest.param((192, 32), marks=pytest.mark.slow)])
 def test_blocks_are_those_of_the_map_wherever_they_begin(tmp_path: Path, sides: tuple[int, int]) -> None:
     """Blocks are strips from the corner of the area: what is missing or new is missing or new in them alone."""
     layout = {"sides": sides, "shift": 11}
@@ -331,9 +326,9 @@ def test_only_what_is_mapped_has_files(tmp_path: Path) -> None:
 
 def test_to_an_object_store_the_same_bytes(small, tmp_path: Path, s3_target: Target) -> None:
     place, _, _ = small
-    published(place, tmp_path / "out")
+    published(place, tmp_path / "out", dalle_m=20)
     target = s3_target
-    published(place, str(target), storage_options=dict(target.storage_options))
+    published(place, str(target), storage_options=dict(target.storage_options), dalle_m=20)
     names = [name for name in target.list() if not name.startswith(".landweave/ledger")]
     assert {name: target.get(name) for name in names} == bytes_below(tmp_path / "out")
 

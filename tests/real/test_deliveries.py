@@ -310,6 +310,7 @@ def test_naip(project: Callable[..., Path], landweave: Command, shared: Shared) 
     assert (classes[beyond] == NODATA).all()
 
 
+@pytest.mark.slow
 def test_massachusetts(project: Callable[..., Path], landweave: Command, shared: Shared) -> None:
     """Pixels of 0.99904 m on a grid of their own: nothing is resampled."""
     config = project("colour-only.yaml", COLOUR, {"ortho.tif": "massachusetts/22978945_15.tif"})

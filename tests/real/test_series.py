@@ -83,6 +83,7 @@ def flanders_config(folder: Path, **sections: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_flanders_on_its_own_pixels_is_what_the_files_hold(flanders):
     folder, fine, coarse = flanders
     content = flanders_config(folder, series={"resolution": 10, "resampling": "nearest"})

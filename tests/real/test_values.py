@@ -9,6 +9,7 @@ import rasterio
 
 from landweave.models.cards.registry import find_card, list_cards
 from landweave.models.cards.trained_values import TrainedValues
+from tests.helpers.marks import mostly_slow
 from tests.helpers.real_series import BANDS, POLARISATIONS, Flanders
 
 Shared = Callable[[str], Path]
@@ -42,7 +43,7 @@ def refusals(modality: str, values: Mapping[str, np.ndarray], dtype: str, quanti
     return refused
 
 
-@pytest.mark.parametrize("pattern", AERIAL)
+@pytest.mark.parametrize("pattern", mostly_slow(AERIAL, fast={*AERIAL} - {"massachusetts/*.tif"}))
 def test_aerial_imagery(shared: Shared, pattern: str) -> None:
     for path in sorted(shared("data").glob(pattern)):
         with rasterio.open(path) as dataset:

@@ -16,6 +16,7 @@ from landweave.setup.aligned_rasters import compare_with_files
 from landweave.setup.context import resolve_context
 from landweave.setup.map_setup import set_up_map
 from tests.helpers.commands import RGBI_FILES
+from tests.helpers.marks import mostly_slow
 from tests.helpers.small import Small
 from tests.helpers.tiles import PIXEL, write_tile
 
@@ -23,7 +24,7 @@ CUBE = {"store": "cube.zarr", "tile": 128, "chunk": 64, "margin_m": 20}
 Ask = Callable[..., Config]
 
 
-@pytest.fixture(params=["area", "imagery"])
+@pytest.fixture(params=mostly_slow(["area", "imagery"], fast=["area"]))
 def ask(request: pytest.FixtureRequest, tmp_path: Path) -> Ask:
     """A configuration whose mosaic was aligned, with changes of its input."""
     small = Small.make(tmp_path / "project")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.core.protocols import BlockState
 from landweave.setup.outputs import check_places
 from tests.helpers.commands import Command, done, mosaic, shards
+from tests.helpers.marks import mostly_slow
 from tests.helpers.small import Small
 
 
@@ -48,20 +50,20 @@ def area_of(small: Small, margin: float = 0.0) -> list[float]:
     return [x0 + margin, y0 + margin, x1 - margin, y1 - margin]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "rgb/tile_00000_00000.tif",
-        "irc/tile_00000_00000.tif",
-        "small.yaml",
-        "config.yaml",
-        "link.tif",
-        "hard.tif",
-        "weights",
-        "notes.tif",
-    ],
+THERE = (
+    "rgb/tile_00000_00000.tif",
+    "irc/tile_00000_00000.tif",
+    "small.yaml",
+    "config.yaml",
+    "link.tif",
+    "hard.tif",
+    "weights",
+    "notes.tif",
 )
-@pytest.mark.parametrize("key", ["cog", "picture"])
+FAST_THERE = {*product(("cog",), THERE), ("picture", "config.yaml")}
+
+
+@pytest.mark.parametrize(("key", "name"), mostly_slow(product(("cog", "picture"), THERE), fast=FAST_THERE))
 def test_no_file_that_is_there_is_written_over(small: Small, landweave: Command, name: str, key: str) -> None:
     if name == "weights":
         name = str(small.weights)
@@ -166,7 +168,9 @@ def test_a_file_beside_the_map_is_local_or_in_an_object_store(small: Small, path
         small.loaded(output={"cog": path})
 
 
-@pytest.mark.parametrize("pattern", ["rgb", "rgb/*.tif", "rgb/*", "rgb/**/*.tif"])
+@pytest.mark.parametrize(
+    "pattern", mostly_slow(["rgb", "rgb/*.tif", "rgb/*", "rgb/**/*.tif"], fast=["rgb", "rgb/**/*.tif"])
+)
 def test_a_run_whose_files_lie_beside_its_tiles_runs_again(small: Small, landweave: Command, pattern: str) -> None:
     bands = mosaic(R=(pattern, 1), G=(pattern, 2), B=(pattern, 3), NIR=("irc/*.tif", 1))
     output = {"store": "rgb/out.zarr", "cog": "rgb/a_map.tif", "picture": "rgb/a_map.png"}

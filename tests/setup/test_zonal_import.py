@@ -362,7 +362,7 @@ def scores(logits: Any) -> torch.Tensor:
 @pytest.mark.parametrize(
     ("tool", "shape", "whole"),
     [
-        ("FLAIR-1", (300, 333), False),
+        ("FLAIR-1", (200, 230), False),
         pytest.param("FLAIR-1", (256, 384), True, marks=pytest.mark.slow),
         pytest.param("FLAIR-HUB", (128, 200), False, marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],

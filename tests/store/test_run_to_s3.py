@@ -16,20 +16,17 @@ from tests.helpers.small import Small
 from tests.helpers.stored import stored_map
 
 
-def test_a_map_in_s3_is_the_map_on_disk(tmp_path, s3_target, s3_options):
-    small = Small.make(tmp_path)
-    engine = {"engine.kind": "inline"}
-    there = {**engine, "output.store": str(s3_target), "output.storage_options": s3_options}
-    config = api.load_config(small.config(), overrides=there)
+def test_a_map_in_s3_is_the_map_on_disk(mapped: Small, s3_target, s3_options):
+    there = {"output.store": str(s3_target), "output.storage_options": s3_options}
+    config = api.load_config(mapped.config(), overrides=there)
     assert api.run(config).exit_code == 0
-    api.run(api.load_config(small.config(), overrides=engine))
-    remote, local = stored_map(s3_target), stored_map(small.store)
+    remote, local = stored_map(s3_target), stored_map(mapped.store)
     for name in local.arrays:
         extent = local.grid.extent
         np.testing.assert_array_equal(remote.read(name, extent), local.read(name, extent))
     assert api.run(config).ran == 0
     assert not [name for name in s3_target.list() if "lease" in name]
-    other = api.load_config(small.config(), overrides={**there, "windows.overlap": 32})
+    other = api.load_config(mapped.config(), overrides={**there, "windows.overlap": 32})
     with pytest.raises(OutputError, match=r"windows\.overlap: 32 here, 16 in the output"):
         api.run(other)
 

@@ -217,6 +217,11 @@ def _digest(file: RasterFile, algorithm: str) -> str:
     if in_object_store(file.href):
         return object_digest(file.href, file.storage_options, algorithm)
     if is_url(file.href):
+        if not file.href.startswith("http"):
+            raise ReadError(
+                f"{shown(file.href)} cannot be held against its checksum: only files on disks, on web servers and "
+                "in object stores are fetched whole. Set checksums: false."
+            )
         return retry_of(file.href).call(lambda: _remote_digest(file, algorithm))
     try:
         with Path(file.href).open("rb") as content:
@@ -226,11 +231,6 @@ def _digest(file: RasterFile, algorithm: str) -> str:
 
 
 def _remote_digest(file: RasterFile, algorithm: str) -> str:
-    if not file.href.startswith("http"):
-        raise ReadError(
-            f"{shown(file.href)} cannot be held against its checksum: only files on disks, on web servers and in "
-            "object stores are fetched whole. Set checksums: false."
-        )
     address, digest, count = signed(file.href, file.sign), hashlib.new(algorithm), 0
     try:
         with urlopen(address, timeout=_TIMEOUT_S) as response:

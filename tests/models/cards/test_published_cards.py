@@ -21,6 +21,7 @@ from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.predictor import resolve_model
 from landweave.models.settings import Compute
 from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS, tensor_shapes
+from tests.helpers.marks import mostly_slow
 from tests.models.networks.test_references import EVERY, PART_OF_STD
 
 AERIAL, HISTORY, HEIGHT, SPOT = "AERIAL_RGBI", "AERIAL-RLT_PAN", "DEM_ELEV", "SPOT_RGBI"
@@ -190,7 +191,7 @@ def test_dates_are_told_as_flair_hub_does(name):
             assert rule.filter is None
 
 
-@pytest.mark.parametrize("name", HUB)
+@pytest.mark.parametrize("name", mostly_slow(HUB, fast=["LC-A", "LC-F", "LC-H", "LPIS-F"]))
 def test_a_flair_hub_card_builds_the_published_network(name):
     built = network(name)
 

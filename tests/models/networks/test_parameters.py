@@ -13,6 +13,7 @@ from landweave.models.networks.flair1 import Flair1, FlairSpec
 from landweave.models.networks.flair2 import Flair2
 from landweave.models.networks.flair_hub import FlairHub
 from tests.helpers.flair_hub_models import FLAIR_HUB_MODELS, tensor_shapes, with_size
+from tests.helpers.marks import mostly_slow
 
 PUBLISHED_MILLIONS = {
     "LC-A": 89.4,
@@ -84,7 +85,7 @@ def test_models_read_the_published_modalities(shared):
 
 
 @pytest.mark.parametrize("name", ["LC-A", "LC-B", "LC-F", "LPIS-F"])
-@pytest.mark.parametrize("aux", [True, False])
+@pytest.mark.parametrize("aux", mostly_slow([True, False], fast=[True]))  # test_published_cards has those without
 def test_tensors_are_those_of_the_checkpoint(shared, name, aux):
     keys = json.loads(shared(f"reference/{name}.keys.json").read_text())
     wanted = {key: tuple(shape) for key, shape in keys.items() if aux or not key.startswith("aux_decoders.")}
@@ -92,11 +93,14 @@ def test_tensors_are_those_of_the_checkpoint(shared, name, aux):
     assert tensor_shapes(replace(FLAIR_HUB_MODELS[name], aux=aux)) == wanted
 
 
-@pytest.mark.parametrize(("size", "fits"), [(256, False), (320, False), (384, True), (768, True), (1024, True)])
-def test_swin_weights_fit_other_windows_from_384_pixels_up(size, fits):
+FITTING = {256: False, 320: False, 384: True, 768: True, 1024: True}
+
+
+@pytest.mark.parametrize("size", mostly_slow(FITTING, fast=[320, 384]))
+def test_swin_weights_fit_other_windows_from_384_pixels_up(size):
     spec = FLAIR_HUB_MODELS["LC-A"]
 
-    assert (tensor_shapes(with_size(spec, size)) == tensor_shapes(spec)) is fits
+    assert (tensor_shapes(with_size(spec, size)) == tensor_shapes(spec)) is FITTING[size]
 
 
 def test_spot_weights_fit_their_own_window_only():

@@ -1,6 +1,7 @@
 """A pixel is data where every band that is needed is, whatever file it comes from; the next tile gives the others."""
 
 import json
+from itertools import product
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from landweave.sources.band_reading import BandReading, decide_file
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.raster_facts import read_raster_facts
+from tests.helpers.marks import mostly_slow
 
 X, Y = 700000, 6600000
 GRID = Grid.from_bounds((X, Y - 16, X + 20, Y), crs="EPSG:2154", resolution=0.2)
@@ -61,14 +63,17 @@ def with_hole(planes, value, bands=(3,)):
     return found
 
 
-@pytest.mark.parametrize("second", [False, True])
-@pytest.mark.parametrize(("shift", "stated"), [(0, False), (0, True), (0.07, False)])
-@pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize("form", FORMS)
-def test_a_gap_in_one_band_is_no_data_and_the_next_tile_gives_it(
-    write_tile, tmp_path, form, value, stated, shift, second
-):
+CASES = tuple(product(FORMS, VALUES, ((0, False), (0, True), (0.07, False)), (False, True)))
+
+
+@pytest.mark.parametrize(
+    ("form", "value", "where", "second"),
+    # Every fifth: each form with each kind of value and neighbour, each value at each place.
+    mostly_slow(CASES, fast=CASES[::5]),
+)
+def test_a_gap_in_one_band_is_no_data_and_the_next_tile_gives_it(write_tile, tmp_path, form, value, where, second):
     """Of bytes only a pixel whose bands all are 0 (or 255), in one file or a file each, is without data."""
+    shift, stated = where
     dtype, nodata = VALUES[value]
     is_shared = form != "products" and dtype is np.uint8
     planes = image(dtype)

@@ -19,6 +19,7 @@ from landweave.store.cubes.tiles import CubeTileStore
 from landweave.store.cubes.views import open_cube
 from landweave.store.objects import Target
 from landweave.store.zarr_store import zarr_store
+from tests.helpers.marks import mostly_slow
 from tests.store.cubes.cube_samples import (
     CHUNK,
     DATES,
@@ -339,7 +340,7 @@ def test_tiles_of_a_killed_run_are_of_the_scenes_it_tells(target):
     np.testing.assert_array_equal(found.read(source.grid, source.bands, (0, 1)).values, source.values)
 
 
-@pytest.mark.parametrize("removed", ["", "/zarr.json", "/state", "/object_bytes"])
+@pytest.mark.parametrize("removed", mostly_slow(["", "/zarr.json", "/state", "/object_bytes"], fast=["", "/state"]))
 def test_a_ledger_that_goes_while_it_is_read_is_replaced_by_the_next(target, removed):
     """A reader that knows of three dates meets the removal of their ledger at every point of it: it reads the next."""
     first = series(DAYS[:2])
