@@ -129,7 +129,7 @@ def test_all_that_runs_blocks_takes_a_cluster() -> None:
     named = {name for name, of in options.items() if "--cluster" in of}
     assert named == {
         *("check", "plan", "run", "align", "verify", "publish"),
-        *("evaluate", "evaluate-model", "compare", "change", "sample draw"),
+        *("evaluate", "evaluate-model", "compare", "change", "sample draw", "hectares", "report"),
     }
     assert not any({"--workers", "--scheduler", "--address"} & of for of in options.values())
 

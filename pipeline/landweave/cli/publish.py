@@ -63,10 +63,13 @@ def hectares(
     to: Annotated[list[Path], typer.Option(help="New file, .csv or .parquet; several may be named.")],
     layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
+    cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:
     """Count the hectares of each class in the zones of a vector file: communes, parcels, a basin."""
     options = parse_overrides(storage_options)
     where_map = parse_store(store)
-    areas = landweave.area_by_class(where_map, zones, to=to, layer=layer, where=where, storage_options=options)
+    areas = landweave.area_by_class(
+        where_map, zones, to=to, layer=layer, where=where, storage_options=options, engine=given_engine(cluster)
+    )
     return Written(*to, notes=(*areas.attrs["notes"], f"{len(areas):,} zones"))

@@ -24,7 +24,7 @@ from landweave.formats.cog import TILE, write_cog
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
 from landweave.surface.extras import load_viewer
-from landweave.surface.hectares import ZoneSource, measure_zones
+from landweave.surface.hectares import ZoneSource, count_here, measure_zones
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +154,8 @@ class MapAccessor:
             When the zones cannot be used or none meets the map, or its CRS does not keep areas to 1 %.
         """
         grid = self.grid
-        return measure_zones(partial(self._pixels, grid), grid, self.legend, zones, layer=layer, where=where)
+        count = partial(count_here, partial(self._pixels, grid), grid)
+        return measure_zones(count, grid, self.legend, zones, layer=layer, where=where)
 
     def view(self) -> Any:
         """The map at any zoom in a notebook: classes and confidence in tiles, with a legend (an `ipyleaflet.Map`).

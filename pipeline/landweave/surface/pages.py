@@ -10,12 +10,13 @@ from landweave.config.schema import Config
 from landweave.formats.web_words import Language
 from landweave.setup.map_setup import map_target
 from landweave.store.objects import Target
+from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.extras import load_viewer
 from landweave.surface.hectares import ZoneSource
 from landweave.surface.report import ZoneFile, write_report
 
 
-def report(
+def report(  # noqa: PLR0913  what is shown, how, and who counts
     what: Config | str | Path,
     to: str | Path,
     *,
@@ -24,6 +25,8 @@ def report(
     where: str | None = None,
     language: Language = "en",
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
+    engine: AnyEngine = None,
 ) -> Path:
     """A map as one page that opens from disk, with no network: map, legend, areas, progress, cost and provenance.
 
@@ -42,6 +45,8 @@ def report(
         ``en`` or ``fr``: the language that the page opens in; it has a switch.
     storage_options
         Of the object store of the map.
+    client, engine
+        Who counts the areas, as of `area_by_class`.
 
     Raises
     ------
@@ -52,7 +57,8 @@ def report(
     """
     target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
     zoned = ZoneFile(zones, layer, where) if zones is not None else None
-    return write_report(target, to, what if isinstance(what, Config) else None, zoned, language)
+    config = what if isinstance(what, Config) else None
+    return write_report(target, to, config, zoned, language, reading_engine(engine, client))
 
 
 def view(

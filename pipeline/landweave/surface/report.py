@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,7 @@ import shapely
 
 from landweave.config.schema import Config
 from landweave.core.errors import ConfigError, InputError, OutputError
+from landweave.core.protocols import Engine
 from landweave.formats.web_words import Language
 from landweave.publishing.catalog import known_days, sources_of
 from landweave.reporting.page import MARK, render
@@ -19,9 +21,8 @@ from landweave.reporting.report import ReportInputs, report_page
 from landweave.setup.imagery import find_aerial_picture
 from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore, open_store
-from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
-from landweave.surface.hectares import ZoneSource
+from landweave.surface.hectares import ZoneSource, stored_areas
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,12 @@ class ZoneFile:
 
 
 def write_report(
-    target: Target, to: str | os.PathLike[str], config: Config | None, zones: ZoneFile | None, language: Language
+    target: Target,
+    to: str | os.PathLike[str],
+    config: Config | None,
+    zones: ZoneFile | None,
+    language: Language,
+    engine: AbstractContextManager[Engine],
 ) -> Path:
     """Write the page of a stored map.
 
@@ -50,6 +56,8 @@ def write_report(
         Whose areas are listed.
     language
         It opens in.
+    engine
+        Counts the areas.
 
     Raises
     ------
@@ -65,7 +73,8 @@ def write_report(
     path = Path(to)
     _refuse_foreign(path)
     store = open_store(target)
-    text = render(report_page(_inputs(store, config, zones)), language)
+    with engine as opened:
+        text = render(report_page(_inputs(store, config, zones, opened)), language)
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,16 +94,15 @@ def _refuse_foreign(path: Path) -> None:
         raise OutputError(f"{path} is there already and is no report: choose another name, or remove it first.")
 
 
-def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None) -> ReportInputs:
-    mapped = open_map(store.target)
+def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None, engine: Engine) -> ReportInputs:
     aerial, aerial_note = find_aerial_picture(config)
     counted, notes = None, list[str]()
     if zones is not None:
-        counted = mapped.landweave.area_by_class(zones.source, layer=zones.layer, where=zones.where)
+        counted = stored_areas(store, engine, zones.source, layer=zones.layer, where=zones.where)
         notes += counted.attrs["notes"]
     try:
         ground = shapely.box(*store.grid.with_extent(store.mapped_extent).bounds)
-        areas = mapped.landweave.area_by_class(geopandas.GeoDataFrame(geometry=[ground], crs=store.grid.crs))
+        areas = stored_areas(store, engine, geopandas.GeoDataFrame(geometry=[ground], crs=store.grid.crs))
         notes += areas.attrs["notes"]
     except InputError as error:  # its CRS does not keep areas; the page has all else
         areas, notes = None, [str(error)]
