@@ -1,4 +1,4 @@
-"""Every public function that can work on a cluster does so on a client that is given, or active, with the same result."""
+"""Every public function that can work on a cluster does so on a client that is given or active, with one result."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ from landweave.mapping.plan import MapPlan, cost_map, count_windows
 from landweave.mapping.value_sample import check_values
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
 from landweave.models.cards.card import ModelCard
-from landweave.models.pace import known_pace
+from landweave.models.pace import bench_options, known_pace
 from landweave.models.predictor import TorchModel
 from landweave.sources.stac.series import StacSeries
 from landweave.store.common import find_attributes
@@ -295,7 +295,7 @@ def plan_map(setup: MapSetup, *, stale: bool = False) -> MapPlan:
 def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
     engine, model = setup.engine, setup.job.model
     return Estimate(
-        card=setup.card.name,
+        bench=f"{setup.card.name}{bench_options(model.settings)}" if isinstance(model, TorchModel) else setup.card.name,
         windows=windows,
         decode_seconds=decode_seconds,
         workers=None if engine.address else engine.workers,
