@@ -78,7 +78,7 @@ class TorchPredictor:
         PredictError
             When the batch has another shape than the settings, the network fails, or a probability is not finite.
         """
-        sent = batch if isinstance(batch, SentBatch) else self.send(batch)
+        sent = self._sent(batch)
         try:
             with numerics(self._settings):
                 values = self._values(sent)
@@ -101,9 +101,12 @@ class TorchPredictor:
             return Logits(values.float().numpy())
         return values.numpy() if values.device.type == "cpu" else values
 
-    def probabilities(self, batch: Mapping[str, InputBatch]) -> Tensor:
+    def probabilities(self, batch: Mapping[str, InputBatch] | SentBatch) -> Tensor:
         """Return the probabilities of `predict`, without its checks and in whatever mode the caller set."""
-        return output_probabilities(self._values(self.send(batch)), self._settings.output_spec)
+        return output_probabilities(self._values(self._sent(batch)), self._settings.output_spec)
+
+    def _sent(self, batch: Mapping[str, InputBatch] | SentBatch) -> SentBatch:
+        return batch if isinstance(batch, SentBatch) else self.send(batch)
 
     def _values(self, sent: SentBatch) -> Tensor:
         window = self._settings.window
