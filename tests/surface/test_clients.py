@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import geopandas
+import numpy as np
 import pytest
 import shapely
 from distributed import Client, LocalCluster
@@ -18,6 +19,7 @@ from landweave.engine import metrics
 from landweave.engine.inline import InlineEngine
 from landweave.jobs import audit
 from tests.evaluating.test_patches import REGIONS
+from tests.helpers.maps import FIVE, lumps, write_map
 from tests.helpers.patches import write_flair_hub
 from tests.helpers.small import Small
 from tests.helpers.small_series import SmallSeries
@@ -27,9 +29,11 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Small:
-    """A map that was made in this process, and a dataset of patches."""
+    """A map that was made in this process, one where hectares are true, and a dataset of patches."""
     made = Small.make(tmp_path_factory.mktemp("small"))
     write_flair_hub(made.folder / "hub", *REGIONS[:2])
+    classes = lumps((190, 230), FIVE.codes[:4])
+    write_map(made.folder / "map.zarr", classes, confidence=np.full_like(classes, 200))
     assert lw.run(made.loaded(), progress=False).complete
     return made
 
@@ -57,16 +61,20 @@ class Place:
 
     @property
     def cube(self) -> Any:
-        path = self.valley.write(self.folder / "cube.yaml", model=None, output=None, engine={"kind": "dask"})
+        path = self.valley.write(self.folder / "cube.yaml", output=None, engine={"kind": "dask"})
         return lw.load_cube_config(path)
 
     @property
+    def map(self) -> Path:
+        return self.small.folder / "map.zarr"
+
+    @property
     def labels(self) -> Path:
-        return lw.open_map(self.small.store).landweave.to_cog(self.folder / "labels.tif")
+        return lw.open_map(self.map).landweave.to_cog(self.folder / "labels.tif")
 
     @property
     def zones(self) -> geopandas.GeoDataFrame:
-        ground = lw.open_map(self.small.store).landweave.grid.bounds
+        ground = lw.open_map(self.map).landweave.grid.bounds
         return geopandas.GeoDataFrame(geometry=[shapely.box(*ground).buffer(-10)], crs="EPSG:2154")
 
     @property
@@ -78,19 +86,19 @@ QUIET = {"progress": False}
 
 CALLS: Mapping[str, Callable[..., Any]] = {
     "align": lambda at, **on: lw.align(at.cube, **QUIET, **on).counts,
-    "area_by_class": lambda at, **on: lw.area_by_class(at.small.store, at.zones, **on).to_csv(),
-    "change": lambda at, **on: str(lw.change(at.small.store, at.small.store, **QUIET, **on)),
+    "area_by_class": lambda at, **on: lw.area_by_class(at.map, at.zones, **on).to_csv(),
+    "change": lambda at, **on: str(lw.change(at.map, at.map, **QUIET, **on)),
     "check": lambda at, **on: lw.check(at.config, **on).fingerprint.sha256,
-    "compare": lambda at, **on: lw.compare(at.small.store, at.labels, **QUIET, **on).plain["scores"],
+    "compare": lambda at, **on: lw.compare(at.map, at.labels, **QUIET, **on).plain,
     "draw_sample": lambda at, **on: geopandas.read_file(
-        lw.draw_sample(at.small.store, at.folder / "sample.gpkg", **QUIET, **on)
+        lw.draw_sample(at.map, at.folder / "sample.gpkg", **QUIET, **on)
     ).to_csv(),
-    "evaluate": lambda at, **on: lw.evaluate(at.small.store, at.labels, **QUIET, **on).plain["scores"],
-    "evaluate_model": lambda at, **on: lw.evaluate_model(
-        at.small.card, at.patches, weights=at.small.weights, **QUIET, **on
-    ).plain["scores"],
+    "evaluate": lambda at, **on: lw.evaluate(at.map, at.labels, **QUIET, **on).plain,
+    "evaluate_model": lambda at, **on: (
+        lw.evaluate_model(at.small.card, at.patches, weights=at.small.weights, **QUIET, **on).plain
+    ),
     "publish": lambda at, **on: lw.publish(at.small.store, at.folder / "files", dalle_m=50, **QUIET, **on).counts,
-    "report": lambda at, **on: len(lw.report(at.small.store, at.folder / "page.html", **on).read_bytes()),
+    "report": lambda at, **on: len(lw.report(at.map, at.folder / "page.html", **on).read_bytes()),
     "run": lambda at, **on: lw.run(at.config, **QUIET, **on).counts,
     "verify": lambda at, **on: lw.verify(at.small.store, **on).objects,
 }

@@ -75,7 +75,9 @@ class Transfer:
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         if self._device.type == "meta":
-            return torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device="meta")
+            # One value seen everywhere, so that memory is counted without what the caller holds.
+            dtype = torch.from_numpy(np.empty(0, array.dtype)).dtype
+            return torch.empty((), dtype=dtype, device="meta").expand(array.shape)
         # torch warns of arrays that it may not write to, even where it never does.
         tensor = torch.from_numpy(np.require(array, requirements=["C", "W"]))
         return tensor if self._stream is None else tensor.pin_memory().to(self._device, non_blocking=True)
