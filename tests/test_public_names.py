@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import re
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import landweave
 from tests.helpers.commands import ROOT
 
 PENDING = ROOT / "pipeline/landweave_demo/_pending.py"
@@ -98,3 +100,11 @@ def test_the_code_is_found() -> None:
     assert len(DEMO) > 20
     assert len(NOTEBOOKS) >= 2
     assert "import landweave" in code_of(README)
+
+
+def test_whatever_takes_an_engine_takes_a_client_too() -> None:
+    functions = {name: getattr(landweave, name) for name in landweave.__all__ if name.islower()}
+    taken = {name: inspect.signature(each).parameters.keys() for name, each in functions.items() if callable(each)}
+    on_workers = {name for name, keys in taken.items() if "engine" in keys}
+    assert len(on_workers) == 11
+    assert {name for name in on_workers if "client" not in taken[name]} == set()

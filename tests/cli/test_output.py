@@ -130,7 +130,7 @@ def test_all_that_runs_blocks_takes_a_cluster() -> None:
     named = {name for name, of in options.items() if "--cluster" in of}
     assert named == {
         *("check", "plan", "run", "align", "verify", "publish"),
-        *("evaluate", "evaluate-model", "compare", "change", "sample draw"),
+        *("evaluate", "evaluate-model", "compare", "change", "sample draw", "hectares", "report"),
     }
     assert not any({"--workers", "--scheduler", "--address"} & of for of in options.values())
 
@@ -208,10 +208,11 @@ def test_a_plan_needs_no_weights_and_gives_hours(
     )
     planned = landweave("plan", config)
     assert planned.code == 0, planned.err
-    assert re.search("^time +not known: measure .* by `landweave bench small`$", planned.out, re.MULTILINE)
+    advised = re.search("^time +not known: measure .* by `landweave bench small (.*)`$", planned.out, re.MULTILINE)
+    assert advised
     assert "the weights are not here" in planned.out
     assert landweave("run", config).code == 2
-    measured = landweave("bench", small.card, "--device", "cpu", "--torch-threads", "1", "--windows", "6", "--json")
+    measured = landweave("bench", small.card, *advised[1].split(), "--windows", "6", "--json")
     assert measured.code == 0, measured.err
     pace = json.loads(measured.out)["windows_per_second"]
     assert pace > 0
@@ -222,8 +223,9 @@ def test_a_plan_needs_no_weights_and_gives_hours(
     assert estimate["hours"] == pytest.approx(expected)
     assert estimate["cost"] == pytest.approx(expected * 3600)
     assert estimate["energy_kwh"] == pytest.approx(expected)
-    other = landweave("plan", config, "--set", "model.torch_threads=2")
-    assert "not known" in other.out  # another pace
+    other = landweave("plan", config, "--set", "model.engine=onnxruntime", "--set", "model.batch_size=1")
+    # Another pace.
+    assert "bench small --batch-size 1 --torch-threads 1 --device cpu --engine onnxruntime`" in other.out
 
 
 def test_no_secret_is_in_json(small: Small, landweave: Command) -> None:

@@ -10,6 +10,8 @@ import pytest
 from landweave.core.budget import (
     ENCODE_FACTOR,
     GIB,
+    MOST_DECODERS,
+    SENT_AHEAD,
     BlockMemory,
     InputMemory,
     ModelMemory,
@@ -18,6 +20,7 @@ from landweave.core.budget import (
     check_block,
     check_memory,
     decode_seconds,
+    decoding_threads,
 )
 from landweave.core.errors import BudgetError, LatticeError
 
@@ -67,7 +70,7 @@ def test_sums_and_model_of_a_gpu_are_asked_of_its_own_memory() -> None:
     assert here.gpu == 0
     assert there.gpu > 3 * GIB + 2 * here.blending
     assert (there.blending, there.model) == (0, 70)
-    assert there.inputs == here.inputs + 4 * 512**2 * 4
+    assert there.inputs == here.inputs + (3 + SENT_AHEAD) * 4 * 512**2 * 4
     # What CUDA holds of the machine's memory is more than the sums of a block, less than this model.
     assert memory(2048).worker < there.worker < here.worker
 
@@ -99,3 +102,7 @@ def test_too_little_memory_names_both_numbers() -> None:
 def test_decoding_is_priced_by_format() -> None:
     assert decode_seconds({"JP2OpenJPEG": 14_000_000}) == pytest.approx(2)
     assert decode_seconds({"GTiff": 109_000_000, "Other": 109_000_000}) == pytest.approx(2)
+
+
+def test_the_cores_beside_a_gpu_are_shared_by_its_blocks() -> None:
+    assert [decoding_threads(cores) for cores in (1, 2, 8, 128)] == [1, 1, 4, MOST_DECODERS]

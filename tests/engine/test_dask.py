@@ -25,8 +25,11 @@ from landweave.engine.inline import InlineEngine
 from landweave.engine.plugins import FailurePolicyPlugin, JobPlugin, run_block
 from landweave.engine.submissions import IN_FLIGHT_PER_THREAD
 from tests.block_jobs import SquareJob, grid_of, run_squares, start_driver, wait_until
+from tests.helpers.clusters import scheduler as scheduler_process
+from tests.helpers.clusters import unused_port
 
 SHAPE = (4, 6)
+WORKER_BYTES = 600_000_000
 
 
 @pytest.fixture
@@ -388,13 +391,38 @@ class Greedy(SquareJob):
         return super().square(index)
 
 
+@contextmanager
+def own_workers(folder):
+    with local_engine(workers=2, memory_limit=WORKER_BYTES) as engine:
+        yield engine
+
+
+@contextmanager
+def workers_of_an_operator(folder):
+    """Two behind an address, each with a nanny that starts it again."""
+    with scheduler_process(folder / "logs", unused_port()) as processes:
+        for _ in range(2):
+            processes.worker("--nanny", "--memory-limit", str(WORKER_BYTES))
+        with connected_engine(processes.address) as engine:
+            processes.wait_for(engine.client, 2)
+            yield engine
+
+
 @pytest.mark.slow
-def test_a_block_that_takes_too_much_memory_is_named(tmp_path):
-    with local_engine(workers=2, memory_limit=600_000_000) as engine:
-        summary, ledger = run_squares(Greedy(folder=tmp_path), engine, SHAPE)
-    assert summary.counts[BlockState.DONE] == 23
-    assert ledger.state((1, 1)) is BlockState.WORKER_DIED
-    assert "out of memory" in ledger.reason((1, 1))
+@pytest.mark.parametrize("opened", [own_workers, workers_of_an_operator])
+def test_of_twelve_blocks_exactly_those_that_kill_are_named(opened, tmp_path, reference):
+    """One ends its process whenever it runs, one takes more memory than a worker has."""
+    job = Greedy(folder=tmp_path, trouble={(2, 3): "die always"})
+    with opened(tmp_path) as engine:
+        summary, ledger = run_squares(job, engine, (3, 4))
+        wait_until(lambda: len(engine.client.nthreads()) == 2)  # the last one that died is there again
+    named = {index: ledger.reason(index) for index in grid_of(3, 4) if ledger.state(index) is BlockState.WORKER_DIED}
+    assert named.keys() == {(1, 1), (2, 3)}
+    assert all("out of memory, or a crash in native code" in reason for reason in named.values())
+    assert job.tried()[2, 3] == max(job.tried().values()) == 3
+    assert summary.counts[BlockState.DONE] == 10
+    assert job.outputs() == {name: reference[name] for name in job.outputs()}
+    assert len(job.outputs()) == 10
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ PACE = Pace(
     hardware="a processor", torch="2.6", measured="2026-01-01T00:00:00+00:00",
 )  # fmt: skip
 ESTIMATE = Estimate(
-    card="LC-A", windows=72_000, decode_seconds=7_200, workers=4, pace=PACE, cost_per_hour=0.5, power_watts=100
+    bench="LC-A", windows=72_000, decode_seconds=7_200, workers=4, pace=PACE, cost_per_hour=0.5, power_watts=100
 )
 
 

@@ -66,7 +66,7 @@ def planned(mapping: MapJob, ledger: Ledger | None = None, **settings) -> MapPla
 
 
 def estimated(windows: int, decode_seconds: float) -> Estimate:
-    return Estimate(card="LC-A", windows=windows, decode_seconds=decode_seconds, workers=2, pace=None)
+    return Estimate(bench="LC-A", windows=windows, decode_seconds=decode_seconds, workers=2, pace=None)
 
 
 def windows_by_hand(mapping: MapJob, extent: Extent) -> set[tuple[int, int]]:

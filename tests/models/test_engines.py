@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -10,12 +12,14 @@ import pytest
 import torch
 
 from landweave.core.blending import Logits
+from landweave.core.budget import ALLOCATOR_SLACK, PROCESS_BYTES
 from landweave.core.errors import CardError, ConfigError
 from landweave.core.protocols import InputBatch
 from landweave.models import engines, settings
 from landweave.models.cards.registry import find_card
 from landweave.models.predictor import TorchModel, resolve_model
 from landweave.models.settings import Compute, cpu_has_bfloat16
+from tests.helpers.commands import ROOT
 from tests.models.test_predictor import batch_of
 
 COMPILED = [pytest.param(each, marks=pytest.mark.slow) for each in ("compile", "openvino")]
@@ -175,3 +179,47 @@ def test_bfloat16_of_a_cpu_is_near_float32_and_keeps_the_laws(small_card, weight
     assert 0 < np.abs(found - wanted).max() < 0.1 * wanted.std()
     first = found[0].copy()
     np.testing.assert_array_equal(predictor.predict(placed(batch, [1, 0])).values[1], first)
+
+
+MEASURE = """
+import sys, torch
+from pathlib import Path
+from landweave.engine.malloc import keep_freed_memory
+from landweave.models.cards.registry import find_card
+from landweave.models.factory import build, core
+from landweave.models.inference import absent
+from landweave.models.predictor import resolve_model
+from landweave.models.settings import Compute
+from safetensors.torch import save_file
+from tests.helpers.networks import drawn
+
+keep_freed_memory()
+card, weights = find_card("flair-inc-rgbi-15cl"), Path(sys.argv[2])
+save_file(drawn(core(build(card, card.window.size))), weights)
+model = resolve_model(card, weights=weights, compute=Compute(batch_size=2, torch_threads=1, engine=sys.argv[1]))
+predictor = model.open()
+for _ in range(2):
+    predictor.predict({name: absent(model.settings, name) for name in card.inputs})
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(model.memory_bytes(), 1024 * int(peak.split()[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["eager", "onnxruntime", "openvino"])
+def test_opening_and_running_a_published_card_takes_what_a_plan_says(engine, tmp_path):
+    """By the process itself, a first export included: within the promise, and no less than half of it."""
+    needed(engine)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "pipeline"), str(ROOT)])}
+    command = [sys.executable, "-c", MEASURE, engine, str(tmp_path / "weights.safetensors")]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    planned, peak = map(int, ended.stdout.split())
+    promised = PROCESS_BYTES + ALLOCATOR_SLACK * planned
+    assert promised / 2 < peak < promised
+
+
+def test_a_graph_is_planned_with_its_opening(small_card, weights_of):
+    eager, compiled, graph = (model_of(small_card, weights_of, each) for each in ("eager", "compile", "onnxruntime"))
+    weights = graph.weights.stat().st_size
+    assert compiled.memory_bytes() == eager.memory_bytes()
+    assert graph.memory_bytes() == 5 * weights + 2 * (eager.memory_bytes() - weights)

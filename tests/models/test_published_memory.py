@@ -10,6 +10,9 @@ from landweave.models.cards.registry import find_card, list_cards
 from landweave.models.loading import network_bytes
 from landweave.models.published_memory import published_bytes, table_settings
 
+FEW_BYTES = 64
+"""Of the batch that is passed without values, a byte or two an input."""
+
 KNOWN = [(name, settings) for name in list_cards() for settings in table_settings(find_card(name))]
 
 
@@ -31,13 +34,18 @@ def test_a_changed_card_is_not_known() -> None:
 @pytest.mark.parametrize("name", ["flair-inc-rgbi-15cl"])
 def test_the_table_is_what_the_network_takes(name: str) -> None:
     settings = next(iter(table_settings(find_card(name))))
-    assert published_bytes(settings) == network_bytes(settings)
+    assert published_bytes(settings) == pytest.approx(network_bytes(settings), abs=FEW_BYTES)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_table_is_what_the_networks_take() -> None:
-    assert {(name, each.batch_size) for name, each in KNOWN if published_bytes(each) != network_bytes(each)} == set()
+    off = {
+        (name, each.batch_size)
+        for name, each in KNOWN
+        if published_bytes(each) != pytest.approx(network_bytes(each), abs=FEW_BYTES)
+    }
+    assert off == set()
 
 
 def test_planning_imports_nothing_that_only_a_run_needs() -> None:

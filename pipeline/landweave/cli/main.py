@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -26,6 +27,7 @@ from landweave.cli.options import (
 )
 from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error
 from landweave.core.errors import LandweaveError
+from landweave.models.settings import Engine
 
 app = typer.Typer(
     name="landweave",
@@ -143,9 +145,12 @@ def verify(store: Stored, storage_options: StorageOptions = None, cluster: Clust
     return landweave.verify(parse_store(store), parse_overrides(storage_options), engine=given_engine(cluster))
 
 
+EngineName = StrEnum("EngineName", {name: name for name in get_args(Engine)})  # type: ignore[misc]
+
+
 @app.command()
 @prints
-def bench(
+def bench(  # noqa: PLR0913  options of a command
     card: models.CardName,
     *,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; a GPU where there is one.")] = None,
@@ -153,13 +158,16 @@ def bench(
     size: Annotated[int | None, typer.Option(help="Base pixels a side of a window; the card's by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; the card's by default.")] = None,
     torch_threads: Annotated[int | None, typer.Option(help="Threads of torch; 2 by default.")] = None,
-    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16, on a GPU.")] = False,
+    engine: Annotated[
+        EngineName | None, typer.Option(help="What runs the network, as model.engine; eager by default.")
+    ] = None,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="As model.bfloat16.")] = False,
 ) -> Any:
     """Measure how many windows a second a model predicts here; plans give hours from it."""
     from landweave.setup.model_tools import bench_model
 
-    settings = {"device": device, "batch_size": batch_size, "torch_threads": torch_threads, "bfloat16": bfloat16}
-    return bench_model(card, windows=windows, size=size, **settings)
+    given = {"device": device, "batch_size": batch_size, "torch_threads": torch_threads, "engine": engine}
+    return bench_model(card, windows=windows, size=size, bfloat16=bfloat16, **given)
 
 
 @app.command()

@@ -63,6 +63,7 @@ def hectares(
     to: Annotated[list[Path], typer.Option(help="New file, .csv or .parquet; several may be named.")],
     layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
+    cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:
     """Count the hectares of each class in the zones of a vector file: communes, parcels, a basin."""
@@ -73,6 +74,7 @@ def hectares(
         layer=layer,
         where=where,
         storage_options=parse_overrides(storage_options),
+        engine=given_engine(cluster),
         progress=progress(),
     )
     return Written(*to, notes=(*areas.attrs["notes"], f"{len(areas):,} zones"))

@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 import landweave
-from landweave.cli.options import StorageOptions, parse_overrides, parse_store
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides, parse_store
 from landweave.cli.output import Written, prints, progress
 
 What = Annotated[
@@ -18,13 +18,14 @@ What = Annotated[
 
 
 @prints
-def report(
+def report(  # noqa: PLR0913  options of a command
     what: What,
     to: Annotated[Path, typer.Option(help="The page, ending in .html; an earlier one is replaced.")],
     zones: Annotated[str | None, typer.Option(help="Vector file of zones whose areas are listed.")] = None,
     layer: Annotated[str | None, typer.Option(help="Layer of the vector file, where it has several.")] = None,
     where: Annotated[str | None, typer.Option(help="SQL filter on its columns: --where \"code = '31'\".")] = None,
     language: Annotated[str, typer.Option(help="Language that the page opens in: en or fr.")] = "en",
+    cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:
     """Write a map as one page that opens from disk, with no network: map, legend, areas, cost, provenance."""
@@ -36,6 +37,7 @@ def report(
         where=where,
         language=cast(Any, language),
         storage_options=parse_overrides(storage_options) or None,
+        engine=given_engine(cluster),
         progress=progress(),
     )
     return Written(path, notes=(f"{path.stat().st_size / 1e6:.1f} MB",))

@@ -16,6 +16,12 @@ GIB = 1 << 30
 THREADS_A_WORKER = 2
 """While one block computes, another reads or writes."""
 
+SENT_AHEAD = 1
+"""Batches of a block that are cut and copied to a GPU while the next waits for the network, and one is computed."""
+
+MOST_DECODERS = 8
+"""Threads that decode the files of one block: beyond them a file system is the limit, or another worker's cores."""
+
 PROCESS_BYTES = 600 << 20
 """An idle worker: interpreter, Dask, GDAL, torch with the kernels it has compiled. Measured after a first block, once
 freed memory was returned to the system."""
@@ -95,7 +101,8 @@ class ModelMemory:
     def blending_bytes(self, height: int, width: int) -> int:
         """Bytes of sums of probabilities, of predictions, and of the pixels being classified, of a block."""
         sums = min(self.window, height) * width
-        windows = self.batch + self.on_gpu  # added class by class, or, on a GPU, a weighted window at a time
+        # Added class by class; on a GPU a weighted window at a time, while the next batch is predicted.
+        windows = 2 * self.batch + 1 if self.on_gpu else self.batch
         part = DEVICE_PART_PIXELS if self.on_gpu else PART_PIXELS
         return 4 * self.classes * (sums + windows * self.window**2 + PART_COPIES * part)
 
@@ -107,7 +114,7 @@ class BlockMemory:
     Attributes
     ----------
     inputs
-        Every input over the block and its halo; for a GPU also a batch of windows cut from it.
+        Every input over the block and its halo; for a GPU also the batches of windows that are sent to it.
     blending
         Sums of probabilities, predictions, and the pixels being classified; 0 where a GPU holds them.
     outputs
@@ -120,8 +127,9 @@ class BlockMemory:
         An idle worker.
     gpu
         Memory of its GPU that a worker takes; 0 without one. An estimate that is shown, never checked. Measured for
-        U-Net ResNet-34 in bfloat16, batches of 16 and blocks of 3840 pixels: 4.2 GiB with the context, where this says
-        4.5. In float32 cuDNN's working space is larger: a batch took a third more than is counted.
+        U-Net ResNet-34 in bfloat16, batches of 16 and blocks of 3840 pixels: 4.2 GiB with the context, where this said
+        4.5 (batches were not sent ahead then). In float32 cuDNN's working space is larger: a batch took a third more
+        than is counted.
     """
 
     inputs: int
@@ -170,13 +178,14 @@ def block_memory(
     if not model.on_gpu:
         return BlockMemory(inputs=int(read), blending=blending, outputs=outputs, model=model.bytes)
     cut = model.batch * sum(item.bytes(model.window, model.window) for item in inputs)
+    sent = int((SENT_AHEAD + 2) * cut)
     return BlockMemory(
-        inputs=int(read + cut),
+        inputs=int(read + cut + sent),  # one as it is cut, the others in page-locked memory
         blending=0,
         outputs=outputs,
         model=model.loading,
         process=GPU_PROCESS_BYTES,
-        gpu=int(ALLOCATOR_SLACK * (THREADS_A_WORKER * blending + model.bytes)),
+        gpu=int(ALLOCATOR_SLACK * (THREADS_A_WORKER * (blending + sent) + model.bytes)),
     )
 
 
@@ -243,6 +252,11 @@ def check_memory(needed: int, available: int, blocks: str, key: str) -> None:
 
 DECODED_MPX_PER_SECOND = {"JP2OpenJPEG": 7.0, "GTiff": 109.0}
 """Million pixels x bands that one core decodes in a second, by GDAL driver; measured on BD ORTHO-like tiles."""
+
+
+def decoding_threads(cores: int) -> int:
+    """Threads that decode for each block of a worker whose network is on a GPU, and leaves its cores to them."""
+    return max(1, min(MOST_DECODERS, cores // THREADS_A_WORKER))
 
 
 def decode_seconds(decoded_pixels: Mapping[str, int]) -> float:

@@ -272,6 +272,24 @@ class Predictor(Protocol):
         """
 
 
+@runtime_checkable
+class SendingPredictor(Predictor, Protocol):
+    """A predictor on another device than the CPU: batches are on their way to it while it computes others."""
+
+    @property
+    def sent_ahead(self) -> int:
+        """Batches of a block that are sent ahead; 0 where all is done by the same cores."""
+
+    def send(self, batch: Mapping[str, InputBatch]) -> Any:
+        """A batch on its way, which `predict` takes in its place; called from any thread.
+
+        Raises
+        ------
+        PredictError
+            When the device has no room for it.
+        """
+
+
 class Model(Protocol):
     """A model before it is loaded: picklable, a few hundred bytes; opened once a worker process."""
 
@@ -360,8 +378,8 @@ class BlockResult:
     inputs
         Digest of the versions of every file used (`landweave.jobs.fingerprint.digest64`).
     seconds
-        Wall time by stage: ``read``, ``batch``, ``wait`` for the model, ``predict``, ``blend``, ``argmax``, ``write``,
-        and ``total``.
+        Wall time by stage: ``read``, ``batch``, ``send`` to a GPU, ``wait`` for the model, ``predict``, ``blend``,
+        ``argmax``, ``write``, and ``total``. With a GPU stages go on side by side.
     counts
         Sums such as ``windows``, ``pixels``; ``covered`` pixels, those of them that are ``valid``.
     peak_bytes

@@ -17,8 +17,8 @@ class Estimate:
 
     Attributes
     ----------
-    card
-        Of the model.
+    bench
+        What ``landweave bench`` is called with to measure the pace: the card, and what the run has of its own.
     windows
         To be predicted, those included that fill the last batch of a block.
     decode_seconds
@@ -33,7 +33,7 @@ class Estimate:
 
     LISTED = ("worker_hours", "hours", "cost", "energy_kwh")
 
-    card: str
+    bench: str
     windows: int
     decode_seconds: float
     workers: int | None
@@ -75,7 +75,7 @@ class Estimate:
     def rows(self) -> Rows:
         """The estimate as rows of a plan."""
         if self.pace is None or self.worker_hours is None:
-            return [("time", f"not known: measure the model where workers run, by `landweave bench {self.card}`")]
+            return [("time", f"not known: measure the model where workers run, by `landweave bench {self.bench}`")]
         measured = f"{self.pace.windows_per_second:.3g} windows a second, {self.pace.hardware}"
         elapsed = "" if self.hours is None else f"{hours_text(self.hours)} on {self.workers}, "
         rows = [("time", f"about {elapsed}{hours_text(self.worker_hours)} on one worker ({measured})")]

@@ -8,10 +8,10 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.blending import Array, Logits
+from landweave.core.budget import decoding_threads
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
@@ -40,9 +41,11 @@ from landweave.jobs.fingerprint import digest_files
 from landweave.jobs.needs import file_problems, output_facts, output_problems
 from landweave.mapping.accumulator import ArgmaxRule, BlockAccumulator
 from landweave.mapping.batching import group_windows
+from landweave.mapping.device_queue import DeviceQueue, Group
 from landweave.mapping.inputs import MapInput, filtered_series, own_pixels
 from landweave.mapping.loaded_inputs import BlockInputs, WindowDates
 from landweave.mapping.windows import needed_windows
+from landweave.sources.files import decoded_by
 from landweave.sources.libraries import library_facts
 from landweave.store.maps.store import MapStore
 
@@ -198,10 +201,8 @@ class MapFunction:
 
     def __init__(self, job: MapJob, predictor: Predictor) -> None:
         self.job = job
-        self._predictor = predictor
-        # One thread, not one lock: a numeric library keeps a team of threads for every thread that calls it, and the
-        # team that waits would take the cores of the one that works (measured: a forward takes half as long again).
-        self._device = ThreadPoolExecutor(max_workers=1, thread_name_prefix="landweave-device")
+        self._device = DeviceQueue(predictor)
+        self._decoders = decoding_threads(len(os.sched_getaffinity(0))) if self._device.ahead else 1
 
     def __call__(self, index: BlockIndex) -> BlockResult:
         """Map block ``index`` and write it whole."""
@@ -251,7 +252,7 @@ class MapFunction:
         inner, mapped = _true_part(job.wanted(extent), job.mask(job.output_grid(job.wanted(extent))), job.factor)
         if not inner.size:
             return None, 0
-        with watch("read"):
+        with watch("read"), decoded_by(self._decoders):
             inputs = job.read(inner)
         mapped = mapped & inputs.covered(inner, job.factor)
         if not mapped.any():
@@ -263,42 +264,37 @@ class MapFunction:
             if mapped[window.part(support).intersect(inner).coarsen(job.factor).slices_in(cells)].any()
         ]
         accumulator = BlockAccumulator(rule=job, extent=inner, mapped=mapped, watch=watch)
-        for window, dates, probabilities in self._predictions(windows, inputs, watch):
-            accumulator.add(window, probabilities, inputs.date_fallback(dates))
-            if absent is not None:
-                absent.update(map(absent_key, inputs.absent(dates)))
+        with closing(self._predictions(windows, inputs, watch)) as predictions:
+            for window, dates, probabilities in predictions:
+                accumulator.add(window, probabilities, inputs.date_fallback(dates))
+                if absent is not None:
+                    absent.update(map(absent_key, inputs.absent(dates)))
         return _framed(accumulator.arrays(), cells, extent.coarsen(job.factor)), len(windows)
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch
-    ) -> Iterator[tuple[Extent, WindowDates, Array | Logits]]:
+    ) -> Generator[tuple[Extent, WindowDates, Array | Logits]]:
         """Every window with its dates and probabilities, in the order of ``windows``."""
         size = self.job.model.batch_size
         with watch("batch"):
             dates = [inputs.select(window) for window in windows]
         lengths = [tuple(selection.padded_length for selection in of_window.values()) for of_window in dates]
+
+        def batches() -> Generator[tuple[Group, Mapping[str, InputBatch]]]:
+            for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
+                full = [*group, *[group[-1]] * (size - len(group))]
+                with watch("batch"):
+                    batch = inputs.batch([windows[number] for number in full], [dates[number] for number in full])
+                yield group, batch
+
         predicted: dict[int, Array | Logits] = {}
         following = 0
-        for group in group_windows(lengths, size=size, ahead=size * BATCHES_AHEAD):
-            full = [*group, *[group[-1]] * (size - len(group))]
-            with watch("batch"):
-                batch = inputs.batch([windows[number] for number in full], [dates[number] for number in full])
-            probabilities = self._predicted(batch, watch)
-            predicted.update((number, probabilities[row]) for row, number in enumerate(group))
-            while following in predicted:
-                yield windows[following], dates[following], predicted.pop(following)
-                following += 1
-
-    def _predicted(self, batch: Mapping[str, InputBatch], watch: Stopwatch) -> Array:
-        """The probabilities of a batch; ``wait`` is the time that another block had the model."""
-        asked = time.perf_counter()
-
-        def predict() -> Array:
-            watch.seconds["wait"] += time.perf_counter() - asked
-            with watch("predict"):
-                return self._predictor.predict(batch)
-
-        return self._device.submit(predict).result()
+        with closing(self._device.predict(batches(), watch)) as ended:
+            for group, probabilities in ended:
+                predicted.update((number, probabilities[row]) for row, number in enumerate(group))
+                while following in predicted:
+                    yield windows[following], dates[following], predicted.pop(following)
+                    following += 1
 
 
 def _true_part(extent: Extent, mapped: NDArray[np.bool_], factor: int) -> tuple[Extent, NDArray[np.bool_]]:

@@ -29,7 +29,7 @@ from landweave.mapping.job import absent_key
 from landweave.mapping.plan import MapPlan, cost_map, count_windows
 from landweave.mapping.setup import DIRECT_OPENS, MapSetup
 from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
-from landweave.models.pace import known_pace
+from landweave.models.pace import bench_options, known_pace
 from landweave.models.predictor import TorchModel
 from landweave.store.common import find_attributes
 from landweave.store.ledger_store import ZarrLedger
@@ -178,7 +178,7 @@ def _cost(setup: MapSetup, actions: BlockActionGrid, *notes: str) -> MapPlan:
 def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
     engine, model = setup.engine, setup.job.model
     return Estimate(
-        card=setup.card.name,
+        bench=f"{setup.card.name}{bench_options(model.settings)}" if isinstance(model, TorchModel) else setup.card.name,
         windows=windows,
         decode_seconds=decode_seconds,
         workers=None if engine.address else engine.workers,

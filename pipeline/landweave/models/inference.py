@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from landweave.core.blending import Array, Logits
+from landweave.core.budget import SENT_AHEAD
 from landweave.core.errors import CardError, PredictError
 from landweave.core.protocols import InputBatch
 from landweave.models.cards.card import ModelCard
@@ -19,6 +18,7 @@ from landweave.models.cards.inputs import HeightCoding, InputSpec, days_input, m
 from landweave.models.cards.outputs import OutputSpec
 from landweave.models.exported import Program
 from landweave.models.settings import InferenceSettings
+from landweave.models.transfer import SentBatch, Transfer
 
 
 class TorchPredictor:
@@ -43,10 +43,31 @@ class TorchPredictor:
         self._settings = settings
         self._network = network
         self._device = torch.device(settings.device)
+        self._transfer = Transfer(self._device)
         inputs = settings.card.inputs
         self._normalisations = {name: Normalisation(spec, self._device) for name, spec in inputs.items()}
 
-    def predict(self, batch: Mapping[str, InputBatch]) -> Array | Logits:
+    @property
+    def sent_ahead(self) -> int:
+        """Batches that are sent to a GPU while it computes another; 0 on a CPU, whose cores do all of it."""
+        return SENT_AHEAD if self._settings.on_gpu else 0
+
+    def send(self, batch: Mapping[str, InputBatch]) -> SentBatch:
+        """Return a batch on its way to the device, for `predict`; called from any thread.
+
+        Raises
+        ------
+        PredictError
+            When the batch has another shape than the settings, or the device has no room for it.
+        """
+        _check_batch(batch, self._settings)
+        missing = {name: absent(self._settings, name) for name in self._settings.card.inputs if name not in batch}
+        try:
+            return self._transfer.send({**batch, **missing})
+        except RuntimeError as error:
+            raise PredictError(failure_text(error, self._settings)) from error
+
+    def predict(self, batch: Mapping[str, InputBatch] | SentBatch) -> Array | Logits:
         """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels.
 
         Of a CPU logits, where the card's output has them, and a numpy array otherwise: windows are then blended by the
@@ -57,10 +78,10 @@ class TorchPredictor:
         PredictError
             When the batch has another shape than the settings, the network fails, or a probability is not finite.
         """
-        _check_batch(batch, self._settings)
+        sent = self._sent(batch)
         try:
             with numerics(self._settings):
-                values = self._values(batch)
+                values = self._values(sent)
                 output = self._settings.output_spec
                 blended = self._settings.blends_logits
                 values = tempered(values, output) if blended else output_probabilities(values, output)
@@ -70,7 +91,7 @@ class TorchPredictor:
         except RuntimeError as error:  # torch raises nothing narrower, out of memory included
             raise PredictError(failure_text(error, self._settings)) from error
         if not finite:
-            raise PredictError(f"Model {self._settings.card.name} gave values that are not finite. {_advice(batch)}")
+            raise PredictError(f"Model {self._settings.card.name} gave values that are not finite. {_advice(sent)}")
         if wrong:
             raise PredictError(
                 f"Model {self._settings.card.name} gave values that are no probabilities, from "
@@ -80,34 +101,31 @@ class TorchPredictor:
             return Logits(values.float().numpy())
         return values.numpy() if values.device.type == "cpu" else values
 
-    def probabilities(self, batch: Mapping[str, InputBatch]) -> Tensor:
+    def probabilities(self, batch: Mapping[str, InputBatch] | SentBatch) -> Tensor:
         """Return the probabilities of `predict`, without its checks and in whatever mode the caller set."""
-        return output_probabilities(self._values(batch), self._settings.output_spec)
+        return output_probabilities(self._values(self._sent(batch)), self._settings.output_spec)
 
-    def _values(self, batch: Mapping[str, InputBatch]) -> Tensor:
+    def _sent(self, batch: Mapping[str, InputBatch] | SentBatch) -> SentBatch:
+        return batch if isinstance(batch, SentBatch) else self.send(batch)
+
+    def _values(self, sent: SentBatch) -> Tensor:
         window = self._settings.window
-        values: Tensor = self._network(self._inputs(batch), (window, window))[self._settings.output]
+        values: Tensor = self._network(self._inputs(sent), (window, window))[self._settings.output]
         return values
 
-    def _inputs(self, batch: Mapping[str, InputBatch]) -> dict[str, Tensor]:
+    def _inputs(self, sent: SentBatch) -> dict[str, Tensor]:
         """Return the tensors that the network is called with, by name; each series with its days and mask."""
-        inputs: dict[str, Tensor] = {}
+        inputs, received = dict[str, Tensor](), sent.received()
         for name, normalise in self._normalisations.items():
-            given = batch[name] if name in batch else absent(self._settings, name)
-            inputs[name] = normalise(self._tensor(given.values), self._tensor(given.valid))
-            if given.days is not None and given.present is not None:
-                inputs[days_input(name)] = self._tensor(given.days)
-                inputs[mask_input(name)] = self._tensor(given.present)
+            given = received[name]
+            inputs[name] = normalise(given["values"], given["valid"])
+            if "days" in given:
+                inputs[days_input(name)] = given["days"]
+                inputs[mask_input(name)] = given["present"]
         if self._settings.card.numerics.channels_last:
             last = torch.channels_last
             return {k: x.contiguous(memory_format=last) if x.ndim == 4 else x for k, x in inputs.items()}
         return inputs
-
-    def _tensor(self, array: NDArray[Any]) -> Tensor:
-        if self._device.type == "meta":
-            return torch.empty(array.shape, dtype=torch.from_numpy(np.empty(0, array.dtype)).dtype, device="meta")
-        # torch warns of arrays that it may not write to, even where it never does.
-        return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(self._device)
 
 
 def absent(settings: InferenceSettings, name: str, dates: int = 1) -> InputBatch:
@@ -288,9 +306,9 @@ def failure_text(error: Exception, settings: InferenceSettings) -> str:
     return f"Model {settings.card.name} failed on {settings.device}: {first}{size if full else ''}"
 
 
-def _advice(batch: Mapping[str, InputBatch]) -> str:
-    for name, given in batch.items():
-        seen = np.broadcast_to(np.expand_dims(given.valid, -3), given.values.shape)
-        if not np.isfinite(given.values[seen]).all():
+def _advice(sent: SentBatch) -> str:
+    for name, given in sent.tensors.items():
+        seen = given["valid"].unsqueeze(-3).expand_as(given["values"])
+        if not torch.isfinite(given["values"][seen]).all():
             return f"Input {name} holds values that are not finite where it is marked as measured."
     return "Its inputs are finite where they were measured: look at the weights."

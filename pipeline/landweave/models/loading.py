@@ -82,7 +82,7 @@ def network_bytes(settings: InferenceSettings) -> int:
     settings = replace(settings, device="meta")
     network = with_memory_format(build_on_meta(settings.card, settings.window), settings.card)
     predictor = TorchPredictor(settings, network)
-    batch = {name: absent(settings, name, settings.dates) for name in settings.card.inputs}
+    batch = predictor.send({name: absent(settings, name, settings.dates) for name in settings.card.inputs})
     weights = tensor_bytes(network)
     # While it loads, the file's tensors are in memory beside the network's.
     try:

@@ -56,7 +56,7 @@ class Pace(Table):
         kind = "bfloat16" if self.bfloat16 else "float32"
         return [
             ("model", self.card),
-            ("windows", f"{self.window} px, {self.batch_size} in a batch, {kind}"),
+            ("windows", f"{self.window} px, {self.batch_size} in a batch, {kind}, {self.engine}"),
             ("device", f"{self.device}, {self.torch_threads} threads: {self.hardware}"),
             ("pace", f"{self.windows_per_second:.3g} windows a second in one process"),
             ("kept in", str(pace_file())),
@@ -83,7 +83,7 @@ def measure_pace(
     size
         Of a window in base pixels; the card's by default.
     compute
-        Device, batch size, threads and precision.
+        Device, batch size, threads, precision and engine.
 
     Raises
     ------
@@ -96,6 +96,7 @@ def measure_pace(
     """
     import torch
 
+    from landweave.models.engines import with_engine
     from landweave.models.factory import build, load_with_notes
     from landweave.models.inference import TorchPredictor, absent
     from landweave.models.loading import with_memory_format
@@ -105,8 +106,13 @@ def measure_pace(
         program = Path(card.weights.file or "")
         network = load_with_notes(card, settings.window, program, batch_size=settings.batch_size)[0]
     else:
-        network = build(card, settings.window)
-    predictor = TorchPredictor(settings, with_memory_format(network, card).to(settings.device))
+        with torch.random.fork_rng():
+            torch.manual_seed(0)  # the graph that an engine keeps of them is the next call's too
+            network = build(card, settings.window)
+    network = with_memory_format(network, card).to(settings.device)
+    if settings.engine != "eager":
+        network = with_engine(network, settings, "random")[0]
+    predictor = TorchPredictor(settings, network)
     batch = {name: absent(settings, name, settings.dates) for name in card.inputs}
     seconds = list(_batch_seconds(predictor, batch, count=max(1, -(-windows // settings.batch_size))))
     pace = Pace(
@@ -125,6 +131,19 @@ def known_pace(settings: InferenceSettings) -> Pace | None:
     key = _key(settings)
     found = [pace for pace in _kept() if all(getattr(pace, name) == value for name, value in key.items())]
     return max(found, key=lambda pace: pace.measured, default=None)
+
+
+def bench_options(settings: InferenceSettings) -> str:
+    """Options of ``landweave bench`` that measure the pace of these settings, a blank before each."""
+    given = {
+        "size": settings.window if settings.window != settings.card.window.size else None,
+        "batch-size": settings.batch_size if settings.batch_size != settings.card.numerics.batch else None,
+        "torch-threads": settings.torch_threads if settings.torch_threads != Compute().torch_threads else None,
+        "device": device_type(settings.device),
+        "engine": settings.engine if settings.engine != "eager" else None,
+    }
+    options = "".join(f" --{name} {value}" for name, value in given.items() if value is not None)
+    return options + " --bfloat16" * settings.bfloat16
 
 
 def pace_file() -> Path:
@@ -152,6 +171,7 @@ def _settings(card: ModelCard, size: int | None, compute: Compute) -> InferenceS
         torch_threads=compute.torch_threads,
         device=compute.resolve_device(card),
         bfloat16=compute.bfloat16,
+        engine=compute.engine,
         dates=DATES if any(spec.dates for spec in card.inputs.values()) else 1,
     )
 

@@ -74,7 +74,7 @@ def bench_model(name: str, *, windows: int = 32, size: int | None = None, **comp
     size
         Of a window in base pixels; the card's by default.
     compute
-        ``device``, ``batch_size``, ``torch_threads``, ``bfloat16``: those of the plans that take it.
+        ``device``, ``batch_size``, ``torch_threads``, ``bfloat16``, ``engine``: those of the plans that take it.
 
     Returns
     -------

@@ -21,11 +21,11 @@ from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
 from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
-from landweave.jobs.progress import Progress
+from landweave.jobs.progress import Progress, resolve_progress
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
 from landweave.surface.extras import load_viewer
-from landweave.surface.hectares import ZoneSource, measure_zones
+from landweave.surface.hectares import ZoneSource, count_here, measure_zones
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -161,8 +161,8 @@ class MapAccessor:
             When the zones cannot be used or none meets the map, or its CRS does not keep areas to 1 %.
         """
         grid = self.grid
-        read = partial(self._pixels, grid)
-        return measure_zones(read, grid, self.legend, zones, layer=layer, where=where, progress=progress)
+        counted = partial(count_here, partial(self._pixels, grid), grid, progress=resolve_progress(progress))
+        return measure_zones(counted, grid, self.legend, zones, layer=layer, where=where)
 
     def view(self) -> Any:
         """The map at any zoom in a notebook: classes and confidence in tiles, with a legend (an `ipyleaflet.Map`).

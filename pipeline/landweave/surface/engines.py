@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 AnyConfig = TypeVar("AnyConfig", bound=CubeConfig)
 
 AnyEngine = Engine | EngineSection | None
-"""Who runs the blocks: an open engine, the section of a configuration, or, of what writes nothing, the active Dask
-client where there is one and this process otherwise."""
+"""Who runs the blocks, where no client is given: an open engine, or a section in place of the configuration's. None for
+the active Dask client where there is one; else the configuration's workers or, where there is none, this process."""
 
 READING_THREADS = 1
 """Cores that a worker which only reads is counted for."""
@@ -123,26 +123,25 @@ def resolved_engine(
 
 
 @contextmanager
-def reading_engine(engine: AnyEngine, client: Any = None) -> Iterator[Engine]:
-    """The engine of what writes nothing: as given, else of the active Dask client, else this process.
+def reading_engine(engine: AnyEngine, client: Any = None, stated: EngineSection | None = None) -> Iterator[Engine]:
+    """The engine of what writes no blocks: found as that of `with_engine`, else this process.
 
     Parameters
     ----------
     engine, client
         As of `with_engine`.
+    stated
+        The section of a configuration, whose workers are used where there are no others.
     """
-    if engine is not None and client is not None:
-        raise ConfigError("client and engine are both given: leave one out.")
-    from landweave.engine import clusters
+    named = isinstance(engine, EngineSection) or stated is not None
+    with resolved_engine(stated or EngineSection(), engine, client) as (section, opened):
+        if opened is None and not named:
+            section = EngineSection(kind="inline")
+        from landweave.engine import clusters
 
-    section = engine if isinstance(engine, EngineSection) else EngineSection(kind="inline")
-    with ExitStack() as stack:
-        if engine is None and (client := client or clusters.active_client()) is not None:
-            engine = stack.enter_context(clusters.engine_on(client))
-        elif isinstance(engine, EngineSection):
-            engine = stack.enter_context(found_engine(section, None))
         settings = engine_settings(section, READING_THREADS)
-        yield stack.enter_context(clusters.open_engine(settings, READING_THREADS, engine))
+        with clusters.open_engine(settings, READING_THREADS, opened) as found:
+            yield found
 
 
 def with_place(result: RunResult, engine: Engine | None) -> RunResult:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from landweave.comparing.run import run_change
 from landweave.comparing.zones import count_by_zone
 from landweave.config.schema import Config, ModelSection
 from landweave.core.crosswalk import Crosswalk
+from landweave.core.protocols import Engine
 from landweave.evaluating import sample as sampling
 from landweave.evaluating.reference import Labels as Labels
 from landweave.evaluating.report import write_evaluation
@@ -38,13 +40,14 @@ from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.hectares import ZoneSource, zone_table
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913  what is compared, with what, and who reads it
     where: Config | str | Path,
     labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
     *,
     leave_out: Sequence[int | str] | None = None,
     folder: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Evaluation:
@@ -67,8 +70,9 @@ def evaluate(
         Where numbers, charts and a page are written; nowhere by default.
     storage_options
         Of the object store that holds the map, the labels or both: whichever is named by a URL.
-    engine
-        Who reads the blocks: by default the active Dask client where there is one, this process otherwise.
+    client, engine
+        Who reads the blocks, as of `landweave.run`; by default the active Dask client where there is one, this process
+        otherwise.
     progress
         True for a bar on a terminal or in a notebook, False for none.
 
@@ -88,7 +92,7 @@ def evaluate(
     else:
         target, named = _target_and_labels(where, labels, storage_options)
         setup = set_up_map_evaluation(target, named, leave_out=leave_out)
-    return _evaluate(setup, engine, progress, folder)
+    return _evaluate(setup, reading_engine(engine, client), progress, folder)
 
 
 def open_patches(
@@ -117,13 +121,14 @@ def open_patches(
     return open_dataset(folder).select(split, domains, training=training_domains)
 
 
-def evaluate_model(
+def evaluate_model(  # noqa: PLR0913  what is compared, with what, and who reads it
     model: Config | str | Path,
     patches: PatchDataset,
     *,
     weights: str | Path | None = None,
     leave_out: Sequence[int | str] | None = None,
     folder: str | Path | None = None,
+    client: Any = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Evaluation:
@@ -140,7 +145,7 @@ def evaluate_model(
         From `open_patches`.
     weights
         Of a card that does not name them.
-    leave_out, folder, engine, progress
+    leave_out, folder, client, engine, progress
         As of `evaluate`.
 
     Raises
@@ -154,16 +159,18 @@ def evaluate_model(
     else:
         use = ModelUse(model=ModelSection(card=str(model), weights=None if weights is None else str(weights)))
         card = find_card(model)
-    return _evaluate(set_up_model_evaluation(use, card, patches, leave_out), engine, progress, folder)
+    setup = set_up_model_evaluation(use, card, patches, leave_out)
+    return _evaluate(setup, reading_engine(engine, client), progress, folder)
 
 
-def draw_sample(
+def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     where: Config | str | Path,
     path: str | Path,
     *,
     rule: SamplingRule | None = None,
     images: ChipImages | str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Path:
@@ -182,7 +189,7 @@ def draw_sample(
         Points in all, the least of each class, and the seed; 1000, 50 and 0 by default.
     images
         Files, or `ChipImages`, that a picture of 51 m around each point is cut from; none by default.
-    storage_options, engine, progress
+    storage_options, client, engine, progress
         As of `evaluate`.
 
     Raises
@@ -198,7 +205,7 @@ def draw_sample(
     store = open_store(_target(where, storage_options))
     chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
     imagery = None if chips is None else chips.open(store.grid)
-    with reading_engine(engine) as opened:
+    with reading_engine(engine, client) as opened:
         sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
     return sampling.write_with_chips(sample, path, store.grid, imagery, CHIP_BANDS)
 
@@ -232,6 +239,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     where: str | None = None,
     folder: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Change:
@@ -257,7 +265,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
         written; nowhere by default.
     storage_options
         Of the object store that holds the maps, or those of them that are named by a URL.
-    engine, progress
+    client, engine, progress
         As of `evaluate`.
 
     Raises
@@ -280,7 +288,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     first, shown = setups[0], resolve_progress(progress)
     grid = first.gate.pair.before.grid.with_extent(first.gate.pair.blocks.extent)
     table = None if zones is None else zone_table(zones, grid, layer=layer, where=where)
-    with reading_engine(engine) as opened:
+    with reading_engine(engine, client) as opened:
         results = [run_change(setup, opened, shown) for setup in setups]
         result, gate = results[0]
         result = replace(result, same_ground=results[1][0]) if same_ground else result
@@ -307,6 +315,7 @@ def compare(  # noqa: PLR0913  what is compared, in which classes, what is writt
     leave_out: Sequence[int | str] | None = None,
     folder: str | Path | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Evaluation:
@@ -323,7 +332,7 @@ def compare(  # noqa: PLR0913  what is compared, in which classes, what is writt
         The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
     crosswalk
         Of the map's classes to the common legend; the map's own by default.
-    leave_out, folder, storage_options, engine, progress
+    leave_out, folder, storage_options, client, engine, progress
         As of `evaluate`.
 
     Raises
@@ -339,7 +348,7 @@ def compare(  # noqa: PLR0913  what is compared, in which classes, what is writt
     """
     target, named = _target_and_labels(where, other, storage_options)
     setup = set_up_comparison(target, named, crosswalk=crosswalk, leave_out=leave_out)
-    return _evaluate(setup, engine, progress, folder)
+    return _evaluate(setup, reading_engine(engine, client), progress, folder)
 
 
 def _target(where: Config | str | Path, storage_options: Mapping[str, Any] | None) -> Target:
@@ -367,9 +376,12 @@ def _target_and_labels(
 
 
 def _evaluate(
-    setup: EvaluationSetup, engine: AnyEngine, progress: Progress | bool, folder: str | Path | None
+    setup: EvaluationSetup,
+    engine: AbstractContextManager[Engine],
+    progress: Progress | bool,
+    folder: str | Path | None,
 ) -> Evaluation:
-    with reading_engine(engine) as opened:
+    with engine as opened:
         result = run_evaluation(setup, opened, resolve_progress(progress))
     if folder is not None:
         write_evaluation(result, folder)

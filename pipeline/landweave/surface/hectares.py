@@ -1,7 +1,8 @@
-"""Hectares by class in zones, of any map that xarray shows: one pass over its pixels, in pieces, in a few threads.
+"""Hectares by class in zones, of any map that xarray shows: one pass over its pixels, in pieces.
 
-Not a block job: each pixel is read once, the sums are a few kilobytes a zone, and what is lost by an interruption is
-minutes (a job of hectares by dalle, with a ledger, is a product of ``landweave publish``).
+Pieces are counted in a few threads of this process or, of a stored map, by the workers of a cluster. Nothing is kept:
+each pixel is read once, the sums are a few kilobytes a zone, and what is lost by an interruption is minutes (a job of
+hectares by dalle, with a ledger, is a product of ``landweave publish``).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -21,11 +23,14 @@ from landweave.core.errors import OutputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import Legend
-from landweave.core.protocols import BlockResult, BlockState
+from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
 from landweave.core.zonal import ZoneCounts, Zones
 from landweave.formats.hectares import FORMATS, check_areas, check_file, hectares_table
 from landweave.formats.zones import ZoneTable, read_zones, zones_of
-from landweave.jobs.progress import Progress, resolve_progress, shown
+from landweave.jobs.gather import gather
+from landweave.jobs.progress import Progress, shown
+from landweave.store.maps.store import MapStore
+from landweave.surface.engines import as_dask
 
 ZoneSource: TypeAlias = str | os.PathLike[str] | geopandas.GeoDataFrame
 """A vector file, or zones in memory."""
@@ -41,29 +46,26 @@ _THREADS = 4
 
 
 def measure_zones(
-    read: ReadPixels,
+    count: Callable[[Zones], ZoneCounts],
     grid: Grid,
     legend: Legend,
     zones: ZoneSource,
     *,
     layer: str | None = None,
     where: str | None = None,
-    progress: Progress | bool = True,
 ) -> geopandas.GeoDataFrame:
     """Areas by class of zones, as `landweave.formats.hectares.hectares_table`, with ``attrs["notes"]``.
 
     Parameters
     ----------
-    read
-        Reads the map; called in several threads.
+    count
+        The pixels of the map in zones: `count_here`, or `count_blocks`, but for its last argument.
     grid, legend
         Of the map.
     zones
         Any polygons.
     layer, where
         Of a file, as `landweave.formats.zones.read_zones` takes them.
-    progress
-        Advanced with every piece of the map; True for a bar on a terminal or in a notebook.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def measure_zones(
     """
     notes = check_areas(grid)
     table = zone_table(zones, grid, layer=layer, where=where)
-    areas = hectares_table(table, _count(read, grid, table.zones, resolve_progress(progress)), grid, legend)
+    areas = hectares_table(table, count(table.zones), grid, legend)
     areas.attrs["notes"] = [*table.notes, *notes]
     return areas
 
@@ -144,9 +146,117 @@ def _part_of(file: Path) -> Path:
     return file.with_name(f".{file.name}.part")
 
 
-def _count(read: ReadPixels, grid: Grid, zones: Zones, progress: Progress) -> ZoneCounts:
-    """Pixels of all zones. Sums of whole numbers: their order does not matter."""
-    total, blocks = ZoneCounts.none(np.arange(zones.polygons.size)), Blocks.covering(grid.extent, _PIECE)
+def stored_areas(
+    store: MapStore,
+    engine: Engine,
+    zones: ZoneSource,
+    *,
+    layer: str | None = None,
+    where: str | None = None,
+    progress: Progress,
+) -> geopandas.GeoDataFrame:
+    """Areas of a stored map: counted by the workers of ``engine`` or, of the inline one, by threads of this process.
+
+    Parameters
+    ----------
+    store
+        The map.
+    engine
+        Who counts.
+    zones, layer, where
+        As of `measure_zones`.
+    progress
+        Of counting.
+
+    Raises
+    ------
+    ReadError
+        When a block cannot be read on a worker.
+    """
+    if as_dask(engine):
+        count = partial(count_blocks, store, engine, progress=progress)
+    else:
+        count = partial(count_here, partial(_read_store, store), store.grid, progress=progress)
+    return measure_zones(count, store.grid, store.legend, zones, layer=layer, where=where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneJob:
+    """Counts the pixels of each block of a stored map by zone and class. Picklable.
+
+    Attributes
+    ----------
+    key
+        Name of the job on its workers.
+    store
+        The map.
+    zones
+        In the CRS of the map.
+    """
+
+    key: str
+    store: MapStore
+    zones: Zones
+
+    def open(self) -> BlockFunction:
+        """The function that counts one block."""
+        return self._count
+
+    def blocks(self) -> list[BlockIndex]:
+        """Blocks that the bounds of a zone meet."""
+        store = self.store
+        return [each for each in store.blocks if self.zones.near(store.grid.with_extent(store.block(each))).size]
+
+    def _count(self, index: BlockIndex) -> BlockResult:
+        extent = self.store.block(index)
+        counts = self.zones.count(self.store.grid.with_extent(extent), *_read_store(self.store, extent))
+        return BlockResult(state=BlockState.DONE, counts={"pixels": extent.size}, detail=counts)
+
+
+def count_blocks(store: MapStore, engine: Engine, zones: Zones, *, progress: Progress) -> ZoneCounts:
+    """Pixels of all zones, counted block by block on the workers of an engine.
+
+    Parameters
+    ----------
+    store
+        The map.
+    engine
+        Runs the blocks.
+    zones
+        In the CRS of the map.
+    progress
+        Told of every block.
+    """
+    job, total = ZoneJob(key=f"zones-{store.target}", store=store, zones=zones), _no_counts(zones)
+    for _, counts in gather(job, engine, job.blocks(), progress=progress):
+        total.add(counts)
+    return total
+
+
+def _read_store(store: MapStore, extent: Extent) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    confidence = store.read("confidence", extent) if "confidence" in store.arrays else None
+    return store.read("landcover", extent), confidence
+
+
+def _no_counts(zones: Zones) -> ZoneCounts:
+    return ZoneCounts.none(np.arange(zones.polygons.size))
+
+
+def count_here(read: ReadPixels, grid: Grid, zones: Zones, *, progress: Progress) -> ZoneCounts:
+    """Pixels of all zones, counted in a few threads. Sums of whole numbers: their order does not matter.
+
+    Parameters
+    ----------
+    read
+        Reads the map; called in several threads.
+    grid
+        Of the map.
+    zones
+        In its CRS.
+    progress
+        Told of every piece.
+    """
+    total, blocks = _no_counts(zones), Blocks.covering(grid.extent, _PIECE)
     parts = list(_parts(grid, blocks, zones))
     with ThreadPoolExecutor(_THREADS) as threads, shown(progress, len(parts), f"{_THREADS} threads"):
         for first in range(0, len(parts), 2 * _THREADS):  # so that a slow reader does not get far behind

@@ -11,12 +11,13 @@ from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.setup.map_setup import map_target
 from landweave.store.objects import Target
+from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.extras import load_viewer
 from landweave.surface.hectares import ZoneSource
 from landweave.surface.report import ZoneFile, write_report
 
 
-def report(  # noqa: PLR0913  which zones, and from where to where
+def report(  # noqa: PLR0913  what is shown, how, and who counts
     what: Config | str | Path,
     to: str | Path,
     *,
@@ -25,6 +26,8 @@ def report(  # noqa: PLR0913  which zones, and from where to where
     where: str | None = None,
     language: Language = "en",
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
+    engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> Path:
     """A map as one page that opens from disk, with no network: map, legend, areas, progress, cost and provenance.
@@ -44,6 +47,8 @@ def report(  # noqa: PLR0913  which zones, and from where to where
         ``en`` or ``fr``: the language that the page opens in; it has a switch.
     storage_options
         Of the object store of the map.
+    client, engine
+        Who counts the areas, as of `area_by_class`.
     progress
         Of counting; True for a bar on a terminal or in a notebook, False for none.
 
@@ -61,8 +66,8 @@ def report(  # noqa: PLR0913  which zones, and from where to where
     """
     target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
     zoned = ZoneFile(zones, layer, where) if zones is not None else None
-    shown = resolve_progress(progress)
-    return write_report(target, to, what if isinstance(what, Config) else None, zoned, language, progress=shown)
+    config, shown = what if isinstance(what, Config) else None, resolve_progress(progress)
+    return write_report(target, to, config, zoned, language, reading_engine(engine, client), progress=shown)
 
 
 def view(

@@ -11,7 +11,7 @@ import geopandas
 import xarray as xr
 
 from landweave.config.schema import Config, EngineSection
-from landweave.core.errors import InputError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.protocols import Engine
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult
@@ -20,11 +20,11 @@ from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
 from landweave.setup.map_setup import engine_section, map_target
 from landweave.setup.publish_setup import publish_section, set_up_publish
-from landweave.store.maps.views import open_map
+from landweave.store.maps.store import open_store
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
-from landweave.surface.engines import AnyEngine, resolved_engine, with_place
-from landweave.surface.hectares import ZoneSource, check_tables, write_areas
+from landweave.surface.engines import AnyEngine, reading_engine, resolved_engine, with_place
+from landweave.surface.hectares import ZoneSource, check_tables, stored_areas, write_areas
 from landweave.surface.stored import status
 
 
@@ -137,7 +137,7 @@ def _refuse_stale(config: Config) -> None:
         )
 
 
-def area_by_class(
+def area_by_class(  # noqa: PLR0913  of what, where, and who counts
     mapped: xr.Dataset | xr.DataArray | Config | str | Path,
     zones: ZoneSource,
     *,
@@ -145,6 +145,8 @@ def area_by_class(
     layer: str | None = None,
     where: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    client: Any = None,
+    engine: AnyEngine = None,
     progress: Progress | bool = True,
 ) -> geopandas.GeoDataFrame:
     """Hectares of each class in each zone of a vector file, one row a zone, in memory and in files.
@@ -166,6 +168,9 @@ def area_by_class(
         SQL filter on the columns of a file, such as ``"code = '31'"``.
     storage_options
         Of the object store of the map.
+    client, engine
+        Who counts a stored map, as of `landweave.run`; by default the active Dask client where there is one, threads of
+        this process otherwise. What is opened or made in memory is counted here.
     progress
         True for a bar on a terminal or in a notebook, False for none.
 
@@ -190,12 +195,15 @@ def area_by_class(
     """
     files = [to] if isinstance(to, str | Path) else list(to)
     check_tables(files)
-    if isinstance(mapped, Config):
-        target = map_target(mapped)
-        mapped = open_map(target)
-    elif isinstance(mapped, str | Path):
-        mapped = open_map(mapped, storage_options=storage_options)
-    chosen = {"layer": layer, "where": where, "progress": progress}
-    areas: geopandas.GeoDataFrame = mapped.landweave.area_by_class(zones, **chosen)
+    areas: geopandas.GeoDataFrame
+    if isinstance(mapped, Config | str | Path):
+        target = map_target(mapped) if isinstance(mapped, Config) else Target.parse(mapped, storage_options)
+        shown = resolve_progress(progress)
+        with reading_engine(engine, client) as opened:
+            areas = stored_areas(open_store(target), opened, zones, layer=layer, where=where, progress=shown)
+    elif client is None and engine is None:
+        areas = mapped.landweave.area_by_class(zones, layer=layer, where=where, progress=progress)
+    else:
+        raise ConfigError("Workers count a map that they can read: give its path, its URL or its configuration.")
     write_areas(areas, files)
     return areas

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ import shapely
 from landweave.config.schema import Config
 from landweave.core.crs import keeps_areas
 from landweave.core.errors import ConfigError, InputError, OutputError
+from landweave.core.protocols import Engine
 from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress
 from landweave.publishing.catalog import known_days, sources_of
@@ -22,10 +24,9 @@ from landweave.reporting.report import ReportInputs, report_page
 from landweave.setup.imagery import find_aerial_picture
 from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore, open_store
-from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import last_run
-from landweave.surface.hectares import ZoneSource
+from landweave.surface.hectares import ZoneSource, stored_areas
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ def write_report(
     config: Config | None,
     zones: ZoneFile | None,
     language: Language,
+    engine: AbstractContextManager[Engine],
     *,
     progress: Progress,
 ) -> Path:
@@ -60,6 +62,8 @@ def write_report(
         Whose areas are listed.
     language
         It opens in.
+    engine
+        Counts the areas.
     progress
         Of counting the areas.
 
@@ -77,7 +81,8 @@ def write_report(
     path = Path(to)
     _refuse_foreign(path)
     store = open_store(target)
-    text = render(report_page(_inputs(store, config, zones, progress)), language)
+    with engine as opened:
+        text = render(report_page(_inputs(store, config, zones, opened, progress)), language)
     part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +102,10 @@ def _refuse_foreign(path: Path) -> None:
         raise OutputError(f"{path} is there already and is no report: choose another name, or remove it first.")
 
 
-def _inputs(store: MapStore, config: Config | None, zones: ZoneFile | None, progress: Progress) -> ReportInputs:
-    count = partial(open_map(store.target).landweave.area_by_class, progress=progress)
+def _inputs(
+    store: MapStore, config: Config | None, zones: ZoneFile | None, engine: Engine, progress: Progress
+) -> ReportInputs:
+    count = partial(stored_areas, store, engine, progress=progress)
     aerial, aerial_note = find_aerial_picture(config)
     counted, notes = None, list[str]()
     if zones is not None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,20 +12,19 @@ from landweave.aligning import run as aligning
 from landweave.aligning.verify import verify_cube
 from landweave.config.schema import Config, CubeConfig
 from landweave.core.errors import InputError
-from landweave.core.protocols import Engine
 from landweave.core.retry import take_retries
 from landweave.jobs.audit import Verification
 from landweave.jobs.result import Status
 from landweave.mapping import run as mapping
 from landweave.mapping.verify import verify_map
 from landweave.setup.cube_setup import stored_cube
-from landweave.setup.map_setup import map_target, set_up_map
+from landweave.setup.map_setup import engine_section, map_target, set_up_map
 from landweave.store.common import read_attributes
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.cubes.template import FORMAT as CUBE_FORMAT
 from landweave.store.maps.template import FORMAT as MAP_FORMAT
 from landweave.store.objects import Target
-from landweave.surface.engines import AnyEngine, open_engine, reading_engine, with_engine
+from landweave.surface.engines import AnyEngine, reading_engine
 
 
 def status(where: str | Path | CubeConfig, storage_options: Mapping[str, Any] | None = None) -> Status:
@@ -125,20 +123,10 @@ def verify(
     else:
         target = Target.parse(where, storage_options)
     attributes = read_attributes(target)
-    rereading = partial(_rereading, where if isinstance(where, Config) else None, engine, client)
+    stated = engine_section(where) if isinstance(where, CubeConfig) else None
+    rereading = partial(reading_engine, engine, client, stated)
     if attributes and attributes.get("format") == CUBE_FORMAT:
         found = verify_cube(target, attributes, rereading)
     else:
         found = verify_map(target, attributes, rereading)
     return replace(found, retries=take_retries())
-
-
-@contextmanager
-def _rereading(config: Config | None, engine: AnyEngine, client: Any) -> Iterator[Engine]:
-    """The engine that rereads objects: the one that is given, that of the configuration, or the active one."""
-    with ExitStack() as stack:
-        if config is None:
-            yield stack.enter_context(reading_engine(engine, client))
-            return
-        config, opened = stack.enter_context(with_engine(config, engine, client))
-        yield opened if opened is not None else stack.enter_context(open_engine(config))
