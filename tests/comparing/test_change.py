@@ -313,3 +313,19 @@ def test_zones_and_polygons_on_workers_are_the_same_bytes(maps, zones, tmp_path)
         lw.change(maps["before"], maps["after"], zones=zones, folder=tmp_path / name, engine=used)
     for name in ("zones.csv", "zones.parquet", "changes.gpkg", "changes.parquet", "before.tif", "changes.json"):
         assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes(), name
+
+
+def test_ground_that_is_not_compared_and_an_order_against_the_days_are_told(tmp_path):
+    def written(name: str, day: str, shift: int) -> str:
+        inputs = {"SENTINEL2_TS": {"observations": [[f"S2A_{day}T10", "x"]]}}
+        corner = (CORNER[0], CORNER[1] + shift)
+        fields = {"fingerprint_fields": {"inputs": inputs}}
+        return str(write_map(tmp_path / name, GROUND[:20, :50], corner=corner, **fields).target)
+
+    old, new = written("old.zarr", "20180601", 0), written("new.zarr", "20210601", 10)
+    in_order = lw.change(old, new).notes
+    assert sum("0.0008 ha of its bounds lie beyond the other map" in note for note in in_order) == 2
+    assert not any("is the order right" in note for note in in_order)
+    assert any(
+        "before is of 2021-06-01 and later, that after of 2018-06-01 and" in note for note in lw.change(new, old).notes
+    )

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli.options import Cluster, given_engine
+from landweave.cli.options import Cluster, given_engine, parse_store
 from landweave.cli.output import prints, progress
 from landweave.core.errors import ConfigError
 
 
 @prints
 def change(  # noqa: PLR0913  options of a command
-    before: Annotated[str, typer.Argument(help="Path or URL of a map.", show_default=False)],
+    before: Annotated[str, typer.Argument(help="Path or URL of a map, or its configuration.", show_default=False)],
     after: Annotated[str, typer.Argument(help="Of a later map, or of another model's.", show_default=False)],
     *,
     min_confidence: Annotated[
@@ -46,10 +46,10 @@ def change(  # noqa: PLR0913  options of a command
         min_confidence=min_confidence, min_area_m2=min_area, crosswalks=crosswalks or (None, None)
     )
     return landweave.change(
-        before,
-        after,
+        parse_store(before),
+        parse_store(after),
         rule=rule,
-        same_ground=same_ground,
+        same_ground=same_ground and (parse_store(same_ground[0]), parse_store(same_ground[1])),
         zones=zones,
         layer=layer,
         where=where,

@@ -8,9 +8,12 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides, parse_store
 from landweave.cli.output import prints, progress
 
+MapPath = Annotated[
+    str, typer.Argument(help="Path or URL of a map, or its configuration.", show_default=False, metavar="MAP")
+]
 LeaveOut = Annotated[
     list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
 ]
@@ -18,7 +21,7 @@ LeaveOut = Annotated[
 
 @prints
 def evaluate(  # noqa: PLR0913  options of a command
-    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    map_path: MapPath,
     labels: Annotated[
         list[str], typer.Argument(help="Label rasters, folders or globs; or a vector file.", show_default=False)
     ],
@@ -35,7 +38,7 @@ def evaluate(  # noqa: PLR0913  options of a command
 ) -> Any:
     """Compare a map with labels: scores of its classes, calibration, seams."""
     return landweave.evaluate(
-        map_path,
+        parse_store(map_path),
         landweave.Labels(files=labels, band=band, column=column, layer=layer),
         leave_out=leave_out or None,
         folder=folder,
@@ -84,7 +87,7 @@ def evaluate_model(  # noqa: PLR0913  options of a command
 
 @prints
 def compare(  # noqa: PLR0913  options of a command
-    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    map_path: MapPath,
     other: Annotated[str, typer.Argument(help="The other product: rasters, or a vector file.", show_default=False)],
     *,
     crosswalk: Annotated[
@@ -103,7 +106,7 @@ def compare(  # noqa: PLR0913  options of a command
 ) -> Any:
     """Compare a map with another product (OSO, WorldCover, OCS GE), a raster on its own pixels."""
     return landweave.compare(
-        map_path,
+        parse_store(map_path),
         landweave.Labels(files=other, column=column, layer=layer, crosswalk=other_crosswalk),
         crosswalk=crosswalk,
         leave_out=leave_out or None,
@@ -119,7 +122,7 @@ app = typer.Typer(help="Hectares with intervals, from a sample that people inter
 @app.command()
 @prints
 def draw(  # noqa: PLR0913  options of a command
-    map_path: Annotated[str, typer.Argument(metavar="MAP", help="Path or URL of a map.", show_default=False)],
+    map_path: MapPath,
     path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
     *,
     size: Annotated[int, typer.Option("--size", help="Points in all.")] = 1000,
@@ -138,7 +141,7 @@ def draw(  # noqa: PLR0913  options of a command
 ) -> Any:
     """Draw a stratified random sample of a map, for photo-interpreters."""
     written = landweave.draw_sample(
-        map_path,
+        parse_store(map_path),
         path,
         rule=landweave.SamplingRule(size=size, minimum=minimum, seed=seed),
         images=landweave.ChipImages(files=images, bands=bands) if images else None,

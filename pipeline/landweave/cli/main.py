@@ -33,17 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(models.app, name="models")
-app.command()(change.change)
-app.add_typer(evaluate.app, name="sample")
-app.command()(evaluate.compare)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.evaluate_model)
-app.command()(publish.publish)
-app.command()(publish.hectares)
-app.command()(report.report)
-app.command()(view.view)
-app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
 
 
 def _version(asked: bool) -> None:
@@ -143,6 +132,14 @@ def verify(store: Stored, storage_options: StorageOptions = None, cluster: Clust
     return landweave.verify(parse_store(store), parse_overrides(storage_options), engine=given_engine(cluster))
 
 
+# Help lists commands in this order: a map, what is taken home of it, how right it is, then tools.
+for after_the_map in (
+    *(publish.publish, publish.hectares, report.report, view.view),
+    *(evaluate.evaluate, evaluate.compare, change.change, evaluate.evaluate_model),
+):
+    app.command()(after_the_map)
+
+
 @app.command()
 @prints
 def bench(
@@ -182,6 +179,11 @@ def demo(
     from landweave_demo import run_demo  # here alone: nothing else needs the demo
 
     return run_demo(folder, progress=progress())
+
+
+app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
+app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="sample")
 
 
 def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:

@@ -14,6 +14,7 @@ from landweave.comparing.run import ChangeSetup, run_change
 from landweave.comparing.zones import count_by_zone
 from landweave.config.schema import Config, ModelSection
 from landweave.core.crosswalk import Crosswalk
+from landweave.core.errors import InputError
 from landweave.evaluating import sample as sampling
 from landweave.evaluating.reference import Labels as Labels
 from landweave.evaluating.report import write_evaluation
@@ -23,11 +24,13 @@ from landweave.evaluating.sample import SampleEstimates
 from landweave.evaluating.sample import SamplingRule as SamplingRule
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.models.cards.registry import find_card
+from landweave.publishing.map_state import find_holes
 from landweave.setup.change import ChangeRule as ChangeRule
 from landweave.setup.change import set_up_change
 from landweave.setup.context import resolve_card
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
 from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
+from landweave.setup.map_setup import map_target
 from landweave.setup.sampling import CHIP_BANDS
 from landweave.setup.sampling import ChipImages as ChipImages
 from landweave.sources.patches.layout import PatchDataset, open_dataset
@@ -36,9 +39,12 @@ from landweave.store.objects import Target
 from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.hectares import ZoneSource, zone_table
 
+AnyMap = Config | str | Path
+"""Path or URL of a map, or its configuration."""
+
 
 def evaluate(
-    where: str | Path,
+    where: AnyMap,
     labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
     *,
     leave_out: Sequence[int | str] | None = None,
@@ -55,7 +61,7 @@ def evaluate(
     Parameters
     ----------
     where
-        Path or URL of the map.
+        Path or URL of the map, or its configuration.
     labels
         A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
         the column of a vector file; or a dataset from `open_patches`.
@@ -82,7 +88,7 @@ def evaluate(
     >>> round(result.scores.accuracy, 2)
     0.92
     """
-    target = Target.parse(where, storage_options)
+    target = _target(where, storage_options)
     if isinstance(labels, PatchDataset):
         setup = set_up_dataset_evaluation(target, labels, leave_out=leave_out)
     else:
@@ -158,7 +164,7 @@ def evaluate_model(
 
 
 def draw_sample(
-    where: str | Path,
+    where: AnyMap,
     path: str | Path,
     *,
     rule: SamplingRule | None = None,
@@ -175,7 +181,7 @@ def draw_sample(
     Parameters
     ----------
     where
-        Path or URL of the map; its classes are the strata.
+        Path or URL of the map, or its configuration; its classes are the strata.
     path
         Of the GeoPackage; none may be there.
     rule
@@ -188,14 +194,19 @@ def draw_sample(
     Raises
     ------
     LandweaveError
-        When the map has no class, a file is there already, or a block cannot be read.
+        When the map has no class or is not complete, a file is there already, or a block cannot be read.
 
     Examples
     --------
     >>> draw_sample("landcover.zarr", "sample.gpkg", rule=SamplingRule(size=100, minimum=10), progress=False)
     PosixPath('sample.gpkg')
     """
-    store = open_store(Target.parse(where, storage_options))
+    store = open_store(_target(where, storage_options))
+    if holes := find_holes(store):
+        raise InputError(
+            f"{store.target}: {holes[0]}. Hectares of a sample would be those of what is there: run the map again to "
+            "finish them, then draw."
+        )
     chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
     imagery = None if chips is None else chips.open(store.grid)
     with reading_engine(engine) as opened:
@@ -222,11 +233,11 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
 
 
 def change(  # noqa: PLR0913  what is compared, where it is counted, what is written
-    before: str | Path,
-    after: str | Path,
+    before: AnyMap,
+    after: AnyMap,
     *,
     rule: ChangeRule | None = None,
-    same_ground: tuple[str | Path, str | Path] | None = None,
+    same_ground: tuple[AnyMap, AnyMap] | None = None,
     zones: ZoneSource | None = None,
     layer: str | None = None,
     where: str | None = None,
@@ -239,7 +250,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     Parameters
     ----------
     before, after
-        Paths or URLs of the maps, of the same pixels.
+        Paths or URLs of the maps, or their configurations; of the same pixels.
     rule
         Which changes are kept (least confidence of both maps, least area of a patch), and crosswalks to a common
         legend; all changes, in their own legend, by default.
@@ -293,12 +304,16 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     return result
 
 
-def _change_setup(before: str | Path, after: str | Path, rule: ChangeRule) -> ChangeSetup:
-    return set_up_change(open_store(Target.parse(before)), open_store(Target.parse(after)), rule)
+def _change_setup(before: AnyMap, after: AnyMap, rule: ChangeRule) -> ChangeSetup:
+    return set_up_change(open_store(_target(before)), open_store(_target(after)), rule)
+
+
+def _target(where: AnyMap, storage_options: Mapping[str, Any] | None = None) -> Target:
+    return map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
 
 
 def compare(
-    where: str | Path,
+    where: AnyMap,
     other: Labels | str | Path,
     *,
     crosswalk: Crosswalk | str | Path | None = None,
@@ -315,7 +330,7 @@ def compare(
     Parameters
     ----------
     where
-        Path or URL of the map.
+        Path or URL of the map, or its configuration.
     other
         The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
     crosswalk
@@ -329,7 +344,7 @@ def compare(
         As `evaluate` does.
     """
     named = other if isinstance(other, Labels) else Labels(files=other)
-    setup = set_up_comparison(Target.parse(where), named, crosswalk=crosswalk, leave_out=leave_out)
+    setup = set_up_comparison(_target(where), named, crosswalk=crosswalk, leave_out=leave_out)
     return _evaluate(setup, engine, progress, folder)
 
 

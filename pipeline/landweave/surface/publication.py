@@ -16,10 +16,12 @@ from landweave.core.protocols import Engine
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult
 from landweave.publishing import run as publishing
+from landweave.publishing.map_state import find_holes
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
 from landweave.setup.map_setup import engine_section, map_target
 from landweave.setup.publish_setup import publish_section, set_up_publish
+from landweave.store.maps.store import open_store
 from landweave.store.maps.views import open_map
 from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
@@ -187,11 +189,11 @@ def area_by_class(
     """
     files = [to] if isinstance(to, str | Path) else list(to)
     check_tables(files)
-    if isinstance(mapped, Config):
-        target = map_target(mapped)
-        mapped = open_map(target)
-    elif isinstance(mapped, str | Path):
-        mapped = open_map(mapped, storage_options=storage_options)
+    holes: tuple[str, ...] = ()
+    if isinstance(mapped, Config | str | Path):
+        target = map_target(mapped) if isinstance(mapped, Config) else Target.parse(mapped, storage_options)
+        holes, mapped = find_holes(open_store(target)), open_map(target)
     areas: geopandas.GeoDataFrame = mapped.landweave.area_by_class(zones, layer=layer, where=where)
+    areas.attrs["notes"] = [*holes, *areas.attrs["notes"]]
     write_areas(areas, files)
     return areas
