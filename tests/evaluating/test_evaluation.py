@@ -254,7 +254,7 @@ def test_a_nodata_tag_counts_where_it_is_no_class(store, labels, tmp_path, tag, 
 def test_labels_of_another_legend_are_refused_and_codes_that_count_from_another_number_told(store, tmp_path):
     pictured = np.where(TRUTH == 255, 0, np.uint8(40) + 20 * TRUTH).astype(np.uint8)
     picture = write_tile(tmp_path / "picture.tif", np.stack([pictured] * 3), corner_xy=XY, photometric="rgb")
-    with pytest.raises(lw.errors.InputError, match=r"another legend, or a picture: .*40 \(.* px\)"):
+    with pytest.raises(lw.errors.InputError, match=r"another legend, or a picture: .* class of 'five': .*40 \(.* px\)"):
         lw.evaluate(str(store.target), picture)
     dense = Legend(name="dense", classes=tuple(
         LandClass(code=code, name=f"class {code}", color="#aabbcc") for code in range(4)

@@ -13,6 +13,9 @@ from landweave.core.metrics import Scores
 from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.evaluating.counts import Counts
 
+_NAMED = 8
+"""Codes without a class that are named; the others are counted."""
+
 CLASS_COLUMNS = ("class", "IoU", "F1", "precision", "recall", "reference px", "map px")
 
 
@@ -175,8 +178,9 @@ class Evaluation:
 
 
 def foreign_text(foreign: Mapping[int, int]) -> str:
-    """Codes and their pixels in words."""
-    return ", ".join(f"{code} ({pixels:,} px)" for code, pixels in foreign.items())
+    """Codes and their pixels in words, the first of them."""
+    listed = [f"{code} ({pixels:,} px)" for code, pixels in foreign.items()]
+    return ", ".join([*listed[:_NAMED], *([f"{len(listed) - _NAMED} more"] if len(listed) > _NAMED else [])])
 
 
 def _names(classes: Sequence[LandClass]) -> str:

@@ -77,8 +77,8 @@ def run_evaluation(setup: EvaluationSetup, engine: Engine, progress: Progress) -
     )
     if 2 * sum(found.foreign.values()) > found.counts.pixels:
         raise InputError(
-            f"{setup.facts['reference']} is of another legend, or a picture: {foreign_text(found.foreign)} of its "
-            f"{found.counts.pixels:,} pixels on the map are no class of {setup.legend.name!r}. A crosswalk brings its "
-            "codes to that legend."
+            f"{setup.facts['reference']} is of another legend, or a picture: of {found.counts.pixels:,} pixels on "
+            f"the map most have codes that are no class of {setup.legend.name!r}: {foreign_text(found.foreign)}. A "
+            "crosswalk brings its codes to that legend."
         )
     return found

@@ -111,11 +111,11 @@ def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones")
     notes = []
     if missing := int(shapely.is_missing(polygons).sum()):
         notes.append(f"{name}: {missing} of {len(frame)} features are no polygons: they have no area")
-    invalid = np.flatnonzero(~shapely.is_valid(frame.geometry.to_numpy()) & ~shapely.is_missing(polygons))
-    if invalid.size:
+    crossing = ~shapely.is_valid(frame.geometry.to_numpy()) & ~shapely.is_missing(polygons)
+    if crossing.any():
         notes.append(
-            f"{name}: {invalid.size} of {len(frame)} outlines cross or overlap themselves, that of zone "
-            f"{invalid[0] + 1} the first: what they enclose is taken"
+            f"{name}: {crossing.sum()} of {len(frame)} zones, zone {crossing.argmax() + 1} the first, have outlines "
+            "that cross themselves: inside by the even-odd rule"
         )
     if crs != grid.crs:
         polygons, added = _reprojected(polygons, crs, grid, name)
