@@ -355,3 +355,19 @@ def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps
         assert lw.change(config, maps["after"], rule=rule).counts.kept == direct.counts.kept
     with pytest.raises(lw.errors.ConfigError, match="is a local path: endpoint"):
         lw.change(maps["before"], maps["after"], storage_options={"endpoint": "http://localhost:1"})
+
+
+def test_ground_that_is_not_compared_and_an_order_against_the_days_are_told(tmp_path):
+    def written(name: str, day: str, shift: int) -> str:
+        inputs = {"SENTINEL2_TS": {"observations": [[f"S2A_{day}T10", "x"]]}}
+        corner = (CORNER[0], CORNER[1] + shift)
+        fields = {"fingerprint_fields": {"inputs": inputs}}
+        return str(write_map(tmp_path / name, GROUND[:20, :50], corner=corner, **fields).target)
+
+    old, new = written("old.zarr", "20180601", 0), written("new.zarr", "20210601", 10)
+    in_order = lw.change(old, new).notes
+    assert sum("0.0008 ha of its bounds lie beyond the other map" in note for note in in_order) == 2
+    assert not any("is the order right" in note for note in in_order)
+    assert any(
+        "before is of 2021-06-01 and later, that after of 2018-06-01 and" in note for note in lw.change(new, old).notes
+    )

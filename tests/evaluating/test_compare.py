@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 import shapely
 
 import landweave as lw
-from tests.helpers.commands import Command, done
+from tests.helpers.commands import Command, done, write_config
 from tests.helpers.maps import CORNER, lumps, write_map
 from tests.helpers.tiles import write_tile
 
@@ -95,11 +96,10 @@ def test_a_raster_in_degrees_is_compared_through_crosswalks(folder, tmp_path, la
         assert abs(found[pair] - number) <= 1  # a pixel that is half covered may go either way
     assert result.legend.name == "two"
     assert 20 < result.scores.confusion.sum() <= (theirs[values] != 255).sum()
-    said = done(
-        landweave("compare", folder / "map.zarr", path, "--crosswalk", folder / "five.yaml",
-                  "--other-crosswalk", folder / "oso.yaml")
-    )  # fmt: skip
-    assert said.strip() == str(result).strip()
+    config = write_config(folder, Path("card.yaml"), Path("weights.safetensors"), output={"store": "map.zarr"})
+    for named in (folder / "map.zarr", config):
+        crosswalks = ["--crosswalk", folder / "five.yaml", "--other-crosswalk", folder / "oso.yaml"]
+        assert done(landweave("compare", named, path, *crosswalks)).strip() == str(result).strip()
 
 
 def test_polygons_of_another_product_are_compared_on_the_maps_pixels(folder, tmp_path):

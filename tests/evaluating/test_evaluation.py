@@ -16,6 +16,7 @@ import landweave as lw
 from landweave.config.schema import EngineSection
 from landweave.core.calibration import Likelihood
 from landweave.core.lattice import Blocks, Extent
+from landweave.core.legend import LandClass, Legend
 from landweave.core.plain import json_text
 from landweave.store.maps.store import MapStore
 from tests.helpers.commands import Command, done
@@ -249,3 +250,46 @@ def test_a_nodata_tag_counts_where_it_is_no_class(store, labels, tmp_path, tag, 
     found, wanted = lw.evaluate(str(store.target), path), lw.evaluate(str(store.target), labels)
     assert found.counts.pairs == wanted.counts.pairs
     assert ("tag 0 as nodata, which is a class" in str(found)) == (tag == 0)
+
+
+def test_labels_of_another_legend_are_refused_and_codes_that_count_from_another_number_told(store, tmp_path):
+    pictured = np.where(TRUTH == 255, 0, np.uint8(40) + 20 * TRUTH).astype(np.uint8)
+    picture = write_tile(tmp_path / "picture.tif", np.stack([pictured] * 3), corner_xy=XY, photometric="rgb")
+    with pytest.raises(lw.errors.InputError, match=r"another legend, or a picture: .* class of 'five': .*40 \(.* px\)"):
+        lw.evaluate(str(store.target), picture)
+    dense = Legend(name="dense", classes=tuple(
+        LandClass(code=code, name=f"class {code}", color="#aabbcc") for code in range(4)
+    ))  # fmt: skip
+    classes = lumps(SHAPE, (0, 1, 2, 3))
+    where = str(write_map(tmp_path / "dense.zarr", classes, legend=dense).target)
+    for added, told in ((1, "and one lower on"), (0, "")):
+        path = write_tile(tmp_path / f"{added}.tif", classes[None] + np.uint8(added), corner_xy=XY)
+        notes = [text for name, text in lw.evaluate(where, path).rows if name == "note" and "agree with" in text]
+        assert bool(notes) == bool(added)
+        assert all(told in text for text in notes)
+
+
+def test_a_map_with_holes_says_so_wherever_it_is_measured(tmp_path, labels):
+    """Its holes look like nodata: scores, changes and hectares would be those of a part, without a word."""
+    maps = {left: str(write_map(tmp_path / f"{left}.zarr", MAPPED, unfinished=left).target) for left in (0, 2)}
+    zones = geopandas.GeoDataFrame({"name": ["all"]}, geometry=[shapely.box(*_ground())], crs="EPSG:2154")
+    for left, where in maps.items():
+        results = [
+            lw.evaluate(where, labels).rows,
+            lw.compare(where, labels).rows,
+            lw.change(maps[0], where).rows,
+            lw.change(where, maps[0]).rows,
+            [("note", note) for note in lw.area_by_class(where, zones).attrs["notes"]],
+        ]
+        said = [any("the map is not complete (" in text for _, text in rows) for rows in results]
+        assert said == [bool(left)] * len(results)
+    lw.draw_sample(maps[0], tmp_path / "whole.gpkg", rule=lw.SamplingRule(size=20, minimum=2))
+    with pytest.raises(lw.errors.InputError, match=r"not complete .* draw"):
+        lw.draw_sample(maps[2], tmp_path / "part.gpkg")
+    next(Path(maps[0]).glob("map/0/landcover/c/0/0")).unlink()
+    with pytest.raises(lw.errors.InputError, match=r"1 blocks of the map .* are damaged"):
+        lw.evaluate(maps[0], labels)
+
+
+def _ground() -> tuple[float, float, float, float]:
+    return XY[0], XY[1] - SHAPE[0] / 5, XY[0] + SHAPE[1] / 5, XY[1]

@@ -123,6 +123,13 @@ def test_what_comes_back_wrong_is_refused(store, tmp_path):
     write_back(frame.assign(reference=np.where(frame.id == 7, 99, frame.reference)), path)
     with pytest.raises(lw.errors.InputError, match="reference 99 of point 7 is no class: 0 building"):
         lw.estimate_areas(path)
+    for odd in (3.5, "water"):
+        column = np.where(frame.id == 7, odd, frame.reference)
+        write_back(frame.assign(reference=column), path)
+        with pytest.raises(lw.errors.InputError, match=f"reference {odd} of point 7 is no code"):
+            lw.estimate_areas(path)
+    write_back(frame.assign(reference=frame.reference.astype(str)), path)
+    assert "60 points in" in str(lw.estimate_areas(path))
     write_back(frame.assign(reference=np.where(frame.id < 4, 255, frame.reference)), path)
     assert "3 of 60 points without a class of reference" in str(lw.estimate_areas(path))
     write_back(frame[frame.id != 9], path)

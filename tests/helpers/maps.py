@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.legend import NODATA, LandClass, Legend
-from landweave.store.maps.store import MapStore, create_map
+from landweave.core.protocols import BlockResult, BlockState
+from landweave.jobs.ledger import Ledger
+from landweave.store.maps.store import MapStore, create_map, create_map_ledger
 from landweave.store.maps.template import MapTemplate
 from landweave.store.objects import Target
 
@@ -45,9 +47,13 @@ def write_map(  # noqa: PLR0913  a map has many facts
     corner: tuple[int, int] = CORNER,
     legend: Legend = FIVE,
     crs: str = "EPSG:2154",
+    unfinished: int | None = None,
     **attributes: Any,
 ) -> MapStore:
-    """A map whose pixels ``(y, x)`` start at ``corner``; what its blocks have beyond them is nodata."""
+    """A map whose pixels ``(y, x)`` start at ``corner``; what its blocks have beyond them is nodata.
+
+    With ``unfinished`` it has a ledger, in which so many of the last blocks are still to be made.
+    """
     (top, left), (height, width) = corner, landcover.shape
     mapped = Extent.of((top, top + height), (left, left + width))
     blocks = Blocks.covering(mapped, block)
@@ -67,9 +73,13 @@ def write_map(  # noqa: PLR0913  a map has many facts
     whole = {name: np.full((*v.shape[:-2], *blocks.extent.shape), NODATA, np.uint8) for name, v in given.items()}
     for name, values in given.items():
         whole[name][..., *mapped.slices_in(blocks.extent)] = values
-    for index in blocks:
+    ledger = Ledger(blocks.shape, store.arrays)
+    for index in list(blocks)[: len(blocks) - (unfinished or 0)]:
         rows, columns = blocks[index].slices_in(blocks.extent)
-        store.write(index, {name: values[..., rows, columns] for name, values in whole.items()})
+        objects = store.write(index, {name: values[..., rows, columns] for name, values in whole.items()})
+        ledger.mark(index, BlockResult(state=BlockState.DONE, objects=objects))
+    if unfinished is not None:
+        ledger.flush(create_map_ledger(store))
     store.finalize()
     return store
 

@@ -4,6 +4,7 @@ import warnings
 import zipfile
 
 import numpy as np
+import pyproj
 import pytest
 import rasterio
 
@@ -53,6 +54,36 @@ def test_masks_overviews_and_metadata_of_gdal_itself_are_read(write_tile, tmp_pa
     assert facts_at_first_open(RasterFile(href=path)).masks == (1,)
     _, marked = read_window(RasterFile(href=path), [1], facts_at_first_open(RasterFile(href=path)).extent, masks=[1])
     assert not marked.any()
+
+
+LAMBERT_2 = pyproj.CRS(27572).to_wkt("WKT1_GDAL").replace('"', "&quot;")
+
+
+@pytest.mark.parametrize("stated", [
+    "<GeoTransform>10, 0.2, 0, 0, 0, -0.2</GeoTransform>",
+    "<GeoTransform>0.1, 0.2, 0, 0, 0, -0.2</GeoTransform>",
+    "<GeoTransform>0, 0.2004, 0, 0, 0, -0.2</GeoTransform>",
+    f"<SRS>{LAMBERT_2}</SRS>",
+])  # fmt: skip
+def test_metadata_that_place_a_raster_elsewhere_than_its_tags_are_refused(tile, tmp_path, stated):
+    """GDAL believes what lies beside a file first: a map 10 m off, or in another CRS, and no word."""
+    with rasterio.open(tile) as dataset:
+        own = dataset.transform, dataset.crs
+    (tmp_path / "tiles/a.tif.aux.xml").write_text(f"<PAMDataset>{stated}</PAMDataset>")
+    with rasterio.open(tile) as dataset:
+        assert (dataset.transform, dataset.crs) != own
+    with pytest.raises(LandweaveError, match=r"lies in two places: from .* by the .aux.xml beside it, from 0, 0 in"):
+        facts_at_first_open(RasterFile(href=tile))
+
+
+def test_metadata_that_say_what_the_tags_say_or_stand_for_them_are_read(tile, write_tile, tmp_path):
+    (tmp_path / "tiles/a.tif.aux.xml").write_text(
+        "<PAMDataset><GeoTransform>0, 0.2000001, 0, 0, 0, -0.2</GeoTransform></PAMDataset>"
+    )
+    assert facts_at_first_open(RasterFile(href=tile)).crs == "EPSG:2154"
+    bare = write_tile("tiles/bare.tif", np.full((1, 64, 64), 5, np.uint8), (0, 0), crs=None)
+    (tmp_path / "tiles/bare.tif.aux.xml").write_text(f"<PAMDataset><SRS>{LAMBERT_2}</SRS></PAMDataset>")
+    assert facts_at_first_open(RasterFile(href=bare)).crs == "EPSG:27572"
 
 
 def test_texts_and_names_that_stand_for_other_files_are_refused(secret, tmp_path, monkeypatch):

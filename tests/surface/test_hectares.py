@@ -56,6 +56,15 @@ def test_a_zone_says_its_area_its_classes_and_what_is_not_mapped(stored):
     assert found.crs == "EPSG:2154"
 
 
+def test_outlines_that_cross_themselves_are_told_and_inside_by_the_even_odd_rule(stored):
+    x0, y0, x1, y1 = TEMPLATE.grid.bounds
+    bow = shapely.Polygon([(x0, y1), (x1, y0), (x1, y1), (x0, y0)])
+    zones = geopandas.GeoDataFrame(geometry=[shapely.box(x0, y0, x1, y1), bow], crs="EPSG:2154")
+    found = lw.area_by_class(stored[0], zones)
+    assert any("1 of 2 zones, zone 2 the first, have outlines that cross" in note for note in found.attrs["notes"])
+    assert found["area_ha"][1] == pytest.approx(found["area_ha"][0] / 2, rel=0.02)
+
+
 def test_slices_masked_and_chunked_maps_give_what_the_whole_gives(stored):
     path, _ = stored
     zones = boxes((0.1, 0.1, 0.8, 0.6))

@@ -14,8 +14,8 @@ from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_o
 from landweave.cli.output import prints, progress
 from landweave.core.yaml_text import load_yaml_file
 
-MapArgument = Annotated[
-    str, typer.Argument(metavar="MAP", help="Path or URL of a map, or a configuration.", show_default=False)
+MapPath = Annotated[
+    str, typer.Argument(help="Path or URL of a map, or its configuration.", show_default=False, metavar="MAP")
 ]
 LeaveOut = Annotated[
     list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
@@ -24,7 +24,7 @@ LeaveOut = Annotated[
 
 @prints
 def evaluate(  # noqa: PLR0913  options of a command
-    map_path: MapArgument,
+    map_path: MapPath,
     labels: Annotated[
         list[str], typer.Argument(help="Label rasters, folders or globs; or a vector file.", show_default=False)
     ],
@@ -97,7 +97,7 @@ def _keys(path: Path) -> Collection[str]:
 
 @prints
 def compare(  # noqa: PLR0913  options of a command
-    map_path: MapArgument,
+    map_path: MapPath,
     other: Annotated[str, typer.Argument(help="The other product: rasters, or a vector file.", show_default=False)],
     *,
     crosswalk: Annotated[
@@ -134,7 +134,7 @@ app = typer.Typer(help="Hectares with intervals, from a sample that people inter
 @app.command()
 @prints
 def draw(  # noqa: PLR0913  options of a command
-    map_path: MapArgument,
+    map_path: MapPath,
     path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
     *,
     size: Annotated[int, typer.Option("--size", help="Points in all.")] = 1000,

@@ -35,17 +35,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-app.add_typer(models.app, name="models")
-app.command()(change.change)
-app.add_typer(evaluate.app, name="sample")
-app.command()(evaluate.compare)
-app.command()(evaluate.evaluate)
-app.command()(evaluate.evaluate_model)
-app.command()(publish.publish)
-app.command()(publish.hectares)
-app.command()(report.report)
-app.command()(view.view)
-app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
 
 
 def _version(asked: bool) -> None:
@@ -146,6 +135,12 @@ def verify(store: Stored, storage_options: StorageOptions = None, cluster: Clust
 
 
 EngineName = StrEnum("EngineName", {name: name for name in get_args(Engine)})  # type: ignore[misc]
+# Help lists commands in this order: a map, what is taken home of it, how right it is, then tools.
+for after_the_map in (
+    *(publish.publish, publish.hectares, report.report, view.view),
+    *(evaluate.evaluate, evaluate.compare, change.change, evaluate.evaluate_model),
+):
+    app.command()(after_the_map)
 
 
 @app.command()
@@ -190,6 +185,11 @@ def demo(
     from landweave_demo import run_demo  # here alone: nothing else needs the demo
 
     return run_demo(folder, progress=progress())
+
+
+app.command("worker", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(worker.worker)
+app.add_typer(models.app, name="models")
+app.add_typer(evaluate.app, name="sample")
 
 
 def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:

@@ -102,6 +102,10 @@ class Counts:
         """Pixels with a reference where the map has no data."""
         return sum(pixels for pair, pixels in self.pairs.items() if pair % _CODES == NODATA)
 
+    def agreeing(self, step: int = 0) -> int:
+        """Pixels whose reference, less ``step``, is the class of the map."""
+        return sum(pixels for pair, pixels in self.pairs.items() if pair // _CODES - step == pair % _CODES != NODATA)
+
     def by_reference(self) -> dict[int, int]:
         """Pixels by the class of the reference."""
         found = Counter[int]()

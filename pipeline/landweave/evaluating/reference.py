@@ -131,7 +131,12 @@ class RasterReference:
         """See `Reference`."""
         facts = self.source.describe()
         how = "lie on the map's pixels" if facts["alignment"] == "paste" else "are read by their nearest pixel"
-        return f"labels {how} ({facts['reason']})", *(f"labels: {note}" for note in (*facts["notes"], *self.remarks))
+        return f"labels {how} ({facts['reason']})", *self.file_notes
+
+    @property
+    def file_notes(self) -> tuple[str, ...]:
+        """Those of `notes` that hold on any pixels."""
+        return tuple(f"labels: {note}" for note in (*self.source.describe()["notes"], *self.remarks))
 
 
 _UNLISTED = "their crosswalk does not list: add it to source_codes of a class, or to left_out."

@@ -13,6 +13,9 @@ from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.core.words import counted
 from landweave.evaluating.counts import Counts
 
+_NAMED = 8
+"""Codes without a class that are named; the others are counted."""
+
 CLASS_COLUMNS = ("class", "IoU", "F1", "precision", "recall", "reference px", "map px")
 
 
@@ -108,11 +111,26 @@ class Evaluation:
                     f"accuracy {scores.accuracy:.4f}, mean IoU {scores.mean_iou:.4f}, {scores.confusion.sum():,} px",
                 )
 
+    @property
+    def foreign(self) -> dict[int, int]:
+        """Pixels by codes of the reference that the legend lacks."""
+        known = {*self.legend.codes}
+        return {code: pixels for code, pixels in self.counts.by_reference().items() if code not in known}
+
     def _count_notes(self) -> Iterator[str]:
-        counts, known = self.counts, {*self.legend.codes}
-        if foreign := {code: pixels for code, pixels in counts.by_reference().items() if code not in known}:
-            listed = ", ".join(f"{code} ({pixels:,} px)" for code, pixels in foreign.items())
-            yield f"codes of the reference that the legend {self.legend.name!r} lacks are not scored: {listed}"
+        counts = self.counts
+        if self.foreign:
+            yield (
+                f"codes of the reference that the legend {self.legend.name!r} lacks are not scored: "
+                f"{foreign_text(self.foreign)}"
+            )
+        same, lower, higher = (counts.agreeing(step) for step in (0, 1, -1))
+        for shift, pixels in (("lower", lower), ("higher", higher)):
+            if pixels > counts.pixels / 2 > 2 * same:
+                yield (
+                    f"codes of the reference agree with the map on {same:,} pixels, and one {shift} on {pixels:,}: do "
+                    "both count from the same number? A crosswalk brings them to the codes of the legend"
+                )
         if counts.unmapped:
             yield f"{counted(counts.unmapped, 'pixel')} with a reference and no class in the map: not scored"
 
@@ -153,6 +171,12 @@ class Evaluation:
 
     def _repr_html_(self) -> str:
         return as_html(self.rows) + as_html((CLASS_COLUMNS, *self.class_rows))
+
+
+def foreign_text(foreign: Mapping[int, int]) -> str:
+    """Codes and their pixels in words, the first of them."""
+    listed = [f"{code} ({pixels:,} px)" for code, pixels in foreign.items()]
+    return ", ".join([*listed[:_NAMED], *([f"{len(listed) - _NAMED} more"] if len(listed) > _NAMED else [])])
 
 
 def _names(classes: Sequence[LandClass]) -> str:

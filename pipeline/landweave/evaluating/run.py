@@ -11,7 +11,7 @@ from landweave.core.protocols import Engine
 from landweave.evaluating.counts import Counts
 from landweave.evaluating.job import ModelJob, StoredMapJob
 from landweave.evaluating.own_grid import OwnGridJob
-from landweave.evaluating.result import Evaluation
+from landweave.evaluating.result import Evaluation, foreign_text
 from landweave.jobs.gather import gather
 from landweave.jobs.progress import Progress
 
@@ -56,7 +56,7 @@ def run_evaluation(setup: EvaluationSetup, engine: Engine, progress: Progress) -
     Raises
     ------
     InputError
-        When no pixel has both a reference and a place in the map.
+        When no pixel has both a reference and a place in the map, or most have codes that the legend lacks.
     ReadError
         When a block fails.
     """
@@ -68,10 +68,17 @@ def run_evaluation(setup: EvaluationSetup, engine: Engine, progress: Progress) -
         raise InputError(
             f"No pixel of {setup.facts['reference']} lies on {setup.facts['compared']}: are both of one place?"
         )
-    return Evaluation(
+    found = Evaluation(
         legend=setup.legend,
         codes=setup.codes,
         domains=dict(sorted(domains.items())),
         facts=setup.facts,
         notes=setup.notes,
     )
+    if 2 * sum(found.foreign.values()) > found.counts.pixels:
+        raise InputError(
+            f"{setup.facts['reference']} is of another legend, or a picture: of {found.counts.pixels:,} pixels on "
+            f"the map most have codes that are no class of {setup.legend.name!r}: {foreign_text(found.foreign)}. A "
+            "crosswalk brings its codes to that legend."
+        )
+    return found

@@ -163,7 +163,7 @@ def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> Sam
     found = []
     for number, reference, point in zip(ids, points["reference"], points.geometry, strict=True):
         stratum, row, column = places[number]
-        given = None if reference is None or reference != reference else int(reference)
+        given = _code(reference, f"Sample {path}: reference {reference} of point {number}")
         found.append(
             SamplePoint(id=number, stratum=stratum, x=point.x, y=point.y, row=row, column=column, reference=given)
         )
@@ -175,3 +175,16 @@ def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> Sam
         crs=str(points.crs),
         source=str(strata["source"].iloc[0]),
     )
+
+
+def _code(value: Any, what: str) -> int | None:
+    """A code as it came back, from a column of numbers or of text; None where nothing was filled in."""
+    if value is None or value != value or value == "":
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        number = np.nan
+    if not number.is_integer():
+        raise InputError(f"{what} is no code: codes of the legend are whole numbers, 255 is cannot tell.")
+    return int(number)

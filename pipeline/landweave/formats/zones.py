@@ -112,6 +112,12 @@ def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones")
     notes = []
     if missing := int(shapely.is_missing(polygons).sum()):
         notes.append(f"{name}: {missing:,} of {counted(len(frame), 'feature')} without a polygon: no area")
+    crossing = ~shapely.is_valid(frame.geometry.to_numpy()) & ~shapely.is_missing(polygons)
+    if crossing.any():
+        notes.append(
+            f"{name}: {crossing.sum():,} of {counted(len(frame), 'zone')}, zone {crossing.argmax() + 1} the first, "
+            "with outlines that cross themselves: inside by the even-odd rule"
+        )
     if crs != grid.crs:
         polygons, added = _reprojected(polygons, crs, grid, name)
         notes.append(

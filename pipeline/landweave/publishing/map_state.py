@@ -1,4 +1,4 @@
-"""How far the map is that is published, from its ledger: what is missing in a dalle, and what it was made of."""
+"""How far a map is that is published or measured, from its ledger: what is missing of it, and what it was made of."""
 
 from __future__ import annotations
 
@@ -62,22 +62,32 @@ class MapState:
         InputError
             When blocks have lost objects; when blocks are not finished, unless ``partial``.
         """
-        where = self.store.target
+        found = self.holes()
+        if found and not partial:
+            raise InputError(
+                f"{self.store.target}: {found[0]}. Run it again to finish the {len(self.ledger.todo()):,} blocks that "
+                "are left, or publish what there is with partial (--partial)."
+            )
+        return found
+
+    def holes(self) -> tuple[str, ...]:
+        """A note of the blocks that are not finished; none where the map is whole.
+
+        Raises
+        ------
+        InputError
+            When blocks have lost objects: their pixels look like nodata.
+        """
         if self.damage:
             block, problem = next(iter(self.damage.items()))
             raise InputError(
-                f"{len(self.damage):,} blocks of the map {where} are damaged, as block {block}: {problem}. Run the map "
-                "again, which repairs them."
+                f"{len(self.damage):,} blocks of the map {self.store.target} are damaged, as block {block}: {problem}. "
+                "Run the map again, which repairs them."
             )
-        if not (left := len(self.ledger.todo())):
+        if not (left := self.ledger.todo()):
             return ()
         counts = count_words(self.ledger.counts())
-        if not partial:
-            raise InputError(
-                f"The map {where} is not complete ({counts}): run it again to finish the {left:,} blocks that are "
-                "left, or publish what there is with partial (--partial)."
-            )
-        return (f"the map is not complete ({counts}): blocks {first_names(self.ledger.todo())} are nodata",)
+        return (f"the map is not complete ({counts}): blocks {first_names(left)} are nodata",)
 
     def version(self, extent: Extent) -> int:
         """Digest of the blocks that some pixels are read from: it changes when any of them is computed anew."""
@@ -94,3 +104,14 @@ class MapState:
     def unfinished(self, extent: Extent) -> int:
         """Number of blocks that are not finished, of those that some pixels are read from."""
         return self.count(extent, *(state for state in BlockState if not state.finished))
+
+
+def find_holes(store: MapStore) -> tuple[str, ...]:
+    """`MapState.holes` of a map that is measured; nothing is known of one without a ledger.
+
+    Raises
+    ------
+    InputError
+        When the map or its ledger is damaged.
+    """
+    return () if store.ledger.attributes is None else MapState.read(store).holes()

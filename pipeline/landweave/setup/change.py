@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -14,6 +15,8 @@ from landweave.core.lattice import Blocks
 from landweave.core.legend import CONFIDENCE_SCALE, Legend
 from landweave.formats.hectares import check_areas
 from landweave.jobs.fingerprint import Fingerprint
+from landweave.publishing.catalog import known_days
+from landweave.publishing.map_state import find_holes
 from landweave.setup.evaluation import target_of
 from landweave.store.maps.store import MapStore
 
@@ -73,7 +76,8 @@ def set_up_change(before: MapStore, after: MapStore, rule: ChangeRule) -> Change
     ConfigError
         When their classes are not the same and no crosswalk is named, or a map lacks the confidence that is asked.
     """
-    blocks, notes = _shared_blocks(before, after), check_areas(before.grid)
+    blocks = _shared_blocks(before, after)
+    notes = (*check_areas(before.grid), *_pair_notes(before, after))
     legend, tables = _common_legend(before, after, rule)
     if rule.min_confidence:
         for store in (before, after):
@@ -106,6 +110,18 @@ def _shared_blocks(before: MapStore, after: MapStore) -> Blocks:
     if not shared.size:
         raise InputError(f"{before.target} lies in {one.bounds}, {after.target} in {other.bounds}: no common ground.")
     return Blocks.covering(shared, min(before.block_size, _LARGEST_BLOCK))
+
+
+def _pair_notes(before: MapStore, after: MapStore) -> Iterator[str]:
+    """What is compared of neither map, and days that say the maps are in the wrong order."""
+    shared, pixel_ha = before.mapped_extent.intersect(after.mapped_extent), float(before.grid.resolution) ** 2 / 10_000
+    for name, store in (("before", before), ("after", after)):
+        yield from (f"{name}: {hole}" for hole in find_holes(store))
+        if beyond := store.mapped_extent.size - shared.size:
+            yield f"{name}: {beyond * pixel_ha:,.4f} ha of its bounds lie beyond the other map and are not compared"
+    one, other = known_days(before.attrs), known_days(after.attrs)
+    if one and other and one[0] > other[1]:
+        yield f"the imagery before is of {one[0]} and later, that after of {other[1]} and earlier: is the order right?"
 
 
 def _common_legend(before: MapStore, after: MapStore, rule: ChangeRule) -> tuple[Legend, tuple[Codes, Codes]]:

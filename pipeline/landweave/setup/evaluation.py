@@ -19,6 +19,7 @@ from landweave.evaluating.own_grid import OwnGridJob
 from landweave.evaluating.reference import Labels, RasterReference, Reference, read_polygons
 from landweave.evaluating.run import EvaluationSetup
 from landweave.jobs.fingerprint import Fingerprint
+from landweave.publishing.map_state import find_holes
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
@@ -198,7 +199,8 @@ def set_up_comparison(
         "pixels are": f"the reference's own, of {float(native.grid.resolution):.6g} in {native.grid.crs[:40]}; "
         "the map's class is its most frequent one in each",
     }
-    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts)
+    notes = (*find_holes(store), *reference.file_notes)
+    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts, notes=notes)
 
 
 def target_of(store: MapStore, crosswalk: Crosswalk | str | Path | None) -> tuple[Legend, Codes]:
@@ -324,5 +326,6 @@ def map_evaluation(
     facts = {"compared": str(store.target), "reference": name}
     if fingerprint := store.attrs.get("fingerprint"):
         facts["fingerprint"] = str(fingerprint)
-    notes = tuple(dict.fromkeys(note for reference in references.values() for note in reference.notes))
+    stated = dict.fromkeys(note for reference in references.values() for note in reference.notes)
+    notes = (*find_holes(store), *stated)
     return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts, notes=notes)

@@ -25,6 +25,7 @@ from landweave.core.lattice import Extent
 from landweave.core.protocols import MAP_MARK
 from landweave.core.words import bullets, first_lines
 from landweave.sources.files import (
+    DRIVERS,
     Options,
     RasterFile,
     Version,
@@ -36,6 +37,8 @@ from landweave.sources.files import (
 )
 from landweave.sources.integrity import may_state_nodata
 from landweave.sources.known_facts import KNOWN, stamps_of
+from landweave.sources.resampling.kernels import PASTE_PX
+from landweave.sources.sidecars import states_place
 
 _OPENED_AT_ONCE = 8
 _OF_MAPS = (".tif", ".tiff", ".png")
@@ -109,6 +112,8 @@ class RasterFacts:
         ``(height, width)`` of what is decoded at once.
     date_tag
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
+    lossy
+        Whether it says that its compression changes numbers, as JPEG does.
     mark
         Of the map that the file was made of (`landweave.core.protocols.MAP_MARK`); empty for all other files.
     storage_options
@@ -137,6 +142,7 @@ class RasterFacts:
     control_points: int
     block: tuple[int, int]
     date_tag: str = ""
+    lossy: bool = False
     mark: str = ""
     storage_options: Options = field(default=(), repr=False, compare=False)
     checksum: Checksum | None = None
@@ -224,6 +230,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Versio
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
         date_tag=dataset.tags().get("TIFFTAG_DATETIME", ""),
+        lossy=_is_lossy(dataset.tags(ns="IMAGE_STRUCTURE")),
         mark=dataset.tags().get(MAP_MARK, ""),
     )
 
@@ -233,6 +240,11 @@ def _mask(flags: list[MaskFlags], number: int) -> int:
     if not flags:
         return number
     return int(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
+
+
+def _is_lossy(structure: Mapping[str, str]) -> bool:
+    compression = structure.get("COMPRESSION", "").upper()
+    return compression.endswith("JPEG") or structure.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
 
 
 def _colour(dataset: rasterio.DatasetReader, number: int) -> str:
@@ -316,7 +328,34 @@ def refuse(problems: list[str], *, what: str) -> None:
 @lru_cache(maxsize=2**17)
 def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
     facts = query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
+    _refuse_second_place(facts)
     return replace(facts, storage_options=file.storage_options)
+
+
+def _refuse_second_place(facts: RasterFacts) -> None:
+    """Refuse a file whose own tags place it elsewhere than the metadata beside it, which GDAL believes first.
+
+    Raises
+    ------
+    ReadError
+        With both places.
+    """
+    if is_url(facts.path) or not states_place(facts.path):
+        return
+    with rasterio.Env(GDAL_GEOREF_SOURCES="INTERNAL"), rasterio.DatasetReader(facts.path, driver=DRIVERS) as dataset:
+        crs, _ = _crs_of(dataset)
+        own = replace(facts, crs=crs, transform=dataset.transform)
+    if own.georeferenced and facts.georeferenced:
+        height, width = facts.shape
+        corners = ((0, 0), (width, 0), (0, height), (width, height))
+        there = np.array([~own.transform @ (facts.transform @ corner) for corner in corners])
+        far = float(np.abs(there - corners).max())
+        if far > PASTE_PX or (crs and facts.crs and crs != facts.crs):
+            beside, tagged = (f"{a.transform.c:.10g}, {a.transform.f:.10g} in {a.crs[:40]}" for a in (facts, own))
+            raise ReadError(
+                f"{facts.name} lies in two places: from {beside} by the .aux.xml beside it, from {tagged} by its own "
+                "tags. Remove the file beside it, or write what is right into the tags (gdal_edit.py)"
+            )
 
 
 def _read_all(paths: list[str], storage_options: Options = ()) -> dict[str, RasterFacts | str]:
@@ -364,8 +403,12 @@ def _problem(facts: RasterFacts | str) -> str:
     """Why a file cannot be used; empty where it can."""
     if isinstance(facts, str):
         return facts
+    if facts.georeferenced:
+        return ""
+    if facts.control_points:
+        return f"{facts.name} has {facts.control_points} ground control points alone: warp it first (gdalwarp)."
     where = f"(its transform is {tuple(facts.transform)[:6]}). Give it a world file."
-    return "" if facts.georeferenced else f"{facts.name} is not georeferenced {where}"
+    return f"{facts.name} is not georeferenced {where}"
 
 
 def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Whether a file beside a raster, which GDAL takes for a part of it, leads to other files.
+"""What a file beside a raster, which GDAL takes for a part of it, does: lead to other files, place the raster.
 
 A mask, overviews and metadata lie beside a raster as ``a.tif.msk``, ``a.tif.ovr`` and ``a.tif.aux.xml``. GDAL opens the
 first two with any driver, so a VRT there reads what it names, of this machine or of any other.
@@ -45,3 +45,12 @@ def find_foreign_reference(path: str) -> str:
     if any(_ELSEWHERE.search(name) for name in names):
         return f"has {metadata.name} beside it, which names a file elsewhere as its overviews"
     return ""
+
+
+def states_place(path: str) -> bool:
+    """Whether the metadata beside a raster on this machine may place it, or name its CRS."""
+    try:
+        content = Path(path + _METADATA).read_bytes()
+    except OSError:
+        return False
+    return b"<GeoTransform" in content or b"<SRS" in content

@@ -15,6 +15,7 @@ from landweave.comparing.run import run_change
 from landweave.comparing.zones import count_by_zone
 from landweave.config.schema import Config, ModelSection
 from landweave.core.crosswalk import Crosswalk
+from landweave.core.errors import InputError
 from landweave.core.protocols import Engine
 from landweave.evaluating import sample as sampling
 from landweave.evaluating.reference import Labels as Labels
@@ -25,6 +26,7 @@ from landweave.evaluating.sample import SampleEstimates
 from landweave.evaluating.sample import SamplingRule as SamplingRule
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.models.cards.registry import find_card
+from landweave.publishing.map_state import find_holes
 from landweave.setup.change import ChangeRule as ChangeRule
 from landweave.setup.change import set_up_change
 from landweave.setup.context import resolve_card
@@ -39,9 +41,12 @@ from landweave.store.objects import Target
 from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.hectares import ZoneSource, zone_table
 
+AnyMap = Config | str | Path
+"""Path or URL of a map, or its configuration."""
+
 
 def evaluate(  # noqa: PLR0913  what is compared, with what, and who reads it
-    where: Config | str | Path,
+    where: AnyMap,
     labels: Labels | PatchDataset | str | Path | Sequence[str | Path],
     *,
     leave_out: Sequence[int | str] | None = None,
@@ -59,7 +64,7 @@ def evaluate(  # noqa: PLR0913  what is compared, with what, and who reads it
     Parameters
     ----------
     where
-        Path or URL of the map, or the configuration that made it.
+        Path or URL of the map, or its configuration.
     labels
         A raster, folder, glob or list of rasters of the map's codes, 255 = none; or `Labels`, which name a band, or
         the column of a vector file; or a dataset from `open_patches`.
@@ -164,7 +169,7 @@ def evaluate_model(  # noqa: PLR0913  what is compared, with what, and who reads
 
 
 def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
-    where: Config | str | Path,
+    where: AnyMap,
     path: str | Path,
     *,
     rule: SamplingRule | None = None,
@@ -182,7 +187,7 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     Parameters
     ----------
     where
-        Path or URL of the map, or the configuration that made it; its classes are the strata.
+        Path or URL of the map, or its configuration; its classes are the strata.
     path
         Of the GeoPackage; none may be there.
     rule
@@ -195,7 +200,7 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     Raises
     ------
     LandweaveError
-        When the map has no class, a file is there already, or a block cannot be read.
+        When the map has no class or is not complete, a file is there already, or a block cannot be read.
 
     Examples
     --------
@@ -203,6 +208,11 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     PosixPath('sample.gpkg')
     """
     store = open_store(_target(where, storage_options))
+    if holes := find_holes(store):
+        raise InputError(
+            f"{store.target}: {holes[0]}. Hectares of a sample would be those of what is there: run the map again to "
+            "finish them, then draw."
+        )
     chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
     imagery = None if chips is None else chips.open(store.grid)
     with reading_engine(engine, client) as opened:
@@ -229,11 +239,11 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
 
 
 def change(  # noqa: PLR0913  what is compared, where it is counted, what is written
-    before: Config | str | Path,
-    after: Config | str | Path,
+    before: AnyMap,
+    after: AnyMap,
     *,
     rule: ChangeRule | None = None,
-    same_ground: tuple[Config | str | Path, Config | str | Path] | None = None,
+    same_ground: tuple[AnyMap, AnyMap] | None = None,
     zones: ZoneSource | None = None,
     layer: str | None = None,
     where: str | None = None,
@@ -248,7 +258,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     Parameters
     ----------
     before, after
-        Paths or URLs of the maps, of the same pixels, or the configurations that made them.
+        Paths or URLs of the maps, or their configurations; of the same pixels.
     rule
         Which changes are kept (least confidence of both maps, least area of a patch), and crosswalks to a common
         legend; all changes, in their own legend, by default.
@@ -308,7 +318,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
 
 
 def compare(  # noqa: PLR0913  what is compared, in which classes, what is written
-    where: Config | str | Path,
+    where: AnyMap,
     other: Labels | str | Path,
     *,
     crosswalk: Crosswalk | str | Path | None = None,
@@ -327,7 +337,7 @@ def compare(  # noqa: PLR0913  what is compared, in which classes, what is writt
     Parameters
     ----------
     where
-        Path or URL of the map, or the configuration that made it.
+        Path or URL of the map, or its configuration.
     other
         The raster; or `Labels`, which name its crosswalk to the common legend, or the column of polygons.
     crosswalk
@@ -351,7 +361,7 @@ def compare(  # noqa: PLR0913  what is compared, in which classes, what is writt
     return _evaluate(setup, reading_engine(engine, client), progress, folder)
 
 
-def _target(where: Config | str | Path, storage_options: Mapping[str, Any] | None) -> Target:
+def _target(where: AnyMap, storage_options: Mapping[str, Any] | None) -> Target:
     """Where a map is stored that is named, or that a configuration made."""
     return map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
 
@@ -363,7 +373,7 @@ def _options_of(storage_options: Mapping[str, Any] | None, *places: object) -> l
 
 
 def _target_and_labels(
-    where: Config | str | Path,
+    where: AnyMap,
     labels: Labels | str | Path | Sequence[str | Path],
     storage_options: Mapping[str, Any] | None,
 ) -> tuple[Target, Labels]:

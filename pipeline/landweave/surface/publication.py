@@ -16,6 +16,7 @@ from landweave.core.protocols import Engine
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.jobs.result import RunResult
 from landweave.publishing import run as publishing
+from landweave.publishing.map_state import find_holes
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.run import PublishSetup
 from landweave.setup.map_setup import engine_section, map_target
@@ -195,15 +196,18 @@ def area_by_class(  # noqa: PLR0913  of what, where, and who counts
     """
     files = [to] if isinstance(to, str | Path) else list(to)
     check_tables(files)
+    holes: tuple[str, ...] = ()
     areas: geopandas.GeoDataFrame
     if isinstance(mapped, Config | str | Path):
         target = map_target(mapped) if isinstance(mapped, Config) else Target.parse(mapped, storage_options)
-        shown = resolve_progress(progress)
+        store, shown = open_store(target), resolve_progress(progress)
+        holes = find_holes(store)
         with reading_engine(engine, client) as opened:
-            areas = stored_areas(open_store(target), opened, zones, layer=layer, where=where, progress=shown)
+            areas = stored_areas(store, opened, zones, layer=layer, where=where, progress=shown)
     elif client is None and engine is None:
         areas = mapped.landweave.area_by_class(zones, layer=layer, where=where, progress=progress)
     else:
         raise ConfigError("Workers count a map that they can read: give its path, its URL or its configuration.")
+    areas.attrs["notes"] = [*holes, *areas.attrs["notes"]]
     write_areas(areas, files)
     return areas

@@ -154,6 +154,8 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     one_tile = np.where(np.arange(SIZE) % 4 == 0, (GROUND + TREES) * 10, GROUND + TREES)  # whose tag of 0.1 is lost
     (lost,) = height_findings(one_tile, GROUND)
     assert (lost.refused, "25.00% of NDSM lie outside -5 to 100 m" in lost.text) == (False, True)
+    zero, *_ = height_findings(GROUND + TREES + 47, GROUND)
+    assert (zero.refused, "above the ellipsoid, the other above sea level?" in zero.text) == (False, True)
     (swapped,) = height_findings(GROUND, GROUND + TREES)
     assert "below the DTM by more than 1 m on 40%, above it on 0%" in swapped.text
     holes = np.where(np.arange(SIZE) % 50 == 0, -9999, GROUND)

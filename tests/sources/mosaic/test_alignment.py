@@ -47,6 +47,15 @@ def test_one_tile_off_the_grid_has_all_resampled(write_tile, tmp_path):
     assert len(decision.frames) == 2
 
 
+@pytest.mark.parametrize(("pixel", "reason"), [(0.5, "a.tif has pixels of 0.5 x 0.5, the grid of 0.2"),
+                                               ((0.2, -0.2), "a.tif is not north up")])  # fmt: skip
+def test_other_pixels_are_named_not_how_far_their_corners_are(write_tile, tmp_path, pixel, reason):
+    write_tile("a.tif", BLACK, (700000, 6600000), pixel=pixel)
+    decision = align(index_of(tmp_path), GRID)
+    assert not decision.pasted
+    assert decision.reason == reason
+
+
 def test_tiles_on_one_lattice_are_one_frame(write_tile, tmp_path):
     for name, x in (("a", 0), ("b", 20), ("d", 60.1), ("e", 80.1)):
         write_tile(f"{name}.tif", BLACK, (700000 + x, 6600000))

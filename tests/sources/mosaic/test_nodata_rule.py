@@ -325,6 +325,15 @@ def test_a_setting_that_no_number_can_equal_is_noted(write_tile, tmp_path):
     assert not open_form(tmp_path, "one file", nodata=np.nan).describe()["notes"]
 
 
+@pytest.mark.parametrize(("compress", "nodata", "border", "told"), [
+    ("jpeg", 255, False, True), ("jpeg", 0, True, False), ("jpeg", None, False, False), ("deflate", 255, False, False),
+])  # fmt: skip
+def test_a_fringe_of_nodata_after_a_lossy_compression_is_told(write_tile, tmp_path, compress, nodata, border, told):
+    write_form(write_tile, "one file", image(np.uint8), "a", compress=compress, nodata=nodata)
+    notes = open_form(tmp_path, "one file", nodata_border=border).describe()["notes"]
+    assert any("1 of 1 files have a nodata value and a compression that changes" in note for note in notes) == told
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).min, np.finfo(np.float32).max])
 @pytest.mark.parametrize("shift", [0, 0.07])
 @pytest.mark.parametrize("form", FORMS)

@@ -40,6 +40,10 @@ LARGEST_GROUND, LARGEST_HEIGHT = (-500, 9_000), 1_000
 ODD_HEIGHT = (-5, 100)
 """Metres: a median of the height above ground beyond it is noted, and a share of more than `OUTSIDE_SHARE`."""
 
+LOWEST_SHARE, HIGHEST_GROUND = 0.05, 30
+"""Of the heights above ground, and metres: ground or low plants are seen nearly everywhere, so a lowest twentieth
+above 30 m is another zero. The ellipsoid lies 42 to 53 m below the sea level of mainland France."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
@@ -242,6 +246,12 @@ def _above_ground(plane: NDArray[Any], median: float) -> Iterator[Finding]:
     if not low <= median <= high:
         text = f"NDSM, DSM minus DTM, has a median of {median:g} m: are both in metres above the same zero?"
         yield Finding(text=text, refused=abs(median) > LARGEST_HEIGHT)
+    elif (lowest := float(np.quantile(plane, LOWEST_SHARE))) > HIGHEST_GROUND:
+        text = (
+            f"NDSM, DSM minus DTM, is above {lowest:g} m on {1 - LOWEST_SHARE:.0%}: is one of them above the "
+            "ellipsoid, the other above sea level?"
+        )
+        yield Finding(text=text, refused=False)
     if below > max(above, 0.05):
         text = f"the DSM is below the DTM by more than 1 m on {below:.0%}, above it on {above:.0%}: are they swapped?"
         yield Finding(text=text, refused=False)

@@ -20,6 +20,9 @@ from landweave.sources.resampling.pixel_coordinates import Frame, bounds_in, pix
 _NATIVE_PX = 1 / 100
 """How far a grid with a readable resolution may be from a mosaic's real pixels, anywhere on it."""
 
+_OTHER_PIXEL = 1 / 100
+"""Share by which a pixel is larger or smaller than the grid's that is not meant to be one of it."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TileFrame:
@@ -182,10 +185,16 @@ def _reason(index: TileIndex, grid: Grid, deviations: Floats) -> str:
         first = index.tiles[int(foreign.argmax())]
         return f"{int(foreign.sum())} of {len(foreign)} tiles are not in {grid.crs[:40]}, {first.id} the first"
     worst = int(deviations.argmax())
+    tile, step, pixel = index.tiles[worst], index.tiles[worst].transform, float(grid.resolution)
+    sides = " x ".join(f"{side:.8g}" for side in _pixel(step))
+    if step.b or step.d or step.a < 0 or step.e > 0:
+        return f"{tile.id} is not north up"
+    if max(abs(side / pixel - 1) for side in _pixel(step)) > _OTHER_PIXEL:  # how far its corners are off says nothing
+        return f"{tile.id} has pixels of {sides}, the grid of {pixel:.8g}"
     relation = "at most" if deviations[worst] <= PASTE_PX else "more than"
     return (
-        f"{relation} {PASTE_PX} px off the grid: {deviations[worst]:.4f} px at the worst, {index.tiles[worst].id} "
-        f"with pixels of {' x '.join(f'{side:.8g}' for side in _pixel(index.tiles[worst].transform))}"
+        f"{relation} {PASTE_PX} px off the grid: {deviations[worst]:.4f} px at the worst, {tile.id} with pixels of "
+        f"{sides}"
     )
 
 

@@ -121,7 +121,9 @@ def band_notes(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> I
     for product in products:
         yield from _role_notes(product, [facts[path] for path in product.paths], spec.given)
         yield from _difference_notes(spec, product, [facts[path] for path in product.paths])
-    yield from _nodata_notes(spec, [each for _, each in _files(products, facts)])
+    files = [each for _, each in _files(products, facts)]
+    yield from _nodata_notes(spec, files)
+    yield from _lossy_notes(spec, files)
 
 
 def _files(products: Sequence[Product], facts: Facts) -> Iterator[tuple[Product, RasterFacts]]:
@@ -185,6 +187,17 @@ def _nodata_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[st
             f"{len(tagged)} files are tagged nodata {' and '.join(tagged[0].impossible_nodata)}, which cannot occur in "
             f"{tagged[0].dtypes[0]}: no pixel is nodata by it, {tagged[0].name} the first. Where pixels without data "
             "hold another number, set nodata"
+        )
+
+
+def _lossy_notes(spec: MosaicSpec, files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Nodata values in files whose compression changes numbers."""
+    stated = [each for each in files if each.lossy and (spec.nodata is not None or set(each.nodata) != {None})]
+    if stated and not spec.nodata_border:
+        yield (
+            f"{len(stated)} of {len(files)} files have a nodata value and a compression that changes numbers: beside "
+            f"what is nodata a fringe is only nearly so, and is mapped, {stated[0].name} the first. nodata_border "
+            "finds dark ones at a tile's edge, a mask holds any (nearblack -setmask)"
         )
 
 
