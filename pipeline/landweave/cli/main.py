@@ -153,7 +153,7 @@ def bench(
     size: Annotated[int | None, typer.Option(help="Base pixels a side of a window; the card's by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; the card's by default.")] = None,
     torch_threads: Annotated[int | None, typer.Option(help="Threads of torch; 2 by default.")] = None,
-    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16, on a GPU.")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16, where the device does.")] = False,
 ) -> Any:
     """Measure how many windows a second a model predicts here; plans give hours from it."""
     from landweave.setup.model_tools import bench_model
