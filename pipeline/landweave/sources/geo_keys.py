@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import product
 from typing import BinaryIO
 
 import numpy as np
@@ -17,6 +18,9 @@ _KEYS = (34735, 34736, 34737)
 
 _METADATA = 42112
 """TIFF tag of GDAL: among others the units of bands, which are those of the CRS's heights where it has none."""
+
+_BESIDE = (".aux.xml", ".aux", ".AUX")
+"""Endings of files whose CRS GDAL takes for that of the file: its own, and those of ERDAS."""
 
 _BYTES = {2: 1, 3: 2, 12: 8}
 """Of the TIFF field types that these are written in: text, whole numbers, floats."""
@@ -35,7 +39,8 @@ def geo_keys(path: str) -> bytes | None:
     path
         Of the file.
     """
-    if os.path.exists(f"{path}.aux.xml"):  # noqa: PTH110  of thousands of files
+    stem = os.path.splitext(path)[0]  # noqa: PTH122  of thousands of files
+    if any(os.path.exists(base + ending) for base, ending in product((path, stem), _BESIDE)):  # noqa: PTH110
         return None
     try:
         with open(path, "rb") as file:  # noqa: PTH123
