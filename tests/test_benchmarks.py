@@ -82,8 +82,10 @@ def test_regional_prints_windows_needed_planned_and_run() -> None:
 
 
 def test_scale_prints_plan_overhead_and_efficiency() -> None:
-    table = run("scale.py", "--side", "30000", "--blocks", "8", "--workers", "1", "--seconds", "0.02", "--turns", "2")
+    small = ("--side", "30000", "--tiles", "3", "--blocks", "8", "--workers", "1", "--seconds", "0.02", "--turns", "2")
+    table = run("scale.py", *small)
     assert "blocks, " in table
+    assert "headers of 3 tiles" in table
     assert 0 < float(table.splitlines()[-1].split()[1]) <= 1
 
 

@@ -456,7 +456,7 @@ def test_a_failed_read_is_no_nodata(small: Small, landweave: Command) -> None:
 
 
 def test_help_loads_no_library() -> None:
-    heavy = ("torch", "xarray", "rasterio", "zarr", "matplotlib", "distributed")
+    heavy = ("torch", "xarray", "rasterio", "zarr", "matplotlib", "distributed", "numpy", "dask", "pyproj")
     program = f"import sys, landweave.cli.main; sys.exit(' '.join(set({heavy}) & set(sys.modules)) or None)"
     path = {**os.environ, "PYTHONPATH": str(ROOT / "pipeline")}
     ended = subprocess.run([sys.executable, "-c", program], env=path, capture_output=True, text=True, check=False)

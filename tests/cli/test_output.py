@@ -69,7 +69,8 @@ def test_the_figures_of_a_run_lie_beside_its_map(small: Small, landweave: Comman
     )  # not of the run that had nothing
     assert record["megapixels_per_second"] > 0
     assert {"start", "blocks", "overviews"} == set(record["part_seconds"])
-    assert {"read", "wait", "predict", "blend", "argmax", "write"} <= set(record["stage_seconds"])
+    assert 0 < record["device_use"] <= 1
+    assert {"read", "wait", "predict", "blend", "argmax", "compress", "write"} <= set(record["stage_seconds"])
     assert record["planned"]["windows"] >= record["sums"]["windows"] >= record["windows_needed"] > 0
     assert record["planned"]["memory_bytes"] > 0
     assert record["rates"][-1][0] <= record["seconds"] + 1e-3

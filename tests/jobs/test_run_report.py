@@ -51,15 +51,17 @@ def test_the_table_has_shares_of_the_whole() -> None:
         rates=((4.0, 3.0), (8.0, 1.0)),
         windows_needed=20,
         peak_bytes=3 * 2**29,
+        processes=2,
     ).with_parts(start=1.0, cog=1.0)
     assert dict(result.report) == {
         "time": "start 3.0 s (25%), blocks 8.0 s (67%), cog 1.0 s (8%)",
         "in blocks": "predict 6.0 s (60%), read 2.0 s (20%), other 2.0 s (20%)",
+        "device": "the network ran 38% of the time",
         "Mpx/s": "3.00 at 4 s, 1.00 at 8 s",
         "windows": "20 needed, 22 run (1.100)",
         "peak memory": "1.50 GiB in a process",
     }
-    assert str(result).splitlines()[-5:] == [f"{name:<11}  {text}" for name, text in result.report]
+    assert str(result).splitlines()[-6:] == [f"{name:<11}  {text}" for name, text in result.report]
     assert "start 3.0 s" in result._repr_html_()
 
 

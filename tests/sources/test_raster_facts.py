@@ -1,9 +1,11 @@
+import html
 import pathlib
 
 import numpy as np
 import pytest
 import rasterio
 
+from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError
 from landweave.sources.raster_facts import read_raster_facts
 
@@ -45,6 +47,28 @@ def test_masks_and_alpha_are_told_apart(write_tile):
     headers = read_raster_facts([alpha, masked])
     assert (headers[alpha].alpha, headers[alpha].masks) == (4, (0,) * 4)
     assert (headers[masked].alpha, headers[masked].masks) == (0, (1,))
+
+
+def test_files_that_state_much_the_same_are_told_apart(write_tile):
+    """Their CRS is read once of all that state the same: each has what rasterio says of it alone."""
+    paths = []
+    for crs in ("EPSG:2154", "EPSG:32631", "EPSG:2154+5720", "EPSG:6340+6360"):  # with heights in metres and feet
+        name = crs.translate({ord(":"): "_", ord("+"): "_"})
+        paths += [write_tile(f"{name}_{left}.tif", BLACK, (left, 10), crs=crs) for left in (600_000, 600_001.6)]
+        paths.append(write_tile(f"{name}_big.tif", BLACK, (600_000, 10), crs=crs, BIGTIFF="YES", ENDIANNESS="BIG"))
+        paths.append(write_tile(f"{name}_unit.tif", BLACK, (600_000, 10), crs=crs))
+        with rasterio.open(paths[-1], "r+") as dataset:
+            dataset.units = ["dm"]
+            dataset.update_tags(TIFFTAG_DATETIME="2021:06:01 10:30:00")
+        paths.append(write_tile(f"{name}_beside.tif", BLACK, (600_000, 10), crs=crs))
+        wkt = rasterio.CRS.from_epsg(3035).to_wkt()
+        pathlib.Path(f"{paths[-1]}.aux.xml").write_text(f"<PAMDataset><SRS>{html.escape(wkt)}</SRS></PAMDataset>")
+    for path, facts in read_raster_facts(paths).items():
+        with rasterio.open(path) as dataset:
+            assert (facts.crs, facts.crs_problem) == usable_crs(dataset.crs.to_wkt(version="WKT2_2019")), path
+            assert facts.units == tuple(text or "" for text in dataset.units), path
+            assert facts.date_tag == dataset.tags().get("TIFFTAG_DATETIME", ""), path
+    assert len({(facts.crs, facts.units) for facts in read_raster_facts(paths).values()}) == 10
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

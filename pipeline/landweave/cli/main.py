@@ -156,7 +156,7 @@ def bench(  # noqa: PLR0913  options of a command
     engine: Annotated[
         EngineName | None, typer.Option(help="What runs the network, as model.engine; eager by default.")
     ] = None,
-    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="As model.bfloat16.")] = False,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Compute in bfloat16, where the device does.")] = False,
 ) -> Any:
     """Measure how many windows a second a model predicts here; plans give hours from it."""
     from landweave.setup.model_tools import bench_model

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -17,7 +17,9 @@ from rich.console import Console
 from landweave.cli.options import shown_arguments
 from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
 from landweave.core.plain import json_text
-from landweave.jobs.progress import LogProgress, Progress, SilentProgress, progress_on
+
+if TYPE_CHECKING:
+    from landweave.jobs.progress import Progress
 
 out, err = Console(), Console(stderr=True)
 
@@ -76,6 +78,8 @@ def prints(function: Callable[..., Any]) -> Callable[..., None]:
 
 def progress() -> Progress:
     """The progress of the command that runs: a bar on a terminal, lines in a log elsewhere; nothing where quiet."""
+    from landweave.jobs.progress import LogProgress, SilentProgress, progress_on  # and numbers with it: half a second
+
     if any(isinstance(handler, logging.FileHandler) for handler in _LOG.handlers):
         return LogProgress()
     return SilentProgress() if err.quiet else progress_on(err)

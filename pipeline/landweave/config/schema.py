@@ -487,7 +487,9 @@ class OutputSection(Section):
     probability: bool = False
     """Whether the probabilities of all classes are stored."""
     block: int | None = None
-    """Side of a block in output pixels, one stored object each; chosen by area, workers and memory by default."""
+    """Side of a block in output pixels, one stored object each; by default chosen by area, workers and memory, and so
+    that at most 15 % of the windows are computed twice. A smaller side lets more workers share a small area: with 2048
+    four of them map 16 Mpx in two thirds of the time, and compute 17 % more."""
     chunk: int = Field(default=512, gt=0)
     """Side of an inner chunk in output pixels."""
     shards: bool = True

@@ -22,7 +22,12 @@ LARGEST_PIXELS = 2**27
 """Base pixels of a block, 11,585 a side: beyond it the halo costs little and a lost block costs much."""
 
 MOST_REPEATED = 0.15
-"""Windows that blocks may repeat, over those that are needed, so that more workers have work."""
+"""Windows that blocks may repeat, over those that are needed, so that more workers have work.
+
+It binds below some 50 million pixels alone. In windows of 512 every 384 pixels, batches of 4 and four workers: 16 Mpx
+are two blocks, 1.08 of the windows and done in the time of 85; four blocks would be 1.17 of them in the time of 53. 64
+Mpx are four blocks, as fast as any division is.
+"""
 
 BLOCK_WINDOWS = 1
 """Windows that could be computed while a block is handed out, begins to read, and ends to write."""

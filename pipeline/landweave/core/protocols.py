@@ -358,11 +358,22 @@ class BlockState(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenObject:
-    """One object of a block as it was written: array name, bytes, and the first 8 bytes of their sha256."""
+    """One object of a block as it was written.
+
+    Attributes
+    ----------
+    array
+        Name of the array.
+    size, checksum
+        Bytes, and the first 8 bytes of their sha256.
+    seconds
+        That its store took to keep it, once it was encoded.
+    """
 
     array: str
     size: int
     checksum: int
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -378,12 +389,15 @@ class BlockResult:
     inputs
         Digest of the versions of every file used (`landweave.jobs.fingerprint.digest64`).
     seconds
-        Wall time by stage: ``read``, ``batch``, ``send`` to a GPU, ``wait`` for the model, ``predict``, ``blend``,
-        ``argmax``, ``write``, and ``total``. With a GPU stages go on side by side.
+        Wall time by stage: ``read``, ``batch``, ``send`` to a GPU, ``wait`` for the model, ``predict``, ``blend`` (on a
+        CPU the softmax is taken in the same loop), ``argmax``, ``compress``, ``write``, and ``total``. With a GPU
+        stages go on side by side.
     counts
         Sums such as ``windows``, ``pixels``; ``covered`` pixels, those of them that are ``valid``.
     peak_bytes
         Most memory that the process of the block has held so far.
+    process
+        Which process that is, by machine and number.
     detail
         What a job gives that writes nothing, such as the confusion matrix of a block: picklable, some kB.
     """
@@ -395,6 +409,7 @@ class BlockResult:
     seconds: Mapping[str, float] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
     peak_bytes: int = 0
+    process: str = ""
     detail: Any = None
 
 

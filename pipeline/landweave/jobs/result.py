@@ -53,6 +53,8 @@ class RunResult:
         Windows that the blocks of this run need, those at their edges once; ``sums`` has those that ran.
     peak_bytes
         Most memory that a process with blocks of this run has held.
+    processes
+        That ran blocks of this run, those included that took the place of others.
     engine
         What ran the blocks; empty where nothing was to do.
     planned
@@ -68,7 +70,7 @@ class RunResult:
         One line for each block that was kept although its files changed since, with the files.
     """
 
-    LISTED: ClassVar = ("complete", "exit_code", "megapixels_per_second")
+    LISTED: ClassVar = ("complete", "exit_code", "megapixels_per_second", "device_use")
 
     counts: Mapping[BlockState, int]
     ran: int = 0
@@ -80,6 +82,7 @@ class RunResult:
     rates: Rates = ()
     windows_needed: int = 0
     peak_bytes: int = 0
+    processes: int = 0
     engine: str = ""
     planned: Mapping[str, float] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
@@ -133,7 +136,14 @@ class RunResult:
             rates=self.rates,
             windows=(self.windows_needed, self.sums.get("windows", 0)),
             peak_bytes=self.peak_bytes,
+            device=self.device_use,
         )
+
+    @property
+    def device_use(self) -> float:
+        """Share of the wall time of all processes with blocks in which the network ran, whatever the device."""
+        whole = self.seconds * self.processes
+        return self.stage_seconds.get("predict", 0.0) / whole if whole else 0.0
 
     def with_parts(self, **seconds: float) -> RunResult:
         """The result with the seconds of further parts of the run; those of one that it has are added."""
@@ -225,6 +235,7 @@ def join_results(
         stage_seconds={name: sum(result.stage_seconds.get(name, 0.0) for result in results) for name in stages},
         rates=join_rates([(result.seconds, result.rates) for result in results]),
         peak_bytes=max((result.peak_bytes for result in results), default=0),
+        processes=max((result.processes for result in results), default=0),
         engine=next((result.engine for result in results if result.engine), ""),
         failures=tuple(failures),
         notes=notes,

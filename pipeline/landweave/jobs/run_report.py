@@ -74,6 +74,7 @@ def report_rows(
     rates: Rates,
     windows: tuple[int, int],
     peak_bytes: int,
+    device: float,
 ) -> Rows:
     """The table at the end of a run.
 
@@ -89,6 +90,8 @@ def report_rows(
         Needed and run; none of them where nothing was predicted.
     peak_bytes
         Of the process that held most.
+    device
+        Share of the time in which the network ran, over all processes.
     """
     needed, ran = windows
     total = sum(part_seconds.values())
@@ -101,6 +104,7 @@ def report_rows(
     rows = [
         ("time", _shares(part_seconds, total)),
         ("in blocks", _shares(stages, whole)),
+        ("device", f"the network ran {device:.0%} of the time" if device else ""),
         ("Mpx/s", _rates_text(rates)),
         ("windows", f"{needed:,} needed, {ran:,} run ({ran / needed:.3f})" if needed else ""),
         ("peak memory", f"{peak_bytes / 2**30:.2f} GiB in a process" if peak_bytes else ""),

@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import resource
 import signal
 import sys
@@ -77,7 +79,7 @@ def run_blocks(
     """
     writer = _LedgerWriter(ledger, ledger_store, lease)
     tally, stage_seconds, sums = Tally(), defaultdict[str, float](float), Counter[str]()
-    peak_bytes, rate_log = 0, RateLog()
+    peak_bytes, processes, rate_log = 0, set[str](), RateLog()
     with ExitStack() as at_the_end:  # last in, first out; each is done even if one before it raises
         at_the_end.callback(writer.save)
         interrupts = at_the_end.enter_context(recorded_interrupts())
@@ -91,6 +93,7 @@ def run_blocks(
                 stage_seconds[stage] += seconds
             sums.update(result.counts)
             peak_bytes = max(peak_bytes, result.peak_bytes)
+            processes.update(filter(None, [result.process]))
             rate_log.add(tally.seconds, tally.pixels)
             progress.advance(index, result)
         if interrupts:
@@ -104,6 +107,7 @@ def run_blocks(
         sums=dict(sums),
         stage_seconds=dict(stage_seconds),
         peak_bytes=peak_bytes,
+        processes=len(processes),
         engine=engine.name,
         failures=tuple(ledger.failures()),
     )
@@ -212,7 +216,7 @@ def try_block(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
 def _try(block_function: BlockFunction, index: BlockIndex) -> BlockResult:
     started = time.perf_counter()
     try:
-        return replace(block_function(index), peak_bytes=_peak_bytes())
+        return replace(block_function(index), peak_bytes=_peak_bytes(), process=f"{platform.node()} {os.getpid()}")
     except ReadError as error:
         state, reason = BlockState.READ_FAILED, str(error)
     except PredictError as error:

@@ -220,8 +220,10 @@ class MapFunction:
         covered = int(np.count_nonzero(job.mask(job.output_grid(job.wanted(extent)))))
         if arrays is None:
             return BlockResult(state=BlockState.NO_INPUT, inputs=inputs, counts={"covered": covered})
-        with watch("write"):
+        with watch("compress"):
             objects = job.store.write(index, arrays)
+        watch.seconds["write"] = stored = sum(each.seconds for each in objects)
+        watch.seconds["compress"] -= stored
         valid = int((arrays["landcover"] != NODATA).sum())
         counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid, **absent}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)

@@ -79,7 +79,10 @@ def _tiff_damage(file: BinaryIO, size: int) -> str:
             return f"is truncated: its directory {len(seen)} starts at byte {at}, the file has {size}"
         start, length = at + count.itemsize, _number(file, at, count) * entry.itemsize
         table = np.frombuffer(_bytes(file, start, length), entry)
-        offsets, counts = (_values(file, table[np.isin(table["tag"], tags)], word) for tags in (_OFFSETS, _COUNTS))
+        tag = table["tag"]
+        offsets, counts = (
+            _values(file, table[(tag == strips) | (tag == tiles)], word) for strips, tiles in (_OFFSETS, _COUNTS)
+        )
         if damage := _block_damage(offsets, counts, size):
             return damage
         at = _number(file, start + length, word)

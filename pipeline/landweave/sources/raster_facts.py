@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 import rasterio
 from affine import Affine
+from cachetools import LRUCache
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.io import MemoryFile
@@ -26,6 +28,7 @@ from landweave.core.protocols import MAP_MARK
 from landweave.core.words import bullets, first_lines
 from landweave.sources.files import (
     DRIVERS,
+    Dataset,
     Options,
     RasterFile,
     Version,
@@ -35,6 +38,7 @@ from landweave.sources.files import (
     remote_version,
     shown,
 )
+from landweave.sources.geo_keys import geo_keys
 from landweave.sources.integrity import may_state_nodata
 from landweave.sources.known_facts import KNOWN, stamps_of
 from landweave.sources.resampling.kernels import PASTE_PX
@@ -196,7 +200,7 @@ class RasterFacts:
         return self.scales[number - 1], self.offsets[number - 1]
 
 
-def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Version) -> RasterFacts:
+def describe_dataset(dataset: Dataset, path: str, version: Version) -> RasterFacts:
     """Facts of an open dataset. No pixel is read.
 
     Parameters
@@ -208,7 +212,7 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Versio
     version
         Of the file.
     """
-    crs, problem = _crs_of(dataset)
+    crs, problem, units = _stated(dataset, path)
     return RasterFacts(
         path=path,
         driver=dataset.driver,
@@ -225,13 +229,13 @@ def describe_dataset(dataset: rasterio.DatasetReader, path: str, version: Versio
         impossible_nodata=_impossible_nodata(dataset, path),
         colours=tuple(_colour(dataset, number) for number in dataset.indexes),
         descriptions=tuple(text or "" for text in dataset.descriptions),
-        units=tuple(text or "" for text in dataset.units),
+        units=units,
         masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
         control_points=len(dataset.gcps[0]),
         block=dataset.block_shapes[0],
-        date_tag=dataset.tags().get("TIFFTAG_DATETIME", ""),
-        lossy=_is_lossy(dataset.tags(ns="IMAGE_STRUCTURE")),
-        mark=dataset.tags().get(MAP_MARK, ""),
+        date_tag=dataset.get_tag_item("TIFFTAG_DATETIME") or "",
+        lossy=_is_lossy(dataset),
+        mark=dataset.get_tag_item(MAP_MARK) or "",
     )
 
 
@@ -242,9 +246,11 @@ def _mask(flags: list[MaskFlags], number: int) -> int:
     return int(MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags)
 
 
-def _is_lossy(structure: Mapping[str, str]) -> bool:
-    compression = structure.get("COMPRESSION", "").upper()
-    return compression.endswith("JPEG") or structure.get("COMPRESSION_REVERSIBILITY", "").startswith("LOSSY")
+def _is_lossy(dataset: rasterio.DatasetReader) -> bool:
+    compression, reversible = (
+        dataset.get_tag_item(name, "IMAGE_STRUCTURE") or "" for name in ("COMPRESSION", "COMPRESSION_REVERSIBILITY")
+    )
+    return compression.upper().endswith("JPEG") or reversible.startswith("LOSSY")
 
 
 def _colour(dataset: rasterio.DatasetReader, number: int) -> str:
@@ -411,10 +417,36 @@ def _problem(facts: RasterFacts | str) -> str:
     return f"{facts.name} is not georeferenced {where}"
 
 
-def _crs_of(dataset: rasterio.DatasetReader) -> tuple[str, str]:
+_Stated = tuple[str, str, tuple[str, ...]]
+"""CRS, what is wrong with it, and by band its unit, which a CRS with heights may give."""
+
+_BY_KEYS: LRUCache[tuple[bytes, int], _Stated] = LRUCache(1024)
+_BY_KEYS_LOCK = threading.Lock()
+
+
+def _stated(dataset: Dataset, path: str) -> _Stated:
+    """CRS and units of a dataset, read once of all files that state the same."""
+    keys = None if is_url(path) or dataset.driver != "GTiff" else geo_keys(path)
+    if keys is None:
+        return _read_stated(dataset)
+    with _BY_KEYS_LOCK:
+        found = _BY_KEYS.get((keys, dataset.count))
+    if found is None:
+        found = _read_stated(dataset)
+        if found[0]:  # where its keys give none, GDAL looks elsewhere
+            with _BY_KEYS_LOCK:
+                _BY_KEYS[keys, dataset.count] = found
+    return found
+
+
+def _read_stated(dataset: Dataset) -> _Stated:
+    return (*_crs_of(dataset), tuple(text or "" for text in dataset.units))
+
+
+def _crs_of(dataset: Dataset) -> tuple[str, str]:
     """``(crs, problem)``, one of them empty."""
     try:
-        stated = dataset.crs
+        stated = dataset.stated_crs()
         # The older form of the text leaves out what it has no words for.
         return usable_crs(stated.to_wkt(version="WKT2_2019")) if stated else ("", "has no CRS")
     except CRSError as error:

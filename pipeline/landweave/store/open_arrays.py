@@ -105,4 +105,7 @@ class OpenArrays:
         array: Any = AsyncArray(metadata, StorePath(recorder, path), {"write_empty_chunks": True})
         zarr.Array(array)[key] = values
         name = path.rpartition("/")[2]
-        return [WrittenObject(array=name, size=size, checksum=checksum) for _, size, checksum in recorder.written]
+        return [
+            WrittenObject(array=name, size=size, checksum=checksum, seconds=recorder.seconds[key])
+            for key, size, checksum in recorder.written
+        ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -120,6 +121,8 @@ class RecordingStore(WrapperStore[Store]):
     ----------
     written
         ``(key, bytes, checksum)`` of each object written.
+    seconds
+        That the wrapped store took for each object, by key; encoding comes before.
     fence
         Asked before each object is written; None to write always.
     """
@@ -130,9 +133,12 @@ class RecordingStore(WrapperStore[Store]):
         super().__init__(store)
         self.written: list[tuple[str, int, int]] = [] if written is None else written
         self.fence = fence
+        self.seconds: dict[str, float] = {}
 
     def _with_store(self, store: Store) -> Self:
-        return type(self)(store, self.written, self.fence)
+        other = type(self)(store, self.written, self.fence)
+        other.seconds = self.seconds
+        return other
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
         if not key.endswith("zarr.json"):
@@ -143,7 +149,9 @@ class RecordingStore(WrapperStore[Store]):
         content = value.as_buffer_like()
         # Hashing a shard takes a tenth of a second: not on the event loop that every read waits for.
         checksum = await asyncio.to_thread(checksum64, content)
+        started = time.perf_counter()
         if self.fence is not None:
             await asyncio.to_thread(self.fence.check)
         await self._store.set(key, value)
+        self.seconds[key] = time.perf_counter() - started
         self.written.append((key, len(value), checksum))
