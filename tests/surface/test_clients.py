@@ -70,7 +70,8 @@ class Place:
 
     @property
     def labels(self) -> Path:
-        return lw.open_map(self.map).landweave.to_cog(self.folder / "labels.tif")
+        path = self.small.folder / "labels.tif"  # one for all: its name is in what they give
+        return path if path.exists() else lw.open_map(self.map).landweave.to_cog(path)
 
     @property
     def zones(self) -> geopandas.GeoDataFrame:
@@ -91,7 +92,7 @@ CALLS: Mapping[str, Callable[..., Any]] = {
     "check": lambda at, **on: lw.check(at.config, **on).fingerprint.sha256,
     "compare": lambda at, **on: lw.compare(at.map, at.labels, **QUIET, **on).plain,
     "draw_sample": lambda at, **on: geopandas.read_file(
-        lw.draw_sample(at.map, at.folder / "sample.gpkg", **QUIET, **on)
+        lw.draw_sample(at.map, at.folder / "sample.gpkg", **QUIET, **on), layer="sample"
     ).to_csv(),
     "evaluate": lambda at, **on: lw.evaluate(at.map, at.labels, **QUIET, **on).plain,
     "evaluate_model": lambda at, **on: (
