@@ -40,6 +40,7 @@ def load_config(
 
     Examples
     --------
+    >>> from pathlib import Path
     >>> images = {"AERIAL_RGBI": {"kind": "mosaic", "bands": {"R": {"files": "rvb"}}}}
     >>> content = {"grid": {"crs": "EPSG:2154"}, "inputs": images, "model": {"card": "LC-A"}}
     >>> _ = Path("mine.yaml").write_text(str(content))  # YAML takes it as it is

@@ -259,10 +259,10 @@ class SampleEstimates:
         chance = [(code, row) for code, row in zip(found.strata, found.counts, strict=True) if code not in found.whole]
         if few := [code for code, row in chance if row.sum() < FEW_POINTS]:
             yield f"fewer than {FEW_POINTS} points of {self._named(few)}: do not trust the intervals that rest on them"
-        if alike := [code for code, row in chance if row.max() == row.sum()]:
+        if alike := [code for code, row in chance if row[found.codes.index(code)] in (0, row.sum())]:
             yield (
-                f"all points of {self._named(alike)} have one reference: ± 0 is no certainty, n points can miss what "
-                "covers 3 / n of a class"
+                f"all or none of the points of {self._named(alike)} are right: ± 0 is no certainty, n points can miss "
+                "what covers 3 / n of a class"
             )
         if absent := [code for code, units in zip(found.codes, found.counts.sum(0), strict=True) if not units]:
             yield (
