@@ -98,7 +98,7 @@ class Tiles:
 @contextmanager
 def trusted(here: Ground) -> Iterator[None]:
     """Trust the authority of the store's certificate, as a company's is: by the environment."""
-    with patch.dict(os.environ, {"SSL_CERT_FILE": here.store.ca, "CURL_CA_BUNDLE": here.store.ca}):
+    with patch.dict(os.environ, {"SSL_CERT_FILE": here.store.ca}):
         yield
 
 

@@ -6,6 +6,7 @@ Open datasets are kept one a file and thread: a GDAL dataset must not be used by
 from __future__ import annotations
 
 import logging
+import os
 import re
 import threading
 from collections import OrderedDict
@@ -301,7 +302,9 @@ def open_dataset(path: str, version: str, storage_options: Options = ()) -> Iter
     no_listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_url(path) else {}
     session = StoreSession(path, storage_options) if in_object_store(path) else None
     decoders = {"GDAL_NUM_THREADS": str(_DECODERS.get())}
-    with rasterio.Env(session, **{**GDAL_OPTIONS, **decoders, **_NETWORK, **no_listing}):
+    # As Python's own requests: a company's authority. The variable of GDAL has been set by rasterio to that of certifi.
+    trusted = {"GDAL_CURL_CA_BUNDLE": file} if (file := os.environ.get("SSL_CERT_FILE")) else {}
+    with rasterio.Env(session, **{**GDAL_OPTIONS, **decoders, **_NETWORK, **no_listing, **trusted}):
         try:
             if key not in datasets:
                 datasets[key] = Dataset(path, driver=DRIVERS)
