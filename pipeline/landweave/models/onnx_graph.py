@@ -40,6 +40,6 @@ def export_graph(network: nn.Module, example: tuple[Tensor, ...], names: Sequenc
         warnings.simplefilter("ignore")  # of what the exporter itself does
         # Images of a channels-last network come in planes: a graph has no memory format.
         planes = tuple(each.clone(memory_format=torch.contiguous_format) for each in example)
-        settings: dict[str, Any] = {"opset_version": OPSET, "dynamo": True, "optimize": True, "verbose": False}
-        program = torch.onnx.export(network, planes, input_names=list(names), **settings, **stated)
+        stated |= {"opset_version": OPSET, "dynamo": True, "optimize": True, "verbose": False}
+        program = torch.onnx.export(network, planes, input_names=list(names), **stated)
     return program.model_proto  # type: ignore[union-attr]
