@@ -43,10 +43,10 @@ def test_grounds_that_touch_at_an_edge_or_not_at_all_share_nothing():
 
 def test_many_far_tiles_take_no_minutes():
     x, y = (axis.ravel() * 700.0 for axis in np.meshgrid(np.arange(110), np.arange(110)))
-    started = time.perf_counter()
+    started = time.process_time()
     ground = unite(shapely.box(x, y, x + 200, y + 200))
     y, x = np.arange(109, -1, -1) * 700.0, np.arange(110) * 700.0
     assert touched_rectangles(grow(ground, -0.05), (y + 600, y + 201), (x, x + 600)).sum() == 0
     assert touched_rectangles(ground, (y + 600, y + 199), (x, x + 600)).all()
     assert overlap(ground, ground).area == ground.area
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10

@@ -50,10 +50,10 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     ],
 )
 def test_what_costs_more_than_it_says_is_refused_at_once(text, said):
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(yaml.YAMLError, match=said):
         load_yaml(text)
-    assert time.monotonic() - started < 10
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(

@@ -74,9 +74,9 @@ def test_three_far_tiles_are_three_blocks(small: Small) -> None:
     places = [(X, Y), (X + 60_000, Y - 20_000), (X + 95_000, Y - 94_000)]
     scattered(emptied(small).folder, places)
     config = small.loaded(output={"block": None})
-    started = time.perf_counter()
+    started = time.process_time()
     plan = plan_map(config)
-    assert time.perf_counter() - started < 20
+    assert time.process_time() - started < 20
     assert 3 <= len(plan.blocks.todo) <= 12
     assert plan.blocks.count(BlockAction.OUTSIDE) == plan.blocks.actions.size - len(plan.blocks.todo)
     assert plan.map_pixels < 10**9
