@@ -17,6 +17,7 @@ from landweave.core.legend import NODATA
 from landweave.core.protocols import Engine
 from landweave.engine.clusters import local_engine
 from landweave.models.inference import TorchPredictor
+from landweave.models.settings import cpu_has_bfloat16
 from tests.helpers.commands import ARRAYS, RGBI_FILES, pixels, write_config
 from tests.helpers.networks import swin, unet, write_card, write_weights
 from tests.helpers.stored import stored_map
@@ -167,12 +168,15 @@ def test_two_threads_of_torch_agree_in_every_process(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_maps_of_an_engine_agree_bit_for_bit(tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize(("engine", "bfloat16"), [("onnxruntime", False), ("openvino", False), ("eager", True)])
+def test_maps_of_an_engine_agree_bit_for_bit(tmp_path: Path, engine: str, bfloat16: bool) -> None:
     """Graphs that another process exported, and batches that begin with other windows, change no bit either."""
-    if not (find_spec(engine) or os.environ.get("CI")):
+    if not (engine == "eager" or find_spec(engine) or os.environ.get("CI")):
         pytest.skip(f"{engine} is not installed here")
-    study = Study.make(tmp_path, "unet", window=128, corner=384, scale=16, compute={"engine": engine})
+    if bfloat16 and not cpu_has_bfloat16():
+        pytest.skip("this CPU has no bfloat16")
+    compute = {"engine": engine, "bfloat16": bfloat16}
+    study = Study.make(tmp_path, "unet", window=128, corner=384, scale=16, compute=compute)
     reference = study.map("reference", 128)
     assert_worth_comparing(study, reference)
     moved = study.moved(61, -17, 1, -71)

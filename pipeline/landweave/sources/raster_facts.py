@@ -227,7 +227,7 @@ def describe_dataset(dataset: Dataset, path: str, version: Version) -> RasterFac
         scales=tuple(dataset.scales),
         offsets=tuple(dataset.offsets),
         impossible_nodata=_impossible_nodata(dataset, path),
-        colours=tuple(_colour(dataset, number) for number in dataset.indexes),
+        colours=tuple(_colour(dataset, number, role) for number, role in enumerate(dataset.colorinterp, 1)),
         descriptions=tuple(text or "" for text in dataset.descriptions),
         units=units,
         masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
@@ -253,12 +253,11 @@ def _is_lossy(dataset: rasterio.DatasetReader) -> bool:
     return compression.upper().endswith("JPEG") or reversible.startswith("LOSSY")
 
 
-def _colour(dataset: rasterio.DatasetReader, number: int) -> str:
-    role = str(ColorInterp(dataset.colorinterp[number - 1]).name)
-    if role != "palette":
-        return role
+def _colour(dataset: rasterio.DatasetReader, number: int, role: ColorInterp) -> str:
+    if role is not ColorInterp.palette:
+        return str(role.name)
     entries = dataset.colormap(number).items()
-    return "gray" if all(colour[:3] == (index,) * 3 for index, colour in entries) else role
+    return "gray" if all(colour[:3] == (index,) * 3 for index, colour in entries) else "palette"
 
 
 def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str, ...]:
