@@ -123,8 +123,8 @@ def test_a_log_gets_a_line_now_and_then(caplog):
             log.advance((0, column), DONE)
         log.stop()
     assert len(caplog.messages) == 2
-    assert caplog.messages[0] == f"1000 blocks on {LINK}"
-    assert caplog.messages[1].startswith("1000 of 1000 blocks, 0 failed, ")
+    assert caplog.messages[0] == f"1,000 blocks on {LINK}"
+    assert caplog.messages[1].startswith("1,000 of 1,000 blocks, 0 failed, ")
 
 
 def test_a_log_names_the_first_failures_only(caplog):
