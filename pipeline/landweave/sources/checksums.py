@@ -105,6 +105,9 @@ def check_file(file: RasterFile) -> None:
     key = (file.href, file.checksum.algorithm, version)
     with _LOCKS[hash(key) % len(_LOCKS)]:
         digest = _DIGESTS.get(key) or _digest(file, file.checksum.algorithm)
+        if digest != file.checksum.digest:  # of what is there now, which may not be what was indexed
+            version = _version(file, again=True)
+            key = (file.href, file.checksum.algorithm, version)
         if version[1] or digest == file.checksum.digest:  # else a repaired file looks like the damaged one
             _DIGESTS[key] = digest
     if digest != file.checksum.digest:
@@ -207,9 +210,9 @@ def _cost_notes(found: Mapping[str, Checksum], sizes: Mapping[str, int]) -> Iter
     )
 
 
-def _version(file: RasterFile) -> Version:
+def _version(file: RasterFile, *, again: bool = False) -> Version:
     if is_url(file.href):
-        return remote_version(file.href, file.sign, file.storage_options)
+        return remote_version(file.href, file.sign, file.storage_options, again=again)
     return file_version(file.href)
 
 
