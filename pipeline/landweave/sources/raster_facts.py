@@ -247,10 +247,10 @@ def _mask(flags: list[MaskFlags], number: int) -> int:
 
 
 def _is_lossy(dataset: rasterio.DatasetReader) -> bool:
-    compression, reversible = (
-        dataset.get_tag_item(name, "IMAGE_STRUCTURE") or "" for name in ("COMPRESSION", "COMPRESSION_REVERSIBILITY")
-    )
-    return compression.upper().endswith("JPEG") or reversible.startswith("LOSSY")
+    """Whether a file's compression is JPEG's. JPEG 2000 is not asked: on a damaged one GDAL's search does not end."""
+    if dataset.driver.startswith("JP2"):
+        return False
+    return (dataset.get_tag_item("COMPRESSION", "IMAGE_STRUCTURE") or "").upper().endswith("JPEG")
 
 
 def _colour(dataset: rasterio.DatasetReader, number: int, role: ColorInterp) -> str:
