@@ -32,7 +32,7 @@ def test_rows_say_what_a_key_takes_and_what_it_is_without() -> None:
         "| `align` | `true`, `false` | `false` |",
     ):
         assert row in reference
-    assert reference.count("## inputs.NAME, kind: ") == 5
+    assert reference.count("## inputs.NAME, kind: ") == 6
     assert reference.count("## inputs.NAME.year\n") == 1
     assert "## inputs.NAME.bands.NAME\n" in reference
 

@@ -27,7 +27,7 @@ from landweave.cli.options import (
 )
 from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error
 from landweave.core.errors import LandweaveError
-from landweave.models.settings import Engine
+from landweave.models.engine_names import Engine
 
 app = typer.Typer(
     name="landweave",

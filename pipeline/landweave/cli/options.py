@@ -72,7 +72,7 @@ def _shown_argument(option: str, argument: str) -> str:
 
 def _parse_override(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    advice = f"{key}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
+    advice = f"{key or 'A value to set'}: write it as KEY=VALUE, the value in YAML, such as output.store=out.zarr"
     if not key or not equals:
         raise ConfigError(f"{advice}.")
     try:

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
 
 from landweave.core.errors import ConfigError
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.outputs import OutputSpec
+from landweave.models.engine_names import Engine
 from landweave.models.networks.architectures import ExportedArchitecture
-
-Engine = Literal["eager", "compile", "onnxruntime", "openvino"]
-"""What runs a network: torch as it is, compiled by it, or an exported graph in another library."""
 
 _DEVICE = re.compile(r"(cpu|meta|cuda(:\d+)?)")
 
