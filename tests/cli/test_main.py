@@ -411,7 +411,7 @@ def test_a_store_that_is_no_map(small: Small, refused: Callable[..., str]) -> No
     assert "'landweave-cube', a map has 'landweave-map'" in message
 
 
-@pytest.mark.parametrize("loaded", ["yaml", "numpy"])
+@pytest.mark.parametrize("loaded", ["yaml", "typer"])
 def test_an_interrupt_while_the_command_loads_ends_with_130(small: Small, loaded: str) -> None:
     process = start("check", small.config(), PYTHONPROFILEIMPORTTIME="1")
     assert process.stderr is not None

@@ -100,17 +100,17 @@ SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("ledger/y/
 
 @pytest.mark.parametrize("name", ["map/0/x/c/0", *SLOW_NAMES])
 def test_what_is_flipped_in_coordinates_and_metadata_is_named_by_verify_and_restored_by_a_run(
-    small: Small, mapped, name: str
+    mapped: Small, name: str
 ) -> None:
-    before = files(small.store)
+    before = files(mapped.store)
     for how, ends in ((flip, "damaged"), (Path.unlink, "missing")):
-        how(small.store / name)
-        assert f"{name} was {ends} and is written again" in api.verify(small.store).notes
-        assert files(small.store) == before
-        how(small.store / name)
-        result = api.run(mapped)
+        how(mapped.store / name)
+        assert f"{name} was {ends} and is written again" in api.verify(mapped.store).notes
+        assert files(mapped.store) == before
+        how(mapped.store / name)
+        result = api.run(mapped.loaded())
         assert (result.exit_code, result.ran) == (0, 0)
-        assert files(small.store) == before
+        assert files(mapped.store) == before
 
 
 FAST_LEDGER_DAMAGE = {("state", "flipped"), ("object_checksum", "emptied"), ("reason", "removed")}

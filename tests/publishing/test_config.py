@@ -11,7 +11,7 @@ from landweave.core.errors import ConfigError, InputError, OutputError
 from tests.helpers.small import Small
 from tests.publishing.conftest import bytes_below
 
-SECTION = {"folder": "delivery", "dalle_m": 20, "minimum_unit_m2": 0.4}
+SECTION = {"folder": "delivery", "dalle_m": 20, "majority": 3}
 
 
 @pytest.fixture(scope="module")

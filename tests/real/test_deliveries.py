@@ -202,8 +202,7 @@ def test_bd_ortho(project: Callable[..., Path], landweave: Command, shared: Shar
     told = [*settings(output__picture="null"), "--set", "area=null"]
     checked = landweave("check", config, *told)
     assert checked.code == 0, checked.err
-    assert re.search(r"\.tiles +2\n.*\.files +4\n", checked.out)
-    assert re.search(r"\.alignment +resample\n", checked.out)
+    assert re.search(r"^AERIAL_RGBI .*; tiles: 2; files: 4;.*; alignment: resample;", checked.out, re.MULTILINE)
     assert "0.2 x 0.1997166" in checked.out
     ran = landweave("run", config, *told)
     assert ran.code == 0, ran.err
@@ -269,7 +268,7 @@ def test_ortho_with_heights(project: Callable[..., Path], landweave: Command, sh
     checked = landweave("check", config, *told)
     assert checked.code == 0, checked.err
     assert "2 of 2 files take EPSG:2154 from the setting" in checked.out
-    assert re.search(r"\.alignment +paste\n", checked.out)
+    assert re.search(r"^AERIAL_RGBI .*; alignment: paste;", checked.out, re.MULTILINE)
     refused = landweave("run", config, *told, "--set", "inputs.AERIAL_RGBI.crs=null")
     assert refused.code == 2
     assert "set `crs`" in refused.err

@@ -61,7 +61,7 @@ def test_outlines_that_cross_themselves_are_told_and_inside_by_the_even_odd_rule
     bow = shapely.Polygon([(x0, y1), (x1, y0), (x1, y1), (x0, y0)])
     zones = geopandas.GeoDataFrame(geometry=[shapely.box(x0, y0, x1, y1), bow], crs="EPSG:2154")
     found = lw.area_by_class(stored[0], zones)
-    assert any("1 of 2 zones, zone 2 the first, have outlines that cross" in note for note in found.attrs["notes"])
+    assert any("1 of 2 zones, zone 2 the first, with outlines that cross" in note for note in found.attrs["notes"])
     assert found["area_ha"][1] == pytest.approx(found["area_ha"][0] / 2, rel=0.02)
 
 

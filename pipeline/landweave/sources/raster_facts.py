@@ -347,7 +347,7 @@ def _refuse_second_place(facts: RasterFacts) -> None:
     """
     if is_url(facts.path) or not states_place(facts.path):
         return
-    with rasterio.Env(GDAL_GEOREF_SOURCES="INTERNAL"), rasterio.DatasetReader(facts.path, driver=DRIVERS) as dataset:
+    with rasterio.Env(GDAL_GEOREF_SOURCES="INTERNAL"), Dataset(facts.path, driver=DRIVERS) as dataset:
         crs, _ = _crs_of(dataset)
         own = replace(facts, crs=crs, transform=dataset.transform)
     if own.georeferenced and facts.georeferenced:

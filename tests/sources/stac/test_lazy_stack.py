@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
 from rasterio.warp import transform_bounds
 
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
+from landweave.sources import files
 from landweave.sources.stac.series import StacSeries
 from tests.helpers.scenes_on_disk import coded, observations_of, optical_item, write_scene
 
@@ -35,7 +35,7 @@ def test_nothing_is_opened_before_it_is_computed(series: StacSeries, monkeypatch
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("a file was opened")
 
-    monkeypatch.setattr(rasterio, "DatasetReader", refuse)
+    monkeypatch.setattr(files, "Dataset", refuse)
     lazy = series.stack()
     assert lazy.dims == ("time", "band", "y", "x")
     assert lazy.dtype == np.uint16
