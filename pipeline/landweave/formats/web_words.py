@@ -65,6 +65,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "memory": ("Memory of a process", "Mémoire d’un processus"),
     "model": ("Model", "Modèle"),
     "no_aerial": ("There is no aerial picture in this page:", "Cette page n’a pas de photo aérienne :"),
+    "no_configuration": (
+        "the map was named without its configuration.",
+        "la carte a été donnée sans sa configuration.",
+    ),
     "no_areas": (
         "Areas are not stated: the CRS of the map does not keep them.",
         "Les surfaces ne sont pas indiquées : la projection de la carte ne les conserve pas.",

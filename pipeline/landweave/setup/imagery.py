@@ -36,9 +36,9 @@ def open_aerial_picture(config: Config) -> Quicklook:
 
 
 def find_aerial_picture(config: Config | None) -> tuple[Quicklook | None, str]:
-    """The aerial picture of a configuration, or why there is none, as people are shown it."""
+    """The aerial picture of a configuration, or why it has none, as people are shown it; neither without one."""
     if config is None:
-        return None, "the map was named without its configuration."
+        return None, ""
     try:
         return open_aerial_picture(config), ""
     except InputError as error:
