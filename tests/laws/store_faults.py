@@ -19,7 +19,7 @@ from tests.laws.faults_ground import DASK, INLINE, AfterFirst, Ground, Scenario,
 
 
 def failing_store(here: Ground, seed: int, share: float, engine: Mapping[str, Any]) -> str:
-    """A run, with COG and picture, into a store that fails; every fault is one retry."""
+    """A run, with COG and picture, into a store that fails; every fault is one retry, but for those of its record."""
     output = here.output(f"failing-{seed}-{share}-{engine['kind']}", with_files=True)
     here.store.tell(seed=seed, share=share, kinds=list(KINDS))
     try:
@@ -30,8 +30,8 @@ def failing_store(here: Ground, seed: int, share: float, engine: Mapping[str, An
     here.check(output)
     counted = f"requests tried again: {result.retries}"
     assert counted in str(result)
-    # On workers a request may be in the air when the count of its block is taken; inline none is.
-    assert result.retries == faults(told) if engine["kind"] == "inline" else result.retries > 0, (counted, told)
+    # The record of a run, which holds the count, is stored after it. On workers a request may be in the air as well.
+    assert 0 <= faults(told) - result.retries <= 3 if engine["kind"] == "inline" else result.retries > 0, (counted, told)
     parent, name = Target.parse(str(output["cog"]), output["storage_options"]).beside("")
     with rasterio.MemoryFile(parent.get(name)) as memory, memory.open() as cog:
         assert cog.count == 1
