@@ -31,7 +31,8 @@ def failing_store(here: Ground, seed: int, share: float, engine: Mapping[str, An
     counted = f"requests tried again: {result.retries}"
     assert counted in str(result)
     # The record of a run, which holds the count, is stored after it. On workers a request may be in the air as well.
-    assert 0 <= faults(told) - result.retries <= 3 if engine["kind"] == "inline" else result.retries > 0, (counted, told)
+    after = faults(told) - result.retries
+    assert 0 <= after <= 3 if engine["kind"] == "inline" else result.retries > 0, (counted, told)
     parent, name = Target.parse(str(output["cog"]), output["storage_options"]).beside("")
     with rasterio.MemoryFile(parent.get(name)) as memory, memory.open() as cog:
         assert cog.count == 1
