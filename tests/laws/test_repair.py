@@ -95,7 +95,7 @@ def test_metadata_that_is_missing_is_restored(mapped: Small, where: str) -> None
     assert files(mapped.store) == before
 
 
-SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("ledger/y/c/0", f"map/0/landcover/{ROOT}")]
+SLOW_NAMES = [pytest.param(name, marks=pytest.mark.slow) for name in ("ledger/block_y/c/0", f"map/0/landcover/{ROOT}")]
 
 
 @pytest.mark.parametrize("name", ["map/0/x/c/0", *SLOW_NAMES])
