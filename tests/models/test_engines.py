@@ -93,7 +93,7 @@ def test_a_graph_is_exported_once_and_a_damaged_one_again(small_card, weights_of
     wanted = asked.open().predict(batch).values.copy()
     (kept,) = [file for file in cache.iterdir() if file == engines._graph_file(asked.settings, asked.weights_sha256)]
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "_export", lambda *_: pytest.fail("exported again"))
+        patch.setattr(engines, "export_graph", lambda *_: pytest.fail("exported again"))
         np.testing.assert_array_equal(asked.open().predict(batch).values, wanted)
     kept.write_bytes(kept.read_bytes()[:1000])
     np.testing.assert_array_equal(asked.open().predict(batch).values, wanted)
