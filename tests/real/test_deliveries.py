@@ -316,7 +316,7 @@ def test_massachusetts(project: Callable[..., Path], landweave: Command, shared:
     told = settings(output__block=512, output__chunk=256)
     checked = landweave("check", config, *told)
     assert checked.code == 0, checked.err
-    assert re.search(r"\.alignment +paste\n", checked.out)
+    assert re.search(r"^AERIAL_RGBI .*; alignment: paste;", checked.out, re.MULTILINE)
     ran = landweave("run", config, *told)
     assert ran.code == 0, ran.err
     classes, profile = map_of(config.parent)
