@@ -59,8 +59,7 @@ def test_alignment_prints_ratios_and_the_memory_of_dates_and_areas() -> None:
 
 def test_zones_prints_ratios_and_memory() -> None:
     table = run("zones.py", "--side", "1024", "--zones", "20", "--turns", "1", "--memory-sides", "1024")
-    assert all(float(ratio) > 0 for ratio in re.findall(r"ratio (\S+)", table))
-    assert len(re.findall(r"ratio", table)) == 2
+    assert len([ratio for ratio in re.findall(r"(\S+) times as fast", table) if float(ratio) > 0]) == 2
     assert all(float(peak) > 0 for peak in re.findall(r"(\S+) MB", table))
 
 

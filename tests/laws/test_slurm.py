@@ -102,3 +102,26 @@ def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm,
     assert any("worker-lifetime-reached" in log for log in logs)  # before the walltime of its job
     assert (api.open_ledger(small.store)["attempts"].values == 1).all()  # and no block was a suspect
     assert "waiting for a worker" in err
+
+
+def test_a_cluster_object_of_ones_own_is_given(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a notebook: a ``SLURMCluster`` that was made elsewhere, which is left running."""
+    from dask_jobqueue import SLURMCluster
+
+    for name, value in slurm.environment.items():
+        monkeypatch.setenv(name, value)
+    small = Small.make(tmp_path / "project")
+    inline = small.folder / "inline.zarr"
+    assert api.run(small.loaded(output={"store": str(inline)})).exit_code == 0
+    with SLURMCluster(
+        cores=1,
+        memory="1536MiB",
+        walltime="00:10:00",
+        log_directory=str(tmp_path / "logs"),
+        local_directory=str(tmp_path / "temporary"),
+        scheduler_options={"dashboard_address": ":0"},
+    ) as cluster:
+        cluster.scale(1)
+        assert api.run(small.loaded(), client=cluster, progress=False).ran == 12
+        assert cluster.status.name == "running"
+    assert shards(small.store) == shards(inline)
