@@ -24,7 +24,14 @@ project_copyright = author
 release = version = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
-include_patterns = ["docs/*.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "deploy/README.md", "benchmarks/roofline.md"]
+include_patterns = [
+    "docs/*.md",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "deploy/README.md",
+    "benchmarks/roofline.md",
+]
 root_doc = "docs/index"
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["out", ".venv"]
