@@ -55,7 +55,7 @@ class ZoneChangeJob:
     def blocks(self) -> list[BlockIndex]:
         """Blocks that the bounds of a zone meet."""
         pair = self.gate.pair
-        return [each for each in pair.blocks if self.zones.near(pair.before.grid.with_extent(pair.blocks[each])).size]
+        return self.zones.blocks(pair.before.grid, pair.blocks)
 
     def _count(self, index: BlockIndex) -> BlockResult:
         pair = self.gate.pair

@@ -16,7 +16,7 @@ import shapely
 from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
-from landweave.core.lattice import Extent, Span
+from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
 from landweave.core.scanlines import Edges, Integers, ranges
 
@@ -96,6 +96,11 @@ class Zones:
         x0, y0, x1, y1 = grid.bounds
         left, bottom, right, top = self.bounds.T
         return np.flatnonzero((left < x1) & (right > x0) & (bottom < y1) & (top > y0))
+
+    def blocks(self, grid: Grid, blocks: Blocks) -> list[BlockIndex]:
+        """Blocks that the bounds of a zone meet, of those over ``grid``."""
+        parts = ((index, grid.with_extent(blocks[index].intersect(grid.extent))) for index in blocks)
+        return [index for index, part in parts if self.near(part).size]
 
     def count(self, grid: Grid, classes: NDArray[np.uint8], confidence: NDArray[np.uint8] | None) -> ZoneCounts:
         """Pixels of a part of a map by zone and code.

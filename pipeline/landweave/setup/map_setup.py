@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -103,9 +104,19 @@ def set_up_map(config: Config, *, only_planned: bool = False) -> MapSetup:
     )
 
 
-def map_target(config: Config) -> Target:
-    """Where the map of a configuration is stored."""
-    return Target.parse(config.path(config.output.store), config.output.storage_options)
+def map_target(where: Config | str | Path, storage_options: Mapping[str, Any] | None = None) -> Target:
+    """Where a map is stored.
+
+    Parameters
+    ----------
+    where
+        Its path or URL, or the configuration that made it.
+    storage_options
+        Of its object store; a configuration has its own.
+    """
+    if isinstance(where, Config):
+        return Target.parse(where.path(where.output.store), where.output.storage_options)
+    return Target.parse(where, storage_options)
 
 
 def runs_elsewhere(section: EngineSection) -> bool:

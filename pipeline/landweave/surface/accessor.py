@@ -22,10 +22,11 @@ from landweave.core.metrics import Scores, Seams, score, seams
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
 from landweave.jobs.progress import Progress, resolve_progress
+from landweave.publishing.zone_counts import count_here
 from landweave.sources.arrays import grid_of
 from landweave.store.georeference import extent_from_json, grid_from_json
 from landweave.surface.extras import load_viewer
-from landweave.surface.hectares import ZoneSource, count_here, measure_zones
+from landweave.surface.hectares import ZoneSource, measure_zones
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

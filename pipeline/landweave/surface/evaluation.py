@@ -93,7 +93,7 @@ def evaluate(  # noqa: PLR0913  what is compared, with what, and who reads it
     0.92
     """
     if isinstance(labels, PatchDataset):
-        setup = set_up_dataset_evaluation(_target(where, storage_options), labels, leave_out=leave_out)
+        setup = set_up_dataset_evaluation(map_target(where, storage_options), labels, leave_out=leave_out)
     else:
         target, named = _target_and_labels(where, labels, storage_options)
         setup = set_up_map_evaluation(target, named, leave_out=leave_out)
@@ -207,7 +207,7 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     >>> draw_sample("landcover.zarr", "sample.gpkg", rule=SamplingRule(size=100, minimum=10), progress=False)
     PosixPath('sample.gpkg')
     """
-    store = open_store(_target(where, storage_options))
+    store = open_store(map_target(where, storage_options))
     if holes := find_holes(store):
         raise InputError(
             f"{store.target}: {holes[0]}. Hectares of a sample would be those of what is there: run the map again to "
@@ -293,7 +293,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     rule = rule or ChangeRule()
     maps = (before, after, *(same_ground or ()))
     options = _options_of(storage_options, *maps)
-    stores = [open_store(_target(*each)) for each in zip(maps, options, strict=True)]
+    stores = [open_store(map_target(*each)) for each in zip(maps, options, strict=True)]
     setups = [set_up_change(*pair, rule) for pair in zip(stores[::2], stores[1::2], strict=True)]
     first, shown = setups[0], resolve_progress(progress)
     grid = first.gate.pair.before.grid.with_extent(first.gate.pair.blocks.extent)
@@ -361,11 +361,6 @@ def compare(  # noqa: PLR0913  what is compared, in which classes, what is writt
     return _evaluate(setup, reading_engine(engine, client), progress, folder)
 
 
-def _target(where: AnyMap, storage_options: Mapping[str, Any] | None) -> Target:
-    """Where a map is stored that is named, or that a configuration made."""
-    return map_target(where) if isinstance(where, Config) else Target.parse(where, storage_options)
-
-
 def _options_of(storage_options: Mapping[str, Any] | None, *places: object) -> list[Mapping[str, Any] | None]:
     """The options for each of several places: for those in object stores, or for all where none is, to be refused."""
     remote = [not isinstance(place, Config) and "://" in str(place) for place in places]
@@ -382,7 +377,7 @@ def _target_and_labels(
     of_map, of_labels = _options_of(storage_options, where, named)
     if of_labels and not named.storage_options:
         named = replace(named, storage_options=of_labels)
-    return _target(where, of_map), named
+    return map_target(where, of_map), named
 
 
 def _evaluate(

@@ -10,7 +10,6 @@ from landweave.config.schema import Config
 from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.setup.map_setup import map_target
-from landweave.store.objects import Target
 from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.extras import load_viewer
 from landweave.surface.hectares import ZoneSource
@@ -64,7 +63,7 @@ def report(  # noqa: PLR0913  what is shown, how, and who counts
     >>> report("landcover.zarr", "landcover.html", language="fr").name
     'landcover.html'
     """
-    target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
+    target = map_target(what, storage_options)
     zoned = ZoneFile(zones, layer, where) if zones is not None else None
     config, shown = what if isinstance(what, Config) else None, resolve_progress(progress)
     return write_report(target, to, config, zoned, language, reading_engine(engine, client), progress=shown)
@@ -98,7 +97,7 @@ def view(
         When there is no map.
     """
     viewer = load_viewer()
-    target = map_target(what) if isinstance(what, Config) else Target.parse(what, storage_options)
+    target = map_target(what, storage_options)
     server = viewer.ViewServer(viewer.open_view(what, target))
     ready(server.url)
     server.serve()

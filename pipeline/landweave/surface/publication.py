@@ -22,7 +22,6 @@ from landweave.publishing.run import PublishSetup
 from landweave.setup.map_setup import engine_section, map_target
 from landweave.setup.publish_setup import publish_section, set_up_publish
 from landweave.store.maps.store import open_store
-from landweave.store.objects import Target
 from landweave.store.run_record import recorded_run
 from landweave.surface.engines import AnyEngine, reading_engine, resolved_engine, with_place
 from landweave.surface.hectares import ZoneSource, check_tables, stored_areas, write_areas
@@ -123,7 +122,7 @@ def _publication(
     """The publication of a configuration, or of a map by its place, and the engine that is open already."""
     config = what if isinstance(what, Config) else None
     options = storage_options if "://" in str(what) else None
-    target = map_target(what) if isinstance(what, Config) else Target.parse(what, options)
+    target = map_target(what, options)
     section = publish_section(config, to, storage_options, settings)
     stated = engine_section(config) if config else EngineSection()
     with resolved_engine(stated, engine, client) as (run_by, opened):
@@ -199,7 +198,7 @@ def area_by_class(  # noqa: PLR0913  of what, where, and who counts
     holes: tuple[str, ...] = ()
     areas: geopandas.GeoDataFrame
     if isinstance(mapped, Config | str | Path):
-        target = map_target(mapped) if isinstance(mapped, Config) else Target.parse(mapped, storage_options)
+        target = map_target(mapped, storage_options)
         store, shown = open_store(target), resolve_progress(progress)
         holes = find_holes(store)
         with reading_engine(engine, client) as opened:
