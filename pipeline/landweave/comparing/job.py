@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.comparing.gate import Gate, pair_codes
+from landweave.comparing.gate import Gate, PatchSizes, pair_codes
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA
 from landweave.core.outlines import find_regions
-from landweave.core.protocols import BlockFunction, BlockResult, BlockState
 
 _CODES = NODATA + 1
 
@@ -49,52 +47,44 @@ class TransitionCounts:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChangeJob:
-    """Compares two maps block by block. Picklable.
+def count_patches(gate: Gate, index: BlockIndex) -> tuple[int, PatchSizes]:
+    """Pixels of a block, and its patches that reach an edge.
 
-    Attributes
+    Parameters
     ----------
-    key
-        Name of the job on its workers.
     gate
         Which changes are kept.
-    gives
-        ``patches`` at the edges of the blocks, or ``transitions``.
+    index
+        Of the block.
     """
+    return gate.pair.blocks[index].size, gate.patch_sizes(index)
 
-    key: str
-    gate: Gate
-    gives: Literal["patches", "transitions"]
 
-    def open(self) -> BlockFunction:
-        """The function that compares one block."""
-        return self._patches if self.gives == "patches" else self._transitions
+def count_transitions(gate: Gate, index: BlockIndex) -> tuple[int, TransitionCounts]:
+    """Pixels of a block that both maps have, and their transitions.
 
-    def blocks(self) -> list[BlockIndex]:
-        """All blocks that both maps may have pixels in."""
-        return list(self.gate.pair.blocks)
-
-    def _patches(self, index: BlockIndex) -> BlockResult:
-        pixels = self.gate.pair.blocks[index].size
-        return BlockResult(state=BlockState.DONE, counts={"pixels": pixels}, detail=self.gate.patch_sizes(index))
-
-    def _transitions(self, index: BlockIndex) -> BlockResult:
-        pair = self.gate.pair
-        extent = pair.blocks[index]
-        before, after = pair.classes(extent)
-        both = (before != NODATA) & (after != NODATA)
-        confidence, kept = pair.confidence(extent), self.gate.changes(index)
-        bins = CONFIDENCE_SCALE + 1
-        # Where a map has a class it has a confidence: 255 stands beside nodata alone.
-        counts = TransitionCounts(
-            every=_pairs(before[both], after[both]),
-            kept=_pairs(*(each[kept[0] != NODATA] for each in kept)),
-            patches=_patches(*kept),
-            compared=np.bincount(confidence[both], minlength=bins)[:bins],
-            changed=np.bincount(confidence[both & (before != after)], minlength=bins)[:bins],
-        )
-        return BlockResult(state=BlockState.DONE, counts={"pixels": int(both.sum())}, detail=counts)
+    Parameters
+    ----------
+    gate
+        Which changes are kept.
+    index
+        Of the block.
+    """
+    pair = gate.pair
+    extent = pair.blocks[index]
+    before, after = pair.classes(extent)
+    both = (before != NODATA) & (after != NODATA)
+    confidence, kept = pair.confidence(extent), gate.changes(index)
+    bins = CONFIDENCE_SCALE + 1
+    # Where a map has a class it has a confidence: 255 stands beside nodata alone.
+    counts = TransitionCounts(
+        every=_pairs(before[both], after[both]),
+        kept=_pairs(*(each[kept[0] != NODATA] for each in kept)),
+        patches=_patches(*kept),
+        compared=np.bincount(confidence[both], minlength=bins)[:bins],
+        changed=np.bincount(confidence[both & (before != after)], minlength=bins)[:bins],
+    )
+    return int(both.sum()), counts
 
 
 def _pairs(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Counter[int]:
