@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import geopandas
@@ -13,7 +13,6 @@ from landweave.core.pyramid import level_extent, level_grid
 from landweave.formats.images import Stretch, jpeg_bytes
 from landweave.jobs.ledger import Ledger
 from landweave.reporting.facts import (
-    ZoneAreas,
     cost_facts,
     planned_rows,
     progress_facts,
@@ -25,7 +24,9 @@ from landweave.reporting.facts import (
 from landweave.reporting.layers import Layer, map_layers, shown_level
 from landweave.reporting.page import Page
 from landweave.sources.mosaic.quicklook import Quicklook
+from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore
+from landweave.store.run_record import last_run
 
 _EMPTY_GROUND = 233
 """Grey of ground without a picture."""
@@ -45,10 +46,8 @@ class ReportInputs:
         Hectares of the whole map in one row, or why there are none, or what is to be known of them.
     zones
         Hectares of zones; None where none were given.
-    run
-        Figures of the last run, as they are stored beside the map; empty where there are none.
-    sources, days, software
-        Imagery by modality, its first and last day, versions by name.
+    sources, days
+        Imagery by modality, its first and last day.
     """
 
     store: MapStore
@@ -57,10 +56,8 @@ class ReportInputs:
     areas: geopandas.GeoDataFrame | None = None
     areas_note: str = ""
     zones: geopandas.GeoDataFrame | None = None
-    run: Mapping[str, Any] = field(default_factory=dict)
     sources: Mapping[str, Any]
     days: str = ""
-    software: Mapping[str, str]
 
 
 def report_page(inputs: ReportInputs) -> Page:
@@ -71,20 +68,21 @@ def report_page(inputs: ReportInputs) -> Page:
     ReadError
         When the map or the aerial picture cannot be read.
     """
-    store = inputs.store
+    store, legend = inputs.store, inputs.store.legend
     ledger = Ledger.load(store.ledger, store.arrays) if store.ledger.attributes else None
     complete = ledger is not None and not ledger.todo()
     level = shown_level(store)
     layers = list(map_layers(store, level, complete=complete))
-    shown = level_grid(store.grid, level)
-    pixel_m = float(shown.resolution)
-    whole = zone_areas(inputs.areas, store.legend, pixel_m)[0] if inputs.areas is not None else None
-    if ledger:
-        layers.append(_progress(store, ledger))
+    pixel_m = float(level_grid(store.grid, level).resolution)
+    whole = zone_areas(inputs.areas, legend, pixel_m)[0] if inputs.areas is not None else None
+    if ledger:  # blocks at the edge of the grid are whole
+        states, blocks = ledger.fields["state"].astype(np.uint8), store.grid.coarsen(store.block_size)
+        layers.append(Layer(name="progress", codes=states, bounds=blocks.bounds))
+    software = {**store.attrs.get("libraries", {}), "landweave": library_versions()["landweave"]}
     return Page(
         title=str(store.attrs.get("title", "Land cover")),
         grid=store.grid,
-        classes=shown_classes(store.legend, layers[0].codes, whole),
+        classes=shown_classes(legend, layers[0].codes, whole),
         layers=tuple(layers),
         shown_m=pixel_m,
         days=inputs.days,
@@ -92,25 +90,14 @@ def report_page(inputs: ReportInputs) -> Page:
         aerial_note=inputs.aerial_note,
         areas=whole,
         areas_note=inputs.areas_note,
-        zones=_zones(inputs, pixel_m),
+        zones=() if inputs.zones is None else zone_areas(inputs.zones, legend, pixel_m),
         progress=tuple(progress_facts(ledger)) if ledger else (),
         cost=tuple(cost_facts(ledger, store.block_size**2)) if ledger else (),
-        planned=tuple(planned_rows(inputs.run)),
-        provenance=tuple(provenance_facts(store.attrs, inputs.software)),
+        planned=tuple(planned_rows(last_run(store.target))),
+        provenance=tuple(provenance_facts(store.attrs, software)),
         sources=tuple(source_facts(inputs.sources)),
         complete=complete,
     )
-
-
-def _zones(inputs: ReportInputs, pixel_m: float) -> Sequence[ZoneAreas]:
-    return () if inputs.zones is None else zone_areas(inputs.zones, inputs.store.legend, pixel_m)
-
-
-def _progress(store: MapStore, ledger: Ledger) -> Layer:
-    """States of blocks; those at the edge of the grid are whole."""
-    states = ledger.fields["state"].astype(np.uint8)
-    blocks = store.grid.coarsen(store.block_size)
-    return Layer(name="progress", codes=states, bounds=blocks.bounds)
 
 
 def _aerial(inputs: ReportInputs, level: int) -> bytes:
