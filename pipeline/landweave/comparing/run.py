@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from landweave.comparing.gate import Codes, Gate, join_patches
-from landweave.comparing.job import TransitionCounts, count_patches, count_transitions
+from landweave.comparing.gate import Codes, Gate, TransitionCounts, count_patches, count_transitions, join_patches
 from landweave.comparing.result import Change
 from landweave.core.errors import InputError
 from landweave.core.grid import HECTARE_M2, Grid

@@ -17,8 +17,7 @@ from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.publishing.catalog import known_days, sources_of
-from landweave.reporting.page import MARK, render
-from landweave.reporting.report import ReportInputs, report_page
+from landweave.reporting.page import MARK, ReportInputs, render, report_page
 from landweave.setup.imagery import find_aerial_picture
 from landweave.setup.map_setup import map_target
 from landweave.store.maps.store import MapStore, open_store
