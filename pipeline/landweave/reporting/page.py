@@ -13,9 +13,8 @@ and runs no script but the three whose digests it names, whatever the names of c
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,15 @@ from landweave.core.legend import NODATA, LandClass
 from landweave.core.protocols import BlockState
 from landweave.core.pyramid import level_extent, level_grid
 from landweave.formats.images import Stretch, jpeg_bytes
-from landweave.formats.web_assets import CONFIDENCE_RAMP, map_style, page_environment, page_policy, page_scripts
-from landweave.formats.web_words import LANGUAGES, Language, words
+from landweave.formats.web_assets import (
+    CONFIDENCE_RAMP,
+    map_style,
+    page_environment,
+    page_policy,
+    page_scripts,
+    script_facts,
+)
+from landweave.formats.web_words import Language, words
 from landweave.jobs.ledger import Ledger
 from landweave.reporting.facts import (
     Fact,
@@ -167,7 +173,7 @@ def render(page: Page, language: Language) -> str:
         language=language,
         mark=MARK,
         word=words(language),
-        facts=json.dumps(_facts(page)).replace("<", "\\u003c"),
+        facts=script_facts(page.classes, _facts(page)),
         state_colors={state: state_color(state) for state in BlockState},
         style=map_style(),
         scripts=scripts,
@@ -199,15 +205,13 @@ def format_number(value: float, digits: int = 0, *, language: Language) -> str:
 
 
 def _facts(page: Page) -> dict[str, Any]:
-    """What the script reads; coordinates are counted from the south-west corner of the classes, in metres."""
+    """What the script reads beside classes; coordinates count from the south-west corner of the classes, in metres."""
     x0, y0, x1, y1 = page.bounds
     return {
         "size": [x1 - x0, y1 - y0],
         "true_scale": page.keeps_areas,
         "nodata": NODATA,
         "ramp": CONFIDENCE_RAMP,
-        "words": {language: words(language) for language in LANGUAGES},
-        "classes": [{**asdict(each), "name_fr": each.name_fr or each.name} for each in page.classes],
         "states": [
             {"code": int(state), "word": state.name.lower(), "color": state_color(state)} for state in page.states
         ],
