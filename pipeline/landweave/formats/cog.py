@@ -111,7 +111,7 @@ def _write_map(reader: MapReader, array: str, grid: Grid, path: Path) -> Sums:
     """Write a GeoTIFF of the full resolution, with tags and, for classes, colours."""
     with new_level_file(path, grid) as file:
         file.update_tags(**_tags(reader, array))
-        describe_band(file, array, reader.legend)
+        describe_band(file, array, reader.legend if array == "landcover" else None)
         # Edges of pieces are edges of the file's tiles, so that no tile is written twice.
         pieces = _pieces(grid, max(TILE, reader.block_size // TILE * TILE))
         return {extent: _write(file, grid, extent, reader.read(array, extent)) for extent in pieces}
@@ -143,7 +143,7 @@ def describe_band(file: DatasetWriter, array: str, legend: Legend | None) -> Non
     array
         Name of the array.
     legend
-        Of land cover.
+        Of land cover; of other arrays it is not used.
     """
     if array == "landcover" and legend is not None:
         file.write_colormap(1, {code: legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})

@@ -32,9 +32,9 @@ from landweave.setup.change import set_up_change
 from landweave.setup.context import resolve_card
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
 from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
-from landweave.setup.imagery import CHIP_BANDS
-from landweave.setup.imagery import ChipImages as ChipImages
 from landweave.setup.map_setup import map_target
+from landweave.setup.sampling import CHIP_BANDS
+from landweave.setup.sampling import ChipImages as ChipImages
 from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.maps.store import open_store
 from landweave.store.objects import Target
