@@ -60,7 +60,7 @@ def test_a_level_that_fits_is_drawn(mapped, tmp_path, monkeypatch):
     monkeypatch.setattr(
         picture, "colored", lambda classes, legend: drawn.append(classes.shape) or real(classes, legend)
     )
-    write_picture(mapped, tmp_path / "map.png", max_size=100, title="A title", credit="A licence")
+    write_picture(mapped, tmp_path / "map.png", max_size=100)
     assert drawn == [(96, 64)]  # level 1 of 192 x 128
     with pytest.raises(InputError, match=r"\(24, 16\), a picture of at most 10"):
         write_picture(mapped, tmp_path / "map.png", max_size=10)
@@ -115,15 +115,15 @@ def test_it_leaves_nothing_else(mapped, tmp_path):
 
 @pytest.mark.parametrize(("down", "across"), [(1, 6), (3, 2), (6, 1)])
 def test_no_words_leave_the_paper_or_cover_others(tmp_path, monkeypatch, down, across):
-    written(Target.parse(tmp_path / "m"), template(down=down, across=across))
+    long = "Land cover by a model whose title names every one of the seven sensors it was trained on, and then some"
+    attributes = {"title": long, "source": 2 * long, "license": long}
+    written(Target.parse(tmp_path / "m"), template(down=down, across=across, attributes=attributes))
     figures = []
     real = picture.save_figure
     monkeypatch.setattr(
         picture, "save_figure", lambda figure, path, mark: figures.append(figure) or real(figure, path, mark)
     )
-    long = "Land cover by a model whose title names every one of the seven sensors it was trained on, and then some"
-    path = write_picture(stored_map(tmp_path / "m"), tmp_path / "p.png", title=long, credit=3 * long)
-    image = image_of(path)
+    image = image_of(write_picture(stored_map(tmp_path / "m"), tmp_path / "p.png"))
     edge = [image[:5], image[-5:], image[:, :5], image[:, -5:]]
     assert all((part == 255).all() for part in edge)
     boxes = [text.get_window_extent() for text in figures[0].axes[0].texts]

@@ -6,7 +6,6 @@ import dask.array
 import numpy as np
 import pytest
 import xarray as xr
-from xarray.core.indexing import IndexingSupport
 
 from landweave.store.lazy_array import LazyArray, chunked, lazy_variable
 
@@ -18,15 +17,9 @@ def outer(values, key):
     return values[rows][..., columns]
 
 
-def basic(values, key):
-    assert all(isinstance(part, int | slice | np.integer) for part in key)
-    return values[key]
-
-
-@pytest.fixture(params=[(outer, IndexingSupport.OUTER), (basic, IndexingSupport.BASIC)], ids=["outer", "basic"])
-def lazy(request):
-    read, support = request.param
-    array = LazyArray(VALUES.shape, "int64", partial(read, VALUES), support)
+@pytest.fixture
+def lazy():
+    array = LazyArray(VALUES.shape, "int64", partial(outer, VALUES))
     return xr.Dataset({"a": lazy_variable(("y", "x"), array, {"units": "m"}, {"grid_mapping": "spatial_ref"})})["a"]
 
 

@@ -20,6 +20,9 @@ MapPath = Annotated[
 LeaveOut = Annotated[
     list[str] | None, typer.Option("--leave-out", help="Code or name of a class that is not scored; may be repeated.")
 ]
+Column = Annotated[str | None, typer.Option("--column", help="Column of the polygons' classes.")]
+Layer = Annotated[str | None, typer.Option("--layer", help="Layer of the vector file.")]
+Folder = Annotated[Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")]
 
 
 @prints
@@ -30,12 +33,10 @@ def evaluate(  # noqa: PLR0913  options of a command
     ],
     *,
     leave_out: LeaveOut = None,
-    column: Annotated[str | None, typer.Option("--column", help="Column of the polygons' classes.")] = None,
-    layer: Annotated[str | None, typer.Option("--layer", help="Layer of the vector file.")] = None,
+    column: Column = None,
+    layer: Layer = None,
     band: Annotated[int, typer.Option("--band", help="Band of the label rasters, from 1.")] = 1,
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
-    ] = None,
+    folder: Folder = None,
     cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:
@@ -65,9 +66,7 @@ def evaluate_model(  # noqa: PLR0913  options of a command
         bool, typer.Option("--training-domains", help="Allow domains that models were trained on.")
     ] = False,
     leave_out: LeaveOut = None,
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
-    ] = None,
+    folder: Folder = None,
     cluster: Cluster = None,
 ) -> Any:
     """Map a dataset's regions with a model and compare them with its labels: scores of the whole and by domain."""
@@ -106,12 +105,10 @@ def compare(  # noqa: PLR0913  options of a command
     other_crosswalk: Annotated[
         str | None, typer.Option("--other-crosswalk", help="Of the other's codes to the common legend.")
     ] = None,
-    column: Annotated[str | None, typer.Option("--column", help="Column of the polygons' classes.")] = None,
-    layer: Annotated[str | None, typer.Option("--layer", help="Layer of the vector file.")] = None,
+    column: Column = None,
+    layer: Layer = None,
     leave_out: LeaveOut = None,
-    folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder for numbers (JSON, CSV), charts and a page.")
-    ] = None,
+    folder: Folder = None,
     cluster: Cluster = None,
     storage_options: StorageOptions = None,
 ) -> Any:

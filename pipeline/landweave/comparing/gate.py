@@ -10,6 +10,7 @@ labelled block by block; those that reach the edge of a block are joined with th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -19,6 +20,7 @@ from scipy import ndimage
 
 from landweave.core.lattice import BlockIndex, Blocks, Extent
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA
+from landweave.core.outlines import find_regions
 from landweave.store.maps.store import MapStore
 
 Codes = NDArray[np.uint8]
@@ -209,3 +211,84 @@ def _meetings(
                 _, mine, theirs = np.intersect1d(here[0], there[0], assume_unique=True, return_indices=True)
                 pairs = np.unique(np.stack([here[1][mine], there[1][theirs]]), axis=1)
                 yield from ((numbers[(row, column), one], numbers[other, two]) for one, two in pairs.T.tolist())
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransitionCounts:
+    """Sums over the pixels of some blocks.
+
+    Attributes
+    ----------
+    every, kept
+        Pixels by ``256 * before + after``: all that both maps have, and the changes that are kept.
+    patches
+        Kept changes of one kind each, by pixels that share an edge; what the edges of blocks cut counts in each.
+    compared, changed
+        int64 ``(251,)``: pixels that both maps have by the lower confidence of the two, and those that changed.
+    """
+
+    every: Counter[int]
+    kept: Counter[int]
+    patches: int
+    compared: NDArray[np.int64]
+    changed: NDArray[np.int64]
+
+    def __add__(self, other: TransitionCounts) -> TransitionCounts:
+        """Sums of both."""
+        return TransitionCounts(
+            every=self.every + other.every,
+            kept=self.kept + other.kept,
+            patches=self.patches + other.patches,
+            compared=self.compared + other.compared,
+            changed=self.changed + other.changed,
+        )
+
+
+def count_patches(gate: Gate, index: BlockIndex) -> tuple[int, PatchSizes]:
+    """Pixels of a block, and its patches that reach an edge.
+
+    Parameters
+    ----------
+    gate
+        Which changes are kept.
+    index
+        Of the block.
+    """
+    return gate.pair.blocks[index].size, gate.patch_sizes(index)
+
+
+def count_transitions(gate: Gate, index: BlockIndex) -> tuple[int, TransitionCounts]:
+    """Pixels of a block that both maps have, and their transitions.
+
+    Parameters
+    ----------
+    gate
+        Which changes are kept.
+    index
+        Of the block.
+    """
+    pair = gate.pair
+    extent = pair.blocks[index]
+    before, after = pair.classes(extent)
+    both = (before != NODATA) & (after != NODATA)
+    confidence, kept = pair.confidence(extent), gate.changes(index)
+    bins = CONFIDENCE_SCALE + 1
+    # Where a map has a class it has a confidence: 255 stands beside nodata alone.
+    counts = TransitionCounts(
+        every=_pairs(before[both], after[both]),
+        kept=_pairs(*(each[kept[0] != NODATA] for each in kept)),
+        patches=_patches(*kept),
+        compared=np.bincount(confidence[both], minlength=bins)[:bins],
+        changed=np.bincount(confidence[both & (before != after)], minlength=bins)[:bins],
+    )
+    return int(both.sum()), counts
+
+
+def _pairs(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> Counter[int]:
+    counts = np.bincount(pair_codes(before, after), minlength=1)
+    return Counter({int(pair): int(counts[pair]) for pair in np.flatnonzero(counts)})
+
+
+def _patches(before: NDArray[np.uint8], after: NDArray[np.uint8]) -> int:
+    regions = find_regions(pair_codes(before, after))
+    return int(np.count_nonzero(regions.codes >> 8 != NODATA))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import geopandas
@@ -17,9 +18,9 @@ from numpy.typing import NDArray
 from landweave.comparing.gate import Gate, Integers, pair_codes
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
-from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
+from landweave.core.protocols import Engine
 from landweave.formats.polygons import outline_regions
-from landweave.jobs.gather import gather
+from landweave.jobs.gather import CountingJob, gather
 from landweave.jobs.progress import Progress
 
 MOST_POLYGONS = 1_000_000
@@ -60,49 +61,26 @@ class Patches:
         return Patches(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in vars(parts[0])})
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolygonJob:
-    """Traces the kept changes of each block. Picklable.
+def _trace(gate: Gate, index: BlockIndex) -> tuple[int, Patches | None]:
+    """Pixels of a block whose change is kept, and their patches; None without any."""
+    before, after = gate.changes(index)
+    changed = before != NODATA
+    return int(changed.sum()), _patches(gate, index, pair_codes(before, after)) if changed.any() else None
 
-    Attributes
-    ----------
-    key
-        Name of the job on its workers.
-    gate
-        Which changes are kept.
-    """
 
-    key: str
-    gate: Gate
-
-    def open(self) -> BlockFunction:
-        """The function that traces one block."""
-        return self._trace
-
-    def blocks(self) -> list[BlockIndex]:
-        """All blocks that both maps may have pixels in."""
-        return list(self.gate.pair.blocks)
-
-    def _trace(self, index: BlockIndex) -> BlockResult:
-        before, after = self.gate.changes(index)
-        changed = before != NODATA
-        found = self._patches(index, pair_codes(before, after)) if changed.any() else None
-        return BlockResult(state=BlockState.DONE, counts={"pixels": int(changed.sum())}, detail=found)
-
-    def _patches(self, index: BlockIndex, codes: NDArray[np.uint16]) -> Patches:
-        pair = self.gate.pair
-        grid = pair.before.grid.with_extent(pair.blocks[index])
-        regions, polygons = outline_regions(grid, codes)
-        left, bottom, right, top = shapely.bounds(polygons).T
-        (x0, x1), (y1, y0) = (each[[0, -1]] for each in (grid.corners_x, grid.corners_y))
-        kept = regions.codes >> 8 != NODATA
-        return Patches(
-            pairs=regions.codes.astype(np.int64),
-            pixels=regions.sizes,
-            confidence=regions.sums(pair.confidence(grid.extent)),
-            polygons=polygons,
-            cut=(left <= x0) | (right >= x1) | (bottom <= y0) | (top >= y1),
-        ).chosen(kept)
+def _patches(gate: Gate, index: BlockIndex, codes: NDArray[np.uint16]) -> Patches:
+    grid = gate.pair.before.grid.with_extent(gate.pair.blocks[index])
+    regions, polygons = outline_regions(grid, codes)
+    left, bottom, right, top = shapely.bounds(polygons).T
+    (x0, x1), (y1, y0) = (each[[0, -1]] for each in (grid.corners_x, grid.corners_y))
+    kept = regions.codes >> 8 != NODATA
+    return Patches(
+        pairs=regions.codes.astype(np.int64),
+        pixels=regions.sizes,
+        confidence=regions.sums(gate.pair.confidence(grid.extent)),
+        polygons=polygons,
+        cut=(left <= x0) | (right >= x1) | (bottom <= y0) | (top >= y1),
+    ).chosen(kept)
 
 
 def trace_changes(key: str, gate: Gate, legend: Legend, engine: Engine, progress: Progress) -> geopandas.GeoDataFrame:
@@ -125,8 +103,8 @@ def trace_changes(key: str, gate: Gate, legend: Legend, engine: Engine, progress
         ``before`` and ``after`` (codes), ``before_name`` and ``after_name``, ``area_m2``, ``confidence`` (mean of the
         lower one of both maps, 0 to 1; missing where neither has one) and ``geometry``.
     """
-    job = PolygonJob(key=f"{key}-polygons", gate=gate)
-    parts = [found for _, found in gather(job, engine, job.blocks(), progress=progress) if found is not None]
+    job = CountingJob(f"{key}-polygons", partial(_trace, gate))
+    parts = [found for _, found in gather(job, engine, gate.pair.blocks, progress=progress) if found is not None]
     grid, names = gate.pair.before.grid, legend.names
     if parts:
         every = Patches.joined(parts)

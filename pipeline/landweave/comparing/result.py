@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.comparing.job import TransitionCounts
+from landweave.comparing.gate import TransitionCounts
 from landweave.core.legend import CONFIDENCE_SCALE, Legend
 from landweave.core.tables import Rows, as_html, as_text, columns
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from landweave.comparing.gate import Codes, Gate, join_patches
-from landweave.comparing.job import ChangeJob, TransitionCounts
+from landweave.comparing.gate import Codes, Gate, TransitionCounts, count_patches, count_transitions, join_patches
 from landweave.comparing.result import Change
 from landweave.core.errors import InputError
 from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import Engine
-from landweave.jobs.gather import gather
+from landweave.jobs.gather import CountingJob, gather
 from landweave.jobs.progress import Progress
 
 
@@ -62,13 +61,13 @@ def run_change(setup: ChangeSetup, engine: Engine, progress: Progress) -> tuple[
     InputError
         When the maps share no pixel with a class.
     """
-    gate = setup.gate
+    gate, blocks = setup.gate, setup.gate.pair.blocks
     if gate.min_pixels > 1:
-        job = ChangeJob(key=f"{setup.key}-patches", gate=gate, gives="patches")
-        found = dict(gather(job, engine, job.blocks(), progress=progress))
+        job = CountingJob(f"{setup.key}-patches", partial(count_patches, gate))
+        found = dict(gather(job, engine, blocks, progress=progress))
         gate = replace(gate, too_small=join_patches(found, gate.min_pixels))
-    job = ChangeJob(key=setup.key, gate=gate, gives="transitions")
-    parts: Iterator[TransitionCounts] = (counts for _, counts in gather(job, engine, job.blocks(), progress=progress))
+    job = CountingJob(setup.key, partial(count_transitions, gate))
+    parts: Iterator[TransitionCounts] = (counts for _, counts in gather(job, engine, blocks, progress=progress))
     first = next(parts)
     counts = sum(parts, first)
     if not counts.every:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 
 import geopandas
 import numpy as np
@@ -13,11 +13,11 @@ from landweave.comparing.gate import Codes, Gate, Integers, pair_codes
 from landweave.core.grid import HECTARE_M2
 from landweave.core.lattice import BlockIndex
 from landweave.core.legend import NODATA, Legend
-from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
+from landweave.core.protocols import Engine
 from landweave.core.zonal import Zones
 from landweave.formats.hectares import column_names
 from landweave.formats.zones import ZoneTable
-from landweave.jobs.gather import gather
+from landweave.jobs.gather import CountingJob, gather
 from landweave.jobs.progress import Progress
 
 _AT_ONCE = NODATA - 1
@@ -30,45 +30,16 @@ ZoneChanges = tuple[Integers, dict[int, Integers]]
 """Zones that a block meets, and their pixels by ``256 * before + after``, and by `COMPARED`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ZoneChangeJob:
-    """Counts the kept changes of each block by zone. Picklable.
-
-    Attributes
-    ----------
-    key
-        Name of the job on its workers.
-    gate
-        Which changes are kept.
-    zones
-        In the CRS of the maps.
-    """
-
-    key: str
-    gate: Gate
-    zones: Zones
-
-    def open(self) -> BlockFunction:
-        """The function that counts one block."""
-        return self._count
-
-    def blocks(self) -> list[BlockIndex]:
-        """Blocks that the bounds of a zone meet."""
-        pair = self.gate.pair
-        return self.zones.blocks(pair.before.grid, pair.blocks)
-
-    def _count(self, index: BlockIndex) -> BlockResult:
-        pair = self.gate.pair
-        grid = pair.before.grid.with_extent(pair.blocks[index])
-        both = np.logical_and.reduce([classes != NODATA for classes in pair.classes(grid.extent)])
-        before, after = self.gate.changes(index)
-        pixels: dict[int, Integers] = {}
-        for codes, pairs in _coded(pair_codes(before, after), both):
-            counts = self.zones.count(grid, codes, None)
-            pixels |= {pair: counts.pixels[:, code] for code, pair in enumerate(pairs, 1)}
-            pixels[COMPARED] = counts.pixels[:, :NODATA].sum(axis=1)
-        detail: ZoneChanges = (self.zones.near(grid), pixels)
-        return BlockResult(state=BlockState.DONE, counts={"pixels": int(both.sum())}, detail=detail)
+def _count(gate: Gate, zones: Zones, index: BlockIndex) -> tuple[int, ZoneChanges]:
+    """Pixels of a block that both maps have, and its kept changes by zone."""
+    grid = gate.pair.before.grid.with_extent(gate.pair.blocks[index])
+    both = np.logical_and.reduce([classes != NODATA for classes in gate.pair.classes(grid.extent)])
+    pixels: dict[int, Integers] = {}
+    for codes, pairs in _coded(pair_codes(*gate.changes(index)), both):
+        counts = zones.count(grid, codes, None)
+        pixels |= {pair: counts.pixels[:, code] for code, pair in enumerate(pairs, 1)}
+        pixels[COMPARED] = counts.pixels[:, :NODATA].sum(axis=1)
+    return int(both.sum()), (zones.near(grid), pixels)
 
 
 def _coded(pairs: NDArray[np.uint16], both: NDArray[np.bool_]) -> Iterator[tuple[Codes, list[int]]]:
@@ -107,16 +78,15 @@ def count_by_zone(
         first, and the zone as ``geometry``. A column of the file that has one of these names gets ``_of_zone`` behind
         it.
     """
-    job = ZoneChangeJob(key=f"{key}-zones", gate=gate, zones=table.zones)
-    number = table.zones.polygons.size
+    job = CountingJob(f"{key}-zones", partial(_count, gate, table.zones))
+    grid, number = gate.pair.before.grid, table.zones.polygons.size
     pixels: dict[int, Integers] = {COMPARED: np.zeros(number, np.int64)}
-    for _, (zones, found) in gather(job, engine, job.blocks(), progress=progress):
+    for _, (zones, found) in gather(job, engine, table.zones.blocks(grid, gate.pair.blocks), progress=progress):
         for pair, counts in found.items():
             pixels.setdefault(pair, np.zeros(number, np.int64))[zones] += counts
     compared = pixels.pop(COMPARED)
     pixels = {pair: counts for pair, counts in pixels.items() if counts.any()}
     largest = sorted(pixels, key=lambda pair: (-int(pixels[pair].sum()), pair))
-    grid = gate.pair.before.grid
     names = column_names(legend)
     found_ha = {
         "area_ha": table.zones.sizes(grid),

@@ -53,22 +53,15 @@ def reduced(states: BlockStates, largest: int) -> BlockStates:
     return most_urgent(cells)
 
 
-def states_text(states: BlockStates, *, largest: int = 100) -> str:
-    """The states of all blocks as lines of characters, north up, and a line that explains those that occur.
-
-    Parameters
-    ----------
-    states
-        Of the blocks.
-    largest
-        Characters in a line, at most.
+def states_text(states: BlockStates) -> str:
+    """The states of all blocks as lines of 100 characters at most, north up, and one that explains those that occur.
 
     >>> print(states_text(np.array([[1, 1], [0, 4]], np.uint8)))
     ██
     ·r
     █ done, · pending, r read failed
     """
-    grid = reduced(states, largest)
+    grid = reduced(states, 100)
     lines = ["".join(CHARACTERS[BlockState(value)] for value in row) for row in grid]
     present = [state for state in CHARACTERS if state in grid and state is not BlockState.OUTSIDE]
     return "\n".join([*lines, ", ".join(f"{CHARACTERS[state]} {state.words}" for state in present)])

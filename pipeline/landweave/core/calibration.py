@@ -17,7 +17,8 @@ TEMPERATURES = np.geomspace(0.2, 12.5, 73)
 """Temperatures whose likelihood is summed, 6 % apart; the best is interpolated between them."""
 
 BINS = 15
-"""Bins of equal width of the expected calibration error, as most publications have them."""
+"""Bins of equal width between 0 and 1 of the expected calibration error, as most publications have them (Guo et al.
+2017, On Calibration of Modern Neural Networks)."""
 
 _MICRO = 1e6
 
@@ -58,32 +59,20 @@ class Reliability:
         """Sums of both."""
         return Reliability(pixels=self.pixels + other.pixels, right=self.right + other.right)
 
-    def curve(self, bins: int = BINS) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Mean confidence, accuracy and pixels of each bin of equal width that has pixels.
-
-        Parameters
-        ----------
-        bins
-            Their number between 0 and 1.
-        """
+    def curve(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Mean confidence, accuracy and pixels of each of `BINS` that has pixels."""
         levels = np.arange(CONFIDENCE_SCALE + 1)
-        which = np.maximum(-(-levels * bins // CONFIDENCE_SCALE) - 1, 0)  # bins are open below: (0.2, 0.3]
+        which = np.maximum(-(-levels * BINS // CONFIDENCE_SCALE) - 1, 0)  # bins are open below: (0.2, 0.3]
         pixels, right, sums = (
-            np.bincount(which, weights, minlength=bins) for weights in (self.pixels, self.right, self.pixels * levels)
+            np.bincount(which, weights, minlength=BINS) for weights in (self.pixels, self.right, self.pixels * levels)
         )
         some = pixels > 0
         confidence = sums[some] / pixels[some] / CONFIDENCE_SCALE
         return confidence, right[some] / pixels[some], pixels[some].astype(np.int64)
 
-    def expected_error(self, bins: int = BINS) -> float:
-        """Expected calibration error in [0, 1]: the mean over pixels of how far accuracy is from confidence.
-
-        Parameters
-        ----------
-        bins
-            Of equal width between 0 and 1 (Guo et al. 2017, On Calibration of Modern Neural Networks).
-        """
-        confidence, accuracy, pixels = self.curve(bins)
+    def expected_error(self) -> float:
+        """Expected calibration error in [0, 1]: the mean over pixels of how far accuracy is from confidence."""
+        confidence, accuracy, pixels = self.curve()
         return float((np.abs(accuracy - confidence) * pixels).sum() / max(pixels.sum(), 1))
 
 

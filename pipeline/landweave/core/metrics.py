@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +125,15 @@ class Seams:
     def __add__(self, other: Seams) -> Seams:
         """Sums of both."""
         return Seams(across=self.across + other.across, inside=self.inside + other.inside)
+
+
+def stored_lattice(provenance: Mapping[str, Any]) -> Lattice | None:
+    """The windows of a map by its provenance; None where they are not known, or the map is coarser than the model."""
+    fields = provenance.get("fingerprint_fields", {})
+    windows, factor = fields.get("windows"), fields.get("output", {}).get("factor", 1)
+    if not windows or factor != 1:
+        return None
+    return Lattice(window=windows["size"], stride=windows["size"] - windows["overlap"])
 
 
 def seams(

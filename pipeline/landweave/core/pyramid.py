@@ -118,6 +118,22 @@ def coarsen(array: str, values: NDArray[np.uint8], levels: int) -> Layers:
     return averages(values, levels) if array == "confidence" else modes(values, levels)
 
 
+def levels_of(array: str, values: NDArray[np.uint8], levels: int) -> list[NDArray[np.uint8]]:
+    """A layer of a map from its level 0 on, whatever the number of levels above it.
+
+    Parameters
+    ----------
+    array, values
+        As of `coarsen`.
+    levels
+        0 or more.
+    """
+    found = [values]
+    for step in steps(levels):
+        found += coarsen(array, found[step[0] - 1], len(step))
+    return found
+
+
 def modes(classes: NDArray[np.uint8], levels: int) -> Layers:
     """The most frequent class of each square of 2, 4 and 8 pixels a side, all counted in one visit.
 

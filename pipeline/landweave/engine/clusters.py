@@ -33,6 +33,7 @@ from landweave.engine.inline import InlineEngine
 from landweave.engine.malloc import MALLOC_ENVIRONMENT
 from landweave.engine.settings import TERMINATE_SHARE, ClusterSettings, EngineSettings
 from landweave.engine.tls import connect
+from landweave.engine.waiting import address_of
 from landweave.engine.worker_settings import THREAD_VARIABLES, environment, own_settings
 
 
@@ -213,7 +214,7 @@ def engine_on(given: Any, *, patience: float | None = None) -> Iterator[DaskEngi
         When its scheduler does not answer.
     """
     if isinstance(given, Client):
-        label = f"dask, the client of {_address(given)}"
+        label = f"dask, the client of {address_of(given)}"
         yield DaskEngine(client=_usable(given), patience=patience, label=label)
         return
     if not hasattr(given, "scheduler_address"):
@@ -228,10 +229,6 @@ def engine_on(given: Any, *, patience: float | None = None) -> Iterator[DaskEngi
         raise EngineError(f"The scheduler of the {type(given).__name__} does not answer: {error}.") from error
     with client:
         yield DaskEngine(client=client, patience=patience, label=f"dask, the given {type(given).__name__}")
-
-
-def _address(client: Client) -> str:
-    return str(client.scheduler.address) if client.scheduler else "no scheduler"
 
 
 def _usable(client: Client) -> Client:

@@ -55,9 +55,7 @@ class StoredMapJob:
 
     def blocks(self) -> list[BlockIndex]:
         """Blocks that a reference may touch."""
-        down, across = self.store.block_shape
-        every = ((row, column) for row in range(down) for column in range(across))
-        return [index for index in every if self._touching(self._grid(self.store.block(index)))]
+        return [index for index in self.store.blocks if self._touching(self._grid(self.store.block(index)))]
 
     def count_block(self, index: BlockIndex) -> BlockResult:
         """What block ``index`` gives, by domain."""

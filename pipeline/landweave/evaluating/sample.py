@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,13 @@ from landweave.core.errors import InputError
 from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
-from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
+from landweave.core.protocols import Engine, RasterSource
 from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.core.words import counted
 from landweave.formats.chips import write_chip
 from landweave.formats.hectares import check_areas
 from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
-from landweave.jobs.gather import gather
+from landweave.jobs.gather import CountingJob, gather
 from landweave.jobs.progress import Progress
 from landweave.store.maps.store import MapStore
 
@@ -47,47 +47,8 @@ SAMPLE_COLUMNS = ("class", "hectares", "± 95 %", "on the map", "user's accuracy
 CANNOT_TELL = 255
 """Reference of a point that an interpreter cannot tell."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class CountJob:
-    """Counts the pixels of each class in a block, and finds some of them by their rank in it. Picklable.
-
-    Attributes
-    ----------
-    key
-        Name of the job on its workers.
-    store
-        The map.
-    ranks
-        By block, ranks that are to be found by class; empty to count alone.
-    """
-
-    key: str
-    store: MapStore
-    ranks: Mapping[BlockIndex, Mapping[int, NDArray[np.int64]]] = field(default_factory=dict)
-
-    def open(self) -> BlockFunction:
-        """The function that counts one block."""
-        return self.count_block
-
-    def blocks(self) -> list[BlockIndex]:
-        """All blocks, or those with a rank to be found."""
-        down, across = self.store.block_shape
-        return list(self.ranks) or [(row, column) for row in range(down) for column in range(across)]
-
-    def count_block(self, index: BlockIndex) -> BlockResult:
-        """Pixels by class; or the row and column of each rank, by class, counted from the anchor."""
-        extent = self.store.block(index)
-        classes = self.store.read("landcover", extent)
-        if not self.ranks:
-            counts = np.bincount(classes.ravel(), minlength=NODATA + 1)
-            return BlockResult(state=BlockState.DONE, counts={"pixels": classes.size}, detail=counts)
-        found = {}
-        for code, ranks in self.ranks[index].items():
-            places = np.flatnonzero(classes.ravel() == code)[ranks]
-            rows, columns = np.divmod(places, classes.shape[1])
-            found[code] = np.stack([rows + extent.y.start, columns + extent.x.start], axis=1)
-        return BlockResult(state=BlockState.DONE, detail=found)
+Ranks = Mapping[BlockIndex, Mapping[int, NDArray[np.int64]]]
+"""Which pixels of a class, in the order of a block's rows, by block and class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,19 +94,18 @@ def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: P
     """
     check_areas(store.grid)
     key = f"sample-{store.target}"
-    counted = dict(
-        gather(CountJob(key=key, store=store), engine, CountJob(key=key, store=store).blocks(), progress=progress)
-    )
+    counting = CountingJob(key, partial(_count_classes, store))
+    counted = dict(gather(counting, engine, store.blocks, progress=progress))
     codes = [code for code in store.legend.codes if any(counts[code] for counts in counted.values())]
     if not codes:
         raise InputError(f"{store.target} has no pixel with a class: there is nothing to sample.")
     pixels = {code: int(sum(counts[code] for counts in counted.values())) for code in codes}
     rng = np.random.default_rng(rule.seed)
     ranks = _ranks(counted, allocate(pixels, rule.size, rule.minimum), rng)
-    job = CountJob(key=f"{key}-find", store=store, ranks=ranks)
+    finding = CountingJob(f"{key}-find", partial(_find_ranks, store, ranks))
     places = [
         (code, *place)
-        for _, by_code in gather(job, engine, job.blocks(), progress=progress)
+        for _, by_code in gather(finding, engine, ranks, progress=progress)
         for code, found in by_code.items()
         for place in found.tolist()
     ]
@@ -160,6 +120,23 @@ def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: P
         crs=store.grid.crs,
         source=f"{store.target}, fingerprint {store.attrs.get('fingerprint', 'unknown')}, seed {rule.seed}",
     )
+
+
+def _count_classes(store: MapStore, index: BlockIndex) -> tuple[int, NDArray[np.int64]]:
+    """Pixels of a block, and those of each class."""
+    classes = store.read("landcover", store.block(index))
+    return classes.size, np.bincount(classes.ravel(), minlength=NODATA + 1)
+
+
+def _find_ranks(store: MapStore, ranks: Ranks, index: BlockIndex) -> tuple[int, dict[int, NDArray[np.int64]]]:
+    """Row and column of each rank among the pixels of a class in a block, counted from the anchor; no pixel counts."""
+    extent = store.block(index)
+    classes = store.read("landcover", extent)
+    found = {}
+    for code, wanted in ranks[index].items():
+        rows, columns = np.divmod(np.flatnonzero(classes.ravel() == code)[wanted], classes.shape[1])
+        found[code] = np.stack([rows + extent.y.start, columns + extent.x.start], axis=1)
+    return 0, found
 
 
 def _ranks(

@@ -21,10 +21,11 @@ from rasterio.windows import Window
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
-from landweave.core.legend import CONFIDENCE_SCALE, NODATA
-from landweave.core.protocols import MAP_MARK, MapReader
+from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
+from landweave.core.protocols import MapReader
 from landweave.core.pyramid import coarsen, depth, level_grid, steps
-from landweave.formats.products import mark_of, replacing
+from landweave.formats.products import map_tags, mark_of, replacing
+from landweave.formats.vrt import add_class_names
 
 TILE = 512
 """Pixels a side of the tiles of the file."""
@@ -110,11 +111,7 @@ def _write_map(reader: MapReader, array: str, grid: Grid, path: Path) -> Sums:
     """Write a GeoTIFF of the full resolution, with tags and, for classes, colours."""
     with new_level_file(path, grid) as file:
         file.update_tags(**_tags(reader, array))
-        if array == "landcover":
-            file.write_colormap(1, {code: reader.legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
-        if array == "confidence":
-            file.scales, file.units = (1 / CONFIDENCE_SCALE,), ("1",)
-        file.set_band_description(1, _DESCRIPTIONS[array])
+        describe_band(file, array, reader.legend if array == "landcover" else None)
         # Edges of pieces are edges of the file's tiles, so that no tile is written twice.
         pieces = _pieces(grid, max(TILE, reader.block_size // TILE * TILE))
         return {extent: _write(file, grid, extent, reader.read(array, extent)) for extent in pieces}
@@ -134,6 +131,25 @@ def _write_overviews(levels: Sequence[Path], array: str, grid: Grid, step: range
                 at = piece.refine(1 << (len(step) - 1 - number)).intersect(grids[number].extent)
                 sums[number][at] = _write(files[number], grids[number], at, layer)
     return list(sums)
+
+
+def describe_band(file: DatasetWriter, array: str, legend: Legend | None) -> None:
+    """Write what the numbers of one array of a map mean: colours of classes, the scale of confidences, a name.
+
+    Parameters
+    ----------
+    file
+        Open to be written.
+    array
+        Name of the array.
+    legend
+        Of land cover; of other arrays it is not used.
+    """
+    if array == "landcover" and legend is not None:
+        file.write_colormap(1, {code: legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
+    if array == "confidence":
+        file.scales, file.units = (1 / CONFIDENCE_SCALE,), ("1",)
+    file.set_band_description(1, _DESCRIPTIONS[array])
 
 
 def new_level_file(path: Path, grid: Grid, *, compress: str = "deflate") -> DatasetWriter:
@@ -190,9 +206,7 @@ def join_levels(levels: Sequence[Path], names: Mapping[int, str]) -> Path:
     document = Xml.parse(path)
     (band,) = document.iter("VRTRasterBand")
     if names:
-        categories = Xml.SubElement(band, "CategoryNames")
-        for code in range(max(names) + 1):
-            Xml.SubElement(categories, "Category").text = names.get(code, "")
+        add_class_names(band, names)
     for level in levels[1:]:
         overview = Xml.SubElement(band, "Overview")
         Xml.SubElement(overview, "SourceFilename", relativeToVRT="0").text = str(level)
@@ -202,8 +216,6 @@ def join_levels(levels: Sequence[Path], names: Mapping[int, str]) -> Path:
 
 
 def _tags(reader: MapReader, array: str) -> dict[str, str]:
-    """Title, licence, source and the meaning of the values, as TIFF tags."""
-    tags = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
-    found = {tag: str(reader.attrs[name]) for name, tag in tags.items() if name in reader.attrs}
+    """`map_tags`, and of classes their names."""
     names = reader.legend.names if array == "landcover" else {}
-    return {**found, MAP_MARK: mark_of(reader), **{f"CLASS_{code}": name for code, name in names.items()}}
+    return {**map_tags(reader), **{f"CLASS_{code}": name for code, name in names.items()}}

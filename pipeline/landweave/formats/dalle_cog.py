@@ -19,9 +19,10 @@ from rasterio.errors import RasterioError
 
 from landweave.core.errors import OutputError
 from landweave.core.grid import Grid
-from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
+from landweave.core.legend import Legend
 from landweave.core.pyramid import level_grid
-from landweave.formats.cog import COG_OPTIONS, join_levels, new_level_file
+from landweave.formats.cog import COG_OPTIONS, describe_band, join_levels, new_level_file
+from landweave.formats.vrt import add_class_names
 
 GDAL_VERSION = rasterio.__gdal_version__
 """Of the library that writes the files."""
@@ -55,7 +56,10 @@ def encode_cog(
         with tempfile.TemporaryDirectory(prefix="landweave-") as folder:
             files = [Path(folder) / f"{level}.tif" for level in range(len(levels))]
             for level, (values, file) in enumerate(zip(levels, files, strict=True)):
-                _write_level(values, level_grid(grid, level), file, tags if level == 0 else {}, legend)
+                with new_level_file(file, level_grid(grid, level), compress="none") as opened:
+                    opened.update_tags(**(tags if level == 0 else {}))
+                    describe_band(opened, "landcover" if legend else "confidence", legend)
+                    opened.write(values, 1)
             written = Path(folder) / "cog.tif"
             options = COG_OPTIONS | {"NUM_THREADS": "1"}  # dalles are made side by side
             rasterio.shutil.copy(str(join_levels(files, {})), str(written), strict=False, **options)
@@ -66,20 +70,6 @@ def encode_cog(
             f"Cannot write a GeoTIFF into the temporary folder {tempfile.gettempdir()}: {error}. Check its free space, "
             "or set TMPDIR."
         ) from error
-
-
-def _write_level(
-    values: NDArray[np.uint8], grid: Grid, path: Path, tags: Mapping[str, str], legend: Legend | None
-) -> None:
-    with new_level_file(path, grid, compress="none") as file:
-        file.update_tags(**tags)
-        if legend is not None:
-            file.write_colormap(1, {code: legend.colors.get(code, (0, 0, 0)) for code in range(NODATA + 1)})
-            file.set_band_description(1, "land cover")
-        else:
-            file.scales, file.units = (1 / CONFIDENCE_SCALE,), ("1",)
-            file.set_band_description(1, "probability of the class shown")
-        file.write(values, 1)
 
 
 def _read_back(path: Path, levels: Sequence[NDArray[np.uint8]]) -> None:
@@ -100,9 +90,7 @@ def class_table(legend: Legend) -> bytes:
     """
     root = Xml.Element("PAMDataset")
     band = Xml.SubElement(root, "PAMRasterBand", band="1")
-    categories = Xml.SubElement(band, "CategoryNames")
-    for code in range(max(legend.codes) + 1):
-        Xml.SubElement(categories, "Category").text = legend.names.get(code, "")
+    add_class_names(band, legend.names)
     table = Xml.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     for number, (name, kind, usage) in enumerate(_TABLE_COLUMNS):
         column = Xml.SubElement(table, "FieldDefn", index=str(number))

@@ -42,10 +42,10 @@ def write_picture(
     path: str | os.PathLike[str],
     *,
     max_size: int = 2048,
-    title: str | None = None,
-    credit: str | None = None,
 ) -> Path:
     """Write the land cover as a PNG, and return its path: north up, legend with shares of the mapped area, scale bar.
+
+    Above it is the map's ``title``, below it its ``source`` and ``license``.
 
     Parameters
     ----------
@@ -55,8 +55,6 @@ def write_picture(
         File to write; an earlier one of this map is replaced.
     max_size
         The finest level of at most this many pixels a side is drawn.
-    title, credit
-        Above and below; the map's ``title``, ``source`` and ``license`` by default.
 
     Raises
     ------
@@ -75,9 +73,9 @@ def write_picture(
     _write(axes, "\u25b2\nN", (1, 0), (-6, -24), 8, ha="center", va="top")
     _write_texts(
         figure,
-        title=title or str(reader.attrs.get("title", "Land cover")),
+        title=str(reader.attrs.get("title", "Land cover")),
         subtitle=_subtitle(reader.grids[0], classes, grid),
-        credit=credit or _credit(reader),
+        credit=_credit(reader),
     )
     return save_figure(figure, path, mark_of(reader))
 

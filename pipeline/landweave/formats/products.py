@@ -28,6 +28,13 @@ def mark_of(reader: MapReader) -> str:
     return str(reader.attrs.get("fingerprint", "unknown"))
 
 
+def map_tags(reader: MapReader) -> dict[str, str]:
+    """Title, licence, source and mark of a map, as TIFF tags."""
+    tags = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
+    found = {tag: str(reader.attrs[name]) for name, tag in tags.items() if name in reader.attrs}
+    return {**found, MAP_MARK: mark_of(reader)}
+
+
 def refuse_foreign(path: str | os.PathLike[str], mark: str) -> None:
     """Make sure that a file of a map may be written at ``path``: nothing is there but an earlier file of that map.
 

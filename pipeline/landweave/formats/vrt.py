@@ -78,9 +78,22 @@ def _describe(band: Xml.Element, legend: Legend | None) -> None:
         red, green, blue = legend.colors.get(code, (0, 0, 0))
         alpha = "0" if code == NODATA else "255"
         Xml.SubElement(table, "Entry", c1=str(red), c2=str(green), c3=str(blue), c4=alpha)
-    names = Xml.SubElement(band, "CategoryNames")
-    for code in range(max(legend.codes) + 1):
-        Xml.SubElement(names, "Category").text = legend.names.get(code, "")
+    add_class_names(band, legend.names)
+
+
+def add_class_names(band: Xml.Element, names: Mapping[int, str]) -> None:
+    """Give a band of GDAL's XML the names of its classes; codes without a class have an empty one.
+
+    Parameters
+    ----------
+    band
+        To be completed.
+    names
+        By code.
+    """
+    categories = Xml.SubElement(band, "CategoryNames")
+    for code in range(max(names) + 1):
+        Xml.SubElement(categories, "Category").text = names.get(code, "")
 
 
 def _add_source(band: Xml.Element, path: str, grid: Grid, whole: Grid) -> None:

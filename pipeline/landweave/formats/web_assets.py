@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import jinja2
+
+from landweave.core.legend import LandClass
+from landweave.formats.web_words import LANGUAGES, words
 
 FOLDER = Path(__file__).parent / "web"
 
@@ -46,6 +52,23 @@ def page_policy(scripts: Sequence[str] = ()) -> str:
 def page_scripts() -> list[str]:
     """The scripts that every page with a map begins with: the map library, and what all pages share."""
     return [re.sub(r"\n//# sourceMappingURL=.*", "", _text("leaflet.js")), _text("page.js")]
+
+
+def script_facts(classes: Sequence[LandClass], facts: Mapping[str, Any]) -> str:
+    """What the scripts of a page with a map read, as JSON that cannot end the element that holds it.
+
+    Parameters
+    ----------
+    classes
+        Those of the map that are shown.
+    facts
+        What the page has beside them and the words of all languages.
+    """
+    common = {
+        "words": {language: words(language) for language in LANGUAGES},
+        "classes": [{**asdict(each), "name_fr": each.name_fr or each.name} for each in classes],
+    }
+    return json.dumps({**common, **facts}).replace("<", "\\u003c")
 
 
 def script_digest(script: str) -> str:

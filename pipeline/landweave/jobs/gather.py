@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from landweave.core.errors import ReadError
 from landweave.core.lattice import BlockIndex
-from landweave.core.protocols import BlockJob, Engine
+from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine
 from landweave.core.words import bullets, counted, first_lines
 from landweave.jobs.progress import Progress, shown
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts
 
 _NAMED = 5
 """Failures that are named in the error; the others are counted."""
+
+
+@dataclass(frozen=True)
+class CountingJob:
+    """A job whose blocks write nothing: what each gives is a function of its index alone. Picklable.
+
+    Attributes
+    ----------
+    key
+        Name of the job on its workers.
+    count
+        The pixels of a block, for the progress, and what the block gives. Picklable; called from two threads.
+    """
+
+    key: str
+    count: Callable[[BlockIndex], tuple[int, Any]]
+
+    def open(self) -> BlockFunction:
+        """The function that counts one block."""
+        return self._run
+
+    def _run(self, index: BlockIndex) -> BlockResult:
+        pixels, found = self.count(index)
+        return BlockResult(state=BlockState.DONE, counts={"pixels": pixels}, detail=found)
 
 
 def gather(

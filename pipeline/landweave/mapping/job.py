@@ -24,7 +24,7 @@ from landweave.core.budget import decoding_threads
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
-from landweave.core.needed_windows import NeededWindows
+from landweave.core.needed_windows import NeededWindows, needed_windows
 from landweave.core.protocols import (
     Area,
     BlockResult,
@@ -44,7 +44,6 @@ from landweave.mapping.batching import group_windows
 from landweave.mapping.device_queue import DeviceQueue, Group
 from landweave.mapping.inputs import MapInput, filtered_series, own_pixels
 from landweave.mapping.loaded_inputs import BlockInputs, WindowDates
-from landweave.mapping.windows import needed_windows
 from landweave.sources.files import decoded_by
 from landweave.sources.libraries import library_facts
 from landweave.store.maps.store import MapStore

@@ -34,6 +34,7 @@ from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
 from landweave.mapping.job import MapJob
+from landweave.store.common import write_again
 from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
@@ -55,17 +56,11 @@ def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: boo
     writable
         Whether it is written.
     """
-    notes = []
     declared = declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes))
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
         stored = dict(zip(declared, pool.map(store.target.get, declared), strict=True))
-    for name, content in declared.items():
-        if stored[name] != content:
-            if writable:
-                store.target.put(name, content)
-            found = "damaged" if name in sizes else "missing"
-            notes.append(f"{name} was {found} and is written again" if writable else f"{name} is {found}")
-    return notes
+    damaged = {name: content for name, content in declared.items() if stored[name] != content}
+    return write_again(store.target, damaged, sizes, writable=writable)
 
 
 def load_ledger(store: MapStore, sizes: Mapping[str, int] | None = None) -> tuple[Ledger, list[str]]:

@@ -7,7 +7,6 @@ whenever they are made: nothing in them is the time of the run.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from landweave.core.grid import Bounds, Grid
 from landweave.core.legend import Legend
 from landweave.core.licences import spdx_licence
 from landweave.publishing.products import Asset
+from landweave.publishing.publication import record_bytes
 
 STAC_VERSION = "1.1.0"
 GEOJSON = "application/geo+json"
@@ -109,7 +109,7 @@ class Catalog:
         """
         outline, bbox = _outline(grid)
         root = [{"rel": rel, "href": "../collection.json", "type": "application/json"} for rel in _UPWARDS]
-        return _json(
+        return record_bytes(
             {
                 "type": "Feature",
                 "stac_version": STAC_VERSION,
@@ -173,7 +173,7 @@ class Catalog:
         bbox = [float(west.min()), float(south.min()), float(east.max()), float(north.max())]
         first, last = (f"{self.dates[0]}T00:00:00Z", f"{self.dates[1]}T23:59:59Z")
         credit = self.provenance.get("source")
-        return _json(
+        return record_bytes(
             {
                 "type": "Collection",
                 "stac_version": STAC_VERSION,
@@ -291,7 +291,3 @@ def lonlat_box(grid: Grid) -> Bounds:
     """West, south, east, north of the outline of some pixels, in degrees."""
     west, south, east, north = _outline(grid)[1]
     return west, south, east, north
-
-
-def _json(document: Mapping[str, Any]) -> bytes:
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
 from landweave.core.legend import Legend
-from landweave.core.pyramid import LEVELS_A_STEP, coarsen
+from landweave.core.pyramid import levels_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,9 +66,7 @@ class DallePixels:
 
     def pyramid(self, name: str) -> list[NDArray[np.uint8]]:
         """One array on ``grid``, and its overviews, each twice as coarse, as `landweave.core.pyramid` makes them."""
-        found = [self.read[name]]
-        for base in range(0, self.levels, LEVELS_A_STEP):
-            found += coarsen(name, found[base], min(LEVELS_A_STEP, self.levels - base))
+        found = levels_of(name, self.read[name], self.levels)
         height, width = self.grid.shape
         sizes = [(-(-height // (1 << level)), -(-width // (1 << level))) for level in range(len(found))]
         return [each[:rows, :columns] for each, (rows, columns) in zip(found, sizes, strict=True)]

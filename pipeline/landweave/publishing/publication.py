@@ -180,27 +180,23 @@ class Publication:
             self.target.put(key, content)
         return WrittenObject(array=column, size=len(content), checksum=checksum)
 
-    def declare(self, record: Mapping[str, Any], dalles: Grid) -> ZarrLedger:
+    def declare(self, settings: Mapping[str, Any], dalles: Grid) -> ZarrLedger:
         """Begin a publication: its ledger, then the record of what makes it.
 
         Parameters
         ----------
-        record
-            From `publication_record`.
+        settings
+            What decides the files, plain JSON values.
         dalles
             A pixel for each dalle.
         """
+        record = {"format": FORMAT, "format_version": FORMAT_VERSION, "settings": dict(settings)}
         self.target.put(RECORD, record_bytes(record))
         return create_ledger(self.own, dalles.block_centres(Blocks.square(dalles.extent, 1)), self.arrays)
 
 
-def publication_record(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """What made a publication, as it is stored with it: plain JSON values."""
-    return {"format": FORMAT, "format_version": FORMAT_VERSION, **fields}
-
-
 def record_bytes(record: Mapping[str, Any]) -> bytes:
-    """JSON of a record, indented for a person."""
+    """JSON of a record or a document, indented for a person."""
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode()
 
 

@@ -35,7 +35,7 @@ from landweave.publishing.job import PublishJob, column_of
 from landweave.publishing.map_state import MapState
 from landweave.publishing.plan import PublishPlan
 from landweave.publishing.products import DalleProduct, PublishedDalle, SummaryContext
-from landweave.publishing.publication import Publication, find_record, publication_record
+from landweave.publishing.publication import Publication, find_record
 from landweave.publishing.reader import PublishedPixels
 from landweave.store.objects import Target
 
@@ -270,8 +270,7 @@ def _make(
     lease: Lease,
 ) -> list[RunResult]:
     publication, ledger = replace(setup.publication, fence=lease.fence), state.ledger
-    record = publication_record({"settings": dict(setup.fingerprint.parts)})
-    stored = publication.ledger if state.begun else publication.declare(record, setup.dalles.dalles)
+    stored = publication.ledger if state.begun else publication.declare(setup.fingerprint.parts, setup.dalles.dalles)
     ledger.mark_outside(actions.blocks(BlockAction.OUTSIDE))
     job = _job(setup, ledger, actions, publication)
     run = partial(run_blocks, job, engine, ledger, stored, progress=progress, lease=lease)

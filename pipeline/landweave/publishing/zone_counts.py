@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,9 +15,9 @@ from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
 from landweave.core.lattice import BlockIndex, Blocks, Extent
-from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine
+from landweave.core.protocols import BlockResult, BlockState, Engine
 from landweave.core.zonal import ZoneCounts, Zones
-from landweave.jobs.gather import gather
+from landweave.jobs.gather import CountingJob, gather
 from landweave.jobs.progress import Progress, shown
 from landweave.store.maps.store import MapStore
 
@@ -30,34 +29,6 @@ _PIECE = 2048
 
 _THREADS = 4
 """Pieces in memory at once: while some are read, others are counted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ZoneJob:
-    """Counts the pixels of each block of a stored map by zone and class. Picklable.
-
-    Attributes
-    ----------
-    key
-        Name of the job on its workers.
-    store
-        The map.
-    zones
-        In the CRS of the map.
-    """
-
-    key: str
-    store: MapStore
-    zones: Zones
-
-    def open(self) -> BlockFunction:
-        """The function that counts one block."""
-        return self._count
-
-    def _count(self, index: BlockIndex) -> BlockResult:
-        extent = self.store.block(index)
-        counts = self.zones.count(self.store.grid.with_extent(extent), *read_stored(self.store, extent))
-        return BlockResult(state=BlockState.DONE, counts={"pixels": extent.size}, detail=counts)
 
 
 def count_blocks(store: MapStore, engine: Engine, zones: Zones, *, progress: Progress) -> ZoneCounts:
@@ -74,10 +45,15 @@ def count_blocks(store: MapStore, engine: Engine, zones: Zones, *, progress: Pro
     progress
         Told of every block.
     """
-    job, total = ZoneJob(key=f"zones-{store.target}", store=store, zones=zones), _no_counts(zones)
+    job, total = CountingJob(f"zones-{store.target}", partial(_count_block, store, zones)), _no_counts(zones)
     for _, counts in gather(job, engine, zones.blocks(store.grid, store.blocks), progress=progress):
         total.add(counts)
     return total
+
+
+def _count_block(store: MapStore, zones: Zones, index: BlockIndex) -> tuple[int, ZoneCounts]:
+    extent = store.block(index)
+    return extent.size, zones.count(store.grid.with_extent(extent), *read_stored(store, extent))
 
 
 def read_stored(store: MapStore, extent: Extent) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
 from landweave.core.legend import NODATA
-from landweave.core.pyramid import LEVELS_A_STEP, coarsen, level_extent, level_grid
+from landweave.core.pyramid import level_extent, level_grid, levels_of
 from landweave.store.maps.store import MapStore
 
 Codes = NDArray[np.uint8]
@@ -103,7 +103,7 @@ def read_reduced(store: MapStore, name: str, level: int) -> Codes:
     for top in range(wanted.y.start // side * side, wanted.y.stop, side):
         for left in range(wanted.x.start // side * side, wanted.x.stop, side):
             part = Extent.of((top, top + side), (left, left + side)).intersect(origin)
-            codes = _coarsened(name, store.read(name, _refined(store.grid, part, level), 0), level)
+            codes = levels_of(name, store.read(name, _refined(store.grid, part, level), 0), level)[-1]
             shown = part.intersect(wanted)
             result[shown.slices_in(wanted)] = codes[shown.slices_in(part)]
     return result
@@ -118,10 +118,3 @@ def _refined(grid: Grid, part: Extent, level: int) -> Extent:
     rows = y + part.y.start * size, y + part.y.stop * size
     columns = x + part.x.start * size, x + part.x.stop * size
     return Extent.of(rows, columns).intersect(outer)
-
-
-def _coarsened(name: str, codes: Codes, level: int) -> Codes:
-    while level:
-        codes = coarsen(name, codes, min(level, LEVELS_A_STEP))[-1]
-        level -= min(level, LEVELS_A_STEP)
-    return codes

@@ -11,8 +11,8 @@ import numpy as np
 from landweave.core.crosswalk import Crosswalk, load_crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Lattice
 from landweave.core.legend import NODATA, Legend
+from landweave.core.metrics import stored_lattice
 from landweave.evaluating.counts import Codes, CountRule
 from landweave.evaluating.job import StoredMapJob
 from landweave.evaluating.own_grid import OwnGridJob
@@ -253,24 +253,6 @@ def scored_codes(legend: Legend, leave_out: Sequence[int | str] | None) -> tuple
     return kept
 
 
-def count_rule(store: MapStore, legend: Legend, codes: tuple[int, ...]) -> CountRule:
-    """What is counted of a stored map: its seams too, where windows are a whole number of its pixels.
-
-    Parameters
-    ----------
-    store
-        The map.
-    legend, codes
-        Of the classes that are compared, and those that are scored.
-    """
-    fields = store.attrs.get("fingerprint_fields", {})
-    windows, factor = fields.get("windows"), fields.get("output", {}).get("factor", 1)
-    if not windows or factor != 1:
-        return CountRule(legend=legend, codes=codes)
-    lattice = Lattice(window=windows["size"], stride=windows["size"] - windows["overlap"])
-    return CountRule(legend=legend, codes=codes, lattice=lattice, blocks=store.template.blocks)
-
-
 def set_up_map_evaluation(
     where: Target, labels: Labels, *, leave_out: Sequence[int | str] | None = None
 ) -> EvaluationSetup:
@@ -320,7 +302,7 @@ def map_evaluation(
         key=Fingerprint(identity).sha256,
         store=store,
         references=references,
-        rule=count_rule(store, legend, codes),
+        rule=CountRule(legend=legend, codes=codes, lattice=stored_lattice(store.attrs), blocks=store.template.blocks),
         table=table,
     )
     facts = {"compared": str(store.target), "reference": name}

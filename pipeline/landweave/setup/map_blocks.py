@@ -9,8 +9,8 @@ from landweave.core.division import choose_blocks
 from landweave.core.errors import LandweaveError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Blocks, Extent
+from landweave.core.needed_windows import needed_windows
 from landweave.engine.settings import EngineSettings
-from landweave.mapping.windows import needed_windows
 from landweave.setup.map_job import MapRules
 from landweave.store.common import group_attributes
 from landweave.store.maps.template import FORMAT

@@ -15,10 +15,10 @@ from landweave.core.crosswalk import Crosswalk, load_crosswalk
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Grid, exact
 from landweave.core.legend import Legend
-from landweave.core.protocols import MAP_MARK
 from landweave.core.words import bullets, counted
 from landweave.formats.dalle_cog import GDAL_VERSION
 from landweave.formats.hectares import check_areas
+from landweave.formats.products import map_tags, mark_of
 from landweave.formats.zones import ZoneTable, read_zones
 from landweave.publishing.catalog import ANY_TIME, Catalog, known_days
 from landweave.publishing.cleanup import Cleanup
@@ -38,8 +38,6 @@ from landweave.store.objects import Target
 
 _OTHER = "default"
 """Key of `minimum_unit_m2` for all classes that have none of their own."""
-
-_TAGS = {"title": "TIFFTAG_IMAGEDESCRIPTION", "license": "TIFFTAG_COPYRIGHT", "source": "SOURCE"}
 
 
 def publish_section(
@@ -184,8 +182,7 @@ def _cleanup(section: PublishSection, legend: Legend, grid: Grid) -> Cleanup | N
 def _products(
     section: PublishSection, store: MapStore, pixels: PublishedPixels, levels: int, zones: ZoneTable | None
 ) -> list[DalleProduct]:
-    tags = {tag: str(store.attrs[name]) for name, tag in _TAGS.items() if name in store.attrs}
-    tags[MAP_MARK] = str(store.attrs.get("fingerprint", "unknown"))
+    tags = map_tags(store)
     products: list[DalleProduct] = [ClassCogs(legend=pixels.legend, tags=tags, levels=levels)]
     if section.confidence and "confidence" in pixels.arrays:
         products.append(ConfidenceCogs(tags=tags, levels=levels))
@@ -226,7 +223,7 @@ def _identifier(store: MapStore) -> str:
 def _settings(section: PublishSection, store: MapStore, pixels: PublishedPixels) -> dict[str, Any]:
     """All that decides the files but the pixels of the map."""
     return {
-        "map": {"fingerprint": str(store.attrs.get("fingerprint", "unknown")), "arrays": list(store.arrays)},
+        "map": {"fingerprint": mark_of(store), "arrays": list(store.arrays)},
         "dalle_m": section.dalle_m,
         "name": section.name,
         "crosswalk": dict(pixels.crosswalk.fingerprint_fields) if pixels.crosswalk else None,

@@ -271,6 +271,31 @@ def declared_contents(path: str, declare: Callable[[MemoryStore], object]) -> di
     return {name: content.to_bytes() for name, content in declared.items() if name.startswith(f"{path}/")}
 
 
+def write_again(
+    target: Target, contents: Mapping[str, bytes], sizes: Mapping[str, int], *, writable: bool
+) -> list[str]:
+    """Write objects that are missing or damaged; one line for each.
+
+    Parameters
+    ----------
+    target
+        Where they are stored.
+    contents
+        What they hold, by key.
+    sizes
+        Bytes of every object that is stored, by its key.
+    writable
+        Whether they are written, or only named.
+    """
+    notes = []
+    for name, content in contents.items():
+        if writable:
+            target.put(name, content)
+        found = "damaged" if name in sizes else "missing"
+        notes.append(f"{name} was {found} and is written again" if writable else f"{name} is {found}")
+    return notes
+
+
 def consolidate(target: Target, attributes: Mapping[str, Any] | None = None) -> None:
     """Gather all metadata in the root, one object: a reader that opens the store through it sees one state of it.
 

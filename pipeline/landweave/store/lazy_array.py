@@ -10,7 +10,6 @@ import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
-from xarray.core.indexing import IndexingSupport
 
 Chunks = Mapping[str, Any] | int | str | None
 """Sizes of dask chunks, as `xarray.open_dataset` takes them; None for arrays without dask."""
@@ -24,23 +23,14 @@ class LazyArray(BackendArray):
     shape, dtype
         Of the whole array.
     read
-        Returns the cells of an indexer: one integer, slice or (outer indexing) array of integers a dimension.
-    support
-        What ``read`` takes; xarray reduces other indexers to it.
+        Returns the cells of an outer indexer: one integer, slice or array of integers a dimension.
     """
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        dtype: DTypeLike,
-        read: Callable[[tuple[Any, ...]], NDArray[Any]],
-        support: IndexingSupport = IndexingSupport.OUTER,
-    ) -> None:
-        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
-        self._read, self._support = read, support
+    def __init__(self, shape: Sequence[int], dtype: DTypeLike, read: Callable[[tuple[Any, ...]], NDArray[Any]]) -> None:
+        self.shape, self.dtype, self._read = tuple(shape), np.dtype(dtype), read
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(key, self.shape, self._support, self._read)
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LazyArray:
         """Return itself: it holds no cells, and copies of a dataset share what is behind ``read``."""

@@ -186,11 +186,8 @@ class Target:
     def mark_of(self, name: str) -> str | None:
         """Return the mark that an object was written with, empty where it has none; None where there is no object."""
         options: Any = {"head": True}
-        try:
-            found = self._call("read", name, lambda: obstore.get(self.objects, name, options=options).attributes)
-        except FileNotFoundError:
-            return None
-        return str(found.get(MARK, ""))
+        found = self._found(name, lambda: obstore.get(self.objects, name, options=options).attributes)
+        return None if found is None else str(found.get(MARK, ""))
 
     def version(self, name: str) -> tuple[int, str]:
         """Return the bytes of an object and its ETag, or its time where the store gives none.
@@ -244,10 +241,7 @@ class Target:
         OutputError
             When it cannot be read.
         """
-        try:
-            return self._call("read", name, lambda: bytes(obstore.get(self.objects, name).bytes()))
-        except FileNotFoundError:
-            return None
+        return self._found(name, lambda: bytes(obstore.get(self.objects, name).bytes()))
 
     def checksum(self, name: str) -> int | None:
         """Return the checksum of one object as the ledger has it; None where there is none."""
@@ -280,19 +274,12 @@ class Target:
 
     def written_at(self, name: str) -> float | None:
         """Return when one object was written, seconds since 1970; None where there is none."""
-        try:
-            found = self._call("read", name, lambda: obstore.head(self.objects, name))
-        except FileNotFoundError:
-            return None
-        return float(found["last_modified"].timestamp())
+        found = self._found(name, lambda: obstore.head(self.objects, name))
+        return None if found is None else float(found["last_modified"].timestamp())
 
     def exists(self, name: str) -> bool:
         """Return whether there is such an object."""
-        try:
-            self._call("read", name, lambda: obstore.head(self.objects, name))
-        except FileNotFoundError:
-            return False
-        return True
+        return self._found(name, lambda: obstore.head(self.objects, name)) is not None
 
     def delete(self, name: str) -> None:
         """Remove one object; nothing happens where there is none."""
@@ -369,6 +356,13 @@ class Target:
         except OSError as error:
             raise OutputError(f"Cannot write to {self}: {error.strerror or error}. Choose another output.") from error
         return missing
+
+    def _found(self, name: str, request: Callable[[], T]) -> T | None:
+        """What a request for an object gives; None where there is no such object."""
+        try:
+            return self._call("read", name, request)
+        except FileNotFoundError:
+            return None
 
     def _call(self, verb: str, name: str, request: Callable[[], T]) -> T:
         if verb in ("read", "delete") and self._is_absent:

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Grid
-from landweave.core.lattice import Blocks, Extent, Lattice
+from landweave.core.lattice import Blocks, Extent
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, Legend
-from landweave.core.metrics import Scores, Seams, score, seams
+from landweave.core.metrics import Scores, Seams, score, seams, stored_lattice
 from landweave.core.pyramid import base_of, coarsen, depth, level_grid
 from landweave.formats.cog import TILE, write_cog
 from landweave.jobs.progress import Progress, resolve_progress
@@ -200,17 +200,14 @@ class MapAccessor:
         InputError
             When the provenance does not state the windows, or pixels are coarser than the model's.
         """
-        fields = self._provenance.get("fingerprint_fields", {})
-        windows, output = fields.get("windows"), fields.get("output", {})
-        if not windows or output.get("factor", 1) != 1:
+        lattice = stored_lattice(self._provenance)
+        if lattice is None:
             raise InputError(
                 "Seams need the windows (provenance) and the pixels of the model: these are missing or coarser."
             )
-        extent = self.grid.extent
-        size, stride = windows["size"], windows["size"] - windows["overlap"]
-        lattice = Lattice(window=size, stride=stride)
+        extent, output = self.grid.extent, self._provenance["fingerprint_fields"].get("output", {})
         known = None if truth is None else self._like(truth)
-        return seams(self._classes, extent, lattice, _blocks(output, extent, stride), truth=known)
+        return seams(self._classes, extent, lattice, _blocks(output, extent, lattice.stride), truth=known)
 
     @property
     def _layer(self) -> xr.DataArray:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
+
+import geopandas
+import shapely
 
 from landweave.config.schema import Config
+from landweave.core.crs import keeps_areas
+from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress, resolve_progress
+from landweave.publishing.catalog import known_days, sources_of
+from landweave.reporting.page import MARK, ReportInputs, render, report_page
+from landweave.setup.imagery import find_aerial_picture
 from landweave.setup.map_setup import map_target
+from landweave.store.maps.store import MapStore, open_store
 from landweave.surface.engines import AnyEngine, reading_engine
 from landweave.surface.extras import load_viewer
-from landweave.surface.hectares import ZoneSource
-from landweave.surface.report import ZoneFile, write_report
+from landweave.surface.hectares import ZoneSource, stored_areas
 
 
 def report(  # noqa: PLR0913  what is shown, how, and who counts
@@ -53,6 +63,8 @@ def report(  # noqa: PLR0913  what is shown, how, and who counts
 
     Raises
     ------
+    ConfigError
+        When there is no such language.
     InputError
         When there is no map, or the zones cannot be used.
     OutputError
@@ -63,10 +75,61 @@ def report(  # noqa: PLR0913  what is shown, how, and who counts
     >>> report("landcover.zarr", "landcover.html", language="fr").name
     'landcover.html'
     """
-    target = map_target(what, storage_options)
-    zoned = ZoneFile(zones, layer, where) if zones is not None else None
-    config, shown = what if isinstance(what, Config) else None, resolve_progress(progress)
-    return write_report(target, to, config, zoned, language, reading_engine(engine, client), progress=shown)
+    if language not in get_args(Language):
+        raise ConfigError(f"Pages are in {' or '.join(get_args(Language))}, not in {language!r}.")
+    path = Path(to)
+    _refuse_foreign(path)
+    store = open_store(map_target(what, storage_options))
+    aerial, aerial_note = find_aerial_picture(what if isinstance(what, Config) else None)
+    with reading_engine(engine, client) as opened:
+        count = partial(stored_areas, store, opened, progress=resolve_progress(progress))
+        zoned = None if zones is None else count(zones, layer=layer, where=where)
+        areas, areas_note = _whole_areas(store, count, zoned)
+    inputs = ReportInputs(
+        store=store,
+        aerial=aerial,
+        aerial_note=aerial_note,
+        areas=areas,
+        areas_note=areas_note,
+        zones=zoned,
+        sources=sources_of(store.attrs),
+        days=" \u2013 ".join(dict.fromkeys(known_days(store.attrs) or ())),
+    )
+    _write(render(report_page(inputs), language), path)
+    return path
+
+
+def _refuse_foreign(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"A report is a page that ends in .html, not {path.name}.")
+    if not os.path.lexists(path):
+        return
+    if not path.is_file() or MARK.encode() not in path.read_bytes()[:4096]:
+        raise OutputError(f"{path} is there already and is no report: choose another name, or remove it first.")
+
+
+def _whole_areas(
+    store: MapStore, count: Callable[[ZoneSource], geopandas.GeoDataFrame], zoned: geopandas.GeoDataFrame | None
+) -> tuple[geopandas.GeoDataFrame | None, str]:
+    """Hectares of the whole map in one row, None where its CRS does not keep them; and what is to be known of them."""
+    notes = [] if zoned is None else zoned.attrs["notes"]
+    try:
+        ground = shapely.box(*store.grid.with_extent(store.mapped_extent).bounds)
+        areas = count(geopandas.GeoDataFrame(geometry=[ground], crs=store.grid.crs))
+        notes = [note for note in notes if note not in areas.attrs["notes"]]  # how true areas are, the page says itself
+    except InputError as error:  # its CRS does not keep areas; the page has all else
+        areas, notes = None, [str(error)] if keeps_areas(store.grid.crs, store.grid.bounds) else []
+    return areas, "; ".join(dict.fromkeys(notes))
+
+
+def _write(text: str, path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise OutputError(f"Cannot write {path}: {error}. Check the folder and its free space.") from error
 
 
 def view(

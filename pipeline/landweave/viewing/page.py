@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from landweave.core.grid import Bounds
 from landweave.core.legend import LandClass
-from landweave.formats.web_assets import map_style, page_environment, page_scripts, script_digest
-from landweave.formats.web_words import LANGUAGES, words
+from landweave.formats.web_assets import map_style, page_environment, page_scripts, script_digest, script_facts
+from landweave.formats.web_words import words
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -29,11 +27,6 @@ def render_page(
     note
         Why there is no aerial picture.
     """
-    facts = {
-        "words": {language: words(language) for language in LANGUAGES},
-        "classes": [{**asdict(each), "name_fr": each.name_fr or each.name} for each in classes],
-        "layers": layers,
-    }
     scripts = [*page_scripts(), (ASSETS / "view.js").read_text(encoding="utf-8")]
     text = (
         page_environment(ASSETS)
@@ -48,7 +41,7 @@ def render_page(
             note=note,
             word=words("en"),
             style=map_style() + (ASSETS / "view.css").read_text(encoding="utf-8"),
-            facts=json.dumps(facts).replace("<", "\\u003c"),
+            facts=script_facts(classes, {"layers": layers}),
             scripts=scripts,
         )
     )

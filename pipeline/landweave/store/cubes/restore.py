@@ -18,7 +18,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from landweave.core.errors import LandweaveError
-from landweave.store.common import ROOT, group_attributes, parsing
+from landweave.store.common import ROOT, group_attributes, parsing, write_again
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import declare_arrays
 from landweave.store.cubes.observations import GroupObservations
@@ -46,23 +46,13 @@ def restore_cube_metadata(target: Target, *, writable: bool = True) -> list[str]
         for path, node in nodes.items()
         if f"{path}/{ROOT}" not in sizes or not _is_node(target.get(f"{path}/{ROOT}"))
     }
-    notes = _write(target, found, sizes, writable=writable)
+    notes = write_again(target, found, sizes, writable=writable)
     for modality in modalities:
         if (attributes := group_attributes(target, modality)) is None:
             continue  # its metadata is missing, and cannot be written
         with parsing(f"{target}/{modality}"):
             group = CubeGroup(target=target, template=GroupTemplate.from_attributes(attributes))
-            notes += _write(target, _lost_coordinates(group, sizes), sizes, writable=writable)
-    return notes
-
-
-def _write(target: Target, contents: Mapping[str, bytes], sizes: Mapping[str, int], *, writable: bool) -> list[str]:
-    notes = []
-    for name, content in contents.items():
-        if writable:
-            target.put(name, content)
-        found = "damaged" if name in sizes else "missing"
-        notes.append(f"{name} was {found} and is written again" if writable else f"{name} is {found}")
+            notes += write_again(target, _lost_coordinates(group, sizes), sizes, writable=writable)
     return notes
 
 
