@@ -30,7 +30,7 @@ _GDAL_NODATA = 42113
 
 
 def may_state_nodata(path: str) -> bool:
-    """Whether a nodata value can be stated in a file, or beside it: not in a JPEG 2000, nor a TIFF without GDAL's tag."""
+    """Whether a nodata value can be stated in a file or beside it: not in a JPEG 2000, nor a TIFF without that tag."""
     if Path(f"{path}.aux.xml").exists():
         return True
     try:
