@@ -1,5 +1,7 @@
 """The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about eight minutes on two cores).
 
+``--engines eager onnxruntime openvino`` gives a table for each, ``--lc-a`` those of LC-A.
+
 All use the same network, batch, memory layout and torch threads, and take turns, since machines are shared and noisy;
 the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run reads tiles, normalises, predicts,
 takes the softmax, blends, takes the argmax and writes Zarr, on a Dask worker behind its nanny. Bare passes are timed
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmark_data import write_card, write_config, write_published_weights, write_tiles
+from benchmark_data import machine, write_card, write_config, write_published_weights, write_tiles
 from distributed import Client
 
 from landweave import api
@@ -194,7 +196,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--bfloat16", action="store_true", help="autocast, where the device has it")
-    parser.add_argument("--engine", default="eager", help="eager, compile, onnxruntime or openvino")
+    parser.add_argument("--engines", nargs="+", default=["eager"], help="eager, compile, onnxruntime or openvino")
     parser.add_argument("--threads", type=int, default=2, help="of torch, or of the engine")
     parser.add_argument("--lc-a", action="store_true", help="the network of LC-A, a Swin, in place of a U-Net")
     asked = parser.parse_args()
@@ -206,9 +208,12 @@ def main() -> None:
         "network": None if asked.lc_a else {"encoder": asked.encoder, "window": asked.window},
         "compute": {"device": asked.device, "batch_size": asked.batch, "bfloat16": asked.bfloat16},
     }
-    settings["compute"] |= {"engine": asked.engine, "torch_threads": asked.threads}
-    with tempfile.TemporaryDirectory() as folder:
-        print(report(measure(Path(folder), **settings)))
+    print(machine())
+    for engine in asked.engines:
+        settings["compute"] |= {"engine": engine, "torch_threads": asked.threads}
+        print(f"{'LC-A' if asked.lc_a else f'U-Net {asked.encoder}'}, {engine}, {asked.threads} threads", flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            print(report(measure(Path(folder), **settings)), flush=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from landweave.core.blending import Logits
 from landweave.core.budget import ALLOCATOR_SLACK, PROCESS_BYTES
 from landweave.core.errors import CardError, ConfigError
 from landweave.core.protocols import InputBatch
-from landweave.models import engines, settings
+from landweave.models import engines, loading, settings
 from landweave.models.cards.registry import find_card
 from landweave.models.predictor import TorchModel, resolve_model
 from landweave.models.settings import Compute, cpu_has_bfloat16
@@ -84,37 +84,44 @@ def test_an_engine_gives_eager_logits_and_no_window_knows_its_batch(small_card, 
     np.testing.assert_array_equal(asked.open().predict(batch).values[0], first)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_a_graph_is_exported_once_and_a_damaged_one_again(small_card, weights_of, cache, engine, monkeypatch):
+@pytest.mark.parametrize("engine", ["onnxruntime", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_a_graph_is_run_without_its_network_and_exported_again_where_a_bit_of_it_changed(
+    small_card, weights_of, cache, engine, monkeypatch
+):
     needed(engine)
     asked = model_of(small_card, weights_of, engine)
     batch = batch_of(2)
     wanted = asked.open().predict(batch).values.copy()
-    (kept,) = [file for file in cache.iterdir() if file == engines._graph_file(asked.settings, asked.weights_sha256)]
+    (kept,) = cache.glob(f"{engines._graph_name(asked.settings, asked.weights_sha256)}-*.onnx")
     with monkeypatch.context() as patch:
-        patch.setattr(engines, "export_graph", lambda *_: pytest.fail("exported again"))
+        patch.setattr(loading, "load_with_notes", lambda *_, **__: pytest.fail("a network was built"))
         np.testing.assert_array_equal(asked.open().predict(batch).values, wanted)
-    kept.write_bytes(kept.read_bytes()[:1000])
+        asked.verify()
+    whole = kept.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 2] ^= 1  # a weight
+    for content in (bytes(damaged), whole[:1000], b""):
+        kept.write_bytes(content)
+        assert engines.kept_engine(asked.settings, asked.weights_sha256) is None
     np.testing.assert_array_equal(asked.open().predict(batch).values, wanted)
-    assert kept.stat().st_size > 1000
-    others = {engines._graph_file(replace(asked.settings, window=window), "0") for window in (64, 96)}
-    assert kept not in others
-    assert len(others) == 2
+    assert kept.read_bytes() == whole
+    names = {engines._graph_name(replace(asked.settings, window=window), "0") for window in (64, 96)}
+    assert len(names | {engines._graph_name(asked.settings, asked.weights_sha256)}) == 3
 
 
-def test_no_more_graphs_are_kept_than_stated(tmp_path):
+def test_no_more_graphs_are_kept_than_stated(cache):
     for number in range(engines.GRAPHS_KEPT + 2):
-        file = tmp_path / f"{number}.onnx"
-        file.touch()
-        os.utime(file, (number, number))
-    engines._drop_old(tmp_path)
-    assert sorted(file.stem for file in tmp_path.iterdir()) == [str(n) for n in range(2, engines.GRAPHS_KEPT + 2)]
+        engines._keep(b"graph", f"{number}.onnx")
+        os.utime(cache / f"{number}.onnx", (number, number))
+    engines._keep(b"the newest", "newest.onnx")
+    assert len(list(cache.iterdir())) == engines.GRAPHS_KEPT
+    assert (cache / "newest.onnx").read_bytes() == b"the newest"
 
 
-def test_an_engine_that_gives_other_logits_is_refused(small_card, weights_of, monkeypatch):
+def test_an_engine_that_gives_other_logits_is_refused(small_card, weights_of, monkeypatch, tmp_path):
     asked = model_of(small_card, weights_of, "onnxruntime")
-    monkeypatch.setattr(engines, "_session", lambda *_: lambda inputs: torch.ones(2, 4, 64, 64))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(engines, "_new_session", lambda *_: lambda inputs: torch.ones(2, 4, 64, 64))
     with pytest.raises(CardError, match=r"onnxruntime: logits of small differ .* 0.0001 is the most"):
         asked.open()
 

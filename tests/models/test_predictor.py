@@ -15,6 +15,7 @@ from landweave.core.protocols import InputBatch
 from landweave.models.factory import core, load
 from landweave.models.inference import TorchPredictor, numerics
 from landweave.models.predictor import resolve_model
+from landweave.models.published_memory import model_bytes
 from landweave.models.settings import Compute, InferenceSettings
 from tests.models.conftest import SWIN, small_content
 
@@ -303,6 +304,7 @@ def test_bfloat16_needs_a_card_that_allows_it(small_card, monkeypatch):
 
 def test_memory_is_computed_once_for_the_same_settings(unet, monkeypatch):
     found = unet.memory_bytes()
+    model_bytes.cache_clear()  # as another process
     monkeypatch.setattr("landweave.models.loading.peak_bytes", lambda call: pytest.fail("computed again"))
     assert replace(unet, weights=unet.weights.with_name("moved")).memory_bytes() == found
 

@@ -76,3 +76,15 @@ def test_only_a_tag_or_a_file_beside_states_nodata(tile: Path, nodata: int | Non
     Path(f"{tile}.aux.xml").write_text("<PAMDataset/>")
     assert may_state_nodata(str(tile))
     assert may_state_nodata(str(tile.with_name("none.tif")))
+
+
+def test_a_jpeg_2000_states_nodata_beside_itself_alone(tmp_path: Path) -> None:
+    path = tmp_path / "tile.jp2"
+    profile = {"driver": "JP2OpenJPEG", "width": 16, "height": 16, "count": 1, "dtype": "uint8", "nodata": 7}
+    with rasterio.open(path, "w", transform=rasterio.Affine(1, 0, 5, 0, -1, 9), crs="EPSG:2154", **profile) as dataset:
+        dataset.write(np.full((1, 16, 16), 7, np.uint8))
+    assert may_state_nodata(str(path))
+    Path(f"{path}.aux.xml").unlink()
+    assert not may_state_nodata(str(path))
+    with rasterio.open(path) as dataset:
+        assert dataset.nodata is None

@@ -1,7 +1,8 @@
 """What runs a network on a CPU: eager torch, or a compiled form of the same network with the same inputs and outputs.
 
 `with_engine` is the one seam: `landweave.models.inference.TorchPredictor` calls what it returns as it calls a network.
-A graph for onnxruntime and OpenVINO is exported once for weights, window and batch, and kept in the user's cache.
+A graph for onnxruntime and OpenVINO is exported once for weights, window and batch, and kept in the user's cache, with
+its checksum in its name: where the engine was tried on it before, `kept_engine` opens it, and no network is built.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError, ConfigError
+from landweave.core.source_digest import source_digest
 from landweave.core.user_cache import cache_folder
 from landweave.models.inference import numerics
 from landweave.models.onnx_graph import OPSET, export_graph
@@ -62,7 +64,9 @@ def with_engine(network: nn.Module, settings: InferenceSettings, weights_sha256:
         if settings.engine == "compile":
             runner = cast(nn.Module, torch.compile(network, dynamic=False))
         else:
-            runner = _GraphNetwork(_session(network, settings, weights_sha256, inputs), settings.output)
+            kept = _kept_session(settings, weights_sha256)
+            session = kept or _new_session(network, settings, weights_sha256, inputs)
+            runner = _GraphNetwork(session, settings.output)
         found = runner(inputs, size)[settings.output].float()  # a network is compiled at its first call
         seconds = time.perf_counter() - started
         wanted = network(inputs, size)[settings.output].float()
@@ -76,6 +80,26 @@ def with_engine(network: nn.Module, settings: InferenceSettings, weights_sha256:
         runner.eval(),
         f"engine {settings.engine}: ready in {seconds:.1f} s, logits within {off:.1g} of their deviation",
     )
+
+
+def kept_engine(settings: InferenceSettings, weights_sha256: str) -> nn.Module | None:
+    """Return what runs the graph that was exported before; None where none is kept, or the engine runs none.
+
+    Parameters
+    ----------
+    settings, weights_sha256
+        As of `with_engine`, which has compared this engine's logits with eager torch's.
+
+    Raises
+    ------
+    ConfigError
+        When a library is missing on this machine.
+    """
+    if not settings.runs_graph:
+        return None
+    with _failures(settings):
+        session = _kept_session(settings, weights_sha256)
+    return None if session is None else _GraphNetwork(session, settings.output).eval()
 
 
 class _GraphNetwork(nn.Module):
@@ -104,59 +128,61 @@ class _Positional(nn.Module):
         return logits
 
 
-def _session(
+def _kept_session(settings: InferenceSettings, weights_sha256: str) -> Session | None:
+    """Return a session of a graph that the user's cache has, whole; None without one."""
+    for file in _graphs().glob(f"{_graph_name(settings, weights_sha256)}-*.onnx"):
+        with suppress(OSError):  # gone meanwhile
+            graph = file.read_bytes()
+            if file.stem.endswith(hashlib.sha256(graph).hexdigest()):
+                return _SESSIONS[settings.engine](graph, settings)
+    return None
+
+
+def _new_session(
     network: nn.Module, settings: InferenceSettings, weights_sha256: str, inputs: Mapping[str, Tensor]
 ) -> Session:
-    """Return a session of the exported graph: that of the user's cache, or a new one."""
-    opened = {"onnxruntime": _onnxruntime, "openvino": _openvino}[settings.engine]
-    kept = _graph_file(settings, weights_sha256)
-    if kept.exists():
-        with suppress(Exception):  # damaged: the libraries have classes of their own for it
-            return opened(kept, settings)
-    with TemporaryDirectory() as elsewhere:
-        try:
-            kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            folder = TemporaryDirectory(dir=kept.parent)
-        except OSError:  # no home that may be written to: the graph is this process's own
-            folder = TemporaryDirectory(dir=elsewhere)
-        with folder:
-            written = Path(folder.name) / kept.name
-            _write_graph(_Positional(network, settings).eval(), tuple(inputs.values()), written)
-            session = opened(written, settings)
-            with suppress(OSError):
-                written.replace(kept)
-                _drop_old(kept.parent)
-    return session
+    """Return a session of the graph of a network, which is kept in the user's cache."""
+    names = [f"input_{number}" for number in range(len(inputs))]
+    exported = export_graph(_Positional(network, settings).eval(), tuple(inputs.values()), names)
+    graph: bytes = exported.SerializeToString()
+    del exported  # as large as the weights, which are in memory often enough
+    _keep(graph, f"{_graph_name(settings, weights_sha256)}-{hashlib.sha256(graph).hexdigest()}.onnx")
+    return _SESSIONS[settings.engine](graph, settings)
 
 
-def _write_graph(network: nn.Module, inputs: tuple[Tensor, ...], path: Path) -> None:
-    import onnx
+def _keep(graph: bytes, name: str) -> None:
+    """Write a graph, whole or not at all; where there is no home that may be written to it is this process's own."""
+    folder = _graphs()
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with TemporaryDirectory(dir=folder) as own:
+            written = Path(own) / name
+            written.write_bytes(graph)
+            written.replace(folder / name)
+        newest = sorted(folder.glob("*.onnx"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in newest[GRAPHS_KEPT:]:
+            file.unlink(missing_ok=True)
 
-    onnx.save(export_graph(network, inputs, [f"input_{number}" for number in range(len(inputs))]), path)
+
+def _graphs() -> Path:
+    return cache_folder() / "graphs"
 
 
-def _graph_file(settings: InferenceSettings, weights_sha256: str) -> Path:
-    """Return where a graph is kept: by all that decides it, libraries included."""
+def _graph_name(settings: InferenceSettings, weights_sha256: str) -> str:
+    """Return what a graph is found by: all that decides it, sources and libraries included."""
     parts = [weights_sha256, settings.card.sha256, settings.output, settings.window, settings.batch_size, OPSET]
-    libraries = [version(name) for name in ("torch", "onnx", "onnxscript")]
-    digest = hashlib.sha256(json.dumps([*parts, *libraries]).encode()).hexdigest()
-    return cache_folder() / "graphs" / f"{digest[:32]}.onnx"
+    software = [source_digest(), *(version(name) for name in ("torch", "onnx", "onnxscript"))]
+    return hashlib.sha256(json.dumps([*parts, *software]).encode()).hexdigest()[:32]
 
 
-def _drop_old(folder: Path) -> None:
-    newest = sorted(folder.glob("*.onnx"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in newest[GRAPHS_KEPT:]:
-        file.unlink(missing_ok=True)
-
-
-def _onnxruntime(path: Path, settings: InferenceSettings) -> Session:
+def _onnxruntime(graph: bytes, settings: InferenceSettings) -> Session:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = settings.torch_threads, 1
     # Threads that wait would take the cores of another worker, or of what blends meanwhile.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     names = [each.name for each in session.get_inputs()]
 
     def run(inputs: list[Tensor]) -> Tensor:
@@ -166,13 +192,13 @@ def _onnxruntime(path: Path, settings: InferenceSettings) -> Session:
     return run
 
 
-def _openvino(path: Path, settings: InferenceSettings) -> Session:
+def _openvino(graph: bytes, settings: InferenceSettings) -> Session:
     import openvino
 
     core = openvino.Core()
     # Where the CPU has bfloat16 it is this library's default; pinned threads of two workers would share cores.
     compiled = core.compile_model(
-        core.read_model(path.read_bytes()),
+        core.read_model(graph),
         "CPU",
         {
             "INFERENCE_NUM_THREADS": settings.torch_threads,
@@ -189,6 +215,12 @@ def _openvino(path: Path, settings: InferenceSettings) -> Session:
         return torch.from_numpy(request.infer(fed)[0].copy())
 
     return run
+
+
+_SESSIONS: Mapping[str, Callable[[bytes, InferenceSettings], Session]] = {
+    "onnxruntime": _onnxruntime,
+    "openvino": _openvino,
+}
 
 
 @contextmanager

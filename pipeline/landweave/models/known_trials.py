@@ -1,6 +1,7 @@
 """Networks that were loaded and tried before, with the same weights and the same code: not again, by anybody.
 
-A trial takes as long as a window or two, in `check`, before a run, and in each of its workers.
+A trial takes as long as a window or two, in `check`, before a run, and in each of its workers; that of an engine as
+long as three batches, as its logits are compared with eager torch's, and counts on the same kind of CPU.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from importlib import metadata
 
 from landweave.core.source_digest import source_digest
 from landweave.core.user_cache import UserCache
-from landweave.models.settings import InferenceSettings
+from landweave.models.engine_names import LIBRARIES, Engine
+from landweave.models.settings import InferenceSettings, cpu_flags
 
 _CACHE = UserCache("trials")
 
-_LIBRARIES = ("torch", "torchvision", "timm", "segmentation-models-pytorch")
+_OF_NETWORKS = ("torch", "torchvision", "timm", "segmentation-models-pytorch")
 
 
 def known_trial(settings: InferenceSettings, weights_sha256: str) -> tuple[str, ...] | None:
@@ -30,7 +32,7 @@ def known_trial(settings: InferenceSettings, weights_sha256: str) -> tuple[str, 
         Of the weights.
     """
     key = _key(settings, weights_sha256)
-    notes = _CACHE.get({key: _stamp()}).get(key)
+    notes = _CACHE.get({key: software_stamp(settings.engine)}).get(key)
     return tuple(map(str, notes)) if isinstance(notes, list) else None
 
 
@@ -44,13 +46,22 @@ def keep_trial(settings: InferenceSettings, weights_sha256: str, notes: tuple[st
     notes
         On the weights, and on what the network gives.
     """
-    _CACHE.put({_key(settings, weights_sha256): (_stamp(), notes)})
+    _CACHE.put({_key(settings, weights_sha256): (software_stamp(settings.engine), notes)})
 
 
 def _key(settings: InferenceSettings, weights_sha256: str) -> str:
     fields = {**asdict(settings), "card": settings.card.sha256, "weights": weights_sha256.lower()}
+    if settings.engine != "eager":
+        fields["cpu"] = cpu_flags()
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def _stamp() -> str:
-    return " ".join([source_digest(), *map(metadata.version, _LIBRARIES)])
+def software_stamp(engine: Engine = "eager") -> str:
+    """What software decides of what is found out about networks: this package's sources, and what they are made of.
+
+    Parameters
+    ----------
+    engine
+        What runs them.
+    """
+    return " ".join([source_digest(), *map(metadata.version, (*_OF_NETWORKS, *LIBRARIES[engine]))])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -11,7 +10,7 @@ from torch import nn
 
 from landweave.core.errors import CardError, ConfigError
 from landweave.models.cards.card import ModelCard
-from landweave.models.engines import with_engine
+from landweave.models.engines import kept_engine, with_engine
 from landweave.models.factory import UNFIT, build_on_meta, load_with_notes
 from landweave.models.inference import TorchPredictor, absent, failure_text
 from landweave.models.inspection.peak_memory import peak_bytes, tensor_bytes
@@ -25,7 +24,8 @@ def load_predictor(
 ) -> tuple[TorchPredictor, tuple[str, ...]]:
     """Return a network on its device, loaded and tried, and notes on its weights and on what it gives.
 
-    A network that was tried before, with the same weights, is not tried again.
+    A network that was tried before, with the same weights, is not tried again; where an engine has its graph, none is
+    built.
 
     Parameters
     ----------
@@ -45,10 +45,12 @@ def load_predictor(
     """
     if settings.bfloat16 and not (settings.on_gpu or cpu_has_bfloat16()):
         raise ConfigError("model.bfloat16 was asked for, and this worker's CPU has no arithmetic for it: leave it out.")
+    known = known_trial(settings, weights_sha256)
+    if known is not None and (kept := kept_engine(settings, weights_sha256)):
+        return TorchPredictor(settings, kept), known
     network, notes = load_with_notes(settings.card, settings.window, weights, batch_size=settings.batch_size)
     network = with_memory_format(network, settings.card).to(settings.device)
     predictor = TorchPredictor(settings, network)
-    known = known_trial(settings, weights_sha256)
     notes = known if known is not None else (*notes, *try_network(network, settings))
     if settings.engine != "eager":
         runner, note = with_engine(network, settings, weights_sha256)
@@ -70,9 +72,8 @@ def weights_bytes(settings: InferenceSettings) -> int:
     return tensor_bytes(build_on_meta(settings.card, settings.window))
 
 
-@lru_cache(maxsize=32)
 def network_bytes(settings: InferenceSettings) -> int:
-    """Return bytes of a network and of one batch at its peak: a pass without values, a second or two, once a process.
+    """Return bytes of a network and of one batch at its peak: a pass without values, which takes a second or two.
 
     Raises
     ------

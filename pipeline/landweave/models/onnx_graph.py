@@ -36,7 +36,8 @@ def export_graph(network: nn.Module, example: tuple[Tensor, ...], names: Sequenc
     """
     import onnxscript  # noqa: F401  the exporter's, which says less clearly that it is missing
 
-    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+    plain = torch.autocast("cpu", enabled=False)  # whoever runs the graph chooses its precision
+    with torch.inference_mode(False), torch.no_grad(), plain, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what the exporter itself does
         # Images of a channels-last network come in planes: a graph has no memory format.
         planes = tuple(each.clone(memory_format=torch.contiguous_format) for each in example)

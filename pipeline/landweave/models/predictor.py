@@ -16,7 +16,7 @@ from landweave.models.checksums import check_sha256, file_sha256
 from landweave.models.known_trials import known_trial
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.networks.position_tables import check_window
-from landweave.models.published_memory import published_bytes
+from landweave.models.published_memory import model_bytes
 from landweave.models.settings import Compute, InferenceSettings, cpu_fact, device_type, gpu_available
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ class TorchModel:
     @property
     def loading_bytes(self) -> int:
         """Memory while loading: the network, and beside it the tensors of the file, or a graph and its session."""
-        return (5 if self._runs_graph else 2) * self._weights_bytes
-
-    @property
-    def _runs_graph(self) -> bool:
-        """Whether an exported graph is run, by another library."""
-        return self.settings.engine in ("onnxruntime", "openvino")
+        return (5 if self.settings.runs_graph else 2) * self._weights_bytes
 
     @property
     def _weights_bytes(self) -> int:
@@ -102,11 +97,8 @@ class TorchModel:
             # A program cannot run without values: its file is its weights, its logits give the scale of the rest.
             logits = 4 * settings.batch_size * len(settings.output_spec.legend) * settings.window**2
             return self.loading_bytes + 4 * logits
-        if (found := published_bytes(settings)) is None:
-            from landweave.models.loading import network_bytes  # torch takes seconds to import
-
-            found = network_bytes(replace(settings, engine="eager"))
-        return found if not self._runs_graph else self.loading_bytes + 2 * (found - self._weights_bytes)
+        found = model_bytes(settings)
+        return found if not self.settings.runs_graph else self.loading_bytes + 2 * (found - self._weights_bytes)
 
     def open(self) -> TorchPredictor:
         """Return the network, loaded and checked, on its device.

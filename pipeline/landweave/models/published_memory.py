@@ -1,5 +1,6 @@
-"""Memory of the published models, known without building them: `memory.json`, by card, window and batch.
+"""Memory of models, known without building them: by card, window and batch.
 
+That of the published ones is in `memory.json`, that of others in the user's cache once it was computed.
 ``python -m landweave.models.published_memory`` makes the file anew; a test holds it against the networks.
 """
 
@@ -7,18 +8,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from pathlib import Path
 
 from landweave.core.errors import LandweaveError
+from landweave.core.user_cache import UserCache
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.registry import find_card, list_cards
+from landweave.models.known_trials import software_stamp
 from landweave.models.networks.architectures import ExportedArchitecture
 from landweave.models.settings import InferenceSettings
 
 FILE = Path(__file__).with_name("memory.json")
 
 BATCHES = (1, 2, 4, 8, 16)
+
+
+_CACHE = UserCache("network_memory")
+
+
+@lru_cache(maxsize=32)
+def model_bytes(settings: InferenceSettings) -> int:
+    """Bytes of the weights and of one batch at its peak, in eager torch; computed where they are not known.
+
+    Raises
+    ------
+    CardError
+        When the network cannot be built, or does not take such windows.
+    """
+    if (published := published_bytes(settings)) is not None:
+        return published
+    key, stamp = _key(settings), software_stamp()
+    known = _CACHE.get({key: stamp}).get(key)
+    if isinstance(known, int):
+        return known
+    from landweave.models.loading import network_bytes  # torch takes seconds to import
+
+    found = network_bytes(replace(settings, engine="eager"))
+    _CACHE.put({key: (stamp, found)})
+    return found
 
 
 def published_bytes(settings: InferenceSettings) -> int | None:

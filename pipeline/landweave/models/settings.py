@@ -11,7 +11,7 @@ from pathlib import Path
 from landweave.core.errors import ConfigError
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.outputs import OutputSpec
-from landweave.models.engine_names import Engine
+from landweave.models.engine_names import LIBRARIES, Engine
 from landweave.models.networks.architectures import ExportedArchitecture
 
 _DEVICE = re.compile(r"(cpu|meta|cuda(:\d+)?)")
@@ -37,8 +37,12 @@ def gpu_available() -> bool:
 @cache
 def cpu_has_bfloat16() -> bool:
     """Whether this machine's CPU computes in bfloat16, by the flags that Linux states."""
-    flags = f"{cpu_fact('flags')} {cpu_fact('Features')}".split()
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(cpu_flags().split())
+
+
+def cpu_flags() -> str:
+    """Instructions that this machine's CPU has, by their names in Linux; empty elsewhere."""
+    return f"{cpu_fact('flags')} {cpu_fact('Features')}".strip()
 
 
 def cpu_fact(name: str) -> str:
@@ -116,9 +120,7 @@ class Compute:
             raise ConfigError(f"model.bfloat16 was asked for, and {reason}: leave it out.")
 
     def _check_engine(self, card: ModelCard, device: str) -> None:
-        libraries = {"compile": ("torch",), "onnxruntime": ("onnx", "onnxscript", "onnxruntime")}
-        needed = libraries.get(self.engine, ("onnx", "onnxscript", self.engine))
-        missing = [name for name in needed if not (self.elsewhere or find_spec(name))]
+        missing = [name for name in LIBRARIES[self.engine] if not (self.elsewhere or find_spec(name))]
         reasons = {
             f"the device is {device}: it is for cpu": device_type(device) != "cpu",
             f"{', '.join(missing)} is missing: pip install 'landweave[engines]'": bool(missing),
@@ -168,6 +170,11 @@ class InferenceSettings:
     def output_spec(self) -> OutputSpec:
         """What the card says of the output."""
         return self.card.outputs[self.output]
+
+    @property
+    def runs_graph(self) -> bool:
+        """Whether an exported graph is run, by another library."""
+        return bool(LIBRARIES[self.engine])
 
     @property
     def on_gpu(self) -> bool:

@@ -20,6 +20,7 @@ _OFFSETS, _COUNTS = (273, 324), (279, 325)
 _DTYPES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """TIFF field types that offsets and counts are written in."""
 
+_JP2 = b"jP  "
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _START_TILE_PART, _END = 0xFF90, 0xFFD9
 
@@ -29,12 +30,14 @@ _GDAL_NODATA = 42113
 
 
 def may_state_nodata(path: str) -> bool:
-    """Whether a nodata value can be stated in a file, or beside it: not in a TIFF without the tag of GDAL."""
+    """Whether a nodata value can be stated in a file or beside it: not in a JPEG 2000, nor a TIFF without that tag."""
     if Path(f"{path}.aux.xml").exists():
         return True
     try:
         with Path(path).open("rb") as file:
             head = file.read(8)
+            if head[4:8] == _JP2:
+                return False
             if head[:4] not in (b"II*\0", b"MM\0*"):
                 return True
             order = "<" if head[:1] == b"I" else ">"
@@ -55,7 +58,7 @@ def find_damage(path: str) -> str:
             start = file.read(12)
             if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
                 return _tiff_damage(file, size)
-            if start[4:8] == b"jP  ":
+            if start[4:8] == _JP2:
                 return _jp2_damage(file, size)
             if start[:4] == _CODESTREAM:
                 return _codestream_damage(file, 0, size)

@@ -6,7 +6,7 @@ import threading
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache, partial
 from typing import Any
 from xml.etree import ElementTree
@@ -380,9 +380,10 @@ def _read_all(paths: list[str], storage_options: Options = ()) -> dict[str, Rast
 
 
 def _encoded(facts: RasterFacts) -> dict[str, Any]:
-    # Only files on disk are known from an earlier time: options of an object store hold secrets, and are not written.
-    written = {name: value for name, value in asdict(facts).items() if name != "storage_options"}
-    return {**written, "transform": tuple(facts.transform)[:6]}
+    # Only files on disk are known from an earlier time: options of an object store hold secrets, and are not written,
+    # nor is a checksum, which others state.
+    names = (each.name for each in fields(facts) if each.name not in ("storage_options", "checksum"))
+    return {**{name: getattr(facts, name) for name in names}, "transform": tuple(facts.transform)[:6]}
 
 
 def _decoded(written: Mapping[str, Any]) -> RasterFacts:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from landweave.core.errors import CardError
-from landweave.models.networks.flair1 import AERIAL, METADATA, Flair1, FlairSpec, with_metadata
+from landweave.models.cards.inputs import METADATA
+from landweave.models.networks.flair1 import AERIAL, Flair1, FlairSpec, with_metadata
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,11 @@ Real = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 """A finite number, and no text or truth value that could be read as one."""
 
 
+METADATA = "AERIAL_METADATA"
+"""Name of the input that holds the values of the aerial acquisition, in metres, days and one-hot codes."""
+METADATA_VALUES = 45
+
+
 def days_input(series: str) -> str:
     """Return the name of the input with the day offsets of a series: ``SENTINEL2_DATES`` of ``SENTINEL2_TS``."""
     return series.removesuffix("TS") + "DATES"

@@ -6,8 +6,7 @@ from torch import Tensor, device, ones, zeros
 
 from landweave.core.errors import CardError
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.inputs import days_input, mask_input
-from landweave.models.networks.flair1 import METADATA, METADATA_VALUES
+from landweave.models.cards.inputs import METADATA, METADATA_VALUES, days_input, mask_input
 
 DATES = 12
 """Default number of dates of a series: one a month."""

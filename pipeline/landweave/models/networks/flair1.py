@@ -15,13 +15,11 @@ from torch import Tensor, nn
 
 from landweave.core.errors import CardError
 from landweave.models._torchvision import smp
+from landweave.models.cards.inputs import METADATA, METADATA_VALUES
 from landweave.models.networks._layers import dense, named, resized, size_of
 
 AERIAL = "AERIAL_RGBIE"
 """Default name of the input that holds R, G, B, NIR and elevation above ground."""
-METADATA = "AERIAL_METADATA"
-"""Name of the input that holds the values of the aerial acquisition, in metres, days and one-hot codes."""
-METADATA_VALUES = 45
 METADATA_WINDOW = 512
 """The only window for which the metadata branch has a value for each row of the deepest stage."""
 

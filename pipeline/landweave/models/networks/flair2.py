@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError
+from landweave.models.cards.inputs import METADATA
 from landweave.models.networks._layers import dated_series, dense, resized, size_of
 from landweave.models.networks.flair1 import (
-    METADATA,
     METADATA_WINDOW,
     FlairSpec,
     metadata_branch,

@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from landweave.core.errors import CardError
 from landweave.core.words import bullets
 from landweave.models.cards.card import ModelCard
-from landweave.models.cards.inputs import InputSpec, days_input, mask_input
+from landweave.models.cards.inputs import METADATA, METADATA_VALUES, InputSpec, days_input, mask_input
 from landweave.models.networks.architectures import FlairHubArchitecture
-from landweave.models.networks.flair1 import METADATA, METADATA_VALUES
 
 
 def with_input_checks(network: nn.Module, card: ModelCard, window: int) -> nn.Module:
