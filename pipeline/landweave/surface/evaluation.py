@@ -122,6 +122,14 @@ def open_patches(
         When the folder holds no such dataset.
     ConfigError
         When a split or a domain is not there, or one is of training.
+
+    Examples
+    --------
+    >>> print(open_patches("FLAIR-HUB"))
+    dataset     FLAIR-HUB, flair-hub
+    regions     1
+    domains     D012-2019
+    modalities  AERIAL_LABEL-COSIA (4 files), AERIAL_RGBI (4 files)
     """
     return open_dataset(folder).select(split, domains, training=training_domains)
 
@@ -157,6 +165,13 @@ def evaluate_model(  # noqa: PLR0913  what is compared, with what, and who reads
     ------
     LandweaveError
         As `evaluate` does, and when the dataset lacks what the model reads.
+
+    Examples
+    --------
+    >>> patches = open_patches("FLAIR-HUB")
+    >>> result = evaluate_model("small.yaml", patches, weights="small.safetensors", progress=False)
+    >>> f"{result.scores.accuracy:.2f} over {len(result.domains)} domain"
+    '0.12 over 1 domain'
     """
     if isinstance(model, Config):
         use = ModelUse(model=model.model, windows=model.windows, root=model.root)
@@ -234,6 +249,12 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
     ------
     InputError
         When points have no reference, a reference is no class, or a stratum has fewer than two points.
+
+    Examples
+    --------
+    >>> found = estimate_areas("interpreted.gpkg")
+    >>> print(f"{found.estimates.estimated[0]:.3f} ± {found.estimates.margins[0]:.3f} ha of {found.legend.names[0]}")
+    0.063 ± 0.006 ha of building
     """
     return sampling.estimate_areas(path, accept_missing=accept_missing)
 
