@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.area_estimates import AreaEstimates, allocate, estimate
-from landweave.core.errors import InputError
-from landweave.core.grid import HECTARE_M2, Grid
+from landweave.core.errors import ConfigError, InputError
+from landweave.core.grid import HECTARE_M2, Bounds, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
@@ -103,6 +103,11 @@ class SamplingRule:
     seed
         The same seed draws the same points of the same map.
 
+    Raises
+    ------
+    ConfigError
+        When a class may get fewer than two points.
+
     Examples
     --------
     >>> SamplingRule(size=2000, seed=7)
@@ -112,6 +117,13 @@ class SamplingRule:
     size: int = 1000
     minimum: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.minimum < 2 or self.size < self.minimum:
+            raise ConfigError(
+                f"A sample of {self.size} points, {self.minimum} of each class at least, was asked for: nothing can be "
+                "said of the error of a class with fewer than 2, and there cannot be fewer in all."
+            )
 
 
 def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: Progress) -> SampleFile:
@@ -203,6 +215,11 @@ def write_with_chips(
         The three that are shown as red, green and blue.
     """
     target = Path(path)
+    extent = grid.covering(_bounds(sample.points)) if imagery else grid.extent
+    if imagery and not imagery.files(grid.with_extent(extent)):
+        raise InputError(
+            f"No image lies on the map: they are in {imagery.bounds(grid)}, the points in {_bounds(sample.points)}."
+        )
     folder = target.with_name(f"{target.stem}_chips")
     written = write_sample(sample, target, chips=folder.name if imagery else "")
     for point in sample.points if imagery else ():
@@ -211,6 +228,11 @@ def write_with_chips(
         raster = imagery.read(grid.with_extent(around), bands)
         write_chip(raster.values, raster.valid, folder / f"{point.id:05d}.png", pixel_m=float(grid.resolution))
     return written
+
+
+def _bounds(points: Sequence[SamplePoint]) -> Bounds:
+    x, y = [point.x for point in points], [point.y for point in points]
+    return min(x), min(y), max(x), max(y)
 
 
 def _around(grid: Grid, point: SamplePoint) -> Extent:
