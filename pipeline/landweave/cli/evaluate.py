@@ -26,7 +26,7 @@ LeaveOut = Annotated[
 def evaluate(  # noqa: PLR0913  options of a command
     map_path: MapPath,
     labels: Annotated[
-        list[str], typer.Argument(help="Label rasters, folders or globs; or a vector file.", show_default=False)
+        list[str], typer.Argument(help="Label rasters, folders or globs; or vector files.", show_default=False)
     ],
     *,
     leave_out: LeaveOut = None,
