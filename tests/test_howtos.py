@@ -80,11 +80,11 @@ class Follower:
         """What a command prints; it has to end well. Its configurations find their inputs."""
         self.make_inputs()
         words, to = (words[:-2], words[-1]) if ">" in words else (words, None)
-        words = [self.stand_ins.get(word, word) for word in words]
         if words[0] != "landweave":
             subprocess.run(words, cwd=self.folder, check=True)
             return ""
         arguments = [each for word in words[1:] for each in (sorted(map(str, Path().glob(word))) or [word])]
+        arguments = [self.stand_ins.get(word, word) for word in arguments]
         printed = done(self.landweave(*arguments))
         self.ran.append(shlex.join(words))
         if to:
@@ -199,6 +199,7 @@ def test_how_right_it_is(follower: Follower) -> None:
 
 @pytest.mark.parametrize("document", ["docs/howto-department.md", "docs/howto-model.md"])
 def test_a_how_to_over_tiles(follower: Follower, document: str) -> None:
+    write_training(follower.folder)
     follower.follow(document)
 
     (store,) = [
@@ -313,16 +314,19 @@ def test_pages(follower: Follower) -> None:
     follower.write(follower.folder / "gard.yaml", yaml.safe_load(readme))
     follower.run(["landweave", "run", "gard.yaml"])
     follower.make_inputs()
-    (follower.folder / "admin.gpkg").rename("communes.gpkg")
+    shutil.copy("admin.gpkg", "communes.gpkg")
     report, view = follower.commands("docs/pages.md")
 
     follower.run(report)
 
     assert "<html" in Path("gard.html").read_text()
     process = start(*(str(follower.folder / word) if word == "gard.yaml" else word for word in view[1:]))
-    assert process.stdout
-    (address,) = re.findall(r"http://\S+", process.stdout.readline())
-    with urllib.request.urlopen(address, timeout=60) as page:
-        assert b"<html" in page.read().lower()
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(30) == 0
+    try:
+        assert process.stdout
+        (address,) = re.findall(r"http://\S+", process.stdout.readline())
+        with urllib.request.urlopen(address, timeout=60) as page:
+            assert b"<html" in page.read().lower()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
