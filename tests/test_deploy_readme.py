@@ -83,9 +83,9 @@ def test_every_section_with_commands_is_followed_here() -> None:
 def test_before_the_first_run(small: Small) -> None:
     install, *script = commands("Before the first run").splitlines()
     assert install.startswith("pip install")
-    assert "worker hours" in follow(small, "\n".join(script).replace("LC-A", "small.yaml")).replace(
-        "time  ", "worker hours"
-    )
+    printed = follow(small, "\n".join(script).replace("LC-A", "small.yaml"))
+    assert "12 of 12, 128 x 128 px" in printed
+    assert "windows" in printed
 
 
 def test_this_machine(small: Small, inline: dict[str, bytes]) -> None:
