@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from landweave.core.area_estimates import AreaEstimates, allocate, estimate
 from landweave.core.errors import ConfigError, InputError
-from landweave.core.grid import HECTARE_M2, Bounds, Grid
+from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, Engine, RasterSource
@@ -215,11 +215,6 @@ def write_with_chips(
         The three that are shown as red, green and blue.
     """
     target = Path(path)
-    extent = grid.covering(_bounds(sample.points)) if imagery else grid.extent
-    if imagery and not imagery.files(grid.with_extent(extent)):
-        raise InputError(
-            f"No image lies on the map: they are in {imagery.bounds(grid)}, the points in {_bounds(sample.points)}."
-        )
     folder = target.with_name(f"{target.stem}_chips")
     written = write_sample(sample, target, chips=folder.name if imagery else "")
     for point in sample.points if imagery else ():
@@ -228,11 +223,6 @@ def write_with_chips(
         raster = imagery.read(grid.with_extent(around), bands)
         write_chip(raster.values, raster.valid, folder / f"{point.id:05d}.png", pixel_m=float(grid.resolution))
     return written
-
-
-def _bounds(points: Sequence[SamplePoint]) -> Bounds:
-    x, y = [point.x for point in points], [point.y for point in points]
-    return min(x), min(y), max(x), max(y)
 
 
 def _around(grid: Grid, point: SamplePoint) -> Extent:

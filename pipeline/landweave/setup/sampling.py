@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from landweave.core.errors import ConfigError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.formats.sample_file import refuse_place
 from landweave.setup.vector_files import in_store
@@ -49,6 +49,11 @@ class ChipImages:
             Of the map.
         storage_options
             Of the object store that holds the images.
+
+        Raises
+        ------
+        InputError
+            When none lies on the map.
         """
         paths = tuple(map(str, [self.files] if isinstance(self.files, str | Path) else self.files))
         if len(self.bands) != len(CHIP_BANDS):
@@ -56,7 +61,10 @@ class ChipImages:
         bands = {name: BandFiles(files=paths, band=number) for name, number in zip(CHIP_BANDS, self.bands, strict=True)}
         options = storage_options if any(map(in_store, paths)) else None
         spec = MosaicSpec(modality="chips", bands=bands, root=str(Path.cwd()), storage_options=options or {})
-        return MosaicSource.open(spec, grid)
+        source = MosaicSource.open(spec, grid)
+        if not source.files(grid):
+            raise InputError(f"No image of {paths[0]} lies on the map: {source.bounds(grid)} and {grid.bounds}.")
+        return source
 
 
 @contextmanager
