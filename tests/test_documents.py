@@ -93,17 +93,14 @@ def test_commands_and_their_options_exist(path: Path) -> None:
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, words
 
 
+_PAGES = ("evaluating", "howto-bucket", "howto-department", "howto-flair", "howto-model", "howto-series", "models")
+_PAGES = (*_PAGES, "pages", "publishing", "series", "zones")
+
 FOLLOWED = {
     "README.md": "test_howtos.py",
     "deploy/README.md": "test_deploy_readme.py",
-    **dict.fromkeys(
-        (f"docs/{name}.md" for name in (
-            *("evaluating", "howto-bucket", "howto-department", "howto-flair", "howto-model", "howto-series"),
-            *("models", "pages", "publishing", "series", "zones"),
-        )),
-        "test_howtos.py",
-    ),
-}  # fmt: skip
+    **{f"docs/{name}.md": "test_howtos.py" for name in _PAGES},
+}
 """Documents with commands, each with the test that runs them."""
 
 PROGRAM = re.compile(rf"^({'|'.join(('landweave', 'dask', 'cp', 'sbatch', *NOT_RUN))}) ", re.MULTILINE)
@@ -132,7 +129,7 @@ def test_a_command_that_is_not_understood_is_found() -> None:
     understand(["change", "a.zarr", "b.zarr", "--min-area", "100"])
     with pytest.raises(Exception, match="No such option"):
         understand(["change", "a.zarr", "b.zarr", "--least-area", "100"])
-    with pytest.raises(Exception, match="Missing argument"):
+    with pytest.raises(Exception, match="Missing parameter"):
         understand(["publish"])
 
 

@@ -12,6 +12,7 @@ Fence = tuple[str, str]
 
 NOT_RUN = {
     "make": "the targets are what runs the tests; those of the demo and the site have tests of their own",
+    ".venv/bin/pre-commit": "it changes the hooks of the checkout",
     "pip": "packages come from an index: tests/test_fresh_environment.py installs the package",
     "conda": "no conda here: tests/test_project.py holds environment.yml against pyproject.toml",
     "docker": "no container engine here: tests/test_deploy.py holds the files against their definitions",
