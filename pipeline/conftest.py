@@ -6,12 +6,9 @@ one of a valley seen by Sentinel-2, a small model, a dataset of patches and a sa
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import threading
-import time
-import urllib.error
 import urllib.request
 import webbrowser
 from collections.abc import Iterator
@@ -132,11 +129,7 @@ def _look_and_interrupt(url: str) -> None:
 
     def look() -> None:
         try:
-            for _ in range(600):  # the server listens a moment after its address is known
-                with contextlib.suppress(urllib.error.URLError):
-                    assert b"<html" in urllib.request.urlopen(url, timeout=60).read().lower()
-                    return
-                time.sleep(0.1)
+            assert b"<html" in urllib.request.urlopen(url, timeout=60).read().lower()
         finally:
             os.kill(os.getpid(), signal.SIGINT)
 
