@@ -20,10 +20,17 @@ from tests.helpers.small import Small
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
+README = (ROOT / "deploy/README.md").read_text()
+
+NOT_HERE = {
+    "Compose": "needs a container engine: tests/test_deploy.py holds its files against their definitions",
+    "Kubernetes": "needs a cluster: tests/test_deploy.py holds its manifests against their schemas",
+}
+
+
 def commands(heading: str) -> str:
     """The shell blocks of a section of deploy/README.md, below its heading."""
-    text = (ROOT / "deploy" / "README.md").read_text()
-    (section,) = re.findall(rf"^## {heading}$(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    (section,) = re.findall(rf"^## {heading}$(.*?)(?=^## |\Z)", README, re.MULTILINE | re.DOTALL)
     return "\n".join(re.findall(r"^```bash\n(.*?)^```", section, re.MULTILINE | re.DOTALL))
 
 
@@ -65,6 +72,20 @@ def follow(small: Small, script: str, **environment: str) -> str:
     ended = subprocess.run(command, cwd=small.folder, env=variables, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+def test_every_section_with_commands_is_followed_here() -> None:
+    sections = re.split(r"^## ", README, flags=re.MULTILINE)
+    headings = {section.partition("\n")[0] for section in sections if "```bash" in section}
+    assert headings == {"Before the first run", "This machine", "Slurm", "A scheduler of your own", *NOT_HERE}
+
+
+def test_before_the_first_run(small: Small) -> None:
+    install, *script = commands("Before the first run").splitlines()
+    assert install.startswith("pip install")
+    printed = follow(small, "\n".join(script).replace("LC-A", "small.yaml"))
+    assert "12 of 12, 128 x 128 px" in printed
+    assert "windows" in printed
 
 
 def test_this_machine(small: Small, inline: dict[str, bytes]) -> None:

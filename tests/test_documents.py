@@ -14,6 +14,7 @@ from landweave.config.load import load_cube_config
 from landweave.config.schema import Config, CubeConfig, MosaicInput
 from landweave.models.cards.registry import find_card
 from tests.helpers.commands import ROOT
+from tests.helpers.documents import NOT_RUN, commands, fences, runnable
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("deploy/*.md")]
 CONFIGS = [path for path in sorted((ROOT / "configs").rglob("*.yaml")) if "grid" in yaml.safe_load(path.read_text())]
@@ -90,6 +91,46 @@ def test_commands_and_their_options_exist(path: Path) -> None:
     for words, rest in told:
         known = {option for each in find_command(words).params for option in each.opts}
         assert set(re.findall(r"--[a-z-]+", rest)) <= known, words
+
+
+_PAGES = ("evaluating", "howto-bucket", "howto-department", "howto-flair", "howto-model", "howto-series", "models")
+_PAGES = (*_PAGES, "pages", "publishing", "series", "zones")
+
+FOLLOWED = {
+    "README.md": "test_howtos.py",
+    "deploy/README.md": "test_deploy_readme.py",
+    **{f"docs/{name}.md": "test_howtos.py" for name in _PAGES},
+}
+"""Documents with commands, each with the test that runs them."""
+
+PROGRAM = re.compile(rf"^({'|'.join(('landweave', 'dask', 'cp', 'sbatch', *NOT_RUN))}) ", re.MULTILINE)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_are_understood_and_run_by_a_test(path: Path) -> None:
+    name = str(path.relative_to(ROOT))
+    scripts = [text for language, text in fences(name) if language == "bash"]
+    assert not [text for language, text in fences(name) if not language and PROGRAM.search(text)], "mark it bash"
+    for words in [words for text in scripts for words in commands(text) if words[0] == "landweave"]:
+        understand(words[1 : words.index(">") if ">" in words else None])
+    if any(map(runnable, scripts)):
+        assert f'"{name}"' in (ROOT / "tests" / FOLLOWED[name]).read_text()
+
+
+def understand(words: list[str]) -> None:
+    """Read the arguments of a command as the command itself would; fails where an option or an argument is wrong."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "commands"):
+        command, words = command.commands[words[0]], words[1:]
+    command.make_context(command.name, [*words])
+
+
+def test_a_command_that_is_not_understood_is_found() -> None:
+    understand(["change", "a.zarr", "b.zarr", "--min-area", "100"])
+    with pytest.raises(Exception, match="No such option"):
+        understand(["change", "a.zarr", "b.zarr", "--least-area", "100"])
+    with pytest.raises(Exception, match="Missing parameter"):
+        understand(["publish"])
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -1,18 +1,21 @@
-"""What README and the how-tos say is done as it stands: their configurations are written, their commands run.
+"""What README and the documents say is done as it stands: their configurations are written, their commands run.
 
 Tiles, areas and catalogs are small and made here; a large model of FLAIR-HUB is replaced by a small network of the same
 inputs. Commands are those of the blocks marked ``bash``. The bucket is one of an S3 of this machine, without TLS, so
-that its endpoint is given as the how-to says. What has words in capitals (TRAINING.yaml, WEIGHTS.ckpt) stands for files
-of a user and is not run here, nor what opens a browser or needs a container engine.
+that its endpoint is given as the how-to says. `tests/test_documents.py` refuses a command that no test here runs, but
+for those that it lists with a reason.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +29,20 @@ import yaml
 from safetensors.torch import save_file
 
 import landweave as lw
+from landweave.models._torchvision import smp
 from landweave.models.cards.registry import find_card, read_card
 from landweave.models.factory import build, core
-from tests.helpers.commands import ROOT, Command, done
+from tests.helpers.commands import Command, done, start
 from tests.helpers.counted_s3 import connect, counted_s3
+from tests.helpers.documents import fences, runnable
 from tests.helpers.example_inputs import CORNER, write_inputs
 from tests.helpers.networks import drawn, unet, write_card
 from tests.helpers.patches import MadeRegion, write_flair_hub
 from tests.helpers.small_series import AREA, CRS, SmallSeries
 from tests.helpers.tiles import textured, write_tile
+from tests.models.flair_import.test_card_from_config import FLAIR1
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-Fence = tuple[str, str]
-"""Language and text of a block of a document."""
-
-
-def fences(document: str) -> list[Fence]:
-    return re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / document).read_text(), re.MULTILINE | re.DOTALL)
-
-
-def commands(script: str) -> list[list[str]]:
-    """Words of each command of a block; comments are left out, lines that end in a backslash joined."""
-    lines = script.replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 class Follower:
@@ -59,14 +52,20 @@ class Follower:
         self.folder, self.landweave, self.valley = folder, landweave, valley
         self.ran: list[str] = []
         self._ready: set[Path] = set()
+        self.stand_ins: dict[str, str] = {}
 
     def follow(self, document: str) -> None:
         for language, text in fences(document):
             if named := re.match(r"# ([\w-]+\.yaml)", text):
                 self.write(self.folder / named[1], yaml.safe_load(text))
             elif language == "bash":
-                for words in commands(text):
+                for words in runnable(text):
                     self.run(words)
+
+    @staticmethod
+    def commands(document: str) -> list[list[str]]:
+        """All that can be run of a document."""
+        return [words for language, text in fences(document) if language == "bash" for words in runnable(text)]
 
     def write(self, path: Path, content: dict[str, Any]) -> None:
         if "grid" in content:
@@ -85,6 +84,7 @@ class Follower:
             subprocess.run(words, cwd=self.folder, check=True)
             return ""
         arguments = [each for word in words[1:] for each in (sorted(map(str, Path().glob(word))) or [word])]
+        arguments = [self.stand_ins.get(word, word) for word in arguments]
         printed = done(self.landweave(*arguments))
         self.ran.append(shlex.join(words))
         if to:
@@ -160,10 +160,9 @@ def test_after_the_readme(follower: Follower) -> None:
     geopandas.read_file("communes.gpkg").to_file("admin.gpkg", layer="commune")
 
     for document in ("docs/publishing.md", "docs/zones.md"):
-        for language, text in fences(document):
-            for words in commands(text) if language == "bash" else ():
-                subprocess.run(["rm", "-rf", "delivery"], check=True)
-                follower.run(words)
+        for words in follower.commands(document):
+            subprocess.run(["rm", "-rf", "delivery"], check=True)
+            follower.run(words)
 
     assert len(pandas.read_csv("hectares.csv")) == 1
 
@@ -186,12 +185,11 @@ def test_how_right_it_is(follower: Follower) -> None:
     for name, source, codes in (("mine", "cosia", list(range(19))), ("oso", "oso", [3])):
         content = {**ours, "source": source, "classes": [{**ours["classes"][0], "source_codes": codes}]}
         Path(f"{name}.yaml").write_text(yaml.safe_dump(content))
-    first, then = [text for language, text in fences("docs/evaluating.md") if language == "bash"]
+    *first, areas = follower.commands("docs/evaluating.md")
 
-    for words in commands(first):
+    for words in first:
         follower.run(words)
     geopandas.read_file("sample.gpkg", layer="sample").assign(reference=8).to_file("sample.gpkg", layer="sample")
-    (areas,) = commands(then)
 
     assert "± 95 %" in follower.run(areas)
     assert json.loads(Path("scores/scores.json").read_text())["with_left_out"]["accuracy"] == 1
@@ -201,6 +199,7 @@ def test_how_right_it_is(follower: Follower) -> None:
 
 @pytest.mark.parametrize("document", ["docs/howto-department.md", "docs/howto-model.md"])
 def test_a_how_to_over_tiles(follower: Follower, document: str) -> None:
+    write_training(follower.folder)
     follower.follow(document)
 
     (store,) = [
@@ -240,8 +239,8 @@ def test_my_bucket(follower: Follower, monkeypatch: pytest.MonkeyPatch) -> None:
         content["model"] = follower.small_model("flair-inc-rgbi-15cl")
         content["output"]["storage_options"] = endpoint
         follower.write(follower.folder / "gard.yaml", content)
-        (script,) = [text for language, text in fences("docs/howto-bucket.md") if language == "bash"]
-        for words in commands(script):
+        scripts = [text for language, text in fences("docs/howto-bucket.md") if language == "bash"]
+        for words in runnable("\n".join(scripts)):
             by_url = [f"--storage-option=endpoint={endpoint['endpoint']}"] if words[2].startswith("s3://") else []
             follower.run([*words, *by_url])
         (python,) = [text for language, text in fences("docs/howto-bucket.md") if language == "python"]
@@ -266,9 +265,68 @@ def test_my_own_series(follower: Follower) -> None:
 
 
 def test_from_the_flair_tools(follower: Follower) -> None:
+    write_training(follower.folder)
     write_tile(follower.folder / "ortho.tif", textured((1024, 1024), 4), corner_xy=CORNER)
     follower.follow("docs/howto-flair.md")
 
     run = yaml.safe_load((follower.folder / "zone.yaml").read_text())
     x, y = map(float, run["grid"]["anchor"])
     assert (x, y) == pytest.approx((CORNER[0] - 128 * 0.2, CORNER[1] - (1024 - 128) * 0.2))
+
+
+def write_training(folder: Path) -> None:
+    """The configuration and weights that a training of FLAIR-1's leaves, of a small network."""
+    (folder / "TRAINING.yaml").write_text(yaml.safe_dump(FLAIR1))
+    network = smp.Unet(FLAIR1["encoder_name"], encoder_weights=None, in_channels=5, classes=len(FLAIR1["classes"]))
+    torch.save({"state_dict": network.state_dict()}, folder / "WEIGHTS.ckpt")
+
+
+def test_models(follower: Follower) -> None:
+    """Every command of the page, on a small network of LC-A's inputs; its own card is shown."""
+    write_training(follower.folder)
+    (detection,) = [text for _, text in fences("docs/howto-flair.md") if "detect.yaml" in text and "margin" in text]
+    Path("DETECTION.yaml").write_text(detection)
+    write_tile(Path("ortho.tif"), textured((1024, 1024), 4), corner_xy=CORNER)
+    (readme,) = [text for language, text in fences("README.md") if language == "yaml"]
+    follower.write(follower.folder / "gard.yaml", yaml.safe_load(readme))
+    small = yaml.safe_load(Path("gard.yaml").read_text())["model"]
+    assert "name: LC-A" in follower.run(["landweave", "models", "show", "LC-A"])
+    for card, weights in (("LC-A", "LC-A.safetensors"), ("flair-inc-rgbi-15cl", "rgbi.safetensors")):
+        follower.stand_ins |= {card: small["card"], weights: small["weights"]}
+
+    follower.follow("docs/models.md")
+
+    for written in ("lc-a.json", "lc-a.pt2", "rgbi.onnx", "WEIGHTS.yaml", "zone.yaml"):
+        assert (follower.folder / written).is_file(), written
+
+
+def test_satellite_series(follower: Follower) -> None:
+    (crops,) = [text for _, text in fences("docs/howto-series.md") if text.startswith("# crops.yaml")]
+    follower.write(follower.folder / "crops.yaml", yaml.safe_load(crops))
+
+    follower.follow("docs/series.md")
+
+    assert (lw.open_map("crops.zarr").landcover.values != 255).any()
+
+
+def test_pages(follower: Follower) -> None:
+    (readme,) = [text for language, text in fences("README.md") if language == "yaml"]
+    follower.write(follower.folder / "gard.yaml", yaml.safe_load(readme))
+    follower.run(["landweave", "run", "gard.yaml"])
+    follower.make_inputs()
+    shutil.copy("admin.gpkg", "communes.gpkg")
+    report, view = follower.commands("docs/pages.md")
+
+    follower.run(report)
+
+    assert "<html" in Path("gard.html").read_text()
+    process = start(*(str(follower.folder / word) if word == "gard.yaml" else word for word in view[1:]))
+    try:
+        assert process.stdout
+        (address,) = re.findall(r"http://\S+", process.stdout.readline())
+        with urllib.request.urlopen(address, timeout=60) as page:
+            assert b"<html" in page.read().lower()
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(30) == 0
+    finally:
+        process.kill()

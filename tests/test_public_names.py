@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
 import json
 import re
@@ -108,3 +109,12 @@ def test_whatever_takes_an_engine_takes_a_client_too() -> None:
     on_workers = {name for name, keys in taken.items() if "engine" in keys}
     assert len(on_workers) == 11
     assert {name for name in on_workers if "client" not in taken[name]} == set()
+
+
+def test_every_public_name_has_an_example_that_runs() -> None:
+    """Those of the package's docstrings run as tests of its modules."""
+    called = {name: getattr(landweave, name) for name in landweave.__all__ if name != "errors"}
+    without = [name for name, each in called.items() if not doctest.DocTestParser().get_examples(each.__doc__ or "")]
+    assert without == []
+    skipped = [name for name, each in called.items() if "+SKIP" in each.__doc__]
+    assert skipped == []

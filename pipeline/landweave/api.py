@@ -163,6 +163,12 @@ def check(config: Config, *, client: Any = None) -> MapSetup:
     ------
     LandweaveError
         With the reason and what to do.
+
+    Examples
+    --------
+    >>> setup = check(load_config("nimes.yaml"))
+    >>> setup.rows[0]
+    ('model', 'small: A small small')
     """
     with with_engine(config, client=client) as (config, engine):
         setup = _checked(config)
@@ -194,6 +200,12 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
         From `load_config`.
     stale
         Whether blocks whose files changed since they were done are run again.
+
+    Examples
+    --------
+    >>> plan = plan_map(load_config("nimes.yaml"))
+    >>> dict(plan.rows)["blocks to run"]  # the map is there already
+    '0 of 1, 128 x 128 px'
     """
     if config.engine.address and config.engine.memory_gib:  # nothing is to be asked of a scheduler, which may be down
         return mapping.plan_map(set_up_map(config), stale=stale)
@@ -238,6 +250,12 @@ def run(
     LandweaveError
         Before anything is written, when the configuration cannot be carried out (``exit_code`` 2); when workers, the
         scheduler or the output go away during the run (3): what is done is kept.
+
+    Examples
+    --------
+    >>> result = run(load_config("nimes.yaml"), progress=False)
+    >>> result.complete, result.exit_code
+    (True, 0)
     """
     started = time.perf_counter()
     take_retries()  # of what was done before
@@ -301,6 +319,12 @@ def predict(
         When no model is named, or one beside a configuration.
     BudgetError
         When more than a gigapixel is loaded at once.
+
+    Examples
+    --------
+    >>> landcover_map = predict(load_config("nimes.yaml"))
+    >>> landcover_map.landcover.sel(x=802030, y=6284020, method="nearest").item()  # runs a few windows
+    4
     """
     from landweave.mapping.lazy import lazy_map
     from landweave.surface.predict import predict_arrays
@@ -337,6 +361,12 @@ def stack(config: CubeConfig, modality: str) -> xr.DataArray:
     ------
     ConfigError
         When the configuration has no such series.
+
+    Examples
+    --------
+    >>> scenes = stack(load_config("valley.yaml"), "SENTINEL2_TS")
+    >>> scenes.dims, scenes.sizes["time"]
+    (('time', 'band', 'y', 'x'), 3)
     """
     register_accessor()
     return open_scenes(config, modality).stack()
@@ -351,6 +381,11 @@ def plan_align(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
         From `load_config` or `load_cube_config`.
     stale
         Whether tiles of mosaics whose files changed since they were aligned are aligned again.
+
+    Examples
+    --------
+    >>> plan_align(load_config("valley.yaml")).groups[0].rows[1]
+    ('dates', '0 new, 3 kept')
     """
     return aligning.plan_align(set_up_cube(config), stale=stale)
 
@@ -390,6 +425,11 @@ def align(
     ------
     LandweaveError
         As `run` does.
+
+    Examples
+    --------
+    >>> align(load_config("valley.yaml"), progress=False).complete
+    True
     """
     take_retries()
     with with_engine(config, engine, client) as (config, engine):

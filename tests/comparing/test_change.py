@@ -23,7 +23,7 @@ from landweave.store.objects import Target
 from tests.helpers.commands import Command, done
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.maps import CORNER, FIVE, lumps, write_map
-from tests.helpers.tiles import write_tile
+from tests.helpers.tiles import textured, write_tile
 
 SHAPE = (190, 230)
 CODES = (0, 3, 6, 8)
@@ -320,7 +320,65 @@ def test_zones_and_polygons_on_workers_are_the_same_bytes(maps, zones, tmp_path)
         assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes(), name
 
 
-def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, tmp_path):
+def _vector_files_and_samples(
+    maps, zones: geopandas.GeoDataFrame, folder: Path, before: str, options: dict[str, str]
+) -> None:
+    """Polygons in a bucket are those on a disk, whatever their format; samples and their chips go there and back."""
+    bucket = Target.parse(f"s3://{BUCKET}", options)
+    frame = zones.assign(code=3)
+    for name in ("z.gpkg", "z.shp", "z.geojson"):
+        frame.to_file(folder / name)
+    frame.to_parquet(folder / "z.parquet")
+    for path in folder.glob("z.*"):
+        bucket.put(path.name, path.read_bytes())
+    expected = lw.evaluate(maps["before"], lw.Labels(files=folder / "z.gpkg", column="code")).scores.confusion
+    assert expected.sum() > 0
+    for name in ("z.gpkg", "z.shp", "z.geojson", "z.parquet"):
+        labels = lw.Labels(files=f"s3://{BUCKET}/{name}", column="code")
+        for compared in (lw.evaluate, lw.compare):
+            found = compared(maps["before"], labels, storage_options=options)
+            np.testing.assert_array_equal(found.scores.confusion, expected)
+    pairs = [(before, maps["after"], f"s3://{BUCKET}/z.gpkg"), (maps["before"], maps["after"], folder / "z.gpkg")]
+    tables = [
+        lw.change(*each, zones=where, storage_options=options if "s3" in str(where) else None).by_zone
+        for *each, where in pairs
+    ]
+    assert tables[0].drop(columns="geometry").equals(tables[1].drop(columns="geometry"))
+    areas = [
+        lw.area_by_class(where, zones, storage_options=o)
+        for where, _, zones, o in ((*pairs[0], options), (*pairs[1], None))
+    ]
+    assert areas[0].drop(columns="geometry").equals(areas[1].drop(columns="geometry"))
+    with pytest.raises(lw.errors.InputError, match=rf"Vector file s3://{BUCKET}/no.gpkg does not exist"):
+        lw.evaluate(maps["before"], lw.Labels(files=f"s3://{BUCKET}/no.gpkg", column="code"), storage_options=options)
+    with pytest.raises(lw.errors.InputError, match=rf"^s3://{BUCKET}/z.gpkg has no column 'cover'"):
+        lw.evaluate(maps["before"], lw.Labels(files=f"s3://{BUCKET}/z.gpkg", column="cover"), storage_options=options)
+
+    bucket.put(
+        "ortho/tile.tif",
+        (
+            write_tile(folder / "tile.tif", textured(GROUND.shape, 3), corner_xy=(CORNER[1] / 5, -CORNER[0] / 5))
+        ).read_bytes(),
+    )
+    images, path = lw.ChipImages(files=f"s3://{BUCKET}/ortho/tile.tif"), f"s3://{BUCKET}/work/s.gpkg"
+    rule = lw.SamplingRule(size=20, minimum=3)
+    assert lw.draw_sample(before, path, rule=rule, images=images, storage_options=options) == path
+    here = lw.draw_sample(maps["before"], folder / "s.gpkg", rule=rule, images=folder / "tile.tif")
+    for name in ("s_chips/00001.png", "s_chips/00007.png"):
+        assert bucket.get(f"work/{name}") == (folder / name).read_bytes()
+    with pytest.raises(lw.errors.OutputError, match="is there already"):
+        lw.draw_sample(before, path, rule=rule, storage_options=options)
+    (folder / "back.gpkg").write_bytes(bucket.get("work/s.gpkg"))
+    points = geopandas.read_file(folder / "back.gpkg", layer="sample")
+    assert points.geometry.geom_equals(geopandas.read_file(here, layer="sample").geometry).all()
+    points.assign(reference="Impervious surface").to_file(folder / "back.gpkg", layer="sample", driver="GPKG")
+    bucket.put("work/s.gpkg", (folder / "back.gpkg").read_bytes())
+    found = lw.estimate_areas(path, storage_options=options)
+    assert found.plain == lw.estimate_areas(folder / "back.gpkg").plain
+    assert not Path("s3:").exists()
+
+
+def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, zones, tmp_path):
     """By URL and options, beside maps on a disk, and by the configuration that names the store."""
     rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=1)
     write_tile(tmp_path / "labels.tif", GROUND[None], corner_xy=(CORNER[1] / 5, -CORNER[0] / 5))
@@ -353,6 +411,7 @@ def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps
             lw.compare(before, tmp_path / "labels.tif", storage_options=options).scores.confusion, scores
         )
         assert lw.change(config, maps["after"], rule=rule).counts.kept == direct.counts.kept
+        _vector_files_and_samples(maps, zones, tmp_path, before, options)
     with pytest.raises(lw.errors.ConfigError, match="is a local path: endpoint"):
         lw.change(maps["before"], maps["after"], storage_options={"endpoint": "http://localhost:1"})
 

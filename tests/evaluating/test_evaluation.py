@@ -106,8 +106,12 @@ def test_codes_that_the_legend_lacks_are_named(store, tmp_path):
     assert "lacks are not scored: 77 (12 px)" in str(lw.evaluate(str(store.target), labels))
 
 
-def test_labels_are_read_by_their_nodata_of_255_and_no_tag(store, labels):
-    """The file tags 0 as nodata, and 0 is buildings."""
+def test_labels_are_read_by_their_nodata_of_255_and_no_tag(store, labels, tmp_path):
+    """The file tags 0 as nodata, and 0 is buildings. Codes may be stored as float32, with gaps that are no number."""
+    values = np.where(TRUTH == 255, np.nan, TRUTH.astype(np.float32))
+    floats = write_tile(tmp_path / "floats.tif", values[None], corner_xy=XY)
+    pairs = [dict(lw.evaluate(str(store.target), each).counts.pairs) for each in (labels, floats)]
+    assert pairs[0] == pairs[1]
     assert lw.evaluate(str(store.target), labels).scores.confusion[0].sum() > 1000
 
 
@@ -186,7 +190,7 @@ def test_labels_elsewhere_are_refused(store, tmp_path):
 
 @pytest.mark.parametrize(
     ("values", "match"),
-    [(TRUTH.astype(np.uint16) * 40, "codes are whole numbers"), (TRUTH.astype(np.float32), "holds float32 values")],
+    [(TRUTH.astype(np.uint16) * 40, "codes are whole numbers"), (TRUTH * np.float32(0.5), r"hold [14].5: codes are")],
 )
 def test_values_that_are_no_codes_are_refused(store, tmp_path, values, match):
     wrong = write_tile(tmp_path / "wrong.tif", values[None], corner_xy=XY)
@@ -210,6 +214,9 @@ def test_polygons_count_the_pixels_whose_centre_they_hold(store, tmp_path):
     boxes = [shapely.box(x0 + 8, y1 - 20, x0 + 14, y1 - 10), shapely.box(x0 + 13, y1 - 20, x0 + 20, y1 - 10)]
     frame = geopandas.GeoDataFrame({"cover": ["Water", "building"]}, geometry=boxes, crs="EPSG:2154")
     frame.to_file(tmp_path / "fields.gpkg")
+    frame.to_parquet(tmp_path / "fields.parquet")
+    for number in (0, 1):  # two files, each with one of them
+        frame.iloc[[number]].to_file(tmp_path / f"{number}.shp")
     result = lw.evaluate(str(store.target), lw.Labels(files=tmp_path / "fields.gpkg", column="cover"))
     truth = np.full(SHAPE, 255, np.uint8)
     truth[50:100, 40:65], truth[50:100, 70:100] = 6, 0  # the strip of both says nothing
@@ -217,9 +224,15 @@ def test_polygons_count_the_pixels_whose_centre_they_hold(store, tmp_path):
     assert result.scores.confusion.sum() == both.sum()
     assert result.scores.accuracy == pytest.approx((truth == MAPPED)[both].mean(), abs=1e-12)
     assert "overlap on about 10 m²" in str(result)
+    for files in ([tmp_path / "fields.parquet"], [tmp_path / "0.shp", tmp_path / "1.shp"]):
+        other = lw.evaluate(str(store.target), lw.Labels(files=files, column="cover"))
+        np.testing.assert_array_equal(other.scores.confusion, result.scores.confusion)
     with pytest.raises(lw.errors.ConfigError, match="name the column"):
         lw.evaluate(str(store.target), tmp_path / "fields.gpkg")
     frame.assign(cover=["sea", "6"]).to_file(tmp_path / "odd.gpkg")
+    (tmp_path / "torn.parquet").write_bytes((tmp_path / "fields.parquet").read_bytes()[:200])
+    with pytest.raises(lw.errors.InputError, match=r"torn.parquet cannot be read as GeoParquet"):
+        lw.evaluate(str(store.target), lw.Labels(files=tmp_path / "torn.parquet", column="cover"))
     with pytest.raises(lw.errors.InputError, match="holds 'sea', neither a code from 0 to 254 nor a class: building"):
         lw.evaluate(str(store.target), lw.Labels(files=tmp_path / "odd.gpkg", column="cover"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,13 @@ def test_an_input_that_the_dataset_lacks_is_named(folder, tmp_path):
     card = write_card(tmp_path / "more.yaml", unet(), window=64, overlap=16, inputs=inputs)
     with pytest.raises(lw.errors.CardError, match="SPOT_RGBI is missing"):
         lw.evaluate_model(card, lw.open_patches(folder / "hub"), weights=folder / "small.safetensors")
+    for lost, match in (("AERIAL_RGBI", "D075_AA-S1-1: AERIAL_RGBI is missing; it has AERIAL_LABEL-COSIA"),
+                        ("AERIAL_LABEL-COSIA", "Region D075_AA-S1-1 has no labels AERIAL_LABEL-COSIA")):  # fmt: skip
+        poor = tmp_path / lost
+        shutil.copytree(folder / "hub", poor)
+        shutil.rmtree(poor / f"D075-2021_{lost}")  # not of the first region
+        with pytest.raises(lw.errors.LandweaveError, match=match):
+            lw.evaluate_model(folder / "small.yaml", lw.open_patches(poor), weights=folder / "small.safetensors")
 
 
 def test_flair_1_is_read_in_its_own_layout_and_split(folder, tmp_path):

@@ -123,24 +123,50 @@ def test_what_comes_back_wrong_is_refused(store, tmp_path):
     write_back(frame.assign(reference=np.where(frame.id == 7, 99, frame.reference)), path)
     with pytest.raises(lw.errors.InputError, match="reference 99 of point 7 is no class: 0 building"):
         lw.estimate_areas(path)
-    for odd in (3.5, "water"):
+    for odd in (3.5, "sea"):
         column = np.where(frame.id == 7, odd, frame.reference)
         write_back(frame.assign(reference=column), path)
         with pytest.raises(lw.errors.InputError, match=f"reference {odd} of point 7 is no code"):
             lw.estimate_areas(path)
-    write_back(frame.assign(reference=frame.reference.astype(str)), path)
-    assert "60 points in" in str(lw.estimate_areas(path))
+    write_back(frame, path)
+    whole = lw.estimate_areas(path).plain
+    names = frame.reference.map(lambda code: FIVE.names[code].title())
+    for same in (
+        frame.assign(reference=frame.reference.astype(str)),
+        frame.assign(reference=names),
+        frame.to_crs(4326),
+    ):
+        write_back(same, path)
+        assert lw.estimate_areas(path).plain == whole
     write_back(frame.assign(reference=np.where(frame.id < 4, 255, frame.reference)), path)
     assert "3 of 60 points without a class of reference" in str(lw.estimate_areas(path))
     write_back(frame[frame.id != 9], path)
-    with pytest.raises(lw.errors.InputError, match=r"points \[9\] are missing"):
+    with pytest.raises(lw.errors.InputError, match=r"points \[9\] are missing: every"):
+        lw.estimate_areas(path)
+    write_back(frame.iloc[[0, *range(60)]], path)
+    with pytest.raises(lw.errors.InputError, match=rf"points \[{frame.id[0]}\] are there more than once: every"):
+        lw.estimate_areas(path)
+    write_back(frame.rename(columns={"reference": "class"}), path)
+    with pytest.raises(lw.errors.InputError, match="layer sample has no column 'reference'"):
         lw.estimate_areas(path)
     (tmp_path / "no.gpkg").write_text("no file of this kind")
     with pytest.raises(lw.errors.InputError, match="cannot be read"):
         lw.estimate_areas(tmp_path / "no.gpkg")
+
+
+def test_a_sample_that_would_say_nothing_is_not_drawn(store, tmp_path):
     empty = write_map(tmp_path / "e.zarr", np.full((64, 64), 255, np.uint8))
     with pytest.raises(lw.errors.InputError, match="nothing to sample"):
         lw.draw_sample(str(empty.target), tmp_path / "e.gpkg")
+    with pytest.raises(lw.errors.OutputError, match=r"written as a GeoPackage: name .*e.shp with .gpkg"):
+        lw.draw_sample(str(empty.target), tmp_path / "e.shp")
+    for size, minimum in ((0, 0), (1000, 1), (20, 50)):
+        with pytest.raises(lw.errors.ConfigError, match=f"A sample of {size} points, {minimum} of each class"):
+            SamplingRule(size=size, minimum=minimum)
+    away = write_tile(tmp_path / "away.tif", textured((20, 20), 3), corner_xy=(XY[0] + 9_000, XY[1]))
+    with pytest.raises(lw.errors.InputError, match=r"No image of .*away.tif lies on the map"):
+        lw.draw_sample(str(store.target), tmp_path / "a.gpkg", images=away)
+    assert not (tmp_path / "a.gpkg").exists()
 
 
 def test_intervals_that_say_less_than_they_seem_to_are_named(store, tmp_path):

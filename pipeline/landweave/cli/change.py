@@ -16,7 +16,7 @@ from landweave.core.errors import ConfigError
 @prints
 def change(  # noqa: PLR0913  options of a command
     before: Annotated[str, typer.Argument(help="Path or URL of a map, or its configuration.", show_default=False)],
-    after: Annotated[str, typer.Argument(help="Of a later map, or of another model's.", show_default=False)],
+    after: Annotated[str, typer.Argument(help="The same of a later map, or of another model's.", show_default=False)],
     *,
     min_confidence: Annotated[
         float, typer.Option("--min-confidence", help="Least confidence of both maps, 0 to 1.")

@@ -29,7 +29,7 @@ Folder = Annotated[Path | None, typer.Option("--out", help="Folder for numbers (
 def evaluate(  # noqa: PLR0913  options of a command
     map_path: MapPath,
     labels: Annotated[
-        list[str], typer.Argument(help="Label rasters, folders or globs; or a vector file.", show_default=False)
+        list[str], typer.Argument(help="Label rasters, folders or globs; or vector files.", show_default=False)
     ],
     *,
     leave_out: LeaveOut = None,
@@ -132,7 +132,7 @@ app = typer.Typer(help="Hectares with intervals, from a sample that people inter
 @prints
 def draw(  # noqa: PLR0913  options of a command
     map_path: MapPath,
-    path: Annotated[Path, typer.Argument(help="GeoPackage to write (.gpkg).", show_default=False)],
+    path: Annotated[str, typer.Argument(help="GeoPackage to write (.gpkg), or its URL.", show_default=False)],
     *,
     size: Annotated[int, typer.Option("--size", help="Points in all.")] = 1000,
     minimum: Annotated[int, typer.Option("--minimum", help="Points of each class at least.")] = 50,
@@ -164,11 +164,14 @@ def draw(  # noqa: PLR0913  options of a command
 @app.command()
 @prints
 def areas(
-    path: Annotated[Path, typer.Argument(help="The GeoPackage with its references.", show_default=False)],
+    path: Annotated[str, typer.Argument(help="The GeoPackage with its references, or its URL.", show_default=False)],
     *,
     accept_missing: Annotated[
         bool, typer.Option("--accept-missing", help="Leave out points without a reference.")
     ] = False,
+    storage_options: StorageOptions = None,
 ) -> Any:
     """Show hectares, user's and producer's accuracy with 95 % intervals."""
-    return landweave.estimate_areas(path, accept_missing=accept_missing)
+    return landweave.estimate_areas(
+        path, accept_missing=accept_missing, storage_options=parse_overrides(storage_options)
+    )

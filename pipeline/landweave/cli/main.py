@@ -149,7 +149,7 @@ def bench(  # noqa: PLR0913  options of a command
     card: models.CardName,
     *,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; a GPU where there is one.")] = None,
-    windows: Annotated[int, typer.Option(help="To predict, after a first batch.", min=1)] = 32,
+    windows: Annotated[int, typer.Option(help="Windows to predict, after a first batch.", min=1)] = 32,
     size: Annotated[int | None, typer.Option(help="Base pixels a side of a window; the card's by default.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Windows in a batch; the card's by default.")] = None,
     torch_threads: Annotated[int | None, typer.Option(help="Threads of torch; 2 by default.")] = None,

@@ -29,7 +29,11 @@ Stale = Annotated[bool, typer.Option("--stale", help="Run blocks again whose fil
 KeepStale = Annotated[bool, typer.Option("--keep-stale", help="Keep such blocks, and call the output complete.")]
 StorageOptions = Annotated[
     list[str] | None,
-    typer.Option("--storage-option", help="Of the object store: endpoint=http://host:9000", metavar="KEY=VALUE"),
+    typer.Option(
+        "--storage-option",
+        help="Option of the object store: endpoint=http://host:9000; may be repeated.",
+        metavar="KEY=VALUE",
+    ),
 ]
 
 

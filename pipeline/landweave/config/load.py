@@ -64,6 +64,11 @@ def load_cube_config(
     ------
     ConfigError
         As `load_config`.
+
+    Examples
+    --------
+    >>> load_cube_config("valley.yaml").cube.store
+    'cube.zarr'
     """
     return _loaded(CubeConfig, Path(path), _cluster_overrides(path, cluster) | dict(overrides or {}))
 

@@ -257,8 +257,9 @@ def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
             )
         except (OSError, RuntimeError) as error:  # time-outs are of the first, nannies that give up of the second
             raise EngineError(
-                f"{workers} local workers did not start: {type(error).__name__}: {error}. The machine may be short of "
-                "time or memory: run again, or with fewer workers."
+                f"{workers} local workers did not start: {type(error).__name__}: {str(error).rstrip('.')}. In a "
+                'script they start only where it is called under `if __name__ == "__main__":`, as workers import it. '
+                "Otherwise the machine may be short of time or memory: run again, or with fewer workers."
             ) from error
 
 

@@ -29,7 +29,7 @@ class Labels:
     Attributes
     ----------
     files
-        A raster, a folder, a glob or several of them; or one vector file.
+        A raster, a folder, a glob or several of them; or vector files.
     band
         Of the rasters, from 1.
     column
@@ -39,7 +39,7 @@ class Labels:
     crosswalk
         From their codes to those of the classes that are compared; None where they are the same.
     storage_options
-        Of the object store that holds the rasters; never shown.
+        Of the object store that holds the files; never shown.
 
     Examples
     --------
@@ -180,15 +180,31 @@ class PolygonReference:
         return codes
 
 
+def _features(labels: Labels, files: Sequence[str], crs: str) -> Iterator[tuple[str, Any, Any]]:
+    """File, value and polygon of every feature of all files."""
+    column = str(labels.column)
+    for path in files:
+        frame = read_features(path, setting="labels", layer=labels.layer, columns=[column], crs=crs)
+        yield from ((path, *each) for each in zip(frame[column], polygons_of(frame, path), strict=True))
+
+
 def read_polygons(
-    labels: Labels, crs: str, *, codes: Mapping[str, int], table: Codes, known: frozenset[int] | None = None
+    labels: Labels,
+    files: Sequence[str],
+    crs: str,
+    *,
+    codes: Mapping[str, int],
+    table: Codes,
+    known: frozenset[int] | None = None,
 ) -> PolygonReference:
-    """Polygons of a vector file by the class in a column.
+    """Polygons of vector files by the class in a column.
 
     Parameters
     ----------
     labels
-        The file and its column.
+        Their column and layer.
+    files
+        The files on disk.
     crs
         Of the map.
     codes
@@ -201,10 +217,9 @@ def read_polygons(
     InputError
         When a value is neither a code nor the name of a class, or the crosswalk does not list it.
     """
-    path, column = labels.paths[0], str(labels.column)
-    frame = read_features(path, setting="labels", layer=labels.layer, columns=[column], crs=crs)
+    column = str(labels.column)
     parts: dict[int, list[shapely.Geometry]] = {}
-    for value, shape in zip(frame[column], polygons_of(frame, path), strict=True):
+    for path, value, shape in _features(labels, files, crs):
         stated = _code(value, codes, f"{path}: column {column!r}")
         if known is not None and stated not in {*known, NODATA}:
             raise InputError(f"{path}: column {column!r} holds code {stated}, which {_UNLISTED}")

@@ -66,7 +66,8 @@ def run_evaluation(setup: EvaluationSetup, engine: Engine, progress: Progress) -
             domains[domain] = domains[domain] + counts if domain in domains else counts
     if not any(counts.pixels for counts in domains.values()):
         raise InputError(
-            f"No pixel of {setup.facts['reference']} lies on {setup.facts['compared']}: are both of one place?"
+            f"No pixel of {setup.facts['reference']} with a code lies on {setup.facts['compared']}: are both of one "
+            "place, or are the labels all nodata there?"
         )
     found = Evaluation(
         legend=setup.legend,

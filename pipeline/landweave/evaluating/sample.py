@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from landweave.core.area_estimates import AreaEstimates, allocate, estimate
-from landweave.core.errors import InputError
+from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import HECTARE_M2, Grid
 from landweave.core.lattice import BlockIndex, Extent
 from landweave.core.legend import NODATA, Legend
@@ -64,6 +64,11 @@ class SamplingRule:
     seed
         The same seed draws the same points of the same map.
 
+    Raises
+    ------
+    ConfigError
+        When a class may get fewer than two points.
+
     Examples
     --------
     >>> SamplingRule(size=2000, seed=7)
@@ -73,6 +78,13 @@ class SamplingRule:
     size: int = 1000
     minimum: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.minimum < 2 or self.size < self.minimum:
+            raise ConfigError(
+                f"A sample of {self.size} points, {self.minimum} of each class at least, was asked for: nothing can be "
+                "said of the error of a class with fewer than 2, and there cannot be fewer in all."
+            )
 
 
 def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: Progress) -> SampleFile:

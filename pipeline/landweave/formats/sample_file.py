@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +86,7 @@ def write_sample(sample: SampleFile, path: Path, *, chips: str = "") -> Path:
     OutputError
         When a file is there, or none can be written.
     """
-    if path.exists():
-        raise OutputError(f"{path} is there already: remove it, or name another file for the sample.")
+    refuse_place(str(path), is_there=path.exists())
     points = sample.points
     fields: dict[str, NDArray[Any]] = {
         "id": np.array([point.id for point in points], np.int64),
@@ -104,6 +104,24 @@ def write_sample(sample: SampleFile, path: Path, *, chips: str = "") -> Path:
     except (OSError, DataSourceError, DataLayerError) as error:
         raise OutputError(f"Cannot write the sample {path}: {error}.") from error
     return path
+
+
+def refuse_place(name: str, *, is_there: bool) -> None:
+    """Refuse a place of a sample where one is already, or whose name is not that of a GeoPackage.
+
+    Parameters
+    ----------
+    name
+        Path or URL.
+    is_there
+        Whether it holds anything.
+    """
+    if is_there:
+        raise OutputError(f"{name} is there already: remove it, or name another file for the sample.")
+    if not name.lower().endswith(".gpkg"):
+        raise OutputError(
+            f"A sample has two layers, and is written as a GeoPackage: name {name} with .gpkg at its end."
+        )
 
 
 def _write_layer(path: Path, layer: str, fields: Mapping[str, NDArray[Any]], **settings: Any) -> None:
@@ -136,7 +154,9 @@ def read_sample(path: str | os.PathLike[str]) -> SampleFile:
         When the file or one of its layers cannot be read, or points are missing, twice, or foreign.
     """
     try:
-        points = pyogrio.read_dataframe(path, layer=POINTS, columns=["id", "reference"])
+        points = pyogrio.read_dataframe(path, layer=POINTS)
+        if absent := {"id", "reference"} - {*points.columns}:
+            raise InputError(f"Sample {path}: layer {POINTS} has no column {min(absent)!r}: leave both as they are.")
         strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
         return _parse_sample(points, strata, path)
     except LandweaveError:
@@ -154,19 +174,14 @@ def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> Sam
     pixels = {int(code): int(number) for code, number in zip(strata["code"], strata["pixels"], strict=True)}
     places = {each[0]: (code, each[1], each[2]) for code, _, listed in rows for each in listed}
     ids = [int(number) for number in points["id"]]
-    if sorted(ids) != sorted(places):
-        lost, foreign = sorted({*places} - {*ids}), sorted({*ids} - {*places})
-        raise InputError(
-            f"Sample {path}: points {lost[:5]} are missing, {foreign[:5]} were not drawn, or some stand twice: every "
-            "point that was drawn has to be there once."
-        )
+    _check_ids(ids, places, path)
+    codes = {each["name"].lower(): each["code"] for each in legend["classes"]}
     found = []
     for number, reference, point in zip(ids, points["reference"], points.geometry, strict=True):
         stratum, row, column = places[number]
-        given = _code(reference, f"Sample {path}: reference {reference} of point {number}")
-        found.append(
-            SamplePoint(id=number, stratum=stratum, x=point.x, y=point.y, row=row, column=column, reference=given)
-        )
+        given = _code(reference, codes, f"Sample {path}: reference {reference} of point {number}")
+        x, y = (point.x, point.y) if point else (np.nan, np.nan)  # where it was drawn is in its row and column
+        found.append(SamplePoint(id=number, stratum=stratum, x=x, y=y, row=row, column=column, reference=given))
     return SampleFile(
         points=tuple(sorted(found, key=lambda each: each.id)),
         areas={int(code): float(hectares) for code, hectares, _ in rows},
@@ -177,14 +192,30 @@ def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> Sam
     )
 
 
-def _code(value: Any, what: str) -> int | None:
-    """A code as it came back, from a column of numbers or of text; None where nothing was filled in."""
-    if value is None or value != value or value == "":
+def _check_ids(ids: Sequence[int], drawn: Collection[int], path: str | os.PathLike[str]) -> None:
+    """Refuse points that are missing, foreign or twice there."""
+    problems = {
+        "missing": sorted({*drawn} - {*ids}),
+        "not of those that were drawn": sorted({*ids} - {*drawn}),
+        "there more than once": sorted(number for number, times in Counter(ids).items() if times > 1),
+    }
+    if listed := [f"points {numbers[:5]} are {what}" for what, numbers in problems.items() if numbers]:
+        raise InputError(f"Sample {path}: {'; '.join(listed)}: every point that was drawn has to be there once.")
+
+
+def _code(value: Any, codes: Mapping[str, int], what: str) -> int | None:
+    """A code as it came back, from a column of numbers or of text, or by its name; None where nothing was filled in."""
+    if value is None or value != value or str(value).strip() == "":
         return None
+    if (known := codes.get(str(value).strip().lower())) is not None:
+        return known
     try:
         number = float(value)
     except ValueError:
         number = np.nan
     if not number.is_integer():
-        raise InputError(f"{what} is no code: codes of the legend are whole numbers, 255 is cannot tell.")
+        raise InputError(
+            f"{what} is no code and no name of a class: codes are whole numbers, 255 is cannot tell; classes are "
+            f"{', '.join(f'{code} {name}' for name, code in codes.items())}."
+        )
     return int(number)

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ _REFERENCES = (b"<OGRVRT", b"<VRTDataset", b"<OGRWFS", b"<OGRCSW", b"<GDAL_WMS",
 
 _HEAD, _MOST_PARTS = 2**16, 1000
 """Bytes of a file, and files in an archive, that are searched for them."""
+
+_PARQUET = (".parquet", ".geoparquet")
 
 _POLYGON = shapely.GeometryType.POLYGON
 _LARGEST_DEGREES = (360, 90)
@@ -79,6 +82,9 @@ def read_features(
         missing or contradicts its coordinates, it lacks a column, or the filter is wrong or matches nothing (columns
         and number of features are named).
     """
+    if path.lower().endswith(_PARQUET):
+        with _geopackage_of(path) as copy:
+            return read_features(copy, setting=setting, crs=crs, layer=layer, where=where, columns=columns)
     with _readable(path):
         name = _layer_of(path, layer, setting)
         info = pyogrio.read_info(path, layer=name, force_feature_count=True)
@@ -97,6 +103,39 @@ def read_features(
     frame = frame.set_crs(known, allow_override=True)
     _check_coordinates(frame, path)
     return frame if crs is None else _in_crs(frame, path, crs)
+
+
+@contextmanager
+def named_as(copy: str, path: str) -> Iterator[None]:
+    """Within the block an `InputError` that names a copy of a file names the file instead.
+
+    Parameters
+    ----------
+    copy, path
+        Of the copy, and of the file as it was named.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(str(error).replace(copy, path)) from error
+
+
+@contextmanager
+def _geopackage_of(path: str) -> Iterator[str]:
+    """A GeoParquet file as a GeoPackage: builds of GDAL from PyPI do not read the former."""
+    import geopandas  # and Arrow, for this alone
+
+    if not Path(path).is_file():
+        raise InputError(f"Vector file {path} does not exist.")
+    with TemporaryDirectory(prefix="landweave-") as folder:
+        copy = str(Path(folder) / Path(path).with_suffix(".gpkg").name)
+        try:
+            frame = geopandas.read_parquet(path)
+            frame.to_file(copy, driver="GPKG")
+        except Exception as error:
+            raise InputError(f"{path} cannot be read as GeoParquet: {error}.") from error
+        with named_as(copy, path):
+            yield copy
 
 
 def _layer_of(path: str, layer: str | None, setting: str) -> str:

@@ -36,6 +36,7 @@ from landweave.models.cards.inputs import HeightCoding, InputSpec
 from landweave.models.cards.registry import find_card
 from landweave.models.networks.position_tables import with_resized_tables
 from landweave.setup.series_inputs import check_aligned_as_asked, refuse_skipped, select_days, stac_query, stac_series
+from landweave.setup.vector_files import on_disk
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
@@ -235,8 +236,8 @@ class SetupContext:
         """The civil year of a series, or the campaigns that give it for any window; None for all dates."""
         if not isinstance(year, CampaignYear):
             return year
-        path = self.config.path(year.file)
-        return read_campaigns(path, column=year.column, layer=year.layer, crs=self.pixels.crs)
+        with on_disk(self.config.path(year.file)) as path:
+            return read_campaigns(path, column=year.column, layer=year.layer, crs=self.pixels.crs)
 
     def _query(self, name: str, section: StacInput) -> StacQuery:
         return stac_query(name, section, self.config.path(section.catalog), self.spec(name))
@@ -353,7 +354,8 @@ def _area(config: CubeConfig, crs: str) -> PolygonArea | None:
         return None
     if section.bounds is not None:
         return PolygonArea.of_bounds(section.bounds)
-    return read_area(config.path(str(section.file)), where=section.where, layer=section.layer, crs=crs)
+    with on_disk(config.path(str(section.file))) as file:
+        return read_area(file, where=section.where, layer=section.layer, crs=crs)
 
 
 def _mosaic_spec(name: str, section: MosaicInput, config: CubeConfig, card: ModelCard | None) -> MosaicSpec:

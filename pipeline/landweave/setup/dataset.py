@@ -10,13 +10,13 @@ from typing import Any
 
 from landweave.config.schema import Config, ModelSection, WindowsSection
 from landweave.core.blending import Array
-from landweave.core.errors import ConfigError, InputError
+from landweave.core.errors import CardError, ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.core.lattice import Extent
 from landweave.core.legend import Legend
 from landweave.core.protocols import InputBatch, Predictor
 from landweave.core.stopwatch import Stopwatch
-from landweave.core.words import counted
+from landweave.core.words import bullets, counted, first_lines
 from landweave.evaluating.counts import Codes, CountRule
 from landweave.evaluating.job import ModelJob
 from landweave.evaluating.reference import RasterReference
@@ -24,6 +24,7 @@ from landweave.evaluating.run import EvaluationSetup
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.mapping.job import MapFunction, MapJob
 from landweave.models.cards.card import ModelCard
+from landweave.models.cards.inputs import InputSpec
 from landweave.setup.evaluation import SAME_CODES, code_mosaic, map_evaluation, scored_codes
 from landweave.setup.map_setup import set_up_map
 from landweave.sources.mosaic.alignment import native_grid
@@ -128,7 +129,7 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
     old = dataset.layout != "flair-hub"
     inputs: dict[str, Any] = {}
     for name, spec in card.inputs.items():
-        files = region.files.get("AERIAL_RGBI" if old and spec.dates is None else name, ())
+        files = _files_of(dataset, region, name, spec)
         if not files:  # what the card requires is named when the inputs are compared with it
             continue
         if spec.dates is not None and old:
@@ -151,6 +152,41 @@ def region_inputs(card: ModelCard, dataset: PatchDataset, region: PatchRegion) -
             bands = {band: {"files": files, "band": number} for number, band in enumerate(IMAGE_BANDS[name], 1)}
             inputs[name] = {"kind": "mosaic", "bands": bands}
     return inputs
+
+
+def _files_of(dataset: PatchDataset, region: PatchRegion, name: str, spec: InputSpec) -> tuple[str, ...]:
+    """Files of an input of a card; heights of FLAIR#1 are a band of its images."""
+    in_images = dataset.layout != "flair-hub" and spec.dates is None
+    return region.files.get("AERIAL_RGBI" if in_images else name, ())
+
+
+def check_regions(card: ModelCard, dataset: PatchDataset, modality: str) -> None:
+    """Refuse a dataset before it is mapped where a region lacks labels or what the model requires; opens no file.
+
+    Parameters
+    ----------
+    card
+        Of the model.
+    dataset
+        Regions that were chosen.
+    modality
+        Of the labels.
+    """
+    problems = []
+    for region in dataset.regions.values():
+        label_spec(region, modality)
+        required = [name for name, spec in card.inputs.items() if spec.required]
+        absent = [name for name in required if not _files_of(dataset, region, name, card.inputs[name])]
+        problems += [f"{region.id}: {name} is missing; it has {', '.join(region.files)}" for name in absent]
+    if problems:
+        raise CardError(
+            f"Regions of {dataset.folder} lack what {card.name} reads: fetch it, or name other domains:"
+            + bullets(first_lines(problems, LISTED))
+        )
+
+
+LISTED = 10
+"""Problems that are listed."""
 
 
 def _superarea(dataset: PatchDataset, region: PatchRegion, rule: Any) -> dict[str, Any]:
@@ -296,7 +332,7 @@ def set_up_model_evaluation(
     """
     legend = card.legend(use.model.output)
     codes = scored_codes(legend, leave_out)
-    label_modality(dataset, legend)
+    check_regions(card, dataset, label_modality(dataset, legend))
     opener = RegionOpener(use=use, card=card, dataset=dataset, codes=codes)
     first = opener.job(next(iter(dataset.regions.values())))
     first.model.verify()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from landweave.evaluating.reference import Labels, RasterReference, Reference, r
 from landweave.evaluating.run import EvaluationSetup
 from landweave.jobs.fingerprint import Fingerprint
 from landweave.publishing.map_state import find_holes
+from landweave.setup.vector_files import on_disk
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
@@ -53,10 +55,10 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
     path = labels.paths[0]
     if labels.column is not None:
         table, known = _table(labels.crosswalk, legend)
-        return read_polygons(labels, grid.crs, codes=_codes_by_name(legend), table=table, known=known)
+        with ExitStack() as stack:
+            files = [stack.enter_context(on_disk(path, labels.storage_options)) for path in labels.paths]
+            return read_polygons(labels, files, grid.crs, codes=_codes_by_name(legend), table=table, known=known)
     source = MosaicSource.open(_label_spec(labels), grid)
-    if source.dtype.kind not in "iu":
-        raise InputError(f"{path} holds {source.dtype} values: labels are whole numbers, codes of classes.")
     reference = _raster_reference(source, labels, legend)
     if not reference.touches(grid):
         raise InputError(

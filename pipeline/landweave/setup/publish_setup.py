@@ -32,6 +32,7 @@ from landweave.publishing.publication import find_record
 from landweave.publishing.reader import PublishedPixels
 from landweave.publishing.run import PublishSetup
 from landweave.setup.map_setup import engine_settings
+from landweave.setup.vector_files import on_disk
 from landweave.store.common import library_versions
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.objects import Target
@@ -194,7 +195,8 @@ def _products(
 
 
 def _zones(section: ZonesSection, store: MapStore) -> ZoneTable:
-    return read_zones(section.file, store.grid, setting="publish.zones", layer=section.layer, where=section.where)
+    with on_disk(section.file) as file:
+        return read_zones(file, store.grid, setting="publish.zones", layer=section.layer, where=section.where)
 
 
 def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, dates: tuple[str, str]) -> Catalog:

@@ -41,6 +41,15 @@ def open_engine(config: Config) -> AbstractContextManager[Engine]:
     ------
     EngineError
         When the workers do not start, or no scheduler answers.
+
+    Examples
+    --------
+    >>> from landweave import load_config, run
+    >>> config = load_config("nimes.yaml")
+    >>> with open_engine(config) as engine:
+    ...     result = run(config, engine=engine, progress=False)
+    >>> result.complete
+    True
     """
     from landweave.engine import clusters
 

@@ -33,8 +33,9 @@ from landweave.setup.context import resolve_card
 from landweave.setup.dataset import ModelUse, set_up_dataset_evaluation, set_up_model_evaluation
 from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
 from landweave.setup.map_setup import map_target
-from landweave.setup.sampling import CHIP_BANDS
+from landweave.setup.sampling import CHIP_BANDS, sample_place
 from landweave.setup.sampling import ChipImages as ChipImages
+from landweave.setup.vector_files import in_store, on_disk
 from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.maps.store import open_store
 from landweave.store.objects import Target
@@ -122,6 +123,14 @@ def open_patches(
         When the folder holds no such dataset.
     ConfigError
         When a split or a domain is not there, or one is of training.
+
+    Examples
+    --------
+    >>> print(open_patches("FLAIR-HUB"))
+    dataset     FLAIR-HUB, flair-hub
+    regions     1
+    domains     D012-2019
+    modalities  AERIAL_LABEL-COSIA (4 files), AERIAL_RGBI (4 files)
     """
     return open_dataset(folder).select(split, domains, training=training_domains)
 
@@ -157,6 +166,13 @@ def evaluate_model(  # noqa: PLR0913  what is compared, with what, and who reads
     ------
     LandweaveError
         As `evaluate` does, and when the dataset lacks what the model reads.
+
+    Examples
+    --------
+    >>> patches = open_patches("FLAIR-HUB")
+    >>> result = evaluate_model("small.yaml", patches, weights="small.safetensors", progress=False)
+    >>> f"{result.scores.accuracy:.2f} over {len(result.domains)} domain"
+    '0.12 over 1 domain'
     """
     if isinstance(model, Config):
         use = ModelUse(model=model.model, windows=model.windows, root=model.root)
@@ -178,23 +194,25 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     client: Any = None,
     engine: AnyEngine = None,
     progress: Progress | bool = True,
-) -> Path:
-    """Draw a stratified random sample of a map for photo-interpreters, and write it as a GeoPackage; its path.
+) -> Path | str:
+    """Draw a stratified random sample of a map for photo-interpreters, and write it as a GeoPackage; its path or URL.
 
     Its layer ``sample`` has the points in random order, without the class of the map, and a column ``reference`` to be
-    filled with codes of the legend (255: cannot tell); `estimate_areas` reads it back.
+    filled with codes or names of the legend (255: cannot tell); `estimate_areas` reads it back.
 
     Parameters
     ----------
     where
         Path or URL of the map, or its configuration; its classes are the strata.
     path
-        Of the GeoPackage; none may be there.
+        Of the GeoPackage, or its URL in an object store; none may be there.
     rule
         Points in all, the least of each class, and the seed; 1000, 50 and 0 by default.
     images
         Files, or `ChipImages`, that a picture of 51 m around each point is cut from; none by default.
-    storage_options, client, engine, progress
+    storage_options
+        Of the object store that holds the map, the sample or the images: whichever is named by a URL.
+    client, engine, progress
         As of `evaluate`.
 
     Raises
@@ -207,20 +225,26 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
     >>> draw_sample("landcover.zarr", "sample.gpkg", rule=SamplingRule(size=100, minimum=10), progress=False)
     PosixPath('sample.gpkg')
     """
-    store = open_store(map_target(where, storage_options))
+    named = images if isinstance(images, str | Path) else ""
+    of_map, *_ = _options_of(storage_options, where, path, images.files if isinstance(images, ChipImages) else named)
+    store = open_store(map_target(where, of_map))
     if holes := find_holes(store):
         raise InputError(
             f"{store.target}: {holes[0]}. Hectares of a sample would be those of what is there: run the map again to "
             "finish them, then draw."
         )
     chips = images if isinstance(images, ChipImages) or images is None else ChipImages(files=images)
-    imagery = None if chips is None else chips.open(store.grid)
-    with reading_engine(engine, client) as opened:
-        sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
-    return sampling.write_with_chips(sample, path, store.grid, imagery, CHIP_BANDS)
+    imagery = None if chips is None else chips.open(store.grid, storage_options)
+    with sample_place(path, storage_options) as place:
+        with reading_engine(engine, client) as opened:
+            sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
+        sampling.write_with_chips(sample, place, store.grid, imagery, CHIP_BANDS)
+    return str(path) if in_store(path) else Path(path)
 
 
-def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleEstimates:
+def estimate_areas(
+    path: str | Path, *, accept_missing: bool = False, storage_options: Mapping[str, Any] | None = None
+) -> SampleEstimates:
     """Hectares of each class with their 95 % intervals, from a sample that was interpreted (Olofsson et al. 2014).
 
     Parameters
@@ -229,13 +253,22 @@ def estimate_areas(path: str | Path, *, accept_missing: bool = False) -> SampleE
         The GeoPackage of `draw_sample`, with its references.
     accept_missing
         Whether points without a reference are left out.
+    storage_options
+        Of the object store that holds it.
 
     Raises
     ------
     InputError
         When points have no reference, a reference is no class, or a stratum has fewer than two points.
+
+    Examples
+    --------
+    >>> found = estimate_areas("interpreted.gpkg")
+    >>> print(f"{found.estimates.estimated[0]:.3f} ± {found.estimates.margins[0]:.3f} ha of {found.legend.names[0]}")
+    0.063 ± 0.006 ha of building
     """
-    return sampling.estimate_areas(path, accept_missing=accept_missing)
+    with on_disk(path, storage_options) as file:
+        return sampling.estimate_areas(file, accept_missing=accept_missing)
 
 
 def change(  # noqa: PLR0913  what is compared, where it is counted, what is written
@@ -274,7 +307,7 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
         Where numbers, hectares by zone, COGs of the classes before and after, polygons of the changes and a page are
         written; nowhere by default.
     storage_options
-        Of the object store that holds the maps, or those of them that are named by a URL.
+        Of the object store that holds the maps and the zones, or those of them that are named by a URL.
     client, engine, progress
         As of `evaluate`.
 
@@ -292,12 +325,12 @@ def change(  # noqa: PLR0913  what is compared, where it is counted, what is wri
     """
     rule = rule or ChangeRule()
     maps = (before, after, *(same_ground or ()))
-    options = _options_of(storage_options, *maps)
+    *options, of_zones = _options_of(storage_options, *maps, zones if isinstance(zones, str | Path) else "")
     stores = [open_store(map_target(*each)) for each in zip(maps, options, strict=True)]
     setups = [set_up_change(*pair, rule) for pair in zip(stores[::2], stores[1::2], strict=True)]
     first, shown = setups[0], resolve_progress(progress)
     grid = first.gate.pair.before.grid.with_extent(first.gate.pair.blocks.extent)
-    table = None if zones is None else zone_table(zones, grid, layer=layer, where=where)
+    table = None if zones is None else zone_table(zones, grid, layer=layer, where=where, storage_options=of_zones)
     with reading_engine(engine, client) as opened:
         results = [run_change(setup, opened, shown) for setup in setups]
         result, gate = results[0]

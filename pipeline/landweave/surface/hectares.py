@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import geopandas
 
@@ -19,6 +19,7 @@ from landweave.formats.hectares import FORMATS, check_areas, check_file, hectare
 from landweave.formats.zones import ZoneTable, read_zones, zones_of
 from landweave.jobs.progress import Progress
 from landweave.publishing.zone_counts import count_blocks, count_here, read_stored
+from landweave.setup.vector_files import on_disk
 from landweave.store.maps.store import MapStore
 from landweave.surface.engines import as_dask
 
@@ -34,6 +35,7 @@ def measure_zones(
     *,
     layer: str | None = None,
     where: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> geopandas.GeoDataFrame:
     """Areas by class of zones, as `landweave.formats.hectares.hectares_table`, with ``attrs["notes"]``.
 
@@ -47,6 +49,8 @@ def measure_zones(
         Any polygons.
     layer, where
         Of a file, as `landweave.formats.zones.read_zones` takes them.
+    storage_options
+        Of the object store that holds the file.
 
     Raises
     ------
@@ -54,18 +58,25 @@ def measure_zones(
         When the zones cannot be used or none meets the map, or areas in its CRS are not those on the ground.
     """
     notes = check_areas(grid)
-    table = zone_table(zones, grid, layer=layer, where=where)
+    table = zone_table(zones, grid, layer=layer, where=where, storage_options=storage_options)
     areas = hectares_table(table, count(table.zones), grid, legend)
     areas.attrs["notes"] = [*table.notes, *notes]
     return areas
 
 
-def zone_table(zones: ZoneSource, grid: Grid, *, layer: str | None = None, where: str | None = None) -> ZoneTable:
+def zone_table(
+    zones: ZoneSource,
+    grid: Grid,
+    *,
+    layer: str | None = None,
+    where: str | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+) -> ZoneTable:
     """Zones of a file or in memory, in the CRS of a map.
 
     Parameters
     ----------
-    zones, grid, layer, where
+    zones, grid, layer, where, storage_options
         As of `measure_zones`.
 
     Raises
@@ -75,7 +86,8 @@ def zone_table(zones: ZoneSource, grid: Grid, *, layer: str | None = None, where
     """
     if isinstance(zones, geopandas.GeoDataFrame):
         return zones_of(zones, grid)
-    return read_zones(os.fspath(zones), grid, layer=layer, where=where)
+    with on_disk(zones, storage_options) as file:
+        return read_zones(file, grid, layer=layer, where=where)
 
 
 def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:
@@ -158,4 +170,5 @@ def stored_areas(
         count = partial(count_blocks, store, engine, progress=progress)
     else:
         count = partial(count_here, partial(read_stored, store), store.grid, progress=progress)
-    return measure_zones(count, store.grid, store.legend, zones, layer=layer, where=where)
+    options = dict(store.target.storage_options)  # zones in a bucket lie in the map's
+    return measure_zones(count, store.grid, store.legend, zones, layer=layer, where=where, storage_options=options)

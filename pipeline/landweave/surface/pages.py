@@ -158,6 +158,11 @@ def view(
         When the extra ``view`` is not installed.
     InputError
         When there is no map.
+
+    Examples
+    --------
+    >>> import webbrowser
+    >>> view("landcover.zarr", ready=webbrowser.open)  # until Ctrl-C
     """
     viewer = load_viewer()
     target = map_target(what, storage_options)

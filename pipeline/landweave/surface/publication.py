@@ -43,6 +43,12 @@ def plan_publish(
     ----------
     what, to, storage_options, stale, partial, settings
         As of `publish`.
+
+    Examples
+    --------
+    >>> plan = plan_publish("landcover.zarr", "delivery", dalle_m=500)
+    >>> dict(plan.rows)["products"]
+    'landcover, confidence'
     """
     with _publication(what, to, storage_options, settings) as (setup, _):
         return publishing.plan_publish(setup, stale=stale, partial_map=partial)
@@ -98,6 +104,12 @@ def publish(  # noqa: PLR0913  what `run` takes, where from and where to
         When the folder holds anything else, another driver writes it, or it cannot be written.
     ConfigError
         When a setting cannot be carried out.
+
+    Examples
+    --------
+    >>> from landweave import load_config
+    >>> publish(load_config("nimes.yaml"), "delivery", minimum_unit_m2=2, progress=False).complete
+    True
     """
     if isinstance(what, Config) and not keep_stale:
         _refuse_stale(what)

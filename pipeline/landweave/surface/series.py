@@ -97,6 +97,13 @@ def open_series(  # noqa: PLR0913  the keywords that xarray and stackstac users 
         When the catalog cannot be read, or nothing there can be used.
     ConfigError
         When the grid is not given, or a band, a date or a quantity is not known.
+
+    Examples
+    --------
+    >>> grid = {"crs": "EPSG:32631", "resolution": 10, "bounds": (500100, 4899600, 500400, 4899900)}
+    >>> scenes = open_series("valley/summer.json", "SENTINEL2_TS", bands=["B4", "B8"], **grid)
+    >>> scenes.dims, scenes.shape
+    (('time', 'band', 'y', 'x'), (3, 2, 30, 30))
     """
     grid = stated_grid(like, crs, resolution, bounds)
     if grid is None:

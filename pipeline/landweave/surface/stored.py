@@ -116,6 +116,13 @@ def verify(
         When there is no map or cube.
     OutputError
         When another driver writes it.
+
+    Examples
+    --------
+    >>> from landweave import load_config
+    >>> found = verify(load_config("nimes.yaml"))
+    >>> len(found.damaged), found.exit_code
+    (0, 0)
     """
     take_retries()
     if isinstance(where, CubeConfig):

@@ -183,6 +183,7 @@ class ViewServer:
         self._token = secrets.token_urlsafe(16)
         self._socket = socket.socket()
         self._socket.bind((HOST, 0))  # a port that is free
+        self._socket.listen()  # whoever opens the address before the server answers waits, and is not refused
         config = uvicorn.Config(make_app(self.view, self._token), log_level="error", access_log=False)
         self._server = uvicorn.Server(config)
 

@@ -140,7 +140,8 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
     facts = read_raster_facts((path for product in products for path in product.paths), spec.options)
     checksums = _checksums(spec, facts)
     facts = {path: replace(each, checksum=checksums.by_path.get(path)) for path, each in facts.items()}
-    refuse(list(band_problems(spec, products, facts)), what="problems with the bands of the files")
+    problems = list(band_problems(spec, products, facts))
+    refuse(problems, what=f"problem{'s' * (len(problems) > 1)} with the bands of the files")
     fallback = canonical_crs(spec.crs) if spec.crs else ""
     refuse(
         [f"{each.name} {each.crs_problem}." for each in facts.values() if not each.crs and not fallback],

@@ -17,6 +17,7 @@ A region is a mosaic of patches that lie on one lattice of pixels. Historical im
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Literal
 
 from landweave.core.errors import ConfigError, InputError
+from landweave.core.tables import Rows, Table
+from landweave.core.words import counted
 
 Layout = Literal["flair-hub", "flair-1", "flair-2"]
 
@@ -77,8 +80,8 @@ class PatchRegion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PatchDataset:
-    """A dataset of patches in its folder; shows nothing of its pixels.
+class PatchDataset(Table):
+    """A dataset of patches in its folder; shown as a table in a notebook.
 
     Attributes
     ----------
@@ -93,6 +96,19 @@ class PatchDataset:
     folder: Path
     layout: Layout
     regions: Mapping[str, PatchRegion]
+
+    @property
+    def rows(self) -> Rows:
+        """The dataset as rows of a table; nothing of its pixels."""
+        files = Counter[str]()
+        for region in self.regions.values():
+            files.update({modality: len(paths) for modality, paths in region.files.items()})
+        return [
+            ("dataset", f"{self.folder}, {self.layout}"),
+            ("regions", f"{len(self.regions):,}"),
+            ("domains", ", ".join(self.domains)),
+            ("modalities", ", ".join(f"{name} ({counted(number, 'file')})" for name, number in sorted(files.items()))),
+        ]
 
     @cached_property
     def domains(self) -> tuple[str, ...]:

@@ -52,6 +52,12 @@ def open_cube(
     ------
     InputError
         When there is no cube.
+
+    Examples
+    --------
+    >>> cube = open_cube("cube.zarr")
+    >>> dict(cube["SENTINEL2_TS"].sizes)
+    {'y': 64, 'x': 64, 'band': 2, 'time': 3}
     """
     target = Target.parse(where, storage_options)
     attributes = read_attributes(target)

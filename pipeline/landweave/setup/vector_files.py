@@ -1,0 +1,67 @@
+"""Vector files wherever they lie: those of an object store are fetched whole, as every reader of them needs a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from landweave.core.errors import InputError, OutputError
+from landweave.store.objects import SCHEMES, Target
+
+_SIDE_FILES = {".shp": (".shx", ".dbf", ".prj", ".cpg")}
+"""What makes one file with a Shapefile; any but the second may be missing."""
+
+
+def in_store(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is addressed in an object store that this program has a client of."""
+    return str(path).partition("://")[0] in SCHEMES
+
+
+@contextmanager
+def on_disk(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | None = None) -> Iterator[str]:
+    """A vector file as a path that GDAL opens: itself, or its copy on disk for the length of the block.
+
+    Parameters
+    ----------
+    path
+        Path, or URL.
+    storage_options
+        Of the object store that holds it.
+
+    Raises
+    ------
+    InputError
+        When it is not there, or the store does not respond; within the block errors name the URL, not the copy.
+    """
+    text = os.fspath(path)
+    if not in_store(text):
+        yield text
+        return
+    from landweave.formats.vector import named_as  # GeoPandas is slow to import
+
+    parent, _, name = text.rpartition("/")
+    place = Target.parse(parent, storage_options)
+    with TemporaryDirectory(prefix="landweave-") as folder:
+        copy = Path(folder) / name
+        if not _fetch(place, name, copy):
+            raise InputError(f"Vector file {text} does not exist.")
+        for suffix in _SIDE_FILES.get(copy.suffix.lower(), ()):
+            beside = copy.with_suffix(suffix)
+            _fetch(place, beside.name, beside)
+        with named_as(str(copy), text):
+            yield str(copy)
+
+
+def _fetch(place: Target, name: str, path: Path) -> bool:
+    """Write an object to a file; False where there is none."""
+    try:
+        content = place.get(name)
+    except OutputError as error:
+        raise InputError(f"{place}/{name} cannot be read: {error}") from error
+    if content is not None:
+        path.write_bytes(content)
+    return content is not None
