@@ -261,7 +261,8 @@ def _cluster(workers: int, memory_limit: int | str) -> LocalCluster:
         except (OSError, RuntimeError) as error:  # time-outs are of the first, nannies that give up of the second
             raise EngineError(
                 f"{workers} local workers did not start: {type(error).__name__}: {error}. The machine may be short of "
-                "time or memory: run again, or with fewer workers."
+                "time or memory: run again, or with fewer workers. In a script, what runs has to stand under "
+                '`if __name__ == "__main__":`, as every worker imports the script.'
             ) from error
 
 
