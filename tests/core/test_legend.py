@@ -42,3 +42,13 @@ def test_codes_ascend_each_once(codes: tuple[int, ...]) -> None:
 def test_a_legend_needs_a_trained_class() -> None:
     with pytest.raises(CardError, match="no trained class"):
         Legend(name="some", classes=classes(0, 1, trained=False))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"), [(("lawn", "lawn"), "'lawn' to several"), (("a b", "a_b"), "'a b' to"), (("", "b"), "no name")]
+)
+def test_classes_are_told_by_their_names(names: tuple[str, str], said: str) -> None:
+    """Hectares and minimum units go by them, and two columns of one name are one."""
+    listed = [LandClass(code=code, name=name, color="#0a0b0c") for code, name in enumerate(names)]
+    with pytest.raises(CardError, match=said):
+        Legend(name="some", classes=tuple(listed))

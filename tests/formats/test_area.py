@@ -34,6 +34,21 @@ def test_an_area_comes_in_the_grids_crs(communes):
     assert area.bounds[0] < 600000
 
 
+def test_law_a_straight_line_of_the_file_stays_that_line(tmp_path):
+    """Half a degree along a parallel is 30 m off the line between its ends in Lambert-93."""
+    box = shapely.box(2.5, 44, 3, 44.2)
+    geopandas.GeoDataFrame(geometry=[box], crs="EPSG:4326").to_file(tmp_path / "box.gpkg")
+    fine = geopandas.GeoSeries([shapely.segmentize(box, 1e-4)], crs="EPSG:4326").to_crs("EPSG:2154")[0]
+    area = read_area(str(tmp_path / "box.gpkg"), crs="EPSG:2154")
+    assert area.geometry.hausdorff_distance(fine) < 8  # of corners: points lie as far apart
+    assert area.geometry.symmetric_difference(fine).area < 0.002 * fine.length
+    assert not area.notes
+    old = geopandas.GeoDataFrame(geometry=[box], crs="EPSG:4326").to_crs("EPSG:27572")
+    old.to_file(tmp_path / "old.gpkg")
+    (note,) = read_area(str(tmp_path / "old.gpkg"), crs="EPSG:2154").notes
+    assert "EPSG:27572 comes to EPSG:2154" in note
+
+
 def test_what_is_wrong_is_said(communes, tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_area(str(tmp_path / "nowhere.gpkg"), crs="EPSG:2154")

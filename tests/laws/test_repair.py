@@ -73,6 +73,18 @@ def test_a_run_repairs_exactly_what_is_missing_or_torn(mapped: Small, how: str) 
     assert pixels(mapped.store) == before
 
 
+def test_colours_of_the_card_are_written_into_the_map_once_and_nothing_is_damaged(mapped: Small) -> None:
+    text = mapped.card.read_text()
+    mapped.card.write_text(text.replace("8060", "7050"))
+    try:
+        said = [str(api.run(mapped.loaded())) for _ in range(2)]
+        assert [("written into the map" in each, "damaged" in each) for each in said] == [(True, False), (False, False)]
+        assert api.open_map(mapped.store).landcover.attrs["flag_colors"].split()[1] == "#287050"
+        assert api.verify(mapped.store).exit_code == 0
+    finally:
+        mapped.card.write_text(text)
+
+
 def test_a_lost_overview_is_made_again(mapped: Small) -> None:
     before = pixels(mapped.store)
     overview = next(path for path in (mapped.store / "map" / "1" / "landcover").rglob("c/*/*"))

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from landweave.sources.integrity import find_damage
+from landweave.sources.integrity import find_damage, unwritten_blocks
 
 LAYOUTS = {
     "strips": {},
@@ -24,6 +24,13 @@ def whole(request, write_tile, rng):
 
 def test_a_whole_file_is_whole(whole):
     assert find_damage(str(whole)) == ""
+
+
+def test_blocks_that_were_never_written_are_counted(whole, write_tile):
+    assert unwritten_blocks(str(whole))[0] == 0
+    sparse = write_tile("sparse.tif", np.zeros((1, 128, 192), np.uint8), (0, 0), **LAYOUTS["tiles"], SPARSE_OK=True)
+    assert unwritten_blocks(sparse) == (6, 6)
+    assert find_damage(sparse) == ""
 
 
 @pytest.mark.parametrize("share", [0.999, 0.9, 0.5, 0.1, 0.01, 0.001])

@@ -144,6 +144,17 @@ def transformation_note(crs: str, target: str, point: tuple[float, float]) -> st
 
 
 @lru_cache(maxsize=1024)
+def heights_of(crs: str) -> str:
+    """Name of the heights that a CRS states beside its horizontal coordinates; empty where it states none."""
+    try:
+        stated = pyproj.CRS.from_user_input(crs)
+    except (CRSError, ProjError):
+        return ""
+    vertical = [each.name for each in stated.sub_crs_list if each.is_vertical]
+    return vertical[0] if vertical else "heights above the ellipsoid" if len(stated.axis_info) > 2 else ""
+
+
+@lru_cache(maxsize=1024)
 def _usable(crs: str | int) -> tuple[str, str]:
     try:
         stated = pyproj.CRS.from_user_input(crs)

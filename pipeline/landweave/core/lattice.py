@@ -381,8 +381,9 @@ class Blocks:
         """
         if (count := self.shape[0] * self.shape[1]) > LARGEST_COUNT:  # more than len() can give
             raise LatticeError(
-                f"{self.extent} is {count:,} blocks of {self.height} x {self.width} pixels, {LARGEST_COUNT:,} is the "
-                "most: make the area smaller, or the blocks larger."
+                f"{self.extent.y.size:,} x {self.extent.x.size:,} pixels are {count:,} blocks of {self.height} x "
+                f"{self.width}, {LARGEST_COUNT:,} is the most: make the area smaller, or the blocks larger. Without an "
+                "area the imagery is mapped: a tile in another place, or with another CRS, stretches it."
             )
         return self
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from html import escape
@@ -54,6 +55,13 @@ class Legend:
         codes = self.codes
         if not codes or list(codes) != sorted(set(codes)):
             raise CardError(f"Legend {self.name!r} lists codes {codes}: they must ascend, each once.")
+        # Hectares, minimum units and tables go by the name, in which CF's attributes have _ for a space.
+        twice = [
+            name for name, count in Counter(cls.name.replace("_", " ") for cls in self.classes).items() if count > 1
+        ]
+        if twice or not all(cls.name.strip() for cls in self.classes):
+            wrong = f"the name {twice[0]!r} to several classes" if twice else "no name to a class"
+            raise CardError(f"Legend {self.name!r} gives {wrong}: classes are told by their names.")
         if not any(cls.trained for cls in self.classes):
             raise CardError(f"Legend {self.name!r} has no trained class.")
 

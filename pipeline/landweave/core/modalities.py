@@ -18,6 +18,9 @@ STORED_DTYPES = {
 ELEVATION_BANDS = ("DSM", "DTM", "NDSM")
 """Surface, terrain, and surface minus terrain; all in metres."""
 
+GROUND_M = (-500, 9_000)
+"""The lowest and the highest ground on Earth, with room: no measured height in metres lies beyond."""
+
 
 def is_radar(modality: str) -> bool:
     """Whether a modality is a series of Sentinel-1, which has a quantity and no clouds."""

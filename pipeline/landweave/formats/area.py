@@ -10,11 +10,16 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+from landweave.core.crs import canonical_crs, transformation_note
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Span
 from landweave.core.polygons import geometry_digest, grow, touched_rectangles
 from landweave.core.scanlines import Edges
 from landweave.core.words import counted
+from landweave.formats.straight_edges import reprojected
+
+_STRAIGHT_M = 0.001
+"""Metres by which an outline may leave the line that is straight in the CRS of its file."""
 
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
@@ -80,7 +85,7 @@ class PolygonArea:
 
 
 def read_area(path: str, *, where: str | None = None, layer: str | None = None, crs: str) -> PolygonArea:
-    """The polygons of a vector file, united, in ``crs``.
+    """The polygons of a vector file, united, in ``crs``; what is straight in the file stays that line.
 
     Parameters
     ----------
@@ -100,8 +105,11 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     """
     from landweave.formats.vector import polygons_of, read_features  # GeoPandas is slow to import
 
-    frame = read_features(path, setting="area", layer=layer, where=where, crs=crs)
-    shapes = polygons_of(frame, path)
+    frame = read_features(path, setting="area", layer=layer, where=where, crs=None)
+    shapes, way, stated = polygons_of(frame, path), "", canonical_crs(frame.crs)
+    if stated != canonical_crs(crs):
+        shapes, _ = reprojected(shapes, stated, crs, tolerance=_STRAIGHT_M, name=path)
+        way = transformation_note(stated, crs, tuple(shapely.get_coordinates(frame.geometry.array)[0].tolist()))
     notes = {
         "are not polygons: left out, or what they hold of them is taken": np.isin(
             frame.geom_type, ["Polygon", "MultiPolygon"], invert=True
@@ -111,4 +119,4 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     listed = (
         f"{which.sum():,} of {counted(len(frame), 'feature')} {what}" for what, which in notes.items() if which.any()
     )
-    return PolygonArea(shapely.union_all(shapes), notes=tuple(listed))
+    return PolygonArea(shapely.union_all(shapes), notes=(*listed, *filter(None, [way])))

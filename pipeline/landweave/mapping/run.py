@@ -28,7 +28,14 @@ from landweave.mapping.estimate import Estimate
 from landweave.mapping.job import absent_key
 from landweave.mapping.plan import MapPlan, cost_map, count_windows
 from landweave.mapping.setup import DIRECT_OPENS, MapSetup
-from landweave.mapping.verify import find_damage, load_ledger, remove_orphans, restore_metadata, stale_lines
+from landweave.mapping.verify import (
+    find_damage,
+    load_ledger,
+    remove_orphans,
+    restore_legend,
+    restore_metadata,
+    stale_lines,
+)
 from landweave.models.pace import bench_options, known_pace
 from landweave.models.predictor import TorchModel
 from landweave.store.common import find_attributes
@@ -116,7 +123,7 @@ def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
         ledger = Ledger(setup.job.blocks.shape, arrays)
         return MapOutput(attributes=None, stored=None, ledger=ledger, overviews_complete=False)
     sizes = setup.target.sizes()
-    notes = restore_metadata(store, sizes) if repair else []
+    notes = [*restore_legend(store, attributes, sizes), *restore_metadata(store, sizes)] if repair else []
     # Not implied by the map: a driver may have been killed between the two.
     stored = store.ledger if store.ledger.attributes else None
     ledger, found = (

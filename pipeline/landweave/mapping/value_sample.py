@@ -24,6 +24,7 @@ from landweave.mapping.inputs import MapInput, own_pixels
 from landweave.mapping.job import MapJob
 from landweave.models.cards.trained_values import Values
 from landweave.sources.checksums import without_checksums
+from landweave.sources.mosaic.elevation import ElevationSource
 from landweave.sources.mosaic.source import MosaicSource
 
 SIDE = 64
@@ -130,7 +131,7 @@ def _read(item: MapInput, bands: Sequence[str], number: int, grid: Grid) -> NDAr
                 series = source.read(grid, bands, [date])
                 values, valid = series.values[0], measured(series.pixel_class[0])
             else:
-                raster = _without_border(source).read(grid, bands)
+                raster = _as_delivered(source).read(grid, bands)
                 values, valid = raster.values, raster.valid
         return np.asarray(values[:, valid])
     except ReadError as error:  # its block will fail, with the reason in the ledger
@@ -170,8 +171,13 @@ def _halves(span: Span) -> list[Span]:
     return [span] if span.size <= SIDE else [Span(span.start, middle), Span(middle, span.stop)]
 
 
-def _without_border(source: RasterSource) -> RasterSource:
-    """The source with dark tile edges as data: finding them takes a pass over the whole tile."""
-    if isinstance(source, MosaicSource) and source.index.spec.nodata_border:
-        return replace(source, index=replace(source.index, spec=replace(source.index.spec, nodata_border=False)))
-    return source
+def _as_delivered(source: RasterSource) -> RasterSource:
+    """The source with impossible heights as data, and dark tile edges: to find these takes a pass over the tile."""
+    if isinstance(source, ElevationSource):
+        return replace(source, dsm=_with_all(source.dsm), dtm=_with_all(source.dtm))
+    return _with_all(source) if isinstance(source, MosaicSource) else source
+
+
+def _with_all(source: MosaicSource) -> MosaicSource:
+    spec = replace(source.index.spec, nodata_border=False, limits=None)
+    return replace(source, index=replace(source.index, spec=spec))

@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import asdict
 from typing import Any
 
 from landweave.core.lattice import BlockIndex
+from landweave.core.legend import Legend
 from landweave.core.protocols import BlockState
 from landweave.core.words import counted
 from landweave.jobs.audit import (
@@ -34,7 +36,7 @@ from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
 from landweave.mapping.job import MapJob
-from landweave.store.common import write_again
+from landweave.store.common import replace_attributes, write_again
 from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
@@ -61,6 +63,25 @@ def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: boo
         stored = dict(zip(declared, pool.map(store.target.get, declared), strict=True))
     damaged = {name: content for name, content in declared.items() if stored[name] != content}
     return write_again(store.target, damaged, sizes, writable=writable)
+
+
+def restore_legend(store: MapStore, attributes: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+    """Write the colours and French names of the classes, which decide no pixel, as the card has them now.
+
+    Parameters
+    ----------
+    store
+        The map, with the legend of the card.
+    attributes
+        Of the root as it is stored.
+    sizes
+        As of `restore_metadata`.
+    """
+    if Legend.from_json(attributes["legend"]) == store.legend:
+        return []
+    replace_attributes(store.target, legend=asdict(store.legend))
+    restore_metadata(store, sizes)
+    return ["colours or French names of the classes are others in the card now: they are written into the map"]
 
 
 def load_ledger(store: MapStore, sizes: Mapping[str, int] | None = None) -> tuple[Ledger, list[str]]:

@@ -142,7 +142,7 @@ class SetupContext:
             if isinstance(section, ElevationInput):
                 dsm = tile_spec(name, section.dsm, {"DSM": section.dsm}, self.config.root)
                 dtm = tile_spec(name, section.dtm, {"DTM": section.dtm}, self.config.root)
-                return ElevationSource.open(dsm, dtm, grid)
+                return ElevationSource.open(dsm, dtm, grid, limited=not section.accept_range)
             assert isinstance(section, MosaicInput)
             mosaic = _mosaic_spec(name, section, self.config, self.card)
             needed = tuple(band for band in section.bands if band in bands) or mosaic.needed

@@ -30,6 +30,9 @@ Plane = NDArray[Any]
 _DECIBELS = (-80, -1)
 """Backscatter in decibels; power from which an instrument's noise was taken off comes hardly below 0."""
 
+_NO_POWER, _ENOUGH = 100, 1000
+"""Power (20 dB) that no ground has but points of metal, and how many numbers tell that they are no such points."""
+
 Origin = Literal["product", "setting", "item", "file tag"]
 """Where a value comes from: the definition of the product, the configuration, the STAC item, or the file's own tag."""
 
@@ -86,6 +89,8 @@ class BandReading:
         Bring a stored number to the unit of the modality: ``stored * scale + offset``.
     scaled_by
         Where these come from; empty for numbers that are used as stored.
+    limits
+        Least and largest value, once scaled, that is a measurement: no tag says that -9999 is no height. None for all.
     backscatter
         Whether the numbers are radar power: only positive ones outside the border noise are measurements.
     decibels
@@ -105,6 +110,7 @@ class BandReading:
     scale: float = 1.0
     offset: float = 0.0
     scaled_by: str = ""
+    limits: tuple[float, float] | None = None
     backscatter: bool = False
     decibels: bool = False
     dtype: str
@@ -129,6 +135,7 @@ class BandReading:
         parts = [f"nodata {' and '.join(nodata) or 'none'}"]
         parts += [f"without data where its {self.mask} is 0"] if self.mask else []
         parts += [f"x {self.scale:g} {self.offset:+g} ({self.scaled_by})"] if self.scaled_by else []
+        parts += ["none beyond {:g} to {:g}".format(*self.limits)] if self.limits else []
         parts += ["only to tell dark pixels from nodata"] if not self.given else []
         parts += ["decibels made power"] if self.decibels else []
         return ", ".join([f"band {self.number}", *parts, self.resampling, self.dtype])
@@ -305,7 +312,8 @@ def _completed(band: BandReading, facts: RasterFacts) -> BandReading:
 def _is_read(band: BandReading, dtype: str, names: Sequence[str]) -> bool:
     if not band.given:
         return bool(band.shared_nodata)
-    return band.band in names or bool(band.nodata) or band.backscatter or np.dtype(dtype).kind == "f"
+    decides = bool(band.nodata or band.limits) or band.backscatter or np.dtype(dtype).kind == "f"
+    return band.band in names or decides
 
 
 def _holds(plane: Plane, nodata: Iterable[NodataValue]) -> Mask:
@@ -325,6 +333,9 @@ def _is_measured(plane: Plane, band: BandReading, file: RasterFile) -> Mask:
     measured = is_number(plane)
     if band.own_nodata:
         measured &= ~_holds(plane, band.own_nodata)
+    if band.limits:
+        value, (least, largest) = plane * band.scale + band.offset, band.limits
+        measured &= (value >= least) & (value <= largest)
     if band.backscatter:
         _check_unit(plane[measured], band, file)
         power = to_power(np.where(measured, plane, 0), band)
@@ -344,6 +355,12 @@ def _check_unit(stored: Plane, band: BandReading, file: RasterFile) -> None:
     values, (least, most) = stored * band.scale + band.offset, _DECIBELS
     negative = np.count_nonzero((values >= least) & (values <= most))
     positive = np.count_nonzero((values > 0) & (values < 1) if band.decibels else values > 0)
+    large = 0 if band.decibels else np.count_nonzero(values > _NO_POWER)
+    if large > max(values.size / 2, _ENOUGH):
+        raise ReadError(
+            f"{file.href} holds {large:,} numbers above {_NO_POWER} (20 dB) of {values.size:,} in {band.band}: these "
+            "are amplitudes or digital numbers, not linear power. Name its item in skip_items, or calibrate it."
+        )
     if (positive > negative) if band.decibels else (negative > positive):
         unit = "power" if band.decibels else "decibels"
         raise ReadError(

@@ -8,11 +8,15 @@ and a JPEG 2000's boxes and tile parts are followed to its end marker (ISO/IEC 1
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""How a TIFF and a BigTIFF begin, in either byte order."""
 
 _OFFSETS, _COUNTS = (273, 324), (279, 325)
 """TIFF tags: strip and tile offsets; strip and tile byte counts."""
@@ -49,6 +53,20 @@ def may_state_nodata(path: str) -> bool:
         return True
 
 
+def unwritten_blocks(path: str) -> tuple[int, int]:
+    """How many blocks of a TIFF's image were never written, which GDAL reads as 0, and how many it has; 0, 0 of others.
+
+    A copy that was interrupted leaves such a file, and a writer of sparse ones.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            for offsets, counts in _directories(file, file.seek(0, 2)):  # the first is the image
+                return int(((offsets == 0) & (counts == 0)).sum()), len(offsets)
+    except (OSError, ValueError):  # said when it is opened
+        pass
+    return 0, 0
+
+
 def find_damage(path: str) -> str:
     """What is wrong with a file, with the two numbers that disagree; empty when it is whole or of another format."""
     try:
@@ -56,7 +74,7 @@ def find_damage(path: str) -> str:
             size = file.seek(0, 2)
             file.seek(0)
             start = file.read(12)
-            if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            if start[:4] in _TIFF:
                 return _tiff_damage(file, size)
             if start[4:8] == _JP2:
                 return _jp2_damage(file, size)
@@ -70,7 +88,19 @@ def find_damage(path: str) -> str:
 
 
 def _tiff_damage(file: BinaryIO, size: int) -> str:
+    found = False
+    for offsets, counts in _directories(file, size):
+        found = True
+        if damage := _block_damage(offsets, counts, size):
+            return damage
+    return "" if found else f"has no directory in its {size} bytes"
+
+
+def _directories(file: BinaryIO, size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Offsets and byte counts of the blocks of each directory; none of a file that is no TIFF."""
     head = _bytes(file, 0, 4)
+    if head not in _TIFF:
+        return
     order, big = "<" if head[:1] == b"I" else ">", b"+" in head
     count, word = np.dtype(f"{order}u8" if big else f"{order}u2"), np.dtype(f"{order}u8" if big else f"{order}u4")
     entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", word), ("value", f"V{word.itemsize}")])
@@ -79,17 +109,15 @@ def _tiff_damage(file: BinaryIO, size: int) -> str:
     while at and at not in seen:
         seen.add(at)
         if at >= size:
-            return f"is truncated: its directory {len(seen)} starts at byte {at}, the file has {size}"
+            raise ValueError(f"is truncated: its directory {len(seen)} starts at byte {at}, the file has {size}")
         start, length = at + count.itemsize, _number(file, at, count) * entry.itemsize
         table = np.frombuffer(_bytes(file, start, length), entry)
         tag = table["tag"]
         offsets, counts = (
             _values(file, table[(tag == strips) | (tag == tiles)], word) for strips, tiles in (_OFFSETS, _COUNTS)
         )
-        if damage := _block_damage(offsets, counts, size):
-            return damage
+        yield offsets, counts
         at = _number(file, start + length, word)
-    return "" if seen else f"has no directory in its {size} bytes"
 
 
 def _values(file: BinaryIO, entries: NDArray[Any], word: np.dtype[Any]) -> NDArray[np.int64]:

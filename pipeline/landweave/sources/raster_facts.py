@@ -21,7 +21,7 @@ from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 
 from landweave.core.checksums import Checksum
-from landweave.core.crs import usable_crs
+from landweave.core.crs import heights_of, usable_crs
 from landweave.core.errors import InputError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.protocols import MAP_MARK
@@ -39,7 +39,7 @@ from landweave.sources.files import (
     shown,
 )
 from landweave.sources.geo_keys import geo_keys
-from landweave.sources.integrity import may_state_nodata
+from landweave.sources.integrity import may_state_nodata, unwritten_blocks
 from landweave.sources.known_facts import KNOWN, stamps_of
 from landweave.sources.resampling.kernels import PASTE_PX
 from landweave.sources.sidecars import states_place
@@ -96,6 +96,8 @@ class RasterFacts:
         ``EPSG:n`` or WKT; empty where it is missing or not usable.
     crs_problem
         Why the CRS is not usable.
+    heights
+        Name of the heights that its CRS states, such as ``NGF-IGN69 height``; empty without.
     transform
         Affine from (column, row) to CRS coordinates of pixel corners; the identity where there is none.
     shape
@@ -112,10 +114,14 @@ class RasterFacts:
         one mask for all bands, 0 for none.
     control_points
         Number of ground control points; an image that has them is in radar or sensor geometry.
+    rpc
+        Whether it has rational polynomial coefficients; an image that has them is in sensor geometry.
     block
         ``(height, width)`` of what is decoded at once.
     date_tag
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
+    unwritten, blocks
+        Blocks of a local TIFF without a nodata tag that were never written, and all that it has; 0 where not counted.
     lossy
         Whether it says that its compression changes numbers, as JPEG does.
     mark
@@ -132,6 +138,7 @@ class RasterFacts:
     version: str
     crs: str
     crs_problem: str
+    heights: str = ""
     transform: Affine
     shape: tuple[int, int]
     dtypes: tuple[str, ...]
@@ -144,7 +151,10 @@ class RasterFacts:
     units: tuple[str, ...] = ()
     masks: tuple[int, ...]
     control_points: int
+    rpc: bool = False
     block: tuple[int, int]
+    unwritten: int = 0
+    blocks: int = 0
     date_tag: str = ""
     lossy: bool = False
     mark: str = ""
@@ -212,7 +222,9 @@ def describe_dataset(dataset: Dataset, path: str, version: Version) -> RasterFac
     version
         Of the file.
     """
-    crs, problem, units = _stated(dataset, path)
+    crs, problem, heights, units = _stated(dataset, path)
+    is_counted = dataset.driver == "GTiff" and not is_url(path) and None in dataset.nodatavals
+    unwritten, blocks = unwritten_blocks(path) if is_counted else (0, 0)
     return RasterFacts(
         path=path,
         driver=dataset.driver,
@@ -220,6 +232,7 @@ def describe_dataset(dataset: Dataset, path: str, version: Version) -> RasterFac
         version=version[1],
         crs=crs,
         crs_problem=problem,
+        heights=heights,
         transform=dataset.transform,
         shape=dataset.shape,
         dtypes=tuple(dataset.dtypes),
@@ -232,6 +245,9 @@ def describe_dataset(dataset: Dataset, path: str, version: Version) -> RasterFac
         units=units,
         masks=tuple(_mask(flags, number) for number, flags in enumerate(dataset.mask_flag_enums, 1)),
         control_points=len(dataset.gcps[0]),
+        rpc=bool(dataset.tags(ns="RPC")),
+        unwritten=unwritten,
+        blocks=blocks,
         block=dataset.block_shapes[0],
         date_tag=dataset.get_tag_item("TIFFTAG_DATETIME") or "",
         lossy=_is_lossy(dataset),
@@ -348,7 +364,7 @@ def _refuse_second_place(facts: RasterFacts) -> None:
     if is_url(facts.path) or not states_place(facts.path):
         return
     with rasterio.Env(GDAL_GEOREF_SOURCES="INTERNAL"), Dataset(facts.path, driver=DRIVERS) as dataset:
-        crs, _ = _crs_of(dataset)
+        crs, *_ = _crs_of(dataset)
         own = replace(facts, crs=crs, transform=dataset.transform)
     if own.georeferenced and facts.georeferenced:
         height, width = facts.shape
@@ -413,12 +429,14 @@ def _problem(facts: RasterFacts | str) -> str:
         return ""
     if facts.control_points:
         return f"{facts.name} has {facts.control_points} ground control points alone: warp it first (gdalwarp)."
+    if facts.rpc:
+        return f"{facts.name} has rational polynomials alone: make an orthoimage of it first (gdalwarp -rpc)."
     where = f"(its transform is {tuple(facts.transform)[:6]}). Give it a world file."
     return f"{facts.name} is not georeferenced {where}"
 
 
-_Stated = tuple[str, str, tuple[str, ...]]
-"""CRS, what is wrong with it, and by band its unit, which a CRS with heights may give."""
+_Stated = tuple[str, str, str, tuple[str, ...]]
+"""CRS, what is wrong with it, its heights, and by band its unit, which a CRS with heights may give."""
 
 _BY_KEYS: LRUCache[tuple[bytes, int], _Stated] = LRUCache(1024)
 _BY_KEYS_LOCK = threading.Lock()
@@ -443,11 +461,12 @@ def _read_stated(dataset: Dataset) -> _Stated:
     return (*_crs_of(dataset), tuple(text or "" for text in dataset.units))
 
 
-def _crs_of(dataset: Dataset) -> tuple[str, str]:
-    """``(crs, problem)``, one of them empty."""
+def _crs_of(dataset: Dataset) -> tuple[str, str, str]:
+    """``(crs, problem, heights)``, one of the first two empty."""
     try:
         stated = dataset.stated_crs()
         # The older form of the text leaves out what it has no words for.
-        return usable_crs(stated.to_wkt(version="WKT2_2019")) if stated else ("", "has no CRS")
+        text = stated.to_wkt(version="WKT2_2019") if stated else ""
+        return (*usable_crs(text), heights_of(text)) if text else ("", "has no CRS", "")
     except CRSError as error:
-        return "", f"has a CRS that GDAL cannot read ({error})"
+        return "", f"has a CRS that GDAL cannot read ({error})", ""

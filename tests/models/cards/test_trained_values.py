@@ -150,7 +150,7 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     assert (first.refused, "DSM has a median of 3" in first.text) == (True, True)
     assert any(each.refused for each in height_findings(GROUND * 100 + TREES, GROUND))  # one in centimetres
     (feet,) = height_findings(GROUND * 3.28, GROUND)
-    assert (feet.refused, "median of 68" in feet.text) == (False, True)
+    assert (feet.refused, "median of 68" in feet.text) == (True, True)
     one_tile = np.where(np.arange(SIZE) % 4 == 0, (GROUND + TREES) * 10, GROUND + TREES)  # whose tag of 0.1 is lost
     (lost,) = height_findings(one_tile, GROUND)
     assert (lost.refused, "25.00% of NDSM lie outside -5 to 100 m" in lost.text) == (False, True)
@@ -158,6 +158,7 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     assert (zero.refused, "above the ellipsoid, the other above sea level?" in zero.text) == (False, True)
     (swapped,) = height_findings(GROUND, GROUND + TREES)
     assert "below the DTM by more than 1 m on 40%, above it on 0%" in swapped.text
+    assert any(each.refused for each in height_findings(TREES, GROUND))  # heights above ground, as a surface
     holes = np.where(np.arange(SIZE) % 50 == 0, -9999, GROUND)
     assert any("2.00% of DTM lie outside -500 to 9000 m" in each.text for each in height_findings(GROUND, holes))
 
@@ -166,6 +167,7 @@ def test_a_card_without_a_stated_type_is_held_to_its_statistics():
     def spec(**band):
         return InputSpec.model_validate({"pixel": 1, "bands": {"R": band}})
 
+    bytes_of = around(110, names=("R",))
     assert TrainedValues.of("ORTHO", spec(mean=106, std=40)).dtype == ""
     assert TrainedValues.of("AERIAL_RGBI", spec(mean=106, std=40)).dtype == "uint8"
     assert TrainedValues.of("AERIAL_RGBI", spec(mean=1400, std=900)).dtype == ""
@@ -176,6 +178,9 @@ def test_a_card_without_a_stated_type_is_held_to_its_statistics():
         values = around(mean, std=mean / 9, dtype="float32", names=("R",))
         found = list(TrainedValues.of("ORTHO", spec(mean=106, std=40)).findings(values, np.dtype("float32")))
         assert any(each.refused for each in found) is refused
+    for mean, std, refused in ((106, 40, False), (250, 127, False), (106, 1600, True), (260, 40, True)):
+        found = TrainedValues.of("AERIAL_RGBI", spec(mean=mean, std=std)).findings(bytes_of, np.dtype("uint8"))
+        assert any(each.refused and "of other numbers" in each.text for each in found) is refused  # a variance
     unit = TrainedValues.of("AERIAL_RGBI", spec(mean=0.4, std=0.2))  # trained on 0 to 1
     assert any(each.refused for each in unit.findings(around(110, names=("R",)), np.dtype("uint8")))
 

@@ -51,11 +51,15 @@ def test_nodes_on_whole_metres_are_not_corners(write_tile):
     np.testing.assert_allclose(as_corners.values[0] - truth(), -0.5 + 1, atol=1e-4)  # the half pixel this is about
 
 
-@pytest.mark.parametrize("nodata", [9999, -9999, -9999.0059, np.nan])
-def test_no_height_is_never_interpolated(write_tile, nodata):
+@pytest.mark.parametrize(
+    ("nodata", "tagged"),
+    [(9999, True), (-9999, True), (-9999.0059, True), (np.nan, True), (9999, False), (-32767, False)],
+)
+def test_no_height_is_never_interpolated(write_tile, nodata, tagged):
+    """Without a tag it is what no ground on Earth has."""
     heights = np.full((1, 60, 80), 120, np.float32)
     heights[:, 20:30, 20:30] = nodata
-    dsm = write_tile("dsm.tif", heights, (X - 5.5, Y + 5.5), pixel=1, nodata=nodata)
+    dsm = write_tile("dsm.tif", heights, (X - 5.5, Y + 5.5), pixel=1, nodata=nodata if tagged else None)
     dtm = write_tile("dtm.tif", np.full((1, 60, 80), 100, np.float32), (X - 5.5, Y + 5.5), pixel=1)
     source = open_elevation(dsm, dtm)
     raster = source.read(GRID, ["DSM", "NDSM"])
@@ -63,6 +67,16 @@ def test_no_height_is_never_interpolated(write_tile, nodata):
     np.testing.assert_allclose(raster.values[0][raster.valid], 120, rtol=1e-6)
     np.testing.assert_allclose(raster.values[1][raster.valid], 20, rtol=1e-5)
     assert source.read(GRID, ["DTM"]).valid.all()
+
+
+def test_two_systems_of_heights_are_told(write_tile):
+    flat = np.full((1, 60, 80), 100, np.float32)
+    dsm, dtm = (
+        write_tile(f"{code}.tif", flat, (X - 5.5, Y + 5.5), pixel=1, crs=f"EPSG:2154+{code}") for code in (5720, 5773)
+    )
+    assert open_elevation(dsm, dsm).describe()["notes"] == []
+    (note,) = open_elevation(dsm, dtm).describe()["notes"]
+    assert all(name in note for name in ("NGF-IGN69 height (DSM", "EGM96 height (DTM"))
 
 
 def test_whole_metres_of_integer_models_are_not_terraces(write_tile):

@@ -1,11 +1,13 @@
 """A pixel is data where every band that is needed is, whatever file it comes from; the next tile gives the others."""
 
 import json
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
@@ -570,6 +572,29 @@ def test_files_of_one_product_that_differ_are_told(write_tile, tmp_path):
     assert note.startswith("2 of 3 files have other bands: ")
     assert "b.tif gray, undefined, undefined; " in note
     assert note.endswith("a.tif red, green, blue")
+
+
+def test_a_file_in_another_order_than_the_rest_is_refused(write_tile, tmp_path):
+    """It calls its bands so; the others say that theirs are in the order of the settings."""
+    roles = (ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.undefined)
+    for name, order in (("a", (0, 1, 2, 3)), ("b", (2, 1, 0, 3))):
+        path = write_tile(f"in/{name}.tif", image(np.uint8)[list(order)], (X, Y), photometric="minisblack")
+        with rasterio.open(path, "r+") as dataset:
+            dataset.colorinterp = [roles[place] for place in order]
+    bands = {name: BandFiles(files=("in",), band=number) for number, name in enumerate("RGB", 1)}
+    with pytest.raises(InputError, match=r"(?s)b\.tif calls band 1 blue, .*a\.tif red, .*b\.tif calls band 3 red"):
+        MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path)), GRID)
+
+
+def test_blocks_that_were_never_written_are_refused_unless_they_are_no_data(write_tile, tmp_path):
+    sparse = {"tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": True}
+    write_tile("in/a.tif", np.zeros((1, 64, 128), np.uint8), (X, Y), **sparse)
+    spec = MosaicSpec(modality="A", bands={"R": BandFiles(files=("in",))}, root=str(tmp_path))
+    with pytest.raises(InputError, match=r"a\.tif: 2 of its 2 blocks were never written.*set nodata: 0"):
+        MosaicSource.open(spec, GRID)
+    assert not MosaicSource.open(replace(spec, nodata=0), GRID).read(GRID, ["R"]).valid.any()
+    write_tile("in/a.tif", np.zeros((1, 64, 128), np.uint8), (X, Y), **sparse, nodata=0)
+    assert not MosaicSource.open(spec, GRID).read(GRID, ["R"]).valid.any()
 
 
 def test_a_file_that_turns_complex_fails_its_read(write_tile, tmp_path):

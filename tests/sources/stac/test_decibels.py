@@ -58,6 +58,11 @@ def test_amplitude_is_no_power(tmp_path: Path) -> None:
         opened(tmp_path, item_of(tmp_path, np.sqrt(POWER), "VV_amplitude"))
 
 
+def test_digital_numbers_that_nothing_names_are_no_power(tmp_path: Path) -> None:
+    with pytest.raises(ReadError, match=r"above 100 \(20 dB\) of .* in VV: these are amplitudes or digital numbers"):
+        opened(tmp_path, item_of(tmp_path, np.sqrt(POWER) * 1000)).read(GRID, ("VV",), (0,))
+
+
 @pytest.mark.parametrize("name", ["S1A_0DB3", "S1A_4DB", "dbname", "VV"])
 def test_codes_and_other_words_are_no_decibels(tmp_path: Path, name: str) -> None:
     read = opened(tmp_path, item_of(tmp_path, POWER, name)).read(GRID, ("VV",), (0,))

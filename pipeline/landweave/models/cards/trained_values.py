@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from landweave.core.modalities import ELEVATION_BANDS, STORED_DTYPES
+from landweave.core.modalities import ELEVATION_BANDS, GROUND_M, STORED_DTYPES
 from landweave.models.cards.inputs import BandSpec, HeightCoding, InputSpec
 
 Values = Mapping[str, NDArray[Any]]
@@ -34,11 +34,12 @@ OUTSIDE_SHARE = 0.01
 FAR_STD = 4
 """Standard deviations of a median from the mean, in every band, that are noted."""
 
-LARGEST_GROUND, LARGEST_HEIGHT = (-500, 9_000), 1_000
-"""Metres: the lowest and the highest ground on Earth, with room; and more than the highest building."""
+ODD_HEIGHT, LARGEST_HEIGHT = (-5, 100), 100
+"""Metres: a median of the height above ground beyond the first is noted, and a share of more than `OUTSIDE_SHARE`; a
+median that is farther from 0 than the second, which no forest and no city has, is refused."""
 
-ODD_HEIGHT = (-5, 100)
-"""Metres: a median of the height above ground beyond it is noted, and a share of more than `OUTSIDE_SHARE`."""
+BELOW_SHARE = 0.9
+"""Of the pixels: a surface that lies below its terrain on more of them is none."""
 
 LOWEST_SHARE, HIGHEST_GROUND = 0.05, 30
 """Of the heights above ground, and metres: ground or low plants are seen nearly everywhere, so a lowest twentieth
@@ -122,6 +123,7 @@ class TrainedValues:
             yield from _height_findings(values)
             return
         yield from self._other_dtype(dtype)
+        yield from self._impossible_statistics(dtype)
         outside = list(self._outside(values))
         yield from outside
         constant = list(self._constant(values))
@@ -166,6 +168,22 @@ class TrainedValues:
         short = dtype.kind in "iu" and self.unit != "power" and np.iinfo(dtype).max < typical
         reason = f", which ends at {np.iinfo(dtype).max}" if short else ""
         yield Finding(text=f"it holds {dtype.name}{reason}; the model was trained on {self.dtype}", refused=short)
+
+    def _impossible_statistics(self, dtype: np.dtype[Any]) -> Iterator[Finding]:
+        """Bands whose mean and deviation no numbers of the type can have: a variance for a deviation."""
+        if dtype.kind not in "iu" or self.unit:
+            return
+        limits = np.iinfo(dtype)
+        widest = (int(limits.max) - int(limits.min)) / 2  # half of the numbers at either end
+        known = {name: band for name, band in self.bands.items() if _has_statistics(band)}
+        odd = [name for name, band in known.items() if not limits.min <= band.mean <= limits.max or band.std > widest]
+        if odd:
+            listed = ", ".join(f"{name} {self.mean(name)}" for name in odd)
+            text = (
+                f"the files hold {dtype.name}, {limits.min} to {limits.max} with a deviation of {widest:g} at most: "
+                f"the card's mean and std are those of other numbers, {listed}"
+            )
+            yield Finding(text=text, refused=True)
 
     def _outside(self, values: Values) -> Iterator[Finding]:
         if self.dtype != "uint8" and self.unit != "power":
@@ -227,7 +245,7 @@ def _has_statistics(band: BandSpec) -> bool:
 
 
 def _height_findings(values: Values) -> Iterator[Finding]:
-    low, high = LARGEST_GROUND
+    low, high = GROUND_M
     for band, plane in values.items():
         median, share = float(np.median(plane)), float(((plane < low) | (plane > high)).mean())
         if band == "NDSM":
@@ -236,7 +254,8 @@ def _height_findings(values: Values) -> Iterator[Finding]:
             text = f"{band} has a median of {median:g}: ground lies between {low} and {high} m. Is it in metres?"
             yield Finding(text=text, refused=True)
         elif share:
-            yield Finding(text=f"{share:.2%} of {band} lie outside {low} to {high} m: {_spread(plane)}", refused=False)
+            text = f"{share:.2%} of {band} lie outside {low} to {high} m, and are no data: {_spread(plane)}"
+            yield Finding(text=text, refused=False)
 
 
 def _above_ground(plane: NDArray[Any], median: float) -> Iterator[Finding]:
@@ -254,7 +273,7 @@ def _above_ground(plane: NDArray[Any], median: float) -> Iterator[Finding]:
         yield Finding(text=text, refused=False)
     if below > max(above, 0.05):
         text = f"the DSM is below the DTM by more than 1 m on {below:.0%}, above it on {above:.0%}: are they swapped?"
-        yield Finding(text=text, refused=False)
+        yield Finding(text=text, refused=below > BELOW_SHARE)
     elif low <= median <= high and odd > OUTSIDE_SHARE:
         text = f"{odd:.2%} of NDSM lie outside {low} to {high} m: {_spread(plane)}. Is a tile in another unit or scale?"
         yield Finding(text=text, refused=False)

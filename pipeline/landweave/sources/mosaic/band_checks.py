@@ -42,6 +42,8 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
         The files, and what they say of themselves by path.
     """
     yield from dict.fromkeys(line for product in products for line in _vrt_problems(spec, product, facts))
+    for product in products:
+        yield from _order_problems(product, [facts[path] for path in product.paths])
     first = facts[products[0].paths[0]]
     for product, each in _files(products, facts):
         missing = [f"{name!r} is band {number}" for name, number in product.bands.items() if number > each.count]
@@ -51,9 +53,31 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
             yield f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: give them as two inputs."
         if each.dtype.startswith("complex"):
             yield f"{each.name} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
+        is_marked = spec.nodata_border or any(each.masks) or each.alpha not in (0, *product.bands.values())
+        if each.unwritten and spec.nodata is None and not is_marked:
+            yield (
+                f"{each.name}: {each.unwritten} of its {each.blocks} blocks were never written, and would be read as "
+                "0. Fetch it again, or set nodata: 0 where there is no imagery."
+            )
         for name, number in product.bands.items():
             if number <= each.count:
                 yield from (f"{each.name}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
+
+
+def _order_problems(product: Product, files: Sequence[RasterFacts]) -> Iterator[str]:
+    """Files that call a band of one number by other colours than the rest: red here and blue there, one is not red."""
+    for name, number in product.bands.items():
+        own, false = _COLOURS.get(name, name.lower()), _FALSE_COLOURS.get(name) if "NIR" in product.bands else None
+        called = {_called(each, number): each for each in reversed(files) if number <= each.count}
+        others = [
+            role for role in called if role in (*_COLOURS.values(), "nir", "rededge") and role not in (own, false)
+        ]
+        if own in called and others:
+            yield (
+                f"{called[others[0]].name} calls band {number} {others[0]}, {called[own].name} {own}, and {name} is "
+                f"band {number} of all: write bands in one order (gdal_translate -b), or correct what they are called "
+                f"(gdal_edit.py -colorinterp_{number} {own})."
+            )
 
 
 def _vrt_problems(spec: MosaicSpec, product: Product, facts: Facts) -> Iterator[str]:
@@ -122,6 +146,11 @@ def band_notes(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> I
         yield from _role_notes(product, [facts[path] for path in product.paths], spec.given)
         yield from _difference_notes(spec, product, [facts[path] for path in product.paths])
     files = [each for _, each in _files(products, facts)]
+    if models := [each for each in files if each.rpc]:
+        yield (
+            f"{len(models)} of {len(files)} files have rational polynomials beside their transform, {models[0].name} "
+            "the first: is it an orthoimage? One that is not lies beside its place where the ground is not flat"
+        )
     yield from _nodata_notes(spec, files)
     yield from _lossy_notes(spec, files)
 

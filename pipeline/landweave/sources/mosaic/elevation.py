@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import shapely
 from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.modalities import ELEVATION_BANDS as BANDS
+from landweave.core.modalities import GROUND_M
 from landweave.core.polygons import overlap
 from landweave.core.protocols import Raster, ReadCost, SourceFile
 from landweave.sources.mosaic.source import MosaicSource
@@ -38,7 +39,9 @@ class ElevationSource:
     dtm: MosaicSource
 
     @classmethod
-    def open(cls, dsm: MosaicSpec, dtm: MosaicSpec, grid: Grid, *, modality: str = "DEM_ELEV") -> ElevationSource:
+    def open(
+        cls, dsm: MosaicSpec, dtm: MosaicSpec, grid: Grid, *, modality: str = "DEM_ELEV", limited: bool = True
+    ) -> ElevationSource:
         """The models on the pixels of ``grid``, from headers alone.
 
         Parameters
@@ -49,6 +52,8 @@ class ElevationSource:
             Pixels to align with: those of the imagery.
         modality
             Name of the input.
+        limited
+            Whether heights that no ground on Earth has are no data: -9999, -32767 and their like without a nodata tag.
 
         Raises
         ------
@@ -58,7 +63,10 @@ class ElevationSource:
         for spec, band in ((dsm, "DSM"), (dtm, "DTM")):
             if tuple(spec.bands) != (band,):
                 raise ConfigError(f"{modality} takes a model with the one band {band!r}, got {list(spec.bands)}.")
-        surface, terrain = (MosaicSource.open(replace(spec, as_float=True), grid) for spec in (dsm, dtm))
+        surface, terrain = (
+            MosaicSource.open(replace(spec, as_float=True, limits=GROUND_M if limited else None), grid)
+            for spec in (dsm, dtm)
+        )
         return cls(modality=modality, dsm=surface, dtm=terrain)
 
     @property
@@ -134,4 +142,15 @@ class ElevationSource:
     def describe(self) -> dict[str, Any]:
         """What `check` prints, of both models."""
         models = {band: model.describe() for band, model in self.models.items()}
-        return {"modality": self.modality, "bands": list(BANDS), **models}
+        return {"modality": self.modality, "bands": list(BANDS), **models, "notes": list(self._notes)}
+
+    @property
+    def _notes(self) -> Iterator[str]:
+        """Several zeros that files state of their heights: the ellipsoid, the sea at one port or another."""
+        stated: dict[str, str] = {}
+        for band, model in self.models.items():
+            for facts in (each for tile in model.index.tiles for each in tile.files if each.heights):
+                stated.setdefault(facts.heights, f"{band}: {facts.name}")
+        if len(stated) > 1:
+            named = "; ".join(f"{heights} ({first})" for heights, first in stated.items())
+            yield f"files state {len(stated)} systems of heights, whose zeros may be metres apart: {named}"

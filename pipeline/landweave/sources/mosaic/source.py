@@ -242,6 +242,7 @@ class MosaicSource:
                     nodata_rule=spec.nodata_rule,
                     file_tag=spec.nodata is None,
                     file_scale=spec.stated_scale is None,
+                    limits=spec.limits,
                     given=band in spec.given,
                     scale=scale,
                     offset=offset,

@@ -77,6 +77,8 @@ class MosaicSpec:
         Whether files are held against the checksums of lists beside them, or the list that states them.
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
+    limits
+        Least and largest value, once scaled, that is a measurement; None for all.
     storage_options
         Of the object store that holds the files; never shown.
     """
@@ -98,6 +100,7 @@ class MosaicSpec:
     palettes: bool = False
     checksums: str | bool = True
     as_float: bool = False
+    limits: tuple[float, float] | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
