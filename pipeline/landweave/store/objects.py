@@ -278,6 +278,21 @@ class Target:
             found.update(self._call("read", name, part))
         return found.hexdigest()
 
+    def start_of(self, name: str, most: int) -> bytes:
+        """Return the bytes of one object, the first ``most`` of a larger one.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such object.
+        OutputError
+            When it cannot be read.
+        """
+        size = min(self.version(name)[0], most)
+        if not size:
+            return b""
+        return bytes(self._call("read", name, lambda: obstore.get_range(self.objects, name, start=0, end=size)))
+
     def written_at(self, name: str) -> float | None:
         """Return when one object was written, seconds since 1970; None where there is none."""
         try:
@@ -309,6 +324,17 @@ class Target:
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """Return the names of all objects below ``prefix`` (whole path segments), sorted."""
         return tuple(sorted(self.sizes(prefix)))
+
+    def names(self) -> set[str]:
+        """Return the names of the objects that lie directly here, not those below, in one listing.
+
+        Raises
+        ------
+        OutputError
+            When it may not be listed.
+        """
+        found = self._call("list", "", lambda: obstore.list_with_delimiter(self.objects))
+        return {item["path"] for item in found["objects"]}
 
     def peek(self) -> str:
         """Return the name of anything that is stored here, a folder included; empty where nothing is.
