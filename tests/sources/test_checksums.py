@@ -181,7 +181,7 @@ def test_a_bucket_that_may_not_be_listed_is_noted_and_a_list_in_it_may_be_named(
         find_checksums({href: 6000}, origin, target.storage_options)
     monkeypatch.undo()
     assert find_checksums({href: 6000}, origin, target.storage_options).by_path[href].digest == digest(tile)
-    with pytest.raises(InputError, match="none.txt cannot be read: .*404"):
+    with pytest.raises(InputError, match=r"none\.txt cannot be read: .*404"):
         find_checksums({href: 6000}, f"{target}/none.txt", target.storage_options)
 
 

@@ -26,6 +26,9 @@ _TOLERANCE = 0.01
 _MOST_POINTS = 10_000
 """That an edge gets: between two points at the poles no number is enough."""
 
+_MOST_ADDED = 5_000_000
+"""Points that all edges get together, some 100 bytes each while they are computed; a department's communes get none."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ZoneTable:
@@ -144,6 +147,12 @@ def _reprojected(polygons: NDArray[Any], crs: str, grid: Grid, name: str) -> tup
     kind, points, (rings, of_polygons) = shapely.to_ragged_array(parts)
     transformer = pyproj.Transformer.from_crs(crs, grid.crs, always_xy=True)
     numbers = _pieces(points, rings, transformer, float(grid.resolution) * _TOLERANCE)
+    if (added := int(numbers.sum()) - len(points)) > _MOST_ADDED:
+        raise InputError(
+            f"{name}: its {len(points):,} points would need {added:,} between them to be followed from {crs[:40]} to "
+            f"{float(grid.resolution) * _TOLERANCE:g} m, {_MOST_ADDED:,} are the most: leave zones out that are "
+            f"elsewhere, or bring them to {grid.crs[:40]} with another program."
+        )
     moved = np.stack(transformer.transform(*_divided(points, numbers).T), axis=1)
     if not np.isfinite(moved).all():
         raise InputError(

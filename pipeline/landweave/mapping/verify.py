@@ -38,13 +38,15 @@ from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
 from landweave.store.maps.store import MapStore, declared_metadata, map_at
-from landweave.store.objects import Target
+from landweave.store.objects import Listing, Target
 
 _READ_AT_ONCE = 8
 
 
-def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: bool = True) -> list[str]:
+def restore_metadata(store: MapStore, sizes: Listing, *, writable: bool = True) -> list[str]:
     """Write metadata and coordinates that are missing or damaged again; one line for each.
+
+    What the listing does not say to be whole is read.
 
     Parameters
     ----------
@@ -57,9 +59,10 @@ def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: boo
     """
     notes = []
     declared = declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes))
+    unsure = {name: content for name, content in declared.items() if not sizes.holds(name, content)}
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        stored = dict(zip(declared, pool.map(store.target.get, declared), strict=True))
-    for name, content in declared.items():
+        stored = dict(zip(unsure, pool.map(store.target.get, unsure), strict=True))
+    for name, content in unsure.items():
         if stored[name] != content:
             if writable:
                 store.target.put(name, content)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -166,7 +165,7 @@ def _lists_beside(paths: Iterable[str], storage_options: Options) -> tuple[list[
         for name in inside or ():
             path = _join(folder, name)
             # In a folder above other deliveries may lie; a file that is named after another is of that one.
-            own = folder in folders and name.lower().endswith(_SUFFIXES) and os.path.splitext(name)[0] not in inside
+            own = folder in folders and name.lower().endswith(_SUFFIXES) and PurePosixPath(name).stem not in inside
             if _LISTS.fullmatch(name) or path in named_so | names or own:
                 found[path] = None
     notes = [f"{each} cannot be listed: checksums in it are not looked for" for each in every if listed[each] is None]
@@ -233,7 +232,7 @@ def _matches(
     on the web are the end of an address. ``by_name`` takes the last part of a name as well, where only one line ends
     so: the list may have been made elsewhere.
     """
-    beside = os.path.splitext(where)[0]
+    beside = where.removesuffix(PurePosixPath(where).suffix)
     if len(entries) == 1 and beside in paths:
         yield beside, entries[0][1]
         return
