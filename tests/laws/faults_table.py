@@ -19,7 +19,7 @@ from pathlib import Path
 
 from landweave.core.errors import LandweaveError
 from tests.helpers.commands import ROOT
-from tests.laws import block_faults, full_disk, kills, store_faults, tile_faults
+from tests.laws import block_faults, full_disk, kills, later_faults, store_faults, tile_faults
 from tests.laws.faults_ground import Ground, Scenario, ground
 
 
@@ -108,7 +108,9 @@ KILLS: dict[str, Scenario] = {
 """Processes that are killed, by the point."""
 
 
-SCENARIOS = store_faults.SCENARIOS | tile_faults.SCENARIOS | DISK | KILLS | block_faults.SCENARIOS
+SCENARIOS = (
+    store_faults.SCENARIOS | tile_faults.SCENARIOS | DISK | KILLS | block_faults.SCENARIOS | later_faults.SCENARIOS
+)
 """All of them."""
 
 LAWS: dict[str, Sequence[str]] = {

@@ -161,8 +161,9 @@ def _lists_beside(paths: Iterable[str], storage_options: Options) -> tuple[list[
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
         listed = dict(zip(every, pool.map(lambda each: _names_in(each, storage_options), every), strict=True))
     found: dict[str, None] = {}
-    for folder, inside in listed.items():
-        for name in inside or ():
+    for folder, maybe in listed.items():
+        inside = maybe or set()
+        for name in sorted(inside):
             path = _join(folder, name)
             # In a folder above other deliveries may lie; a file that is named after another is of that one.
             own = folder in folders and name.lower().endswith(_SUFFIXES) and PurePosixPath(name).stem not in inside

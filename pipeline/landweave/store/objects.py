@@ -427,7 +427,7 @@ class Target:
                 raise
             raise OutputError(f"Cannot {verb} {self}/{name}: no such bucket or folder.") from None
         except REMOTE_ERRORS as error:
-            raise unwritable(self, f"{verb} {name}", error) from error
+            raise unwritable(self, f"{verb} {name}".rstrip(), error) from error
 
 
 def unwritable(target: Target, what: str, error: BaseException) -> OutputError:

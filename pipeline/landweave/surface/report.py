@@ -16,6 +16,7 @@ from landweave.config.schema import Config
 from landweave.core.crs import keeps_areas
 from landweave.core.errors import ConfigError, InputError, OutputError
 from landweave.core.protocols import Engine
+from landweave.core.whole_files import write_whole
 from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress
 from landweave.publishing.catalog import known_days, sources_of
@@ -83,11 +84,8 @@ def write_report(
     store = open_store(target)
     with engine as opened:
         text = render(report_page(_inputs(store, config, zones, opened, progress)), language)
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_whole(path.parent, {path.name: text.encode()})
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error}. Check the folder and its free space.") from error
     return path
