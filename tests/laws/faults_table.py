@@ -74,7 +74,7 @@ def kill_maps(here: Ground, seed: int, number: int, workers: int = 0) -> str:
         folder = kills.new_folder(here.small.folder)
         return kills.killed_map(here.small, folder, here.reference, moment, workers=workers)
 
-    return _at_moments(kills.moments(seed, number, 4.0 if workers else 6.0), killed)
+    return _at_moments(kills.moments(seed, number, 4.0), killed)
 
 
 def kill_cubes(here: Ground, seed: int, number: int, workers: int = 0) -> str:
@@ -83,7 +83,7 @@ def kill_cubes(here: Ground, seed: int, number: int, workers: int = 0) -> str:
     def killed(moment: float) -> kills.Killed:
         return kills.killed_cube(kills.new_folder(here.small.folder), moment, workers=workers)
 
-    return _at_moments(kills.moments(seed, number, 0.5 if workers else 2.0), killed)
+    return _at_moments(kills.moments(seed, number, 1.0), killed)
 
 
 def _at_moments(moments: Sequence[float], killed: Callable[[float], kills.Killed]) -> str:

@@ -190,7 +190,7 @@ class Killed:
 def killed_map(
     small: Small, folder: Path, reference: dict[str, bytes], kill: str | float, *, workers: int = 0
 ) -> Killed:
-    """A map whose driver is killed at a named point, or after some seconds, and is run again."""
+    """A map whose driver is killed at a named point, or some seconds after its first block, and is run again."""
     folder.mkdir()
     engine = {"kind": "dask", "workers": workers, "memory_gib": 2} if workers else {"kind": "inline"}
     store = folder / "map.zarr"
@@ -198,7 +198,7 @@ def killed_map(
     config = str(small.config(output=output, engine=engine))
     trap = (*POINTS[kill], str(folder / "claim")) if isinstance(kill, str) else None
     victim = start(map_child, config, str(folder / "first"), trap, workers=workers)
-    _await_blocks(victim, folder / "first", workers)
+    _await_blocks(victim, folder / "first", kill)
     _await_death(victim, kill)
     done = done_blocks(store)
     second = start(map_child, config, str(folder / "second"), None, workers=workers)
@@ -208,9 +208,9 @@ def killed_map(
     return _what_ran_twice(folder, done, at_once=2 * workers or 1)
 
 
-def _await_blocks(victim: multiprocessing.process.BaseProcess, notes: Path, workers: int) -> None:
-    """Workers take seconds to come: what is killed is a run that is at work."""
-    if workers:
+def _await_blocks(victim: multiprocessing.process.BaseProcess, notes: Path, kill: str | float) -> None:
+    """Drivers and workers take seconds to come: what is killed some seconds later is a run that is at work."""
+    if not isinstance(kill, str):
         wait_until(lambda: len(Watched.read(notes).begun) >= 1 or not victim.is_alive(), 240)
 
 
@@ -276,13 +276,13 @@ def new_folder(folder: Path) -> Path:
 
 
 def killed_cube(folder: Path, kill: str | float, *, workers: int = 0) -> Killed:
-    """An alignment that is killed at a named point, or after some seconds, and is run again."""
+    """An alignment that is killed at a named point, or some seconds after its first tile, and is run again."""
     folder.mkdir()
     whole, target = (Target.parse(folder / name) for name in ("whole.zarr", "cube.zarr"))
     assert run_align(CubeSetup(target=whole, groups=(part(_series()),))).exit_code == 0
     trap = (*CUBE_POINTS[kill], str(folder / "claim")) if isinstance(kill, str) else None
     victim = start(cube_child, target.location, str(folder / "first"), trap, workers=workers)
-    _await_blocks(victim, folder / "first", workers)
+    _await_blocks(victim, folder / "first", kill)
     _await_death(victim, kill)
     done = done_tiles(target)
     second = start(cube_child, target.location, str(folder / "second"), None, workers=workers)
@@ -333,9 +333,9 @@ def _await_death(victim: multiprocessing.process.BaseProcess, kill: str | float)
 
 
 def moments(seed: int, number: int, longest_s: float) -> list[float]:
-    """Random moments of a run."""
+    """Random moments of a run, in seconds after its first block began."""
     random = Random(seed)
-    return [round(random.uniform(0.2, longest_s), 2) for _ in range(number)]
+    return [round(random.uniform(0, longest_s), 2) for _ in range(number)]
 
 
 def dask_setup(worker: Any) -> None:

@@ -98,8 +98,9 @@ def gone(here: Ground, seed: int, command: str) -> str:
     """A store that gives no response any more after some requests: our error, or a result; no secret, nothing torn."""
     seen: list[str] = []
     with counted_s3() as s3:
+        place = f"s3://{BUCKET}/{command}-{seed}"  # moto forgets nothing in a process
         for name, of in (("map", 0), ("later", 1)):
-            finished_map(Target.parse(f"s3://{BUCKET}/{name}.zarr", s3.storage_options), seed=of)
+            finished_map(Target.parse(f"{place}/{name}.zarr", s3.storage_options), seed=of)
         options = {**s3.storage_options, "secret_access_key": CANARY}
         quick = replace(clients.RETRY, pauses_s=(0.0,))
         with patch.object(objects, "RETRY", quick), patch.object(zarr_store, "RETRY", quick):
@@ -107,7 +108,7 @@ def gone(here: Ground, seed: int, command: str) -> str:
                 folder, counted = new_folder(here.small.folder), iter(range(10**6))
                 folder.mkdir()
                 s3.fault = lambda most=most, counted=counted: "503 Slow Down" if next(counted) >= most else None
-                seen.append(_end(commands(f"s3://{BUCKET}", folder, storage_options=options)[command]))
+                seen.append(_end(commands(place, folder, storage_options=options)[command]))
                 assert CANARY not in seen[-1]
                 assert seen[-1] == "done" or not files(folder), (most, files(folder).keys())
                 s3.fault = lambda: None
