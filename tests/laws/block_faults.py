@@ -62,7 +62,7 @@ def signalled(here: Ground, seed: int, sent: str, engine: Mapping[str, Any]) -> 
     notes = environment(folder / "notes", wait_seconds=0.06, endless=10)
     process = start("run", config, module="tests.helpers.counted", **notes)
     try:
-        wait_until(lambda: process.poll() is not None or len(kills.done_blocks(store)) >= 2, 200)
+        wait_until(lambda: process.poll() is not None or len(kills.done_blocks(store)) >= 2, kills.PATIENCE_S)
         assert process.poll() is None, process.stderr and process.stderr.read()
         seconds = seconds_to_end(process, number, code)
     finally:
@@ -86,7 +86,7 @@ def signalled_cube(here: Ground, seed: int, sent: str, kind: str) -> str:
     notes = environment(folder / "notes", wait_seconds=0.06, endless=9)
     process = aligned.start(target.location, 5, 0.0, kind=kind, **notes)
     try:
-        wait_until(lambda: process.poll() is not None or len(kills.done_tiles(target)) >= 2, 200)
+        wait_until(lambda: process.poll() is not None or len(kills.done_tiles(target)) >= 2, kills.PATIENCE_S)
         assert process.poll() is None, process.stderr and process.stderr.read()
         seconds = seconds_to_end(process, number, code)
     finally:
@@ -104,7 +104,7 @@ def seconds_to_end(process: subprocess.Popen[str], number: int, code: int) -> fl
     """How long the processes of a run, none of whose blocks ends, take to end after a signal."""
     struck = time.monotonic()
     os.killpg(process.pid, number)
-    assert process.wait(120) == code
+    assert process.wait(kills.PATIENCE_S) == code
     seconds = time.monotonic() - struck
     others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # who share the machine
     assert seconds < MOST_S * others
@@ -153,7 +153,7 @@ def reader_in_a_loop(here: Ground, seed: int) -> str:
             assert api.run(config, progress=False).ran == 1
     finally:
         reader.ended.set()
-        reader.join(60)
+        reader.join(kills.PATIENCE_S)
     assert not reader.problems, reader.problems
     assert reader.reads > 3
     assert api.status(store).counts[BlockState.DONE] == 12

@@ -48,6 +48,9 @@ PRELOAD = "DASK_DISTRIBUTED__WORKER__PRELOAD"
 
 FLUSH_S, BEAT_S, WAIT_S = 0.3, 0.1, 0.02
 
+PATIENCE_S = 1800
+"""Seconds for an event that is sure to come, on a machine that others use too: only what hangs waits so long."""
+
 Trap = tuple[str, str, int, str]
 """As of `set_trap`."""
 
@@ -202,7 +205,7 @@ def killed_map(
     _await_death(victim, kill)
     done = done_blocks(store)
     second = start(map_child, config, str(folder / "second"), None, workers=workers)
-    second.join(240)
+    second.join(PATIENCE_S)
     assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
     assert shards(store) == reference, "other bytes"
     return _what_ran_twice(folder, done, at_once=2 * workers or 1)
@@ -211,7 +214,7 @@ def killed_map(
 def _await_blocks(victim: multiprocessing.process.BaseProcess, notes: Path, kill: str | float) -> None:
     """Drivers and workers take seconds to come: what is killed some seconds later is a run that is at work."""
     if not isinstance(kill, str):
-        wait_until(lambda: len(Watched.read(notes).begun) >= 1 or not victim.is_alive(), 240)
+        wait_until(lambda: len(Watched.read(notes).begun) >= 1 or not victim.is_alive(), PATIENCE_S)
 
 
 def _what_ran_twice(folder: Path, done: set[tuple[int, int]], *, at_once: int) -> Killed:
@@ -248,7 +251,7 @@ def killed_worker(small: Small, folder: Path, reference: dict[str, bytes], point
     config = str(small.config(output={"store": str(store)}, engine=engine))
     trap = (*WORKER_POINTS[point][:2], 2, str(folder / "claim"))
     driver = start(map_child, config, str(folder / "notes"), trap, workers=2)
-    driver.join(240)
+    driver.join(PATIENCE_S)
     assert (folder / "claim").exists(), "no worker came to the point"
     assert driver.exitcode == 0, f"the run ended with {driver.exitcode}"
     assert shards(store) == reference, "other bytes"
@@ -265,7 +268,7 @@ def killer(small: Small, folder: Path, how: str) -> tuple[str, ...]:
     config = str(small.config(output={"store": str(folder / "map.zarr")}, engine=engine))
     trap = ({"kill": "set", "hog": "hog set"}[how], "map/0/landcover/c/1/2", 1, "")
     driver = start(map_child, config, str(folder / "notes"), trap, workers=2)
-    driver.join(400)
+    driver.join(PATIENCE_S)
     assert driver.exitcode == 3, f"the run ended with {driver.exitcode}"
     return api.status(folder / "map.zarr").failures
 
@@ -286,7 +289,7 @@ def killed_cube(folder: Path, kill: str | float, *, workers: int = 0) -> Killed:
     _await_death(victim, kill)
     done = done_tiles(target)
     second = start(cube_child, target.location, str(folder / "second"), None, workers=workers)
-    second.join(240)
+    second.join(PATIENCE_S)
     assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
     assert objects(target) == objects(whole), "other bytes"
     return _what_ran_twice(folder, done, at_once=2 * workers or 1)
@@ -309,7 +312,7 @@ def killed_cube_worker(folder: Path, point: str) -> str:
     assert run_align(CubeSetup(target=whole, groups=(part(_series()),))).exit_code == 0
     trap = (*CUBE_WORKER_POINTS[point], str(folder / "claim"))
     driver = start(cube_child, target.location, str(folder / "notes"), trap, workers=2)
-    driver.join(240)
+    driver.join(PATIENCE_S)
     assert (folder / "claim").exists(), "no worker came to the point"
     assert driver.exitcode == 0, f"the alignment ended with {driver.exitcode}"
     assert objects(target) == objects(whole), "other bytes"
@@ -320,7 +323,7 @@ def killed_cube_worker(folder: Path, point: str) -> str:
 
 def _await_death(victim: multiprocessing.process.BaseProcess, kill: str | float) -> None:
     if isinstance(kill, str):
-        victim.join(240)
+        victim.join(PATIENCE_S)
         assert victim.exitcode == -signal.SIGKILL, f"it was to be killed, and ended with {victim.exitcode}"
         return
     victim.join(kill)
@@ -328,7 +331,7 @@ def _await_death(victim: multiprocessing.process.BaseProcess, kill: str | float)
         os.killpg(victim.pid or 0, signal.SIGKILL)  # with its workers: everything
     except ProcessLookupError:
         victim.kill()  # it had not even begun, or has ended
-    victim.join(60)
+    victim.join(PATIENCE_S)
     time.sleep(0.2)
 
 
