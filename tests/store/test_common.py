@@ -1,6 +1,6 @@
 import pytest
 import zarr
-from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
+from obstore.exceptions import GenericError, PermissionDeniedError
 
 from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.store.common import (
@@ -63,4 +63,4 @@ def test_what_a_store_raises_says_what_could_not_be_done(target):
     with pytest.raises(ReadError, match=r"map\.zarr cannot be read: gone\. Check the place"), parsing("map.zarr"):
         raise GenericError("gone")
     with pytest.raises(InputError, match=r"map\.zarr is damaged"), parsing("map.zarr"):
-        raise NotFoundError("zarr.json")
+        raise FileNotFoundError("zarr.json")
