@@ -12,9 +12,11 @@ from landweave.core.timeseries import PixelClass
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import hold
 from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS
+from landweave.store.common import ROOT
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.objects import Target
 from tests.block_jobs import engine_of
+from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.memory import ArraySource
 from tests.store.cubes.cube_samples import DAYS, TILE, Spoilt, align, aligned, grid, objects, part, raster, series
 
@@ -96,6 +98,25 @@ def test_the_root_of_a_cube_is_read_twice_and_its_dates_once(target, monkeypatch
     assert align(target, series(DAYS[:5]), raster()).ran == 12
     assert asked["zarr.json"] == 2  # what the cube is, and the copies of metadata that may have to be restored
     assert max(asked["ledger/SENTINEL2_TS/zarr.json"], asked["ledger/SPOT_RGBI/zarr.json"]) <= 3
+
+
+MOST_READS = {"new": (130, 0), "again": (43, 20)}
+"""GET requests for metadata, and for chunks of ledgers and coordinates, of two inputs."""
+
+
+def test_a_cube_that_is_whole_is_opened_once_and_its_ledgers_are_read_once():
+    """Request by request; metadata and coordinates that the listing says to be whole are not read."""
+    with counted_s3() as s3:
+        cube = Target.parse(f"s3://{BUCKET}/cube.zarr", s3.storage_options)
+        for turn, (metadata, chunks) in MOST_READS.items():
+            s3.requests.clear()
+            assert align(cube, series(DAYS[:2]), raster()).exit_code == EXIT_COMPLETE
+            reads = s3.reads("cube.zarr")
+            of_metadata = sum(count for key, count in reads.items() if key.endswith(ROOT))
+            print(f"{turn}: {of_metadata} of metadata, {reads.total() - of_metadata} others")  # noqa: T201
+            assert (reads[ROOT] <= 4, of_metadata <= metadata, reads.total() - of_metadata <= chunks) == (True,) * 3
+        assert reads[ROOT] == 2
+        assert max(count for key, count in reads.items() if "/c/" in key and key.startswith("ledger/")) == 1
 
 
 def test_a_modality_may_come_later(target):

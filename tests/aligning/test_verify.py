@@ -182,6 +182,22 @@ def test_coordinates_of_a_cube_that_are_lost_are_named_and_restored(target, name
     assert everything(target) == before
 
 
+@pytest.mark.parametrize("how", ["deleted", "flipped"])
+def test_coordinates_of_a_ledger_that_are_lost_are_restored_by_an_alignment_too(target, sources, how):
+    before = {name: target.get(name) for name in target.list()}
+    chunks = [name for name in before if "/block_" in name and name.endswith("/c/0")]
+    assert len(chunks) == 2 * 3
+    ends = {"deleted": "missing", "flipped": "damaged"}[how]
+    for chunk in chunks:
+        DAMAGES[how](target, chunk)
+    found = api.verify(target.location).notes
+    assert sorted(found) == [f"{chunk} was {ends} and is written again" for chunk in chunks]
+    for chunk in chunks:
+        DAMAGES[how](target, chunk)
+    assert align(target, *sources).exit_code == 0
+    assert {name: target.get(name) for name in target.list()} == before
+
+
 def test_a_damaged_tile_whose_dates_left_the_catalog_is_explained(target):
     align(target, series(DAYS[:5]))
     name = next(name for name in everything(target) if name.startswith("SENTINEL2_TS/band_data/c/"))

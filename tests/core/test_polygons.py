@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import shapely
 
-from landweave.core.polygons import grow, overlap, touched_rectangles, unite
+from landweave.core import polygons
+from landweave.core.polygons import grow, overlap, touched_rectangles, unite, valid_shapes
 
 RNG = np.random.default_rng(3)
 
@@ -50,3 +51,14 @@ def test_many_far_tiles_take_no_minutes():
     assert touched_rectangles(ground, (y + 600, y + 199), (x, x + 600)).all()
     assert overlap(ground, ground).area == ground.area
     assert time.process_time() - started < 10
+
+
+def test_an_outline_that_crosses_itself_too_often_is_refused_and_few_crossings_are_resolved(monkeypatch):
+    points = [(0, 0) if number % 2 else (10, number) for number in range(60)]
+    tangle = shapely.Polygon([(x + 0.01 * number, y) for number, (x, y) in enumerate(points)])
+    bow = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
+    assert [each.area for each in valid_shapes(np.array([bow, shapely.box(0, 0, 1, 1)]))] == [2, 1]
+    assert valid_shapes(np.array([None, tangle]))[1].is_valid
+    monkeypatch.setattr(polygons, "MOST_CROSSINGS", 5)
+    with pytest.raises(ValueError, match="outline of feature 2 crosses itself about"):
+        valid_shapes(np.array([bow, tangle]))

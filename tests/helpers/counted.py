@@ -2,7 +2,8 @@
 
 ``python -m tests.helpers.counted run config.yaml`` is ``landweave run config.yaml`` that notes in the file of
 `WATCHED` when blocks begin and end and when the predictor is called, and waits a little in each call. Worker
-processes do the same: they load this module because `environment` names it as a preload.
+processes do the same: they load this module because `environment` names it as a preload. Tiles of a cube are blocks
+too; their rows are counted on from one time shard to the next, `SHARD_ROWS` each.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 
+from landweave.aligning.job import AlignJob
 from landweave.mapping.job import MapFunction
 from landweave.models.inference import TorchPredictor
 
 WATCHED, WAIT, ENDLESS = "LANDWEAVE_TEST_WATCHED", "LANDWEAVE_TEST_WAIT", "LANDWEAVE_TEST_ENDLESS"
+SHARD_ROWS = 100
 
 
 def environment(file: Path, wait_seconds: float, endless: int = 0) -> dict[str, str]:
@@ -65,16 +68,25 @@ def watch(file: str, wait_seconds: float, endless: int) -> None:
         os.write(handle, f"{what} {time.time()} {index[0]} {index[1]}\n".encode())
         os.close(handle)
 
-    map_block, predict = MapFunction.__call__, TorchPredictor.predict
+    map_block, align_tile, predict = MapFunction.__call__, AlignJob._align, TorchPredictor.predict
 
-    @wraps(map_block)
-    def watched_block(self, index):
+    def noted(index, block):
         note("begin", index)
         while endless and Watched.read(Path(file)).begun_times.total() >= endless:
             time.sleep(0.1)
-        result = map_block(self, index)
+        result = block()
         note("end", index)
         return result
+
+    @wraps(map_block)
+    def watched_block(self, index):
+        return noted(index, lambda: map_block(self, index))
+
+    @wraps(align_tile)
+    def watched_tile(self, index):
+        time.sleep(wait_seconds)
+        at = (SHARD_ROWS * self.store.shard + index[0], index[1])
+        return noted(at, lambda: align_tile(self, index))
 
     @wraps(predict)
     def watched_predict(self, batch):
@@ -82,7 +94,7 @@ def watch(file: str, wait_seconds: float, endless: int) -> None:
         time.sleep(wait_seconds)
         return predict(self, batch)
 
-    MapFunction.__call__ = watched_block
+    MapFunction.__call__, AlignJob._align = watched_block, watched_tile
     TorchPredictor.predict = watched_predict
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Mapping
@@ -16,11 +17,14 @@ from numpy.typing import NDArray
 
 from landweave import api
 from landweave.core.protocols import BlockState
+from landweave.store.objects import Target
 from tests.block_jobs import wait_until
+from tests.helpers import aligned
 from tests.helpers.commands import shards, start
 from tests.helpers.counted import Watched, environment
 from tests.laws import kills
 from tests.laws.faults_ground import DASK, INLINE, Ground, Scenario
+from tests.store.cubes.cube_samples import DAYS, align, objects, series
 
 SIGNALS = {"SIGTERM": (signal.SIGTERM, 143), "Ctrl-C": (signal.SIGINT, 130)}
 
@@ -58,16 +62,11 @@ def signalled(here: Ground, seed: int, sent: str, engine: Mapping[str, Any]) -> 
     notes = environment(folder / "notes", wait_seconds=0.06, endless=10)
     process = start("run", config, module="tests.helpers.counted", **notes)
     try:
-        wait_until(lambda: process.poll() is not None or len(kills.done_blocks(store)) >= 2, 200)
+        wait_until(lambda: process.poll() is not None or len(kills.done_blocks(store)) >= 2, kills.PATIENCE_S)
         assert process.poll() is None, process.stderr and process.stderr.read()
-        struck = time.monotonic()
-        os.killpg(process.pid, number)
-        assert process.wait(120) == code
-        seconds = time.monotonic() - struck
+        seconds = seconds_to_end(process, number, code)
     finally:
         process.kill()
-    others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # who share the machine
-    assert seconds < MOST_S * others
     assert not [path for path in folder.rglob("*lease*")]
     done = kills.done_blocks(store)
     assert done.issubset(Watched.read(folder / "notes").ended)
@@ -75,6 +74,41 @@ def signalled(here: Ground, seed: int, sent: str, engine: Mapping[str, Any]) -> 
     assert (result.exit_code, result.ran) == (0, 12 - len(done)), result
     assert shards(store) == here.reference
     return f"exit {code} after {seconds:.1f} s (load {os.getloadavg()[0]:.0f}), {len(done)} done; then {result.ran} ran"
+
+
+def signalled_cube(here: Ground, seed: int, sent: str, kind: str) -> str:
+    """An alignment whose processes are all told to end: as `signalled`."""
+    folder, (number, code) = kills.new_folder(here.small.folder), SIGNALS[sent]
+    folder.mkdir()
+    whole, target = (Target.parse(folder / name) for name in ("whole.zarr", "cube.zarr"))
+    source = series(DAYS[:5])
+    assert align(whole, source).exit_code == 0
+    notes = environment(folder / "notes", wait_seconds=0.06, endless=9)
+    process = aligned.start(target.location, 5, 0.0, kind=kind, **notes)
+    try:
+        wait_until(lambda: process.poll() is not None or len(kills.done_tiles(target)) >= 2, kills.PATIENCE_S)
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        seconds = seconds_to_end(process, number, code)
+    finally:
+        process.kill()
+    assert not [path for path in folder.rglob("*lease*")]
+    done = kills.done_tiles(target)
+    assert done.issubset(Watched.read(folder / "notes").ended)
+    result = align(target, source)
+    assert (result.exit_code, result.ran) == (0, 12 - len(done)), result
+    assert objects(target) == objects(whole)
+    return f"exit {code} after {seconds:.1f} s (load {os.getloadavg()[0]:.0f}), {len(done)} done; then {result.ran} ran"
+
+
+def seconds_to_end(process: subprocess.Popen[str], number: int, code: int) -> float:
+    """How long the processes of a run, none of whose blocks ends, take to end after a signal."""
+    struck = time.monotonic()
+    os.killpg(process.pid, number)
+    assert process.wait(kills.PATIENCE_S) == code
+    seconds = time.monotonic() - struck
+    others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # who share the machine
+    assert seconds < MOST_S * others
+    return seconds
 
 
 class Reader(threading.Thread):
@@ -119,7 +153,7 @@ def reader_in_a_loop(here: Ground, seed: int) -> str:
             assert api.run(config, progress=False).ran == 1
     finally:
         reader.ended.set()
-        reader.join(60)
+        reader.join(kills.PATIENCE_S)
     assert not reader.problems, reader.problems
     assert reader.reads > 3
     assert api.status(store).counts[BlockState.DONE] == 12
@@ -133,6 +167,11 @@ SCENARIOS: dict[str, Scenario] = {
         f"{sent}, {engine['kind']}": partial(signalled, sent=sent, engine=engine)
         for sent in SIGNALS
         for engine in (INLINE, DASK)
+    },
+    **{
+        f"{sent}, align, {kind}": partial(signalled_cube, sent=sent, kind=kind)
+        for sent in SIGNALS
+        for kind in ("inline", "dask")
     },
     "a reader in a loop": reader_in_a_loop,
 }

@@ -13,13 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from landweave.core.errors import LandweaveError
 from tests.helpers.commands import ROOT
-from tests.laws import block_faults, full_disk, kills, store_faults, tile_faults
+from tests.laws import block_faults, full_disk, kills, later_faults, store_faults, tile_faults
 from tests.laws.faults_ground import Ground, Scenario, ground
 
 
@@ -59,23 +59,37 @@ def kill_worker(here: Ground, seed: int, point: str) -> str:
 
 def kill_cube(here: Ground, seed: int, point: str) -> str:
     """An alignment that kills itself at a named point."""
-    return kills.killed_cube(kills.new_folder(here.small.folder), point)
+    return str(kills.killed_cube(kills.new_folder(here.small.folder), point))
 
 
-def kill_maps(here: Ground, seed: int, number: int) -> str:
-    """A map, killed at random moments, and run again each time."""
-    moments = kills.moments(seed, number, 6.0)
-    seen = [kills.killed_map(here.small, kills.new_folder(here.small.folder), here.reference, each) for each in moments]
-    twice = [each.twice for each in seen]
-    return f"at {moments} s: {twice} blocks ran twice, bytes equal"
+def kill_cube_worker(here: Ground, seed: int, point: str) -> str:
+    """A worker of an alignment that kills itself at a named point."""
+    return kills.killed_cube_worker(kills.new_folder(here.small.folder), point)
 
 
-def kill_cubes(here: Ground, seed: int, number: int) -> str:
+def kill_maps(here: Ground, seed: int, number: int, workers: int = 0) -> str:
+    """A map, killed at random moments, and run again each time; with workers all of them are killed at once."""
+
+    def killed(moment: float) -> kills.Killed:
+        folder = kills.new_folder(here.small.folder)
+        return kills.killed_map(here.small, folder, here.reference, moment, workers=workers)
+
+    return _at_moments(kills.moments(seed, number, 4.0), killed)
+
+
+def kill_cubes(here: Ground, seed: int, number: int, workers: int = 0) -> str:
     """An alignment, killed at random moments, and run again each time."""
-    moments = kills.moments(seed, number, 2.0)
-    for moment in moments:
-        kills.killed_cube(kills.new_folder(here.small.folder), moment)
-    return f"at {moments} s: bytes equal"
+
+    def killed(moment: float) -> kills.Killed:
+        return kills.killed_cube(kills.new_folder(here.small.folder), moment, workers=workers)
+
+    return _at_moments(kills.moments(seed, number, 1.0), killed)
+
+
+def _at_moments(moments: Sequence[float], killed: Callable[[float], kills.Killed]) -> str:
+    seen = [killed(moment) for moment in moments]
+    twice, ran = ([getattr(each, name) for each in seen] for name in ("twice", "ran"))
+    return f"{len(seen)} kills: of {sum(ran)} blocks after them {sum(twice)} for the second time, {twice}; bytes equal"
 
 
 KILLS: dict[str, Scenario] = {
@@ -83,13 +97,20 @@ KILLS: dict[str, Scenario] = {
     **{f"worker killed {point}": partial(kill_worker, point=point) for point in kills.WORKER_POINTS},
     "everything killed": kill_everything,
     **{f"cube killed {point}": partial(kill_cube, point=point) for point in kills.CUBE_POINTS},
+    **{
+        f"worker of a cube killed {point}": partial(kill_cube_worker, point=point) for point in kills.CUBE_WORKER_POINTS
+    },
     "map killed at 20 random moments": partial(kill_maps, number=20),
+    "map killed at 20 random moments, Dask": partial(kill_maps, number=20, workers=2),
     "cube killed at 20 random moments": partial(kill_cubes, number=20),
+    "cube killed at 20 random moments, Dask": partial(kill_cubes, number=20, workers=2),
 }
 """Processes that are killed, by the point."""
 
 
-SCENARIOS = store_faults.SCENARIOS | tile_faults.SCENARIOS | DISK | KILLS | block_faults.SCENARIOS
+SCENARIOS = (
+    store_faults.SCENARIOS | tile_faults.SCENARIOS | DISK | KILLS | block_faults.SCENARIOS | later_faults.SCENARIOS
+)
 """All of them."""
 
 LAWS: dict[str, Sequence[str]] = {

@@ -27,15 +27,17 @@ import numpy as np
 from zarr.storage import LocalStore
 
 from landweave import api
-from landweave.aligning.run import CubeSetup, run_align
+from landweave.aligning.run import INLINE, CubeSetup, run_align
 from landweave.core.protocols import BlockState
 from landweave.formats import cog
 from landweave.jobs import lease, runner
 from landweave.jobs.ledger import Ledger
+from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
 from tests.block_jobs import wait_until
+from tests.helpers.aligned import DASK
 from tests.helpers.commands import shards
-from tests.helpers.counted import Watched, watch
+from tests.helpers.counted import SHARD_ROWS, Watched, watch
 from tests.helpers.small import Small
 from tests.store.cubes.cube_samples import DAYS, grid, objects, part, series
 
@@ -45,6 +47,9 @@ KILL = "LANDWEAVE_TEST_KILL"
 PRELOAD = "DASK_DISTRIBUTED__WORKER__PRELOAD"
 
 FLUSH_S, BEAT_S, WAIT_S = 0.3, 0.1, 0.02
+
+PATIENCE_S = 1800
+"""Seconds for an event that is sure to come, on a machine that others use too: only what hangs waits so long."""
 
 Trap = tuple[str, str, int, str]
 """As of `set_trap`."""
@@ -69,6 +74,9 @@ CUBE_POINTS: dict[str, tuple[str, str, int]] = {
     "after a flush": ("after flush", "", 3),
     "in a lease beat": ("put", ".lease", 2),
 }
+
+
+CUBE_WORKER_POINTS = {name: CUBE_POINTS[name] for name in ("before a put", "between two arrays")}
 
 
 _HOGGED: list[Any] = []
@@ -131,23 +139,27 @@ def map_child(config: str, notes: str, trap: Trap | None, *, workers: int) -> No
     """A driver that maps; it, or with workers the first of them that comes to the point, kills itself."""
     os.setsid()
     _hurry()
-    if workers:
-        os.environ |= {KILL: json.dumps([notes, *(trap or ())]), PRELOAD: json.dumps(["tests.laws.kills"])}
-        dask.config.set({"distributed.worker.preload": ["tests.laws.kills"]})
-    else:
-        watch(notes, WAIT_S, 0)
-        if trap:
-            set_trap(*trap)
+    _prepare(notes, trap, workers)
     sys.exit(api.run(api.load_config(config), progress=False).exit_code)
 
 
-def cube_child(where: str, trap: Trap | None) -> None:
-    """A driver that aligns."""
+def cube_child(where: str, notes: str, trap: Trap | None, *, workers: int) -> None:
+    """A driver that aligns, as `map_child`."""
     os.setsid()
     _hurry()
+    _prepare(notes, trap, workers)
+    engine = DASK if workers else INLINE
+    sys.exit(run_align(CubeSetup(target=Target.parse(where), groups=(part(_series()),), engine=engine)).exit_code)
+
+
+def _prepare(notes: str, trap: Trap | None, workers: int) -> None:
+    if workers:
+        os.environ |= {KILL: json.dumps([notes, *(trap or ())]), PRELOAD: json.dumps(["tests.laws.kills"])}
+        dask.config.set({"distributed.worker.preload": ["tests.laws.kills"]})
+        return
+    watch(notes, WAIT_S, 0)
     if trap:
         set_trap(*trap)
-    sys.exit(run_align(CubeSetup(target=Target.parse(where), groups=(part(_series()),))).exit_code)
 
 
 def _series() -> Any:
@@ -181,7 +193,7 @@ class Killed:
 def killed_map(
     small: Small, folder: Path, reference: dict[str, bytes], kill: str | float, *, workers: int = 0
 ) -> Killed:
-    """A map whose driver is killed at a named point, or after some seconds, and is run again."""
+    """A map whose driver is killed at a named point, or some seconds after its first block, and is run again."""
     folder.mkdir()
     engine = {"kind": "dask", "workers": workers, "memory_gib": 2} if workers else {"kind": "inline"}
     store = folder / "map.zarr"
@@ -189,18 +201,27 @@ def killed_map(
     config = str(small.config(output=output, engine=engine))
     trap = (*POINTS[kill], str(folder / "claim")) if isinstance(kill, str) else None
     victim = start(map_child, config, str(folder / "first"), trap, workers=workers)
-    if workers:
-        wait_until(lambda: len(Watched.read(folder / "first").ended) >= 3 or not victim.is_alive(), 120)
+    _await_blocks(victim, folder / "first", kill)
     _await_death(victim, kill)
     done = done_blocks(store)
     second = start(map_child, config, str(folder / "second"), None, workers=workers)
-    second.join(240)
+    second.join(PATIENCE_S)
     assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
     assert shards(store) == reference, "other bytes"
+    return _what_ran_twice(folder, done, at_once=2 * workers or 1)
+
+
+def _await_blocks(victim: multiprocessing.process.BaseProcess, notes: Path, kill: str | float) -> None:
+    """Drivers and workers take seconds to come: what is killed some seconds later is a run that is at work."""
+    if not isinstance(kill, str):
+        wait_until(lambda: len(Watched.read(notes).begun) >= 1 or not victim.is_alive(), PATIENCE_S)
+
+
+def _what_ran_twice(folder: Path, done: set[tuple[int, int]], *, at_once: int) -> Killed:
     first, again = (Watched.read(folder / name) for name in ("first", "second"))
     assert not done & set(again.begun), "a block that the ledger has as done ran again"
     twice = set(first.begun) & set(again.begun)
-    _check_twice(first, twice, at_once=2 * workers or 1)
+    _check_twice(first, twice, at_once)
     assert not [path for path in folder.rglob("*lease*")]
     return Killed(twice=len(twice), ran=len(again.begun))
 
@@ -230,7 +251,7 @@ def killed_worker(small: Small, folder: Path, reference: dict[str, bytes], point
     config = str(small.config(output={"store": str(store)}, engine=engine))
     trap = (*WORKER_POINTS[point][:2], 2, str(folder / "claim"))
     driver = start(map_child, config, str(folder / "notes"), trap, workers=2)
-    driver.join(240)
+    driver.join(PATIENCE_S)
     assert (folder / "claim").exists(), "no worker came to the point"
     assert driver.exitcode == 0, f"the run ended with {driver.exitcode}"
     assert shards(store) == reference, "other bytes"
@@ -247,7 +268,7 @@ def killer(small: Small, folder: Path, how: str) -> tuple[str, ...]:
     config = str(small.config(output={"store": str(folder / "map.zarr")}, engine=engine))
     trap = ({"kill": "set", "hog": "hog set"}[how], "map/0/landcover/c/1/2", 1, "")
     driver = start(map_child, config, str(folder / "notes"), trap, workers=2)
-    driver.join(400)
+    driver.join(PATIENCE_S)
     assert driver.exitcode == 3, f"the run ended with {driver.exitcode}"
     return api.status(folder / "map.zarr").failures
 
@@ -257,25 +278,52 @@ def new_folder(folder: Path) -> Path:
     return folder / f"new-{uuid.uuid4().hex[:8]}"
 
 
-def killed_cube(folder: Path, kill: str | float) -> str:
-    """An alignment that is killed at a named point, or after some seconds, and is run again."""
+def killed_cube(folder: Path, kill: str | float, *, workers: int = 0) -> Killed:
+    """An alignment that is killed at a named point, or some seconds after its first tile, and is run again."""
     folder.mkdir()
-    whole = Target.parse(folder / "whole.zarr")
+    whole, target = (Target.parse(folder / name) for name in ("whole.zarr", "cube.zarr"))
     assert run_align(CubeSetup(target=whole, groups=(part(_series()),))).exit_code == 0
-    where = str(folder / "cube.zarr")
     trap = (*CUBE_POINTS[kill], str(folder / "claim")) if isinstance(kill, str) else None
-    victim = start(cube_child, where, trap)
+    victim = start(cube_child, target.location, str(folder / "first"), trap, workers=workers)
+    _await_blocks(victim, folder / "first", kill)
     _await_death(victim, kill)
-    second = start(cube_child, where, None)
-    second.join(240)
+    done = done_tiles(target)
+    second = start(cube_child, target.location, str(folder / "second"), None, workers=workers)
+    second.join(PATIENCE_S)
     assert second.exitcode == 0, f"the second run ended with {second.exitcode}"
-    assert objects(Target.parse(where)) == objects(whole), "other bytes"
-    return "killed; the same bytes after the next alignment"
+    assert objects(target) == objects(whole), "other bytes"
+    return _what_ran_twice(folder, done, at_once=2 * workers or 1)
+
+
+def done_tiles(target: Target) -> set[tuple[int, int]]:
+    """Tiles that the ledgers of a cube have as finished, by the numbers that `watch` notes."""
+    found: set[tuple[int, int]] = set()
+    for path in {name.removesuffix("/state/c/0/0") for name in target.list("ledger") if name.endswith("/state/c/0/0")}:
+        states, shard = ZarrLedger(target=target, path=path).read("state"), int(path.rpartition("/")[2][:4])
+        finished = np.isin(states, [state for state in BlockState if state.finished])
+        found |= {(SHARD_ROWS * shard + row, column) for row, column in np.argwhere(finished).tolist()}
+    return found
+
+
+def killed_cube_worker(folder: Path, point: str) -> str:
+    """An alignment one of whose workers is killed at a named point: it goes on."""
+    folder.mkdir()
+    whole, target = (Target.parse(folder / name) for name in ("whole.zarr", "cube.zarr"))
+    assert run_align(CubeSetup(target=whole, groups=(part(_series()),))).exit_code == 0
+    trap = (*CUBE_WORKER_POINTS[point], str(folder / "claim"))
+    driver = start(cube_child, target.location, str(folder / "notes"), trap, workers=2)
+    driver.join(PATIENCE_S)
+    assert (folder / "claim").exists(), "no worker came to the point"
+    assert driver.exitcode == 0, f"the alignment ended with {driver.exitcode}"
+    assert objects(target) == objects(whole), "other bytes"
+    twice = sum(count > 1 for count in Watched.read(folder / "notes").begun_times.values())
+    assert twice <= 2 * 2
+    return f"a worker was killed, the alignment went on; {twice} tiles were begun twice"
 
 
 def _await_death(victim: multiprocessing.process.BaseProcess, kill: str | float) -> None:
     if isinstance(kill, str):
-        victim.join(240)
+        victim.join(PATIENCE_S)
         assert victim.exitcode == -signal.SIGKILL, f"it was to be killed, and ended with {victim.exitcode}"
         return
     victim.join(kill)
@@ -283,14 +331,14 @@ def _await_death(victim: multiprocessing.process.BaseProcess, kill: str | float)
         os.killpg(victim.pid or 0, signal.SIGKILL)  # with its workers: everything
     except ProcessLookupError:
         victim.kill()  # it had not even begun, or has ended
-    victim.join(60)
+    victim.join(PATIENCE_S)
     time.sleep(0.2)
 
 
 def moments(seed: int, number: int, longest_s: float) -> list[float]:
-    """Random moments of a run."""
+    """Random moments of a run, in seconds after its first block began."""
     random = Random(seed)
-    return [round(random.uniform(0.2, longest_s), 2) for _ in range(number)]
+    return [round(random.uniform(0, longest_s), 2) for _ in range(number)]
 
 
 def dask_setup(worker: Any) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.laws import kills
+from tests.laws import kills, later_faults
 from tests.laws.faults_ground import Ground, ground
 from tests.laws.faults_table import DISK, SCENARIOS, kill_cubes, kill_maps
 
@@ -21,7 +21,8 @@ REDUCED = [
     *DISK,
     *(f"map killed {point}" for point in ("between two arrays", "before a flush", "in a lease beat", "in a COG")),
     *(f"cube killed {point}" for point in kills.CUBE_POINTS),
-    *("a block that kills, among 12", "a reader in a loop"),
+    *("a block that kills, among 12", "a reader in a loop", "SIGTERM, align, inline", "SIGTERM, align, dask"),
+    *("worker of a cube killed between two arrays", *later_faults.SCENARIOS),
 ]
 
 

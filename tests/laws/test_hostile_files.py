@@ -12,29 +12,37 @@ import resource
 import struct
 import time
 import warnings
+import xml.etree.ElementTree as ET
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import geopandas
 import numpy as np
 import psutil
 import pytest
+import shapely
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
 from landweave.core.errors import LandweaveError
+from landweave.core.grid import Grid
 from landweave.formats.area import read_area
+from landweave.formats.zones import read_zones
 from landweave.models.exported import load_exported
 from landweave.models.weights import load_weights
 from landweave.sources.files import RasterFile, close_dataset, read_window
+from landweave.sources.mosaic.listing import expand_vrt
+from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.mosaic.tile_index import index_tiles
 from landweave.sources.raster_facts import facts_at_first_open
 from landweave.sources.stac.catalogs import CatalogQuery, list_items
 from tests.formats.test_vector import PLACES, write
-from tests.helpers.damage import mutated, mutated_bytes
+from tests.helpers.damage import ODD, mutated, mutated_bytes
 from tests.helpers.networks import write_pointwise
 from tests.helpers.stac_items import optical
 from tests.helpers.tiles import textured, write_tile
@@ -43,7 +51,7 @@ from tests.laws.test_mutated_inputs import escapes
 # GDAL's log may repeat bytes of a file that are no text; rasterio's handler then prints that it cannot, and goes on.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-FAST = {"weights": 900, "programs": 150, "rasters": 500, "vectors": 100, "catalogs": 350}
+FAST = {"weights": 800, "programs": 150, "rasters": 400, "vectors": 100, "catalogs": 350, "vrts": 150, "zones": 50}
 """Cases of each kind in the fast suite, 2,000 together; ten times as many in the slow one."""
 
 GIB = 2**30
@@ -224,6 +232,76 @@ def catalogs(tmp_path: Path) -> Callable[[Random], None]:
     return attempt
 
 
+@pytest.fixture
+def vrts(tmp_path: Path) -> Callable[[Random], None]:
+    for number in range(2):
+        tile = write_tile(tmp_path / f"{number}.tif", textured((64, 64), 3), corner_xy=(number * 12.8, 12.8))
+    sources = "".join(
+        f'<SimpleSource><SourceFilename relativeToVRT="1">{number}.tif</SourceFilename><SourceBand>1</SourceBand>'
+        f'<SrcRect xOff="0" yOff="0" xSize="64" ySize="64"/><DstRect xOff="{64 * number}" yOff="0" xSize="64" '
+        'ySize="64"/></SimpleSource>'
+        for number in range(2)
+    )
+    whole = (
+        '<VRTDataset rasterXSize="128" rasterYSize="64"><SRS>EPSG:2154</SRS><VRTRasterBand dataType="Byte" band="1">'
+        f"<Scale>1</Scale><Offset>0</Offset>{sources}</VRTRasterBand></VRTDataset>"
+    )
+    elsewhere = (
+        "/etc/hostname",
+        "/vsistdin/",
+        "case.vrt",
+        "../" * 9 + "etc/passwd",
+        "ftp://127.0.0.1/a.tif",
+        str(tile),
+    )
+
+    def attempt(random: Random) -> None:
+        path = tmp_path / "case.vrt"
+        content = (
+            strange_xml(whole, random, elsewhere) if random.random() < 0.7 else mutated_bytes(whole.encode(), random)
+        )
+        path.write_bytes(content)
+        index_tiles(MosaicSpec(modality="A", bands={"R": BandFiles(files=(str(path),))}, root=str(tmp_path)))
+
+    return attempt
+
+
+def strange_xml(text: str, random: Random, odd: Sequence[str]) -> bytes:
+    """XML with one to three elements or attributes changed, repeated or left out."""
+    root = ET.fromstring(text)
+    words = [*odd, *(str(each) for each in ODD if isinstance(each, str | int | float) and str(each).isprintable())]
+    for _ in range(random.choice((1, 1, 2, 3))):
+        node, how = random.choice(list(root.iter())), random.randrange(4)
+        if how == 0 and node.attrib:
+            node.set(random.choice(list(node.attrib)), random.choice(words))
+        elif how == 1 and len(node):
+            node.remove(random.choice(list(node)))
+        elif how == 2:
+            node.append(ET.fromstring(ET.tostring(random.choice(list(root.iter())))))
+        else:
+            node.text = random.choice(words)
+    return ET.tostring(root)
+
+
+@pytest.fixture
+def zones(tmp_path: Path) -> Callable[[Random], None]:
+    grid = Grid.from_bounds((620000, 6430000, 640000, 6440000), crs="EPSG:2154", resolution=0.2)
+    boxes = [shapely.box(620000 + 3000 * step, 6430000, 623000 + 3000 * step, 6440000) for step in range(3)]
+    frame = geopandas.GeoDataFrame({"nom": ["a", "b", "c"], "zone": 1}, geometry=boxes, crs="EPSG:2154")
+    frame.to_file(tmp_path / "whole.gpkg")
+    package, document = (tmp_path / "whole.gpkg").read_bytes(), json.loads(frame.to_crs(4326).to_json())
+
+    def attempt(random: Random) -> None:
+        path = tmp_path / random.choice(("case.gpkg", "case.geojson"))
+        path.write_bytes(mutated_bytes(package, random))
+        if path.suffix == ".geojson":
+            path.write_text(json.dumps(mutated(document, random)[0]))
+        table = read_zones(str(path), grid)
+        table.frame({"hectares": np.zeros(table.zones.polygons.size)}, grid.crs)
+
+    return attempt
+
+
 def check(kind: str, attempt: Callable[[Random], None], seeds: range) -> None:
     slowest = [0.0]
 
@@ -288,6 +366,24 @@ def stated(path: Path) -> None:
     path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(100))
 
 
+def laughs(path: Path) -> None:
+    """A text of ten characters, ten to the ninth times."""
+    entities = "".join(f'<!ENTITY a{each} "{f"&a{each - 1};" * 10}">' for each in range(1, 10))
+    path.write_text(f'<!DOCTYPE a [<!ENTITY a0 "abcdefghij">{entities}]><VRTDataset>&a9;</VRTDataset>')
+
+
+def outlined(steps: Sequence[int]) -> Callable[[Path], None]:
+    """An outline that goes to and fro between two continents; where it goes down as well, it crosses itself."""
+    ring = [[-60 + 1e-3 * place, 40] if place % 2 else [60, 50 - 1e-3 * step] for place, step in enumerate(steps)]
+
+    def made(path: Path) -> None:
+        polygon = {"type": "Polygon", "coordinates": [[*ring, [60, 60], ring[0]]]}
+        feature = {"type": "Feature", "properties": {}, "geometry": polygon}
+        path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+
+    return made
+
+
 BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
     "packed.pth": (packed, "parts that are compressed"),
     "view.pth": (lambda path: torch.save({"weight": torch.zeros(1).expand(10**11)}, path), "400,000,000,000 bytes for"),
@@ -299,13 +395,26 @@ BOMBS: dict[str, tuple[Callable[[Path], object], str]] = {
         "a header of 90,000",
     ),
     "packed.pt2": (packed, "compressed|is a file of tensors"),
+    "deep.vrt": (lambda path: path.write_bytes(b"<a>" * 10**6), "more than 16 deep"),
+    "large.vrt": (lambda path: path.write_bytes(b"<a>" + bytes(2**26)), "a VRT at most 67,108,864"),
+    "laughs.vrt": (laughs, "not a readable VRT"),
+    "far.geojson": (outlined(range(0, 3000)), "would need 3"),
+    "tangled.geojson": (outlined(range(0, 90_000, 30)), "crosses itself about"),
 }
+"""What is made, and what is said of it."""
+
+LOADERS: dict[str, Callable[[Path], object]] = {
+    ".pt2": load_exported,
+    ".vrt": lambda path: expand_vrt(str(path), 1),
+    ".geojson": lambda path: read_zones(str(path), Grid.from_bounds((0, 0, 9, 9), crs="EPSG:2154", resolution=0.2)),
+}
+"""By the ending; anything else is taken for weights."""
 
 
 @pytest.mark.parametrize("name", BOMBS)
 def test_what_asks_for_more_than_it_holds_is_refused_before_it_is_read(tmp_path: Path, name: str, bounded) -> None:
     make, words = BOMBS[name]
     make(tmp_path / name)
-    load = load_exported if name.endswith(".pt2") else partial(load_weights, nn.Conv2d(2, 3, 1))
+    load = LOADERS.get(Path(name).suffix, partial(load_weights, nn.Conv2d(2, 3, 1)))
     with pytest.raises(LandweaveError, match=words):
         load(tmp_path / name)

@@ -1,6 +1,7 @@
 """Files held against their checksums: which lists count, and what a mismatch, a repair and a setting do."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from landweave.core.errors import InputError, ReadError
 from landweave.sources import checksums
 from landweave.sources.checksums import check_file, find_checksums, without_checksums
 from landweave.sources.files import RasterFile, file_version
+from landweave.store.objects import Target
+from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.web import served
 
 
@@ -20,6 +23,12 @@ def tile(tmp_path):
     path.parent.mkdir(parents=True)
     path.write_bytes(b"pixels" * 1000)
     return path
+
+
+@pytest.fixture(scope="module")
+def s3():
+    with counted_s3() as counted:
+        yield counted
 
 
 def digest(path, algorithm="sha256"):
@@ -134,3 +143,61 @@ def test_a_server_that_is_not_fetched_from_says_so_at_once():
     good = Checksum(algorithm="md5", digest=np.binary_repr(0, 32), origin="MD5SUMS")
     with pytest.raises(ReadError, match="cannot be held against its checksum"):
         check_file(RasterFile(href="ftp://server/a.tif", checksum=good, version=(1, "etag")))
+
+
+DELIVERY = "delivery/rvb"
+
+
+def put_delivery(target, tile, kind):
+    """The tile and its list in a bucket, at the same places; address of the list."""
+    path, text = LISTS[kind](tile)
+    below = tile.parents[2]
+    for place, content in ((tile, tile.read_bytes()), (path, text.encode())):
+        target.put(place.relative_to(below).as_posix(), content)
+    return f"{target}/{path.relative_to(below).as_posix()}"
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_lists_beside_tiles_in_a_bucket_are_found_as_those_of_a_folder(tile, kind, s3):
+    target = Target.parse(f"s3://{BUCKET}/{kind.replace(' ', '-')}", s3.storage_options)
+    href, origin = f"{target}/{DELIVERY}/a.tif", put_delivery(target, tile, kind)
+    checksum = find_checksums({href: 6000}, None, target.storage_options).by_path[href]
+    assert checksum.origin == origin
+    file = RasterFile(href=href, checksum=checksum, storage_options=target.storage_options)
+    check_file(file)
+    target.put(f"{DELIVERY}/a.tif", tile.read_bytes()[::-1])
+    with pytest.raises(ReadError, match=f"{origin.rpartition('/')[2]} states {checksum.digest[:16]}"):
+        check_file(replace(file, version=(1, "another")))
+
+
+def test_a_bucket_that_may_not_be_listed_is_noted_and_a_list_in_it_may_be_named(tile, s3, monkeypatch):
+    target = Target.parse(f"s3://{BUCKET}/closed", s3.storage_options)
+    href, origin = f"{target}/{DELIVERY}/a.tif", put_delivery(target, tile, "SHA256SUMS")
+    monkeypatch.setattr(s3, "fault", lambda: "403 Forbidden")
+    found = find_checksums({href: 6000}, None, target.storage_options)
+    assert not found.by_path
+    assert f"{target}/{DELIVERY} cannot be listed: checksums in it are not looked for" in found.notes
+    with pytest.raises(InputError, match="SHA256SUMS cannot be read"):
+        find_checksums({href: 6000}, origin, target.storage_options)
+    monkeypatch.undo()
+    assert find_checksums({href: 6000}, origin, target.storage_options).by_path[href].digest == digest(tile)
+    with pytest.raises(InputError, match=r"none\.txt cannot be read: .*404"):
+        find_checksums({href: 6000}, f"{target}/none.txt", target.storage_options)
+
+
+@pytest.mark.parametrize("kind", ["SHA256SUMS", "Windows"])
+def test_a_web_server_is_asked_for_the_usual_lists_beside_its_tiles(tile, kind, monkeypatch):
+    with served(tile.parents[2]) as address:
+        href = f"{address}/{DELIVERY}/a.tif?sig=canary"
+        assert find_checksums({href: 6000}, None).by_path == {}
+        path, text = LISTS[kind](tile)
+        path.write_text(text)
+        found = find_checksums({href: 6000}, None)
+        assert found.by_path[href].digest == digest(tile, found.by_path[href].algorithm)
+        assert "canary" not in str((*found.notes, *found.by_path.values()))
+        path.write_text("<html>every address has a page here</html>")
+        assert not find_checksums({href: 6000}, None).notes
+        path.write_bytes(bytes(100))
+        monkeypatch.setattr(checksums, "_LONGEST_LIST", 99)
+        with pytest.raises(InputError, match="more than 99 bytes"):
+            find_checksums({href: 6000}, None)

@@ -1,13 +1,14 @@
 import pytest
 import zarr
-from obstore.exceptions import PermissionDeniedError
+from obstore.exceptions import GenericError, PermissionDeniedError
 
-from landweave.core.errors import InputError, OutputError
+from landweave.core.errors import InputError, OutputError, ReadError
 from landweave.store.common import (
     HALF_MADE,
     check_format,
     consolidate,
     group_attributes,
+    parsing,
     read_attributes,
     refuse_occupied,
     root_attributes,
@@ -59,3 +60,7 @@ def test_what_a_store_raises_says_what_could_not_be_done(target):
         raise PermissionDeniedError("denied")
     with pytest.raises(OutputError, match="as it is"), writing(target, "create a map"):
         raise OutputError("as it is")
+    with pytest.raises(ReadError, match=r"map\.zarr cannot be read: gone\. Check the place"), parsing("map.zarr"):
+        raise GenericError("gone")
+    with pytest.raises(InputError, match=r"map\.zarr is damaged"), parsing("map.zarr"):
+        raise FileNotFoundError("zarr.json")

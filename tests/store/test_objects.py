@@ -45,6 +45,20 @@ def test_a_file_comes_back(any_target, size):
     assert any_target.list() == ("a/b",)
 
 
+def test_a_listing_knows_what_small_objects_of_s3_hold(s3_target, tmp_path):
+    s3_target.put("a/b", b"content")
+    listing = s3_target.sizes()
+    assert listing == {"a/b": 7}
+    assert listing.holds("a/b", b"content")
+    assert not listing.holds("a/b", b"contenu")
+    assert not listing.holds("none", b"")
+    assert s3_target.names() == set()
+    assert s3_target.start_of("a/b", 3) == b"con"
+    local = Target.parse(tmp_path)
+    local.put("a", b"content")
+    assert not local.sizes().holds("a", b"content")
+
+
 def test_an_empty_place_lists_nothing(any_target):
     assert any_target.list() == ()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,8 @@ class PendingGroup:
         Whether tiles of rasters whose files changed since are run again.
     accept_missing
         Whether dates whose files or items are gone are marked as not acquired in tiles that lack them.
+    ledgers
+        Those that have been read already, by path.
     """
 
     spec: AlignGroup
@@ -56,6 +58,7 @@ class PendingGroup:
     declared: bool
     stale: bool
     accept_missing: bool = False
+    ledgers: Mapping[str, Ledger] = field(default_factory=dict, repr=False)
 
     @cached_property
     def dates(self) -> GroupObservations:
@@ -76,7 +79,7 @@ class PendingGroup:
     def _shard(self, shard: TimeShard) -> PendingShard:
         stored = self.group.shard_ledger(shard.number, shard.observations) if self.declared else None
         counts = [number for number in self.dates.ledgers.get(shard.number, ()) if number < shard.count]
-        ledger = load_shard_ledger(self.group, shard, stored)
+        ledger = load_shard_ledger(self.group, shard, stored, self.ledgers)
         whole = self.group.tiles(shard.number, counts).whole
         whole[ledger.fields["state"] == BlockState.DAMAGED] = 0
         return PendingShard(pending=self, shard=shard, stored=stored, ledger=ledger, whole=whole)
@@ -198,6 +201,7 @@ def find_pending(
     area: PolygonArea | None,
     stale: bool,
     accept_missing: bool = False,
+    ledgers: Mapping[str, Ledger] | None = None,
 ) -> PendingGroup:
     """One modality beside its group in the cube.
 
@@ -213,7 +217,7 @@ def find_pending(
         Where; None for everywhere.
     stale
         Whether tiles of rasters whose files changed since are run again.
-    accept_missing
+    accept_missing, ledgers
         As in `PendingGroup`.
 
     Raises
@@ -232,7 +236,13 @@ def find_pending(
         )
     group = declared or CubeGroup(target=target, template=template)
     return PendingGroup(
-        spec=spec, area=area, group=group, declared=bool(declared), stale=stale, accept_missing=accept_missing
+        spec=spec,
+        area=area,
+        group=group,
+        declared=bool(declared),
+        stale=stale,
+        accept_missing=accept_missing,
+        ledgers=ledgers or {},
     )
 
 

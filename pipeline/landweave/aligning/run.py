@@ -199,10 +199,11 @@ def _find(
     if mend and attributes is not None:
         restore_cube_metadata(setup.target)
     cube = None if attributes is None else open_cube_store(setup.target, attributes)
+    ledgers: dict[str, Ledger] = {}
     for each in setup.groups if mend and cube else ():
         if cube and each.modality in cube.modalities:
-            mend_ledgers(cube.group(each.modality))
-    settings: Any = {"area": setup.area, "stale": stale, "accept_missing": accept_missing}
+            ledgers |= mend_ledgers(cube.group(each.modality))
+    settings: Any = {"area": setup.area, "stale": stale, "accept_missing": accept_missing, "ledgers": ledgers}
     return cube, [find_pending(cube, setup.target, each, **settings) for each in setup.groups]
 
 

@@ -32,7 +32,9 @@ from landweave.store.ledger_store import ZarrLedger
 from landweave.store.objects import Target
 
 
-def load_shard_ledger(group: CubeGroup, shard: TimeShard, stored: ZarrLedger | None) -> Ledger:
+def load_shard_ledger(
+    group: CubeGroup, shard: TimeShard, stored: ZarrLedger | None, loaded: Mapping[str, Ledger] | None = None
+) -> Ledger:
     """The states of the tiles of a time shard beside the objects that are stored: damaged parts rebuilt, or marked.
 
     Parameters
@@ -43,25 +45,30 @@ def load_shard_ledger(group: CubeGroup, shard: TimeShard, stored: ZarrLedger | N
         Its dates.
     stored
         Where its ledger is stored; None where it has none yet.
+    loaded
+        Ledgers that have been read already, by path.
     """
     template = group.template
     if stored is None:
         return Ledger(template.blocks.shape, template.arrays)
-    ledger = _load(group, shard.number, stored)
+    ledger = (loaded or {}).get(stored.path) or _load(group, shard.number, stored)
     objects = ledger_objects(ledger, partial(group.object_key, shard.number))
     mark_damaged(ledger, find_missing(objects, shard_sizes(group, shard.number)) | find_torn(ledger))
     return ledger
 
 
-def mend_ledgers(group: CubeGroup) -> None:
-    """Store the ledgers of a modality anew whose damaged parts can be rebuilt; only under the lease."""
+def mend_ledgers(group: CubeGroup) -> dict[str, Ledger]:
+    """The ledgers of a modality by path, stored anew where damaged parts can be rebuilt; only under the lease."""
+    loaded: dict[str, Ledger] = {}
     for shard, counts in group.ledgers().items():
         for stored in _stored_ledgers(group, shard, counts):
-            _load(group, shard, stored).flush(stored)
+            loaded[stored.path] = _load(group, shard, stored)
+            loaded[stored.path].flush(stored)
+    return loaded
 
 
 def _stored_ledgers(group: CubeGroup, shard: int, counts: Iterable[int]) -> list[ZarrLedger]:
-    ledgers = (ZarrLedger(target=group.target, path=group.ledger_path(shard, count)) for count in counts)
+    ledgers = (group.stored_ledger(group.ledger_path(shard, count)) for count in counts)
     return [ledger for ledger in ledgers if ledger.attributes is not None]
 
 

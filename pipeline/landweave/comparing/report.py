@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from io import StringIO
 from pathlib import Path
 
 import geopandas
@@ -14,12 +15,14 @@ from landweave.comparing.result import Change
 from landweave.comparing.run import ChangeMap
 from landweave.core.errors import OutputError
 from landweave.core.plain import json_text
+from landweave.core.whole_files import write_whole
 from landweave.formats.charts import confusion_chart
 from landweave.formats.cog import write_cog
 from landweave.formats.hectares import csv_bytes
 from landweave.formats.hectares import parquet_bytes as table_bytes
 from landweave.formats.page import PageSection, make_page
 from landweave.formats.polygons import geopackage_bytes, parquet_bytes
+from landweave.formats.products import mark_of, refuse_foreign
 from landweave.jobs.fingerprint import Fingerprint
 
 JSON, TABLE, PAGE, BEFORE, AFTER = "changes.json", "changes.csv", "changes.html", "before.tif", "after.tif"
@@ -66,26 +69,26 @@ def write_change(
         When it cannot be written.
     """
     target = Path(folder)
+    shown = dict(zip((BEFORE, AFTER), change_maps(result, gate), strict=True))
+    for name, each in shown.items():  # both, before anything is written
+        refuse_foreign(target / name, mark_of(each))
+    for name, each in shown.items():
+        write_cog(each, target / name)
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        for name, content in _vectors(result, polygons).items():
-            (target / name).write_bytes(content)
-        (target / JSON).write_text(json_text(result), encoding="utf-8")
-        with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
-            names = result.legend.names
-            csv.writer(file).writerows(
-                [("from", "to", "pixels", "hectares")]
-                + [
-                    (names[pair >> 8], names[pair & 255], pixels, pixels * result.pixel_ha)
-                    for pair, pixels in result.counts.kept.most_common()
-                ]
-            )
-        (target / PAGE).write_text(_page(result), encoding="utf-8")
+        texts = {JSON: json_text(result), TABLE: _table(result), PAGE: _page(result)}
+        write_whole(target, _vectors(result, polygons) | {name: text.encode() for name, text in texts.items()})
     except OSError as error:
         raise OutputError(f"Cannot write the changes to {target}: {error}.") from error
-    for name, shown in zip((BEFORE, AFTER), change_maps(result, gate), strict=True):
-        write_cog(shown, target / name)
     return target
+
+
+def _table(result: Change) -> str:
+    table, names = StringIO(newline=""), result.legend.names
+    rows = csv.writer(table)
+    rows.writerow(("from", "to", "pixels", "hectares"))
+    for pair, pixels in result.counts.kept.most_common():
+        rows.writerow((names[pair >> 8], names[pair & 255], pixels, pixels * result.pixel_ha))
+    return table.getvalue()
 
 
 def _vectors(result: Change, polygons: geopandas.GeoDataFrame | None) -> dict[str, bytes]:

@@ -10,6 +10,44 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
+MOST_CROSSINGS = 200_000
+"""Of an outline with itself: `valid_shapes` makes a point of each, 500 bytes, and their number grows as a square."""
+
+_SAMPLE = 200
+"""Edges that stand for all of an outline, and at most of how many near each it is found out whether they cross."""
+
+
+def valid_shapes(shapes: NDArray[Any]) -> NDArray[Any]:
+    """Valid forms of shapes; inside an outline that crosses itself is decided by the even-odd rule.
+
+    Raises
+    ------
+    ValueError
+        When one crosses itself more than `MOST_CROSSINGS` times.
+    """
+    for number in np.flatnonzero(~shapely.is_valid(shapes) & ~shapely.is_missing(shapes)):
+        if (crossings := _crossings(shapes[number])) > MOST_CROSSINGS:
+            raise ValueError(
+                f"the outline of feature {number + 1} crosses itself about {crossings:,} times, "
+                f"{MOST_CROSSINGS:,} are the most"
+            )
+    valid: NDArray[Any] = shapely.make_valid(shapes)
+    return valid
+
+
+def _crossings(shape: shapely.Geometry) -> int:
+    """How often edges of a shape cross each other, about, or at least where there are too many."""
+    points, line = shapely.get_coordinates(shapely.get_rings(shapely.get_parts(shape)), return_index=True)
+    edges = shapely.linestrings(np.stack([points[:-1], points[1:]], axis=1)[line[:-1] == line[1:]])
+    step, found, tree = max(1, len(edges) // _SAMPLE), 0, shapely.STRtree(edges)
+    for edge in edges[::step]:
+        near = tree.query(edge)
+        every = -(-len(near) // _SAMPLE)
+        found += every * int(shapely.crosses(edge, edges[near[::every]]).sum())
+        if found * step // 2 > MOST_CROSSINGS:
+            break
+    return found * step // 2
+
 
 def unite(parts: NDArray[Any]) -> shapely.Geometry:
     """The union of some polygons; the others are left out."""

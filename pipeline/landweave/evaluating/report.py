@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 
 from landweave.core.errors import OutputError
 from landweave.core.plain import json_text
+from landweave.core.whole_files import write_whole
 from landweave.evaluating.result import CLASS_COLUMNS, Evaluation
 from landweave.formats.charts import class_chart, confusion_chart, reliability_chart
 from landweave.formats.page import PageSection, make_page
@@ -33,13 +35,11 @@ def write_evaluation(result: Evaluation, folder: str | os.PathLike[str]) -> Path
     """
     target, charts = Path(folder), dict(_charts(result))
     try:
-        target.mkdir(parents=True, exist_ok=True)
-        (target / JSON).write_text(json_text(result), encoding="utf-8")
-        with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows(_table(result))
-        for name, chart in charts.items():
-            (target / f"{name}.png").write_bytes(chart)
-        (target / PAGE).write_text(_page(result, charts), encoding="utf-8")
+        table = StringIO(newline="")
+        csv.writer(table).writerows(_table(result))
+        texts = {JSON: json_text(result), TABLE: table.getvalue(), PAGE: _page(result, charts)}
+        pictures = {f"{name}.png": chart for name, chart in charts.items()}
+        write_whole(target, {**{name: text.encode() for name, text in texts.items()}, **pictures})
     except OSError as error:
         raise OutputError(f"Cannot write the evaluation to {target}: {error}.") from error
     return target

@@ -18,6 +18,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 
 from landweave.core.errors import InputError, LandweaveError, OutputError
 from landweave.core.legend import Legend
+from landweave.core.whole_files import whole_file
 
 POINTS, STRATA = "sample", "strata"
 """Layers: points without the class of the map, and strata with their areas and the points of each."""
@@ -97,10 +98,11 @@ def write_sample(sample: SampleFile, path: Path, *, chips: str = "") -> Path:
     unknown = np.array([point.reference is None for point in points])
     centres = shapely.to_wkb(shapely.points([(point.x, point.y) for point in points]))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        masks = [unknown if name == "reference" else None for name in fields]
-        _write_layer(path, POINTS, fields, geometry=centres, geometry_type="Point", crs=sample.crs, field_mask=masks)
-        _write_layer(path, STRATA, _strata_fields(sample), geometry=None, geometry_type=None, append=True)
+        with whole_file(path) as part:
+            point = {"geometry": centres, "geometry_type": "Point", "crs": sample.crs}
+            masks = [unknown if name == "reference" else None for name in fields]
+            _write_layer(part, POINTS, fields, field_mask=masks, **point)
+            _write_layer(part, STRATA, _strata_fields(sample), geometry=None, geometry_type=None, append=True)
     except (OSError, DataSourceError, DataLayerError) as error:
         raise OutputError(f"Cannot write the sample {path}: {error}.") from error
     return path

@@ -15,6 +15,9 @@ from landweave.core.scanlines import Integers, ranges
 _MOST_POINTS = 10_000
 """That an edge gets: between two points at the poles no number is enough."""
 
+_MOST_ADDED = 5_000_000
+"""Points that all edges get together, some 100 bytes each while they are computed; a department's communes get none."""
+
 
 def reprojected(
     polygons: NDArray[Any], crs: str, target: str, *, tolerance: float, name: str
@@ -35,12 +38,18 @@ def reprojected(
     Raises
     ------
     InputError
-        When they have no place in ``target``.
+        When they have no place in ``target``, or would take too many points there.
     """
     parts, owner = shapely.get_parts(polygons, return_index=True)
     kind, points, (rings, of_polygons) = shapely.to_ragged_array(parts)
     transformer = pyproj.Transformer.from_crs(crs, target, always_xy=True)
     numbers = _pieces(points, rings, transformer, tolerance)
+    if (added := int(numbers.sum()) - len(points)) > _MOST_ADDED:
+        raise InputError(
+            f"{name}: its {len(points):,} points would need {added:,} between them to be followed from {crs[:40]} to "
+            f"{tolerance:g} m, {_MOST_ADDED:,} are the most: leave outlines out that are elsewhere, or bring them to "
+            f"{target[:40]} with another program."
+        )
     moved = np.stack(transformer.transform(*_divided(points, numbers).T), axis=1)
     if not np.isfinite(moved).all():
         raise InputError(

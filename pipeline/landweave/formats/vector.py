@@ -23,6 +23,7 @@ from pyproj.exceptions import CRSError, ProjError
 
 from landweave.core.crs import usable_crs
 from landweave.core.errors import InputError
+from landweave.core.polygons import valid_shapes
 from landweave.core.words import counted
 
 _DAMAGE = (
@@ -308,9 +309,12 @@ def polygons_of(frame: Any, path: str) -> NDArray[Any]:
     Raises
     ------
     InputError
-        When no feature has a polygon.
+        When no feature has a polygon, or one crosses itself too often.
     """
-    parts, owner = shapely.make_valid(shapely.force_2d(frame.geometry.to_numpy())), np.arange(len(frame))
+    try:
+        parts, owner = valid_shapes(shapely.force_2d(frame.geometry.to_numpy())), np.arange(len(frame))
+    except ValueError as error:
+        raise InputError(f"{path}: {error}: correct it.") from error
     while (shapely.get_type_id(parts) > _POLYGON).any():
         parts, inner = shapely.get_parts(parts, return_index=True)
         owner = owner[inner]

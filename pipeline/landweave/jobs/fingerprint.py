@@ -161,4 +161,5 @@ def _shown(value: Any) -> str:
     if value is _ABSENT:
         return "absent"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    half = (_SHOWN - 1) // 2  # an address ends with the name of the file
+    return text if len(text) <= _SHOWN else f"{text[:half]}…{text[-half:]}"

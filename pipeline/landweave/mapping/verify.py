@@ -41,13 +41,15 @@ from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
 from landweave.store.maps.overviews import mark_overviews, overviews_whole
 from landweave.store.maps.store import MapStore, declared_metadata, map_at
-from landweave.store.objects import Target
+from landweave.store.objects import Listing, Target
 
 _READ_AT_ONCE = 8
 
 
-def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: bool = True) -> list[str]:
+def restore_metadata(store: MapStore, sizes: Listing, *, writable: bool = True) -> list[str]:
     """Write metadata and coordinates that are missing or damaged again; one line for each.
+
+    What the listing does not say to be whole is read.
 
     Parameters
     ----------
@@ -59,13 +61,14 @@ def restore_metadata(store: MapStore, sizes: Mapping[str, int], *, writable: boo
         Whether it is written.
     """
     declared = declared_metadata(store, ledger=any(name.startswith(f"{LEDGER}/") for name in sizes))
+    unsure = {name: content for name, content in declared.items() if not sizes.holds(name, content)}
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
-        stored = dict(zip(declared, pool.map(store.target.get, declared), strict=True))
-    damaged = {name: content for name, content in declared.items() if stored[name] != content}
+        stored = dict(zip(unsure, pool.map(store.target.get, unsure), strict=True))
+    damaged = {name: content for name, content in unsure.items() if stored[name] != content}
     return write_again(store.target, damaged, sizes, writable=writable)
 
 
-def restore_legend(store: MapStore, attributes: Mapping[str, Any], sizes: Mapping[str, int]) -> list[str]:
+def restore_legend(store: MapStore, attributes: Mapping[str, Any], sizes: Listing) -> list[str]:
     """Write the colours and French names of the classes, which decide no pixel, as the card has them now.
 
     Parameters

@@ -5,14 +5,18 @@
     SHA256SUMS, MD5SUMS, a.tif.md5, FOLDER.md5 beside tiles ─┐
     `checksums: FILE` of a configuration ────────────────────┼─> Checksum ──> the whole file is held against it, once
     `file:checksum` of a STAC asset ─────────────────────────┘
+
+Folders of a disk and of an object store are listed; a web server cannot be, and is asked for `_USUAL` names.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,15 +26,31 @@ from urllib.request import urlopen
 from cachetools import LRUCache
 
 from landweave.core.checksums import Checksum, parse_line
-from landweave.core.errors import InputError, ReadError
+from landweave.core.errors import InputError, MissingFileError, ReadError
 from landweave.core.words import counted
-from landweave.sources.files import RasterFile, Version, file_version, is_url, remote_version, retry_of, shown, signed
-from landweave.sources.object_files import in_object_store, object_digest
+from landweave.sources.files import (
+    Options,
+    RasterFile,
+    Version,
+    file_version,
+    is_url,
+    remote_version,
+    retry_of,
+    shown,
+    signed,
+)
+from landweave.sources.object_files import in_object_store, object_content, object_digest, object_names
 
 _SUFFIXES = (".md5", ".sha1", ".sha256", ".sha384", ".sha512")
 _LISTS = re.compile(r"(md5|sha(1|256|384|512))?(sums?|checksums?)(\.(txt|md5|sha(1|256|384|512)))?", re.IGNORECASE)
 """Names of lists that are known: SHA256SUMS, md5sums.txt, checksums.md5."""
 
+_USUAL = ("SHA256SUMS", "MD5SUMS")
+_ABSENT = (404, 410)
+_REFUSED = re.compile(r"HTTP Error 4\d\d")
+"""Of a list that nobody named: a server that has none may say so with 403, or another of these."""
+
+_READ_AT_ONCE = 16
 _LONGEST_LIST = 64 * 2**20
 _PIECE = 2**20
 _SHOWN = 16
@@ -60,7 +80,7 @@ class FoundChecksums:
     notes: tuple[str, ...] = ()
 
 
-def find_checksums(sizes: Mapping[str, int], named: str | None) -> FoundChecksums:
+def find_checksums(sizes: Mapping[str, int], named: str | None, storage_options: Options = ()) -> FoundChecksums:
     """The checksums that lists state for the files of a mosaic; of several of a file the strongest. No file is hashed.
 
     Parameters
@@ -70,20 +90,22 @@ def find_checksums(sizes: Mapping[str, int], named: str | None) -> FoundChecksum
     named
         A list. By default those beside the files are used: in their folder and the one above, by the usual names, or by
         the name of a file or folder followed by the algorithm.
+    storage_options
+        Of the object store of the files.
 
     Raises
     ------
     InputError
-        When the list that is named cannot be read, or has none of the files.
+        When a list that is named or found cannot be read, or the one that is named has none of the files.
     """
-    lists = [named] if named else _lists_beside([path for path in sizes if not is_url(path)])
+    lists, notes = ([named], []) if named else _lists_beside(sizes, storage_options)
     found: dict[str, Checksum] = {}
-    notes = []
-    for each in lists:
-        entries = _read_list(each)
-        if not entries and not named:
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        contents = list(pool.map(lambda each: _read_list(each, storage_options, named=bool(named)), lists))
+    for each, entries in zip(lists, contents, strict=True):
+        if not entries and not named and not _on_the_web(each):  # a web server may have a page for every address
             notes.append(f"{each} has no line that is a checksum")
-        for path, checksum in _matches(entries, Path(each), sizes, by_name=bool(named)):
+        for path, checksum in _matches(entries, each, sizes, by_name=bool(named)):
             if path not in found or checksum.strength > found[path].strength:
                 found[path] = checksum
     if named and not found:
@@ -128,51 +150,90 @@ def without_checksums() -> Iterator[None]:
         _SKIPPED.reset(token)
 
 
-def _lists_beside(paths: Sequence[str]) -> list[str]:
-    """Lists in the folders of some files and the folders above, files that are named after one of them last."""
-    names = {path + suffix for path in paths for suffix in _SUFFIXES}
-    folders = dict.fromkeys(Path(path).parent for path in paths)
-    named_so = {str(folder) + suffix for folder in folders for suffix in _SUFFIXES}
+def _lists_beside(paths: Iterable[str], storage_options: Options) -> tuple[list[str], list[str]]:
+    """Lists in the folders of some files and the folders above; notes of folders that are not listed."""
+    files = [shown(path) for path in paths if not is_url(path) or in_object_store(path) or _on_the_web(path)]
+    names = {path + suffix for path in files for suffix in _SUFFIXES}
+    folders = dict.fromkeys(map(_folder, files))
+    named_so = {folder + suffix for folder in folders for suffix in _SUFFIXES}
+    above = [each for each in map(_folder, folders) if not each.endswith((":", ":/"))]  # of a whole bucket or server
+    every = list(dict.fromkeys([*folders, *above]))
+    with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
+        listed = dict(zip(every, pool.map(lambda each: _names_in(each, storage_options), every), strict=True))
     found: dict[str, None] = {}
-    for folder in dict.fromkeys([*folders, *(each.parent for each in folders)]):
-        try:
-            inside = sorted(folder.iterdir())
-        except OSError:
-            continue
-        every = folder in folders  # above them other deliveries may lie
-        for each in inside:
-            is_list = _LISTS.fullmatch(each.name) or str(each) in named_so
-            if is_list or str(each) in names or (every and each.suffix.lower() in _SUFFIXES and not _beside(each)):
-                found[str(each)] = None
-    return [each for each in found if Path(each).is_file()]
+    for folder, maybe in listed.items():
+        inside = maybe or set()
+        for name in sorted(inside):
+            path = _join(folder, name)
+            # In a folder above other deliveries may lie; a file that is named after another is of that one.
+            own = folder in folders and name.lower().endswith(_SUFFIXES) and PurePosixPath(name).stem not in inside
+            if _LISTS.fullmatch(name) or path in named_so | names or own:
+                found[path] = None
+    notes = [f"{each} cannot be listed: checksums in it are not looked for" for each in every if listed[each] is None]
+    return [each for each in found if is_url(each) or Path(each).is_file()], notes
 
 
-def _beside(path: Path) -> bool:
-    """Whether a file is named after another one, which then is no file of the mosaic."""
-    return path.with_suffix("").exists()
+def _on_the_web(path: str) -> bool:
+    return path.startswith(("http://", "https://"))
 
 
-def _read_list(path: str) -> list[tuple[str, Checksum]]:
+def _folder(path: str) -> str:
+    return path.rpartition("/")[0] if is_url(path) else str(Path(path).parent)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if is_url(folder) else str(Path(folder, name))
+
+
+def _names_in(folder: str, storage_options: Options) -> set[str] | None:
+    """Names of the files in a folder, those that are looked for on a web server; None where it is not listed."""
+    if in_object_store(folder):
+        return object_names(folder, storage_options)
+    if is_url(folder):
+        return set(_USUAL)
     try:
-        if Path(path).stat().st_size > _LONGEST_LIST:
-            raise InputError(f"{path} has more than {_LONGEST_LIST:,} bytes: it is no list of checksums.")
-        lines = Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        return {each.name for each in Path(folder).iterdir()}
+    except OSError:
+        return set()
+
+
+def _read_list(path: str, storage_options: Options, *, named: bool) -> list[tuple[str, Checksum]]:
+    """Lines of a list; none where it is not there but for one that was named."""
+    try:
+        content = _list_content(path, storage_options)
     except OSError as error:
-        raise InputError(f"The checksums {path} cannot be read: {error.strerror or error}.") from error
-    parsed = (parse_line(line.lstrip("\ufeff"), path) for line in lines)
+        if not named and is_url(path) and (isinstance(error, MissingFileError) or _REFUSED.search(str(error))):
+            return []
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The checksums {shown(path)} cannot be read: {reason}.") from error
+    if len(content) > _LONGEST_LIST:
+        raise InputError(f"{shown(path)} has more than {_LONGEST_LIST:,} bytes: it is no list of checksums.")
+    lines = content.decode("utf-8", "surrogateescape").splitlines()
+    parsed = (parse_line(line.lstrip("\ufeff"), shown(path)) for line in lines)
     return [each for each in parsed if each is not None]
 
 
+def _list_content(path: str, storage_options: Options) -> bytes:
+    """At most one byte more than a list may have."""
+    most = _LONGEST_LIST + 1
+    if in_object_store(path):
+        return object_content(path, storage_options, most)
+    if _on_the_web(path):
+        return retry_of(path).call(lambda: b"".join(_pieces(path, shown(path), most)))
+    with Path(path).open("rb") as file:
+        return file.read(most)
+
+
 def _matches(
-    entries: Sequence[tuple[str, Checksum]], where: Path, paths: Iterable[str], *, by_name: bool
+    entries: Sequence[tuple[str, Checksum]], where: str, paths: Iterable[str], *, by_name: bool
 ) -> Iterator[tuple[str, Checksum]]:
     """Files that a list states a checksum of.
 
-    Its names count from its folder, or from the folder that it is named after; those of files on the web are the end
-    of an address. ``by_name`` takes the last part of a name as well, where only one line ends so: the list may have
-    been made elsewhere.
+    Its names count from its folder, or from the folder that it is named after; those that a list elsewhere has of files
+    on the web are the end of an address. ``by_name`` takes the last part of a name as well, where only one line ends
+    so: the list may have been made elsewhere.
     """
-    beside = str(where.with_suffix(""))
+    beside = where.removesuffix(PurePosixPath(where).suffix)
     if len(entries) == 1 and beside in paths:
         yield beside, entries[0][1]
         return
@@ -182,7 +243,8 @@ def _matches(
         last.setdefault(PurePosixPath(name).name, []).append(checksum)
     for path in paths:
         own = PurePosixPath(shown(path)).name
-        keys = _endings(path) if is_url(path) else [_relative(path, folder) for folder in (str(where.parent), beside)]
+        far = is_url(path) and not is_url(where)
+        keys = _endings(path) if far else [_relative(shown(path), folder) for folder in (_folder(where), beside)]
         found = [listed[key] for key in keys if key in listed]
         if not found and by_name and len(last.get(own, ())) == 1:
             found = last[own]
@@ -234,16 +296,23 @@ def _digest(file: RasterFile, algorithm: str) -> str:
 
 
 def _remote_digest(file: RasterFile, algorithm: str) -> str:
-    address, digest, count = signed(file.href, file.sign), hashlib.new(algorithm), 0
+    digest = hashlib.new(algorithm)
+    for piece in _pieces(signed(file.href, file.sign), shown(file.href)):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _pieces(address: str, name: str, most: float = math.inf) -> Iterator[bytes]:
+    """The bytes at an address on a web server, which messages call ``name``; not many more than ``most``."""
+    count = 0
     try:
         with urlopen(address, timeout=_TIMEOUT_S) as response:
             stated = response.headers.get("Content-Length")
-            while piece := response.read(_PIECE):
-                digest.update(piece)
+            while count < most and (piece := response.read(_PIECE)):
                 count += len(piece)
+                yield piece
     except Exception as error:  # noqa: BLE001  of sockets, HTTP and TLS: all the same to who reads
-        text = str(error).replace(address, shown(file.href))
-        raise ReadError(f"{shown(file.href)} cannot be read: {text}") from None
-    if stated is not None and count != int(stated):
-        raise ReadError(f"{shown(file.href)} cannot be read: {count:,} of {stated} bytes came.")
-    return digest.hexdigest()
+        kind = MissingFileError if getattr(error, "code", None) in _ABSENT else ReadError
+        raise kind(f"{name} cannot be read: {str(error).replace(address, name)}") from None
+    if stated is not None and count < min(int(stated), most):
+        raise ReadError(f"{name} cannot be read: {count:,} of {stated} bytes came.")

@@ -94,6 +94,44 @@ def object_digest(href: str, storage_options: Options, algorithm: str) -> str:
         return parent.digest(name, algorithm)
 
 
+def object_content(href: str, storage_options: Options, most: int) -> bytes:
+    """The bytes of a file in an object store, its first ones where it is larger than ``most``.
+
+    Parameters
+    ----------
+    href
+        Its address.
+    storage_options
+        Of its store.
+    most
+        Bytes that are read.
+
+    Raises
+    ------
+    ReadError
+        When it is not there, or cannot be read.
+    """
+    parent, name = _parent(href, storage_options)
+    with _reading(href, parent):
+        return parent.start_of(name, most)
+
+
+def object_names(folder: str, storage_options: Options) -> set[str] | None:
+    """Names of the objects that lie directly in a folder of an object store; None where it may not be listed.
+
+    Parameters
+    ----------
+    folder
+        Its address.
+    storage_options
+        Of its store.
+    """
+    try:
+        return _store(folder, storage_options).names()
+    except OutputError:
+        return None
+
+
 @contextmanager
 def _reading(href: str, parent: Target) -> Iterator[None]:
     try:

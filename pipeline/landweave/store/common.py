@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zarr.core.group import GroupMetadata
 from zarr.storage import MemoryStore, StorePath
 
-from landweave.core.errors import InputError, LandweaveError, OutputError
+from landweave.core.errors import InputError, LandweaveError, OutputError, ReadError
 from landweave.store.objects import REMOTE_ERRORS, Target, unwritable
 from landweave.store.zarr_store import zarr_store
 
@@ -35,7 +35,7 @@ HALF_MADE = {"declared": False}
 
 @contextmanager
 def parsing(what: str) -> Iterator[None]:
-    """Turn what damaged metadata makes Zarr and its readers raise inside into one `InputError`.
+    """Turn what damaged metadata, or a store out of reach, make Zarr and its readers raise inside into our errors.
 
     Parameters
     ----------
@@ -46,6 +46,8 @@ def parsing(what: str) -> Iterator[None]:
     ------
     InputError
         When a field is missing, or is not what this package writes.
+    ReadError
+        When the object store or file system does not respond, or refuses.
     """
     try:
         yield
@@ -57,6 +59,10 @@ def parsing(what: str) -> Iterator[None]:
         raise InputError(
             f"{what} is damaged, or not as this version writes it ({type(error).__name__}: {error!s:.200}). `landweave "
             "verify` restores what it can; else bring it back from a copy, or write it anew."
+        ) from error
+    except REMOTE_ERRORS as error:
+        raise ReadError(
+            f"{what} cannot be read: {error!s:.200}. Check the place, its rights and the credentials."
         ) from error
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -45,6 +45,28 @@ MARK = "landweave_mark"
 """Metadata of an object: the mark of the map that it was made of."""
 
 T = TypeVar("T")
+
+
+class Listing(dict[str, int]):
+    """Bytes of every listed object by its name; of some it is known without a read what they hold."""
+
+    def __init__(self, items: Iterable[Mapping[str, Any]] = ()) -> None:
+        found = list(items)
+        super().__init__((item["path"], item["size"]) for item in found)
+        self._etags = {item["path"]: item["e_tag"] for item in found}
+
+    def holds(self, name: str, content: bytes) -> bool:
+        """Whether an object is sure to have some content: S3 and GCS give the MD5 of what was put as its ETag.
+
+        Parameters
+        ----------
+        name
+            Of the object.
+        content
+            All of it.
+        """
+        digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+        return (self._etags.get(name) or "").strip('"') == digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,6 +294,21 @@ class Target:
             found.update(self._call("read", name, part))
         return found.hexdigest()
 
+    def start_of(self, name: str, most: int) -> bytes:
+        """Return the bytes of one object, the first ``most`` of a larger one.
+
+        Raises
+        ------
+        FileNotFoundError
+            When there is no such object.
+        OutputError
+            When it cannot be read.
+        """
+        size = min(self.version(name)[0], most)
+        if not size:
+            return b""
+        return bytes(self._call("read", name, lambda: obstore.get_range(self.objects, name, start=0, end=size)))
+
     def written_at(self, name: str) -> float | None:
         """Return when one object was written, seconds since 1970; None where there is none."""
         found = self._found(name, lambda: obstore.head(self.objects, name))
@@ -286,16 +323,26 @@ class Target:
         with suppress(FileNotFoundError):
             self._call("delete", name, lambda: obstore.delete(self.objects, name))
 
-    def sizes(self, prefix: str = "") -> dict[str, int]:
+    def sizes(self, prefix: str = "") -> Listing:
         """Return the bytes of every object below ``prefix`` (whole path segments) by its name, in one listing."""
         if self._is_absent:
-            return {}
-        found = self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect())
-        return {item["path"]: item["size"] for item in found}
+            return Listing()
+        return Listing(self._call("list", prefix, lambda: obstore.list(self.objects, prefix or None).collect()))
 
     def list(self, prefix: str = "") -> tuple[str, ...]:
         """Return the names of all objects below ``prefix`` (whole path segments), sorted."""
         return tuple(sorted(self.sizes(prefix)))
+
+    def names(self) -> set[str]:
+        """Return the names of the objects that lie directly here, not those below, in one listing.
+
+        Raises
+        ------
+        OutputError
+            When it may not be listed.
+        """
+        found = self._call("list", "", lambda: obstore.list_with_delimiter(self.objects))
+        return {item["path"] for item in found["objects"]}
 
     def peek(self) -> str:
         """Return the name of anything that is stored here, a folder included; empty where nothing is.
@@ -374,7 +421,7 @@ class Target:
                 raise
             raise OutputError(f"Cannot {verb} {self}/{name}: no such bucket or folder.") from None
         except REMOTE_ERRORS as error:
-            raise unwritable(self, f"{verb} {name}", error) from error
+            raise unwritable(self, f"{verb} {name}".rstrip(), error) from error
 
 
 def unwritable(target: Target, what: str, error: BaseException) -> OutputError:

@@ -14,6 +14,7 @@ import shapely
 from landweave.config.schema import Config
 from landweave.core.crs import keeps_areas
 from landweave.core.errors import ConfigError, InputError, OutputError
+from landweave.core.whole_files import write_whole
 from landweave.formats.web_words import Language
 from landweave.jobs.progress import Progress, resolve_progress
 from landweave.publishing.catalog import known_days, sources_of
@@ -123,11 +124,8 @@ def _whole_areas(
 
 
 def _write(text: str, path: Path) -> None:
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_whole(path.parent, {path.name: text.encode()})
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error}. Check the folder and its free space.") from error
 

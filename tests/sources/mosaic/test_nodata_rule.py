@@ -500,7 +500,7 @@ def test_nodata_that_a_vrt_shares_with_its_files_or_that_no_pixel_equals_is_fine
 def test_a_nodata_value_of_a_vrt_that_is_no_number_is_refused(write_tile, tmp_path):
     write_tile("in/a.tif", image(np.uint8)[:1], (X, Y))
     write_vrt(tmp_path / "m.vrt", "<NODATA>none</NODATA>")
-    with pytest.raises(InputError, match=r"m\.vrt: band 1 has a nodata value, scale or offset that is no number"):
+    with pytest.raises(InputError, match=r"m\.vrt: band 1 has a size, number, nodata value or scale that is none"):
         open_vrt(tmp_path)
 
 

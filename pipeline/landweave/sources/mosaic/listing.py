@@ -22,6 +22,9 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
 _BESIDE = (".aux.xml", ".lease", ".run.json")
 """Endings of files beside rasters and stores that a glob never means; nor does it mean a Zarr store."""
 
+_LARGEST_VRT, _DEEPEST_VRT = 2**26, 16
+"""Bytes of a VRT, of some 100,000 files, and how deep its elements lie in each other."""
+
 _STRETCH = 0.01
 """A VRT may round its tiles to its own pixels; beyond this share it zooms, and is no plain mosaic."""
 
@@ -183,17 +186,53 @@ def expand_vrt(path: str, band: int) -> VrtBand:
     InputError
         When the VRT cannot be read, or does more than lay files side by side (warps, scales, zooms, computes).
     """
-    try:
-        tree = ET.parse(path).getroot()
-    except (ET.ParseError, OSError) as error:
-        raise InputError(f"{path} is not a readable VRT: {error}.") from error
+    tree = _parsed(path)
     bands = tree.findall("VRTRasterBand")
     if tree.get("subClass") or not 1 <= band <= len(bands):
         raise InputError(
             f"{path}: band {band} asked, {len(bands)} present, of kind {tree.get('subClass') or 'mosaic'}. Only plain "
             "mosaics are taken: list the files themselves, or translate it to GeoTIFF."
         )
-    element = bands[band - 1]
+    try:
+        return _vrt_band(bands[band - 1], path, band)
+    except (ValueError, ZeroDivisionError, OverflowError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"{path}: band {band} has a size, number, nodata value or scale that is none: {error}."
+        ) from None
+
+
+def _parsed(path: str) -> ET.Element:
+    """Elements of a VRT, of bounded depth and number."""
+    try:
+        if (size := Path(path).stat().st_size) > _LARGEST_VRT:
+            raise InputError(f"{path} has {size:,} bytes, a VRT at most {_LARGEST_VRT:,}: list its files themselves.")
+        return ET.parse(path, ET.XMLParser(target=_Shallow())).getroot()
+    except (ET.ParseError, OSError) as error:
+        raise InputError(f"{path} is not a readable VRT: {error}.") from error
+
+
+class _Shallow(ET.TreeBuilder):
+    """Elements that do not lie deep in each other."""
+
+    depth = 0
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ET.Element:
+        """See `xml.etree.ElementTree.TreeBuilder`."""
+        self.depth += 1
+        if self.depth > _DEEPEST_VRT:
+            raise ET.ParseError(f"elements lie more than {_DEEPEST_VRT} deep in each other")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> ET.Element:
+        """See `xml.etree.ElementTree.TreeBuilder`."""
+        self.depth -= 1
+        return super().end(tag)
+
+
+def _vrt_band(element: ET.Element, path: str, band: int) -> VrtBand:
+    """See `expand_vrt`."""
     sources = [source for source in element if source.tag.endswith("Source")]
     if element.get("subClass") or not sources or not all(_is_plain(source) for source in sources):
         raise InputError(
@@ -207,18 +246,13 @@ def expand_vrt(path: str, band: int) -> VrtBand:
     files = tuple(_location(source, path) for source in reversed(sources))
     nodata = [element.findtext("NoDataValue"), *(source.findtext("NODATA") for source in sources)]
     scale, offset = element.findtext("Scale"), element.findtext("Offset")
-    try:
-        return VrtBand(
-            path=path,
-            files=files,
-            number=numbers.pop(),
-            nodata=tuple(dict.fromkeys(float(each) for each in nodata if each)),
-            scale=(float(scale or 1), float(offset or 0)) if scale or offset else None,
-        )
-    except ValueError as error:
-        raise InputError(
-            f"{path}: band {band} has a nodata value, scale or offset that is no number: {error}."
-        ) from None
+    return VrtBand(
+        path=path,
+        files=files,
+        number=numbers.pop(),
+        nodata=tuple(dict.fromkeys(float(each) for each in nodata if each)),
+        scale=(float(scale or 1), float(offset or 0)) if scale or offset else None,
+    )
 
 
 def _is_plain(source: ET.Element) -> bool:

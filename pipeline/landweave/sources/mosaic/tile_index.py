@@ -166,8 +166,10 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
 def _checksums(spec: MosaicSpec, facts: Mapping[str, RasterFacts]) -> FoundChecksums:
     if spec.checksums is False:
         return FoundChecksums()
-    named = None if spec.checksums is True else str(Path(spec.root) / Path(spec.checksums).expanduser())
-    return find_checksums({path: each.size for path, each in facts.items()}, named)
+    named = None if spec.checksums is True else spec.checksums
+    if named and not is_url(named):
+        named = str(Path(spec.root) / Path(named).expanduser())
+    return find_checksums({path: each.size for path, each in facts.items()}, named, spec.options)
 
 
 def _dated(columns: list[list[Tile]]) -> list[list[Tile]]:

@@ -24,6 +24,7 @@ from affine import Affine
 
 from landweave.core.crs import usable_crs
 from landweave.core.grid import Bounds
+from landweave.core.polygons import valid_shapes
 from landweave.sources.stac.records import BandAsset, Scene
 
 Json = Mapping[str, Any]
@@ -155,7 +156,7 @@ class StacItem:
         """Its geometry, longitudes and latitudes; None where there is none or it is malformed."""
         try:
             with np.errstate(invalid="ignore"):
-                found = shapely.make_valid(shapely.geometry.shape(self.json["geometry"]))
+                found = valid_shapes(np.array([shapely.geometry.shape(self.json["geometry"])]))[0]
             finite = np.isfinite(shapely.get_coordinates(found)).all()
             return found if finite and _lonlat_box(shapely.bounds(found).tolist()) else None
         except _MALFORMED_SHAPE:

@@ -69,6 +69,14 @@ class CubeGroup:
         """The arrays of the cube, opened in this process."""
         return OpenArrays(self.target)
 
+    @cached_property
+    def _ledgers(self) -> dict[str, ZarrLedger]:
+        return {}
+
+    def stored_ledger(self, path: str) -> ZarrLedger:
+        """Return a ledger at ``path``, whose arrays are opened once in this process; it need not be there."""
+        return self._ledgers.setdefault(path, ZarrLedger(target=self.target, path=path))
+
     @property
     def grid(self) -> Grid:
         """Its pixels."""
@@ -134,7 +142,7 @@ class CubeGroup:
         observations
             Of it, in order of arrival; none for a raster.
         """
-        ledger = ZarrLedger(target=self.target, path=self.ledger_path(shard, max(len(observations), 1)))
+        ledger = self.stored_ledger(self.ledger_path(shard, max(len(observations), 1)))
         stored = (ledger.attributes or {}).get("observations_sha256")
         return ledger if stored == _digest(observations) else None
 

@@ -5,12 +5,16 @@
     zarr.json of the root, which has gathered all metadata ──> zarr.json of groups and arrays
     template of a group ────────────────────────────────────> y, x, band, spatial_ref
     register of its dates ──────────────────────────────────> time, datatake_id, provenance
+    template of a group ────────────────────────────────────> block_y, block_x of its ledgers
+
+What a listing says to be whole is not read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,12 +22,16 @@ import zarr
 from zarr.storage import MemoryStore
 
 from landweave.core.errors import LandweaveError
-from landweave.store.common import ROOT, group_attributes, parsing, write_again
+from landweave.store.common import ROOT, declared_contents, group_attributes, parsing, write_again
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.layout import declare_arrays
 from landweave.store.cubes.observations import GroupObservations
 from landweave.store.cubes.template import GroupTemplate
-from landweave.store.objects import Target
+from landweave.store.ledger_store import declare_ledger
+from landweave.store.objects import Listing, Target
+
+_DEPTH = 3
+"""Slashes in ``ledger/MODALITY/SHARD-N/zarr.json``."""
 
 
 def restore_cube_metadata(target: Target, *, writable: bool = True) -> list[str]:
@@ -41,34 +49,53 @@ def restore_cube_metadata(target: Target, *, writable: bool = True) -> list[str]
         root = json.loads(target.get(ROOT) or b"{}")
         nodes = dict((root.get("consolidated_metadata") or {}).get("metadata", {}))
         modalities = tuple(root.get("attributes", {}).get("modalities", ()))
-    found = {
-        f"{path}/{ROOT}": json.dumps(node, indent=2).encode()
-        for path, node in nodes.items()
-        if f"{path}/{ROOT}" not in sizes or not _is_node(target.get(f"{path}/{ROOT}"))
-    }
+    known = {f"{path}/{ROOT}": json.dumps(node, indent=2).encode() for path, node in nodes.items()}
+    found = {name: content for name, content in known.items() if not _is_whole(target, name, content, sizes)}
     notes = write_again(target, found, sizes, writable=writable)
     for modality in modalities:
         if (attributes := group_attributes(target, modality)) is None:
             continue  # its metadata is missing, and cannot be written
         with parsing(f"{target}/{modality}"):
             group = CubeGroup(target=target, template=GroupTemplate.from_attributes(attributes))
-            notes += write_again(target, _lost_coordinates(group, sizes), sizes, writable=writable)
+            lost = _lost_coordinates(group, sizes) | _lost_ledger_coordinates(group, sizes, {*sizes, *found})
+            notes += write_again(target, lost, sizes, writable=writable)
     return notes
 
 
-def _is_node(content: bytes | None) -> bool:
+def _is_whole(target: Target, name: str, content: bytes, sizes: Listing) -> bool:
+    """Whether metadata are there and can be read: a run that was killed may have written newer ones."""
+    if name not in sizes or sizes.holds(name, content):
+        return name in sizes
     try:
-        return "node_type" in json.loads(content or b"")
+        return "node_type" in json.loads(target.get(name) or b"")
     except (ValueError, TypeError):
         return False
 
 
-def _lost_coordinates(group: CubeGroup, sizes: Mapping[str, int]) -> dict[str, bytes]:
+def _lost_ledger_coordinates(group: CubeGroup, sizes: Listing, names: Iterable[str]) -> dict[str, bytes]:
+    """Objects of coordinates that are missing or other than they are declared, of those ledgers that are declared."""
+    lost: dict[str, bytes] = {}
+    centres, attributes = group.grid.block_centres(group.template.blocks), {"arrays": list(group.template.arrays)}
+    for path in (name.removesuffix(f"/{ROOT}") for name in names if _is_ledger(name, group)):
+        declared = declared_contents(path, partial(declare_ledger, path=path, centres=centres, attributes=attributes))
+        for name in (f"{path}/{axis}/c/0" for axis in ("block_y", "block_x")):
+            if not sizes.holds(name, declared[name]) and group.target.get(name) != declared[name]:
+                lost[name] = declared[name]
+    return lost
+
+
+def _is_ledger(name: str, group: CubeGroup) -> bool:
+    return name.startswith(f"{group.register}/") and name.endswith(f"/{ROOT}") and name.count("/") == _DEPTH
+
+
+def _lost_coordinates(group: CubeGroup, sizes: Listing) -> dict[str, bytes]:
     """Objects of coordinates that are missing, cannot be read or hold other values than the group has."""
     lost: dict[str, bytes] = {}
     declared, paths = _declared_coordinates(group.template, group.dates())
     for path in paths:
         objects = {name: each.to_bytes() for name, each in declared.items() if name.startswith(f"{path}/c")}
+        if all(sizes.holds(name, content) for name, content in objects.items()):
+            continue
         values = np.asarray(zarr.open_array(MemoryStore(declared), path=path, mode="r")[...])
         if not objects.keys() <= sizes.keys() or not _holds(group, path, values):
             lost |= objects

@@ -1,0 +1,30 @@
+from pathlib import Path
+
+import pytest
+
+from landweave.core.whole_files import whole_file, write_whole
+
+
+def test_files_are_there_together_or_not_at_all(tmp_path: Path) -> None:
+    write_whole(tmp_path / "new", {"a": b"1", "b": b"2"})
+    with pytest.raises(OSError, match="no/c"):
+        write_whole(tmp_path / "new", {"a": b"other", "no/c": b""})
+    assert {path.name: path.read_bytes() for path in (tmp_path / "new").iterdir()} == {"a": b"1", "b": b"2"}
+
+
+def half_written(path: Path) -> None:
+    with whole_file(path) as part:
+        part.write_bytes(b"half")
+        part.with_name(f"{part.name}-journal").write_bytes(b"")
+        raise KeyError
+
+
+def test_what_was_half_written_is_removed_with_what_lies_beside_it(tmp_path: Path) -> None:
+    path = tmp_path / "sample.gpkg"
+    with pytest.raises(KeyError):
+        half_written(path)
+    assert list(tmp_path.iterdir()) == []
+    with whole_file(path) as part:
+        assert part.suffix == ".gpkg"
+        part.write_bytes(b"whole")
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"whole"]
