@@ -320,6 +320,7 @@ def test_zones_and_polygons_on_workers_are_the_same_bytes(maps, zones, tmp_path)
         assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, tmp_path):
     """By URL and options, beside maps on a disk, and by the configuration that names the store."""
     rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=1)
