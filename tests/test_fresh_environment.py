@@ -22,8 +22,9 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     programs = folder / "bin"
-    install = [programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", ROOT]
-    subprocess.run(install, check=True, cwd=folder)
+    install = [programs / "python", "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt"]
+    subprocess.run([*install, "--upgrade", "pip"], check=True, cwd=folder)
+    subprocess.run([*install, "--no-compile", ROOT], check=True, cwd=folder)
     return programs
 
 

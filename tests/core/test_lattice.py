@@ -45,7 +45,7 @@ def test_windows_with_a_support_touch_with_it(lattice: Lattice, span: Span, data
     assert list(lattice.starts(span, support)) == expected
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=15)
 @given(lattices, spans, spans, st.integers(7, 50))
 def test_a_part_of_the_ground_keeps_its_windows(lattice: Lattice, y: Span, x: Span, size: int) -> None:
     whole = Extent(y, x)

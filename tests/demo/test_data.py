@@ -44,6 +44,7 @@ def data(folder: Path) -> DemoData:
     return make(folder)
 
 
+@pytest.mark.slow
 def test_the_configuration_finds_its_files(data: DemoData) -> None:
     assert data.landscape.truth.shape == (512, 640)
     config = lw.load_config(data.config, overrides={"engine.kind": "inline", "output.block": 1024})

@@ -104,6 +104,7 @@ def test_a_block_that_kills_again_alone_is_named_and_the_others_complete(two_wor
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_block_is_retried_alone_on_a_worker_and_the_others_go_on(two_workers, tmp_path):
     @dataclass(frozen=True, kw_only=True)
     class Witness(SquareJob):
@@ -344,6 +345,7 @@ def test_memory_that_a_block_frees_is_the_systems_again(tmp_path, monkeypatch):
     assert max(began) < min(began) + (64 << 20)
 
 
+@pytest.mark.slow
 def test_workers_keep_no_history_of_their_call_stacks(two_workers, tmp_path):
     run_squares(SquareJob(folder=tmp_path), two_workers, SHAPE)
     time.sleep(2.5)  # Dask files what it has seen once a second

@@ -27,6 +27,7 @@ def empty_cluster():
         yield cluster
 
 
+@pytest.mark.slow
 def test_a_run_waits_for_the_first_worker_and_says_so(empty_cluster, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(engine_waiting, "SILENCE_SECONDS", 0.3)
 

@@ -304,6 +304,7 @@ def test_a_driver_of_a_deaf_test_run_hears_its_interrupt(tmp_path, deaf):
     assert driver.returncode == 130
 
 
+@pytest.mark.slow
 def test_an_interrupted_driver_repeats_only_what_flew(tmp_path):
     assert check_resumption_after(signal.SIGINT, tmp_path, "inline", shape=(8, 10), in_flight=1, code=130) <= 1
 

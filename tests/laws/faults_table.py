@@ -121,7 +121,7 @@ LAWS: dict[str, Sequence[str]] = {
     "flipped bytes in tiles, with and without checksums": ("tests/laws/test_input_checksums.py",),
     "maps and tiles in az:// and gs://": ("tests/store/test_run_to_clouds.py",),
     "hostile files, 2,000 and 20,000": ("tests/laws/test_hostile_files.py",),
-    "damaged inputs, 4,000 and 20,000": ("tests/laws/test_mutated_inputs.py",),
+    "damaged inputs, 2,000 and 20,000": ("tests/laws/test_mutated_inputs.py",),
     "secrets": ("tests/laws/test_secrets.py",),
 }
 """Rows that are tests of their own, whose seeds are in them."""

@@ -110,6 +110,7 @@ def test_what_is_mapped_between_far_tiles_is_what_each_alone_gives(small: Small)
         np.testing.assert_array_equal(alone.read("landcover", extent), both[extent.slices_in(stored.grid.extent)])
 
 
+@pytest.mark.slow
 def test_far_tiles_are_aligned_in_their_own_tiles_of_the_cube(small: Small) -> None:
     scattered(emptied(small).folder, [(X, Y), (X + 500, Y - 250)])
     plan = plan_align(aligned(small)).groups[0]

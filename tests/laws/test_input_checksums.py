@@ -22,7 +22,6 @@ from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.stac.search import StacQuery, search
 from landweave.sources.stac.series import StacSeries
 from tests.helpers.commands import RGBI_FILES, shards
-from tests.helpers.marks import mostly_slow
 from tests.helpers.small import Small
 from tests.helpers.small_series import AREA, CRS
 from tests.helpers.tiles import textured, write_tile
@@ -54,7 +53,8 @@ def flip_in_silence(path: Path) -> None:
     raise AssertionError("every one of these damages is an error")
 
 
-@pytest.mark.parametrize("compress", mostly_slow(["deflate", "jpeg"], fast=["deflate"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("compress", ["deflate", "jpeg"])
 def test_flipped_bytes_are_silent_without_a_checksum_and_named_with_one(tmp_path: Path, compress: str) -> None:
     small = Small.make(tmp_path)
     tile = sorted(small.folder.glob("rgb/*.tif"))[-1]

@@ -106,6 +106,7 @@ def _shown(path: Path) -> str:
     return f"{config}{config!r}{config._repr_html_()}"
 
 
+@pytest.mark.slow
 def test_nothing_stored_holds_it(tmp_path: Path) -> None:
     with counted_s3() as s3:
         options = {**s3.storage_options, "token": CANARY}

@@ -15,6 +15,7 @@ from landweave.models.cards.registry import find_card, list_cards, read_card
 from landweave.models.catalog import list_models, load_model, show_model
 from landweave.models.factory import core
 from landweave.models.networks.dummy_inputs import dummy_inputs
+from tests.helpers.marks import mostly_slow
 from tests.helpers.networks import drawn
 from tests.models.conftest import small_content
 
@@ -28,7 +29,7 @@ def small_file(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", mostly_slow(PUBLISHED, fast=["LC-D", "flair1-unet-resnet34"]))
 def test_a_published_network_is_built_by_name_and_answers_by_task(name):
     card = find_card(name)
     with torch.device("meta"):

@@ -11,6 +11,7 @@ from landweave.models.cards.registry import card_content, read_card, write_card
 from landweave.models.export import export_model, export_program
 from landweave.models.factory import load
 from landweave.models.inference import torch_threads
+from tests.helpers.marks import mostly_slow
 from tests.models.conftest import SWIN, small_content
 
 IMAGE = {"pixel": 0.2, "bands": {"R": {}}}
@@ -28,7 +29,7 @@ HUB = {"architecture": {"kind": "flair_hub", "encoder": "lcnet_035"}, "inputs": 
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, HUB, pytest.param({"architecture": SWIN}, marks=pytest.mark.slow)],
+    mostly_slow([{}, HUB, {"architecture": SWIN}], fast=[{}]),
     ids=["unet", "flair_hub", "swin"],
 )
 def test_a_program_answers_as_its_network(small_card, weights_of, tmp_path, changes):

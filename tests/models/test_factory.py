@@ -78,7 +78,7 @@ class Draws(TorchDispatchMode):
 NETWORKS = ("flair1-unet-resnet34", "LC-A", "LC-D", "flair2-utt")
 
 
-@pytest.mark.parametrize("name", mostly_slow(NETWORKS, fast=["LC-D", "flair2-utt"]))
+@pytest.mark.parametrize("name", mostly_slow(NETWORKS, fast=["flair2-utt"]))
 def test_a_loaded_network_is_as_if_first_values_had_been_drawn(name, tmp_path):
     card = find_card(name)
     drawn = build(card, card.window.size)

@@ -157,6 +157,7 @@ def another_process():
         yield pool
 
 
+@pytest.mark.slow
 def test_a_thread_and_a_process_answer_as_the_caller_does(model, another_process):
     model = replace(model, settings=replace(model.settings, torch_threads=2))
     batch = batch_of(2)

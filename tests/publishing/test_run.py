@@ -66,7 +66,7 @@ def mosaic(
     return values, count
 
 
-@pytest.mark.parametrize("size", mostly_slow([10, 7, 100], fast=[10, 100]))
+@pytest.mark.parametrize("size", mostly_slow([10, 7, 100], fast=[10]))
 def test_dalles_have_every_pixel_of_the_map_exactly_once(small, tmp_path: Path, size: int) -> None:
     place, store, arrays = small
     result = published(place, tmp_path / "out", dalle_m=size)
@@ -205,6 +205,7 @@ def test_blocks_are_those_of_the_map_wherever_they_begin(tmp_path: Path, sides: 
         assert (tmp_path / "out/landcover" / path.name).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_what_a_clean_up_looks_at_around_a_dalle_is_part_of_it(tmp_path: Path) -> None:
     """A patch of the block that is left goes on into dalles whose own pixels are all there: they are made again."""
     classes = np.full((192, 128), 3, np.uint8)

@@ -207,7 +207,8 @@ def rungs_by_hand(state: NDArray[np.uint8], size: int, first_yx: tuple[int, int]
     return date_fallbacks
 
 
-@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [13, 1])
 def test_a_year_becomes_a_map_of_sentinel_alone(
     flanders: Flanders, tmp_path: Path, landweave: Command, every: int
 ) -> None:
@@ -330,7 +331,7 @@ def radar_inputs(year: int, **settings: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("treesat", "bands"),
     [
-        ((SITES[0], slice(36)), ("B4", "B8")),
+        pytest.param((SITES[0], slice(36)), ("B4", "B8"), marks=pytest.mark.slow),
         *(pytest.param((name, slice(None)), BANDS, marks=pytest.mark.slow) for name in SITES),
     ],
     indirect=["treesat"],

@@ -10,6 +10,7 @@ from landweave.core.errors import ConfigError
 from landweave.store.clients import RETRY, file_options
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
+from tests.helpers.marks import mostly_slow
 
 PROGRAM = """
 import json, sys
@@ -36,7 +37,7 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return log
 
 
-@pytest.mark.parametrize("named_by", ["option", "environment"])
+@pytest.mark.parametrize("named_by", mostly_slow(["option", "environment"], fast=["option"]))
 def test_credentials_of_a_profile_are_renewed(profile: Path, monkeypatch: pytest.MonkeyPatch, named_by: str) -> None:
     with counted_s3() as s3:
         options = {"endpoint": s3.storage_options["endpoint"]}

@@ -63,6 +63,7 @@ def test_a_store_that_fails_one_request_in_five_holds_the_same_bytes(tmp_path: P
         assert contents[0] == contents[1]
 
 
+@pytest.mark.slow
 def test_retries_are_counted_and_printed_and_files_go_along(tmp_path: Path) -> None:
     """COG and picture are put in one request, replace their own, and nothing else."""
     with counted_s3() as s3:

@@ -202,7 +202,10 @@ def test_a_flair_hub_card_builds_the_published_network(name):
     assert counted == pytest.approx(find_card(name).facts["parameters_millions"], abs=0.1)
 
 
-@pytest.mark.parametrize(("name", "window"), [("LC-B", 384), ("LC-D", 768), ("LC-G", 1024)])
+LARGER = mostly_slow([("LC-B", 384), ("LC-D", 768), ("LC-G", 1024)], fast=[("LC-D", 768)])
+
+
+@pytest.mark.parametrize(("name", "window"), LARGER)
 def test_the_smallest_and_larger_windows_allowed_change_no_tensor(name, window):
     card = find_card(name)
 

@@ -67,6 +67,7 @@ def build(name: str) -> nn.Module | nn.ModuleList:
         return nn.ModuleList([net.encoders, net.main_decoders, net.aux_decoders])
 
 
+@pytest.mark.slow
 def test_all_26_models_have_the_published_number_of_parameters(monkeypatch):
     monkeypatch.setattr(flair_hub, "_public_encoder", cache(flair_hub._public_encoder))
     found = {name: sum(each.numel() for each in build(name).parameters()) / 1e6 for name in PUBLISHED_MILLIONS}

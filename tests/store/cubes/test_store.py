@@ -302,6 +302,7 @@ def test_a_tile_that_lacks_a_date_is_refused(target):
     assert not objects(target)
 
 
+@pytest.mark.slow
 def test_a_cube_in_s3_is_the_cube_on_disk(target, s3_target):
     for days in (DAYS[:2], DAYS[:4]):
         align(target, series(days))
