@@ -378,9 +378,8 @@ def _vector_files_and_samples(
     assert not Path("s3:").exists()
 
 
-def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, zones, tmp_path):
 @pytest.mark.slow
-def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, tmp_path):
+def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps, zones, tmp_path):
     """By URL and options, beside maps on a disk, and by the configuration that names the store."""
     rule = lw.ChangeRule(min_confidence=0.5, min_area_m2=1)
     write_tile(tmp_path / "labels.tif", GROUND[None], corner_xy=(CORNER[1] / 5, -CORNER[0] / 5))
