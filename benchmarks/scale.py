@@ -105,9 +105,10 @@ def write_department(folder: Path, side: int) -> Path:
         for left in range(0, side, TILE_PX):
             transform = Affine(PIXEL, 0, ORIGIN[0] + left * PIXEL, 0, -PIXEL, ORIGIN[1] - top * PIXEL)
             profile = {"driver": "GTiff", "dtype": "uint8", "count": len(BANDS), "crs": "EPSG:2154", "tiled": True}
-            size = {"width": min(TILE_PX, side - left), "height": min(TILE_PX, side - top), "sparse_ok": True}
+            size = {"width": min(TILE_PX, side - left), "height": min(TILE_PX, side - top)}
             name = folder / "tiles" / f"{top}_{left}.tif"
-            with rasterio.open(name, "w", transform=transform, compress="deflate", **profile, **size):
+            sparse = {"sparse_ok": True, "nodata": 0}  # without the tag, blocks never written are refused
+            with rasterio.open(name, "w", transform=transform, compress="deflate", **profile, **size, **sparse):
                 pass
     bands = {band: {"files": "tiles", "band": number} for number, band in enumerate(BANDS, 1)}
     content = {
