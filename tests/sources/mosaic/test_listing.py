@@ -97,6 +97,16 @@ def test_a_band_beyond_the_vrt_is_refused(tmp_path):
         expand_vrt(str(tmp_path / "m.vrt"), 4)
 
 
+@pytest.mark.parametrize("path", ["/vsistdin/", "/vsizip//vsistdin/", "/vsimem/a.tif", "/vsis3_streaming/b/a.tif"])
+def test_what_only_one_process_can_read_is_refused_at_once(tmp_path, path):
+    """Named by a VRT or by the settings: it would be opened again and again, and may wait for an input."""
+    (tmp_path / "m.vrt").write_text(VRT.format(**PLAIN).replace("a.tif", path))
+    for files in (str(tmp_path / "m.vrt"), path):
+        spec = MosaicSpec(modality="A", bands={"R": BandFiles(files=(files,))}, root=str(tmp_path))
+        with pytest.raises(InputError, match=rf"^{path} is no file for several readers: give a path, .* /vsicurl"):
+            list_products(spec)
+
+
 def test_ids_stay_when_everything_moves(tmp_path):
     assert tile_id(f"{tmp_path}/in/a.tif", str(tmp_path)) == "in/a.tif"
     assert tile_id("/elsewhere/a.tif", str(tmp_path)) == "/elsewhere/a.tif"

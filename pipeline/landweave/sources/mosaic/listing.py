@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
 
 _BESIDE = (".aux.xml", ".lease", ".run.json")
 """Endings of files beside rasters and stores that a glob never means; nor does it mean a Zarr store."""
+
+_FILE_SYSTEMS = ("/vsiadls", "/vsiaz", "/vsicurl", "/vsigs", "/vsigzip", "/vsis3", "/vsitar", "/vsizip")
+"""Of GDAL's, those whose files any worker can open too: not the input or memory of a process, nor what flows once."""
 
 _LARGEST_VRT, _DEEPEST_VRT = 2**26, 16
 """Bytes of a VRT, of some 100,000 files, and how deep its elements lie in each other."""
@@ -134,7 +138,7 @@ def _resolve(
                 tiles, number = vrts[-1].files, vrts[-1].number
             else:
                 tiles, number = (path,), band.band
-            found.extend(tiles)
+            found.extend(_reopened(tiles))
             numbers.add(number)
         # A file that is named itself is meant; a map beside the tiles is not one of them.
         own = find_maps(found) if found != [_local(pattern, root)] else []
@@ -145,6 +149,17 @@ def _resolve(
     if not paths:
         raise InputError(f"{band.files} name maps of this program alone, {maps[0]} the first: 0 tiles to read.")
     return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps)), vrts
+
+
+def _reopened(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths, where GDAL finds the same bytes behind each every time, on any worker."""
+    for path in paths:
+        if path.startswith("/vsi") and not {*re.findall("/vsi[a-z0-9_]+", path)} <= {*_FILE_SYSTEMS}:
+            raise InputError(
+                f"{path} is no file for several readers: give a path, an address, or a file of "
+                f"{', '.join(_FILE_SYSTEMS)}."
+            )
+    return paths
 
 
 def _local(pattern: str, root: str) -> str:
