@@ -172,13 +172,19 @@ def test_arrays_of_16_bits_are_refused(small: Small) -> None:
         api.predict({"AERIAL_RGBI": wrong}, small.card, weights=small.weights).landcover.isel(x=0, y=0).load()
 
 
-def test_heights_in_centimetres_are_refused(small: Small, tmp_path: Path) -> None:
-    height, width = small.scene.values.shape[1:]
+def test_heights_in_centimetres_are_refused_and_no_data_without_a_tag_is_not(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     x0, _, _, y1 = small.scene.bounds
     random = np.random.default_rng(0)
-    ground = random.normal(30_000, 100, (1, height, width)).astype("float32")
-    for name, values in (("dtm", ground), ("dsm", ground + random.uniform(0, 900, ground.shape).astype("float32"))):
-        write_tile(tmp_path / f"{name}.tif", values, corner_xy=(x0, y1))
+    ground = random.normal(30_000, 100, (1, *small.scene.values.shape[1:])).astype("float32")
+    trees = random.uniform(0, 900, ground.shape).astype("float32")
+
+    def write(dsm: np.ndarray, dtm: np.ndarray) -> None:
+        for name, values in (("dsm", dsm), ("dtm", dtm)):
+            write_tile(tmp_path / f"{name}.tif", values.astype("float32"), corner_xy=(x0, y1))
+
+    write(ground + trees, ground)
     heights = {"pixel": 0.2, "bands": {"NDSM": {"mean": 2, "std": 4}}}
     aerial = {"pixel": 0.2, "bands": {name: {"mean": 110, "std": 50} for name in ("R", "G", "B")}}
     card = write_card(
@@ -191,6 +197,15 @@ def test_heights_in_centimetres_are_refused(small: Small, tmp_path: Path) -> Non
         model={"card": str(card), "weights": str(weights)}, inputs={"AERIAL_RGBI": images, "DEM_ELEV": elevation}
     )
     with pytest.raises(
-        InputError, match=r"DEM_ELEV: DSM has a median of 30[\d.]+: ground lies between -500 and 9000 m"
+        InputError,
+        match=r"(?s)DEM_ELEV: DSM has a median of 30[\d.]+: ground lies between -500 and 9000 m.*nodata of their files",
     ):
+        api.check(config)
+    sea = random.random(ground.shape) < 0.7
+    write((ground + trees) / 100, np.where(sea, -99999, ground / 100))
+    assert any("of DTM lie outside -500 to 9000 m, and are no data" in note for note in api.check(config).notes)
+    write((ground - trees) / 100 - 2, ground / 100)
+    assert any("DSM is below the DTM by more than 1 m on 100%" in note for note in api.check(config).notes)
+    monkeypatch.setattr("landweave.mapping.value_sample.WIDE_M", 10)
+    with pytest.raises(InputError, match="below the DTM by more than 1 m on 100%"):
         api.check(config)

@@ -275,6 +275,9 @@ class ElevationInput(RasterSection):
 
     kind: Literal["elevation"]
     """Kind of the input."""
+    accept_range: bool = False
+    """Whether values far from those of the model's training are fed all the same, and with them heights beyond -500 to
+    9,000 m, which no ground has and which are no data otherwise. State nodata where files hold -9999 without a tag."""
     dsm: ElevationModel
     """The surface model."""
     dtm: ElevationModel

@@ -33,6 +33,9 @@ SIDE = 64
 WINDOWS, ROUNDS = 8, 3
 """Windows read at once, and how often others are tried where most hold no measurement."""
 
+WIDE_M = 1000
+"""Ground over which a sample is spread that no one tower, roof or quarry fills."""
+
 DATES = 4
 """Of a series, spread over it; every window is read on one of them, and other windows on others."""
 
@@ -68,21 +71,24 @@ def check_values(job: MapJob) -> ValueReport:
     rows, samples = list[tuple[str, str]](), dict[str, str]()
     notes, refused = list[str](), list[str]()
     for name, item in job.inputs.items():
-        values, failure = _sample(job, item)
+        values, spread, failure = _sample(job, item)
         if not values:
             notes.append(f"{name}: its values are not compared with the training: {failure}")
             continue
+        limited = isinstance(item.source, ElevationSource) and item.source.limited
         rows.append((f"{name}.values", _joined_row(item, values)))
         samples |= {f"{name}.values.{band}": _row(item, band, values) for band in values}
-        for each in item.trained.findings(values, item.source.dtype):
+        for each in item.trained.findings(values, item.source.dtype, limited=limited, wide=spread >= WIDE_M):
             listed = refused if each.refused and not item.accept_range else notes
             listed.append(f"{name}: {each.text}")
     if refused:
         names = dict.fromkeys(text.partition(":")[0] for text in refused)
         keys = " and ".join(f"inputs.{name}.accept_range: true" for name in names)
+        heights = any(isinstance(job.inputs[name].source, ElevationSource) for name in names)
+        beyond = ", and heights that no ground has: state the nodata of their files first" if heights else ""
         raise InputError(
             f"Values are not of the kind that the model was trained on:{bullets(refused)}"
-            f"\nGive them as in training; {keys} (or accept_range of `predict`) feeds them all the same."
+            f"\nGive them as in training; {keys} (or accept_range of `predict`) feeds them all the same{beyond}."
         )
     return ValueReport(rows=rows, samples=samples, notes=tuple(notes))
 
@@ -104,20 +110,33 @@ def _row(item: MapInput, band: str, values: Values) -> str:
     return f"{found}; trained on {trained}" if trained else found
 
 
-def _sample(job: MapJob, item: MapInput) -> tuple[Values, str]:
-    """Values by band where they are measured; none, and why, where nothing is."""
+def _sample(job: MapJob, item: MapInput) -> tuple[Values, float, str]:
+    """Values by band where they are measured, and the metres over which they are spread; none, and why."""
     bands = tuple(dict.fromkeys((*item.bands, *(name for name in ELEVATION_BANDS if name in item.source.bands))))
-    windows, planes, failure = sampled_windows(job, item), [], "no sampled pixel is measured"
+    windows, failure = sampled_windows(job, item), "no sampled pixel is measured"
+    planes, grids = list[NDArray[Any]](), list[Grid]()
     with ThreadPoolExecutor(WINDOWS) as pool:
         for _ in range(ROUNDS):
-            found = list(pool.map(lambda window: _read(item, bands, *window), islice(windows, WINDOWS)))
+            some = list(islice(windows, WINDOWS))
+            found = list(pool.map(lambda window: _read(item, bands, *window), some))
             failures = [each for each in found if isinstance(each, str)]
             failure = next(iter(failures), failure)
-            planes += [each for each in found if not isinstance(each, str) and each.size]
+            for each, (_, grid) in zip(found, some, strict=True):
+                if not isinstance(each, str) and each.size:
+                    planes.append(each)
+                    grids.append(grid)
             if len(planes) > WINDOWS // 2 or len(failures) > WINDOWS // 2 or len(found) < WINDOWS:
                 break
-    joined = np.concatenate(planes, axis=1).astype(np.float64) if planes else None
-    return ({}, failure) if joined is None else (dict(zip(bands, joined, strict=True)), "")
+    if not planes:
+        return {}, 0.0, failure
+    joined = np.concatenate(planes, axis=1).astype(np.float64)
+    return dict(zip(bands, joined, strict=True)), _spread(grids), ""
+
+
+def _spread(grids: Sequence[Grid]) -> float:
+    """Metres from the first to the last row or column of the windows."""
+    bounds = np.array([grid.bounds for grid in grids])
+    return float((bounds[:, 2:].max(axis=0) - bounds[:, :2].min(axis=0)).max())
 
 
 def _read(item: MapInput, bands: Sequence[str], number: int, grid: Grid) -> NDArray[Any] | str:

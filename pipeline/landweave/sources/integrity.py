@@ -54,9 +54,10 @@ def may_state_nodata(path: str) -> bool:
 
 
 def unwritten_blocks(path: str) -> tuple[int, int]:
-    """How many blocks of a TIFF's image were never written, which GDAL reads as 0, and how many it has; 0, 0 of others.
+    """How many blocks of a TIFF's image were never written, and how many it has; 0, 0 of others.
 
-    A copy that was interrupted leaves such a file, and a writer of sparse ones.
+    GDAL reads them as the nodata tag, or as 0 without one. A copy that was interrupted leaves such a file, and a
+    writer of sparse ones.
     """
     try:
         with Path(path).open("rb") as file:

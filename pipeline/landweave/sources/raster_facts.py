@@ -121,7 +121,7 @@ class RasterFacts:
     date_tag
         Its TIFFTAG_DATETIME, such as ``2021:06:01 10:30:00``; empty without.
     unwritten, blocks
-        Blocks of a local TIFF without a nodata tag that were never written, and all that it has; 0 where not counted.
+        Blocks of a local TIFF that were never written, and all that it has; 0 where not counted.
     lossy
         Whether it says that its compression changes numbers, as JPEG does.
     mark
@@ -223,7 +223,7 @@ def describe_dataset(dataset: Dataset, path: str, version: Version) -> RasterFac
         Of the file.
     """
     crs, problem, heights, units = _stated(dataset, path)
-    is_counted = dataset.driver == "GTiff" and not is_url(path) and None in dataset.nodatavals
+    is_counted = dataset.driver == "GTiff" and not is_url(path)
     unwritten, blocks = unwritten_blocks(path) if is_counted else (0, 0)
     return RasterFacts(
         path=path,

@@ -130,10 +130,10 @@ def test_radar(power, refused):
     assert bool(refusals("LC-H", "SENTINEL1-ASC_TS", values, "float32", "sigma0")) is refused
 
 
-def height_findings(dsm, dtm):
+def height_findings(dsm, dtm, **read):
     trained = TrainedValues.of("DEM_ELEV", find_card("LC-B").inputs["DEM_ELEV"])
     dsm, dtm = np.asarray(dsm, float), np.asarray(dtm, float)
-    return list(trained.findings({"DSM": dsm, "DTM": dtm, "NDSM": dsm - dtm}, np.dtype("float32")))
+    return list(trained.findings({"DSM": dsm, "DTM": dtm, "NDSM": dsm - dtm}, np.dtype("float32"), **read))
 
 
 GROUND = RANDOM.normal(300, 30, SIZE)
@@ -163,6 +163,43 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     assert any("2.00% of DTM lie outside -500 to 9000 m" in each.text for each in height_findings(GROUND, holes))
 
 
+SEA = RANDOM.random(SIZE) < 0.6
+SHORE = np.where(SEA, np.where(RANDOM.random(SIZE) < 0.2, RANDOM.uniform(-99999, 0, SIZE), -99999), GROUND)
+"""Mostly a number for no data; a fifth of it is mixed with ground, as interpolation does."""
+
+
+@pytest.mark.parametrize(
+    ("dsm", "dtm"),
+    [
+        (np.where(SEA, -99999, GROUND + TREES), np.where(SEA, -99999, GROUND)),
+        (GROUND + TREES, np.where(SEA, -99999, GROUND)),
+        (np.where(SEA, -32767, GROUND + TREES), np.where(SEA, 1e20, GROUND)),
+        (SHORE + np.where(SEA, 0, TREES), SHORE),
+        (np.full(SIZE, -9999), GROUND),
+    ],
+)
+def test_no_data_without_a_tag_is_noted_where_it_is_read_as_such_and_refused_where_it_is_fed(dsm, dtm):
+    found = height_findings(dsm, dtm, limited=True)
+    assert not any(each.refused for each in found)
+    assert any("lie outside -500 to 9000 m, and are no data" in each.text for each in found)
+    fed = [each.text for each in height_findings(dsm, dtm) if each.refused]
+    assert any("no data that nothing declares?" in text for text in fed)
+
+
+def test_another_unit_is_refused_where_heights_beyond_ground_are_no_data():
+    for dsm, dtm in (((GROUND + TREES) * 100, GROUND * 100), (np.where(SEA, -9999, GROUND * 3.28), GROUND)):
+        assert any(each.refused for each in height_findings(dsm, dtm, limited=True))
+
+
+@pytest.mark.parametrize("above", [-40 + TREES, 180 + TREES])
+def test_a_quarry_or_a_tower_is_noted_in_a_small_area_and_refused_all_over_a_wide_one(above):
+    for wide in (False, True):
+        found = height_findings(GROUND + above, GROUND, wide=wide)
+        assert found
+        assert any(each.refused for each in found) is wide
+    assert any(each.refused for each in height_findings(GROUND * 100, GROUND * 100, wide=False))
+
+
 def test_a_card_without_a_stated_type_is_held_to_its_statistics():
     def spec(**band):
         return InputSpec.model_validate({"pixel": 1, "bands": {"R": band}})
@@ -181,6 +218,12 @@ def test_a_card_without_a_stated_type_is_held_to_its_statistics():
     for mean, std, refused in ((106, 40, False), (250, 127, False), (106, 1600, True), (260, 40, True)):
         found = TrainedValues.of("AERIAL_RGBI", spec(mean=mean, std=std)).findings(bytes_of, np.dtype("uint8"))
         assert any(each.refused and "of other numbers" in each.text for each in found) is refused  # a variance
+    for mean, std in ((0, 255), (0, 256), (0, 65535), (127.5, 127.5), (128, 128), (32768, 32768), (0, 10000)):
+        for dtype, level in (("uint8", 110), ("uint16", 600)):  # a scale to 0 to 1, or to -1 to 1: no statistics
+            if dtype == "uint8" or std > 256:
+                values = around(level, names=("R",), dtype=dtype)
+                found = TrainedValues.of("ORTHO", spec(mean=mean, std=std)).findings(values, np.dtype(dtype))
+                assert not any(each.refused for each in found), (mean, std, dtype)
     unit = TrainedValues.of("AERIAL_RGBI", spec(mean=0.4, std=0.2))  # trained on 0 to 1
     assert any(each.refused for each in unit.findings(around(110, names=("R",)), np.dtype("uint8")))
 

@@ -586,15 +586,24 @@ def test_a_file_in_another_order_than_the_rest_is_refused(write_tile, tmp_path):
         MosaicSource.open(MosaicSpec(modality="A", bands=bands, root=str(tmp_path)), GRID)
 
 
-def test_blocks_that_were_never_written_are_refused_unless_they_are_no_data(write_tile, tmp_path):
-    sparse = {"tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": True}
-    write_tile("in/a.tif", np.zeros((1, 64, 128), np.uint8), (X, Y), **sparse)
-    spec = MosaicSpec(modality="A", bands={"R": BandFiles(files=("in",))}, root=str(tmp_path))
-    with pytest.raises(InputError, match=r"a\.tif: 2 of its 2 blocks were never written.*set nodata: 0"):
-        MosaicSource.open(spec, GRID)
-    assert not MosaicSource.open(replace(spec, nodata=0), GRID).read(GRID, ["R"]).valid.any()
-    write_tile("in/a.tif", np.zeros((1, 64, 128), np.uint8), (X, Y), **sparse, nodata=0)
-    assert not MosaicSource.open(spec, GRID).read(GRID, ["R"]).valid.any()
+@pytest.mark.parametrize(
+    ("tag", "setting", "read"),
+    [
+        *((None, None, 0), (None, 255, 0), (None, 0, None)),
+        *((0, None, None), (0, 255, 0), (0, 0, None)),
+        *((255, None, None), (255, 0, 255), (255, 255, None)),
+    ],
+)
+def test_blocks_that_were_never_written_are_refused_unless_they_are_no_data(write_tile, tmp_path, tag, setting, read):
+    sparse = {"tiled": True, "blockxsize": 64, "blockysize": 64, "SPARSE_OK": True, "nodata": tag}
+    write_tile("in/a.tif", np.full((1, 64, 128), tag or 0, np.uint8), (X, Y), **sparse)
+    spec = MosaicSpec(modality="A", bands={"R": BandFiles(files=("in",))}, root=str(tmp_path), nodata=setting)
+    if read is None:
+        assert not MosaicSource.open(spec, GRID).read(GRID, ["R"]).valid.any()
+        return
+    for border in (False, True):  # a border ends at what is bright: a hole within a tile is none
+        with pytest.raises(InputError, match=rf"a\.tif: 2 of its 2 blocks were never written.* set nodata: {read} "):
+            MosaicSource.open(replace(spec, nodata_border=border), GRID)
 
 
 def test_a_file_that_turns_complex_fails_its_read(write_tile, tmp_path):

@@ -1,7 +1,8 @@
 """What the values of an input were in training, and which values cannot be the same quantity in the same unit.
 
-Limits are wide: snow, water, dark winter scenes and small areas stay far within them; another unit, another number of
-bits or a picture scaled to 0 to 1 does not. An image is beyond its limits only where every band of it is.
+Limits are wide: snow, water and dark winter scenes stay far within them; another unit, another number of bits or a
+picture scaled to 0 to 1 does not. An image is beyond its limits only where every band of it is. What a small area may
+have, a quarry or a tower, is noted there, and refused where a wide one has it all over.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from landweave.core.grid import exact
 from landweave.core.modalities import ELEVATION_BANDS, GROUND_M, STORED_DTYPES
 from landweave.models.cards.inputs import BandSpec, HeightCoding, InputSpec
 
@@ -36,7 +38,11 @@ FAR_STD = 4
 
 ODD_HEIGHT, LARGEST_HEIGHT = (-5, 100), 100
 """Metres: a median of the height above ground beyond the first is noted, and a share of more than `OUTSIDE_SHARE`; a
-median that is farther from 0 than the second, which no forest and no city has, is refused."""
+median that is farther from 0 than the second, which no forest and no city has, is refused in a wide sample."""
+
+FILLERS, FILLER_SHARE = 2, 0.5
+"""Numbers, and their least share of the heights beyond any ground, that stand for no data: interpolation smears them,
+while heights in another unit repeat far less."""
 
 BELOW_SHARE = 0.9
 """Of the pixels: a surface that lies below its terrain on more of them is none."""
@@ -88,7 +94,8 @@ class TrainedValues:
         delivered = all(band.coding == "delivered" for band in spec.bands.values())
         if set(spec.bands) <= set(ELEVATION_BANDS) and not delivered:
             return cls(dtype="float32", unit="heights", bands=spec.bands)
-        image = cls(dtype=spec.dtype or ("uint8" if delivered else STORED_DTYPES.get(modality, "")), bands=spec.bands)
+        bands = {name: _as_scale(band) for name, band in spec.bands.items()}
+        image = cls(dtype=spec.dtype or ("uint8" if delivered else STORED_DTYPES.get(modality, "")), bands=bands)
         if not spec.dtype and not image._fits_dtype():
             image = replace(image, dtype="")
         if quantity in ("sigma0", "gamma0_rtc"):
@@ -109,7 +116,9 @@ class TrainedValues:
         coded = " as bytes" if isinstance(spec.coding, HeightCoding) else ""
         return f"{spec.mean:g} ± {spec.std:g}{coded}" if _has_statistics(spec) else ""
 
-    def findings(self, values: Values, dtype: np.dtype[Any]) -> Iterator[Finding]:
+    def findings(
+        self, values: Values, dtype: np.dtype[Any], *, limited: bool = False, wide: bool = True
+    ) -> Iterator[Finding]:
         """What a sample does not share with the training.
 
         Parameters
@@ -118,9 +127,13 @@ class TrainedValues:
             At least one pixel.
         dtype
             That the input is stored in.
+        limited
+            Whether heights beyond any ground on Earth are no data when the map is made.
+        wide
+            Whether the sample is spread over more ground than one tower or quarry has.
         """
         if self.unit == "heights":
-            yield from _height_findings(values)
+            yield from _height_findings(values, limited=limited, wide=wide)
             return
         yield from self._other_dtype(dtype)
         yield from self._impossible_statistics(dtype)
@@ -244,27 +257,54 @@ def _has_statistics(band: BandSpec) -> bool:
     return band.scale is None and (band.mean, band.std) != (0, 1)
 
 
-def _height_findings(values: Values) -> Iterator[Finding]:
-    low, high = GROUND_M
-    for band, plane in values.items():
-        median, share = float(np.median(plane)), float(((plane < low) | (plane > high)).mean())
-        if band == "NDSM":
-            yield from _above_ground(plane, median)
-        elif not low <= median <= high:
-            text = f"{band} has a median of {median:g}: ground lies between {low} and {high} m. Is it in metres?"
-            yield Finding(text=text, refused=True)
-        elif share:
-            text = f"{share:.2%} of {band} lie outside {low} to {high} m, and are no data: {_spread(plane)}"
-            yield Finding(text=text, refused=False)
+def _as_scale(band: BandSpec) -> BandSpec:
+    """A band whose mean and deviation only bring its type to 0 to 1, or to -1 to 1, as one with that scale."""
+    if _has_statistics(band) and band.std > 2 and band.mean in (0, band.std):
+        return BandSpec(scale=exact(1) / exact(band.mean + band.std), coding=band.coding)
+    return band
 
 
-def _above_ground(plane: NDArray[Any], median: float) -> Iterator[Finding]:
+def _height_findings(values: Values, *, limited: bool, wide: bool) -> Iterator[Finding]:
+    models = {band: plane for band, plane in values.items() if band != "NDSM"}
+    for band, plane in models.items():
+        yield from _beyond_ground(band, plane, limited=limited)
+    if "NDSM" in values:
+        beyond = [_is_beyond(plane) for plane in models.values()] if limited else []
+        measured = values["NDSM"][~np.logical_or.reduce(beyond)] if beyond else values["NDSM"]
+        if measured.size:
+            yield from _above_ground(measured, wide=wide)
+
+
+def _is_beyond(plane: NDArray[Any]) -> NDArray[np.bool_]:
+    return (plane < GROUND_M[0]) | (plane > GROUND_M[1])
+
+
+def _beyond_ground(band: str, plane: NDArray[Any], *, limited: bool) -> Iterator[Finding]:
+    """Heights that no ground has: another unit, or numbers for no data that no tag declares."""
+    (low, high), beyond, median = GROUND_M, _is_beyond(plane), float(np.median(plane))
+    if not beyond.any():
+        return
+    numbers, counts = np.unique(plane[beyond], return_counts=True)
+    most = np.argsort(counts)[::-1][:FILLERS]
+    filled = counts[most].sum() >= FILLER_SHARE * beyond.sum() and counts[most[0]] > 1
+    if low <= median <= high or (filled and limited):
+        fate = "are no data" if limited else "are fed as heights"
+        text = f"{beyond.mean():.2%} of {band} lie outside {low} to {high} m, and {fate}: {_spread(plane)}"
+        yield Finding(text=text, refused=False)
+        return
+    advice = f", and {numbers[most[0]]:g} no data that nothing declares" if filled else ""
+    text = f"{band} has a median of {median:g}: ground lies between {low} and {high} m. Is it in metres{advice}?"
+    yield Finding(text=text, refused=True)
+
+
+def _above_ground(plane: NDArray[Any], *, wide: bool) -> Iterator[Finding]:
+    median = float(np.median(plane))
     below, above = float((plane < -1).mean()), float((plane > 1).mean())
     low, high = ODD_HEIGHT
     odd = float(((plane < low) | (plane > high)).mean())
     if not low <= median <= high:
         text = f"NDSM, DSM minus DTM, has a median of {median:g} m: are both in metres above the same zero?"
-        yield Finding(text=text, refused=abs(median) > LARGEST_HEIGHT)
+        yield Finding(text=text, refused=wide and abs(median) > LARGEST_HEIGHT)
     elif (lowest := float(np.quantile(plane, LOWEST_SHARE))) > HIGHEST_GROUND:
         text = (
             f"NDSM, DSM minus DTM, is above {lowest:g} m on {1 - LOWEST_SHARE:.0%}: is one of them above the "
@@ -273,7 +313,7 @@ def _above_ground(plane: NDArray[Any], median: float) -> Iterator[Finding]:
         yield Finding(text=text, refused=False)
     if below > max(above, 0.05):
         text = f"the DSM is below the DTM by more than 1 m on {below:.0%}, above it on {above:.0%}: are they swapped?"
-        yield Finding(text=text, refused=below > BELOW_SHARE)
+        yield Finding(text=text, refused=wide and below > BELOW_SHARE)
     elif low <= median <= high and odd > OUTSIDE_SHARE:
         text = f"{odd:.2%} of NDSM lie outside {low} to {high} m: {_spread(plane)}. Is a tile in another unit or scale?"
         yield Finding(text=text, refused=False)

@@ -32,7 +32,10 @@ _METRES = re.compile("m|met(re|er)s?", re.IGNORECASE)
 
 
 def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -> Iterator[str]:
-    """Why the bands cannot be read: absent, mixed or complex dtypes, palettes, a scale of 0, feet, tags of a VRT alone.
+    """Why the bands cannot be read.
+
+    Absent, mixed or complex dtypes, palettes, a scale of 0, feet, tags of a VRT alone, another order of the colours
+    than in the other files, blocks that were never written.
 
     Parameters
     ----------
@@ -53,15 +56,27 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
             yield f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: give them as two inputs."
         if each.dtype.startswith("complex"):
             yield f"{each.name} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
-        is_marked = spec.nodata_border or any(each.masks) or each.alpha not in (0, *product.bands.values())
-        if each.unwritten and spec.nodata is None and not is_marked:
-            yield (
-                f"{each.name}: {each.unwritten} of its {each.blocks} blocks were never written, and would be read as "
-                "0. Fetch it again, or set nodata: 0 where there is no imagery."
-            )
+        yield from _unwritten_problems(spec, product, each)
         for name, number in product.bands.items():
             if number <= each.count:
                 yield from (f"{each.name}: {name!r} {problem}." for problem in _number_problems(spec, each, number - 1))
+
+
+def _unwritten_problems(spec: MosaicSpec, product: Product, facts: RasterFacts) -> Iterator[str]:
+    """Blocks that were never written and would be measurements: GDAL reads them as the file's own tag, or as 0.
+
+    A border does not say what they are: a hole within a tile reaches no edge.
+    """
+    if not facts.unwritten or any(facts.masks) or facts.alpha not in (0, *product.bands.values()):
+        return
+    for tag in (facts.nodata[number - 1] for number in product.bands.values() if number <= facts.count):
+        read, nodata = tag or 0.0, tag if spec.nodata is None else spec.nodata
+        if np.isfinite(read) and not _same(read, nodata):
+            yield (
+                f"{facts.name}: {facts.unwritten} of its {facts.blocks} blocks were never written, and would be read "
+                f"as {read:g}. Fetch it again, or set nodata: {read:g} where there is no imagery."
+            )
+            return
 
 
 def _order_problems(product: Product, files: Sequence[RasterFacts]) -> Iterator[str]:
@@ -110,7 +125,7 @@ def _may_occur(dtype: str, value: float) -> bool:
 
 
 def _same(value: float, tag: float | None) -> bool:
-    """Whether the text of a VRT, which may be shortened, means a tag."""
+    """Whether a value means a tag: the text of a VRT may be shortened."""
     return tag is not None and bool(np.isclose(value, tag, rtol=1e-6, atol=0))
 
 

@@ -75,6 +75,11 @@ class ElevationSource:
         return {"DSM": self.dsm, "DTM": self.dtm}
 
     @property
+    def limited(self) -> bool:
+        """Whether heights that no ground on Earth has are no data."""
+        return self.dsm.index.spec.limits is not None
+
+    @property
     def bands(self) -> tuple[str, ...]:
         """`BANDS`."""
         return BANDS
