@@ -13,6 +13,7 @@ import shapely
 from landweave.core.errors import InputError
 from landweave.formats.area import read_area
 from landweave.formats.campaigns import read_campaigns
+from landweave.formats.vector import read_features
 
 CODES = ["31", "30", "07", "2A", None, "31", "2a"]
 NAMES = ["Haute-Garonne", "Gard", "Ardèche", "Corse d'Ajaccio", None, 'Été "neuf"', "corse"]
@@ -29,6 +30,7 @@ FORMATS = {
     "gml": "GML",
     "kml": "KML",
     "sqlite": "SQLite",
+    "parquet": "",
 }
 FILTERS = {
     "code = '31'": PLACES.code == "31",
@@ -45,6 +47,9 @@ FILTERS = {
 
 def write(path, frame=PLACES, driver=None):
     """The places in a file of the format that its name says."""
+    if path.suffix == ".parquet":
+        frame.to_parquet(path)
+        return path
     if path.suffix != ".zip":
         pyogrio.write_dataframe(frame, path, driver=driver or FORMATS[path.suffix[1:]])
         return path
@@ -86,6 +91,39 @@ def test_a_filter_takes_the_same_features_of_every_format(places, kind, where):
 def test_a_wrong_filter_is_refused_alike_in_every_format(places, kind, where, message):
     with pytest.raises(InputError, match=message):
         read_area(places[kind], where=where, crs="EPSG:4326")
+
+
+OWN = {
+    "fid of text": {"fid": ["a", "b", "a", *"defg"]},
+    "fid with repeats": {"fid": [5, 5, 7, 8, 9, 9, 1]},
+    "fid that is no whole number": {"fid": [1.5, 2.5, 0, 1, 2, 3, 4]},
+    "names in two cases": {"CODE": list("abcdefg"), "Code": PEOPLE, "code_2": NAMES},
+    "names of other formats": {"geom": CODES, "ogc_fid": NAMES, "rowid": PEOPLE},
+    "a name like that of the geometry": {"Geometry": NAMES},
+}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_columns_of_geoparquet_may_have_any_name(tmp_path, kind):
+    frame = PLACES.assign(**OWN[kind])
+    path = str(write(tmp_path / "own.parquet", frame))
+    for where in (None, "pop > -3"):
+        found = read_features(path, setting="zones", crs=None, where=where, columns=None)
+        assert found.drop(columns="geometry").to_dict("list") == frame.drop(columns="geometry").to_dict("list")
+        assert found.geom_equals_exact(frame, 0).all()
+    last = list(OWN[kind])[-1]
+    assert list(read_features(path, setting="labels", crs=None, columns=[last])[last]) == list(frame[last])
+    some = read_features(path, setting="zones", crs=None, where="nom = 'Gard'", columns=None)
+    assert list(some[last]) == [frame[last][1]]
+
+
+def test_geoparquet_may_hold_more_than_one_geometry_and_durations(tmp_path):
+    frame = PLACES.assign(centre=PLACES.geometry.envelope, lasted=np.arange(7).astype("timedelta64[s]"))
+    found = read_features(str(write(tmp_path / "more.parquet", frame)), setting="zones", crs=None, columns=None)
+    assert found.geom_equals_exact(PLACES, 0).all()
+    centres = shapely.normalize(shapely.from_wkt(found["centre"].to_numpy(str)))
+    assert shapely.equals_exact(centres, shapely.normalize(SQUARES), 1e-9).all()
+    assert found["lasted"][1] == "0 days 00:00:01"
 
 
 def geojson(path, *geometries, **top):

@@ -1,13 +1,14 @@
 """A network that was tried with the same weights and the same code is not tried again; any other is."""
 
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from landweave.config.load import load_config
 from landweave.models import known_trials
-from landweave.models.known_trials import known_trial
+from landweave.models.known_trials import known_trial, software_stamp
 from landweave.models.predictor import TorchModel
 from landweave.setup.map_setup import set_up_map
 from tests.helpers.small import Small
@@ -42,3 +43,20 @@ def test_other_weights_settings_cards_and_code_are_tried(model: TorchModel, monk
     monkeypatch.undo()
     monkeypatch.setattr(known_trials, "source_digest", lambda: "other")
     assert known_trial(settings, model.weights_sha256) is None
+
+
+def test_an_engine_may_be_absent_here_or_come_in_a_build_of_another_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, builds = metadata.version, {"onnxruntime-gpu": "1.20"}
+    assert software_stamp("onnxruntime").endswith(real("onnxruntime"))
+
+    def version(name: str) -> str:
+        if name in ("onnxruntime", "openvino"):
+            raise metadata.PackageNotFoundError(name)
+        return builds.get(name) or real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: {"onnxruntime": ["onnxruntime-gpu"] * 2})
+    assert software_stamp("openvino").endswith(" absent")
+    assert software_stamp("onnxruntime").endswith(" onnxruntime-gpu-1.20")
+    builds["onnxruntime-gpu"] = "1.21"
+    assert software_stamp("onnxruntime").endswith(" onnxruntime-gpu-1.21")

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,13 @@ import pytest
 
 from landweave.core.checksums import Checksum
 from landweave.core.errors import InputError, ReadError
-from landweave.sources import checksums
-from landweave.sources.checksums import check_file, find_checksums, without_checksums
+from landweave.sources import checksums, files
+from landweave.sources.checksums import FoundChecksums, check_file, find_checksums, without_checksums
 from landweave.sources.files import RasterFile, file_version
+from landweave.store import objects
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
-from tests.helpers.web import served
+from tests.helpers.web import responding, served
 
 
 @pytest.fixture
@@ -35,8 +37,8 @@ def digest(path, algorithm="sha256"):
     return hashlib.new(algorithm, Path(path).read_bytes()).hexdigest()
 
 
-def found(tile, named=None):
-    return find_checksums({str(tile): tile.stat().st_size}, named)
+def found(tile, wanted=None):
+    return find_checksums({str(tile): tile.stat().st_size}, wanted)
 
 
 LISTS = {
@@ -161,7 +163,10 @@ def put_delivery(target, tile, kind):
 def test_lists_beside_tiles_in_a_bucket_are_found_as_those_of_a_folder(tile, kind, s3):
     target = Target.parse(f"s3://{BUCKET}/{kind.replace(' ', '-')}", s3.storage_options)
     href, origin = f"{target}/{DELIVERY}/a.tif", put_delivery(target, tile, kind)
-    checksum = find_checksums({href: 6000}, None, target.storage_options).by_path[href]
+    asked = dict(s3.requests)
+    assert find_checksums({href: 6000}, None, target.storage_options) == FoundChecksums()
+    assert s3.requests == asked
+    checksum = find_checksums({href: 6000}, True, target.storage_options).by_path[href]
     assert checksum.origin == origin
     file = RasterFile(href=href, checksum=checksum, storage_options=target.storage_options)
     check_file(file)
@@ -174,11 +179,15 @@ def test_a_bucket_that_may_not_be_listed_is_noted_and_a_list_in_it_may_be_named(
     target = Target.parse(f"s3://{BUCKET}/closed", s3.storage_options)
     href, origin = f"{target}/{DELIVERY}/a.tif", put_delivery(target, tile, "SHA256SUMS")
     monkeypatch.setattr(s3, "fault", lambda: "403 Forbidden")
-    found = find_checksums({href: 6000}, None, target.storage_options)
+    found = find_checksums({href: 6000}, True, target.storage_options)
     assert not found.by_path
     assert f"{target}/{DELIVERY} cannot be listed: checksums in it are not looked for" in found.notes
     with pytest.raises(InputError, match="SHA256SUMS cannot be read"):
         find_checksums({href: 6000}, origin, target.storage_options)
+    monkeypatch.setattr(objects, "RETRY", replace(objects.RETRY, pauses_s=(0.0,)))
+    monkeypatch.setattr(s3, "fault", lambda: "503 Slow Down")
+    with pytest.raises(InputError, match=r"checksums: .*cannot be listed: .*set checksums: false"):
+        find_checksums({href: 6000}, True, target.storage_options)
     monkeypatch.undo()
     assert find_checksums({href: 6000}, origin, target.storage_options).by_path[href].digest == digest(tile)
     with pytest.raises(InputError, match=r"none\.txt cannot be read: .*404"):
@@ -189,15 +198,39 @@ def test_a_bucket_that_may_not_be_listed_is_noted_and_a_list_in_it_may_be_named(
 def test_a_web_server_is_asked_for_the_usual_lists_beside_its_tiles(tile, kind, monkeypatch):
     with served(tile.parents[2]) as address:
         href = f"{address}/{DELIVERY}/a.tif?sig=canary"
-        assert find_checksums({href: 6000}, None).by_path == {}
+        assert find_checksums({href: 6000}, True).by_path == {}
         path, text = LISTS[kind](tile)
         path.write_text(text)
-        found = find_checksums({href: 6000}, None)
+        assert find_checksums({href: 6000}, None) == find_checksums({href: 6000}, False) == FoundChecksums()
+        found = find_checksums({href: 6000}, True)
         assert found.by_path[href].digest == digest(tile, found.by_path[href].algorithm)
         assert "canary" not in str((*found.notes, *found.by_path.values()))
         path.write_text("<html>every address has a page here</html>")
-        assert not find_checksums({href: 6000}, None).notes
+        assert not find_checksums({href: 6000}, True).notes
         path.write_bytes(bytes(100))
         monkeypatch.setattr(checksums, "_LONGEST_LIST", 99)
         with pytest.raises(InputError, match="more than 99 bytes"):
-            find_checksums({href: 6000}, None)
+            find_checksums({href: 6000}, True)
+
+
+class Responding(BaseHTTPRequestHandler):
+    """A server whose answer is the status that an address begins with."""
+
+    def do_GET(self):
+        self.send_error(int(self.path.split("/")[1]))
+
+    def log_message(self, *_):
+        """Nothing: a test's output is its own."""
+
+
+def test_a_server_that_had_no_time_does_not_say_that_it_has_no_list(monkeypatch):
+    monkeypatch.setattr(files, "PAUSES_S", (0.0,))
+    with responding(Responding) as address:
+        for status in (400, 401, 403, 404, 405, 410):
+            assert find_checksums({f"{address}/{status}/rvb/a.tif": 6000}, True) == FoundChecksums()
+        for status in (408, 429, 500, 503):
+            href = f"{address}/{status}/rvb/a.tif?sig=canary"
+            assert find_checksums({href: 6000}, None) == FoundChecksums()
+            with pytest.raises(InputError, match=rf"checksums: .*SUMS .*{status}.*set checksums: false") as refusal:
+                find_checksums({href: 6000}, True)
+            assert "canary" not in str(refusal.value)

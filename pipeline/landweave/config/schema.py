@@ -243,9 +243,10 @@ class TileSection(Section):
     """Whether the origin in the file headers is the corner or the centre of the first pixel."""
     storage_options: StorageOptions = Field(default_factory=dict)
     """Options of the object store that holds the files, where they are at s3://, gs:// or az://."""
-    checksums: bool | FilePath = True
+    checksums: bool | FilePath | None = None
     """Whether files are held against the checksums of lists beside them (SHA256SUMS, MD5SUMS, a.tif.md5), or the list
-    that states them; each file is read whole for it, once by every worker."""
+    that states them, each read whole for it, once by every worker; by default those of this machine, as one on the web
+    or in an object store has to be fetched whole."""
 
 
 class RasterSection(InputSection):

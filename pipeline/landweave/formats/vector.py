@@ -10,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -44,6 +45,8 @@ _HEAD, _MOST_PARTS = 2**16, 1000
 """Bytes of a file, and files in an archive, that are searched for them."""
 
 _PARQUET = (".parquet", ".geoparquet")
+_FID = "landweave_fid"
+"""Name of the number of a row that a GeoPackage has: files have a column `fid`, of text or with repeats."""
 
 _POLYGON = shapely.GeometryType.POLYGON
 _LARGEST_DEGREES = (360, 90)
@@ -84,8 +87,10 @@ def read_features(
         and number of features are named).
     """
     if path.lower().endswith(_PARQUET):
-        with _geopackage_of(path) as copy:
-            return read_features(copy, setting=setting, crs=crs, layer=layer, where=where, columns=columns)
+        with _geopackage_of(path) as (copy, renamed):
+            asked = None if columns is None else [renamed.get(name, name) for name in columns]
+            frame = read_features(copy, setting=setting, crs=crs, layer=layer, where=where, columns=asked)
+        return frame.rename(columns={new: old for old, new in renamed.items() if columns is None or old in columns})
     with _readable(path):
         name = _layer_of(path, layer, setting)
         info = pyogrio.read_info(path, layer=name, force_feature_count=True)
@@ -122,8 +127,11 @@ def named_as(copy: str, path: str) -> Iterator[None]:
 
 
 @contextmanager
-def _geopackage_of(path: str) -> Iterator[str]:
-    """A GeoParquet file as a GeoPackage: builds of GDAL from PyPI do not read the former."""
+def _geopackage_of(path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """A GeoParquet file as a GeoPackage, and the columns that have another name in it.
+
+    Builds of GDAL from PyPI do not read the former. The latter has columns of its own, whose names the file may use.
+    """
     import geopandas  # and Arrow, for this alone
 
     if not Path(path).is_file():
@@ -131,12 +139,27 @@ def _geopackage_of(path: str) -> Iterator[str]:
     with TemporaryDirectory(prefix="landweave-") as folder:
         copy = str(Path(folder) / Path(path).with_suffix(".gpkg").name)
         try:
-            frame = geopandas.read_parquet(path)
-            frame.to_file(copy, driver="GPKG")
+            plain, renamed = _plain(geopandas.read_parquet(path))
+            plain.to_file(copy, driver="GPKG", FID=_FID, GEOMETRY_NAME=plain.active_geometry_name)
         except Exception as error:
             raise InputError(f"{path} cannot be read as GeoParquet: {error}.") from error
         with named_as(copy, path):
-            yield copy
+            yield copy, renamed
+
+
+def _plain(frame: Any) -> tuple[Any, dict[str, str]]:
+    """A GeoDataFrame that a GeoPackage can hold, and the new names of columns that differ from others in case alone."""
+    own, renamed, every = frame.active_geometry_name, dict[str, str](), {name.casefold() for name in frame}
+    seen = {own.casefold()}
+    for name in frame.columns.drop(own):
+        if name.casefold() in seen:
+            free = (f"{name}_{number}" for number in count(2))
+            renamed[name] = next(each for each in free if each.casefold() not in every | seen)
+        seen.add(renamed.get(name, name).casefold())
+    kinds = {name: frame[name].dtype for name in frame.columns.drop(own)}
+    odd = [name for name, kind in kinds.items() if str(kind) == "geometry" or kind.kind == "m"]
+    texts = {name: frame[name].astype(str).where(frame[name].notna()) for name in odd}
+    return frame.assign(**texts).rename(columns=renamed), renamed
 
 
 def _layer_of(path: str, layer: str | None, setting: str) -> str:

@@ -64,4 +64,13 @@ def software_stamp(engine: Engine = "eager") -> str:
     engine
         What runs them.
     """
-    return " ".join([source_digest(), *map(metadata.version, (*_OF_NETWORKS, *LIBRARIES[engine]))])
+    return " ".join([source_digest(), *map(_version, (*_OF_NETWORKS, *LIBRARIES[engine]))])
+
+
+def _version(library: str) -> str:
+    """Of a library, also where builds of another name hold it (onnxruntime-gpu); a driver may lack what workers run."""
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        others = sorted(set(metadata.packages_distributions().get(library.replace("-", "_"), ())))
+        return "+".join(f"{name}-{metadata.version(name)}" for name in others) or "absent"

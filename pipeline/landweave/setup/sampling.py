@@ -12,9 +12,9 @@ from typing import Any
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
 from landweave.formats.sample_file import refuse_place
-from landweave.setup.vector_files import in_store
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
+from landweave.sources.object_files import in_object_store
 from landweave.store.objects import Target
 
 CHIP_BANDS = ("RED", "GREEN", "BLUE")
@@ -59,7 +59,7 @@ class ChipImages:
         if len(self.bands) != len(CHIP_BANDS):
             raise ConfigError(f"Chips show three bands as red, green and blue; {self.bands} were named.")
         bands = {name: BandFiles(files=paths, band=number) for name, number in zip(CHIP_BANDS, self.bands, strict=True)}
-        options = storage_options if any(map(in_store, paths)) else None
+        options = storage_options if any(map(in_object_store, paths)) else None
         spec = MosaicSpec(modality="chips", bands=bands, root=str(Path.cwd()), storage_options=options or {})
         source = MosaicSource.open(spec, grid)
         if not source.files(grid):
@@ -83,7 +83,7 @@ def sample_place(path: str | Path, storage_options: Mapping[str, Any] | None = N
     OutputError
         When a sample is there already, or it cannot be written.
     """
-    if not in_store(path):
+    if not in_object_store(str(path)):
         refuse_place(str(path), is_there=Path(path).exists())
         yield Path(path)
         return

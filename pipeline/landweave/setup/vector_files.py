@@ -10,15 +10,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from landweave.core.errors import InputError, OutputError
-from landweave.store.objects import SCHEMES, Target
+from landweave.sources.object_files import in_object_store
+from landweave.store.objects import Target
 
 _SIDE_FILES = {".shp": (".shx", ".dbf", ".prj", ".cpg")}
 """What makes one file with a Shapefile; any but the second may be missing."""
-
-
-def in_store(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is addressed in an object store that this program has a client of."""
-    return str(path).partition("://")[0] in SCHEMES
 
 
 @contextmanager
@@ -38,7 +34,7 @@ def on_disk(path: str | os.PathLike[str], storage_options: Mapping[str, Any] | N
         When it is not there, or the store does not respond; within the block errors name the URL, not the copy.
     """
     text = os.fspath(path)
-    if not in_store(text):
+    if not in_object_store(text):
         yield text
         return
     from landweave.formats.vector import named_as  # GeoPandas is slow to import

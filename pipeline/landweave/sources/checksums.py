@@ -6,7 +6,9 @@
     `checksums: FILE` of a configuration ────────────────────┼─> Checksum ──> the whole file is held against it, once
     `file:checksum` of a STAC asset ─────────────────────────┘
 
-Folders of a disk and of an object store are listed; a web server cannot be, and is asked for `_USUAL` names.
+A file that is not of this machine has to be fetched whole for it, of which a map may need a small part: lists beside
+those are looked for where the configuration asks. Folders of a disk and of an object store are listed; a web server
+cannot be, and is asked for `_USUAL` names.
 """
 
 from __future__ import annotations
@@ -47,8 +49,9 @@ _LISTS = re.compile(r"(md5|sha(1|256|384|512))?(sums?|checksums?)(\.(txt|md5|sha
 
 _USUAL = ("SHA256SUMS", "MD5SUMS")
 _ABSENT = (404, 410)
-_REFUSED = re.compile(r"HTTP Error 4\d\d")
-"""Of a list that nobody named: a server that has none may say so with 403, or another of these."""
+_REFUSED = re.compile(r"HTTP Error 4(?!08|29)\d\d")
+"""Of a list that nobody named: a server that has none may say so with 403, or another of these; not with 408 or 429,
+by which it says that it had no time."""
 
 _READ_AT_ONCE = 16
 _LONGEST_LIST = 64 * 2**20
@@ -80,25 +83,31 @@ class FoundChecksums:
     notes: tuple[str, ...] = ()
 
 
-def find_checksums(sizes: Mapping[str, int], named: str | None, storage_options: Options = ()) -> FoundChecksums:
+def find_checksums(
+    sizes: Mapping[str, int], wanted: str | bool | None, storage_options: Options = ()
+) -> FoundChecksums:
     """The checksums that lists state for the files of a mosaic; of several of a file the strongest. No file is hashed.
 
     Parameters
     ----------
     sizes
         Bytes of every file, by path or URL.
-    named
-        A list. By default those beside the files are used: in their folder and the one above, by the usual names, or by
-        the name of a file or folder followed by the algorithm.
+    wanted
+        A list, or whether those beside the files are used: in their folder and the one above, by the usual names, or by
+        the name of a file or folder followed by the algorithm. None for those beside files of this machine.
     storage_options
         Of the object store of the files.
 
     Raises
     ------
     InputError
-        When a list that is named or found cannot be read, or the one that is named has none of the files.
+        When a list that is named or found cannot be read, a server that is asked for one does not respond, or the list
+        that is named has none of the files.
     """
-    lists, notes = ([named], []) if named else _lists_beside(sizes, storage_options)
+    if wanted is False:
+        return FoundChecksums()
+    named = wanted if isinstance(wanted, str) else ""
+    lists, notes = ([named], []) if named else _lists_beside(sizes, storage_options, remote=wanted is True)
     found: dict[str, Checksum] = {}
     with ThreadPoolExecutor(_READ_AT_ONCE) as pool:
         contents = list(pool.map(lambda each: _read_list(each, storage_options, named=bool(named)), lists))
@@ -150,9 +159,10 @@ def without_checksums() -> Iterator[None]:
         _SKIPPED.reset(token)
 
 
-def _lists_beside(paths: Iterable[str], storage_options: Options) -> tuple[list[str], list[str]]:
+def _lists_beside(paths: Iterable[str], storage_options: Options, *, remote: bool) -> tuple[list[str], list[str]]:
     """Lists in the folders of some files and the folders above; notes of folders that are not listed."""
-    files = [shown(path) for path in paths if not is_url(path) or in_object_store(path) or _on_the_web(path)]
+    here_or_asked = (path for path in paths if not is_url(path) or (remote and _is_fetched(path)))
+    files = [shown(path) for path in here_or_asked]
     names = {path + suffix for path in files for suffix in _SUFFIXES}
     folders = dict.fromkeys(map(_folder, files))
     named_so = {folder + suffix for folder in folders for suffix in _SUFFIXES}
@@ -173,6 +183,10 @@ def _lists_beside(paths: Iterable[str], storage_options: Options) -> tuple[list[
     return [each for each in found if is_url(each) or Path(each).is_file()], notes
 
 
+def _is_fetched(path: str) -> bool:
+    return in_object_store(path) or _on_the_web(path)
+
+
 def _on_the_web(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
@@ -188,7 +202,10 @@ def _join(folder: str, name: str) -> str:
 def _names_in(folder: str, storage_options: Options) -> set[str] | None:
     """Names of the files in a folder, those that are looked for on a web server; None where it is not listed."""
     if in_object_store(folder):
-        return object_names(folder, storage_options)
+        try:
+            return object_names(folder, storage_options)
+        except ReadError as error:
+            raise _unusable(str(error)) from error
     if is_url(folder):
         return set(_USUAL)
     try:
@@ -204,13 +221,17 @@ def _read_list(path: str, storage_options: Options, *, named: bool) -> list[tupl
     except OSError as error:
         if not named and is_url(path) and (isinstance(error, MissingFileError) or _REFUSED.search(str(error))):
             return []
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"The checksums {shown(path)} cannot be read: {reason}.") from error
+        told = isinstance(error, ReadError)
+        raise _unusable(str(error) if told else f"{path} cannot be read: {error.strerror}") from error
     if len(content) > _LONGEST_LIST:
         raise InputError(f"{shown(path)} has more than {_LONGEST_LIST:,} bytes: it is no list of checksums.")
     lines = content.decode("utf-8", "surrogateescape").splitlines()
     parsed = (parse_line(line.lstrip("\ufeff"), shown(path)) for line in lines)
     return [each for each in parsed if each is not None]
+
+
+def _unusable(problem: str) -> InputError:
+    return InputError(f"checksums: {problem.rstrip('.')}. Name a list that can be read, or set checksums: false.")
 
 
 def _list_content(path: str, storage_options: Options) -> bytes:

@@ -7,11 +7,9 @@ tenths of the time of opening a file, and the tiles of a mosaic state one CRS th
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from itertools import product
-from typing import BinaryIO
 
-import numpy as np
+from landweave.sources.tiff_tags import directories
 
 _KEYS = (34735, 34736, 34737)
 """TIFF tags: directory of the keys, their numbers, their texts."""
@@ -22,11 +20,8 @@ _METADATA = 42112
 _BESIDE = (".aux.xml", ".aux", ".AUX")
 """Endings of files whose CRS GDAL takes for that of the file: its own, and those of ERDAS."""
 
-_BYTES = {2: 1, 3: 2, 12: 8}
-"""Of the TIFF field types that these are written in: text, whole numbers, floats."""
-
 _LONGEST = 2**16
-_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+"""Bytes of a tag that are read."""
 
 
 def geo_keys(path: str) -> bytes | None:
@@ -44,33 +39,15 @@ def geo_keys(path: str) -> bytes | None:
         return None
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            found = dict(_read_tags(file))
+            image = next(directories(file), None)
+            if image is None:
+                return None
+            read = {tag: image.values(file, tag, _LONGEST) for tag in (*_KEYS, _METADATA)}
     except (OSError, ValueError):  # said when it is opened, or of no known form
         return None
+    found = {tag: values.tobytes() for tag, values in read.items() if values is not None}
     if _KEYS[0] not in found:
         return None
     if b"unit" not in found.get(_METADATA, b"").lower():
         found.pop(_METADATA, None)
-    return repr(sorted(found.items())).encode()
-
-
-def _read_tags(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Bytes of the tags by their number; the first of them says in which order bytes are."""
-    head = file.read(16)
-    if head[:4] not in _MAGIC:
-        raise ValueError
-    yield 0, head[:4]
-    order, big = "<" if head[:1] == b"I" else ">", b"+" in head[:4]
-    word, count = np.dtype(f"{order}u{8 if big else 4}"), np.dtype(f"{order}u{8 if big else 2}")
-    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", word), ("value", f"V{word.itemsize}")])
-    file.seek(int(np.frombuffer(head, word, 1, word.itemsize)[0]))
-    entries = int(np.frombuffer(file.read(count.itemsize), count)[0])
-    table = np.frombuffer(file.read(min(entries * entry.itemsize, _LONGEST)), entry, entries)
-    for tag, kind, length, value in table.tolist():
-        if tag in (*_KEYS, _METADATA):
-            size = _BYTES[kind] * length if kind in _BYTES else _LONGEST
-            if size >= _LONGEST:
-                raise ValueError
-            if size > word.itemsize:
-                file.seek(int(np.frombuffer(value, word)[0]))
-            yield tag, file.read(size) if size > word.itemsize else value[:size]
+    return repr((image.order, sorted(found.items()))).encode()

@@ -10,19 +10,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-"""How a TIFF and a BigTIFF begin, in either byte order."""
+from landweave.sources.tiff_tags import MAGIC, Directory, bytes_at, directories, number_at
 
-_OFFSETS, _COUNTS = (273, 324), (279, 325)
-"""TIFF tags: strip and tile offsets; strip and tile byte counts."""
-
-_DTYPES = {3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
-"""TIFF field types that offsets and counts are written in."""
+_OFFSETS, _COUNTS = (324, 273), (325, 279)
+"""TIFF tags: tile and strip offsets; tile and strip byte counts."""
 
 _JP2 = b"jP  "
 _CODESTREAM = b"\xff\x4f\xff\x51"
@@ -42,13 +38,8 @@ def may_state_nodata(path: str) -> bool:
             head = file.read(8)
             if head[4:8] == _JP2:
                 return False
-            if head[:4] not in (b"II*\0", b"MM\0*"):
-                return True
-            order = "<" if head[:1] == b"I" else ">"
-            start = int(np.frombuffer(head, f"{order}u4", 1, 4)[0])
-            count = _number(file, start, np.dtype(f"{order}u2"))
-            tags = np.frombuffer(_bytes(file, start + 2, 12 * count), f"{order}u2")[::6]
-            return bool((tags == _GDAL_NODATA).any())
+            image = next(directories(file), None)
+            return image is None or bool((image.table["tag"] == _GDAL_NODATA).any())
     except (OSError, ValueError):  # said when it is opened
         return True
 
@@ -61,7 +52,7 @@ def unwritten_blocks(path: str) -> tuple[int, int]:
     """
     try:
         with Path(path).open("rb") as file:
-            for offsets, counts in _directories(file, file.seek(0, 2)):  # the first is the image
+            for offsets, counts in _blocks(file):  # the first is the image
                 return int(((offsets == 0) & (counts == 0)).sum()), len(offsets)
     except (OSError, ValueError):  # said when it is opened
         pass
@@ -75,7 +66,7 @@ def find_damage(path: str) -> str:
             size = file.seek(0, 2)
             file.seek(0)
             start = file.read(12)
-            if start[:4] in _TIFF:
+            if start[:4] in MAGIC:
                 return _tiff_damage(file, size)
             if start[4:8] == _JP2:
                 return _jp2_damage(file, size)
@@ -90,48 +81,25 @@ def find_damage(path: str) -> str:
 
 def _tiff_damage(file: BinaryIO, size: int) -> str:
     found = False
-    for offsets, counts in _directories(file, size):
+    for offsets, counts in _blocks(file):
         found = True
         if damage := _block_damage(offsets, counts, size):
             return damage
     return "" if found else f"has no directory in its {size} bytes"
 
 
-def _directories(file: BinaryIO, size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _blocks(file: BinaryIO) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Offsets and byte counts of the blocks of each directory; none of a file that is no TIFF."""
-    head = _bytes(file, 0, 4)
-    if head not in _TIFF:
-        return
-    order, big = "<" if head[:1] == b"I" else ">", b"+" in head
-    count, word = np.dtype(f"{order}u8" if big else f"{order}u2"), np.dtype(f"{order}u8" if big else f"{order}u4")
-    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", word), ("value", f"V{word.itemsize}")])
-    at = _number(file, 8 if big else 4, word)
-    seen: set[int] = set()
-    while at and at not in seen:
-        seen.add(at)
-        if at >= size:
-            raise ValueError(f"is truncated: its directory {len(seen)} starts at byte {at}, the file has {size}")
-        start, length = at + count.itemsize, _number(file, at, count) * entry.itemsize
-        table = np.frombuffer(_bytes(file, start, length), entry)
-        tag = table["tag"]
-        offsets, counts = (
-            _values(file, table[(tag == strips) | (tag == tiles)], word) for strips, tiles in (_OFFSETS, _COUNTS)
-        )
-        yield offsets, counts
-        at = _number(file, start + length, word)
+    for each in directories(file):
+        yield _numbers(file, each, _OFFSETS), _numbers(file, each, _COUNTS)
 
 
-def _values(file: BinaryIO, entries: NDArray[Any], word: np.dtype[Any]) -> NDArray[np.int64]:
-    """Numbers of a directory entry: in its value where they fit, else where its value points."""
-    if not len(entries):
-        return np.zeros(0, np.int64)
-    _, kind, length, value = entries[-1].item()
-    if kind not in _DTYPES:
-        raise ValueError(f"is damaged: block offsets written in field type {kind}")
-    dtype = np.dtype(word.str[0] + _DTYPES[kind])
-    size = dtype.itemsize * length
-    raw = value[:size] if size <= word.itemsize else _bytes(file, int(np.frombuffer(value, word)[0]), size)
-    return np.frombuffer(raw, dtype).astype(np.int64)
+def _numbers(file: BinaryIO, directory: Directory, tags: tuple[int, int]) -> NDArray[np.int64]:
+    """Whole numbers of the first of two tags that a directory has."""
+    found = next((each for tag in tags if (each := directory.values(file, tag)) is not None), np.zeros(0, np.uint8))
+    if found.dtype.kind != "u":
+        raise ValueError(f"is damaged: block offsets written as {found.dtype.name}")
+    return found.astype(np.int64)
 
 
 def _block_damage(offsets: NDArray[np.int64], counts: NDArray[np.int64], size: int) -> str:
@@ -153,9 +121,9 @@ def _block_damage(offsets: NDArray[np.int64], counts: NDArray[np.int64], size: i
 def _jp2_damage(file: BinaryIO, size: int) -> str:
     at = 0
     while at < size:
-        (length, kind), start = struct.unpack(">I4s", _bytes(file, at, 8)), at + 8
+        (length, kind), start = struct.unpack(">I4s", bytes_at(file, at, 8)), at + 8
         if length == 1:
-            (length,), start = struct.unpack(">Q", _bytes(file, start, 8)), at + 16
+            (length,), start = struct.unpack(">Q", bytes_at(file, start, 8)), at + 16
         end = at + length if length else size
         name = kind.decode("latin-1")
         if end > size:
@@ -169,34 +137,22 @@ def _jp2_damage(file: BinaryIO, size: int) -> str:
 
 
 def _codestream_damage(file: BinaryIO, start: int, end: int) -> str:
-    if _bytes(file, start, 4) != _CODESTREAM:
+    if bytes_at(file, start, 4) != _CODESTREAM:
         return f"is damaged: no codestream starts at byte {start}"
     short, at = np.dtype(">u2"), start + 2
     while at + 2 <= end:
-        marker = _number(file, at, short)
+        marker = number_at(file, at, short)
         if marker == _END:
             return ""
         if marker == _START_TILE_PART:
-            part = _number(file, at + 6, np.dtype(">u4"))
+            part = number_at(file, at + 6, np.dtype(">u4"))
             if part == 0:  # the last tile part, which reaches to the end
-                last = _number(file, end - 2, short)
+                last = number_at(file, end - 2, short)
                 wrong = f"is truncated: its last two bytes are {last:#06x}, an end marker is {_END:#06x}"
                 return "" if last == _END else wrong
             at += part
         elif marker < 0xFF00:
             return f"is damaged: byte {at} should start a marker and holds {marker:#06x}"
         else:
-            at += 2 + _number(file, at + 2, short)
+            at += 2 + number_at(file, at + 2, short)
     return f"is truncated: its tile parts reach byte {at}, its codestream ends at {end} without an end marker"
-
-
-def _number(file: BinaryIO, at: int, dtype: np.dtype[Any]) -> int:
-    return int(np.frombuffer(_bytes(file, at, dtype.itemsize), dtype)[0])
-
-
-def _bytes(file: BinaryIO, at: int, length: int) -> bytes:
-    there = max(0, file.seek(0, 2) - at)
-    if there < length:  # looked at first: a damaged length may be larger than memory
-        raise ValueError(f"is truncated: {length} bytes expected at byte {at}, {there} there")
-    file.seek(at)
-    return file.read(length)

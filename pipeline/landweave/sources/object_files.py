@@ -125,10 +125,17 @@ def object_names(folder: str, storage_options: Options) -> set[str] | None:
         Its address.
     storage_options
         Of its store.
+
+    Raises
+    ------
+    ReadError
+        When the store does not respond.
     """
     try:
         return _store(folder, storage_options).names()
-    except OutputError:
+    except OutputError as error:
+        if RETRY.outage.lasts:
+            raise ReadError(f"{folder} cannot be listed: {error}") from error
         return None
 
 

@@ -10,8 +10,9 @@ import os
 import re
 from pathlib import Path
 
+from landweave.sources.tiff_tags import MAGIC
+
 _RASTERS, _METADATA = (".msk", ".ovr"), ".aux.xml"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _OVERVIEW = re.compile(rb"OVERVIEW_FILE[^>]*>(?::::BASE:::)?([^<]*)<")
 _ELSEWHERE = re.compile(rb"[/\\:&]|\.vrt", re.IGNORECASE)
 """What is in a name that is not that of a raster in the same folder."""
@@ -33,7 +34,7 @@ def find_foreign_reference(path: str) -> str:
             if os.path.isfile(path + suffix):  # noqa: PTH113  of thousands of files
                 beside = Path(path + suffix)
                 with beside.open("rb") as file:
-                    if file.read(4) not in _TIFF:
+                    if file.read(4) not in MAGIC:
                         return f"has {beside.name} beside it, which is no TIFF and could name other files"
         if not os.path.isfile(path + _METADATA):  # noqa: PTH113
             return ""

@@ -35,7 +35,8 @@ from landweave.setup.evaluation import set_up_comparison, set_up_map_evaluation
 from landweave.setup.map_setup import map_target
 from landweave.setup.sampling import CHIP_BANDS, sample_place
 from landweave.setup.sampling import ChipImages as ChipImages
-from landweave.setup.vector_files import in_store, on_disk
+from landweave.setup.vector_files import on_disk
+from landweave.sources.object_files import in_object_store
 from landweave.sources.patches.layout import PatchDataset, open_dataset
 from landweave.store.maps.store import open_store
 from landweave.store.objects import Target
@@ -239,7 +240,7 @@ def draw_sample(  # noqa: PLR0913  what is drawn, from where, and who reads it
         with reading_engine(engine, client) as opened:
             sample = sampling.draw_sample(store, rule or SamplingRule(), opened, resolve_progress(progress))
         sampling.write_with_chips(sample, place, store.grid, imagery, CHIP_BANDS)
-    return str(path) if in_store(path) else Path(path)
+    return str(path) if in_object_store(str(path)) else Path(path)
 
 
 def estimate_areas(

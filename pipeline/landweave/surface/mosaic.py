@@ -49,7 +49,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
     tiles_crs: str | None = None,
     scale: float | None = None,
     offset: float | None = None,
-    checksums: bool | str = True,
+    checksums: bool | str | None = None,
     chunks: Chunks = None,
     modality: str | None = None,
 ) -> xr.DataArray:
@@ -84,7 +84,7 @@ def open_mosaic(  # noqa: PLR0913  the keywords that xarray and rioxarray users 
         Values are ``stored * scale + offset``, instead of by the files' own tags; 1 and 0 where one alone is given.
     checksums
         Whether each file is read whole, once a process, to hold it against the checksums of a list beside it
-        (``SHA256SUMS``, ``a.tif.md5``); or such a list.
+        (``SHA256SUMS``, ``a.tif.md5``), by default those of this machine; or such a list.
     chunks
         None for arrays that are indexed lazily, without dask; otherwise as `xarray.open_dataset` takes them.
     modality

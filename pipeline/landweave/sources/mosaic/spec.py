@@ -74,7 +74,8 @@ class MosaicSpec:
     palettes
         Whether numbers that stand for colours are given as they are; they are refused otherwise.
     checksums
-        Whether files are held against the checksums of lists beside them, or the list that states them.
+        Whether files are held against the checksums of lists beside them, or the list that states them; None for those
+        of this machine.
     as_float
         Whether values are given as float32, not rounded to the tiles' own dtype.
     limits
@@ -98,7 +99,7 @@ class MosaicSpec:
     order: Literal["name", "newest", "listed"] = "name"
     nodes: Literal["corner", "centre"] = "corner"
     palettes: bool = False
-    checksums: str | bool = True
+    checksums: str | bool | None = None
     as_float: bool = False
     limits: tuple[float, float] | None = None
     storage_options: Mapping[str, Any] = field(default_factory=dict, repr=False)

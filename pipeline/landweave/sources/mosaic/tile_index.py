@@ -164,12 +164,10 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
 
 
 def _checksums(spec: MosaicSpec, facts: Mapping[str, RasterFacts]) -> FoundChecksums:
-    if spec.checksums is False:
-        return FoundChecksums()
-    named = None if spec.checksums is True else spec.checksums
-    if named and not is_url(named):
-        named = str(Path(spec.root) / Path(named).expanduser())
-    return find_checksums({path: each.size for path, each in facts.items()}, named, spec.options)
+    wanted = spec.checksums
+    if isinstance(wanted, str) and not is_url(wanted):
+        wanted = str(Path(spec.root) / Path(wanted).expanduser())
+    return find_checksums({path: each.size for path, each in facts.items()}, wanted, spec.options)
 
 
 def _dated(columns: list[list[Tile]]) -> list[list[Tile]]:
