@@ -5,9 +5,13 @@ from itertools import product
 
 import numpy as np
 import pytest
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.storage import MemoryStore
 
 from landweave import api
 from landweave.core.errors import ReadError
+from landweave.core.grid import Grid
 from landweave.core.protocols import BlockState
 from landweave.jobs.lease import LEASE, Holder
 from landweave.store.cubes.tiles import CubeTile
@@ -196,6 +200,26 @@ def test_coordinates_of_a_ledger_that_are_lost_are_restored_by_an_alignment_too(
         DAMAGES[how](target, chunk)
     assert align(target, *sources).exit_code == 0
     assert {name: target.get(name) for name in target.list()} == before
+
+
+def test_coordinates_of_a_ledger_in_other_bytes_are_not_lost(target, sources):
+    """Those of another build of Blosc."""
+    name = next(name for name in target.list() if name.endswith("/block_y/c/0"))
+    values = zarr.open_array(target.location, path=name.removesuffix("/c/0"), mode="r")[...]
+    other: dict = {}
+    codecs = (BloscCodec(cname="lz4", clevel=1), Crc32cCodec())
+    zarr.create_array(MemoryStore(other), name="y", data=values, chunks=values.shape, compressors=codecs)
+    assert other["y/c/0"].to_bytes() != target.get(name)
+    target.put(name, other["y/c/0"].to_bytes())
+    assert api.verify(target.location).notes == ()
+
+
+def test_blocks_whose_centre_is_0_have_no_object_to_lose(target, monkeypatch):
+    """Zarr stores no chunk of nothing but the fill value."""
+    monkeypatch.setattr(Grid, "block_centres", lambda _, blocks: tuple(map(np.zeros, blocks.shape)))
+    align(target, raster())
+    assert not any("/block_y/c/" in name for name in target.list())
+    assert api.verify(target.location).notes == ()
 
 
 def test_a_damaged_tile_whose_dates_left_the_catalog_is_explained(target):

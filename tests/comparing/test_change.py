@@ -349,6 +349,10 @@ def _vector_files_and_samples(
         for where, _, zones, o in ((*pairs[0], options), (*pairs[1], None))
     ]
     assert areas[0].drop(columns="geometry").equals(areas[1].drop(columns="geometry"))
+    frame.to_crs("EPSG:4326").to_file(folder / "degrees.gpkg")
+    bucket.put("degrees.gpkg", (folder / "degrees.gpkg").read_bytes())
+    moved = lw.area_by_class(before, f"s3://{BUCKET}/degrees.gpkg", storage_options=options)
+    assert moved.attrs["notes"][0].startswith(f"s3://{BUCKET}/degrees.gpkg: from EPSG:4326 to ")
     with pytest.raises(lw.errors.InputError, match=rf"Vector file s3://{BUCKET}/no.gpkg does not exist"):
         lw.evaluate(maps["before"], lw.Labels(files=f"s3://{BUCKET}/no.gpkg", column="code"), storage_options=options)
     with pytest.raises(lw.errors.InputError, match=rf"^s3://{BUCKET}/z.gpkg has no column 'cover'"):

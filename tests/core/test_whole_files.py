@@ -19,8 +19,9 @@ def half_written(path: Path) -> None:
         raise KeyError
 
 
-def test_what_was_half_written_is_removed_with_what_lies_beside_it(tmp_path: Path) -> None:
-    path = tmp_path / "sample.gpkg"
+@pytest.mark.parametrize("name", ["sample.gpkg", "sample[1].gpkg"])
+def test_what_was_half_written_is_removed_with_what_lies_beside_it(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     with pytest.raises(KeyError):
         half_written(path)
     assert list(tmp_path.iterdir()) == []
@@ -28,3 +29,13 @@ def test_what_was_half_written_is_removed_with_what_lies_beside_it(tmp_path: Pat
         assert part.suffix == ".gpkg"
         part.write_bytes(b"whole")
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"whole"]
+
+
+def test_two_processes_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    path = tmp_path / "sample.gpkg"
+    with whole_file(path) as last:
+        last.write_bytes(b"last")
+        with whole_file(path) as first:
+            first.write_bytes(b"first")
+        assert path.read_bytes() == b"first"
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"last"]

@@ -276,8 +276,15 @@ def test_a_crs_that_is_nonsense_or_leads_nowhere(tmp_path):
 
 def test_ground_that_a_projection_does_not_reach(tmp_path):
     pole = geojson(tmp_path / "pole.geojson", polygon((0, -90), (90, -90), (90, -80), (0, -90)))
-    with pytest.raises(InputError, match="cannot be expressed in EPSG:2154"):
+    with pytest.raises(InputError, match=r"\(bounds \(0\.0, -90\.0, 90\.0, -80\.0\) in .* be expressed in EPSG:2154"):
         read_area(pole, crs="EPSG:2154")
+
+
+def test_ground_of_another_body(tmp_path):
+    moon = geopandas.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="IAU_2015:30100")
+    moon.to_file(tmp_path / "moon.gpkg")
+    with pytest.raises(InputError, match=r"moon.gpkg: no way leads from its CRS, .*, to EPSG:2154, the CRS of the map"):
+        read_area(str(tmp_path / "moon.gpkg"), crs="EPSG:2154")
 
 
 @pytest.mark.parametrize("parts", [[(179.5, 180), (-180, -179.6)], [(179.5, 180.4)], [(-180.5, -179.6)]])

@@ -18,7 +18,7 @@ import pytest
 import rasterio
 
 from landweave import api
-from landweave.core.errors import OutputError
+from landweave.core.errors import InputError, OutputError
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.clusters import local_engine
 from landweave.jobs import audit, lease
@@ -73,16 +73,50 @@ def test_a_run_repairs_exactly_what_is_missing_or_torn(mapped: Small, how: str) 
     assert pixels(mapped.store) == before
 
 
-def test_colours_of_the_card_are_written_into_the_map_once_and_nothing_is_damaged(mapped: Small) -> None:
+def colours(store: Path) -> set[str]:
+    """Of the second class, wherever metadata have them: the root's legend, what it gathers, and every level."""
+    nodes = [json.loads(path.read_text()) for path in store.rglob(ROOT)]
+    root = json.loads((store / ROOT).read_text())
+    nodes += root["consolidated_metadata"]["metadata"].values()
+    flags = [node["attributes"]["flag_colors"] for node in nodes if "flag_colors" in node["attributes"]]
+    assert len(flags) >= 4  # of the map and an overview, each twice
+    return {root["attributes"]["legend"]["classes"][1]["color"], *(each.split()[1] for each in flags)}
+
+
+@pytest.mark.parametrize("to_do", [0, 1])
+def test_colours_of_the_card_are_written_into_the_map_once_and_nothing_is_damaged(mapped: Small, to_do: int) -> None:
     text = mapped.card.read_text()
     mapped.card.write_text(text.replace("8060", "7050"))
+    for path in objects(mapped.store)[:to_do]:
+        path.unlink()
     try:
-        said = [str(api.run(mapped.loaded())) for _ in range(2)]
-        assert [("written into the map" in each, "damaged" in each) for each in said] == [(True, False), (False, False)]
-        assert api.open_map(mapped.store).landcover.attrs["flag_colors"].split()[1] == "#287050"
-        assert api.verify(mapped.store).exit_code == 0
+        results = [api.run(mapped.loaded()) for _ in range(2)]
+        assert [result.ran for result in results] == [to_do, 0]
+        said = [("written into the map" in text, "damaged" in text) for text in map(str, results)]
+        assert said == [(True, False), (False, False)]
+        assert colours(mapped.store) == {"#287050"}
+        found = api.verify(mapped.store)
+        assert (found.exit_code, found.notes) == (0, ())
     finally:
         mapped.card.write_text(text)
+
+
+def test_a_damaged_legend_is_written_again_and_damaged_provenance_is_named(mapped: Small) -> None:
+    before, path = files(mapped.store), mapped.store / ROOT
+
+    def damage(**changes: object) -> None:
+        root = json.loads(before[ROOT])
+        root["attributes"] |= changes
+        path.write_text(json.dumps(root))
+
+    for legend in (None, {"name": "x", "classes": [{"code": "a"}]}):
+        damage(legend=legend)
+        assert "written into the map" in str(api.run(mapped.loaded()))
+        assert files(mapped.store) == before
+    for provenance in (None, {"fingerprint_fields": 3}):
+        damage(provenance=provenance)
+        with pytest.raises(InputError, match=r"out\.zarr is damaged, or not as this version writes it"):
+            api.run(mapped.loaded())
 
 
 def test_a_lost_overview_is_made_again(mapped: Small) -> None:

@@ -1,10 +1,12 @@
-"""Files of this machine that are written beside their places and renamed together: each whole, all of them or none."""
+"""Files of this machine that are written beside their places: each whole, all are written before one is renamed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
+from secrets import token_hex
 
 
 @contextmanager
@@ -17,12 +19,12 @@ def whole_file(path: Path) -> Iterator[Path]:
         When the folder cannot be made, or the file not renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.part{path.suffix}")
+    part = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")  # another process has its own
     try:
         yield part
         part.replace(path)
     finally:
-        for left in path.parent.glob(f"{part.name}*"):  # SQLite has files beside its own
+        for left in path.parent.glob(f"{escape(part.name)}*"):  # SQLite has files beside its own
             left.unlink(missing_ok=True)
 
 
@@ -39,10 +41,10 @@ def write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
     Raises
     ------
     OSError
-        When one cannot be written: earlier files are as they were.
+        When one cannot be written: earlier files are as they were. When one cannot be renamed those before it are new.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {name: folder / f".{name}.part" for name in contents}
+    parts = {name: folder / f".{name}.{token_hex(4)}.part" for name in contents}
     try:
         for name, part in parts.items():
             part.write_bytes(contents[name])

@@ -8,6 +8,7 @@ import numpy as np
 import pyproj
 import shapely
 from numpy.typing import NDArray
+from pyproj.exceptions import ProjError
 
 from landweave.core.errors import InputError
 from landweave.core.scanlines import Integers, ranges
@@ -42,7 +43,13 @@ def reprojected(
     """
     parts, owner = shapely.get_parts(polygons, return_index=True)
     kind, points, (rings, of_polygons) = shapely.to_ragged_array(parts)
-    transformer = pyproj.Transformer.from_crs(crs, target, always_xy=True)
+    try:
+        transformer = pyproj.Transformer.from_crs(crs, target, always_xy=True)
+    except ProjError as error:
+        raise InputError(
+            f"{name}: no way leads from its CRS, {crs[:60]}, to {target[:60]}, the CRS of the map ({error!s:.120}): "
+            "correct that of the file."
+        ) from error
     numbers = _pieces(points, rings, transformer, tolerance)
     if (added := int(numbers.sum()) - len(points)) > _MOST_ADDED:
         raise InputError(
@@ -52,9 +59,10 @@ def reprojected(
         )
     moved = np.stack(transformer.transform(*_divided(points, numbers).T), axis=1)
     if not np.isfinite(moved).all():
+        bounds = tuple(shapely.total_bounds(parts).tolist())
         raise InputError(
-            f"{name}: its outlines (bounds {tuple(shapely.total_bounds(parts))} in {crs[:60]}) cannot be expressed in "
-            f"{target[:60]}, the CRS of the map: correct that of the file, or leave those out that are elsewhere."
+            f"{name}: its outlines (bounds {bounds} in {crs[:60]}) cannot be expressed in {target[:60]}, the CRS of "
+            "the map: correct that of the file, or leave those out that are elsewhere."
         )
     offsets = np.concatenate([[0], np.cumsum(numbers)])[rings]
     bent = shapely.from_ragged_array(kind, moved, (offsets, of_polygons))

@@ -58,7 +58,13 @@ class ZoneTable:
 
 
 def read_zones(
-    path: str, grid: Grid, *, setting: str = "zones", layer: str | None = None, where: str | None = None
+    path: str,
+    grid: Grid,
+    *,
+    setting: str = "zones",
+    layer: str | None = None,
+    where: str | None = None,
+    name: str | None = None,
 ) -> ZoneTable:
     """The features of a vector file as zones, with all its columns.
 
@@ -74,6 +80,8 @@ def read_zones(
         Needed where the file has several.
     where
         SQL filter on its columns, such as ``"code = '31'"``.
+    name
+        Of the file where ``path`` is a copy of it, for notes.
 
     Raises
     ------
@@ -81,7 +89,7 @@ def read_zones(
         When the file cannot be used (`landweave.formats.vector.read_features`), or as `zones_of` does.
     """
     frame = read_features(path, setting=setting, crs=None, layer=layer, where=where, columns=None)
-    return zones_of(frame, grid, path)
+    return zones_of(frame, grid, name or path)
 
 
 def zones_of(frame: geopandas.GeoDataFrame, grid: Grid, name: str = "The zones") -> ZoneTable:

@@ -38,7 +38,7 @@ from landweave.mapping.verify import (
 )
 from landweave.models.pace import bench_options, known_pace
 from landweave.models.predictor import TorchModel
-from landweave.store.common import find_attributes
+from landweave.store.common import find_attributes, parsing
 from landweave.store.ledger_store import ZarrLedger
 from landweave.store.maps.overviews import create_overviews, mark_overviews, overviews_complete
 from landweave.store.maps.store import MapStore, create_map, create_map_ledger, open_store
@@ -90,13 +90,14 @@ def check_output(setup: MapSetup) -> Mapping[str, Any] | None:
             f"{setup.target} holds a Zarr store of the format {attributes.get('format')!r}, a map has {FORMAT!r}: "
             "choose another output.store."
         )
-    stored = attributes.get("provenance", {}).get("fingerprint_fields", {})
-    require_same_settings(
-        stored,
-        _with_known_weights(setup.fingerprint.parts, stored),
-        f"{setup.target} holds the map of another run",
-        "Choose another output.store, or remove that map.",
-    )
+    with parsing(f"{setup.target}"):
+        stored = dict(attributes.get("provenance", {}).get("fingerprint_fields", {}))
+        require_same_settings(
+            stored,
+            _with_known_weights(setup.fingerprint.parts, stored),
+            f"{setup.target} holds the map of another run",
+            "Choose another output.store, or remove that map.",
+        )
     return attributes
 
 
@@ -123,7 +124,10 @@ def read_output(setup: MapSetup, *, repair: bool = False) -> MapOutput:
         ledger = Ledger(setup.job.blocks.shape, arrays)
         return MapOutput(attributes=None, stored=None, ledger=ledger, overviews_complete=False)
     sizes = setup.target.sizes()
-    notes = [*restore_legend(store, attributes, sizes), *restore_metadata(store, sizes)] if repair else []
+    notes: list[str] = []
+    if repair:
+        attributes, notes = restore_legend(store, attributes, sizes)
+        notes += restore_metadata(store, sizes)
     # Not implied by the map: a driver may have been killed between the two.
     stored = store.ledger if store.ledger.attributes else None
     ledger, found = (

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,7 +17,6 @@ from dataclasses import asdict
 from typing import Any
 
 from landweave.core.lattice import BlockIndex
-from landweave.core.legend import Legend
 from landweave.core.protocols import BlockState
 from landweave.core.words import counted
 from landweave.jobs.audit import (
@@ -36,10 +36,10 @@ from landweave.jobs.lease import LEASE, hold
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
 from landweave.mapping.job import MapJob
-from landweave.store.common import replace_attributes, write_again
+from landweave.store.common import consolidate, write_again
 from landweave.store.ledger_store import LEDGER
 from landweave.store.maps.layout import level_path
-from landweave.store.maps.overviews import mark_overviews, overviews_whole
+from landweave.store.maps.overviews import declared_overviews, mark_overviews, overviews_whole
 from landweave.store.maps.store import MapStore, declared_metadata, map_at
 from landweave.store.objects import Listing, Target
 
@@ -68,8 +68,13 @@ def restore_metadata(store: MapStore, sizes: Listing, *, writable: bool = True) 
     return write_again(store.target, damaged, sizes, writable=writable)
 
 
-def restore_legend(store: MapStore, attributes: Mapping[str, Any], sizes: Listing) -> list[str]:
+def restore_legend(
+    store: MapStore, attributes: Mapping[str, Any], sizes: Listing
+) -> tuple[Mapping[str, Any], list[str]]:
     """Write the colours and French names of the classes, which decide no pixel, as the card has them now.
+
+    The root, which also holds all metadata gathered, comes last and in one object: where this was killed it is done
+    again.
 
     Parameters
     ----------
@@ -79,12 +84,22 @@ def restore_legend(store: MapStore, attributes: Mapping[str, Any], sizes: Listin
         Of the root as it is stored.
     sizes
         As of `restore_metadata`.
+
+    Returns
+    -------
+    attributes
+        Of the root as they are now.
+    notes
+        That the legend was another one.
     """
-    if Legend.from_json(attributes["legend"]) == store.legend:
-        return []
-    replace_attributes(store.target, legend=asdict(store.legend))
+    legend = json.loads(json.dumps(asdict(store.legend)))
+    if attributes.get("legend") == legend:
+        return attributes, []
+    restored = {**attributes, "legend": legend}
     restore_metadata(store, sizes)
-    return ["colours or French names of the classes are others in the card now: they are written into the map"]
+    write_again(store.target, declared_overviews(store, sizes), sizes, writable=True)
+    consolidate(store.target, restored)
+    return restored, ["colours or French names of the classes are others in the card: they are written into the map"]
 
 
 def load_ledger(store: MapStore, sizes: Mapping[str, int] | None = None) -> tuple[Ledger, list[str]]:

@@ -196,7 +196,9 @@ def _products(
 
 def _zones(section: ZonesSection, store: MapStore) -> ZoneTable:
     with on_disk(section.file) as file:
-        return read_zones(file, store.grid, setting="publish.zones", layer=section.layer, where=section.where)
+        return read_zones(
+            file, store.grid, setting="publish.zones", layer=section.layer, where=section.where, name=section.file
+        )
 
 
 def _catalog(section: PublishSection, store: MapStore, pixels: PublishedPixels, dates: tuple[str, str]) -> Catalog:

@@ -143,21 +143,6 @@ def group_attributes(target: Target, path: str = "") -> dict[str, Any] | None:
         return dict(json.loads(content).get("attributes", {}))
 
 
-def replace_attributes(target: Target, **changes: Any) -> None:
-    """Write some attributes of the root anew, in one object.
-
-    Parameters
-    ----------
-    target
-        The store, which has a root.
-    changes
-        Plain JSON values by name.
-    """
-    root = json.loads(target.get(ROOT) or b"{}")
-    root["attributes"] |= changes
-    target.put(ROOT, json.dumps(root, indent=2).encode())
-
-
 def read_attributes(target: Target) -> dict[str, Any] | None:
     """Return the root attributes of a map or cube; None where there is no Zarr store, or a half-made one.
 

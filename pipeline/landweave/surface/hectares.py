@@ -87,7 +87,7 @@ def zone_table(
     if isinstance(zones, geopandas.GeoDataFrame):
         return zones_of(zones, grid)
     with on_disk(zones, storage_options) as file:
-        return read_zones(file, grid, layer=layer, where=where)
+        return read_zones(file, grid, layer=layer, where=where, name=os.fspath(zones))
 
 
 def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:
@@ -104,7 +104,7 @@ def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:
 
 
 def write_areas(areas: geopandas.GeoDataFrame, paths: Sequence[str | os.PathLike[str]]) -> None:
-    """Write a table of areas to new files: all of them, each whole, or none.
+    """Write a table of areas to new files: each whole, and all are written before the first is renamed.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from landweave.core import pyramid
 from landweave.core.lattice import BlockIndex, Blocks, Extent, Span
 from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockFunction, BlockResult, BlockState, WrittenObject
-from landweave.store.common import declaring, group_attributes, unread_group, writing
+from landweave.store.common import ROOT, declaring, group_attributes, unread_group, writing
 from landweave.store.maps.layout import declare_level, declared_level, level_path
 from landweave.store.maps.store import MapStore
 
@@ -151,11 +151,23 @@ def overviews_complete(store: MapStore, sizes: Mapping[str, int], mapped: NDArra
     """
     if not (group_attributes(store.target, "map") or {}).get("overviews_complete", False):
         return False
-    declared = [declared_level(store.template, above.level, above.grid) for above in _levels(store)]
+    declared = [_declared(above) for above in _levels(store)]
     if any(sizes.get(name) != len(content) for contents in declared for name, content in contents.items()):
         return False
     objects = [above.object_key(index, name) for above, index, name in _objects(store, mapped)]
     return all(sizes.get(name) for name in objects)
+
+
+def declared_overviews(store: MapStore, sizes: Mapping[str, int]) -> dict[str, bytes]:
+    """Return the metadata and coordinates of those levels above a map that are stored, as declared, by name.
+
+    Parameters
+    ----------
+    store, sizes
+        As of `overviews_complete`.
+    """
+    stored = (above for above in _levels(store) if f"{level_path(above.level)}/{ROOT}" in sizes)
+    return {name: content for above in stored for name, content in _declared(above).items()}
 
 
 def overviews_whole(store: MapStore, sizes: Mapping[str, int], mapped: NDArray[np.bool_]) -> bool:
@@ -217,6 +229,10 @@ def _objects(store: MapStore, mapped: NDArray[np.bool_]) -> Iterator[tuple[MapSt
     for above in _levels(store):
         blocks = mapped_blocks(above, mapped)
         yield from ((above, index, name) for name in above.arrays for index in blocks)
+
+
+def _declared(above: MapStore) -> dict[str, bytes]:
+    return declared_level(above.template, above.level, above.grid)
 
 
 def _levels(store: MapStore) -> list[MapStore]:
