@@ -100,6 +100,7 @@ def test_a_code_beside_other_numbers_does_not_count():
         ("EPSG:5720", "Vertical"),
         ("Lambert-ninety", "no CRS that PROJ can read"),
         ("EPSG:99999", "no CRS that PROJ can read"),
+        ("IAU_2015:30100", "of a body of 1,737 km, the Earth's radius is 6,378"),
         ("", "no CRS that PROJ can read"),
     ],
 )

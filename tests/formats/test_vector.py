@@ -283,7 +283,7 @@ def test_ground_that_a_projection_does_not_reach(tmp_path):
 def test_ground_of_another_body(tmp_path):
     moon = geopandas.GeoDataFrame(geometry=[shapely.box(0, 0, 1, 1)], crs="IAU_2015:30100")
     moon.to_file(tmp_path / "moon.gpkg")
-    with pytest.raises(InputError, match=r"moon.gpkg: no way leads from its CRS, .*, to EPSG:2154, the CRS of the map"):
+    with pytest.raises(InputError, match=r"moon.gpkg.* of a body of 1,737 km"):
         read_area(str(tmp_path / "moon.gpkg"), crs="EPSG:2154")
 
 

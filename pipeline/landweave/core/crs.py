@@ -24,6 +24,8 @@ _REALISATION = re.compile(r" v\d+[a-z]?(?= /|$)")
 _ORDER_OF_AXES = re.compile(r" \((E-N|N-E)\)$")
 _SAME_M = 0.01
 """Realisations of one datum that differ by less are one: RGF93 v1 and v2b by 4 mm."""
+_EARTH_KM = 6_300, 6_450
+"""Every ellipsoid and sphere of it is between; a CRS of another body leads to no place of a map."""
 _METRES_A_DEGREE = 111_000
 _FINE_M = 1.0
 """Between two datums; WGS 84 itself is defined no better."""
@@ -166,6 +168,9 @@ def _usable(crs: str | int) -> tuple[str, str]:
         return "", f"has a CRS of the type {horizontal.type_name}, named {horizontal.name!r}, which lies on no map"
     if _CODE_AS_NAME.search(datum) or (_NO_DATUM.search(datum) and not horizontal.is_bound):
         return "", f"has a CRS named {horizontal.name!r} that is not one: its datum is {datum!r}"
+    radius = horizontal.ellipsoid.semi_major_metre / 1e3 if horizontal.ellipsoid else 0.0
+    if not _EARTH_KM[0] < radius < _EARTH_KM[1]:
+        return "", f"has a CRS named {horizontal.name!r} of a body of {radius:,.0f} km, the Earth's radius is 6,378"
     return _named(horizontal), ""
 
 
