@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,15 @@ def test_an_error_is_json_too(small: Small, landweave: Command) -> None:
     assert error["message"] in ended.err
 
 
+@pytest.fixture
+def in_a_terminal() -> Iterator[None]:
+    """A job that a shell puts into the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("in_a_terminal")
 def test_whatever_ends_a_command_is_json(
     small: Small, landweave: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
