@@ -62,7 +62,10 @@ def signalled(here: Ground, seed: int, sent: str, engine: Mapping[str, Any]) -> 
     notes = environment(folder / "notes", wait_seconds=0.06, endless=10)
     process = start("run", config, module="tests.helpers.counted", **notes)
     try:
-        wait_until(lambda: process.poll() is not None or len(kills.done_blocks(store)) >= 2, kills.PATIENCE_S)
+        # By the blocks' own notes: the ledger is written when a block ends, and from the tenth on none does.
+        wait_until(
+            lambda: process.poll() is not None or len(Watched.read(folder / "notes").ended) >= 2, kills.PATIENCE_S
+        )
         assert process.poll() is None, process.stderr and process.stderr.read()
         seconds = seconds_to_end(process, number, code)
     finally:
@@ -86,7 +89,9 @@ def signalled_cube(here: Ground, seed: int, sent: str, kind: str) -> str:
     notes = environment(folder / "notes", wait_seconds=0.06, endless=9)
     process = aligned.start(target.location, 5, 0.0, kind=kind, **notes)
     try:
-        wait_until(lambda: process.poll() is not None or len(kills.done_tiles(target)) >= 2, kills.PATIENCE_S)
+        wait_until(
+            lambda: process.poll() is not None or len(Watched.read(folder / "notes").ended) >= 2, kills.PATIENCE_S
+        )
         assert process.poll() is None, process.stderr and process.stderr.read()
         seconds = seconds_to_end(process, number, code)
     finally:
