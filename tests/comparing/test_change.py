@@ -320,10 +320,8 @@ def test_zones_and_polygons_on_workers_are_the_same_bytes(maps, zones, tmp_path)
         assert (tmp_path / "inline" / name).read_bytes() == (tmp_path / "dask" / name).read_bytes(), name
 
 
-def _vector_files_and_samples(
-    maps, zones: geopandas.GeoDataFrame, folder: Path, before: str, options: dict[str, str]
-) -> None:
-    """Polygons in a bucket are those on a disk, whatever their format; samples and their chips go there and back."""
+def _vector_files(maps, zones: geopandas.GeoDataFrame, folder: Path, before: str, options: dict[str, str]) -> None:
+    """Polygons in a bucket are those on a disk, whatever their format."""
     bucket = Target.parse(f"s3://{BUCKET}", options)
     frame = zones.assign(code=3)
     for name in ("z.gpkg", "z.shp", "z.geojson"):
@@ -358,25 +356,25 @@ def _vector_files_and_samples(
     with pytest.raises(lw.errors.InputError, match=rf"^s3://{BUCKET}/z.gpkg has no column 'cover'"):
         lw.evaluate(maps["before"], lw.Labels(files=f"s3://{BUCKET}/z.gpkg", column="cover"), storage_options=options)
 
-    bucket.put(
-        "ortho/tile.tif",
-        (
-            write_tile(folder / "tile.tif", textured(GROUND.shape, 3), corner_xy=(CORNER[1] / 5, -CORNER[0] / 5))
-        ).read_bytes(),
-    )
-    images, path = lw.ChipImages(files=f"s3://{BUCKET}/ortho/tile.tif"), f"s3://{BUCKET}/work/s.gpkg"
+
+def _samples(maps, folder: Path, before: str, options: dict[str, str]) -> None:
+    """A sample and its chips go into a bucket and come back as those on a disk."""
+    bucket = Target.parse(f"s3://{BUCKET}", options)
+    tile = write_tile(folder / "tile.tif", textured(GROUND.shape, 3), corner_xy=(CORNER[1] / 5, -CORNER[0] / 5))
+    bucket.put("ortho/tile.tif", tile.read_bytes())
+    images, path = lw.ChipImages(files=f"s3://{BUCKET}/ortho/tile.tif"), f"s3://{BUCKET}/drawn/s.gpkg"
     rule = lw.SamplingRule(size=20, minimum=3)
     assert lw.draw_sample(before, path, rule=rule, images=images, storage_options=options) == path
     here = lw.draw_sample(maps["before"], folder / "s.gpkg", rule=rule, images=folder / "tile.tif")
     for name in ("s_chips/00001.png", "s_chips/00007.png"):
-        assert bucket.get(f"work/{name}") == (folder / name).read_bytes()
+        assert bucket.get(f"drawn/{name}") == (folder / name).read_bytes()
     with pytest.raises(lw.errors.OutputError, match="is there already"):
         lw.draw_sample(before, path, rule=rule, storage_options=options)
-    (folder / "back.gpkg").write_bytes(bucket.get("work/s.gpkg"))
+    (folder / "back.gpkg").write_bytes(bucket.get("drawn/s.gpkg"))
     points = geopandas.read_file(folder / "back.gpkg", layer="sample")
     assert points.geometry.geom_equals(geopandas.read_file(here, layer="sample").geometry).all()
     points.assign(reference="Impervious surface").to_file(folder / "back.gpkg", layer="sample", driver="GPKG")
-    bucket.put("work/s.gpkg", (folder / "back.gpkg").read_bytes())
+    bucket.put("drawn/s.gpkg", (folder / "back.gpkg").read_bytes())
     found = lw.estimate_areas(path, storage_options=options)
     assert found.plain == lw.estimate_areas(folder / "back.gpkg").plain
     assert not Path("s3:").exists()
@@ -416,7 +414,8 @@ def test_maps_and_labels_in_an_object_store_are_compared_as_those_on_a_disk(maps
             lw.compare(before, tmp_path / "labels.tif", storage_options=options).scores.confusion, scores
         )
         assert lw.change(config, maps["after"], rule=rule).counts.kept == direct.counts.kept
-        _vector_files_and_samples(maps, zones, tmp_path, before, options)
+        _vector_files(maps, zones, tmp_path, before, options)
+        _samples(maps, tmp_path, before, options)
     with pytest.raises(lw.errors.ConfigError, match="is a local path: endpoint"):
         lw.change(maps["before"], maps["after"], storage_options={"endpoint": "http://localhost:1"})
 

@@ -61,15 +61,7 @@ def signalled(here: Ground, seed: int, sent: str, engine: Mapping[str, Any]) -> 
     config = here.small.config(output={"store": str(store)}, engine=dict(engine))
     notes = environment(folder / "notes", wait_seconds=0.06, endless=10)
     process = start("run", config, module="tests.helpers.counted", **notes)
-    try:
-        # By the blocks' own notes: the ledger is written when a block ends, and from the tenth on none does.
-        wait_until(
-            lambda: process.poll() is not None or len(Watched.read(folder / "notes").ended) >= 2, kills.PATIENCE_S
-        )
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        seconds = seconds_to_end(process, number, code)
-    finally:
-        process.kill()
+    seconds = seconds_to_end(process, folder / "notes", number, code)
     assert not [path for path in folder.rglob("*lease*")]
     done = kills.done_blocks(store)
     assert done.issubset(Watched.read(folder / "notes").ended)
@@ -88,14 +80,7 @@ def signalled_cube(here: Ground, seed: int, sent: str, kind: str) -> str:
     assert align(whole, source).exit_code == 0
     notes = environment(folder / "notes", wait_seconds=0.06, endless=9)
     process = aligned.start(target.location, 5, 0.0, kind=kind, **notes)
-    try:
-        wait_until(
-            lambda: process.poll() is not None or len(Watched.read(folder / "notes").ended) >= 2, kills.PATIENCE_S
-        )
-        assert process.poll() is None, process.stderr and process.stderr.read()
-        seconds = seconds_to_end(process, number, code)
-    finally:
-        process.kill()
+    seconds = seconds_to_end(process, folder / "notes", number, code)
     assert not [path for path in folder.rglob("*lease*")]
     done = kills.done_tiles(target)
     assert done.issubset(Watched.read(folder / "notes").ended)
@@ -105,12 +90,20 @@ def signalled_cube(here: Ground, seed: int, sent: str, kind: str) -> str:
     return f"exit {code} after {seconds:.1f} s (load {os.getloadavg()[0]:.0f}), {len(done)} done; then {result.ran} ran"
 
 
-def seconds_to_end(process: subprocess.Popen[str], number: int, code: int) -> float:
-    """How long the processes of a run, none of whose blocks ends, take to end after a signal."""
-    struck = time.monotonic()
-    os.killpg(process.pid, number)
-    assert process.wait(kills.PATIENCE_S) == code
-    seconds = time.monotonic() - struck
+def seconds_to_end(process: subprocess.Popen[str], notes: Path, number: int, code: int) -> float:
+    """How long the processes of a run take to end after a signal, two of whose blocks have ended, and soon none does.
+
+    By the blocks' own notes: the ledger is written when a block ends.
+    """
+    try:
+        wait_until(lambda: process.poll() is not None or len(Watched.read(notes).ended) >= 2, kills.PATIENCE_S)
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        struck = time.monotonic()
+        os.killpg(process.pid, number)
+        assert process.wait(kills.PATIENCE_S) == code
+        seconds = time.monotonic() - struck
+    finally:
+        process.kill()
     others = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))  # who share the machine
     assert seconds < MOST_S * others
     return seconds

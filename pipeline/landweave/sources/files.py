@@ -68,6 +68,9 @@ DRIVERS = [
 """Formats that imagery and elevation are delivered in. GDAL opens no other: a file on the web that is text of a VRT
 could name files of this machine, and of any other; so could a header of ERMapper."""
 
+NETWORK_SYSTEMS = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift")
+"""GDAL's file systems whose files lie on servers."""
+
 _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_MAX_RETRY": 4,  # of what may pass: 429, 500, 502, 503, 504, lost connections
     "GDAL_HTTP_RETRY_DELAY": 0.5,  # seconds, doubled each time
@@ -76,7 +79,7 @@ _NETWORK: dict[str, str | int | float] = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": 1000,
     "GDAL_INGESTED_BYTES_AT_OPEN": 2**15,  # the header of a COG in one request
     # Otherwise a file that could not be reached once is never looked for again by that process: a notebook, a worker.
-    "CPL_VSIL_CURL_NON_CACHED": "/vsicurl/:/vsis3/:/vsigs/:/vsiaz/:/vsiadls/:/vsioss/:/vsiswift/",
+    "CPL_VSIL_CURL_NON_CACHED": ":".join(f"{each}/" for each in NETWORK_SYSTEMS),
 }
 """How GDAL reads over HTTP."""
 

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
 from landweave.core.secrets import without_secrets
-from landweave.sources.files import Options, is_url
+from landweave.sources.files import NETWORK_SYSTEMS, Options, is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.object_files import in_object_store, list_objects
 from landweave.sources.raster_facts import find_maps
@@ -23,7 +23,7 @@ RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".j2k")
 _BESIDE = (".aux.xml", ".lease", ".run.json")
 """Endings of files beside rasters and stores that a glob never means; nor does it mean a Zarr store."""
 
-_FILE_SYSTEMS = ("/vsiadls", "/vsiaz", "/vsicurl", "/vsigs", "/vsigzip", "/vsis3", "/vsitar", "/vsizip")
+_FILE_SYSTEMS = (*NETWORK_SYSTEMS, "/vsizip", "/vsitar", "/vsigzip")
 """Of GDAL's, those whose files any worker can open too: not the input or memory of a process, nor what flows once."""
 
 _LARGEST_VRT, _DEEPEST_VRT = 2**26, 16
