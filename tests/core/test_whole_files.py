@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,3 +41,26 @@ def test_two_processes_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
             first.write_bytes(b"first")
         assert path.read_bytes() == b"first"
     assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"last"]
+
+
+@pytest.mark.parametrize("killed", [True, False])
+def test_what_a_killed_process_left_is_removed_and_nothing_of_a_living_one(tmp_path: Path, killed: bool) -> None:
+    path = tmp_path / "sample[1].gpkg"
+    code = (
+        "import sys, pathlib, time; from landweave.core.whole_files import whole_file\n"
+        f"with whole_file(pathlib.Path({str(path)!r})) as part:\n"
+        "    part.write_bytes(b'half'); print(flush=True); time.sleep(60)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        if killed:
+            process.kill()
+            process.wait()
+        with whole_file(path) as part:
+            part.write_bytes(b"whole")
+        assert sum(each != path for each in tmp_path.iterdir()) == (0 if killed else 1)
+        process.kill()
+    with whole_file(path) as part:
+        part.write_bytes(b"again")
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"again"]

@@ -11,7 +11,7 @@ import os, pathlib, signal
 import landweave as lw
 rename, left = pathlib.Path.replace, [{renames}]
 def replace(path, target):
-    if path.suffix == ".part":
+    if path.parent.suffix == ".part":
         left[0] -= 1
         if left[0] < 0:
             os.kill(os.getpid(), signal.SIGKILL)

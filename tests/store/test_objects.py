@@ -30,6 +30,23 @@ def test_small_objects_come_back(any_target):
     assert any_target.list("a") == ("a/c.json",)
 
 
+def test_what_killed_writers_left_half_written_is_removed(tmp_path):
+    """No listing shows it; a file that a user calls so stays."""
+    target = Target.parse(tmp_path)
+    for name in ("map/c/0/1", ".lease"):
+        target.put(name, b"whole")
+        for number in (1, 2):
+            (tmp_path / f"{name}#{number}").write_bytes(b"half")
+    (tmp_path / "notes#1").write_bytes(b"a user's")
+    assert target.list() == (".lease", "map/c/0/1")
+    target.delete(".lease")
+    assert {path.name for path in tmp_path.iterdir()} == {"map", "notes#1"}
+    target.remove_unfinished()
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["notes#1", "1"]
+    Target.parse(tmp_path / "none").remove_unfinished()
+    assert not (tmp_path / "none").exists()
+
+
 @pytest.mark.parametrize("size", [3, 11 << 20])
 def test_a_file_comes_back(any_target, size):
     """A large one too, over an older object; its place in the file is of no account."""

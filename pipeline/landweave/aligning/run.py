@@ -36,7 +36,7 @@ from landweave.core.words import counted, first_lines
 from landweave.engine.settings import EngineSettings
 from landweave.formats.area import PolygonArea
 from landweave.jobs.audit import run_until_whole
-from landweave.jobs.lease import LEASE, Lease, hold
+from landweave.jobs.lease import Lease, hold_output
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction
 from landweave.jobs.progress import Progress, SilentProgress, shown
@@ -144,7 +144,7 @@ def run_align(
     from landweave.engine.clusters import open_engine  # Dask, which a plan does without
 
     progress = progress or SilentProgress()
-    with hold(*setup.target.beside(LEASE)) as lease:
+    with hold_output(setup.target) as lease:
         cube, groups = _find(setup, stale, accept_missing, mend=True)
         plan = cost_align(setup.target, groups, setup.notes)
         if plan.todo:

@@ -23,7 +23,7 @@ from landweave.jobs.audit import (
     mark_damaged,
     rebuild,
 )
-from landweave.jobs.lease import LEASE, hold
+from landweave.jobs.lease import hold_output
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.store.cubes.group import CubeGroup
 from landweave.store.cubes.restore import restore_cube_metadata
@@ -142,7 +142,7 @@ def verify_cube(
     """
     writable, count, damaged = target.is_writable(), 0, list[str]()
     notes = [] if writable else [UNMARKED]
-    with hold(*target.beside(LEASE)) if writable else nullcontext():
+    with hold_output(target) if writable else nullcontext():
         notes += restore_cube_metadata(target, writable=writable)
         for modality, group in open_cube_store(target, attributes).groups.items():
             for shard, counts in group.ledgers().items():

@@ -2,16 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 from secrets import token_hex
 
+from landweave.core.processes import has_ended, machine
+
+_NAMED = 100
+"""Most characters of a file's name in the name of its folder: a file system has 255 for all."""
+
+
+@contextmanager
+def part_folder(path: Path) -> Iterator[Path]:
+    """Yield a new hidden folder beside ``path``, for files that are renamed to their places; it is removed at the end.
+
+    Folders for the same path that processes of this machine left when they were killed are removed, too.
+
+    Parameters
+    ----------
+    path
+        Of a file.
+
+    Raises
+    ------
+    OSError
+        When the folder cannot be made.
+    """
+    begin, here = f".{path.name[:_NAMED]}.", hashlib.sha256(machine().encode()).hexdigest()[:8]
+    for left in path.parent.glob(f"{escape(begin + here)}-*-*.part"):
+        _, pid, _ = left.name.removeprefix(begin).split("-")
+        if has_ended(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    folder = path.parent / f"{begin}{here}-{os.getpid()}-{token_hex(4)}.part"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path``; what is written there takes its place when the block ends well, else it is removed.
+    """Yield a path in a `part_folder`; what is written there takes the place of ``path`` when the block ends well.
 
     Raises
     ------
@@ -19,13 +56,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         When the folder cannot be made, or the file not renamed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.stem}.{token_hex(4)}.part{path.suffix}")  # another process has its own
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        for left in path.parent.glob(f"{escape(part.name)}*"):  # SQLite has files beside its own
-            left.unlink(missing_ok=True)
+    with part_folder(path) as folder:
+        yield folder / path.name
+        (folder / path.name).replace(path)
 
 
 def write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
@@ -44,12 +77,8 @@ def write_whole(folder: Path, contents: Mapping[str, bytes]) -> None:
         When one cannot be written: earlier files are as they were. When one cannot be renamed those before it are new.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    parts = {name: folder / f".{name}.{token_hex(4)}.part" for name in contents}
-    try:
-        for name, part in parts.items():
-            part.write_bytes(contents[name])
-        for name, part in parts.items():
-            part.replace(folder / name)
-    finally:
-        for part in parts.values():
-            part.unlink(missing_ok=True)
+    with part_folder(folder / min(contents)) as parts:
+        for name, content in contents.items():
+            (parts / name).write_bytes(content)
+        for name in contents:
+            (parts / name).replace(folder / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from landweave.core.errors import LandweaveError, OutputError
 from landweave.core.protocols import MAP_MARK, MapReader
+from landweave.core.whole_files import part_folder
 
 _NAMES = ".aux.xml"
 """Ending of the file where GDAL keeps the names of classes."""
@@ -84,8 +84,8 @@ def replacing(path: str | os.PathLike[str], mark: str) -> Iterator[Path]:
     refuse_foreign(target, mark)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as folder:
-            written = Path(folder) / target.name
+        with part_folder(target) as folder:
+            written = folder / target.name
             yield written
             refuse_foreign(target, mark)  # writing may have taken an hour
             written.replace(target)

@@ -20,12 +20,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Protocol
 
-import psutil
-
 from landweave.core.errors import OutputError
+from landweave.core.processes import has_ended, machine
 
 LEASE = ".lease"
 """Suffix of the object beside an output that its driver holds."""
@@ -77,6 +75,16 @@ class SmallObjects(Protocol):
         """Remove an object; nothing happens when there is none."""
 
 
+class Output(Protocol):
+    """What is written under a lease."""
+
+    def beside(self, suffix: str) -> tuple[SmallObjects, str]:
+        """Return where an object beside the output lies, and its name: the output's with a ``suffix``."""
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed writers left half written."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Holder:
     """The driver that writes to an output.
@@ -96,7 +104,7 @@ class Holder:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     host: str = field(default_factory=socket.gethostname)
     pid: int = field(default_factory=os.getpid)
-    machine: str = field(default_factory=lambda: _machine())
+    machine: str = field(default_factory=machine)
     seen: float = field(default_factory=time.time)
 
     @classmethod
@@ -115,16 +123,11 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether it surely has ended: it ran on this machine, and no living process has its number."""
-        if self.machine != _machine():
+        if self.machine != machine():
             return False
         if self.pid == os.getpid():
             return self.token not in _HELD  # it could not be given back: its store was out of reach
-        try:
-            return bool(psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
-            return True
-        except psutil.AccessDenied:
-            return False
+        return has_ended(self.pid)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,6 +229,14 @@ def hold(place: SmallObjects, name: str) -> Iterator[Lease]:
         lease.release()
 
 
+@contextmanager
+def hold_output(output: Output) -> Iterator[Lease]:
+    """Hold the lease of an output; where all ends well nothing is left that is half written."""
+    with hold(*output.beside(LEASE)) as lease:
+        yield lease
+        output.remove_unfinished()
+
+
 def _take(place: SmallObjects, name: str) -> tuple[Holder, bool]:
     """The new holder, and whether it follows one that never gave the lease back."""
     mine = Holder()
@@ -268,12 +279,3 @@ def _described(holder: Holder | None) -> str:
     if holder is None:
         return "its lease cannot be read"
     return f"process {holder.pid} on {holder.host}, last seen {max(0.0, time.time() - holder.seen):.0f} s ago"
-
-
-def _machine() -> str:
-    """The running kernel and process namespace: containers of one host have its boot id but their own processes."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return f"{socket.gethostname()} {psutil.boot_time():.0f}"

@@ -18,7 +18,7 @@ from landweave.core.stopwatch import Stopwatch
 from landweave.core.words import counted
 from landweave.jobs.audit import run_until_whole
 from landweave.jobs.fingerprint import require_same_settings
-from landweave.jobs.lease import LEASE, Lease, hold
+from landweave.jobs.lease import Lease, hold_output
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import BlockAction, BlockActionGrid
 from landweave.jobs.progress import Progress, SilentProgress, shown
@@ -230,7 +230,7 @@ def run_map(
     """
     started = time.perf_counter()
     _refuse_many_opens(setup)
-    with hold(*setup.target.beside(LEASE)) as lease:
+    with hold_output(setup.target) as lease:
         output = read_output(setup, repair=True)
         actions = setup.actions(output.ledger, stale=stale)
         if actions.todo:

@@ -32,7 +32,7 @@ from landweave.jobs.audit import (
     rebuild,
     stale_line,
 )
-from landweave.jobs.lease import LEASE, hold
+from landweave.jobs.lease import hold_output
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.plan import first_names
 from landweave.mapping.job import MapJob
@@ -219,7 +219,7 @@ def verify_map(
     """
     store = map_at(target, attributes)
     writable = target.is_writable()
-    with hold(*target.beside(LEASE)) if writable else nullcontext():
+    with hold_output(target) if writable else nullcontext():
         sizes = target.sizes()
         notes = [] if writable else [UNMARKED]
         notes += restore_metadata(store, sizes, writable=writable)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from landweave.core.errors import CardError, ConfigError
 from landweave.core.source_digest import source_digest
 from landweave.core.user_cache import cache_folder
+from landweave.core.whole_files import write_whole
 from landweave.models.inference import numerics
 from landweave.models.onnx_graph import OPSET, export_graph
 from landweave.models.settings import InferenceSettings
@@ -155,10 +155,7 @@ def _keep(graph: bytes, name: str) -> None:
     folder = _graphs()
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with TemporaryDirectory(dir=folder) as own:
-            written = Path(own) / name
-            written.write_bytes(graph)
-            written.replace(folder / name)
+        write_whole(folder, {name: graph})
         newest = sorted(folder.glob("*.onnx"), key=lambda file: file.stat().st_mtime, reverse=True)
         for file in newest[GRAPHS_KEPT:]:
             file.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import cast
 
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from landweave.core.errors import CardError, ConfigError, WeightsError
 from landweave.core.grid import Bounds
+from landweave.core.whole_files import part_folder
 from landweave.core.words import bullets
 from landweave.models.cards.card import ModelCard, WeightsFile
 from landweave.models.cards.registry import card_content, find_card, write_card, write_new
@@ -121,8 +121,8 @@ def export_program(card: ModelCard, weights: Path, path: Path) -> ModelCard:
     network = _SplitInputs(load(card, window, weights, batch_size=batch), card)
     example = torch.zeros(batch, card.image_channels, window, window)
     try:
-        with torch.no_grad(), TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-            written = Path(folder) / path.name
+        with torch.no_grad(), part_folder(path) as folder:
+            written = folder / path.name
             torch.export.save(torch.export.export(network.eval(), (example,)), written)
             load_exported(written)
             _refuse_occupied([path])  # an export takes minutes

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from landweave.core.errors import CardError, WeightsError
+from landweave.core.whole_files import part_folder
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import HeightCoding
 from landweave.models.factory import load
@@ -77,9 +77,9 @@ def export_onnx(card: ModelCard, weights: Path, path: Path) -> None:
     network = _Standalone(load(card, window, weights, batch_size=1), card).eval()
     example = torch.rand(1, card.image_channels, window, window, generator=torch.Generator().manual_seed(0))
     try:
-        with torch.no_grad(), TemporaryDirectory(dir=path.parent) as folder:
+        with torch.no_grad(), part_folder(path) as folder:
             graph = export_graph(network, (example,), ["image"], output_names=["probabilities"])
-            written = Path(folder) / path.name
+            written = folder / path.name
             onnx.save(_with_metadata(graph, network, card), written)
             onnx.checker.check_model(str(written))
             _compare(written, network, example)

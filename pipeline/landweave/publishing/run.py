@@ -23,7 +23,7 @@ from landweave.engine.clusters import open_engine
 from landweave.engine.settings import EngineSettings
 from landweave.jobs.audit import find_altered, find_missing, find_torn, ledger_objects, mark_damaged, run_until_whole
 from landweave.jobs.fingerprint import Fingerprint, require_same_settings
-from landweave.jobs.lease import LEASE, Lease, hold
+from landweave.jobs.lease import Lease, hold_output
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.jobs.plan import BlockAction, BlockActionGrid, plan_block_actions
 from landweave.jobs.progress import Progress, SilentProgress, shown
@@ -244,7 +244,7 @@ def run_publish(
         When the target holds anything else, another driver writes it, or it cannot be written.
     """
     notes = (*setup.notes, *setup.map.check(partial=partial_map))
-    with hold(*setup.target.beside(LEASE)) as lease:
+    with hold_output(setup.target) as lease:
         state = read_publication(setup)
         actions = plan_actions(setup, state.ledger, stale=stale)
         if actions.todo:

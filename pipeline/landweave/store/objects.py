@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import count, takewhile
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
@@ -34,6 +36,9 @@ READ_AT_ONCE = 16 * PIECE
 
 _TEMPORARY = (".lease", ".writable-")
 """Prefixes of the names of objects that exist for a moment: leases, and trials of writing."""
+
+_UNFINISHED = re.compile(r"#\d+$")
+"""End of the names under which obstore writes to a disk before it renames what is whole."""
 
 _FEW = 50
 """Objects of a listing that only finds out whether there are any."""
@@ -319,9 +324,24 @@ class Target:
         return self._found(name, lambda: obstore.head(self.objects, name)) is not None
 
     def delete(self, name: str) -> None:
-        """Remove one object; nothing happens where there is none."""
+        """Remove one object, and what killed writers left of it; nothing happens where there is none."""
         with suppress(FileNotFoundError):
             self._call("delete", name, lambda: obstore.delete(self.objects, name))
+        if self.is_local:
+            parts = (Path(self.location, f"{name}#{number}") for number in count(1))
+            for part in takewhile(Path.exists, parts):
+                part.unlink(missing_ok=True)
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed writers left half written beside whole objects on a disk; no listing shows it.
+
+        Nobody else may be writing here.
+        """
+        for folder, _, names in os.walk(self.location) if self.is_local else ():
+            whole = set(names)
+            for name in names:
+                if (end := _UNFINISHED.search(name)) and name[: end.start()] in whole:
+                    Path(folder, name).unlink(missing_ok=True)
 
     def sizes(self, prefix: str = "") -> Listing:
         """Return the bytes of every object below ``prefix`` (whole path segments) by its name, in one listing."""
