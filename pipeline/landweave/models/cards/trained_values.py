@@ -132,6 +132,7 @@ class TrainedValues:
         wide
             Whether the sample is spread over more ground than one tower or quarry has.
         """
+        yield from _same_bands(values)
         if self.unit == "heights":
             yield from _height_findings(values, limited=limited, wide=wide)
             return
@@ -262,6 +263,17 @@ def _as_scale(band: BandSpec) -> BandSpec:
     if _has_statistics(band) and band.std > 2 and band.mean in (0, band.std):
         return BandSpec(scale=exact(1) / exact(band.mean + band.std), coding=band.coding)
     return band
+
+
+def _same_bands(values: Values) -> Iterator[Finding]:
+    """Bands that are one picture: a file or a number is named twice, or the files of one lie where another's should."""
+    planes: dict[bytes, list[str]] = {}
+    for band, plane in values.items():
+        if band != "NDSM" and plane.min() < plane.max():
+            planes.setdefault(plane.tobytes(), []).append(band)
+    for bands in (each for each in planes.values() if len(each) > 1):
+        text = f"{' and '.join(bands)} are the same at every sampled pixel: is one read from the files of another?"
+        yield Finding(text=text, refused=False)
 
 
 def _height_findings(values: Values, *, limited: bool, wide: bool) -> Iterator[Finding]:
