@@ -163,6 +163,14 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     assert any("2.00% of DTM lie outside -500 to 9000 m" in each.text for each in height_findings(GROUND, holes))
 
 
+def test_statistics_of_one_band_in_another_scale_are_refused():
+    """A card of bytes, whose infrared was normalised after it was divided by 255."""
+    bands = {name: {"mean": 110, "std": 45} for name in ("R", "G")} | {"NIR": {"mean": 0.42, "std": 0.18}}
+    trained = TrainedValues.of("AERIAL_RGBI", InputSpec.model_validate({"pixel": 0.2, "bands": bands}))
+    (found,) = trained.findings(around(107, 106, 111, std=45), np.dtype("uint8"))
+    assert (found.refused, "100 std from the means: NIR has" in found.text) == (True, True)
+
+
 def test_bands_that_are_one_picture_are_told():
     """An infrared folder that holds the colour files, a DTM in place of the DSM; a flat DSM and DTM are no such."""
     trained = TrainedValues.of("AERIAL_RGBI", find_card("LC-A").inputs["AERIAL_RGBI"])
