@@ -346,6 +346,8 @@ def _centres(pixels: xr.Dataset | xr.DataArray, axis: str, name: str) -> NDArray
     if not centres.size:
         raise InputError(f"{name} has no pixel along {axis}.")
     steps = np.diff(centres) * (1 if axis == "x" else -1)
+    if steps.size and steps.min() == 0:
+        raise InputError(f"{name}: some pixels have one {axis}, as {centres[steps.argmin()]}: give it in float64.")
     if steps.size and steps.min() <= 0:
         direction = "ascends" if axis == "x" else "descends"
         raise InputError(
