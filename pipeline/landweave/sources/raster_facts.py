@@ -274,7 +274,8 @@ def _is_lossy(dataset: rasterio.DatasetReader) -> bool:
 
 def _colour(dataset: rasterio.DatasetReader, number: int, role: ColorInterp) -> str:
     if role is not ColorInterp.palette:
-        return NEGATIVE if dataset.get_tag_item("MINISWHITE", "IMAGE_STRUCTURE") else str(role.name)
+        is_negative = number == 1 and dataset.get_tag_item("MINISWHITE", "IMAGE_STRUCTURE")  # others are extra samples
+        return NEGATIVE if is_negative else str(role.name)
     entries = dataset.colormap(number).items()
     return "gray" if all(colour[:3] == (index,) * 3 for index, colour in entries) else "palette"
 
