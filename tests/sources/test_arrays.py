@@ -306,3 +306,18 @@ def test_a_scale_that_leaves_open_what_the_values_are_is_refused(dtype, attribut
     dataset.band_data.attrs = attributes
     with pytest.raises(InputError, match=problem):
         open_arrays("A", dataset)
+
+
+def test_objects_of_another_type_or_shape_are_refused():
+    on = grid(shape=(1, 2))
+    for dtype in ("complex64", "bool", "datetime64[s]", "O"):
+        with pytest.raises(InputError, match=r"A holds .*, and integers and real numbers are read"):
+            open_arrays("A", raster(on, np.ones((2, 1, 2)).astype(dtype)))
+    with pytest.raises(InputError, match="A has several bands named R: name each once"):
+        open_arrays("A", raster(on).assign_coords(band=["R", "R"]))
+    coarse = raster(grid(shape=(6, 2)))
+    with pytest.raises(InputError, match=r"A: some pixels have one y, as .*: give it in float64"):
+        open_arrays("A", coarse.assign_coords(y=coarse.y.astype("float32")))
+    of_bands = (("band", "y", "x"), np.ones((2, 1, 2), bool))
+    with pytest.raises(InputError, match="valid of A has the dimension band: one value counts for all bands"):
+        open_arrays("A", raster(on, valid=of_bands))

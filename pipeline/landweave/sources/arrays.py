@@ -142,7 +142,11 @@ def open_arrays(name: str, group: xr.Dataset) -> XarrayRaster | XarraySeries:
         raise InputError(f"{name} has no coordinate 'band': name its bands, as assign_coords(band=['R', 'G', 'B']).")
     if foreign := set(pixels.dims) - {"time", "band", "y", "x"}:
         raise InputError(f"{name} has the dimension {', '.join(map(str, foreign))}: time, band, y and x are read.")
+    if pixels.dtype.kind not in "iuf":
+        raise InputError(f"{name} holds {pixels.dtype}, and integers and real numbers are read.")
     bands = tuple(map(str, np.atleast_1d(pixels["band"].values)))
+    if twice := sorted({band for band in bands if bands.count(band) > 1}):
+        raise InputError(f"{name} has several bands named {', '.join(twice)}: name each once, or drop_duplicates.")
     common: dict[str, Any] = {"modality": name, "grid": grid_of(group, name), "bands": bands, "pixels": pixels}
     common["scale"] = _scale(pixels, name)
     if "time" not in pixels.coords:
@@ -342,6 +346,8 @@ def _centres(pixels: xr.Dataset | xr.DataArray, axis: str, name: str) -> NDArray
     if not centres.size:
         raise InputError(f"{name} has no pixel along {axis}.")
     steps = np.diff(centres) * (1 if axis == "x" else -1)
+    if steps.size and steps.min() == 0:
+        raise InputError(f"{name}: some pixels have one {axis}, as {centres[steps.argmin()]}: give it in float64.")
     if steps.size and steps.min() <= 0:
         direction = "ascends" if axis == "x" else "descends"
         raise InputError(
@@ -440,6 +446,10 @@ def _mask(group: xr.Dataset, variable: str, kinds: str, name: str) -> xr.DataArr
     if variable not in group:
         return None
     mask = group[variable]
+    if foreign := {*mask.dims} - {"y", "x", *(["time"] if "time" in group[PIXELS].coords else [])}:
+        raise InputError(
+            f"{variable} of {name} has the dimension {', '.join(map(str, foreign))}: one value counts for all bands."
+        )
     if mask.dtype.kind not in kinds:
         expected = {"b": "bool", "iu": "an integer, landweave.PixelClass"}[kinds]
         raise InputError(f"{variable} of {name} is {mask.dtype}: it has to be {expected}.")

@@ -57,6 +57,7 @@ KEPT_BYTES = GDAL_CACHE_BYTES + THREADS_A_WORKER * DATASETS_PER_THREAD * DATASET
 GDAL_OPTIONS: dict[str, str | int] = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE",  # masks and world files are looked up by name, not by listing the folder
     "GDAL_CACHEMAX": GDAL_CACHE_BYTES,
+    "AAIGRID_DATATYPE": "Float32",  # of text, of which a tile of the sea, or of nodata, would be integers beside floats
 }
 
 _DECODERS: ContextVar[int] = ContextVar("decoders", default=1)  # a worker's cores are counted by its threads

@@ -49,6 +49,9 @@ _OF_MAPS = (".tif", ".tiff", ".png")
 _FAR = 1e9
 """Coordinate that no CRS of the Earth has, in metres, feet or degrees."""
 
+NEGATIVE = "negative"
+"""Colour of a band whose numbers fall with brightness: GDAL gives them as they are stored."""
+
 LISTED = 20
 """Problems named in one error; the others are counted."""
 
@@ -108,7 +111,7 @@ class RasterFacts:
         Nodata tags, as text, that no number of their band can equal: -9999 or NaN in bytes.
     colours, descriptions, units
         By band: colour interpretation, such as ``red``, ``palette`` or ``alpha`` (``gray`` for a palette of the greys
-        in order), and the name and the unit that the file gives it.
+        in order, ``negative`` for a TIFF whose 0 is white), and the name and the unit that the file gives it.
     masks
         By band, the number of the band whose mask (internal or beside the file) counts: itself, 1 where the file has
         one mask for all bands, 0 for none.
@@ -271,7 +274,8 @@ def _is_lossy(dataset: rasterio.DatasetReader) -> bool:
 
 def _colour(dataset: rasterio.DatasetReader, number: int, role: ColorInterp) -> str:
     if role is not ColorInterp.palette:
-        return str(role.name)
+        is_negative = number == 1 and dataset.get_tag_item("MINISWHITE", "IMAGE_STRUCTURE")  # others are extra samples
+        return NEGATIVE if is_negative else str(role.name)
     entries = dataset.colormap(number).items()
     return "gray" if all(colour[:3] == (index,) * 3 for index, colour in entries) else "palette"
 

@@ -163,6 +163,26 @@ def test_heights_that_are_no_metres_are_refused_and_odd_ones_told():
     assert any("2.00% of DTM lie outside -500 to 9000 m" in each.text for each in height_findings(GROUND, holes))
 
 
+def test_statistics_of_one_band_in_another_scale_are_refused():
+    """A card of bytes, whose infrared was normalised after it was divided by 255."""
+    bands = {name: {"mean": 110, "std": 45} for name in ("R", "G")} | {"NIR": {"mean": 0.42, "std": 0.18}}
+    trained = TrainedValues.of("AERIAL_RGBI", InputSpec.model_validate({"pixel": 0.2, "bands": bands}))
+    (found,) = trained.findings(around(107, 106, 111, std=45), np.dtype("uint8"))
+    assert (found.refused, "100 std from the means: NIR has" in found.text) == (True, True)
+
+
+def test_bands_that_are_one_picture_are_told():
+    """An infrared folder that holds the colour files, a DTM in place of the DSM; a flat DSM and DTM are no such."""
+    trained = TrainedValues.of("AERIAL_RGBI", find_card("LC-A").inputs["AERIAL_RGBI"])
+    values = around(107, 106, 111)
+    found = trained.findings({**values, "NIR": values["R"]}, np.dtype("uint8"))
+    assert [(each.refused, each.text.partition(":")[0]) for each in found] == [
+        (False, "NIR and R are the same at every sampled pixel")
+    ]
+    assert "DSM and DTM are the same at every sampled pixel" in height_findings(GROUND, GROUND)[0].text
+    assert height_findings(GROUND * 0, GROUND * 0) == []
+
+
 SEA = RANDOM.random(SIZE) < 0.6
 SHORE = np.where(SEA, np.where(RANDOM.random(SIZE) < 0.2, RANDOM.uniform(-99999, 0, SIZE), -99999), GROUND)
 """Mostly a number for no data; a fifth of it is mixed with ground, as interpolation does."""

@@ -87,6 +87,17 @@ def test_whole_metres_of_integer_models_are_not_terraces(write_tile):
     assert len(np.unique(raster.values[0])) > 500
 
 
+def test_a_text_of_whole_numbers_beside_one_of_decimals_is_no_other_type(tmp_path):
+    """An ASCII grid has no type: a tile of the sea, or of nodata alone, reads like integers."""
+    header = "ncols 70\nnrows 50\nxllcorner {}\nyllcorner {}\ncellsize 1\nNODATA_value -9999\n"
+    for place, height in enumerate(("12.25", "0")):
+        text = header.format(X - 5 + 70 * place, Y - 45) + "\n".join([" ".join([height] * 70)] * 50)
+        (tmp_path / f"{place}.asc").write_text(text)
+    grid = GRID.with_extent(GRID.covering((X + 40, Y - 40, X + 100, Y)))
+    raster = open_elevation(tmp_path / "*.asc", tmp_path / "*.asc", grid, crs="EPSG:2154").read(grid, ["DTM"])
+    assert (raster.values[0, 0, 0], raster.values[0, 0, -1], raster.valid.all()) == (12.25, 0, True)
+
+
 def test_real_models_lie_on_the_ortho(shared):
     root = shared("data/ortho_lidar")
     grid = Grid.from_bounds((770550, 6277550.4, 770599.4, 6277600), crs="EPSG:2154", resolution=0.2)

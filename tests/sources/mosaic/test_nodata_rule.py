@@ -519,6 +519,22 @@ def test_numbers_of_a_palette_are_refused_unless_they_are_greys(write_tile, tmp_
         MosaicSource.open(colour, GRID)
 
 
+def test_negatives_are_refused_until_a_scale_says_what_they_are(write_tile, tmp_path):
+    """Scans of film, whose 0 is white: GDAL gives the numbers as they are stored."""
+    values = image(np.uint8)[:1]
+    mask = np.where(HOLE, 0, 255).astype(np.uint8)[None]
+    write_tile("a.tif", np.concatenate([values, mask]), (X, Y), photometric="MINISWHITE", alpha="YES")
+    spec = MosaicSpec(modality="A", bands={"PAN": BandFiles(files=("a.tif",))}, root=str(tmp_path))
+    with pytest.raises(InputError, match=r"a\.tif: 'PAN' is a negative, whose 0 is white .* scale: -1 and its number"):
+        MosaicSource.open(spec, GRID)
+    positive = MosaicSource.open(replace(spec, scale=-1, offset=255), GRID)
+    as_stored = MosaicSource.open(replace(spec, scale=1), GRID)
+    read = [source.read(GRID, ("PAN",)) for source in (positive, as_stored)]
+    assert (sum(each.values[0].astype(float) for each in read)[~HOLE] == 255).all()
+    assert (read[0].valid == ~HOLE).all()
+    assert not as_stored.describe()["notes"]
+
+
 def test_complex_numbers_are_refused(write_tile, tmp_path):
     write_form(write_tile, "one file", image(np.complex64), "a")
     with pytest.raises(InputError, match=r"a\.tif holds complex64, and real numbers are read"):

@@ -131,7 +131,9 @@ def test_what_is_no_probability_is_no_measurement_and_not_clear(tmp_path: Path, 
     planes = optical_planes(1500) | {"CLOUD": np.zeros((60, 50), np.float32), "SNOW": np.zeros((60, 50), np.float32)}
     planes[name][20:40, 10:20] = none
     item = optical_item(write_scene(tmp_path / "a", planes, corner_xy=CORNER, nodata=None), baseline="0301")
-    read = series_of(tmp_path, item, cloud_mask=PROBABILITY).read(GRID, ("B2",), (0,))
+    series = series_of(tmp_path, item, cloud_mask=PROBABILITY)
+    assert any(f"stores {name} in floats: 0 to 100 are read" in note for note in series.notes)
+    read = series.read(GRID, ("B2",), (0,))
     expected = np.full(SHAPE, PixelClass.CLEAR)
     expected[40:80, 20:40] = PixelClass.NODATA
     np.testing.assert_array_equal(read.pixel_class[0], expected)
@@ -218,6 +220,35 @@ def test_a_file_that_contradicts_its_item_drops_it_with_the_reason(
     change(item)
     with pytest.raises(InputError, match=reason):
         series_of(tmp_path, item)
+
+
+def test_a_band_that_its_file_or_another_band_claims_drops_the_item(tmp_path: Path) -> None:
+    """Catalogs that a script made: two bands in one place, and a file under another band's key."""
+    files = write_scene(tmp_path / "a", optical_planes(1500), corner_xy=CORNER)
+    item = optical_item(files)
+    assets = item["assets"]
+    with pytest.raises(InputError, match=r"has one picture for B2 and B8: B2\.tif"):
+        series_of(tmp_path, {**item, "assets": {**assets, "B08": assets["B02"]}})
+    with rasterio.open(files["B8"].path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.descriptions = ("B08, near infrared",)
+    series_of(tmp_path, item)
+    with pytest.raises(InputError, match=r"takes B2 from band 1 of the file of B2 \(B8\.tif\), which calls it B8"):
+        series_of(tmp_path, {**item, "assets": {**assets, "B02": assets["B08"], "B08": assets["B02"]}})
+
+
+def test_bands_of_one_item_with_two_offsets_drop_it(tmp_path: Path) -> None:
+    item = optical_item(write_scene(tmp_path / "a", optical_planes(1500), corner_xy=CORNER))
+    item["assets"]["B02"]["raster:bands"] = [{"scale": 0.0001, "offset": 0}]
+    with pytest.raises(InputError, match="has bands with an offset of -1000 and of 0"):
+        series_of(tmp_path, item)
+
+
+def test_scene_classes_that_were_interpolated_fail_their_read(tmp_path: Path) -> None:
+    planes = optical_planes(1500) | {"SCL": np.full((60, 50), 4, np.float32)}
+    planes["SCL"][7, 9] = 5.5
+    item = optical_item(write_scene(tmp_path / "a", planes, corner_xy=CORNER, nodata=None))
+    with pytest.raises(ReadError, match=r"holds the scene class 5\.5: classes that were interpolated are others"):
+        series_of(tmp_path, item).read(GRID, ("B2",), (0,))
 
 
 def test_a_contradiction_of_a_file_on_the_web_fails_its_read(tmp_path: Path) -> None:

@@ -36,6 +36,9 @@ OUTSIDE_SHARE = 0.01
 FAR_STD = 4
 """Standard deviations of a median from the mean, in every band, that are noted."""
 
+OTHER_SCALE_STD = 100
+"""The same in one band, which is refused: its mean and std are of other numbers than those of the files."""
+
 ODD_HEIGHT, LARGEST_HEIGHT = (-5, 100), 100
 """Metres: a median of the height above ground beyond the first is noted, and a share of more than `OUTSIDE_SHARE`; a
 median that is farther from 0 than the second, which no forest and no city has, is refused in a wide sample."""
@@ -132,6 +135,7 @@ class TrainedValues:
         wide
             Whether the sample is spread over more ground than one tower or quarry has.
         """
+        yield from _same_bands(values)
         if self.unit == "heights":
             yield from _height_findings(values, limited=limited, wide=wide)
             return
@@ -237,6 +241,10 @@ class TrainedValues:
                 odd = self._may_be_bytes(values)  # of the training's type: dark water, or glare
                 yield Finding(text=f"every band is {words}{', for bytes' if odd else ''}: {listed}", refused=not odd)
                 return
+        if other := [band for band, plane in values.items() if self._is_far(band, plane, OTHER_SCALE_STD)]:
+            listed = "; ".join(f"{band} has {_spread(values[band])}, trained on {self.summary(band)}" for band in other)
+            yield Finding(text=f"medians are more than {OTHER_SCALE_STD} std from the means: {listed}", refused=True)
+            return
         if not self.unit and all(self._is_far(band, plane) for band, plane in values.items()):
             listed = ", ".join(f"{band} {np.median(plane):g}" for band, plane in values.items())
             yield Finding(text=f"medians are more than {FAR_STD} std from the card's means: {listed}", refused=False)
@@ -247,9 +255,9 @@ class TrainedValues:
         within = pooled.min() >= 0 and 1 < pooled.max() <= 255
         return bool(self.dtype == "uint8" and within and (pooled == np.rint(pooled)).all())
 
-    def _is_far(self, band: str, plane: NDArray[Any]) -> bool:
+    def _is_far(self, band: str, plane: NDArray[Any], limit: float = FAR_STD) -> bool:
         spec = self.bands.get(band, BandSpec())
-        return _has_statistics(spec) and abs(np.median(plane) - spec.mean) > FAR_STD * spec.std
+        return _has_statistics(spec) and abs(np.median(plane) - spec.mean) > limit * spec.std
 
 
 def _has_statistics(band: BandSpec) -> bool:
@@ -262,6 +270,17 @@ def _as_scale(band: BandSpec) -> BandSpec:
     if _has_statistics(band) and band.std > 2 and band.mean in (0, band.std):
         return BandSpec(scale=exact(1) / exact(band.mean + band.std), coding=band.coding)
     return band
+
+
+def _same_bands(values: Values) -> Iterator[Finding]:
+    """Bands that are one picture: a file or a number is named twice, or the files of one lie where another's should."""
+    planes: dict[bytes, list[str]] = {}
+    for band, plane in values.items():
+        if band != "NDSM" and plane.min() < plane.max():
+            planes.setdefault(plane.tobytes(), []).append(band)
+    for bands in (each for each in planes.values() if len(each) > 1):
+        text = f"{' and '.join(bands)} are the same at every sampled pixel: is one read from the files of another?"
+        yield Finding(text=text, refused=False)
 
 
 def _height_findings(values: Values, *, limited: bool, wide: bool) -> Iterator[Finding]:

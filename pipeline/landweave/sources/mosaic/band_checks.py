@@ -10,7 +10,7 @@ import numpy as np
 from landweave.core.timeseries import is_number
 from landweave.sources.mosaic.listing import Product
 from landweave.sources.mosaic.spec import MosaicSpec
-from landweave.sources.raster_facts import RasterFacts
+from landweave.sources.raster_facts import NEGATIVE, RasterFacts
 
 Facts = Mapping[str, RasterFacts]
 
@@ -138,6 +138,11 @@ def _number_problems(spec: MosaicSpec, facts: RasterFacts, place: int) -> Iterat
         )
     if spec.stated_scale is not None:
         return
+    if facts.colours[place] == NEGATIVE and not spec.palettes and not spec.as_float:
+        yield (
+            "is a negative, whose 0 is white (photometric MINISWHITE): set scale: -1 and its number of black as offset "
+            "(255 of bytes), or scale: 1 where the numbers are brightness all the same"
+        )
     scale, offset, unit = facts.scales[place], facts.offsets[place], facts.units[place]
     if not scale or not np.isfinite((scale, offset)).all():
         yield f"has tags of scale {scale:g} and offset {offset:g}: state scale instead"
@@ -199,7 +204,7 @@ def _called(facts: RasterFacts, number: int) -> str:
     """The colour that a file says its band is, by its description or its colour interpretation; empty for a grey."""
     text, role = facts.descriptions[number - 1], facts.colours[number - 1]
     spoken = (each for each, pattern in _SPOKEN.items() if re.search(pattern, text, re.IGNORECASE))
-    return next(spoken, "" if role in ("gray", "undefined", "palette") else role.lower())
+    return next(spoken, "" if role in ("gray", "undefined", "palette", NEGATIVE) else role.lower())
 
 
 def _difference_notes(spec: MosaicSpec, product: Product, files: Sequence[RasterFacts]) -> Iterator[str]:

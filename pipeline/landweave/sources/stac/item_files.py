@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,6 +37,9 @@ from landweave.sources.stac.records import BandAsset, Scene
 _UNIT = 10_000
 _NEAR_DEG = 0.1
 """A box is drawn around the measurements of a scene, more or less."""
+
+_CODE = re.compile(r"\b(B\d\d?|B8A|SCL|VV|VH|HH|HV)\b", re.IGNORECASE)
+"""Names of bands in what a file says of its own."""
 
 _NOT_MEASURED = (*BANDS_BY_SOURCE["scl"], *BANDS_BY_SOURCE["probability"])
 
@@ -70,17 +74,29 @@ def agree_with_files(scene: Scene) -> Scene:
     Raises
     ------
     UnusableItem
-        When a file at hand lies elsewhere than the item's bounds, or contradicts how its numbers are read.
+        When a file at hand lies elsewhere than the item's bounds, or contradicts how its numbers are read, or two bands
+        are one of a file.
     """
     remarks: dict[str, None] = {}
     assets = {}
+    if one := _one_picture(scene):
+        raise UnusableItem(f"has one picture for {one[0]} and {one[1]}: {Path(scene.assets[one[0]].href).name}")
     for name, asset in scene.assets.items():
         facts = local_facts(asset.href)
         if facts is not None and (reason := contradiction(name, asset, facts, scene.quantity)):
             raise UnusableItem(reason)
         assets[name], found = _placed(asset, facts, scene.bounds)
-        remarks.update(dict.fromkeys([*found, *_nodata_remarks(name, asset, facts), *_checksum_remarks(asset)]))
+        remarks.update(dict.fromkeys([*found, *_number_remarks(name, asset, facts), *_checksum_remarks(asset)]))
     return replace(scene, assets=assets, remarks=(*scene.remarks, *remarks))
+
+
+def _one_picture(scene: Scene) -> tuple[str, str] | None:
+    """Two bands that an item has in one place; None where each has its own."""
+    places: dict[tuple[str, int], str] = {}
+    for name, asset in scene.assets.items():
+        if (first := places.setdefault((asset.href, asset.band), name)) != name:
+            return first, name
+    return None
 
 
 def contradiction(name: str, asset: BandAsset, facts: RasterFacts, quantity: str) -> str:
@@ -106,6 +122,10 @@ def contradiction(name: str, asset: BandAsset, facts: RasterFacts, quantity: str
     tags = (facts.scales[asset.band - 1], facts.offsets[asset.band - 1])
     if name in BANDS_BY_SOURCE["probability"] and tags != (1, 0):
         return f"states scale {tags[0]:g} and offset {tags[1]:g} in {file}: probabilities of 0 to 100 are read"
+    called = {code.upper() for code in _CODE.findall(facts.descriptions[asset.band - 1])}
+    own = {code.replace("B0", "B") for code in called - {f"B{asset.band}"}}  # many writers number their bands so
+    if len(own) == 1 and name not in own:
+        return f"takes {name} from band {asset.band} of {file}, which calls it {own.pop()}"
     if name in _NOT_MEASURED:
         return ""
     if quantity == "reflectance":
@@ -167,7 +187,9 @@ def _checksum_remarks(asset: BandAsset) -> Iterator[str]:
         yield "states a checksum that is none of a known kind: not every file is held against one"
 
 
-def _nodata_remarks(name: str, asset: BandAsset, facts: RasterFacts | None) -> Iterator[str]:
+def _number_remarks(name: str, asset: BandAsset, facts: RasterFacts | None) -> Iterator[str]:
     tag = None if facts is None else facts.nodata[asset.band - 1]
+    if facts and name in BANDS_BY_SOURCE["probability"] and facts.dtypes[asset.band - 1].startswith("float"):
+        yield f"stores {name} in floats: 0 to 100 are read, and of probabilities from 0 to 1 all would be clear"
     if name not in _NOT_MEASURED and None not in (tag, asset.nodata) and tag != asset.nodata:
         yield f"states nodata {asset.nodata:g}, and its files {tag:g}: both count"

@@ -218,6 +218,8 @@ def _read_patch(
     files = _file_readings(scene, group, reading)
     stored, measured = read_bands(files, window, (*group.bands, *group.classes))
     readings = {band.band: band for file in files for band in file.bands}
+    for name in (name for name in stored if name in CLASSES and stored[name].dtype.kind == "f"):
+        _refuse_mixed_classes(scene, stored[name][measured])
     for name in (name for name in group.bands if readings[name].decibels):
         stored[name] = to_power(np.where(measured, stored[name], 0), readings[name])
         readings[name] = replace(readings[name], scale=1.0, offset=0.0)
@@ -229,6 +231,14 @@ def _read_patch(
     for values, band in zip(patch.values, group.bands, strict=True):
         values[1:-1, 1:-1] = stored[band]
     return patch, readings
+
+
+def _refuse_mixed_classes(scene: Scene, classes: Plane) -> None:
+    if (mixed := classes[classes != np.floor(classes)]).size:
+        raise ReadError(
+            f"{scene.id} holds the scene class {mixed[0]:g}: classes that were interpolated are others. Leave it out "
+            "by skip_items."
+        )
 
 
 def _file_readings(scene: Scene, group: _BandGroup, reading: SceneReading) -> list[FileReading]:

@@ -172,6 +172,7 @@ def _files(item: StacItem, bands: Sequence[str], baseline: str) -> tuple[Mapping
     flag = _flag(item)
     files: dict[str, BandAsset] = {}
     decisions: dict[str, None] = {}
+    offsets: dict[bool, float] = {}
     for name in bands:
         resolution = 10 if name in _FINE else 20
         asset = native(pick_file(found[name], resolution=resolution), resolution)
@@ -185,6 +186,8 @@ def _files(item: StacItem, bands: Sequence[str], baseline: str) -> tuple[Mapping
             scale, offset, decision = decide_offset(baseline=baseline, applied=applied, stated=stated)
             files[name] = replace(asset.file, scale=scale, offset=offset)
             decisions[decision] = None
+            if offsets.setdefault(asset.original, offset) != offset:
+                raise UnusableItem(f"has bands with an offset of {offset:g} and of {offsets[asset.original]:g}")
         elif name != "SCL" and asset.stated[0] not in (None, 1):
             raise UnusableItem(f"states a scale of {asset.stated[0]:g} for {name}: probabilities of 0 to 100 are read")
     return files, "; ".join(decisions)
