@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import zarr
+from zarr.abc.store import RangeByteRequest
 from zarr.storage import LocalStore
 
 from landweave.core.errors import ReadError
 from landweave.store import open_arrays
+from landweave.store import zarr_store as zarr_stores
 from landweave.store.maps.overviews import create_overviews
 from landweave.store.maps.store import create_map, create_map_ledger, open_store
 from landweave.store.open_arrays import OpenArrays
@@ -107,6 +109,24 @@ def test_the_fill_value_is_written_and_what_was_written_is_returned(any_target):
     (item,) = OpenArrays(any_target).write("a", (slice(0, 4), slice(None)), np.full((4, 4), -1, "int16"))
     assert item.array == "a"
     assert item.size == len(any_target.get("a/c/0/0"))
+
+
+def test_an_object_that_is_removed_while_it_is_read_is_missing_as_a_whole(any_target, monkeypatch):
+    """Not some of its chunks: half a block would be one, and half nodata."""
+    declared(any_target, length=4, chunks=(2, 2), shards=(4, 4))
+    opened, asked = OpenArrays(any_target), []
+    opened.write("a", ..., np.ones((4, 4), "int16"))
+    plain = zarr_stores._not_vanished
+
+    def then_removed(found, key, byte_range):
+        if isinstance(byte_range, RangeByteRequest):
+            asked.append(found is not None)
+            any_target.delete(key)
+        return plain(found, key, byte_range)
+
+    monkeypatch.setattr(zarr_stores, "_not_vanished", then_removed)
+    assert (opened.read("a", (slice(0, 2), slice(None))) == -1).all()
+    assert asked == [True, False]
 
 
 def test_what_cannot_be_read_twice_is_an_error(target, monkeypatch):

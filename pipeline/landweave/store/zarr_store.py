@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import obstore
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.storage import LocalStore, ObjectStore, WrapperStore
 
 from landweave.core.protocols import WriteFence
@@ -17,7 +17,6 @@ from landweave.store.clients import RETRY
 from landweave.store.objects import Target, checksum64
 
 if TYPE_CHECKING:
-    from zarr.abc.store import ByteRequest
     from zarr.core.buffer import Buffer, BufferPrototype
 
 
@@ -32,12 +31,34 @@ def zarr_store(target: Target, *, read_only: bool = False) -> Store:
         Whether writing through it raises.
     """
     if target.is_local:
-        return LocalStore(target.location, read_only=read_only)
+        return DiskStore(target.location, read_only=read_only)
     return RemoteStore(ObjectStore(target.objects, read_only=read_only), target)
 
 
 # The methods of both stores are those of `zarr.abc.store.Store`, documented there.
 # ruff: noqa: D102
+
+
+class DiskStore(LocalStore):
+    """A folder whose objects are read whole or not at all."""
+
+    async def get(
+        self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        return _not_vanished(await super().get(key, prototype, byte_range), key, byte_range)
+
+
+def _not_vanished(found: Buffer | None, key: str, byte_range: ByteRequest | None) -> Buffer | None:
+    """What was read. Zarr asks for a range when it has read a shard's index: a chunk that is gone by then is no nodata.
+
+    Raises
+    ------
+    FileNotFoundError
+        When the shard was removed in between: a second read sees that all of it is gone.
+    """
+    if found is None and isinstance(byte_range, RangeByteRequest):
+        raise FileNotFoundError(f"{key} was removed while it was read")
+    return found
 
 
 class RemoteStore(WrapperStore[ObjectStore[Any]]):
@@ -57,7 +78,8 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         return type(self)(store, self.target)
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        return await RETRY.call_async(lambda: self._store.get(key, prototype, byte_range))
+        found = await RETRY.call_async(lambda: self._store.get(key, prototype, byte_range))
+        return _not_vanished(found, key, byte_range)
 
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
