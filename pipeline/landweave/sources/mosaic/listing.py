@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
 from landweave.core.secrets import without_secrets
+from landweave.core.user_cache import from_home
 from landweave.sources.files import NETWORK_SYSTEMS, Options, is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.object_files import in_object_store, list_objects
@@ -163,7 +164,7 @@ def _reopened(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _local(pattern: str, root: str) -> str:
-    return pattern if is_url(pattern) else str(Path(root) / Path(pattern).expanduser())
+    return pattern if is_url(pattern) else str(Path(root) / from_home(pattern))
 
 
 def _matches(pattern: str, root: str, options: Options) -> list[str]:
