@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -127,6 +128,12 @@ def test_whatever_ends_a_command_is_json(
 
     monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGTERM))
     assert error("check", config, code=143)["type"] == "Interrupted"
+
+    def locked(_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/data/rgb")
+
+    monkeypatch.setattr(lw, "check", locked)
+    assert "/data/rgb cannot be read or entered" in str(error("check", config, code=2)["message"])
     monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGHUP))
     assert error("check", config, code=129)["type"] == "Interrupted"
     monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGINT))
@@ -157,6 +164,13 @@ def test_notes_that_cannot_be_written_end_nothing(monkeypatch: pytest.MonkeyPatc
             monkeypatch.setattr(sys, "stderr", stream)
             error_console().print("a note")
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_python_that_leaves_assertions_out_is_refused() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-O", "-m", "landweave", "models", "list"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, "with -O or PYTHONOPTIMIZE" in ended.stderr) == (2, True), ended.stderr
 
 
 def test_a_current_folder_that_was_removed_is_named(

@@ -198,8 +198,10 @@ def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:
     return landweave.load_config(path, overrides=parse_overrides(overrides), cluster=cluster)
 
 
-def _check_current_folder() -> None:
-    """Refuse a folder that was removed: what torch loads ends the process there, without an exception."""
+def _check_process() -> None:
+    """Refuse what libraries do not bear: zarr's assertions do work, and torch ends in a folder that was removed."""
+    if sys.flags.optimize:
+        raise ConfigError("Python runs with -O or PYTHONOPTIMIZE, and zarr then reads no store: leave it out.")
     try:
         Path.cwd()
     except OSError as error:
@@ -213,7 +215,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     log_to_terminal()
     try:
-        _check_current_folder()
+        _check_process()
         app()
     except SystemExit as end:
         if usage := getattr(end.__context__, "format_message", None):  # wrong arguments: no command began

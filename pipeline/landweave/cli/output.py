@@ -17,7 +17,7 @@ from rich.console import Console
 
 from landweave.cli.options import shown_arguments
 from landweave.core.consoles import error_console
-from landweave.core.errors import INTERRUPTED, ConfigError, LandweaveError, OutputError, Terminated
+from landweave.core.errors import INTERRUPTED, ConfigError, InputError, LandweaveError, OutputError, Terminated
 from landweave.core.plain import json_text
 
 if TYPE_CHECKING:
@@ -153,6 +153,8 @@ def _result(function: Callable[[], Any]) -> Any:
     except LandweaveError as error:
         logging.getLogger(_FILE_ONLY).error("%s: %s", type(error).__name__, error)
         raise
+    except PermissionError as error:  # of any file or folder: whether it is there is not known either
+        raise InputError(f"{error.filename} cannot be read or entered by this user: {error.strerror}.") from error
 
 
 def _show_plainly(line: str) -> None:

@@ -180,7 +180,9 @@ def _matches(pattern: str, root: str, options: Options) -> list[str]:
         return found
     if base.exists():
         return [str(base)]
-    every = sorted(glob.glob(str(base), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
+    there = next(each for each in base.parents if each.is_dir())  # a folder's name may have the signs of a pattern
+    asked = Path(glob.escape(str(there))) / base.relative_to(there)
+    every = sorted(glob.glob(str(asked), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
     found = [path for path in every if not path.endswith(_BESIDE) and not (Path(path) / "zarr.json").exists()]
     if not found:
         raise InputError(f"{pattern!r} names 0 files (looked for {base}): check the path or the pattern.")
