@@ -236,10 +236,10 @@ def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnyS
     return grid
 
 
-def _exchanged_hint(grid: Grid, box: Bounds) -> str:
+def _exchanged_hint(grid: Grid, box: Bounds | None) -> str:
     """Where an outline would touch the tiles with its longitudes and latitudes exchanged."""
     x0, y0, x1, y1 = exchanged_bounds(grid.crs, grid.bounds)
-    touches = x0 <= box[2] and box[0] <= x1 and y0 <= box[3] and box[1] <= y1
+    touches = box and x0 <= box[2] and box[0] <= x1 and y0 <= box[3] and box[1] <= y1
     return ": the area's longitudes and latitudes are exchanged, GeoJSON has [longitude, latitude]" if touches else ""
 
 

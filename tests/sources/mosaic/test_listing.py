@@ -47,6 +47,12 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path, name)
         assert list_products(spec)[0].paths == (str(own),)
 
 
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "caf\udce9.tif").touch()
+    with pytest.raises(InputError, match=r"caf\\udce9\.tif' has a name that is no text"):
+        products(tmp_path, "*.tif")
+
+
 def test_tiles_are_read_by_name_or_as_listed(folder):
     (by_name,) = products(folder, "in/c.jp2", "in/b.tif")
     (listed,) = products(folder, "in/c.jp2", "in/b.tif", order="listed")

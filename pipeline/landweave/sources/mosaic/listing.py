@@ -155,6 +155,11 @@ def _resolve(
 def _reopened(paths: tuple[str, ...]) -> tuple[str, ...]:
     """The paths, where GDAL finds the same bytes behind each every time, on any worker."""
     for path in paths:
+        if path.encode(errors="ignore").decode() != path:
+            raise InputError(
+                f"{path!a} has a name that is no text to GDAL: rename it; or, where accents alone are shown so, set "
+                "LC_ALL=C.UTF-8."
+            )
         if path.startswith("/vsi") and not {*re.findall("/vsi[a-z0-9_]+", path)} <= {*_FILE_SYSTEMS}:
             raise InputError(
                 f"{path} is no file for several readers: give a path, an address, or a file of "
