@@ -154,6 +154,8 @@ def _result(function: Callable[[], Any]) -> Any:
         logging.getLogger(_FILE_ONLY).error("%s: %s", type(error).__name__, error)
         raise
     except PermissionError as error:  # of any file or folder: whether it is there is not known either
+        if error.filename is None:
+            raise
         raise InputError(f"{error.filename} cannot be read or entered by this user: {error.strerror}.") from error
 
 

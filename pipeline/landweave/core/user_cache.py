@@ -28,7 +28,7 @@ def cache_folder() -> Path:
     """The user's cache directory of this package, as the XDG base directory specification has it."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or from_home("~/.cache"))
     # A user without a home, as in a container, has no cache: nothing can be made below this.
-    return Path(os.devnull if base.parts[0] == "~" else base) / "landweave"
+    return Path(os.devnull if base.parts[:1] == ("~",) else base) / "landweave"
 
 
 def from_home(path: str | Path) -> Path:

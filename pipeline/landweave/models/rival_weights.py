@@ -11,7 +11,7 @@ from torch import Tensor
 from landweave.models.file_bounds import tensor_problem
 
 MOST_LEVELS = 8
-"""Dictionaries within each other that are followed: a pickle may hold one that holds itself."""
+"""Dictionaries within each other in which a network is looked for: a pickle may hold one that holds itself."""
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -31,16 +31,19 @@ def is_rival(own: Any, other: Any) -> bool:
     own, other
         Dictionaries of tensors, at any depth; names may have other beginnings. Anything else is no rival.
     """
-    first, second = (list(_below(each, MOST_LEVELS)) for each in (own, other))
+    first, second = (list(_below(each)) for each in (own, other))
     ends, others = ({".".join(name.split(".")[-2:]) for name, _ in each} for each in (first, second))
-    alike = 2 * len(ends & others) >= len(ends) > 0
-    equal = len(first) == len(second) and all(same(a, b) for (_, a), (_, b) in zip(first, second, strict=True))
-    return alike and not equal
+    if not 2 * len(ends & others) >= len(ends) > 0:
+        return False
+    return len(first) != len(second) or not all(same(a, b) for (_, a), (_, b) in zip(first, second, strict=True))
 
 
-def _below(part: Any, levels: int) -> Iterator[tuple[str, Tensor]]:
-    for name, value in part.items() if isinstance(part, Mapping) and levels else ():
-        if isinstance(value, Tensor):
-            yield str(name), value
-        else:
-            yield from _below(value, levels - 1)
+def _below(part: Any) -> Iterator[tuple[str, Tensor]]:
+    """Tensors at any depth; each dictionary once, as few bytes may hold one in itself, or any number of times."""
+    seen, waiting = set[int](), [part]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, Mapping) and id(each) not in seen:
+            seen.add(id(each))
+            yield from ((str(name), value) for name, value in each.items() if isinstance(value, Tensor))
+            waiting.extend(reversed(list(each.values())))
