@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "surface": (*BELOW_SETUP, "setup", "surface"),
     "api": (*BELOW_SETUP, "setup", "surface"),
     "cli": (
-        *("api", "cli", "config", "core.errors", "core.plain", "core.secrets", "core.yaml_text"),
+        *("api", "cli", "config", "core.consoles", "core.errors", "core.plain", "core.secrets", "core.yaml_text"),
         "engine.worker_process",
         *("jobs.progress", "jobs.runner", "models", "setup"),
     ),

@@ -1,18 +1,25 @@
 """What every command does with its result: JSON, quiet, a log file; pictures and figures that scripts look at."""
 
+import io
 import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer
 from matplotlib.image import imread
+from rich.console import Console
 
 import landweave as lw
-from landweave.cli.main import app
+from landweave.cli import output
+from landweave.cli.main import app, main
+from landweave.core.consoles import error_console
+from landweave.core.errors import OutputError
 from landweave.core.protocols import BlockState
 from landweave.core.secrets import without_secrets
 from landweave.models.cards.registry import list_cards
@@ -121,8 +128,60 @@ def test_whatever_ends_a_command_is_json(
 
     monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGTERM))
     assert error("check", config, code=143)["type"] == "Interrupted"
+
+    def locked(_: object) -> None:
+        raise PermissionError(13, "Permission denied", "/data/rgb")
+
+    monkeypatch.setattr(lw, "check", locked)
+    assert "/data/rgb cannot be read or entered" in str(error("check", config, code=2)["message"])
+    monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGHUP))
+    assert error("check", config, code=129)["type"] == "Interrupted"
     monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGINT))
     assert error("check", config, code=130)["type"] == "Interrupted"
+
+
+def test_a_result_that_cannot_be_printed_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "out", Console())
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(OutputError, match="what it prints cannot be written: No space left"):
+            output.show("complete")
+
+
+def test_a_terminal_without_the_signs_gets_others(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.BytesIO()
+    monkeypatch.setattr(lw, "check", lambda _: "±0 m ████")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    monkeypatch.setattr(sys, "argv", ["landweave", "check", str(small.config())])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert (end.value.code or 0, shown.getvalue()) == (0, b"?0 m ????\n")
+
+
+def test_notes_that_cannot_be_written_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        for stream in (full, None):
+            monkeypatch.setattr(sys, "stderr", stream)
+            error_console().print("a note")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+
+
+def test_python_that_leaves_assertions_out_is_refused() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-O", "-m", "landweave", "models", "list"], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, "with -O or PYTHONOPTIMIZE" in ended.stderr) == (2, True), ended.stderr
+
+
+def test_a_current_folder_that_was_removed_is_named(
+    landweave: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    ended = landweave("models", "list")
+    assert (ended.code, "current folder is not there any more" in ended.err) == (2, True)
 
 
 def test_a_fault_of_the_program_is_json_and_a_traceback(

@@ -1,5 +1,6 @@
 """What is known of files from before: under its own stamp only, and never in the way."""
 
+import pwd
 import sqlite3
 import threading
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from landweave.core import user_cache
-from landweave.core.user_cache import UserCache, cache_folder
+from landweave.core.user_cache import UserCache, cache_folder, from_home
 
 
 @pytest.fixture
@@ -46,6 +47,25 @@ def test_a_folder_that_cannot_be_made_is_no_error(cache: UserCache, tmp_path: Pa
     (tmp_path / "home").write_text("a file")
     cache.put({"a": ("1", 1)})
     assert cache.get({"a": "1"}) == {}
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def unknown(_: int) -> None:
+        raise KeyError
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    UserCache("test").put({"a": ("1", 1)})
+    assert UserCache("test").get({"a": "1"}) == {}
+    assert not list(tmp_path.iterdir())
+    assert from_home("~nobody-here/map.zarr") == Path("~nobody-here/map.zarr")
+
+
+def test_a_name_that_is_no_text_is_left_out(cache: UserCache) -> None:
+    cache.put({"caf\udce9.tif": ("1", 1)})
+    assert cache.get({"caf\udce9.tif": "1"}) == {}
 
 
 def test_too_many_entries_begin_anew(cache: UserCache, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,6 +71,19 @@ def test_several_layers_must_be_told_apart(communes):
     assert read_area(str(communes), layer="departments", crs="EPSG:2154").geometry.area == 1
 
 
+def test_an_outline_the_long_way_around_the_earth_is_noted(tmp_path):
+    sides = [shapely.box(179.99, -17, 180, -16.99), shapely.box(-180, -17, -179.99, -16.99)]
+    shapes = {"two": shapely.MultiPolygon(sides), "beyond": shapely.box(179.99, -17, 180.01, -16.99)}
+    shapes["long"] = shapely.box(-179.99, -17, 179.99, -16.99)
+    found = {}
+    for name, shape in shapes.items():
+        geopandas.GeoDataFrame(geometry=[shape], crs="EPSG:4326").to_file(tmp_path / f"{name}.geojson")
+        found[name] = read_area(str(tmp_path / f"{name}.geojson"), crs="EPSG:32760")
+    assert found["two"].geometry.area == pytest.approx(found["beyond"].geometry.area)
+    assert (found["two"].notes, found["beyond"].notes) == ((), ())
+    assert "1 of 1 feature go around more than half" in found["long"].notes[0]
+
+
 def test_lines_and_files_without_a_crs_are_refused(tmp_path):
     line = geopandas.GeoDataFrame(geometry=[shapely.LineString([(0, 0), (1, 1)])], crs="EPSG:2154")
     line.to_file(tmp_path / "line.gpkg")

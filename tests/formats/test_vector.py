@@ -156,6 +156,7 @@ def named(name):
         ([None], {}, "none of the 1 feature .* without geometry"),
         ([{"type": "Polygon", "coordinates": []}], {}, "none of the 1 feature"),
         ([{"type": "Point", "coordinates": [2, 45]}], {}, "none of the 1 feature that match is a polygon, but Point"),
+        ([{"type": "Polygon", "coordinates": [[[2, 45]] * 4]}], {}, "but a polygon without an area"),
         ([{"type": "LineString", "coordinates": [[2, 45], [3, 45]]}, None], {}, "but LineString, without geometry"),
         ([polygon((2, 45), (3, 46), (2, 45), (2, 45))], {}, "none of the 1 feature"),
         ([], {}, "0 features"),

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from landweave.core.errors import OutputError, WeightsError
+from landweave.core.errors import HungUp, OutputError, WeightsError
 from landweave.core.lattice import Blocks, Extent
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.inline import InlineEngine
 from landweave.jobs.lease import Holder, Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import LogProgress, SilentProgress
-from landweave.jobs.runner import FLUSH_SECONDS, run_blocks, try_block
+from landweave.jobs.runner import FLUSH_SECONDS, run_blocks, terminable, try_block
 from tests.block_jobs import (
     TROUBLES,
     FolderObjects,
@@ -315,3 +315,20 @@ def test_a_driver_of_a_cluster_is_followed_by_the_next_run(tmp_path, sign):
     code = 130 if sign == signal.SIGINT else -sign
     twice = check_resumption_after(sign, tmp_path, "2", shape=(16, 20), in_flight=8, code=code)
     assert sign == signal.SIGKILL or twice <= 8
+
+
+def test_a_terminal_that_closes_is_heard_once_and_not_where_it_is_ignored():
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with terminable():
+            with pytest.raises(HungUp):
+                signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGHUP)  # while what is done is saved
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_DFL
+
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+        with terminable():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -97,7 +97,7 @@ def test_a_run_killed_in_the_middle_goes_on_where_it_was(small: Small, reference
     assert first.calls + second.calls <= sum(calls.values()) + again
 
 
-STROKES = {"ctrl-c": (signal.SIGINT, 130), "terminated": (signal.SIGTERM, 143)}
+STROKES = {"ctrl-c": (signal.SIGINT, 130), "terminated": (signal.SIGTERM, 143), "hung up": (signal.SIGHUP, 129)}
 
 
 @pytest.mark.parametrize("stroke", STROKES)
@@ -107,7 +107,7 @@ STROKES = {"ctrl-c": (signal.SIGINT, 130), "terminated": (signal.SIGTERM, 143)}
 def test_a_signal_ends_the_run_with_its_code_and_loses_nothing_that_was_done(
     small: Small, reference, kind: str, stroke: str
 ) -> None:
-    """SIGTERM is what Slurm, Kubernetes and systemd end a job with; it goes to every process of the run."""
+    """SIGTERM is what Slurm, Kubernetes and systemd end a job with, SIGHUP a terminal: all processes get it."""
     (number, expected_code), (settings, at_once) = STROKES[stroke], ENGINES[kind]
     config = small.config(engine=settings)
     struck = 0.0

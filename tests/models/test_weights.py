@@ -241,6 +241,56 @@ def test_two_networks_in_a_file_are_refused_unless_they_are_the_same(tmp_path, t
     load_weights(network(), path)
 
 
+UNDECIDED = {
+    "two names of the network": lambda own: {"state_dict": prefixed(own, "model."), "model": averaged(own)},
+    "two averages under keys": lambda own: {"ema": averaged(own), "swa": own},
+    "two averages under names": lambda own: prefixed(averaged(own), "ema_model.") | prefixed(own, "swa_model."),
+    "compiled and not": lambda own: prefixed(own, "model.") | prefixed(averaged(own), "model._orig_mod."),
+    "in another precision": lambda own: prefixed(own, "net.") | prefixed({k: v.half() for k, v in own.items()}, "b."),
+}
+
+
+@pytest.mark.parametrize("how", UNDECIDED)
+def test_which_of_two_networks_is_meant_is_never_guessed(tmp_path, tensors, how):
+    path, loaded = tmp_path / "w.pth", network()
+    torch.save(UNDECIDED[how](tensors), path)
+    before = loaded.state_dict()["0.weight"].clone()
+    with pytest.raises(WeightsError, match=r"twice.*is unknown"):
+        load_weights(loaded, path)
+    assert torch.equal(loaded.state_dict()["0.weight"], before)
+
+
+def test_the_same_network_under_two_keys_is_one_and_others_beside_it_are_noted(tmp_path, tensors):
+    path, loaded = tmp_path / "w.pth", network()
+    beside = {"model": {"name": "unet"}, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}}
+    torch.save({"state_dict": prefixed(tensors, "model._orig_mod."), "network": tensors, **beside}, path)
+    assert load_weights(loaded, path) == ()
+    assert torch.equal(loaded.state_dict()["0.weight"], tensors["0.weight"])
+
+    torch.save({"model": tensors, "teacher": averaged(tensors)}, path)
+    assert load_weights(loaded, path) == ("other weights (teacher) are left out beside model",)
+
+    content = {}
+    content["model"] = content
+    torch.save(content, path)
+    with pytest.raises(WeightsError, match="no state_dict"):
+        load_weights(loaded, path)
+
+
+ODD_NUMBERS = {
+    "without numbers": (lambda each: each.to("meta"), "0.weight as meta"),
+    "too large for float32": (lambda each: each.double() + 1e300, "1 not finite: 0.weight"),
+}
+
+
+@pytest.mark.parametrize("how", ODD_NUMBERS)
+def test_numbers_that_cannot_be_computed_with_are_refused(tmp_path, tensors, how):
+    change, told = ODD_NUMBERS[how]
+    torch.save(tensors | {"0.weight": change(tensors["0.weight"])}, tmp_path / "w.pth")
+    with pytest.raises(WeightsError, match=told):
+        load_weights(network(), tmp_path / "w.pth")
+
+
 def test_counts_of_batches_may_be_missing(tmp_path, tensors):
     path = tmp_path / "w.pth"
     torch.save({name: each for name, each in tensors.items() if not name.endswith("tracked")}, path)
@@ -248,7 +298,7 @@ def test_counts_of_batches_may_be_missing(tmp_path, tensors):
     assert load_weights(network(), path) == ("1 of num_batches_tracked are missing, which prediction does not use",)
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_are_computed_in_float32_and_noted(tmp_path, tensors, dtype):
     path, loaded = tmp_path / "w.safetensors", network()
     save_file({name: each.to(dtype) if each.is_floating_point() else each for name, each in tensors.items()}, path)

@@ -270,8 +270,16 @@ def test_an_area_around_the_imagery_is_refused(small: Small) -> None:
     x0, y0, x1, y1 = small.scene.bounds
     ring = shapely.box(x0 - 400, y0 - 400, x1 + 400, y1 + 400) - shapely.box(x0 - 50, y0 - 50, x1 + 50, y1 + 50)
     geopandas.GeoDataFrame(geometry=[ring], crs="EPSG:2154").to_file(small.folder / "ring.gpkg")
-    with pytest.raises(InputError, match="No tile of AERIAL_RGBI touches the area"):
+    with pytest.raises(InputError, match=r"No tile of AERIAL_RGBI touches the area.*Correct one of them\.$"):
         set_up_map(small.loaded(area={"file": str(small.folder / "ring.gpkg")}))
+
+
+def test_longitudes_and_latitudes_that_are_exchanged_are_named(small: Small) -> None:
+    area = geopandas.GeoSeries([shapely.box(*small.scene.bounds)], crs="EPSG:2154").to_crs("EPSG:4326")
+    swapped = shapely.transform(area.array, lambda points: points[:, ::-1])
+    geopandas.GeoSeries(swapped, crs="EPSG:4326").to_file(small.folder / "swapped.geojson")
+    with pytest.raises(InputError, match=r"touches the area.*longitudes and latitudes are exchanged"):
+        set_up_map(small.loaded(area={"file": str(small.folder / "swapped.geojson")}))
 
 
 def test_certificates_count_from_the_configurations_folder(small):

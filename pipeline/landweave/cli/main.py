@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -26,7 +27,7 @@ from landweave.cli.options import (
     parse_store,
 )
 from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error
-from landweave.core.errors import LandweaveError
+from landweave.core.errors import ConfigError, LandweaveError
 from landweave.models.engine_names import Engine
 
 app = typer.Typer(
@@ -197,10 +198,24 @@ def load(path: Path, overrides: list[str] | None, cluster: str | None) -> Any:
     return landweave.load_config(path, overrides=parse_overrides(overrides), cluster=cluster)
 
 
+def _check_process() -> None:
+    """Refuse what libraries do not bear: zarr's assertions do work, and torch ends in a folder that was removed."""
+    if sys.flags.optimize:
+        raise ConfigError("Python runs with -O or PYTHONOPTIMIZE, and zarr then reads no store: leave it out.")
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"The current folder is not there any more ({error.strerror}): change to another.") from error
+
+
 def main() -> None:
     """The command: an error is one message, and each kind of end has an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a name or a sign that the terminal cannot show is no error
+            stream.reconfigure(errors="replace")
     log_to_terminal()
     try:
+        _check_process()
         app()
     except SystemExit as end:
         if usage := getattr(end.__context__, "format_message", None):  # wrong arguments: no command began

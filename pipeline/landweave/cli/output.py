@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,13 +16,14 @@ import typer
 from rich.console import Console
 
 from landweave.cli.options import shown_arguments
-from landweave.core.errors import INTERRUPTED, TERMINATED, ConfigError, LandweaveError, Terminated
+from landweave.core.consoles import error_console
+from landweave.core.errors import INTERRUPTED, ConfigError, InputError, LandweaveError, OutputError, Terminated
 from landweave.core.plain import json_text
 
 if TYPE_CHECKING:
     from landweave.jobs.progress import Progress
 
-out, err = Console(), Console(stderr=True)
+out, err = Console(), error_console()
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, an error too.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors; with --json, only the result.")]
@@ -47,8 +49,8 @@ class Written:
 def prints(function: Callable[..., Any]) -> Callable[..., None]:
     """A command that prints what ``function`` returns and ends with the exit code of it.
 
-    It has the options ``--json``, ``--quiet`` and ``--log-file`` beside those of ``function``. Ctrl-C and SIGTERM end
-    it with one line.
+    It has the options ``--json``, ``--quiet`` and ``--log-file`` beside those of ``function``. Ctrl-C, SIGTERM and
+    SIGHUP end it with one line.
     """
 
     @functools.wraps(function)
@@ -87,7 +89,12 @@ def progress() -> Progress:
 
 def show(result: Any) -> None:
     """Print a result as it describes itself, unwrapped, so that it can be searched and compared."""
-    out.print(str(result), markup=False, highlight=False, soft_wrap=True)
+    try:
+        out.print(str(result), markup=False, highlight=False, soft_wrap=True)
+    except OSError as error:
+        with Path(os.devnull).open("w") as nowhere:  # Python writes what is left once more when it ends
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        raise OutputError(f"The command has ended, and what it prints cannot be written: {error.strerror}.") from error
 
 
 def show_error(error: LandweaveError) -> None:
@@ -142,10 +149,14 @@ def _result(function: Callable[[], Any]) -> Any:
             return function()
     except KeyboardInterrupt as stop:  # here, not in main: typer would end the program first, without a message
         _show_plainly("landweave: interrupted; what is done is kept, run again to go on.")
-        raise typer.Exit(TERMINATED if isinstance(stop, Terminated) else INTERRUPTED) from None
+        raise typer.Exit(stop.exit_code if isinstance(stop, Terminated) else INTERRUPTED) from None
     except LandweaveError as error:
         logging.getLogger(_FILE_ONLY).error("%s: %s", type(error).__name__, error)
         raise
+    except PermissionError as error:  # of any file or folder: whether it is there is not known either
+        if error.filename is None:
+            raise
+        raise InputError(f"{error.filename} cannot be read or entered by this user: {error.strerror}.") from error
 
 
 def _show_plainly(line: str) -> None:

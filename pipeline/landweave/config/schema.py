@@ -31,6 +31,7 @@ from landweave.core.modalities import ELEVATION_BANDS
 from landweave.core.plain import as_plain
 from landweave.core.secrets import without_secrets
 from landweave.core.tables import as_html, fact_rows
+from landweave.core.user_cache import from_home
 from landweave.core.words import bullets, counted
 
 _LONGEST_NAME = 255
@@ -675,7 +676,7 @@ class CubeConfig(Section):
 
     def path(self, text: str) -> str:
         """``text`` as a path from the configuration's folder; URLs stay as they are."""
-        return text if "://" in text or text.startswith("/vsi") else str(self.root / Path(text).expanduser())
+        return text if "://" in text or text.startswith("/vsi") else str(self.root / from_home(text))
 
     def _given(self) -> dict[str, Any]:
         shown: dict[str, Any] = as_plain(self.model_dump(mode="json", exclude_unset=True))

@@ -115,6 +115,21 @@ def keeps_areas(crs: str, bounds: tuple[float, float, float, float]) -> bool:
     return not max(1 - smallest, largest - 1) > TRUE_AREA
 
 
+def exchanged_bounds(crs: str, bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Bounds of the corners of ``bounds`` with longitude and latitude exchanged; infinite where they lead nowhere.
+
+    Parameters
+    ----------
+    crs, bounds
+        As of `areal_scales`.
+    """
+    x, y = (axis.ravel() for axis in np.meshgrid(bounds[::2], bounds[1::2]))
+    way = pyproj.Transformer.from_crs("OGC:CRS84", crs, always_xy=True)
+    longitude, latitude = way.transform(x, y, direction="INVERSE")
+    x, y = way.transform(latitude, longitude)
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
 def transformation_note(crs: str, target: str, point: tuple[float, float]) -> str:
     """How coarse the way from one CRS to another is where it is off by more than `_FINE_M`; empty where it is finer.
 

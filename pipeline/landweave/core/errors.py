@@ -12,9 +12,26 @@ INTERRUPTED = 130
 TERMINATED = 143
 """Exit code of the command after SIGTERM, with which Slurm, Kubernetes and systemd end a job."""
 
+HUNG_UP = 129
+"""Exit code of the command after SIGHUP: its terminal was closed, or the connection to it was lost."""
+
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, handled as Ctrl-C is: what is done is saved, the lease is given back."""
+    """SIGTERM, handled as Ctrl-C is: what is done is saved, the lease is given back.
+
+    Attributes
+    ----------
+    exit_code
+        Of the command.
+    """
+
+    exit_code = TERMINATED
+
+
+class HungUp(Terminated):
+    """SIGHUP, handled alike."""
+
+    exit_code = HUNG_UP
 
 
 class LandweaveError(Exception):

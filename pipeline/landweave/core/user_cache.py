@@ -26,8 +26,14 @@ _WAIT_S = 2.0
 
 def cache_folder() -> Path:
     """The user's cache directory of this package, as the XDG base directory specification has it."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(base) / "landweave"
+    base = Path(os.environ.get("XDG_CACHE_HOME") or from_home("~/.cache"))
+    # A user without a home, as in a container, has no cache: nothing can be made below this.
+    return Path(os.devnull if base.parts[:1] == ("~",) else base) / "landweave"
+
+
+def from_home(path: str | Path) -> Path:
+    """A path whose beginning ``~`` stands for a home; one that stands for none is a name as any other."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's own raises where there is no such home
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class UserCache:
     def put(self, values: Mapping[str, tuple[str, Any]]) -> None:
         """Keep values, each with its stamp, by key."""
         rows = [(key, stamp, json.dumps(value)) for key, (stamp, value) in values.items()]
-        with suppress(sqlite3.Error, OSError), self._database() as database, database:
+        with suppress(sqlite3.Error, OSError, ValueError), self._database() as database, database:
             if database.execute("SELECT count(*) FROM facts").fetchone()[0] > MOST_ENTRIES:
                 database.execute("DELETE FROM facts")
             database.executemany("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", rows)

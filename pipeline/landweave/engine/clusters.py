@@ -295,7 +295,7 @@ def _nanny_settings(variables: Mapping[str, str]) -> dict[str, object]:
 
 
 class _IgnoreInterruptPlugin(WorkerPlugin):
-    """Lets workers ignore Ctrl-C and SIGTERM, which come to all processes of a job: the driver stops them.
+    """Lets workers ignore Ctrl-C, SIGTERM and SIGHUP, which come to all processes of a job: the driver stops them.
 
     A nanny would start those anew that end by a signal, and its driver wait for that, with all imports, to end them.
     """
@@ -304,5 +304,5 @@ class _IgnoreInterruptPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         """Called in the main thread of the worker's process."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)

@@ -21,6 +21,9 @@ from landweave.formats.straight_edges import reprojected
 _STRAIGHT_M = 0.001
 """Metres by which an outline may leave the line that is straight in the CRS of its file."""
 
+_HALF_EARTH = 180
+"""Degrees of longitude: an outline from 179 to -179 goes the long way."""
+
 Polygons: TypeAlias = shapely.Polygon | shapely.MultiPolygon
 
 
@@ -110,7 +113,13 @@ def read_area(path: str, *, where: str | None = None, layer: str | None = None, 
     if stated != canonical_crs(crs):
         shapes, _ = reprojected(shapes, stated, crs, tolerance=_STRAIGHT_M, name=path)
         way = transformation_note(stated, crs, tuple(shapely.get_coordinates(frame.geometry.array)[0].tolist()))
+    parts, owner = shapely.get_parts(frame.geometry.array, return_index=True)
+    west, _, east, _ = shapely.bounds(parts).T
+    wide = owner[(east - west > _HALF_EARTH) & frame.crs.is_geographic]
     notes = {
+        "go around more than half of the Earth: across the 180th meridian write two polygons, or go on to 181": np.isin(
+            np.arange(len(frame)), wide
+        ),
         "are not polygons: left out, or what they hold of them is taken": np.isin(
             frame.geom_type, ["Polygon", "MultiPolygon"], invert=True
         ),

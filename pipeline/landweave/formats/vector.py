@@ -343,7 +343,8 @@ def polygons_of(frame: Any, path: str) -> NDArray[Any]:
         owner = owner[inner]
     kept = (shapely.get_type_id(parts) == _POLYGON) & ~shapely.is_empty(parts)
     if not kept.any():
-        kinds = ", ".join(sorted({str(kind or "without geometry") for kind in frame.geom_type}))
+        flat = {"Polygon": "a polygon without an area", "MultiPolygon": "polygons without an area"}
+        kinds = ", ".join(sorted({str(flat.get(kind, kind) or "without geometry") for kind in frame.geom_type}))
         raise InputError(f"{path}: none of the {counted(len(frame), 'feature')} that match is a polygon, but {kinds}.")
     found: NDArray[Any] = shapely.multipolygons(parts[kept], indices=owner[kept], out=np.full(len(frame), None))
     return found

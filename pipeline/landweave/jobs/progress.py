@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from rich import progress as rich_progress
 from rich.console import Console
 
+from landweave.core.consoles import error_console
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult
 from landweave.core.words import counted
@@ -233,7 +234,7 @@ def resolve_progress(progress: Progress | bool) -> Progress:
         return progress
     if progress and _in_notebook():
         return NotebookProgress()
-    return BarProgress(Console(stderr=True)) if progress and sys.stderr.isatty() else SilentProgress()
+    return BarProgress(error_console()) if progress and sys.stderr.isatty() else SilentProgress()
 
 
 def _in_notebook() -> bool:

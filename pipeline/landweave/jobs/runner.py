@@ -26,7 +26,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from landweave.core.errors import LandweaveError, PredictError, ReadError, Terminated
+from landweave.core.errors import HungUp, LandweaveError, PredictError, ReadError, Terminated
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore, WorkerNeeds
 from landweave.core.retry import RETRIES, take_retries
@@ -35,6 +35,9 @@ from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import Progress, Tally
 from landweave.jobs.result import EXIT_FAILED_BLOCKS, RunResult
 from landweave.jobs.run_report import RateLog
+
+_ENDS: dict[int, type[KeyboardInterrupt]] = {signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}
+"""Signals that end the command as Ctrl-C does."""
 
 FLUSH_SECONDS = 2.0
 """Least time between two writes of the ledger; what a killed driver may have to run again."""
@@ -117,11 +120,11 @@ def run_blocks(
 def recorded_interrupts() -> Iterator[list[int]]:
     """Interrupts of this process as they come, by the number of their signal, each raised as usual too.
 
-    Ctrl-C, and SIGTERM where the program handles it. Python prints and forgets what is raised inside a finalizer or
-    a callback, and the futures of a cluster have both.
+    Ctrl-C, and SIGTERM and SIGHUP where the program handles them. Python prints and forgets what is raised inside a
+    finalizer or a callback, and the futures of a cluster have both.
     """
     interrupts: list[int] = []
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, *_ENDS)}
     if threading.current_thread() is not threading.main_thread():
         yield interrupts  # only the main thread receives signals
         return
@@ -139,22 +142,31 @@ def _record(interrupts: list[int], before: Callable[..., Any], number: int, fram
 
 
 def interrupt(number: int) -> KeyboardInterrupt:
-    """The exception of a signal: of Ctrl-C, or of SIGTERM."""
-    return Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+    """The exception of a signal: of Ctrl-C, SIGTERM or SIGHUP."""
+    return _ENDS.get(number, KeyboardInterrupt)()
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM end this process as Ctrl-C does, for the length of a ``with`` block; the command's own."""
+    """Let SIGTERM and SIGHUP end this process as Ctrl-C does, for the length of a ``with`` block; the command's own.
+
+    Where SIGHUP is ignored it stays so (``nohup``). A terminal that closes sends it twice: the second is not heard.
+    """
+    heard: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+        if number == signal.SIGHUP and heard:
+            return
+        heard.append(number)
+        raise interrupt(number)
 
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
+    before = {number: signal.getsignal(number) for number in _ENDS}
+    with ExitStack() as restored:
+        for number, handler in before.items():
+            if number != signal.SIGHUP or handler is not signal.SIG_IGN:
+                restored.callback(signal.signal, number, handler)
+                signal.signal(number, stop)
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

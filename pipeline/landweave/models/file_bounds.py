@@ -90,7 +90,7 @@ def nested_problem(content: bytes) -> str:
 
 
 def tensor_problem(name: str, tensor: Tensor) -> str:
-    """Why a tensor is not what its file holds: a view that repeats few numbers; empty where it is.
+    """Why a tensor is not what its file holds: a view that repeats few numbers, or no numbers; empty where it is.
 
     Parameters
     ----------
@@ -99,8 +99,9 @@ def tensor_problem(name: str, tensor: Tensor) -> str:
     """
     import torch  # takes seconds, and a plan asks only whether a file is an archive
 
-    if tensor.layout is not torch.strided:
-        return f"holds {name} as {tensor.layout}, and plain tensors are read"
+    if tensor.layout is not torch.strided or tensor.is_quantized or tensor.is_meta:
+        kind = "meta" if tensor.is_meta else tensor.dtype if tensor.is_quantized else tensor.layout
+        return f"holds {name} as {kind}, and plain tensors are read"
     held, stated = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()
     return f"states {stated:,} bytes for {name}, and has {held:,} of it" if stated > held else ""
 

@@ -137,7 +137,8 @@ def pickled_module(path: Path) -> str | None:
             texts.append(value)
     if not {"_parameters", "_modules"} <= set(texts):
         return None
-    return next((each for each in classes if not each.startswith(("collections.", "torch._utils."))), "unnamed")
+    plain = ("collections.", "torch._utils.")
+    return next((each for each in classes if not each.startswith(plain) and not each.endswith("Storage")), "unnamed")
 
 
 def _pickle_operations(path: Path) -> Iterator[tuple[str, str]]:

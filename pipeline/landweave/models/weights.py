@@ -32,6 +32,7 @@ from landweave.models.file_bounds import (
     tensor_problem,
 )
 from landweave.models.file_kinds import begins_as_safetensors, is_plain_pickle, pickled_module
+from landweave.models.rival_weights import MOST_LEVELS, is_rival, same
 
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 """Keys of a training checkpoint that hold the network's tensors."""
@@ -72,6 +73,8 @@ _BROKEN = (
     *(AssertionError, ArithmeticError, zipfile.BadZipFile, struct.error),
 )
 """What torch, pickle and zipfile raise at damaged files."""
+
+_UNKNOWN = "Which of the two belongs to the network is unknown: save its state_dict alone."
 
 _SHOWN = 8
 """Longest list of names in a message."""
@@ -207,17 +210,26 @@ def _code_text(path: Path, error: Exception) -> str:
 
 
 def _tensors(content: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the dictionary of tensors in a checkpoint, at any depth, and notes on averaged ones beside it."""
+    """Return the dictionary of tensors in a checkpoint, at any depth, and notes on others beside it."""
     notes: list[str] = []
-    while isinstance(content, Mapping):
-        averaged = [key for key, value in content.items() if isinstance(value, Mapping) and _AVERAGED.search(str(key))]
-        key = next((key for key in _NESTED if isinstance(content.get(key), Mapping)), None)
-        if key is None and not averaged:
+    for _ in range(MOST_LEVELS):
+        parts = content if isinstance(content, Mapping) else {}
+        averaged = [key for key, value in parts.items() if isinstance(value, Mapping) and _AVERAGED.search(str(key))]
+        named = [key for key in _NESTED if isinstance(parts.get(key), Mapping)]
+        if not named and not averaged:
             break
+        key, *alike = named or averaged
+        rivals = [each for each in parts if each != key and is_rival(parts[key], parts[each])]
+        if undecided := [each for each in alike if each in rivals]:
+            raise WeightsError(
+                f"Weights {path} hold the network twice, as {key} and {undecided[0]}, with different values. {_UNKNOWN}"
+            )
         if averaged:
-            used = "are used, as there are no others" if key is None else f"are left out beside {key}"
+            used = f"are left out beside {key}" if named else "are used, as there are no others"
             notes.append(f"averaged weights ({', '.join(averaged)}) {used}")
-        content = content[averaged[0] if key is None else key]
+        if others := [str(each) for each in rivals if each not in averaged]:
+            notes.append(f"other weights ({_listed(others)}) are left out beside {key}")
+        content = parts[key]
     if not isinstance(content, Mapping) or not content:
         raise WeightsError(f"Weights {path} hold {type(content).__name__}, not a state_dict of tensors.")
     if others := [str(name) for name, value in content.items() if not isinstance(value, Tensor)]:
@@ -231,7 +243,14 @@ def _renamed(
     tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Path
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Return the tensors under the network's names, and notes on those that are left out or stand in."""
-    plain = {_WRAPPERS.sub("", name): tensor for name, tensor in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    if twice := [
+        name for name, each in tensors.items() if not same(plain.setdefault(_WRAPPERS.sub("", name), each), each)
+    ]:
+        raise WeightsError(
+            f"Weights {path} hold {len(twice)} twice, with and without a name that torch adds: {_listed(twice)}. "
+            f"{_UNKNOWN}"
+        )
     prefix, copies = _prefix(plain, wanted, path)
     own = {name.removeprefix(prefix): tensor for name, tensor in plain.items() if name.startswith(prefix)}
     others = {name: tensor for name, tensor in plain.items() if name.removeprefix(prefix) not in wanted}
@@ -267,12 +286,12 @@ def _prefix(names: Mapping[str, Tensor], wanted: Mapping[str, Tensor], path: Pat
         return "", set()
     prefix, copies = ranked[0], set[str]()
     for other in ranked[1:]:
-        whole = found[other] == count and not _AVERAGED.search(other)
+        whole = found[other] == count and (not _AVERAGED.search(other) or _AVERAGED.search(prefix))
         twice = [each for each in wanted if {prefix + each, other + each} <= names.keys()] if whole or not other else []
-        if any(not torch.equal(names[prefix + each], names[other + each]) for each in twice):
+        if not all(same(names[prefix + each], names[other + each]) for each in twice):
             raise WeightsError(
                 f"Weights {path} hold {len(twice)} twice, {_after(other)} and {_after(prefix)}: {_listed(twice)}. "
-                f"Which of the two belongs to the network is unknown: save its state_dict alone."
+                f"{_UNKNOWN}"
             )
         copies |= {other + each for each in twice}
     return prefix, copies
@@ -309,7 +328,11 @@ def _differences(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> l
             for name, (own, other) in both.items()
             if own.is_floating_point() != other.is_floating_point()
         ],
-        "not finite": [name for name, (own, _) in both.items() if not torch.isfinite(own).all()],
+        "not finite": [  # as they are computed: a large number of float64 is infinite in float32
+            name
+            for name, (own, other) in both.items()
+            if own.is_floating_point() and not torch.isfinite(own.to(other.dtype)).all()
+        ],
     }
     return [f"{len(names)} {kind}: {_listed(names)}" for kind, names in kinds.items() if names]
 

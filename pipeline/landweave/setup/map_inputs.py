@@ -9,6 +9,7 @@ import numpy as np
 import shapely
 
 from landweave.config.schema import CubeInput, InputSection
+from landweave.core.crs import exchanged_bounds
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Bounds, Grid
 from landweave.core.lattice import Extent
@@ -229,9 +230,17 @@ def _map_grid(context: SetupContext, card: ModelCard, sources: Mapping[str, AnyS
         if card.inputs[name].required and not files:
             raise InputError(
                 f"No tile of {name} touches the area: the area lies in {_rounded(grid.bounds)}, the tiles in "
-                f"{_rounded(box)}, both in {grid.crs[:40]}. Correct one of them."
+                f"{_rounded(box)}, both in {grid.crs[:40]}. Correct one of them"
+                f"{_exchanged_hint(grid, box)}."
             )
     return grid
+
+
+def _exchanged_hint(grid: Grid, box: Bounds | None) -> str:
+    """Where an outline would touch the tiles with its longitudes and latitudes exchanged."""
+    x0, y0, x1, y1 = exchanged_bounds(grid.crs, grid.bounds)
+    touches = box and x0 <= box[2] and box[0] <= x1 and y0 <= box[3] and box[1] <= y1
+    return ": the area's longitudes and latitudes are exchanged, GeoJSON has [longitude, latitude]" if touches else ""
 
 
 def _search_catalogs(context: SetupContext, stored: Mapping[str, AnySource], searched: Grid) -> dict[str, AnySource]:

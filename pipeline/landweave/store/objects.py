@@ -20,6 +20,7 @@ import obstore
 from obstore import exceptions
 
 from landweave.core.errors import ConfigError, OutputError
+from landweave.core.user_cache import from_home
 from landweave.store.clients import RETRY, open_client, upload_seconds
 
 SCHEMES = ("s3", "gs", "az")
@@ -119,7 +120,7 @@ class Target:
             path = text.removeprefix("file://")
             if options:
                 raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
-            return cls(location=str(Path(path).expanduser().absolute()))
+            return cls(location=str(from_home(path).absolute()))
         if scheme not in SCHEMES:
             raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
         if "@" in urlsplit(text).netloc or urlsplit(text).query:

@@ -36,6 +36,23 @@ def test_folders_globs_and_files_name_tiles(folder, pattern, names):
     assert [path.rsplit("/", 1)[1] for path in product.paths] == names
 
 
+@pytest.mark.parametrize("name", ["tiles [1]", "2?", "a*"])
+def test_a_folder_whose_name_looks_like_a_pattern_is_that_folder(tmp_path, name):
+    for each in (name, "tiles 1", "21", "ab"):
+        (tmp_path / each / "rgb").mkdir(parents=True)
+        (tmp_path / each / "rgb" / "1.tif").write_bytes(b"")
+    own = tmp_path / name / "rgb" / "1.tif"
+    for pattern, root in (("rgb/*.tif", tmp_path / name), (f"{tmp_path / name}/r?b/*.tif", tmp_path)):
+        spec = MosaicSpec(modality="rgb", bands={"R": BandFiles(files=(pattern,))}, root=str(root))
+        assert list_products(spec)[0].paths == (str(own),)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "caf\udce9.tif").touch()
+    with pytest.raises(InputError, match=r"caf\\udce9\.tif' has a name that is no text"):
+        products(tmp_path, "*.tif")
+
+
 def test_tiles_are_read_by_name_or_as_listed(folder):
     (by_name,) = products(folder, "in/c.jp2", "in/b.tif")
     (listed,) = products(folder, "in/c.jp2", "in/b.tif", order="listed")

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
 from landweave.core.secrets import without_secrets
+from landweave.core.user_cache import from_home
 from landweave.sources.files import NETWORK_SYSTEMS, Options, is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.object_files import in_object_store, list_objects
@@ -154,6 +155,11 @@ def _resolve(
 def _reopened(paths: tuple[str, ...]) -> tuple[str, ...]:
     """The paths, where GDAL finds the same bytes behind each every time, on any worker."""
     for path in paths:
+        if path.encode(errors="ignore").decode() != path:
+            raise InputError(
+                f"{path!a} has a name that is no text to GDAL: rename it; or, where accents alone are shown so, set "
+                "LC_ALL=C.UTF-8."
+            )
         if path.startswith("/vsi") and not {*re.findall("/vsi[a-z0-9_]+", path)} <= {*_FILE_SYSTEMS}:
             raise InputError(
                 f"{path} is no file for several readers: give a path, an address, or a file of "
@@ -163,7 +169,7 @@ def _reopened(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _local(pattern: str, root: str) -> str:
-    return pattern if is_url(pattern) else str(Path(root) / Path(pattern).expanduser())
+    return pattern if is_url(pattern) else str(Path(root) / from_home(pattern))
 
 
 def _matches(pattern: str, root: str, options: Options) -> list[str]:
@@ -179,7 +185,9 @@ def _matches(pattern: str, root: str, options: Options) -> list[str]:
         return found
     if base.exists():
         return [str(base)]
-    every = sorted(glob.glob(str(base), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
+    there = next(each for each in base.parents if each.is_dir())  # a folder's name may have the signs of a pattern
+    asked = Path(glob.escape(str(there))) / base.relative_to(there)
+    every = sorted(glob.glob(str(asked), recursive=True))  # noqa: PTH207  pathlib cannot glob an absolute pattern
     found = [path for path in every if not path.endswith(_BESIDE) and not (Path(path) / "zarr.json").exists()]
     if not found:
         raise InputError(f"{pattern!r} names 0 files (looked for {base}): check the path or the pattern.")

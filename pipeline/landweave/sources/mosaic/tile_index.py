@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
+from landweave.core.user_cache import from_home
 from landweave.sources.checksums import FoundChecksums, find_checksums
 from landweave.sources.files import is_url
 from landweave.sources.mosaic.band_checks import band_notes, band_problems
@@ -166,7 +167,7 @@ def index_tiles(spec: MosaicSpec) -> TileIndex:
 def _checksums(spec: MosaicSpec, facts: Mapping[str, RasterFacts]) -> FoundChecksums:
     wanted = spec.checksums
     if isinstance(wanted, str) and not is_url(wanted):
-        wanted = str(Path(spec.root) / Path(wanted).expanduser())
+        wanted = str(Path(spec.root) / from_home(wanted))
     return find_checksums({path: each.size for path, each in facts.items()}, wanted, spec.options)
 
 

@@ -34,6 +34,7 @@ from pystac_client.stac_api_io import StacApiIO
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
+from landweave.core.user_cache import from_home
 from landweave.core.words import counted
 from landweave.sources.files import is_url
 from landweave.sources.stac.items import Json, StacItem, UnusableItem, lonlat_polygon
@@ -130,7 +131,7 @@ def list_items(catalog: str, query: CatalogQuery) -> CatalogItems:
     InputError
         When the catalog cannot be reached or read, or is none.
     """
-    address = catalog if is_url(catalog) else str(Path(catalog).expanduser().absolute())
+    address = catalog if is_url(catalog) else str(from_home(catalog).absolute())
     try:
         document = _read(address)
         listed = _find_items(document, address, query)
