@@ -119,13 +119,17 @@ class Target:
             path = text.removeprefix("file://")
             if options:
                 raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
-            return cls(location=str(Path(path).expanduser().absolute()))
+            place = str(Path(path).expanduser().absolute())
+            # What a link leads to: it is one output, with one lease, whatever name it is given.
+            return cls(location=os.path.realpath(place) if Path(place).is_symlink() else place)
         if scheme not in SCHEMES:
             raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
         if "@" in urlsplit(text).netloc or urlsplit(text).query:
             raise ConfigError(
                 f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
             )
+        if odd := [str(name) for name, value in options.items() if not isinstance(value, str | int | float)]:
+            raise ConfigError(f"Options of an object store are text, true or false: {', '.join(sorted(odd))} are not.")
         target = cls(location=text.rstrip("/"), storage_options=tuple(sorted(options.items())))
         open_client(target.location, target.storage_options)
         return target
@@ -364,10 +368,10 @@ class Target:
         found = self._call("list", "", lambda: obstore.list_with_delimiter(self.objects))
         return {item["path"] for item in found["objects"]}
 
-    def peek(self) -> str:
+    def peek(self, but: str = "") -> str:
         """Return the name of anything that is stored here, a folder included; empty where nothing is.
 
-        Leases and trials of writing are not counted.
+        Leases and trials of writing are not counted, nor is what is named ``but``.
         """
         if self._is_absent:
             return ""
@@ -376,7 +380,7 @@ class Target:
         else:
             first = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
             names = sorted(item["path"].partition("/")[0] for item in first)
-        return next((name for name in names if not name.startswith(_TEMPORARY)), "")
+        return next((name for name in names if not name.startswith(_TEMPORARY) and name != but), "")
 
     def check_writable(self) -> None:
         """Write, read and remove a small object, leaving nothing behind, folders included.
