@@ -38,7 +38,8 @@ def test_what_killed_writers_left_half_written_is_removed(tmp_path):
         for number in (1, 2):
             (tmp_path / f"{name}#{number}").write_bytes(b"half")
     (tmp_path / "notes#1").write_bytes(b"a user's")
-    assert target.list() == (".lease", "map/c/0/1")
+    target.put("map/.writable-0", b"a trial")
+    assert target.list() == (".lease", "map/.writable-0", "map/c/0/1")
     target.delete(".lease")
     assert {path.name for path in tmp_path.iterdir()} == {"map", "notes#1"}
     target.remove_unfinished()

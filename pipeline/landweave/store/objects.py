@@ -34,7 +34,8 @@ PIECE = 1 << 20
 READ_AT_ONCE = 16 * PIECE
 """Bytes of an object of any size that are read in one request, far within its time."""
 
-_TEMPORARY = (".lease", ".writable-")
+_TRIAL = ".writable-"
+_TEMPORARY = (".lease", _TRIAL)
 """Prefixes of the names of objects that exist for a moment: leases, and trials of writing."""
 
 _UNFINISHED = re.compile(r"#\d+$")
@@ -344,7 +345,8 @@ class Target:
         for folder, _, names in os.walk(self.location) if self.is_local else ():
             whole = set(names)
             for name in names:
-                if (end := _UNFINISHED.search(name)) and name[: end.start()] in whole:
+                end = _UNFINISHED.search(name)
+                if name.startswith(_TRIAL) or (end and name[: end.start()] in whole):
                     Path(folder, name).unlink(missing_ok=True)
 
     def sizes(self, prefix: str = "") -> Listing:
@@ -391,7 +393,7 @@ class Target:
             When any of it fails.
         """
         created = self._make_folders()
-        name, token = f".writable-{uuid.uuid4().hex}", uuid.uuid4().bytes
+        name, token = f"{_TRIAL}{uuid.uuid4().hex}", uuid.uuid4().bytes
         try:
             self.put(name, token)
             found = self.get(name)
