@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import typer
 from matplotlib.image import imread
+from rich.console import Console
 
 import landweave as lw
+from landweave.cli import output
 from landweave.cli.main import app
 from landweave.core.protocols import BlockState
 from landweave.core.secrets import without_secrets
@@ -245,3 +247,14 @@ def test_no_secret_is_in_json(small: Small, landweave: Command) -> None:
     assert ended.code != 0
     assert "secret" not in ended.out + ended.err
     assert without_secrets(where) == "https://127.0.0.1:1/map.zarr"
+
+
+def test_a_full_disk_ends_a_log_early_and_a_result_with_an_error(landweave: Command, monkeypatch) -> None:
+    ended = landweave("models", "list", "--log-file", "/dev/full")
+    assert (ended.code, ended.err.count("--log-file /dev/full ends early: [Errno 28]")) == (0, 1)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(output, "out", Console(file=full))
+        ended = landweave("models", "list")
+    assert ended.code == 3
+    assert "its result cannot be printed: No space left on device" in ended.err
+    assert "Traceback" not in ended.err

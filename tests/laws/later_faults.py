@@ -165,7 +165,9 @@ def _largest(command: str) -> int:
 
 def whole_below(folder: Path) -> Mapping[str, bytes]:
     """Files of a folder that are for others: no listing of a store shows what is half written."""
-    return {name: content for name, content in files_below(folder).items() if not re.search(r"(^|/)\.|#\d+$|\.lease$", name)}
+    return {
+        name: content for name, content in files_below(folder).items() if not re.search(r"(^|/)\.|#\d+$|\.lease$", name)
+    }
 
 
 def files_below(folder: Path) -> Mapping[str, bytes]:
