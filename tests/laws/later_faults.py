@@ -84,8 +84,7 @@ WRITING = ("evaluate", "compare", "change", "hectares", "report", "sample", "chi
 KILLED: dict[str, tuple[kills.Trap, ...]] = {
     "evaluate": (("rename", "", 4, ""),),
     "change": (("rename", "", 5, ""),),
-    "hectares": (("rename", "", 1, ""), ("rename", "", 2, "")),
-    "report": (("rename", "", 1, ""),),
+    "hectares": (("rename", "", 2, ""),),
     "chips": (("rename", "sample.gpkg", 1, ""),),
     "publish": (("put", "items/", 2, ""),),
     "picture": (("rename", "", 1, ""),),
