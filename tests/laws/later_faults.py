@@ -106,7 +106,7 @@ def full(here: Ground, seed: int, command: str) -> str:
         error = ended(commands(old, disk)[command])
         assert files(disk) == {}
         ballast.leave(_largest(command))
-        assert _end(commands(old, disk)[command]) != "done"
+        assert not _is_whole(commands(old, disk)[command])
         early = whole_below(disk)
         ballast.drop()
         commands(old, disk)[command]()
@@ -143,10 +143,18 @@ def gone(here: Ground, seed: int, command: str) -> str:
 
 def _end(work: Callable[[], object]) -> str:
     try:
-        result = work()
+        work()
     except lw.errors.LandweaveError as error:
         return f"{error} {error!r}"
-    return "done" if not isinstance(result, RunResult) or result.complete else str(result)
+    return "done"
+
+
+def _is_whole(work: Callable[[], object]) -> bool:
+    try:
+        result = work()
+    except lw.errors.LandweaveError:
+        return False
+    return not isinstance(result, RunResult) or result.complete
 
 
 @cache
