@@ -67,7 +67,7 @@ def parse_storage_options(options: list[str] | None) -> dict[str, str | bool]:
         key, equals, value = text.partition("=")
         if not key or not equals:
             raise ConfigError("--storage-option is written as KEY=VALUE, such as endpoint=http://host:9000.")
-        given[key] = {"true": True, "false": False}.get(value, value)
+        given[key] = {"true": True, "false": False}.get(value.lower(), value)
     return given
 
 
