@@ -19,7 +19,6 @@ import landweave as lw
 from landweave.cli import output
 from landweave.cli.main import app, main
 from landweave.core.consoles import error_console
-from landweave.core.errors import OutputError
 from landweave.core.protocols import BlockState
 from landweave.core.secrets import without_secrets
 from landweave.models.cards.registry import list_cards
@@ -138,14 +137,6 @@ def test_whatever_ends_a_command_is_json(
     assert error("check", config, code=129)["type"] == "Interrupted"
     monkeypatch.setattr(lw, "check", lambda _: stroke(signal.SIGINT))
     assert error("check", config, code=130)["type"] == "Interrupted"
-
-
-def test_a_result_that_cannot_be_printed_is_one_message(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "out", Console())
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        with pytest.raises(OutputError, match="what it prints cannot be written: No space left"):
-            output.show("complete")
 
 
 def test_a_terminal_without_the_signs_gets_others(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,3 +295,14 @@ def test_no_secret_is_in_json(small: Small, landweave: Command) -> None:
     assert ended.code != 0
     assert "secret" not in ended.out + ended.err
     assert without_secrets(where) == "https://127.0.0.1:1/map.zarr"
+
+
+def test_a_full_disk_ends_a_log_early_and_a_result_with_an_error(landweave: Command, monkeypatch) -> None:
+    ended = landweave("models", "list", "--log-file", "/dev/full")
+    assert (ended.code, ended.err.count("--log-file /dev/full ends early: [Errno 28]")) == (0, 1)
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(output, "out", Console(file=full))
+        ended = landweave("models", "list")
+    assert ended.code == 3
+    assert "its result cannot be printed: No space left on device" in ended.err
+    assert "Traceback" not in ended.err

@@ -64,6 +64,25 @@ def test_a_dead_process_of_this_machine_is_followed_at_once(place):
         assert time.monotonic() - started < 5
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"[]", b"null", b"[" * 100_000, "{}".encode("utf-16"), b'{"seen": ' + b"1" * 5000 + b"}"),
+        *({"pid": pid} for pid in ("x", -1, 0, 10**30, [1], None)),
+        *({"seen": seen} for seen in ("x", None, float("nan"), 10**400)),
+        *({"token": {}}, {"host": [], "machine": {}}),
+    ],
+    ids=lambda content: str(content)[:30],
+)
+def test_a_lease_that_is_damaged_holds_up_nobody(place, content):
+    stored = json.dumps({**json.loads(Holder(seen=0.0).to_bytes()), **content}) if isinstance(content, dict) else ""
+    place.put("lease", stored.encode() or content)
+    with hold(place, "lease") as lease:
+        lease.check()
+    assert place.get("lease") is None
+
+
 def test_a_process_that_nobody_buried_is_dead_too(place):
     with subprocess.Popen([sys.executable, "-c", "pass"]) as ended:
         wait_until(lambda: Holder(pid=ended.pid).gone)

@@ -77,6 +77,10 @@ class Ballast:
             while True:
                 file.write(bytes(64))
 
+    def leave(self, room: int) -> None:
+        """Leave some bytes of a disk that is filled."""
+        os.truncate(self.path, self.path.stat().st_size - room)
+
     def drop(self) -> None:
         """Give the room back."""
         self.path.unlink(missing_ok=True)

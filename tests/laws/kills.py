@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import sys
 import time
@@ -84,7 +85,16 @@ _HOGGED: list[Any] = []
 
 
 def set_trap(method: str, key: str, number: int, claim: str) -> None:
-    """Let this process kill itself at the ``number``-th call of a method with ``key`` in what is written."""
+    """Let this process kill itself at the ``number``-th call of a method with ``key`` in what is written.
+
+    The method "size" lets the system kill it where a file would have more than ``number`` bytes: within a write,
+    whoever writes.
+    """
+    if method == "size":
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (number, number))
+        return
     after, counted = method.startswith("after "), [0]
     owners: dict[str, tuple[Any, str]] = {
         "set": (LocalStore, "set"),
@@ -92,6 +102,7 @@ def set_trap(method: str, key: str, number: int, claim: str) -> None:
         "put_file": (Target, "put_file"),
         "flush": (Ledger, "flush"),
         "cog": (cog, "new_level_file"),
+        "rename": (Path, "replace"),
     }
     owner, name = owners[method.removeprefix("after ").removeprefix("hog ")]
     real = getattr(owner, name)

@@ -1,12 +1,15 @@
-"""What is done with a finished map, on a disk that is full and from a store that goes away: no tests here.
+"""What is done with a finished map, on a full disk, from a store that goes away, and killed: no tests here.
 
 ::
 
     full disk, or no more responses after a few requests ──> our error, nothing torn ──> room again: the files are there
+    killed within a write, or at a rename ──> nothing torn ──> done again: the same bytes, and nothing beside them
 """
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache, partial
@@ -16,18 +19,21 @@ from typing import Any
 from unittest.mock import patch
 
 import geopandas
+import numpy as np
 import shapely
 
 import landweave as lw
 from landweave.engine.inline import InlineEngine
+from landweave.jobs.result import RunResult
 from landweave.store import clients, objects, zarr_store
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.tiles import write_tile
+from tests.laws import kills
 from tests.laws.faults_ground import Ground, Scenario, ended
 from tests.laws.full_disk import Ballast, small_disk
 from tests.laws.kills import new_folder
-from tests.publishing.conftest import finished_map
+from tests.publishing.conftest import bytes_below, finished_map
 
 CANARY = "c4n4ry"
 
@@ -39,7 +45,8 @@ def given() -> Path:
     store, arrays = finished_map(folder / "map.zarr")
     finished_map(folder / "later.zarr", seed=1)
     west, south, east, north = store.grid.bounds
-    write_tile(folder / "truth.tif", arrays["landcover"][None], corner_xy=(west, north))
+    for name, bands in (("truth", 1), ("ortho", 3)):
+        write_tile(folder / f"{name}.tif", np.stack([arrays["landcover"]] * bands), corner_xy=(west, north))
     frame = geopandas.GeoDataFrame({"nom": ["a"]}, geometry=[shapely.box(west, south, east, north)], crs="EPSG:2154")
     frame.to_file(folder / "zones.gpkg")
     return folder
@@ -54,6 +61,7 @@ def commands(place: str, to: Path, **more: Any) -> dict[str, Callable[[], object
         given() / "zones.gpkg",
     )
     rule, run = lw.SamplingRule(size=30, minimum=2), {"progress": False, "engine": InlineEngine(), **more}
+    images = str(given() / "ortho.tif")
     return {
         "evaluate": lambda: lw.evaluate(first, str(truth), folder=to / "scores", **run),
         "compare": lambda: lw.compare(first, str(truth), folder=to / "agreement", **run),
@@ -61,7 +69,9 @@ def commands(place: str, to: Path, **more: Any) -> dict[str, Callable[[], object
         "hectares": lambda: lw.area_by_class(first, str(zones), to=[to / "a.csv", to / "a.parquet"], **run),
         "report": lambda: lw.report(first, to / "page.html", zones=str(zones), **run),
         "sample": lambda: lw.draw_sample(first, to / "sample.gpkg", rule=rule, **run),
+        "chips": lambda: lw.draw_sample(first, to / "sample.gpkg", rule=rule, images=images, **run),
         "publish": lambda: lw.publish(first, to / "published", dalle_m=20, **run),
+        "picture": lambda: lw.draw_status(lw.status(first, **more), to / "status.png"),
         "status": lambda: lw.status(first, **more),
         "verify": lambda: lw.verify(first, **more),
         "open": lambda: lw.open_map(first, **more).landcover[:64, :64].load(),
@@ -69,7 +79,17 @@ def commands(place: str, to: Path, **more: Any) -> dict[str, Callable[[], object
     }
 
 
-WRITING = ("evaluate", "compare", "change", "hectares", "report", "sample", "publish")
+WRITING = ("evaluate", "compare", "change", "hectares", "report", "sample", "chips", "publish", "picture")
+
+KILLED: dict[str, tuple[kills.Trap, ...]] = {
+    "evaluate": (("rename", "", 4, ""),),
+    "change": (("rename", "", 5, ""),),
+    "hectares": (("rename", "", 2, ""),),
+    "chips": (("rename", "sample.gpkg", 1, ""),),
+    "publish": (("put", "items/", 2, ""),),
+    "picture": (("rename", "", 1, ""),),
+}
+"""Where commands are killed beside within a write."""
 
 
 def files(folder: Path) -> Mapping[Path, bytes]:
@@ -85,9 +105,13 @@ def full(here: Ground, seed: int, command: str) -> str:
         ballast.fill()
         error = ended(commands(old, disk)[command])
         assert files(disk) == {}
+        ballast.leave(_largest(command))
+        assert not _is_whole(commands(old, disk)[command])
+        early = whole_below(disk)
         ballast.drop()
         commands(old, disk)[command]()
         before = files(disk)
+        assert early.items() <= whole_below(disk).items()
         ballast.fill()
         ended(commands(old, disk)[command]) if command in ("evaluate", "compare", "report") else None
         assert files(disk) == before
@@ -125,8 +149,72 @@ def _end(work: Callable[[], object]) -> str:
     return "done"
 
 
+def _is_whole(work: Callable[[], object]) -> bool:
+    try:
+        result = work()
+    except lw.errors.LandweaveError:
+        return False
+    return not isinstance(result, RunResult) or result.complete
+
+
+@cache
+def undisturbed(command: str) -> Mapping[str, bytes]:
+    """What a command leaves."""
+    folder = Path(mkdtemp(prefix="landweave-undisturbed-"))
+    commands(str(given()), folder)[command]()
+    return whole_below(folder)
+
+
+def _largest(command: str) -> int:
+    """Half of the bytes of its largest file: it is written in part."""
+    return max(map(len, undisturbed(command).values())) // 2
+
+
+def whole_below(folder: Path) -> Mapping[str, bytes]:
+    """Files of a folder that are for others: no listing of a store shows what is half written."""
+    return {
+        name: content for name, content in files_below(folder).items() if not re.search(r"(^|/)\.|#\d+$|\.lease$", name)
+    }
+
+
+def files_below(folder: Path) -> Mapping[str, bytes]:
+    """All of them but the ballast, a ledger and the figures of a run, which hold times."""
+    return {
+        name: content for name, content in bytes_below(folder).items() if not name.endswith(("ballast", ".run.json"))
+    }
+
+
+def killed(here: Ground, seed: int, command: str) -> str:
+    """A command that is killed within a write and at renames, and given again."""
+    reference = undisturbed(command)
+    traps: tuple[kills.Trap, ...] = (("size", "", _largest(command), ""), *KILLED[command])
+    for trap in traps:
+        folder = new_folder(here.small.folder)
+        folder.mkdir()
+        victim = kills.start(killed_child, str(given()), str(folder), command, trap)
+        victim.join(kills.PATIENCE_S)
+        assert victim.exitcode in (-signal.SIGKILL, -signal.SIGXFSZ), (trap, victim.exitcode)
+        assert whole_below(folder).items() <= reference.items(), trap
+        commands(str(given()), folder)[command]()
+        left = {name for name in files_below(folder) if not name.startswith("published/.landweave/")} - {*reference}
+        assert (whole_below(folder), left) == (reference, set()), trap
+    return f"killed {len(traps)} times; the same {len(reference)} files after each"
+
+
+def killed_child(place: str, to: str, command: str, trap: kills.Trap) -> None:
+    """Does what `commands` has with maps that are there, until it is killed."""
+    globals()["given"] = lambda: Path(place)
+    kills.set_trap(*trap)
+    commands(place, Path(to))[command]()
+
+
 SCENARIOS: dict[str, Scenario] = {
     **{f"disk full, {command}": partial(full, command=command) for command in WRITING},
-    **{f"store gone, {command}": partial(gone, command=command) for command in commands("", Path())},
+    **{
+        f"store gone, {command}": partial(gone, command=command)
+        for command in commands("", Path())
+        if command != "chips"
+    },
+    **{f"killed, {command}": partial(killed, command=command) for command in KILLED},
 }
 """By their names in the table."""

@@ -7,6 +7,7 @@ import gzip
 import json
 import pickle
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from landweave.config.load import load_config
 from landweave.core.errors import LandweaveError, OutputError, ReadError
 from landweave.core.secrets import without_secrets
 from landweave.setup.map_setup import engine_settings
+from landweave.store import clients, zarr_store
 from landweave.store.objects import Target
 from tests.helpers.commands import Command, mosaic, write_config
 from tests.helpers.counted_s3 import BUCKET, counted_s3
@@ -146,6 +148,25 @@ def test_a_value_that_is_set_and_refused_is_not_said(tmp_path: Path, landweave: 
     found = landweave("check", path, "--set", override, "--log-file", tmp_path / "log")
     assert found.code == 2
     assert CANARY not in found.out + found.err + (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *(f"token=[{CANARY}]", f"token={{a: {CANARY}}}", f"token={CANARY}=", f"=={CANARY}", CANARY, f"={CANARY}"),
+        *(f"skip_signature={CANARY}", f"skip_signature=\n{CANARY}", f"timeout={CANARY}", f"proxy_url=::{CANARY}"),
+        *(f"secret={CANARY}", "token=", f"endpoint=http://me:{CANARY}@127.0.0.1:9", f"user_agent={CANARY}\udce9"),
+    ],
+)
+def test_an_option_of_a_store_is_text_and_is_not_said(tmp_path, landweave: Command, option, monkeypatch) -> None:
+    """Whatever it is in YAML; those of the connection make no library panic. Nobody listens at the endpoint."""
+    monkeypatch.setattr(zarr_store, "RETRY", replace(clients.RETRY, pauses_s=()))
+    known = ("endpoint=http://127.0.0.1:9", "region=x", "access_key_id=012", "skip_signature=true")
+    given = [f"--storage-option={each}" for each in (*known, option)]
+    found = landweave("status", STORE, *given, "--log-file", log := tmp_path / "log")
+    assert found.code in (2, 3)
+    assert CANARY not in found.out + found.err + log.read_text()
+    assert "Traceback" not in found.err
 
 
 def test_text_that_is_no_yaml_is_not_shown(tmp_path: Path, landweave: Command) -> None:

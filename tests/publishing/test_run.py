@@ -24,6 +24,7 @@ from landweave.core.legend import NODATA
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.inline import InlineEngine
 from landweave.jobs.ledger import Ledger
+from landweave.publishing.publication import find_record
 from landweave.store.objects import Target
 from tests.helpers.marks import mostly_slow
 from tests.publishing.conftest import COSIA, bytes_below, finished_map
@@ -144,6 +145,16 @@ def test_what_is_there_already_is_never_replaced(small, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"already holds notes\.txt"):
         published(place, tmp_path / "out")
     assert bytes_below(tmp_path / "out") == {"notes.txt": b"mine"}
+
+
+def test_what_was_killed_in_the_middle_of_its_first_write_begins_anew(tmp_path: Path) -> None:
+    half = tmp_path / ".landweave/publication.json#1"
+    half.parent.mkdir()
+    half.write_text("{")
+    assert find_record(Target.parse(tmp_path)) is None
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"already holds notes\.txt"):
+        find_record(Target.parse(tmp_path))
 
 
 def test_a_file_in_the_place_of_one_to_come_fails_its_dalle(small, out: Path) -> None:

@@ -38,7 +38,8 @@ def test_what_killed_writers_left_half_written_is_removed(tmp_path):
         for number in (1, 2):
             (tmp_path / f"{name}#{number}").write_bytes(b"half")
     (tmp_path / "notes#1").write_bytes(b"a user's")
-    assert target.list() == (".lease", "map/c/0/1")
+    target.put("map/.writable-0", b"a trial")
+    assert target.list() == (".lease", "map/.writable-0", "map/c/0/1")
     target.delete(".lease")
     assert {path.name for path in tmp_path.iterdir()} == {"map", "notes#1"}
     target.remove_unfinished()
@@ -195,3 +196,16 @@ def test_a_creation_whose_answer_was_lost_is_ours(tmp_path, monkeypatch, quick):
     failing(monkeypatch, "put", [GenericError("answer lost")], after=True)
     assert target.create("lease", b"mine")
     assert not target.create("lease", b"other")
+
+
+def test_an_output_behind_a_link_is_what_it_leads_to(tmp_path):
+    """Two drivers that call it by two names meet at one lease."""
+    linked, real, loop = (tmp_path / name for name in ("linked", "real", "loop"))
+    linked.symlink_to(real)
+    loop.symlink_to(loop)
+    assert Target.parse(linked) == Target.parse(real)
+    Target.parse(linked).put("a", b"1")
+    assert (real / "a").read_bytes() == b"1"
+    assert linked.is_symlink()
+    with pytest.raises(OutputError, match="loop"):
+        Target.parse(loop).check_writable()

@@ -69,13 +69,25 @@ def test_tiles_and_the_list_of_their_checksums(tmp_path: Path, place: Place) -> 
     files = {name: f"{folder}/{name}/*.tif" for name in ("rgb", "irc")}
     section = mosaic(R=(files["rgb"], 1), G=(files["rgb"], 2), B=(files["rgb"], 3), NIR=(files["irc"], 1))
     inputs = {"AERIAL_RGBI": {**section, "storage_options": options, "checksums": str(sums)}}
-    config = small.loaded(inputs=inputs, output={"store": str(tmp_path / "there.zarr")})
-    assert "8 of 8 files are held against the checksums" in str(api.check(config))
-    assert api.run(config, progress=False).exit_code == 0
-    assert shards(tmp_path / "there.zarr") == reference
+    beside = {"AERIAL_RGBI": {**inputs["AERIAL_RGBI"], "checksums": True}}
+    put_lists(folder, tiles, sums.read_text())
+    for given, name in ((inputs, "there.zarr"), (beside, "beside.zarr")):
+        config = small.loaded(inputs=given, output={"store": str(tmp_path / name)})
+        assert "8 of 8 files are held against the checksums" in str(api.check(config))
+        assert api.run(config, progress=False).exit_code == 0
+        assert shards(tmp_path / name) == reference
 
     sums.write_text(sums.read_text().replace(sha256(tiles[0].read_bytes()).hexdigest(), "0" * 64))
-    other = small.loaded(inputs=inputs, output={"store": str(tmp_path / "other.zarr")})
-    result = api.run(other, progress=False)
-    assert result.exit_code == 3
-    assert all(f"{tiles[0].name} has sha256" in line for line in result.failures)
+    put_lists(folder, tiles, sums.read_text())
+    for given, name in ((inputs, "other.zarr"), (beside, "last.zarr")):
+        result = api.run(small.loaded(inputs=given, output={"store": str(tmp_path / name)}), progress=False)
+        assert result.exit_code == 3
+        assert result.failures
+        assert all(f"{tiles[0].name} has sha256" in line for line in result.failures)
+
+
+def put_lists(folder: Target, tiles: list[Path], sums: str) -> None:
+    """Put a list beside the tiles of each folder in the store."""
+    for name in {each.parent.name for each in tiles}:
+        lines = [line.replace(f"{name}/", "") for line in sums.splitlines() if f"  {name}/" in line]
+        folder.put(f"{name}/SHA256SUMS", "\n".join(lines).encode())

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides, parse_store
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_storage_options, parse_store
 from landweave.cli.output import prints, progress
 from landweave.core.errors import ConfigError
 
@@ -55,7 +55,7 @@ def change(  # noqa: PLR0913  options of a command
         layer=layer,
         where=where,
         folder=folder,
-        storage_options=parse_overrides(storage_options),
+        storage_options=parse_storage_options(storage_options),
         engine=given_engine(cluster),
         progress=progress(),
     )

@@ -10,7 +10,7 @@ import typer
 import yaml
 
 import landweave
-from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides, parse_store
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_storage_options, parse_store
 from landweave.cli.output import prints, progress
 from landweave.core.yaml_text import load_yaml_file
 
@@ -46,7 +46,7 @@ def evaluate(  # noqa: PLR0913  options of a command
         landweave.Labels(files=labels, band=band, column=column, layer=layer),
         leave_out=leave_out or None,
         folder=folder,
-        storage_options=parse_overrides(storage_options),
+        storage_options=parse_storage_options(storage_options),
         engine=given_engine(cluster),
         progress=progress(),
     )
@@ -119,7 +119,7 @@ def compare(  # noqa: PLR0913  options of a command
         crosswalk=crosswalk,
         leave_out=leave_out or None,
         folder=folder,
-        storage_options=parse_overrides(storage_options),
+        storage_options=parse_storage_options(storage_options),
         engine=given_engine(cluster),
         progress=progress(),
     )
@@ -154,7 +154,7 @@ def draw(  # noqa: PLR0913  options of a command
         path,
         rule=landweave.SamplingRule(size=size, minimum=minimum, seed=seed),
         images=landweave.ChipImages(files=images, bands=bands) if images else None,
-        storage_options=parse_overrides(storage_options),
+        storage_options=parse_storage_options(storage_options),
         engine=given_engine(cluster),
         progress=progress(),
     )
@@ -173,5 +173,5 @@ def areas(
 ) -> Any:
     """Show hectares, user's and producer's accuracy with 95 % intervals."""
     return landweave.estimate_areas(
-        path, accept_missing=accept_missing, storage_options=parse_overrides(storage_options)
+        path, accept_missing=accept_missing, storage_options=parse_storage_options(storage_options)
     )

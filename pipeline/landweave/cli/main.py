@@ -24,6 +24,7 @@ from landweave.cli.options import (
     StorageOptions,
     given_engine,
     parse_overrides,
+    parse_storage_options,
     parse_store,
 )
 from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error
@@ -122,7 +123,7 @@ def status(
     blocks: Annotated[bool, typer.Option("--blocks", help="Show every block as a character.")] = False,
 ) -> Any:
     """Show how far a map or a cube is, which blocks failed and why; of a configuration also which are stale."""
-    found = landweave.status(parse_store(store), parse_overrides(storage_options))
+    found = landweave.status(parse_store(store), parse_storage_options(storage_options))
     if picture is not None:
         landweave.draw_status(found, picture)
     return replace(found, drawn=blocks)
@@ -132,7 +133,7 @@ def status(
 @prints
 def verify(store: Stored, storage_options: StorageOptions = None, cluster: Cluster = None) -> Any:
     """Reread every object of a map or a cube and compare it with the ledger; a run then repairs what is damaged."""
-    return landweave.verify(parse_store(store), parse_overrides(storage_options), engine=given_engine(cluster))
+    return landweave.verify(parse_store(store), parse_storage_options(storage_options), engine=given_engine(cluster))
 
 
 EngineName = StrEnum("EngineName", {name: name for name in get_args(Engine)})  # type: ignore[misc]

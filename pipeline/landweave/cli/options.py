@@ -56,6 +56,21 @@ def parse_overrides(overrides: list[str] | None) -> dict[str, Any]:
     return dict(_parse_override(text) for text in overrides or [])
 
 
+def parse_storage_options(options: list[str] | None) -> dict[str, str | bool]:
+    """The values of ``KEY=VALUE`` by key: text as it stands, whatever YAML would take a key or a token for, or a truth.
+
+    >>> parse_storage_options(["account_key=0x1F==", "anonymous=true"])
+    {'account_key': '0x1F==', 'anonymous': True}
+    """
+    given = {}
+    for text in options or []:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ConfigError("--storage-option is written as KEY=VALUE, such as endpoint=http://host:9000.")
+        given[key] = {"true": True, "false": False}.get(value.lower(), value)
+    return given
+
+
 def shown_arguments(arguments: Sequence[str]) -> str:
     """A command line as it may be kept: options of stores, settings of clusters and signatures of addresses left out.
 
@@ -71,6 +86,8 @@ def _shown_argument(option: str, argument: str) -> str:
     if equals and own in ("--storage-option", "--set"):
         return f"{own}={_shown_argument(own, rest)}"
     is_secret = option == "--storage-option" or not own or "storage_options" in argument or "settings" in argument
+    if option == "--storage-option" and not equals:  # which is refused
+        return "…"
     return f"{own}=…" if equals and is_secret else argument
 
 

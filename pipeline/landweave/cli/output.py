@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
@@ -32,6 +32,7 @@ LogFile = Annotated[
 ]
 
 _LOG = logging.getLogger("landweave")
+EXIT_UNFINISHED = 3
 _FILE_ONLY = "landweave.command"
 """Logger of what the terminal shows anyway: the command, its result, its error."""
 
@@ -91,10 +92,14 @@ def show(result: Any) -> None:
     """Print a result as it describes itself, unwrapped, so that it can be searched and compared."""
     try:
         out.print(str(result), markup=False, highlight=False, soft_wrap=True)
+        out.file.flush()
+    except BrokenPipeError:  # who reads it has enough
+        raise
     except OSError as error:
-        with Path(os.devnull).open("w") as nowhere:  # Python writes what is left once more when it ends
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        raise OutputError(f"The command has ended, and what it prints cannot be written: {error.strerror}.") from error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out.file.fileno())  # else the rest is tried again at the end
+        problem = OutputError(f"The command has ended, and its result cannot be printed: {error.strerror}.")
+        problem.exit_code = EXIT_UNFINISHED
+        raise problem from error
 
 
 def show_error(error: LandweaveError) -> None:
@@ -184,10 +189,25 @@ def _said(quiet: bool, log_file: Path | None) -> Iterator[None]:
         err.quiet = False
 
 
+class _LogFile(logging.FileHandler):
+    """A log whose disk may become full: that is said once, and the command goes on without it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  as the library calls it
+        """See `logging.Handler`."""
+        _LOG.removeHandler(self)
+        err.print(f"--log-file {self.baseFilename} ends early: {sys.exc_info()[1]}", markup=False, soft_wrap=True)
+        self.close()
+
+    def close(self) -> None:
+        """See `logging.Handler`."""
+        with suppress(OSError):
+            super().close()
+
+
 def _file_handler(path: Path) -> logging.Handler:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"--log-file {path} cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))

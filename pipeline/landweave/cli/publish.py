@@ -15,6 +15,7 @@ from landweave.cli.options import (
     StorageOptions,
     given_engine,
     parse_overrides,
+    parse_storage_options,
     parse_store,
 )
 from landweave.cli.output import Written, prints, progress
@@ -47,7 +48,7 @@ def publish(  # noqa: PLR0913  an option each
     else:
         source = what
         settings |= publish_keys(given)
-    settings["storage_options"] = parse_overrides(storage_options) or None
+    settings["storage_options"] = parse_storage_options(storage_options) or None
     if plan_only:
         return landweave.plan_publish(source, **settings)
     engine = given_engine(cluster) if source is what else None  # a configuration has it
@@ -73,7 +74,7 @@ def hectares(
         to=to,
         layer=layer,
         where=where,
-        storage_options=parse_overrides(storage_options),
+        storage_options=parse_storage_options(storage_options),
         engine=given_engine(cluster),
         progress=progress(),
     )

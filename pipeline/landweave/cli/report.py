@@ -8,7 +8,7 @@ from typing import Annotated, Any, cast
 import typer
 
 import landweave
-from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_overrides, parse_store
+from landweave.cli.options import Cluster, StorageOptions, given_engine, parse_storage_options, parse_store
 from landweave.cli.output import Written, prints, progress
 
 What = Annotated[
@@ -36,7 +36,7 @@ def report(  # noqa: PLR0913  options of a command
         layer=layer,
         where=where,
         language=cast(Any, language),
-        storage_options=parse_overrides(storage_options) or None,
+        storage_options=parse_storage_options(storage_options) or None,
         engine=given_engine(cluster),
         progress=progress(),
     )

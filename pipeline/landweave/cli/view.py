@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 import landweave
-from landweave.cli.options import StorageOptions, parse_overrides, parse_store
+from landweave.cli.options import StorageOptions, parse_storage_options, parse_store
 from landweave.cli.output import prints, show
 
 What = Annotated[
@@ -23,7 +23,7 @@ def view(what: What, storage_options: StorageOptions = None) -> Any:
     """Show a map in a browser at any zoom, a run in progress too; Ctrl-C ends it."""
     landweave.view(
         parse_store(what),
-        storage_options=parse_overrides(storage_options) or None,
+        storage_options=parse_storage_options(storage_options) or None,
         ready=lambda url: show(f"open {url} in a browser on this machine; Ctrl-C ends it"),
     )
     return "ended"

@@ -33,17 +33,25 @@ def part_folder(path: Path) -> Iterator[Path]:
     OSError
         When the folder cannot be made.
     """
-    begin, here = f".{path.name[:_NAMED]}.", hashlib.sha256(machine().encode()).hexdigest()[:8]
-    for left in path.parent.glob(f"{escape(begin + here)}-*-*.part"):
-        _, pid, _ = left.name.removeprefix(begin).split("-")
-        if has_ended(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
-    folder = path.parent / f"{begin}{here}-{os.getpid()}-{token_hex(4)}.part"
+    for left in left_beside(path):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = path.parent / f"{_begin(path)}-{os.getpid()}-{token_hex(4)}.part"
     folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_beside(path: Path) -> list[Path]:
+    """Folders for ``path`` that processes of this machine left when they were killed."""
+    begin = _begin(path)
+    found = path.parent.glob(f"{escape(begin)}-*-*.part")
+    return [each for each in found if has_ended(int(each.name.removeprefix(f"{begin}-").partition("-")[0]))]
+
+
+def _begin(path: Path) -> str:
+    return f".{path.name[:_NAMED]}.{hashlib.sha256(machine().encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from landweave.core.legend import NODATA, Legend
 from landweave.core.protocols import Engine, RasterSource
 from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.core.words import counted
-from landweave.formats.chips import write_chip
+from landweave.formats.chips import write_chips
 from landweave.formats.hectares import check_areas
 from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
 from landweave.jobs.gather import CountingJob, gather
@@ -193,13 +193,10 @@ def write_with_chips(
     """
     target = Path(path)
     folder = target.with_name(f"{target.stem}_chips")
-    written = write_sample(sample, target, chips=folder.name if imagery else "")
-    for point in sample.points if imagery else ():
-        assert imagery is not None
-        around = _around(grid, point)
-        raster = imagery.read(grid.with_extent(around), bands)
-        write_chip(raster.values, raster.valid, folder / f"{point.id:05d}.png", pixel_m=float(grid.resolution))
-    return written
+    if imagery:  # before the sample: where that is, all of them are
+        read = ((point, imagery.read(grid.with_extent(_around(grid, point)), bands)) for point in sample.points)
+        write_chips(((f"{point.id:05d}.png", raster) for point, raster in read), folder, float(grid.resolution))
+    return write_sample(sample, target, chips=folder.name if imagery else "")
 
 
 def _around(grid: Grid, point: SamplePoint) -> Extent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from landweave.core.errors import OutputError
+from landweave.core.errors import LandweaveError, OutputError
+from landweave.core.protocols import Raster
+from landweave.core.whole_files import part_folder
 
 _SIDE_IN, _DPI = 4.0, 128
 
@@ -18,29 +21,47 @@ _AROUND = 4
 """Pixels between the pixel in question and its outline."""
 
 
-def write_chip(values: NDArray[Any], valid: NDArray[np.bool_], path: Path, *, pixel_m: float) -> None:
-    """Write a chip whose middle pixel is outlined, stretched between its 1st and 99th percentile.
+def write_chips(chips: Iterable[tuple[str, Raster]], folder: Path, pixel_m: float) -> None:
+    """Write chips into a folder, which is made: all are written before the first has its name.
+
+    Each has its middle pixel outlined, and is stretched between its 1st and 99th percentile; grey where nothing is
+    valid.
 
     Parameters
     ----------
-    values
-        ``(3, y, x)``, an odd number of rows and columns; red, green, blue.
-    valid
-        bool ``(y, x)``; grey elsewhere.
-    path
-        File to write; its folder is made.
+    chips
+        Names, and pixels of an odd number of rows and columns: red, green, blue.
+    folder
+        Earlier files of these names are replaced.
     pixel_m
         Side of a pixel in metres.
 
     Raises
     ------
     OutputError
-        When it cannot be written.
+        When they cannot be written.
     """
-    height, width = valid.shape
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with part_folder(folder) as parts:
+            for name, raster in chips:
+                _draw(raster, pixel_m).savefig(parts / name, dpi=_DPI)
+            folder.mkdir(exist_ok=True)
+            for part in sorted(parts.iterdir()):
+                part.replace(folder / part.name)
+    except LandweaveError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write the chips to {folder}: {error}. Check the folder and its free space."
+        ) from error
+
+
+def _draw(raster: Raster, pixel_m: float) -> Figure:
+    height, width = raster.valid.shape
     figure = Figure(figsize=(_SIDE_IN, _SIDE_IN * height / width), dpi=_DPI)
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.imshow(_stretched(values, valid), interpolation="nearest")
+    axes.imshow(_stretched(raster.values, raster.valid), interpolation="nearest")
     outline: dict[str, Any] = {"fill": False, "linewidth": 1}
     left, top = width // 2 - 0.5 - _AROUND, height // 2 - 0.5 - _AROUND  # around the pixel, which stays to be seen
     for grown, color in ((0.5, "black"), (0, "yellow")):
@@ -48,11 +69,7 @@ def write_chip(values: NDArray[Any], valid: NDArray[np.bool_], path: Path, *, pi
         axes.add_patch(Rectangle((left - grown, top - grown), side, side, edgecolor=color, **outline))
     axes.text(0.02, 0.02, f"{width * pixel_m:.0f} m", transform=axes.transAxes, color="white", fontsize=8)
     axes.set_axis_off()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=_DPI)
-    except OSError as error:
-        raise OutputError(f"Cannot write the chip {path}: {error}.") from error
+    return figure
 
 
 def _stretched(values: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float64]:

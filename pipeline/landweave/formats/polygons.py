@@ -114,7 +114,7 @@ def geopackage_bytes(
         Name of the layer, and what is said of it.
     """
     buffer, stated = io.BytesIO(), {"driver": "GPKG", "geometry_type": "Polygon", "layer_metadata": metadata}
-    with _DATING, _dated(_DATE):
+    with dated_alike():
         pyogrio.write_dataframe(polygons, buffer, layer=layer, **stated)
     return buffer.getvalue()
 
@@ -128,10 +128,12 @@ def _outlines(grid: Grid, rings: Rings, simplify_m: float) -> NDArray[Any]:
 
 
 @contextmanager
-def _dated(date: str) -> Iterator[None]:
-    before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
-    pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": date})
-    try:
-        yield
-    finally:
-        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})
+def dated_alike() -> Iterator[None]:
+    """GeoPackages that are written within the block have one date inside: the same features are the same bytes."""
+    with _DATING:
+        before = pyogrio.get_gdal_config_option("OGR_CURRENT_DATE")
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": _DATE})
+        try:
+            yield
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": before})

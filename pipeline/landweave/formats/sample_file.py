@@ -19,6 +19,7 @@ from pyogrio.errors import DataLayerError, DataSourceError, FieldError
 from landweave.core.errors import InputError, LandweaveError, OutputError
 from landweave.core.legend import Legend
 from landweave.core.whole_files import whole_file
+from landweave.formats.polygons import dated_alike
 
 POINTS, STRATA = "sample", "strata"
 """Layers: points without the class of the map, and strata with their areas and the points of each."""
@@ -98,7 +99,7 @@ def write_sample(sample: SampleFile, path: Path, *, chips: str = "") -> Path:
     unknown = np.array([point.reference is None for point in points])
     centres = shapely.to_wkb(shapely.points([(point.x, point.y) for point in points]))
     try:
-        with whole_file(path) as part:
+        with whole_file(path) as part, dated_alike():
             point = {"geometry": centres, "geometry_type": "Point", "crs": sample.crs}
             masks = [unknown if name == "reference" else None for name in fields]
             _write_layer(part, POINTS, fields, field_mask=masks, **point)

@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from landweave.core.block_states import BlockStates, reduced
 from landweave.core.errors import OutputError
 from landweave.core.protocols import BlockState
+from landweave.core.whole_files import whole_file
 
 COLORS = {
     BlockState.PENDING: "#d9d9d9",
@@ -45,14 +46,15 @@ def write_status_picture(states: Mapping[str, BlockStates], path: str | os.PathL
     Raises
     ------
     OutputError
-        When it cannot be written.
+        When it cannot be written: an earlier one is as it was.
     """
     figure = Figure(figsize=(8 * len(states), 6), layout="constrained", facecolor="white")
     axes = figure.subplots(1, len(states), squeeze=False)[0]
     for each, (title, grid) in zip(axes, states.items(), strict=True):
         _draw(each, grid, title)
     try:
-        figure.savefig(path, dpi=150, format="png")
+        with whole_file(Path(path)) as part:
+            figure.savefig(part, dpi=150, format="png")
     except OSError as error:
         raise OutputError(f"Cannot write {path}: {error}. Check the folder and its free space.") from error
     return Path(path)

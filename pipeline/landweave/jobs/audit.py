@@ -71,7 +71,8 @@ class Verification(Table):
     @property
     def exit_code(self) -> int:
         """0 when everything is as it was written, 3 otherwise."""
-        return EXIT_FAILED_BLOCKS if self.damaged or self.orphans or self.notes else EXIT_COMPLETE
+        found = self.damaged or self.orphans or any(note != UNMARKED for note in self.notes)
+        return EXIT_FAILED_BLOCKS if found else EXIT_COMPLETE
 
     @property
     def rows(self) -> Rows:

@@ -19,7 +19,8 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 from typing import Protocol
 
 from landweave.core.errors import OutputError
@@ -37,6 +38,8 @@ SILENT_SECONDS = 60.0
 _SETTLE_SECONDS = 0.5
 """Two drivers may find the same dead holder: the one that has the lease after this time is its owner."""
 
+
+_LARGEST_PID = 2**31
 
 _HELD: set[str] = set()
 """Tokens of the leases that this process holds, or tried to take."""
@@ -112,9 +115,11 @@ class Holder:
         """The holder that a lease object names; None when it is no such object (cut short by a loss of power)."""
         try:
             stored = json.loads(content)
-            return cls(**{known.name: stored[known.name] for known in fields(cls)})
-        except (ValueError, TypeError, KeyError):
+            texts = {name: str(stored[name]) for name in ("token", "host", "machine")}
+            found = cls(**texts, pid=int(stored["pid"]), seen=float(stored["seen"]))
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return None
+        return found if 0 < found.pid < _LARGEST_PID and isfinite(found.seen) else None
 
     def to_bytes(self) -> bytes:
         """JSON, a few hundred bytes."""

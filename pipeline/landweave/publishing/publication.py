@@ -212,7 +212,7 @@ def find_record(target: Target) -> dict[str, Any] | None:
     """
     content = target.get(RECORD)
     if content is None:
-        if found := target.peek():
+        if found := target.peek(OWN):  # where the first of all writes was killed, its folder may be there
             raise OutputError(
                 f"{target} already holds {found}, which is no part of a publication: choose another folder, one of its "
                 "own."

@@ -56,8 +56,12 @@ def _fetch(place: Target, name: str, path: Path) -> bool:
     """Write an object to a file; False where there is none."""
     try:
         content = place.get(name)
+        if content is not None:
+            path.write_bytes(content)
     except OutputError as error:
         raise InputError(f"{place}/{name} cannot be read: {error}") from error
-    if content is not None:
-        path.write_bytes(content)
+    except OSError as error:
+        raise InputError(
+            f"{place}/{name} cannot be copied to {path.parent}: {error.strerror}. Set TMPDIR to a place with more room."
+        ) from error
     return content is not None

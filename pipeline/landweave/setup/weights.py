@@ -8,6 +8,7 @@ from pathlib import Path
 from landweave.config.schema import Config
 from landweave.core.errors import WeightsError
 from landweave.core.received import find_file, received_path
+from landweave.core.whole_files import write_whole
 from landweave.store.objects import Target
 
 
@@ -33,8 +34,11 @@ def local_weights(config: Config) -> str | None:
     if content is None:
         raise WeightsError(f"model.weights: there is no {named}.")
     kept = received_path(Path(name), hashlib.sha256(content).hexdigest())
-    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    partial = kept.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.replace(kept)
+    try:
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_whole(kept.parent, {kept.name: content})
+    except OSError as error:
+        raise WeightsError(
+            f"model.weights: {named} cannot be kept at {kept}: {error.strerror}. Set TMPDIR to a place with more room."
+        ) from error
     return str(kept)

@@ -43,6 +43,13 @@ _SLOWEST = 2**19
 _STATIC = timedelta(minutes=30)
 """How long credentials of a profile without a time of expiry are kept before the profile is read again."""
 
+_OF_CLIENT = re.compile(
+    r"(?:aws_|google_|azure_)?((?:allow_|http1_|http2_|pool_|proxy_)\w+|(?:connect_|read_)?timeout|default_content_type"
+    r"|randomize_addresses|user_agent)",
+    re.IGNORECASE,
+)
+"""Options of the connection, which obstore takes apart from those of the store; among these they make it panic."""
+
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -86,15 +93,25 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         options = {**provider.config, **{name: value for name, value in options.items() if name != "profile"}}
         settings["credential_provider"] = provider
     times = {"timeout": f"{upload_s}s"} if upload_s else {"timeout": f"{_LONGEST_S}s", "read_timeout": f"{SILENT_S}s"}
-    client: Any = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times}
+    of_client = {name: found[1].lower() for name in options if (found := _OF_CLIENT.fullmatch(name))}
+    given = {own: options.pop(name) for name, own in of_client.items()}
+    client: Any = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times, **given}
     try:
         no_retries: Any = {"max_retries": 0}
         config: Any = options or None
         return from_url(location, config=config, client_options=client, retry_config=no_retries, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as error:
         names = ", ".join(sorted(dict(storage_options))) or "none"
-        reason = str(error).strip().splitlines()[0]
+        reason = _without_values(str(error).strip().splitlines()[0], storage_options)
         raise ConfigError(f"Cannot use {location} (options given: {names}): {reason}") from error
+
+
+def _without_values(reason: str, storage_options: Options) -> str:
+    """What a library says of options, without their values: a secret may be in the place of another."""
+    for value in (str(value) for _, value in storage_options):
+        for form in (value, json.dumps(value, ensure_ascii=False)[1:-1]):
+            reason = reason.replace(form, "…") if len(form) > 3 else reason
+    return reason
 
 
 def _is_plain(options: Mapping[str, Any]) -> bool:

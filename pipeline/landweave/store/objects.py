@@ -35,7 +35,8 @@ PIECE = 1 << 20
 READ_AT_ONCE = 16 * PIECE
 """Bytes of an object of any size that are read in one request, far within its time."""
 
-_TEMPORARY = (".lease", ".writable-")
+_TRIAL = ".writable-"
+_TEMPORARY = (".lease", _TRIAL)
 """Prefixes of the names of objects that exist for a moment: leases, and trials of writing."""
 
 _UNFINISHED = re.compile(r"#\d+$")
@@ -120,13 +121,17 @@ class Target:
             path = text.removeprefix("file://")
             if options:
                 raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
-            return cls(location=str(from_home(path).absolute()))
+            place = from_home(path).absolute()
+            # What a link leads to: it is one output, with one lease, whatever name it is given.
+            return cls(location=os.path.realpath(place) if place.is_symlink() else str(place))
         if scheme not in SCHEMES:
             raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
         if "@" in urlsplit(text).netloc or urlsplit(text).query:
             raise ConfigError(
                 f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
             )
+        if odd := [str(name) for name, value in options.items() if not isinstance(value, str | int | float)]:
+            raise ConfigError(f"Options of an object store are text, true or false: {', '.join(sorted(odd))} are not.")
         target = cls(location=text.rstrip("/"), storage_options=tuple(sorted(options.items())))
         open_client(target.location, target.storage_options)
         return target
@@ -341,7 +346,8 @@ class Target:
         for folder, _, names in os.walk(self.location) if self.is_local else ():
             whole = set(names)
             for name in names:
-                if (end := _UNFINISHED.search(name)) and name[: end.start()] in whole:
+                end = _UNFINISHED.search(name)
+                if name.startswith(_TRIAL) or (end and name[: end.start()] in whole):
                     Path(folder, name).unlink(missing_ok=True)
 
     def sizes(self, prefix: str = "") -> Listing:
@@ -365,10 +371,10 @@ class Target:
         found = self._call("list", "", lambda: obstore.list_with_delimiter(self.objects))
         return {item["path"] for item in found["objects"]}
 
-    def peek(self) -> str:
+    def peek(self, but: str = "") -> str:
         """Return the name of anything that is stored here, a folder included; empty where nothing is.
 
-        Leases and trials of writing are not counted.
+        Leases and trials of writing are not counted, nor is what is named ``but``.
         """
         if self._is_absent:
             return ""
@@ -377,7 +383,7 @@ class Target:
         else:
             first = self._call("list", "", lambda: next(iter(obstore.list(self.objects, chunk_size=_FEW)), []))
             names = sorted(item["path"].partition("/")[0] for item in first)
-        return next((name for name in names if not name.startswith(_TEMPORARY)), "")
+        return next((name for name in names if not name.startswith(_TEMPORARY) and name != but), "")
 
     def check_writable(self) -> None:
         """Write, read and remove a small object, leaving nothing behind, folders included.
@@ -388,7 +394,7 @@ class Target:
             When any of it fails.
         """
         created = self._make_folders()
-        name, token = f".writable-{uuid.uuid4().hex}", uuid.uuid4().bytes
+        name, token = f"{_TRIAL}{uuid.uuid4().hex}", uuid.uuid4().bytes
         try:
             self.put(name, token)
             found = self.get(name)

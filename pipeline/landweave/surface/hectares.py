@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import geopandas
 
-from landweave.core.errors import OutputError
+from landweave.core.errors import LandweaveError, OutputError
 from landweave.core.grid import Grid
 from landweave.core.legend import Legend
 from landweave.core.protocols import Engine
+from landweave.core.whole_files import left_beside, part_folder
 from landweave.core.zonal import ZoneCounts, Zones
 from landweave.formats.hectares import FORMATS, check_areas, check_file, hectares_table
 from landweave.formats.zones import ZoneTable, read_zones, zones_of
@@ -98,7 +100,7 @@ def check_tables(paths: Sequence[str | os.PathLike[str]]) -> None:
     InputError
         When a file is there, or its ending is none of `landweave.formats.hectares.FORMATS`.
     """
-    killed = any(_part_of(Path(path)).exists() for path in paths)
+    killed = any(left_beside(Path(path)) for path in paths)
     for path in paths:
         check_file(Path(path), may_exist=killed)
 
@@ -118,25 +120,24 @@ def write_areas(areas: geopandas.GeoDataFrame, paths: Sequence[str | os.PathLike
     OutputError
         When one cannot be written.
     """
-    parts = {file: _part_of(file) for file in map(Path, paths)}
+    parts: dict[Path, Path] = {}
     try:
-        for file, part in parts.items():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(FORMATS[file.suffix.lower()](areas))
-        for file, part in parts.items():
-            if file.exists() and file.read_bytes() != part.read_bytes():
-                raise OutputError(
-                    f"{file} is there already, and other areas are in it: name another file, or remove it."
-                )
-        for file, part in parts.items():
-            part.replace(file)
+        with ExitStack() as folders:
+            for file in map(Path, paths):
+                content = FORMATS[file.suffix.lower()](areas)
+                if file.exists() and file.read_bytes() != content:
+                    raise OutputError(
+                        f"{file} is there already, and other areas are in it: name another file, or remove it."
+                    )
+                file.parent.mkdir(parents=True, exist_ok=True)
+                parts[file] = folders.enter_context(part_folder(file)) / file.name
+                parts[file].write_bytes(content)
+            for file, part in parts.items():
+                part.replace(file)
+    except LandweaveError:
+        raise
     except OSError as error:
         raise OutputError(f"Cannot write {file}: {error}. Check the folder and its free space.") from error
-
-
-def _part_of(file: Path) -> Path:
-    """Where a file is written before it is whole."""
-    return file.with_name(f".{file.name}.part")
 
 
 def stored_areas(

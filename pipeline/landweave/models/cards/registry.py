@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from landweave.core.errors import CardError
+from landweave.core.whole_files import part_folder
 from landweave.core.words import bullets, counted
 from landweave.core.yaml_text import load_yaml_file
 from landweave.models.cards.card import ModelCard
@@ -184,15 +186,11 @@ def write_new(path: Path, text: str) -> None:
         As `write_card` does.
     """
     try:
-        with path.open("x", encoding="utf-8") as file:
-            try:
-                file.write(text)
-                file.flush()
-            except OSError:
-                path.unlink()  # a part of it, on a disk that is full
-                raise
-    except FileExistsError as error:
-        raise CardError(f"{path} is there already: name another file, or remove it.") from error
+        with part_folder(path) as folder:
+            (folder / path.name).write_text(text, encoding="utf-8")
+            if os.path.lexists(path):
+                raise CardError(f"{path} is there already: name another file, or remove it.")
+            (folder / path.name).replace(path)
     except OSError as error:
         raise CardError(f"{path} cannot be written: {error.strerror or error}.") from error
 
