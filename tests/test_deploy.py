@@ -24,7 +24,7 @@ from distributed.cli.dask_worker import main as dask_worker
 from landweave.config.load import example_config, load_config
 from landweave.core.budget import GIB, BlockMemory, InputMemory, ModelMemory, block_memory
 from landweave.core.errors import ConfigError
-from landweave.engine.cluster_kinds import KINDS, lifetime_arguments
+from landweave.engine.cluster_kinds import KINDS, import_quietly, lifetime_arguments
 from landweave.engine.settings import ClusterSettings
 from landweave.engine.worker_settings import WORKER_SETTINGS, environment
 from landweave.models.cards.card import ModelCard
@@ -292,8 +292,6 @@ def test_a_cluster_replaces_the_workers_of_a_configuration(small: Small) -> None
 @pytest.mark.parametrize("kind", ["slurm", "pbs"])
 def test_the_script_of_a_job_retires_its_worker_in_time(kind: str, small: Small) -> None:
     """dask-jobqueue writes the script; nothing is submitted."""
-    import dask_jobqueue
-
     settings = cluster_settings(small, "slurm")
     settings = replace(settings, security=("/shared/ca.pem", "/shared/worker.pem", "/shared/worker.key"))
     arguments = KINDS[kind].arguments(settings)
@@ -301,7 +299,7 @@ def test_the_script_of_a_job_retires_its_worker_in_time(kind: str, small: Small)
     if kind != "slurm":
         arguments.pop("job_cpu", None)
     arguments.pop("silence_logs")
-    job = getattr(dask_jobqueue, KINDS[kind].name).job_cls
+    job = getattr(import_quietly("dask_jobqueue"), KINDS[kind].name).job_cls
     script = job("tls://host:8786", name="worker", config_name=kind, **arguments).job_script()
     assert "--lifetime 13440s --lifetime-stagger 300s" in script  # of 4 hours
     assert "-m landweave worker tls://host:8786" in script

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,6 +30,15 @@ def await_that(ready: Callable[[], object], seconds: float) -> None:
     while not ready():
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_ctrl_c_is_not_taken_by_a_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As dask-jobqueue does where it is imported: a run that was interrupted would end with exit code 0."""
+    (tmp_path / "taking.py").write_text("import signal, sys\nsignal.signal(signal.SIGINT, lambda *_: sys.exit())\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = signal.getsignal(signal.SIGINT)
+    assert "taking" in cluster_kinds.import_quietly("taking").__name__
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.slow

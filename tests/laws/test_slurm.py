@@ -13,6 +13,7 @@ import yaml
 
 from landweave import api
 from landweave.core.protocols import BlockState
+from landweave.engine.cluster_kinds import import_quietly
 from tests.helpers.commands import shards, start
 from tests.helpers.slurm import Slurm, running_slurm, slurm_is_here
 from tests.helpers.small import Small
@@ -106,14 +107,12 @@ def test_a_job_waits_one_is_cancelled_and_all_reach_their_walltime(slurm: Slurm,
 
 def test_a_cluster_object_of_ones_own_is_given(slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a notebook: a ``SLURMCluster`` that was made elsewhere, which is left running."""
-    from dask_jobqueue import SLURMCluster
-
     for name, value in slurm.environment.items():
         monkeypatch.setenv(name, value)
     small = Small.make(tmp_path / "project")
     inline = small.folder / "inline.zarr"
     assert api.run(small.loaded(output={"store": str(inline)})).exit_code == 0
-    with SLURMCluster(
+    with import_quietly("dask_jobqueue").SLURMCluster(
         cores=1,
         memory="1536MiB",
         walltime="00:10:00",

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from distributed.security import Security
@@ -100,10 +102,20 @@ def _merged(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return {**own, **given, **both}
 
 
+def import_quietly(module: str) -> ModuleType:
+    """Import a module, and leave Ctrl-C as it is: dask-jobqueue, once imported, makes it an end with exit code 0."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        return import_module(module)
+    finally:
+        if handler is not None and signal.getsignal(signal.SIGINT) is not handler:
+            signal.signal(signal.SIGINT, handler)
+
+
 def _cluster_class(kind: str) -> Any:
     row = KINDS[kind]
     try:
-        found = getattr(import_module(row.module), row.name)
+        found = getattr(import_quietly(row.module), row.name)
     except ImportError as error:
         raise ConfigError(
             f"engine.cluster.kind {kind} needs {row.package}, which is not installed: "
