@@ -6,6 +6,7 @@ import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -17,7 +18,7 @@ from distributed import Client, LocalCluster
 import landweave
 from landweave import api
 from landweave.core.budget import GIB
-from landweave.core.errors import EngineError, InputError, OutputError
+from landweave.core.errors import ConfigError, EngineError, InputError, OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.engine.dask import DaskEngine
@@ -71,6 +72,12 @@ def test_check_says_how_the_inputs_lie_and_writes_nothing(small: Small) -> None:
     imagery = re.search(r"^AERIAL_RGBI +(.*)$", found, re.MULTILINE)[1].split("; ")
     assert {"tiles: 4", "files: 8", "alignment: paste", "bands: R, G, B, NIR"} <= set(imagery)
     assert not small.store.exists()
+
+
+@pytest.mark.parametrize("called", [api.check, api.plan_map, api.run, api.align])
+def test_a_path_in_place_of_a_configuration_is_named(called: Any) -> None:
+    with pytest.raises(ConfigError, match=r"give landweave\.load_config\('gard\.yaml'\)"):
+        called("gard.yaml")
 
 
 def test_a_run_hears_of_every_block_and_ends_complete(small: Small) -> None:

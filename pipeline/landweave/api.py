@@ -33,7 +33,7 @@ from landweave.mapping.plan import MapPlan
 from landweave.mapping.setup import MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.setup.cube_setup import open_scenes, set_up_cube
-from landweave.setup.map_setup import set_up_map
+from landweave.setup.map_setup import engine_section, set_up_map
 from landweave.setup.outputs import check_files, product_exists, write_product
 from landweave.store.run_record import recorded_run
 from landweave.surface.engines import as_dask, open_engine, with_engine, with_place
@@ -207,7 +207,8 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     >>> dict(plan.rows)["blocks to run"]  # the map is there already
     '0 of 1, 128 x 128 px'
     """
-    if config.engine.address and config.engine.memory_gib:  # nothing is to be asked of a scheduler, which may be down
+    section = engine_section(config)
+    if section.address and section.memory_gib:  # nothing is to be asked of a scheduler, which may be down
         return mapping.plan_map(set_up_map(config), stale=stale)
     with with_engine(config) as (config, _):
         return mapping.plan_map(set_up_map(config, only_planned=True), stale=stale)

@@ -173,7 +173,15 @@ def _cluster_settings(section: EngineSection, threads: int, worker_bytes: int) -
 
 
 def engine_section(config: CubeConfig) -> EngineSection:
-    """The engine of a configuration, the files of its certificates where they count from."""
+    """The engine of a configuration, the files of its certificates where they count from.
+
+    Raises
+    ------
+    ConfigError
+        When it is the path of one.
+    """
+    if not isinstance(config, CubeConfig):
+        raise ConfigError(f"{config!r} is no configuration: give landweave.load_config({config!r}).")
     section = config.engine
     if section.security is None:
         return section
