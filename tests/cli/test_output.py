@@ -19,8 +19,9 @@ import landweave as lw
 from landweave.cli import output
 from landweave.cli.main import app, main
 from landweave.core.consoles import error_console
-from landweave.core.protocols import BlockState
+from landweave.core.protocols import BlockResult, BlockState
 from landweave.core.secrets import without_secrets
+from landweave.jobs.progress import BarProgress
 from landweave.models.cards.registry import list_cards
 from landweave.models.pace import pace_file
 from tests.helpers.commands import Command
@@ -149,11 +150,23 @@ def test_a_terminal_without_the_signs_gets_others(small: Small, monkeypatch: pyt
     assert (end.value.code or 0, shown.getvalue()) == (0, b"?0 m ????\n")
 
 
+class ClosedTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
 def test_notes_that_cannot_be_written_end_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with Path("/dev/full").open("w", buffering=1) as full:
-        for stream in (full, None):
+        for stream in (full, None, ClosedTerminal()):
             monkeypatch.setattr(sys, "stderr", stream)
             error_console().print("a note")
+            bar = BarProgress(error_console())
+            bar.start(2, "this process")
+            bar.advance((0, 0), BlockResult(state=BlockState.READ_FAILED, reason="cut short"))
+            bar.stop()
         os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
 
 

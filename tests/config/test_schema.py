@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 import landweave
 from landweave.config.schema import (
@@ -34,6 +35,14 @@ def problems_of(content: dict[str, Any]) -> str:
     with pytest.raises(ConfigError) as caught:
         Config(**content)
     return str(caught.value)
+
+
+def test_a_negative_has_a_scale_below_zero_and_none_is_zero():
+    given = {"kind": "mosaic", "bands": {"R": {"files": "a/*.tif"}}}
+    assert MosaicInput(**given, scale=-1, offset=255).scale == -1
+    for scale in (0, float("nan"), float("inf")):
+        with pytest.raises(ValidationError, match="scale"):
+            MosaicInput(**given, scale=scale)
 
 
 def test_what_is_left_out_has_a_value() -> None:

@@ -154,7 +154,12 @@ def test_a_value_that_is_set_and_refused_is_not_said(tmp_path: Path, landweave: 
     "option",
     [
         *(f"token=[{CANARY}]", f"token={{a: {CANARY}}}", f"token={CANARY}=", f"=={CANARY}", CANARY, f"={CANARY}"),
-        *(f"skip_signature={CANARY}", f"skip_signature=\n{CANARY}", f"timeout={CANARY}", f"proxy_url=::{CANARY}"),
+        *(
+            f"skip_signature={CANARY}",
+            f"skip_signature={CANARY}\n{CANARY}",
+            f"timeout={CANARY}",
+            f"proxy_url=::{CANARY}",
+        ),
         *(f"secret={CANARY}", "token=", f"endpoint=http://me:{CANARY}@127.0.0.1:9", f"user_agent={CANARY}\udce9"),
     ],
 )

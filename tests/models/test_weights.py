@@ -267,6 +267,15 @@ def test_the_same_network_under_two_keys_is_one_and_others_beside_it_are_noted(t
     assert load_weights(loaded, path) == ()
     assert torch.equal(loaded.state_dict()["0.weight"], tensors["0.weight"])
 
+    backwards = dict(reversed(tensors.items()))
+    torch.save({"state_dict": tensors, "model": backwards, "weights": {"0.weight": torch.ones(3)}}, path)
+    assert load_weights(loaded, path) == ()
+    trained = prefixed(tensors, "model.") | {"criterion.weight": torch.ones(3)}
+    columns = {name: torch.stack([each, each], -1)[..., 0] for name, each in tensors.items()}  # views with steps
+    torch.save({"state_dict": trained, "model_state_dict": columns}, path)
+    assert len(load_weights(loaded, path)) == 1
+    assert torch.equal(loaded.state_dict()["0.weight"], tensors["0.weight"])
+
     torch.save({"model": tensors, "teacher": averaged(tensors)}, path)
     assert load_weights(loaded, path) == ("other weights (teacher) are left out beside model",)
 

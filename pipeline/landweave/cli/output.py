@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import logging
 import os
 import sys
@@ -62,7 +63,7 @@ def prints(function: Callable[..., Any]) -> Callable[..., None]:
             result = _result(functools.partial(function, *args, **kw))
             logging.getLogger(_FILE_ONLY).info("%s", result)
         if as_json or not quiet:
-            show(json_text(result) if as_json else result)
+            show(_as_json(result) if as_json else result)
         if code := getattr(result, "exit_code", 0):
             raise typer.Exit(code)
 
@@ -100,6 +101,16 @@ def show(result: Any) -> None:
         problem = OutputError(f"The command has ended, and its result cannot be printed: {error.strerror}.")
         problem.exit_code = EXIT_UNFINISHED
         raise problem from error
+
+
+def _as_json(value: Any) -> str:
+    """JSON whose signs are those of a person, or escaped where the output has no such signs."""
+    text = json_text(value)
+    try:
+        text.encode(getattr(out.file, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(json.loads(text), indent=2)
+    return text
 
 
 def show_error(error: LandweaveError) -> None:
@@ -143,7 +154,8 @@ def show_json_error(as_json: bool, kind: str, message: str, exit_code: int) -> N
         Of the error.
     """
     if as_json:
-        show(json_text({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
+        with suppress(OutputError):  # the first error is the one that counts
+            show(_as_json({"error": {"type": kind, "message": message, "exit_code": exit_code}}))
 
 
 def _result(function: Callable[[], Any]) -> Any:
@@ -161,7 +173,9 @@ def _result(function: Callable[[], Any]) -> Any:
     except PermissionError as error:  # of any file or folder: whether it is there is not known either
         if error.filename is None:
             raise
-        raise InputError(f"{error.filename} cannot be read or entered by this user: {error.strerror}.") from error
+        problem = InputError(f"{error.filename} cannot be read or entered by this user: {error.strerror}.")
+        logging.getLogger(_FILE_ONLY).error("InputError: %s", problem)
+        raise problem from error
 
 
 def _show_plainly(line: str) -> None:

@@ -82,6 +82,12 @@ def _png(path: str) -> str:
     return path
 
 
+def _not_zero(value: float) -> float:
+    if not value:
+        raise ValueError("a scale of 0 makes all values one")
+    return value
+
+
 Number = Annotated[float | str, AfterValidator(_rational)]
 """A number, or a fraction written as text: ``0.2`` or ``"1/3"``."""
 
@@ -226,8 +232,9 @@ class TileSection(Section):
     """Where a pixel is no data: file by file, where any band that the model needs holds a number that cannot be data
     (-9999, 65535) or all bands of the file hold one of 0 to 255, files of one band of a tile together; where any holds
     it; or only where every one does."""
-    scale: float | None = Field(default=None, gt=0)
-    """Values are stored number x scale + offset, instead of the tags of the files; 1 for stored numbers."""
+    scale: Annotated[float, AfterValidator(_not_zero)] | None = Field(default=None, allow_inf_nan=False)
+    """Values are stored number x scale + offset, instead of the tags of the files; 1 for stored numbers, -1 for a
+    negative, with its number of black as offset."""
     offset: float | None = None
     """Added to the scaled numbers, instead of the tags of the files; 0 where only the scale is stated."""
     nodata_border: bool = False

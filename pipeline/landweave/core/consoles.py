@@ -14,11 +14,20 @@ class _Lossy:
 
     def write(self, text: str) -> None:
         with suppress(OSError, AttributeError):  # there may be none
-            sys.stderr.write(text)
+            self._stream.write(text)
 
     def flush(self) -> None:
         with suppress(OSError, AttributeError):
-            sys.stderr.flush()
+            self._stream.flush()
+
+    @property
+    def rich_proxied_file(self) -> Any:
+        """What rich writes to while a bar is shown: this, and not the stream behind it."""
+        return self
+
+    @property
+    def _stream(self) -> Any:
+        return getattr(sys.stderr, "rich_proxied_file", sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -20,8 +21,12 @@ def machine() -> str:
 def has_ended(pid: int) -> bool:
     """Return whether no living process of this machine has a number; a zombie is none."""
     try:
-        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+        os.kill(pid, 0)  # asked first: /proc may hide the processes of others
+    except ProcessLookupError:
         return True
-    except psutil.AccessDenied:
+    except (PermissionError, OverflowError):
+        return False
+    try:
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    except psutil.Error:
         return False

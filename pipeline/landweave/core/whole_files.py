@@ -14,7 +14,7 @@ from secrets import token_hex
 from landweave.core.processes import has_ended, machine
 
 _NAMED = 100
-"""Most characters of a file's name in the name of its folder: a file system has 255 for all."""
+"""Most bytes of a file's name in the name of its folder: a file system has 255 for all."""
 
 
 @contextmanager
@@ -45,13 +45,15 @@ def part_folder(path: Path) -> Iterator[Path]:
 
 def left_beside(path: Path) -> list[Path]:
     """Folders for ``path`` that processes of this machine left when they were killed."""
-    begin = _begin(path)
-    found = path.parent.glob(f"{escape(begin)}-*-*.part")
-    return [each for each in found if has_ended(int(each.name.removeprefix(f"{begin}-").partition("-")[0]))]
+    begin = f"{_begin(path)}-"
+    found = [(each, each.name.removeprefix(begin)) for each in path.parent.glob(f"{escape(begin)}*.part")]
+    owners = ((each, rest.partition("-")[0]) for each, rest in found)
+    return [each for each, pid in owners if pid.isdecimal() and has_ended(int(pid))]
 
 
 def _begin(path: Path) -> str:
-    return f".{path.name[:_NAMED]}.{hashlib.sha256(machine().encode()).hexdigest()[:8]}"
+    name = os.fsdecode(os.fsencode(path.name)[:_NAMED])
+    return f".{name}.{hashlib.sha256(machine().encode()).hexdigest()[:8]}"
 
 
 @contextmanager

@@ -32,13 +32,10 @@ from landweave.models.file_bounds import (
     tensor_problem,
 )
 from landweave.models.file_kinds import begins_as_safetensors, is_plain_pickle, pickled_module
-from landweave.models.rival_weights import MOST_LEVELS, is_rival, same
+from landweave.models.rival_weights import MOST_LEVELS, WRAPPERS, is_rival, same
 
 _NESTED = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "module", "weights")
 """Keys of a training checkpoint that hold the network's tensors."""
-
-_WRAPPERS = re.compile(r"(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
-"""Names that torch adds inside the names of tensors, at any depth."""
 
 _AVERAGED = re.compile(r"(^|[._])(ema|swa)([._]|$)")
 """Keys and prefixes of weights that training tools average beside the network's own."""
@@ -245,7 +242,7 @@ def _renamed(
     """Return the tensors under the network's names, and notes on those that are left out or stand in."""
     plain: dict[str, Tensor] = {}
     if twice := [
-        name for name, each in tensors.items() if not same(plain.setdefault(_WRAPPERS.sub("", name), each), each)
+        name for name, each in tensors.items() if not same(plain.setdefault(WRAPPERS.sub("", name), each), each)
     ]:
         raise WeightsError(
             f"Weights {path} hold {len(twice)} twice, with and without a name that torch adds: {_listed(twice)}. "

@@ -94,16 +94,26 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         settings["credential_provider"] = provider
     times = {"timeout": f"{upload_s}s"} if upload_s else {"timeout": f"{_LONGEST_S}s", "read_timeout": f"{SILENT_S}s"}
     of_client = {name: found[1].lower() for name in options if (found := _OF_CLIENT.fullmatch(name))}
-    given = {own: options.pop(name) for name, own in of_client.items()}
+    given = {own: _of_client(own, options.pop(name)) for name, own in of_client.items()}
     client: Any = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times, **given}
     try:
         no_retries: Any = {"max_retries": 0}
-        config: Any = options or None
-        return from_url(location, config=config, client_options=client, retry_config=no_retries, **settings)
+        config: Any = {name: value if isinstance(value, bool) else str(value) for name, value in options.items()}
+        return from_url(location, config=config or None, client_options=client, retry_config=no_retries, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as error:
         names = ", ".join(sorted(dict(storage_options))) or "none"
-        reason = _without_values(str(error).strip().splitlines()[0], storage_options)
+        reason = _without_values(str(error), storage_options).strip().splitlines()[0]
         raise ConfigError(f"Cannot use {location} (options given: {names}): {reason}") from error
+
+
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
+def _of_client(name: str, value: Any) -> str | bool:
+    """An option of the connection as obstore takes it: a number of seconds is a text that says so."""
+    if isinstance(value, bool):
+        return value
+    return f"{value}s" if name.endswith("timeout") and _NUMBER.fullmatch(str(value)) else str(value)
 
 
 def _without_values(reason: str, storage_options: Options) -> str:

@@ -229,9 +229,17 @@ def test_a_band_that_its_file_or_another_band_claims_drops_the_item(tmp_path: Pa
     assets = item["assets"]
     with pytest.raises(InputError, match=r"has one picture for B2 and B8: B2\.tif"):
         series_of(tmp_path, {**item, "assets": {**assets, "B08": assets["B02"]}})
+    signed = {"href": "https://127.0.0.1:9/S2.tif?token=canary"}
+    with pytest.raises(InputError, match=r"has one picture for B2 and B8: S2\.tif") as error:
+        series_of(tmp_path, {**item, "assets": {**assets, **{key: assets[key] | signed for key in ("B02", "B08")}}})
+    assert "canary" not in str(error.value)
     with rasterio.open(files["B8"].path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
         dataset.descriptions = ("B08, near infrared",)
     series_of(tmp_path, item)
+    for numbered in ("B1", "B01", "B0", "B00"):
+        with rasterio.open(files["B2"].path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            dataset.descriptions = (numbered,)
+        series_of(tmp_path, item)
     with pytest.raises(InputError, match=r"takes B2 from band 1 of the file of B2 \(B8\.tif\), which calls it B8"):
         series_of(tmp_path, {**item, "assets": {**assets, "B02": assets["B08"], "B08": assets["B02"]}})
 

@@ -188,9 +188,9 @@ def write_new(path: Path, text: str) -> None:
     try:
         with part_folder(path) as folder:
             (folder / path.name).write_text(text, encoding="utf-8")
-            if os.path.lexists(path):
-                raise CardError(f"{path} is there already: name another file, or remove it.")
-            (folder / path.name).replace(path)
+            os.link(folder / path.name, path)  # whole, and never over a file that came meanwhile
+    except FileExistsError as error:
+        raise CardError(f"{path} is there already: name another file, or remove it.") from error
     except OSError as error:
         raise CardError(f"{path} cannot be written: {error.strerror or error}.") from error
 

@@ -241,7 +241,8 @@ class TrainedValues:
                 odd = self._may_be_bytes(values)  # of the training's type: dark water, or glare
                 yield Finding(text=f"every band is {words}{', for bytes' if odd else ''}: {listed}", refused=not odd)
                 return
-        if other := [band for band, plane in values.items() if self._is_far(band, plane, OTHER_SCALE_STD)]:
+        other = [band for band, plane in values.items() if self._is_far(band, plane, OTHER_SCALE_STD)]
+        if other and not self.unit:
             listed = "; ".join(f"{band} has {_spread(values[band])}, trained on {self.summary(band)}" for band in other)
             yield Finding(text=f"medians are more than {OTHER_SCALE_STD} std from the means: {listed}", refused=True)
             return

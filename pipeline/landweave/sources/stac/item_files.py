@@ -26,7 +26,7 @@ from rasterio.transform import array_bounds
 from landweave.core.checksums import Checksum
 from landweave.core.errors import ReadError
 from landweave.core.grid import Bounds
-from landweave.sources.files import RasterFile, close_dataset, is_url
+from landweave.sources.files import RasterFile, close_dataset, is_url, shown
 from landweave.sources.raster_facts import GeoRef, RasterFacts, facts_at_first_open
 from landweave.sources.resampling.pixel_coordinates import bounds_in
 from landweave.sources.stac.georeference import same_georef
@@ -40,6 +40,8 @@ _NEAR_DEG = 0.1
 
 _CODE = re.compile(r"\b(B\d\d?|B8A|SCL|VV|VH|HH|HV)\b", re.IGNORECASE)
 """Names of bands in what a file says of its own."""
+
+_PADDING = re.compile(r"^B0(?=\d)")
 
 _NOT_MEASURED = (*BANDS_BY_SOURCE["scl"], *BANDS_BY_SOURCE["probability"])
 
@@ -80,7 +82,7 @@ def agree_with_files(scene: Scene) -> Scene:
     remarks: dict[str, None] = {}
     assets = {}
     if one := _one_picture(scene):
-        raise UnusableItem(f"has one picture for {one[0]} and {one[1]}: {Path(scene.assets[one[0]].href).name}")
+        raise UnusableItem(f"has one picture for {one[0]} and {one[1]}: {Path(shown(scene.assets[one[0]].href)).name}")
     for name, asset in scene.assets.items():
         facts = local_facts(asset.href)
         if facts is not None and (reason := contradiction(name, asset, facts, scene.quantity)):
@@ -113,7 +115,7 @@ def contradiction(name: str, asset: BandAsset, facts: RasterFacts, quantity: str
     quantity
         What the scene measures.
     """
-    file = f"the file of {name} ({Path(asset.href).name})"
+    file = f"the file of {name} ({Path(shown(asset.href)).name})"
     if asset.band > facts.count:
         return f"names band {asset.band} of {file}, which has {facts.count}"
     dtype = facts.dtypes[asset.band - 1]
@@ -122,8 +124,8 @@ def contradiction(name: str, asset: BandAsset, facts: RasterFacts, quantity: str
     tags = (facts.scales[asset.band - 1], facts.offsets[asset.band - 1])
     if name in BANDS_BY_SOURCE["probability"] and tags != (1, 0):
         return f"states scale {tags[0]:g} and offset {tags[1]:g} in {file}: probabilities of 0 to 100 are read"
-    called = {code.upper() for code in _CODE.findall(facts.descriptions[asset.band - 1])}
-    own = {code.replace("B0", "B") for code in called - {f"B{asset.band}"}}  # many writers number their bands so
+    called = {_PADDING.sub("B", code.upper()) for code in _CODE.findall(facts.descriptions[asset.band - 1])}
+    own = called - {f"B{asset.band}", f"B{asset.band - 1}"}  # many writers number their bands so, from 1 or from 0
     if len(own) == 1 and name not in own:
         return f"takes {name} from band {asset.band} of {file}, which calls it {own.pop()}"
     if name in _NOT_MEASURED:
@@ -153,7 +155,7 @@ def _placed(asset: BandAsset, facts: RasterFacts | None, bounds: Bounds) -> tupl
     """The band, its georeference left to its file where the item's cannot be, and why."""
     file = GeoRef(crs=facts.crs, transform=facts.transform, shape=facts.shape) if facts and facts.crs else None
     if file is not None and not is_near(file, bounds):
-        raise UnusableItem(f"has a file that lies elsewhere than its bbox: {Path(asset.href).name}")
+        raise UnusableItem(f"has a file that lies elsewhere than its bbox: {Path(shown(asset.href)).name}")
     stated, unplaced = asset.georef, replace(asset, transform=None, shape=None)
     if stated is None:
         return asset, []
