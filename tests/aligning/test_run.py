@@ -6,12 +6,12 @@ import pytest
 
 from landweave.aligning.groups import AlignGroup
 from landweave.aligning.run import CubeSetup, cube_status, plan_align, run_align
-from landweave.core.errors import ConfigError, OutputError, ReadError
+from landweave.core.errors import EXIT_FAILED_BLOCKS, ConfigError, OutputError, ReadError
 from landweave.core.protocols import BlockState, SourceFile
 from landweave.core.timeseries import PixelClass
 from landweave.formats.area import PolygonArea
 from landweave.jobs.lease import hold
-from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS
+from landweave.jobs.result import EXIT_COMPLETE
 from landweave.store.common import ROOT
 from landweave.store.cubes.store import open_cube_store
 from landweave.store.objects import Target

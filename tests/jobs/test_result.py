@@ -2,11 +2,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from landweave.core.errors import EXIT_FAILED_BLOCKS
 from landweave.core.protocols import BlockResult, BlockState
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.result import (
     EXIT_COMPLETE,
-    EXIT_FAILED_BLOCKS,
     SHOWN_FAILURES,
     RunResult,
     Status,

@@ -18,7 +18,15 @@ from rich.console import Console
 
 from landweave.cli.options import shown_arguments
 from landweave.core.consoles import error_console
-from landweave.core.errors import INTERRUPTED, ConfigError, InputError, LandweaveError, OutputError, Terminated
+from landweave.core.errors import (
+    EXIT_FAILED_BLOCKS,
+    INTERRUPTED,
+    ConfigError,
+    InputError,
+    LandweaveError,
+    OutputError,
+    Terminated,
+)
 from landweave.core.plain import json_text
 
 if TYPE_CHECKING:
@@ -33,7 +41,6 @@ LogFile = Annotated[
 ]
 
 _LOG = logging.getLogger("landweave")
-EXIT_UNFINISHED = 3
 _FILE_ONLY = "landweave.command"
 """Logger of what the terminal shows anyway: the command, its result, its error."""
 
@@ -99,7 +106,7 @@ def show(result: Any) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), out.file.fileno())  # else the rest is tried again at the end
         problem = OutputError(f"The command has ended, and its result cannot be printed: {error.strerror}.")
-        problem.exit_code = EXIT_UNFINISHED
+        problem.exit_code = EXIT_FAILED_BLOCKS
         raise problem from error
 
 

@@ -28,10 +28,10 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
 from landweave.core.majority import LARGEST as LARGEST_MAJORITY
 from landweave.core.modalities import ELEVATION_BANDS
+from landweave.core.paths import from_home
 from landweave.core.plain import as_plain
 from landweave.core.secrets import without_secrets
 from landweave.core.tables import as_html, fact_rows
-from landweave.core.user_cache import from_home
 from landweave.core.words import bullets, counted
 
 _LONGEST_NAME = 255

@@ -6,6 +6,9 @@ what to do. Addresses in it lose what lets somebody in: a message may be the wor
 
 from landweave.core.secrets import without_secrets
 
+EXIT_FAILED_BLOCKS = 3
+"""Exit code of the command where something was written, and not all of it: blocks failed, a result was not printed."""
+
 INTERRUPTED = 130
 """Exit code of the command after Ctrl-C."""
 

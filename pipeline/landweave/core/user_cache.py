@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from landweave.core.paths import from_home
+
 MOST_ENTRIES = 1_000_000
 """Of one kind; beyond them it is begun anew."""
 
@@ -29,11 +31,6 @@ def cache_folder() -> Path:
     base = Path(os.environ.get("XDG_CACHE_HOME") or from_home("~/.cache"))
     # A user without a home, as in a container, has no cache: nothing can be made below this.
     return Path(os.devnull if base.parts[:1] == ("~",) else base) / "landweave"
-
-
-def from_home(path: str | Path) -> Path:
-    """A path whose beginning ``~`` stands for a home; one that stands for none is a name as any other."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111  pathlib's own raises where there is no such home
 
 
 @dataclass(frozen=True)

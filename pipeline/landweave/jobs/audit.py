@@ -11,13 +11,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from landweave.core.errors import OutputError
+from landweave.core.errors import EXIT_FAILED_BLOCKS, OutputError
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import LEDGER_CHUNK, BlockResult, BlockState, Engine, SourceFile, WrittenObject
 from landweave.core.tables import Rows, Table
 from landweave.jobs.ledger import Ledger, cells_where
 from landweave.jobs.plan import first_names
-from landweave.jobs.result import EXIT_COMPLETE, EXIT_FAILED_BLOCKS, RunResult
+from landweave.jobs.result import EXIT_COMPLETE, RunResult
 from landweave.jobs.runner import CatchingJob
 
 ROUNDS = 3

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from landweave.core.block_states import BlockStates, states_text
+from landweave.core.errors import EXIT_FAILED_BLOCKS
 from landweave.core.plain import UNLISTED
 from landweave.core.protocols import BlockState
 from landweave.core.retry import RETRIES
@@ -17,7 +18,6 @@ from landweave.jobs.ledger import Ledger
 from landweave.jobs.run_report import Rates, join_rates, report_rows
 
 EXIT_COMPLETE = 0
-EXIT_FAILED_BLOCKS = 3
 
 SMALL_SHARE = 0.1
 """Share of the covered pixels with a measurement below which a person is told."""

@@ -26,14 +26,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from landweave.core.errors import HungUp, LandweaveError, PredictError, ReadError, Terminated
+from landweave.core.errors import EXIT_FAILED_BLOCKS, HungUp, LandweaveError, PredictError, ReadError, Terminated
 from landweave.core.lattice import BlockIndex
 from landweave.core.protocols import BlockFunction, BlockJob, BlockResult, BlockState, Engine, LedgerStore, WorkerNeeds
 from landweave.core.retry import RETRIES, take_retries
 from landweave.jobs.lease import Lease
 from landweave.jobs.ledger import Ledger
 from landweave.jobs.progress import Progress, Tally
-from landweave.jobs.result import EXIT_FAILED_BLOCKS, RunResult
+from landweave.jobs.result import RunResult
 from landweave.jobs.run_report import RateLog
 
 _ENDS: dict[int, type[KeyboardInterrupt]] = {signal.SIGTERM: Terminated, signal.SIGHUP: HungUp}

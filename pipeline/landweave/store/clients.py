@@ -94,7 +94,7 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         settings["credential_provider"] = provider
     times = {"timeout": f"{upload_s}s"} if upload_s else {"timeout": f"{_LONGEST_S}s", "read_timeout": f"{SILENT_S}s"}
     of_client = {name: found[1].lower() for name in options if (found := _OF_CLIENT.fullmatch(name))}
-    given = {own: _of_client(own, options.pop(name)) for name, own in of_client.items()}
+    given = {own: _client_value(own, options.pop(name)) for name, own in of_client.items()}
     client: Any = {"connect_timeout": "10s", "allow_http": _is_plain(options), **times, **given}
     try:
         no_retries: Any = {"max_retries": 0}
@@ -106,14 +106,11 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         raise ConfigError(f"Cannot use {location} (options given: {names}): {reason}") from error
 
 
-_NUMBER = re.compile(r"\d+(\.\d+)?")
-
-
-def _of_client(name: str, value: Any) -> str | bool:
+def _client_value(name: str, value: Any) -> str | bool:
     """An option of the connection as obstore takes it: a number of seconds is a text that says so."""
     if isinstance(value, bool):
         return value
-    return f"{value}s" if name.endswith("timeout") and _NUMBER.fullmatch(str(value)) else str(value)
+    return f"{value}s" if name.endswith("timeout") and re.fullmatch(r"\d+(\.\d+)?", str(value)) else str(value)
 
 
 def _without_values(reason: str, storage_options: Options) -> str:

@@ -20,7 +20,7 @@ import obstore
 from obstore import exceptions
 
 from landweave.core.errors import ConfigError, OutputError
-from landweave.core.user_cache import from_home
+from landweave.core.paths import from_home
 from landweave.store.clients import RETRY, open_client, upload_seconds
 
 SCHEMES = ("s3", "gs", "az")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from landweave.core.errors import InputError
+from landweave.core.paths import from_home
 from landweave.core.secrets import without_secrets
-from landweave.core.user_cache import from_home
 from landweave.sources.files import NETWORK_SYSTEMS, Options, is_url
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
 from landweave.sources.object_files import in_object_store, list_objects

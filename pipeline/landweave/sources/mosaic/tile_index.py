@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from landweave.core.crs import canonical_crs
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
-from landweave.core.user_cache import from_home
+from landweave.core.paths import from_home
 from landweave.sources.checksums import FoundChecksums, find_checksums
 from landweave.sources.files import is_url
 from landweave.sources.mosaic.band_checks import band_notes, band_problems

@@ -34,7 +34,7 @@ from pystac_client.stac_api_io import StacApiIO
 
 from landweave.core.errors import InputError
 from landweave.core.grid import Bounds
-from landweave.core.user_cache import from_home
+from landweave.core.paths import from_home
 from landweave.core.words import counted
 from landweave.sources.files import is_url
 from landweave.sources.stac.items import Json, StacItem, UnusableItem, lonlat_polygon
