@@ -174,11 +174,12 @@ def start_driver(folder: Path, kind: str, shape: tuple[int, int], block_seconds:
 
 
 def hear_interrupts() -> None:
-    """Let a process that is about to start hear Ctrl-C, even where the tests were started deaf to it.
+    """Let a process that is about to start hear Ctrl-C and SIGHUP, even where the tests were started deaf to them.
 
-    A shell without job control does so to what it runs in the background, and children inherit it.
+    A shell without job control, and ``nohup``, do so to what they run in the background, and children inherit it.
     """
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def wait_until(true: Callable[[], bool], seconds: float = 60.0) -> None:

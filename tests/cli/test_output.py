@@ -95,10 +95,12 @@ def test_an_error_is_json_too(small: Small, landweave: Command) -> None:
 
 @pytest.fixture
 def in_a_terminal() -> Iterator[None]:
-    """A job that a shell puts into the background ignores SIGINT."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A job that a shell puts into the background ignores SIGINT, and one under ``nohup`` SIGHUP."""
+    heard = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in heard.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.usefixtures("in_a_terminal")

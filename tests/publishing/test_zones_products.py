@@ -140,8 +140,10 @@ def test_simplified_and_merged_by_what_is_published(tmp_path: Path, zones: Path)
         assert shapely.coverage_is_valid(found.geometry.to_numpy())
 
 
-def test_notes_on_zones_of_a_bucket_name_the_bucket(small, zones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_notes_on_zones_of_a_bucket_name_the_bucket(
+    small, zones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Zones are read from a copy on disk."""
     monkeypatch.setattr("landweave.setup.publish_setup.on_disk", lambda _: nullcontext(str(zones)))
-    plan = lw.plan_publish(small[0], "out", dalle_m=10, zones={"file": "s3://bucket/zones.gpkg"})
+    plan = lw.plan_publish(small[0], tmp_path / "out", dalle_m=10, zones={"file": "s3://bucket/zones.gpkg"})
     assert any(note.startswith("s3://bucket/zones.gpkg: from EPSG:4326 to ") for note in plan.notes)
