@@ -321,3 +321,12 @@ def test_a_full_disk_ends_a_log_early_and_a_result_with_an_error(landweave: Comm
     assert ended.code == 3
     assert "its result cannot be printed: No space left on device" in ended.err
     assert "Traceback" not in ended.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["run", "--help"], ["--version"]])
+def test_help_on_a_full_disk_ends_with_an_error(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "landweave", *arguments]
+        ended = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (ended.returncode, ended.stderr.count("cannot be printed: No space left on device")) == (3, 1), ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from landweave.core.errors import ConfigError
-from landweave.store.clients import RETRY, file_options
+from landweave.store.clients import RETRY, file_options, open_client
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.marks import mostly_slow
@@ -87,3 +87,22 @@ def test_what_may_pass(text: str, may_pass: bool) -> None:
     from obstore.exceptions import GenericError
 
     assert RETRY.is_transient(GenericError(text)) is may_pass
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("s3://maps/a.zarr", {"bucket": "other"}),
+        ("s3://maps/a.zarr", {"AWS_BUCKET_NAME": "other"}),
+        ("gs://maps/a.zarr", {"google_bucket": "other"}),
+        ("az://maps/a.zarr", {"container_name": "other"}),
+    ],
+)
+def test_a_bucket_is_named_once(url: str, options: dict[str, str]) -> None:
+    (name,) = options
+    with pytest.raises(ConfigError, match=f"^{url} names its bucket, and the option {name} another one"):
+        open_client(url, tuple(options.items()))
+    same = {name: "maps"}
+    if url.startswith("az"):
+        same |= {"account_name": "account"}
+    open_client(url, tuple(same.items()))

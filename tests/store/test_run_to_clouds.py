@@ -91,3 +91,35 @@ def put_lists(folder: Target, tiles: list[Path], sums: str) -> None:
     for name in {each.parent.name for each in tiles}:
         lines = [line.replace(f"{name}/", "") for line in sums.splitlines() if f"  {name}/" in line]
         folder.put(f"{name}/SHA256SUMS", "\n".join(lines).encode())
+
+
+NAMES = [
+    ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT_KEY"),  # as clients of the store call them
+    ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_ACCESS_KEY"),  # as GDAL does
+    ("AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY"),  # as the command az does
+]
+
+
+@pytest.mark.parametrize("names", NAMES)
+def test_an_azure_account_of_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names) -> None:
+    small = Small.make(tmp_path)
+    assert api.run(small.loaded(), progress=False).exit_code == 0
+    with azure() as (url, options):
+        for name, value in zip(names, (options["account_name"], options["account_key"]), strict=True):
+            monkeypatch.setenv(name, value)
+        endpoint = {"endpoint": options["endpoint"]}
+        folder = Target.parse(f"{url}/tiles", endpoint)
+        for path in small.folder.glob("*/*.tif"):
+            folder.put(path.relative_to(tmp_path).as_posix(), path.read_bytes())
+        files = {name: f"{folder}/{name}/*.tif" for name in ("rgb", "irc")}
+        section = mosaic(R=(files["rgb"], 1), G=(files["rgb"], 2), B=(files["rgb"], 3), NIR=(files["irc"], 1))
+        store = f"{url}/map.zarr"
+        config = small.loaded(
+            inputs={"AERIAL_RGBI": {**section, "storage_options": endpoint}},
+            output={"store": store, "storage_options": endpoint},
+        )
+        assert api.run(config, progress=False).exit_code == 0
+        assert api.status(store, endpoint).done > 0
+        assert api.verify(store, endpoint).exit_code == 0
+        opened = api.open_map(store, storage_options=endpoint)
+        assert (opened.landcover.to_numpy() == api.open_map(small.store).landcover.to_numpy()).all()

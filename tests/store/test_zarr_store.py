@@ -11,7 +11,7 @@ from obstore.exceptions import GenericError
 from zarr.core.buffer import default_buffer_prototype
 
 from landweave.store import zarr_store as module
-from landweave.store.objects import checksum64
+from landweave.store.objects import Target, checksum64
 from landweave.store.zarr_store import RecordingStore, zarr_store
 
 
@@ -74,3 +74,13 @@ def test_large_objects_are_one_request(s3_target, monkeypatch):
     content = np.random.default_rng(0).bytes(11 * 2**20)  # obstore cuts at 5 MB unless told not to
     asyncio.run(zarr_store(s3_target).set("x", default_buffer_prototype().buffer.from_bytes(content)))
     assert (seen, s3_target.get("x")) == ([False], content)
+
+
+def test_a_remote_store_is_shown_by_its_address(monkeypatch):
+    """Also that of an Azure account which the environment alone names, where obstore's own text panics."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+    for url in ("az://maps/a.zarr", "s3://maps/a.zarr", "gs://maps/a.zarr"):
+        store = zarr_store(Target.parse(url, {}))
+        assert str(store) == url
+        assert url in repr(store)

@@ -5,12 +5,13 @@ What takes seconds to import is imported when a verb is called, not to print a l
 
 from __future__ import annotations
 
+import errno
 import sys
 from dataclasses import replace
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, NoReturn, get_args
 
 import typer
 
@@ -27,7 +28,7 @@ from landweave.cli.options import (
     parse_storage_options,
     parse_store,
 )
-from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error
+from landweave.cli.output import log_to_terminal, prints, progress, show_error, show_json_error, unprintable
 from landweave.core.errors import ConfigError, LandweaveError
 from landweave.models.engine_names import Engine
 
@@ -223,5 +224,13 @@ def main() -> None:
             show_json_error("--json" in sys.argv, "UsageError", usage(), 2)
         raise
     except LandweaveError as error:
-        show_error(error)
-        raise SystemExit(error.exit_code) from None
+        _end(error)
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _end(unprintable(error))  # a help or the version: what commands write has errors of its own
+
+
+def _end(error: LandweaveError) -> NoReturn:
+    show_error(error)
+    raise SystemExit(error.exit_code) from None

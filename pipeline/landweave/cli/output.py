@@ -104,10 +104,21 @@ def show(result: Any) -> None:
     except BrokenPipeError:  # who reads it has enough
         raise
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), out.file.fileno())  # else the rest is tried again at the end
-        problem = OutputError(f"The command has ended, and its result cannot be printed: {error.strerror}.")
-        problem.exit_code = EXIT_FAILED_BLOCKS
-        raise problem from error
+        raise unprintable(error) from error
+
+
+def unprintable(error: OSError) -> OutputError:
+    """The error of a command whose output takes no more, as a file on a full disk; what waits to be printed is dropped.
+
+    Parameters
+    ----------
+    error
+        Of the write.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), out.file.fileno())  # else the rest is tried again at the end
+    problem = OutputError(f"The command has ended, and its result cannot be printed: {error.strerror}.")
+    problem.exit_code = EXIT_FAILED_BLOCKS
+    return problem
 
 
 def _as_json(value: Any) -> str:

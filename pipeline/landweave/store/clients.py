@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 from obstore import exceptions
 from obstore.store import LocalStore, from_url
@@ -50,6 +51,9 @@ _OF_CLIENT = re.compile(
 )
 """Options of the connection, which obstore takes apart from those of the store; among these they make it panic."""
 
+_OF_BUCKET = re.compile(r"(?:aws_|google_|azure_)?(?:bucket|container)(?:_name)?", re.IGNORECASE)
+"""Options that name the bucket again: of two that differ obstore would take this one, not that of the URL."""
+
 Options = tuple[tuple[str, Any], ...]
 
 
@@ -85,7 +89,10 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
     """
     if "://" not in location:
         return LocalStore(location, mkdir=True)
-    options = dict(storage_options)
+    options = _with_account(location, dict(storage_options))
+    for name in filter(_OF_BUCKET.fullmatch, options):
+        if options[name] != urlsplit(location).netloc:
+            raise ConfigError(f"{location} names its bucket, and the option {name} another one: leave {name} out.")
     if "anonymous" in options:
         options["skip_signature"] = options.pop("anonymous")
     settings: dict[str, Any] = {}
@@ -104,6 +111,16 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         names = ", ".join(sorted(dict(storage_options))) or "none"
         reason = _without_values(str(error), storage_options).strip().splitlines()[0]
         raise ConfigError(f"Cannot use {location} (options given: {names}): {reason}") from error
+
+
+def _with_account(location: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options of an Azure account, with what the environment says of it: tools of Azure call it by several names."""
+    if not location.startswith("az://"):
+        return options
+    given = {name.lower().removeprefix(_PREFIXES["az"]) for name in options}
+    asked = ["account_name"] if given & _AZURE_SIGNED else [*_AZURE_ENVIRONMENT]
+    found = {name: map(os.environ.get, _AZURE_ENVIRONMENT[name]) for name in asked if name not in given}
+    return {**{name: value for name, values in found.items() if (value := next(filter(None, values), None))}, **options}
 
 
 def _client_value(name: str, value: Any) -> str | bool:
@@ -201,7 +218,8 @@ def file_options(location: str, storage_options: Options) -> dict[str, str]:
         For an option that GDAL has no counterpart of.
     """
     scheme = location.partition("://")[0]
-    given = {name.lower().removeprefix(_PREFIXES.get(scheme, "")): value for name, value in storage_options}
+    options = _with_account(location, dict(storage_options))
+    given = {name.lower().removeprefix(_PREFIXES.get(scheme, "")): value for name, value in options.items()}
     named: dict[str, str] = {}
     for name, value in given.items():
         if name == "endpoint" and scheme == "s3":
@@ -244,6 +262,15 @@ def _service_account(content: str) -> dict[str, str]:
         named["CPL_GS_ENDPOINT"] = f"{base.rstrip('/')}/"
     return named
 
+
+_AZURE_ENVIRONMENT = {
+    "account_name": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"),
+    "account_key": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"),
+    "sas_key": ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+}
+_AZURE_SIGNED = {"account_key", "access_key", "sas_key", "token", "bearer_token", "client_id", "use_azure_cli"}
+_AZURE_SIGNED |= {"anonymous", "skip_signature"}
+"""Options that say how requests are signed: nothing of the environment beside them."""
 
 _PREFIXES = {"s3": "aws_", "gs": "google_", "az": "azure_storage_"}
 _OF_GDAL: dict[str, dict[str, str]] = {

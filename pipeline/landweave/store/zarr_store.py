@@ -71,6 +71,13 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
         super().__init__(store)
         self.target = target
 
+    def __str__(self) -> str:
+        return str(self.target)
+
+    def __repr__(self) -> str:
+        # Its own, too: that of obstore panics for an Azure account that the environment names.
+        return f"{type(self).__name__}({str(self)!r})"
+
     def __reduce__(self) -> tuple[Callable[..., Store], tuple[Any, ...]]:
         return partial(zarr_store, read_only=self.read_only), (self.target,)
 

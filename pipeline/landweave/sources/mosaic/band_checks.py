@@ -53,7 +53,7 @@ def band_problems(spec: MosaicSpec, products: Sequence[Product], facts: Facts) -
         if missing:
             yield f"{each.name}: {', '.join(missing)}, the file has {each.count}."
         if each.dtype != first.dtype or each.dtype == "mixed":
-            yield f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: give them as two inputs."
+            yield f"{each.name} holds {each.dtype}, {first.name} {first.dtype}: convert one, or give two inputs."
         if each.dtype.startswith("complex"):
             yield f"{each.name} holds {each.dtype}, and real numbers are read: convert it to amplitude or intensity."
         yield from _unwritten_problems(spec, product, each)
