@@ -85,13 +85,16 @@ def write_config(
     folder: Path,
     *,
     side: int,
-    block: int,
+    block: int | None,
     chunk: int,
     workers: int = 1,
     compute: Mapping[str, Any] | None = None,
     card: str = "card.yaml",
 ) -> Config:
-    """The configuration of a map over ``side`` x ``side`` px to a store of its own; ``compute`` is set in ``model``."""
+    """The configuration of a map over ``side`` x ``side`` px to a store of its own; ``compute`` is set in ``model``.
+
+    Without ``block`` the run plans it.
+    """
     x0, y1 = ORIGIN
     content = {
         "area": {"bounds": [x0, y1 - side * PIXEL, x0 + side * PIXEL, y1]},

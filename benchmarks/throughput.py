@@ -1,12 +1,12 @@
-"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about eight minutes on two cores).
+"""The whole run beside bare forward passes: ``python benchmarks/throughput.py`` (about ten minutes on two cores).
 
-``--engines eager onnxruntime openvino`` gives a table for each, ``--lc-a`` those of LC-A.
+``--engines eager onnxruntime openvino`` gives a table for each, ``--lc-a`` that of LC-A (25 minutes).
 
 All use the same network, batch, memory layout and torch threads, and take turns, since machines are shared and noisy;
 the ratio is what counts. Bare passes do nothing but ``network(batch)``; the run reads tiles, normalises, predicts,
 takes the softmax, blends, takes the argmax and writes Zarr, on a Dask worker behind its nanny. Bare passes are timed
-twice: in a plain process, as anybody would call the network, and in the worker, whose C library keeps freed memory for
-the next batch: the first ratio is what a user gains, the second what the run adds to the network.
+twice: in a plain process, as anybody would call the network (a third of the windows), and in the worker, whose C
+library keeps freed memory for the next batch: the first ratio is what a user gains, the second what the run adds.
 
 On a GPU ``--device cuda --bfloat16 --batch 16``; it is fast enough that reading and writing on the cores count, so name
 ``--workers`` for half of the cores, and a ``--side`` with blocks for all of their threads. Bare passes are one
@@ -39,6 +39,9 @@ from landweave.models.predictor import TorchModel
 from landweave.models.settings import InferenceSettings
 from landweave.models.trial import noise_inputs
 from landweave.setup.map_setup import set_up_map
+
+STRIDE = 384
+"""Pixels from one window to the next; inner chunks of the map have them a side."""
 
 Measured = Callable[[TorchModel, int], float]
 """Seconds that something takes for so many windows."""
@@ -74,7 +77,7 @@ def measure(
     folder: Path,
     *,
     side: int,
-    block: int,
+    block: int | None,
     turns: int,
     workers: int,
     network: dict[str, Any] | None,
@@ -83,7 +86,7 @@ def measure(
     """Take turns of a whole run and of bare passes over the same number of windows."""
     write_tiles(folder / "tiles", side)
     card = write_card(folder, **network) if network else write_published_weights(folder, "LC-A")
-    config = write_config(folder, side=side, block=block, chunk=block // 4, workers=workers, compute=compute, card=card)
+    config = write_config(folder, side=side, block=block, chunk=STRIDE, workers=workers, compute=compute, card=card)
     model = set_up_map(config).job.model
     with local_engine(workers=workers, torch_threads=model.torch_threads) as engine:
         # A first pass of each, before the clock runs: libraries are imported, and memory is there.
@@ -116,7 +119,7 @@ def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) ->
         pixels=int(summary.pixels),
         windows=windows,
         run_seconds=seconds,
-        bare_seconds=_bare_seconds(model, windows),
+        bare_seconds=3 * _bare_seconds(model, -(-windows // 3)),
         worker_seconds=_in_worker(engine.client, _bare_seconds, model, windows),
         stages=summary.stage_seconds,
     )
@@ -128,7 +131,7 @@ def _in_worker(client: Client, measured: Measured, model: TorchModel, windows: i
 
 
 def _bare_seconds(model: TorchModel, windows: int) -> float:
-    """Seconds of ``windows`` windows through the network alone: best of three looks at a third of them."""
+    """Seconds of ``windows`` windows through the network alone, in a row, as the run has them: no best of several."""
     settings = model.settings
     network = load(settings.card, settings.window, model.weights, batch_size=settings.batch_size)
     network = network.to(device=settings.device, memory_format=_layout(model))
@@ -138,11 +141,10 @@ def _bare_seconds(model: TorchModel, windows: int) -> float:
     elif settings.card.numerics.channels_last:
         batch = {name: each.contiguous(memory_format=torch.channels_last) for name, each in batch.items()}
     size = (settings.window, settings.window)
-    passes = -(-windows // (3 * settings.batch_size))
+    passes = -(-windows // settings.batch_size)
     with numerics(settings):
         network(batch, size)
-        looks = [_timed(lambda: network(batch, size), passes, settings) for _ in range(3)]
-    return min(looks) / passes / settings.batch_size * windows
+        return _timed(lambda: network(batch, size), passes, settings) / passes / settings.batch_size * windows
 
 
 def _layout(model: TorchModel) -> torch.memory_format:
@@ -187,9 +189,9 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=3)
-    # Blocks of five strides have 36 windows: whole batches, as nearly all are in blocks of the usual 7,680 pixels.
-    parser.add_argument("--side", type=int, default=3840, help="pixels a side of the area")
-    parser.add_argument("--block", type=int, help="pixels a side of a block; half of the area's")
+    # 13 and 11 strides have 14 and 12 windows a side: whole batches, as nearly all are in the blocks of a department.
+    parser.add_argument("--side", type=int, help="pixels a side of the area, else for 196 windows (144 of LC-A)")
+    parser.add_argument("--block", type=int, help="pixels a side of a block, else as a run plans it")
     parser.add_argument("--window", type=int, default=512)
     parser.add_argument("--encoder", default="resnet34")
     parser.add_argument("--workers", type=int, default=1)
@@ -201,8 +203,8 @@ def main() -> None:
     parser.add_argument("--lc-a", action="store_true", help="the network of LC-A, a Swin, in place of a U-Net")
     asked = parser.parse_args()
     settings = {
-        "side": asked.side,
-        "block": asked.block or asked.side // 2,
+        "side": asked.side or STRIDE * (11 if asked.lc_a else 13),
+        "block": asked.block,
         "turns": asked.turns,
         "workers": asked.workers,
         "network": None if asked.lc_a else {"encoder": asked.encoder, "window": asked.window},
