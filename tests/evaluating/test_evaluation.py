@@ -116,7 +116,11 @@ def test_labels_are_read_by_their_nodata_of_255_and_no_tag(store, labels, tmp_pa
 
 
 def test_the_gap_of_a_tile_leaves_the_pixel_to_the_tile_below(store, labels, tmp_path):
-    """Each tile has a half, and tags the rest by a number of its own; their second band says nothing of it."""
+    """Each tile has a half, and tags the rest by a number of its own; their second band says nothing of it.
+
+    Beside a tile lies what macOS puts there.
+    """
+    (tmp_path / "._8888.tif").write_bytes(b"\0\5\x16\7")
     for half, tag in ((np.s_[:, 80:], 9999), (np.s_[:, :80], 8888)):
         values = np.where(TRUTH == 255, tag, TRUTH.astype(np.uint16))
         values[half] = tag
