@@ -133,6 +133,16 @@ def test_rasters_elsewhere_and_foreign_crosswalks_are_refused(folder, tmp_path):
         lw.compare(folder / "map.zarr", away, crosswalk=folder / "oso.yaml")
 
 
+def test_a_tag_that_the_crosswalk_leaves_out_is_no_class(folder, tmp_path):
+    other = write_tile(
+        tmp_path / "o.tif", np.where(MAPPED == 0, 80, 50)[None].astype(np.uint8), corner_xy=XY, nodata=80
+    )
+    labels = lw.Labels(files=other, crosswalk=folder / "oso.yaml")
+    result = lw.compare(folder / "map.zarr", labels, crosswalk=folder / "five.yaml")
+    assert result.notes == ()  # nothing says that its pixels count
+    assert result.counts.pixels == (MAPPED != 0).sum()
+
+
 def test_crosswalks_to_other_legends_are_refused(folder, tmp_path):
     """Codes alone would agree: 1 is built here, and trees there."""
     theirs = [{"code": 1, "name": "trees", "color": "#00ff00", "source_codes": [50]}]

@@ -143,7 +143,7 @@ def _raster_reference(index: TileIndex, grid: Grid, labels: Labels, legend: Lege
     table, known = _table(labels.crosswalk, legend)
     stated = (tile.files[0].nodata[labels.band - 1] for tile in index.tiles)
     tags = {tag for tag in stated if tag is not None}
-    classes = legend.codes if known is None else known
+    classes = legend.codes if known is None else [code for code in known if table[code] != NODATA]
     remarks = tuple(
         f"files tag {tag:g} as nodata, which is a class: its pixels count; a crosswalk leaves it out if it is none"
         for tag in sorted(tags & {*classes})

@@ -148,7 +148,10 @@ def _resolve(
     if len(numbers) > 1:
         raise InputError(f"{band.files} take bands {sorted(numbers)} of their files: list those files apart.")
     if not paths:
-        raise InputError(f"{band.files} name maps of this program alone, {maps[0]} the first: 0 tiles to read.")
+        raise InputError(
+            f"{', '.join(band.files)}: maps of this program alone, {maps[0]} the first: 0 tiles to read. Name each file "
+            "where they are meant."
+        )
     return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps)), vrts
 
 
