@@ -149,8 +149,8 @@ def _resolve(
         raise InputError(f"{band.files} take bands {sorted(numbers)} of their files: list those files apart.")
     if not paths:
         raise InputError(
-            f"{', '.join(band.files)}: maps of this program alone, {maps[0]} the first: 0 tiles to read. Name each file "
-            "where they are meant."
+            f"{', '.join(band.files)}: maps of this program alone, {maps[0]} the first: 0 tiles to read. Where "
+            "they are meant, name each file."
         )
     return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps)), vrts
 
