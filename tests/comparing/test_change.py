@@ -183,6 +183,9 @@ def test_maps_that_cannot_be_compared_are_refused(maps, tmp_path):
     refused("share no pixel with a class", landcover=np.full(SHAPE, 255, np.uint8))
     with pytest.raises(lw.errors.ConfigError, match="a confidence is from 0 to 1"):
         lw.ChangeRule(min_confidence=50)
+    for area in (-1, np.nan, np.inf):
+        with pytest.raises(lw.errors.ConfigError, match="an area is a number from 0"):
+            lw.ChangeRule(min_area_m2=area)
 
 
 def test_maps_of_other_legends_are_compared_in_a_common_one(maps, tmp_path):

@@ -117,6 +117,7 @@ def test_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
         ({"classes": [{"code": 1, "name": "a", "color": "#000000", "source_codes": ["0"]}]}, "'0'"),
         ({"classes": [{"code": 1, "name": "a", "color": "#000000", "source_codes": [0], "colour": 1}]}, "colour"),
         ({"classes": [{"code": 1, "name": 7, "color": "#000000", "source_codes": [0]}]}, "7"),
+        ({"classes": [{"code": 1, "name": "a", "color": "#000000", "source_codes": 5}]}, "of 'a' is 5, and is a list"),
         ({"left_out": [0]}, "twice"),
         ({"left_out": [300]}, "300"),
         ({"legend": 1}, "legend"),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from landweave.core.errors import CardError
-from landweave.core.legend import NODATA, LandClass, Legend
+from landweave.core.legend import NODATA, LandClass, Legend, plain_name
 
 
 def classes(*codes: int, **changes: Any) -> tuple[LandClass, ...]:
@@ -19,6 +19,14 @@ def test_channels_codes_and_colours_go_together() -> None:
     assert legend.trained == (True, True, False)
     assert legend.colors == dict.fromkeys((0, 3, 7), (10, 11, 12))
     assert legend.names == {0: "class 0", 3: "class 3", 7: "class 7"}
+
+
+def test_classes_have_their_names_in_both_languages_in_any_spelling() -> None:
+    made = (("Bare soil", "Sol nu"), ("Conifer", "Forêt"), ("forest", "Bâti"), ("building", "bâti"), ("Serre", ""))
+    listed = (LandClass(code=n, name=name, name_fr=french, color="#0a0b0c") for n, (name, french) in enumerate(made))
+    codes = Legend(name="some", classes=tuple(listed)).codes_by_name
+    assert codes == {"bare soil": 0, "sol nu": 0, "conifer": 1, "forêt": 1, "forest": 2, "building": 3, "serre": 4}
+    assert codes[plain_name(" FORE\u0302T ")] == 1
 
 
 @pytest.mark.parametrize("code", [-1, NODATA, 300])

@@ -29,6 +29,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!timestamp x", "group"),
         ("a: [" + "1," * 200_000 + "]", "more than 100,000 values"),
         ("? [a, b]\n: c\n? {}\n: d", "unhashable"),
+        ("a:\n  b: 1\n  'b': 2", "the key 'b' stands twice at line 3, column 3"),
     ],
     ids=[
         "aliases",
@@ -47,6 +48,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         "time",
         "many",
         "key",
+        "twice",
     ],
 )
 def test_what_costs_more_than_it_says_is_refused_at_once(text, said):
@@ -57,7 +59,14 @@ def test_what_costs_more_than_it_says_is_refused_at_once(text, said):
 
 
 @pytest.mark.parametrize(
-    "text", ["a: 1", "a: &x {b: 1}\nc: {<<: *x, d: 2}", "- 0.2\n- 1e3\n- 0x10\n- 1_000\n- '1/3'", "", "a: 2021-01-31"]
+    "text",
+    [
+        "a: 1",
+        "a: &x {b: 1}\nc: &y {<<: *x, b: 2}\nd: {<<: [*y, *x], b: 3}\ne: *y",
+        "- 0.2\n- 1e3\n- 0x10\n- 1_000\n- '1/3'",
+        "",
+        "a: 2021-01-31",
+    ],
 )
 def test_what_people_write_is_what_yaml_says(text):
     assert load_yaml(text) == yaml.safe_load(text)

@@ -71,6 +71,15 @@ def test_a_raster_of_10_m_is_compared_on_its_own_pixels(folder, tmp_path):
     assert "the reference's own, of 10 in EPSG:2154" in str(result)
 
 
+def test_pixels_of_about_the_maps_size_are_all_compared(folder, tmp_path):
+    """Few hold as many centres of the map's pixels as their area, and those of a finer raster none."""
+    fine = write_tile(tmp_path / "fine.tif", np.kron(MAPPED, np.ones((2, 2), np.uint8))[None], corner_xy=XY, pixel=0.1)
+    scores = lw.compare(folder / "map.zarr", fine).scores
+    assert (scores.confusion.sum(), scores.accuracy) == (4 * 260 * 280, 1)
+    coarse = write_tile(tmp_path / "coarse.tif", np.zeros((1, 170, 180), np.uint8), corner_xy=XY, pixel=0.3)
+    assert lw.compare(folder / "map.zarr", coarse).scores.confusion.sum() == 170 * 180
+
+
 def test_a_raster_in_degrees_is_compared_through_crosswalks(folder, tmp_path, landweave: Command):
     """As ESA WorldCover: 1/12000 degree, other codes, one of them left out."""
     to_degrees = pyproj.Transformer.from_crs("EPSG:2154", "EPSG:4326", always_xy=True)
@@ -122,6 +131,16 @@ def test_rasters_elsewhere_and_foreign_crosswalks_are_refused(folder, tmp_path):
         lw.compare(folder / "map.zarr", away)
     with pytest.raises(lw.errors.ConfigError, match="is for the legend 'oso', the map has 'five'"):
         lw.compare(folder / "map.zarr", away, crosswalk=folder / "oso.yaml")
+
+
+def test_a_tag_that_the_crosswalk_leaves_out_is_no_class(folder, tmp_path):
+    other = write_tile(
+        tmp_path / "o.tif", np.where(MAPPED == 0, 80, 50)[None].astype(np.uint8), corner_xy=XY, nodata=80
+    )
+    labels = lw.Labels(files=other, crosswalk=folder / "oso.yaml")
+    result = lw.compare(folder / "map.zarr", labels, crosswalk=folder / "five.yaml")
+    assert result.notes == ()  # nothing says that its pixels count
+    assert result.counts.pixels == (MAPPED != 0).sum()
 
 
 def test_crosswalks_to_other_legends_are_refused(folder, tmp_path):

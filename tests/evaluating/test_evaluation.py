@@ -115,6 +115,20 @@ def test_labels_are_read_by_their_nodata_of_255_and_no_tag(store, labels, tmp_pa
     assert lw.evaluate(str(store.target), labels).scores.confusion[0].sum() > 1000
 
 
+def test_the_gap_of_a_tile_leaves_the_pixel_to_the_tile_below(store, labels, tmp_path):
+    """Each tile has a half, and tags the rest by a number of its own; their second band says nothing of it.
+
+    Beside a tile lies what macOS puts there.
+    """
+    (tmp_path / "._8888.tif").write_bytes(b"\0\5\x16\7")
+    for half, tag in ((np.s_[:, 80:], 9999), (np.s_[:, :80], 8888)):
+        values = np.where(TRUTH == 255, tag, TRUTH.astype(np.uint16))
+        values[half] = tag
+        write_tile(tmp_path / f"{tag}.tif", np.stack([values, np.full_like(values, 5)]), corner_xy=XY, nodata=tag)
+    found, whole = (lw.evaluate(str(store.target), each) for each in (tmp_path, labels))
+    assert dict(found.counts.pairs) == dict(whole.counts.pairs)
+
+
 def test_blocks_and_engines_make_no_difference(store, labels, tmp_path):
     whole = lw.evaluate(str(store.target), labels)
     beside = {"confidence": CONFIDENCE, "probability": PROBABILITY}
@@ -186,6 +200,10 @@ def test_labels_elsewhere_are_refused(store, tmp_path):
     empty = write_tile(tmp_path / "empty.tif", np.full_like(TRUTH, 255)[None], corner_xy=XY)
     with pytest.raises(lw.errors.InputError, match="No pixel of"):
         lw.evaluate(str(store.target), empty)
+    for truth in (np.where(MAPPED == 255, TRUTH, 255), np.full_like(TRUTH, 9)):  # no class of the map, none trained
+        unscored = write_tile(tmp_path / "unscored.tif", truth[None].astype(np.uint8), corner_xy=XY)
+        with pytest.raises(lw.errors.InputError, match=r"Nothing is scored: .*\(0 building, 3 imper.* on 4\d\d of"):
+            lw.evaluate(str(store.target), unscored)
 
 
 @pytest.mark.parametrize(

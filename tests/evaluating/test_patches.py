@@ -115,6 +115,23 @@ def test_what_is_no_dataset_is_refused(tmp_path):
         lw.open_patches(tmp_path)
 
 
+def test_patches_that_do_not_go_together_are_told(folder, tmp_path):
+    hub = write_flair_hub(tmp_path / "hub", REGIONS[2])
+    images, labels = (sorted((hub / f"D075-2021_{name}").rglob("*.tif")) for name in REGIONS[2].arrays)
+    labels[0].with_name(f"._{labels[0].name}").write_bytes(b"beside each file of a macOS archive")
+    images[1].unlink()
+    labels[2].unlink()
+    result = lw.evaluate_model(folder / "small.yaml", lw.open_patches(hub), weights=folder / "small.safetensors")
+    assert result.notes == (
+        "patches with AERIAL_RGBI and without AERIAL_LABEL-COSIA, not scored: 1, D075_AA-S1-1 0-2 the first",
+        "patches with AERIAL_LABEL-COSIA and without AERIAL_RGBI, not scored: 1, D075_AA-S1-1 0-1 the first",
+    )
+    assert result.scores.confusion.sum() == 4 * SIDE**2
+    write_tile(labels[0], np.zeros((1, 80, 80), np.uint8), corner_xy=(700000.2, 6500000.4))
+    with pytest.raises(lw.errors.InputError, match=r"D075_AA-S1-1 are patches of several sizes: .*80 x 80"):
+        lw.evaluate_model(folder / "small.yaml", lw.open_patches(hub), weights=folder / "small.safetensors")
+
+
 def test_an_input_that_the_dataset_lacks_is_named(folder, tmp_path):
     bands = {name: {"mean": 110, "std": 50} for name in ("R", "G", "B", "NIR")}
     inputs = {"AERIAL_RGBI": {"pixel": 0.2, "bands": bands}, "SPOT_RGBI": {"pixel": 1.6, "bands": {"R": {"scale": 1}}}}

@@ -7,6 +7,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import shapely
 from PIL import Image
 
 import landweave as lw
@@ -135,6 +136,7 @@ def test_what_comes_back_wrong_is_refused(store, tmp_path):
         frame.assign(reference=frame.reference.astype(str)),
         frame.assign(reference=names),
         frame.to_crs(4326),
+        frame.set_geometry(shapely.multipoints(frame.geometry.to_numpy()[:, None]), crs=2154),
     ):
         write_back(same, path)
         assert lw.estimate_areas(path).plain == whole
@@ -154,6 +156,23 @@ def test_what_comes_back_wrong_is_refused(store, tmp_path):
         lw.estimate_areas(tmp_path / "no.gpkg")
 
 
+def test_references_of_other_ground_are_refused(store, tmp_path):
+    """Points that were dragged away, or numbered anew as a GIS does: each has the reference of another pixel."""
+    path = lw.draw_sample(str(store.target), tmp_path / "s.gpkg", rule=SamplingRule(size=60, minimum=10))
+    frame = interpret(path)
+    dragged = frame.geometry.translate(0.5)
+    for changed in (frame.assign(geometry=dragged), frame.assign(id=frame.id.to_numpy()[::-1]).to_crs(4326)):
+        write_back(changed, path)
+        with pytest.raises(lw.errors.InputError, match=r"points \[.*\] and more lie up to .* m from where they were"):
+            lw.estimate_areas(path)
+    write_back(frame.assign(geometry=dragged, reference=255), path)
+    with pytest.raises(lw.errors.InputError, match="fewer than 2 units"):  # they count no more
+        lw.estimate_areas(path)
+    write_back(frame.assign(id=frame.id + 0.25), path)
+    with pytest.raises(lw.errors.InputError, match=r"id .*25 is no whole number"):
+        lw.estimate_areas(path)
+
+
 def test_a_sample_that_would_say_nothing_is_not_drawn(store, tmp_path):
     empty = write_map(tmp_path / "e.zarr", np.full((64, 64), 255, np.uint8))
     with pytest.raises(lw.errors.InputError, match="nothing to sample"):
@@ -163,6 +182,8 @@ def test_a_sample_that_would_say_nothing_is_not_drawn(store, tmp_path):
     for size, minimum in ((0, 0), (1000, 1), (20, 50)):
         with pytest.raises(lw.errors.ConfigError, match=f"A sample of {size} points, {minimum} of each class"):
             SamplingRule(size=size, minimum=minimum)
+    with pytest.raises(lw.errors.ConfigError, match="The seed of a sample is -1"):
+        SamplingRule(seed=-1)
     away = write_tile(tmp_path / "away.tif", textured((20, 20), 3), corner_xy=(XY[0] + 9_000, XY[1]))
     with pytest.raises(lw.errors.InputError, match=r"No image of .*away.tif lies on the map"):
         lw.draw_sample(str(store.target), tmp_path / "a.gpkg", images=away)

@@ -344,7 +344,7 @@ def change(path, statement, *values):
         opened.commit()
 
 
-STRATA_COLUMNS = tuple(("strata", column) for column in ("code", "hectares", "pixels", "points", "legend"))
+STRATA_COLUMNS = tuple(("strata", column) for column in ("code", "hectares", "pixels", "points", "legend", "crs"))
 
 
 @pytest.fixture

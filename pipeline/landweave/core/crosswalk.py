@@ -224,6 +224,9 @@ def _checked(content: Any) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
     classes, left_out = content["classes"], content.get("left_out", [])
     if unknown := {key for each in classes for key in each} - _CLASS_KEYS:
         raise ValueError(f"{sorted(map(str, unknown))[0]} is no key of a class")
+    given = [("left_out", left_out), *((f"source_codes of {each['name']!r}", each["source_codes"]) for each in classes)]
+    if odd := [(key, value) for key, value in given if not isinstance(value, list | tuple)]:
+        raise TypeError(f"{odd[0][0]} is {odd[0][1]!r}, and is a list of codes: [4, 5]")
     codes = [code for each in classes for code in (each["code"], *each["source_codes"])] + [*left_out]
     if odd := [code for code in codes if type(code) is not int]:
         raise TypeError(f"{odd[0]!r} is no code, a whole number from 0 to 254")

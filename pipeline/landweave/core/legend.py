@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,11 @@ NODATA = 255
 
 CONFIDENCE_SCALE = 250
 """Stored value of a probability of 1, in confidence and probability layers; 255 is nodata."""
+
+
+def plain_name(name: object) -> str:
+    """A name as people's spellings of it are compared: small letters, no blanks around, an accent with its letter."""
+    return unicodedata.normalize("NFC", str(name).strip().lower())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +105,14 @@ class Legend:
     def names(self) -> dict[int, str]:
         """English name of each code."""
         return {cls.code: cls.name for cls in self.classes}
+
+    @property
+    def codes_by_name(self) -> dict[str, int]:
+        """Codes by names as `plain_name` gives them: the English ones, then those French ones that are of one class."""
+        french = Counter(plain_name(cls.name_fr) for cls in self.classes if cls.name_fr)
+        once = {plain_name(cls.name_fr): cls.code for cls in self.classes if french[plain_name(cls.name_fr)] == 1}
+        english = {plain_name(cls.name): cls.code for cls in self.classes}
+        return english | {name: code for name, code in once.items() if name not in english}
 
     def _repr_html_(self) -> str:
         cell = "<td style='background:{0.color};width:2em'></td><td>{0.code}</td><td>{1}{2}</td>"

@@ -29,8 +29,8 @@ def load_yaml(text: str) -> Any:
     Raises
     ------
     yaml.YAMLError
-        When it is not YAML, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`: with the place, and
-        without the text around it, which may be a password.
+        When it is not YAML, has a key twice, or exceeds `MOST_BYTES`, `MOST_VALUES`, `MOST_LEVELS` or `MOST_DIGITS`:
+        with the place, and without the text around it, which may be a password.
     """
     if len(text) > MOST_BYTES:
         raise yaml.YAMLError(f"{len(text):,} characters, {MOST_BYTES:,} are taken")
@@ -88,6 +88,16 @@ class _BoundedLoader(yaml.SafeLoader):
             raise yaml.YAMLError(f"more than {MOST_LEVELS} levels, one inside the other")
         node = super().compose_node(parent, index)
         self.level -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        """Refuses a key that stands twice: YAML forbids it, and PyYAML would forget what the first one says."""
+        node = super().compose_mapping_node(anchor)
+        seen = set[tuple[str, str]]()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"):
+            if (key.tag, key.value) in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key.value!r} stands twice", problem_mark=key.start_mark)
+            seen.add((key.tag, key.value))
         return node
 
     def construct_yaml_int(self, node: Any) -> int:

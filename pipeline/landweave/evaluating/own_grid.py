@@ -14,7 +14,6 @@ from functools import cached_property
 from math import ceil
 
 import numpy as np
-import shapely
 from numpy.typing import NDArray
 
 from landweave.core.grid import Grid
@@ -28,7 +27,6 @@ from landweave.sources.resampling.pixel_coordinates import (
     Frame,
     bounds_in,
     pixel_coordinates,
-    points_in,
 )
 from landweave.store.maps.store import MapStore
 
@@ -96,22 +94,25 @@ class OwnGridJob:
     def majority(self, block: Grid) -> Codes:
         """The most frequent class of the map in each pixel of ``block``, the lowest code of those as frequent.
 
-        255 where the map has classes on less than `LEAST_SHARE` of the pixel.
+        A pixel that holds no centre of one of the map's has the class at its own centre. 255 where the map has classes
+        on less than `LEAST_SHARE` of the pixel.
         """
         mapped = self.store.grid
         ground = mapped.covering(bounds_in(block.bounds, block.crs, mapped.crs)).grow(1)
-        extent = ground.intersect(self.store.mapped_extent)
-        size, codes = block.extent.size, self.legend.codes
-        votes = np.zeros((len(codes), size), np.int64)
-        if extent.size:
-            classes = self.table[self.store.read("landcover", extent)]
-            places = _places(mapped.with_extent(extent), block)
-            for channel, code in enumerate(codes):
-                chosen = places[(classes == code) & (places >= 0)]
-                votes[channel] = np.bincount(chosen, minlength=size)
-        least = LEAST_SHARE * _area(block, mapped.crs) / size / float(mapped.pixel_m2)
-        best = np.array(codes, np.uint8)[votes.argmax(0)]
-        return np.where(votes.sum(0) >= least, best, np.uint8(NODATA)).reshape(block.shape)
+        around = mapped.with_extent(ground)
+        classes = self.table[self.store.read_beyond("landcover", ground)]
+        places, size = _places(around, block), block.extent.size
+        most, known = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        best = np.full(size, NODATA, np.uint8)
+        for code in self.legend.codes:
+            votes = np.bincount(places[(classes == code) & (places >= 0)], minlength=size)
+            best[votes > most] = code
+            most, known = np.maximum(most, votes), known + votes
+        centres = np.bincount(places[places >= 0], minlength=size)
+        best[known < LEAST_SHARE * centres] = NODATA
+        if not centres.all():
+            best = np.where(centres > 0, best, classes.ravel()[_places(block, around).ravel()])
+        return best.reshape(block.shape)
 
 
 def _places(mapped: Grid, block: Grid) -> NDArray[np.int64]:
@@ -126,10 +127,3 @@ def _places(mapped: Grid, block: Grid) -> NDArray[np.int64]:
         rows, columns = np.floor(found.rows(slice(0, mapped.shape[0])))
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     return np.where(inside, rows * width + columns, -1).astype(np.int64)
-
-
-def _area(block: Grid, crs: str) -> float:
-    """Square metres of a block on the ground, by its corners in the CRS of the map."""
-    x0, y0, x1, y1 = block.bounds
-    xs, ys = points_in(np.array([x0, x1, x1, x0]), np.array([y0, y0, y1, y1]), block.crs, crs)
-    return float(shapely.Polygon(np.stack([xs, ys], axis=1)).area)

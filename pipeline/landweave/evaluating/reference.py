@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
-from landweave.core.legend import NODATA
+from landweave.core.legend import NODATA, plain_name
 from landweave.formats.area import PolygonArea
 from landweave.formats.vector import polygons_of, read_features
 from landweave.sources.mosaic.source import MosaicSource
@@ -96,8 +96,6 @@ class RasterReference:
         uint8 ``(256,)``: the code that each code becomes, 255 for none.
     known
         Codes that a crosswalk lists: no other may be there. None without a crosswalk.
-    gaps
-        Numbers that the files tag as nodata and that are no class: there is no reference there.
     remarks
         Further `notes`.
     """
@@ -105,7 +103,6 @@ class RasterReference:
     source: MosaicSource
     table: Codes
     known: frozenset[int] | None = None
-    gaps: tuple[float, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def touches(self, grid: Grid) -> bool:
@@ -115,8 +112,7 @@ class RasterReference:
     def read(self, grid: Grid) -> Codes:
         """See `Reference`."""
         raster = self.source.read(grid, self.source.bands)
-        values = raster.values[0]
-        valid = raster.valid & ~np.isin(values, self.gaps)
+        values, valid = raster.values[0], raster.valid
         if odd := _no_codes(values[valid]):
             files = ", ".join(file.id for file in self.source.files(grid)[:3])
             raise ReadError(f"Labels of {files} hold {odd[0]:g}: codes are whole numbers from 0 to 255, 255 is nodata.")
@@ -208,7 +204,7 @@ def read_polygons(
     crs
         Of the map.
     codes
-        Code of each class by its name in small letters.
+        Code of each class by its names, as `landweave.core.legend.plain_name` gives them.
     table, known
         As of `RasterReference`.
 
@@ -231,7 +227,7 @@ def read_polygons(
 
 
 def _code(value: Any, codes: Mapping[str, int], where: str) -> int:
-    known = codes.get(str(value).strip().lower())
+    known = codes.get(plain_name(value))
     if known is not None:
         return known
     try:
@@ -239,7 +235,9 @@ def _code(value: Any, codes: Mapping[str, int], where: str) -> int:
     except (TypeError, ValueError):
         number = -1.0
     if not (number.is_integer() and 0 <= number <= NODATA):
-        raise InputError(f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {', '.join(codes)}.")
+        raise InputError(
+            f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {', '.join(codes)}. 255 is none."
+        )
     return int(number)
 
 

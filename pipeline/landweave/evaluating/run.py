@@ -56,7 +56,8 @@ def run_evaluation(setup: EvaluationSetup, engine: Engine, progress: Progress) -
     Raises
     ------
     InputError
-        When no pixel has both a reference and a place in the map, or most have codes that the legend lacks.
+        When no pixel has both a reference and a class in the map that are scored, or most have codes that the legend
+        lacks.
     ReadError
         When a block fails.
     """
@@ -81,5 +82,12 @@ def run_evaluation(setup: EvaluationSetup, engine: Engine, progress: Progress) -
             f"{setup.facts['reference']} is of another legend, or a picture: of {found.counts.pixels:,} pixels on "
             f"the map most have codes that are no class of {setup.legend.name!r}: {foreign_text(found.foreign)}. A "
             "crosswalk brings its codes to that legend."
+        )
+    if not found.scores.confusion.any():
+        listed = ", ".join(f"{code} {setup.legend.names[code]}" for code in setup.codes)
+        raise InputError(
+            f"Nothing is scored: of {found.counts.pixels:,} pixels of {setup.facts['reference']} none has both a "
+            f"reference and a place in {setup.facts['compared']} of a class that is scored ({listed}), and the map has "
+            f"no class on {found.counts.unmapped:,} of them."
         )
     return found

@@ -31,7 +31,7 @@ from landweave.core.tables import Rows, as_html, as_text, columns
 from landweave.core.words import counted
 from landweave.formats.chips import write_chips
 from landweave.formats.hectares import check_areas
-from landweave.formats.sample_file import SampleFile, SamplePoint, read_sample, write_sample
+from landweave.formats.sample_file import CANNOT_TELL, SampleFile, SamplePoint, read_sample, write_sample
 from landweave.jobs.gather import CountingJob, gather
 from landweave.jobs.progress import Progress
 from landweave.store.maps.store import MapStore
@@ -43,9 +43,6 @@ FEW_POINTS = 30
 """Least points of a class for intervals that rest on the normal distribution; the paper draws 50 to 100."""
 
 SAMPLE_COLUMNS = ("class", "hectares", "± 95 %", "on the map", "user's accuracy", "producer's accuracy")
-
-CANNOT_TELL = 255
-"""Reference of a point that an interpreter cannot tell."""
 
 Ranks = Mapping[BlockIndex, Mapping[int, NDArray[np.int64]]]
 """Which pixels of a class, in the order of a block's rows, by block and class."""
@@ -67,7 +64,7 @@ class SamplingRule:
     Raises
     ------
     ConfigError
-        When a class may get fewer than two points.
+        When a class may get fewer than two points, or the seed is below 0.
 
     Examples
     --------
@@ -85,6 +82,8 @@ class SamplingRule:
                 f"A sample of {self.size} points, {self.minimum} of each class at least, was asked for: nothing can be "
                 "said of the error of a class with fewer than 2, and there cannot be fewer in all."
             )
+        if self.seed < 0:
+            raise ConfigError(f"The seed of a sample is {self.seed}: a seed is a whole number from 0.")
 
 
 def draw_sample(store: MapStore, rule: SamplingRule, engine: Engine, progress: Progress) -> SampleFile:

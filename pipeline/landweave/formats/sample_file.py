@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,26 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataLayerError, DataSourceError, FieldError
+from pyproj.exceptions import ProjError
 
 from landweave.core.errors import InputError, LandweaveError, OutputError
-from landweave.core.legend import Legend
+from landweave.core.grid import HECTARE_M2
+from landweave.core.legend import Legend, plain_name
 from landweave.core.whole_files import whole_file
 from landweave.formats.polygons import dated_alike
 
 POINTS, STRATA = "sample", "strata"
 """Layers: points without the class of the map, and strata with their areas and the points of each."""
 
+CANNOT_TELL = 255
+"""Reference of a point that an interpreter cannot tell."""
+
+_OTHER_CRS_M = 5.0
+"""How far a point may lie from where it was drawn, where a GIS brought it to another CRS by ways of its own."""
 
 _UNREADABLE = (
     *(DataSourceError, DataLayerError, FieldError, OSError, LookupError, ValueError, TypeError, AttributeError),
-    *(ArithmeticError, RecursionError),
+    *(ArithmeticError, RecursionError, ProjError),
 )
 """What a file that somebody edited makes its readers raise."""
 
@@ -133,9 +141,9 @@ def _write_layer(path: Path, layer: str, fields: Mapping[str, NDArray[Any]], **s
 
 
 def _strata_fields(sample: SampleFile) -> dict[str, NDArray[Any]]:
-    listed: dict[int, list[tuple[int, int, int]]] = {code: [] for code in sample.areas}
+    listed: dict[int, list[tuple[int, int, int, float, float]]] = {code: [] for code in sample.areas}
     for point in sample.points:
-        listed[point.stratum].append((point.id, point.row, point.column))
+        listed[point.stratum].append((point.id, point.row, point.column, point.x, point.y))
     legend = json.dumps(asdict(sample.legend), ensure_ascii=False)
     return {
         "code": np.array(list(sample.areas), np.int32),
@@ -144,6 +152,7 @@ def _strata_fields(sample: SampleFile) -> dict[str, NDArray[Any]]:
         "pixels": np.array(list(sample.pixels.values()), np.int64),
         "points": np.array([json.dumps(listed[code]) for code in sample.areas], object),
         "legend": np.array([legend] * len(sample.areas), object),
+        "crs": np.array([sample.crs] * len(sample.areas), object),
         "source": np.array([sample.source] * len(sample.areas), object),
     }
 
@@ -154,12 +163,12 @@ def read_sample(path: str | os.PathLike[str]) -> SampleFile:
     Raises
     ------
     InputError
-        When the file or one of its layers cannot be read, or points are missing, twice, or foreign.
+        When the file or one of its layers cannot be read, or points are missing, twice, foreign, or moved.
     """
     try:
         points = pyogrio.read_dataframe(path, layer=POINTS)
-        if absent := {"id", "reference"} - {*points.columns}:
-            raise InputError(f"Sample {path}: layer {POINTS} has no column {min(absent)!r}: leave both as they are.")
+        if absent := {"id", "reference", "geometry"} - {*points.columns}:
+            raise InputError(f"Sample {path}: layer {POINTS} has no column {min(absent)!r}: leave it as it is.")
         strata = pyogrio.read_dataframe(path, layer=STRATA, read_geometry=False)
         return _parse_sample(points, strata, path)
     except LandweaveError:
@@ -172,27 +181,57 @@ def read_sample(path: str | os.PathLike[str]) -> SampleFile:
 
 
 def _parse_sample(points: Any, strata: Any, path: str | os.PathLike[str]) -> SampleFile:
-    legend = json.loads(strata["legend"].iloc[0])
-    rows = [(row.code, row.hectares, json.loads(row.points)) for row in strata.itertuples()]
-    pixels = {int(code): int(number) for code, number in zip(strata["code"], strata["pixels"], strict=True)}
-    places = {each[0]: (code, each[1], each[2]) for code, _, listed in rows for each in listed}
-    ids = [int(number) for number in points["id"]]
-    _check_ids(ids, places, path)
-    codes = {each["name"].lower(): each["code"] for each in legend["classes"]}
-    found = []
-    for number, reference, point in zip(ids, points["reference"], points.geometry, strict=True):
-        stratum, row, column = places[number]
-        given = _code(reference, codes, f"Sample {path}: reference {reference} of point {number}")
-        x, y = (point.x, point.y) if point else (np.nan, np.nan)  # where it was drawn is in its row and column
-        found.append(SamplePoint(id=number, stratum=stratum, x=x, y=y, row=row, column=column, reference=given))
-    return SampleFile(
-        points=tuple(sorted(found, key=lambda each: each.id)),
-        areas={int(code): float(hectares) for code, hectares, _ in rows},
-        pixels=pixels,
-        legend=Legend.from_json(legend),
-        crs=str(points.crs),
+    legend = Legend.from_json(json.loads(strata["legend"].iloc[0]))
+    drawn = {
+        number: SamplePoint(id=number, stratum=int(code), row=row, column=column, x=x, y=y)
+        for code, listed in zip(strata["code"], strata["points"], strict=True)
+        for number, row, column, x, y in json.loads(listed)
+    }
+    ids = [_whole(number, f"Sample {path}: id {number}") for number in points["id"]]
+    _check_ids(ids, drawn, path)
+    codes = legend.codes_by_name
+    given = {
+        number: _code(reference, codes, f"Sample {path}: reference {reference} of point {number}")
+        for number, reference in zip(ids, points["reference"], strict=True)
+    }
+    sample = SampleFile(
+        points=tuple(replace(drawn[number], reference=given[number]) for number in sorted(ids)),
+        areas={int(code): float(hectares) for code, hectares in zip(strata["code"], strata["hectares"], strict=True)},
+        pixels={int(code): int(number) for code, number in zip(strata["code"], strata["pixels"], strict=True)},
+        legend=legend,
+        crs=str(strata["crs"].iloc[0]),
         source=str(strata["source"].iloc[0]),
     )
+    _check_places(sample, dict(zip(ids, _centres(points, sample.crs), strict=True)), points.crs, path)
+    return sample
+
+
+def _centres(points: Any, crs: str) -> Iterator[tuple[float, float]]:
+    """Where points lie now, in the CRS that they were drawn in; not a number where the geometry was lost."""
+    moved = points.geometry if points.crs is None else points.geometry.to_crs(crs)
+    centres = shapely.centroid(moved.to_numpy())
+    return zip(shapely.get_x(centres).tolist(), shapely.get_y(centres).tolist(), strict=True)
+
+
+def _check_places(
+    sample: SampleFile, now: Mapping[int, tuple[float, float]], crs: Any, path: str | os.PathLike[str]
+) -> None:
+    """Refuse references of points that lie elsewhere than they were drawn: of another pixel, or under another's id."""
+    pixel = math.sqrt(sum(sample.areas.values()) * HECTARE_M2 / sum(sample.pixels.values()))
+    limit = pixel if crs is None or crs == sample.crs else max(pixel, _OTHER_CRS_M)
+    far = {
+        point.id: math.dist((point.x, point.y), now[point.id])
+        for point in sample.points
+        if point.reference not in (None, CANNOT_TELL)
+    }
+    if moved := [number for number, metres in far.items() if metres > limit]:
+        first = next(point for point in sample.points if point.id == moved[0])
+        raise InputError(
+            f"Sample {path}: points {moved[:5]}{' and more' if len(moved) > 5 else ''} lie up to "
+            f"{max(far[number] for number in moved):,.1f} m from where they were drawn (point {first.id} at "
+            f"{first.x:.2f}, {first.y:.2f}): they were moved, or numbered anew, and their references are of other "
+            f"ground. Put them back, or give them {CANNOT_TELL}, cannot tell."
+        )
 
 
 def _check_ids(ids: Sequence[int], drawn: Collection[int], path: str | os.PathLike[str]) -> None:
@@ -206,11 +245,18 @@ def _check_ids(ids: Sequence[int], drawn: Collection[int], path: str | os.PathLi
         raise InputError(f"Sample {path}: {'; '.join(listed)}: every point that was drawn has to be there once.")
 
 
+def _whole(value: Any, what: str) -> int:
+    number = float(value)
+    if not number.is_integer():
+        raise InputError(f"{what} is no whole number: leave the column as it is.")
+    return int(number)
+
+
 def _code(value: Any, codes: Mapping[str, int], what: str) -> int | None:
     """A code as it came back, from a column of numbers or of text, or by its name; None where nothing was filled in."""
     if value is None or value != value or str(value).strip() == "":
         return None
-    if (known := codes.get(str(value).strip().lower())) is not None:
+    if (known := codes.get(plain_name(value))) is not None:
         return known
     try:
         number = float(value)
@@ -218,7 +264,7 @@ def _code(value: Any, codes: Mapping[str, int], what: str) -> int | None:
         number = np.nan
     if not number.is_integer():
         raise InputError(
-            f"{what} is no code and no name of a class: codes are whole numbers, 255 is cannot tell; classes are "
-            f"{', '.join(f'{code} {name}' for name, code in codes.items())}."
+            f"{what} is no code and no name of a class: codes are whole numbers, {CANNOT_TELL} is cannot tell; "
+            f"classes are {', '.join(f'{code} {name}' for name, code in codes.items())}."
         )
     return int(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, inf
 from pathlib import Path
 
 from landweave.comparing.gate import Codes, Gate, MapPair
@@ -52,10 +52,10 @@ class ChangeRule:
     crosswalks: tuple[AnyCrosswalk, AnyCrosswalk] = (None, None)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_confidence <= 1 or self.min_area_m2 < 0:
+        if not 0 <= self.min_confidence <= 1 or not 0 <= self.min_area_m2 < inf:
             raise ConfigError(
                 f"Changes of a confidence of {self.min_confidence:g} and more, of {self.min_area_m2:g} m² and more, "
-                "were asked for: a confidence is from 0 to 1, an area not below 0."
+                "were asked for: a confidence is from 0 to 1, an area is a number from 0."
             )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,12 @@ def region_grid(region: PatchRegion, modality: str) -> Grid:
     modality
         Of the labels.
     """
-    native = native_grid(index_tiles(label_spec(region, modality)))
+    index = index_tiles(label_spec(region, modality))
+    sizes = {tuple(shape): tile.id for shape, tile in zip(index.shapes.tolist(), index.tiles, strict=True)}
+    if len(sizes) > 1:
+        listed = ", ".join(f"{height} x {width} ({name})" for (height, width), name in sizes.items())
+        raise InputError(f"The labels of region {region.id} are patches of several sizes: {listed}. Fetch them again.")
+    native = native_grid(index)
     if native.grid is None:
         raise InputError(f"The labels of region {region.id} are no mosaic: {native.reason}.")
     grid, (height, width) = native.grid, native.grid.shape
@@ -187,6 +192,16 @@ def check_regions(card: ModelCard, dataset: PatchDataset, modality: str) -> None
 
 LISTED = 10
 """Problems that are listed."""
+
+
+def _unpaired(card: ModelCard, dataset: PatchDataset, modality: str) -> Iterator[str]:
+    """Patches that have only one of images and labels: they do not count."""
+    for name in (each for each in card.inputs if not each.endswith("_TS")):
+        regions = [region for region in dataset.regions.values() if name in region.files]
+        for there, absent in ((name, modality), (modality, name)):
+            apart = [f"{region.id} {patch}" for region in regions for patch in region.patches(there, without=absent)]
+            if apart:
+                yield f"patches with {there} and without {absent}, not scored: {len(apart):,}, {apart[0]} the first"
 
 
 def _superarea(dataset: PatchDataset, region: PatchRegion, rule: Any) -> dict[str, Any]:
@@ -346,7 +361,8 @@ def set_up_model_evaluation(
         "windows": f"{size} px, overlap {overlap}, {first.blending.blend}",
     }
     job = ModelJob(key=Fingerprint(identity).sha256, regions=regions, opener=opener)
-    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts)
+    notes = tuple(_unpaired(card, dataset, label_modality(dataset, legend)))
+    return EvaluationSetup(job=job, legend=legend, codes=codes, facts=facts, notes=notes)
 
 
 def dataset_references(dataset: PatchDataset, grid: Grid, legend: Legend) -> dict[str, RasterReference]:

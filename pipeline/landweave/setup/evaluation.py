@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from landweave.core.crosswalk import Crosswalk, load_crosswalk
 from landweave.core.errors import ConfigError, InputError
 from landweave.core.grid import Grid
-from landweave.core.legend import NODATA, Legend
+from landweave.core.legend import NODATA, Legend, plain_name
 from landweave.core.metrics import stored_lattice
 from landweave.evaluating.counts import Codes, CountRule
 from landweave.evaluating.job import StoredMapJob
@@ -25,7 +26,7 @@ from landweave.setup.vector_files import on_disk
 from landweave.sources.mosaic.alignment import native_grid
 from landweave.sources.mosaic.source import MosaicSource
 from landweave.sources.mosaic.spec import BandFiles, MosaicSpec
-from landweave.sources.mosaic.tile_index import index_tiles
+from landweave.sources.mosaic.tile_index import TileIndex, index_tiles
 from landweave.store.maps.store import MapStore, open_store
 from landweave.store.objects import Target
 
@@ -58,20 +59,19 @@ def open_labels(labels: Labels, grid: Grid, legend: Legend) -> Reference:
         with ExitStack() as stack:
             files = [stack.enter_context(on_disk(path, labels.storage_options)) for path in labels.paths]
             return read_polygons(labels, files, grid.crs, codes=_codes_by_name(legend), table=table, known=known)
-    source = MosaicSource.open(_label_spec(labels), grid)
-    reference = _raster_reference(source, labels, legend)
+    reference = _raster_reference(index_tiles(_label_spec(labels)), grid, labels, legend)
     if not reference.touches(grid):
         raise InputError(
-            f"No label of {path} lies on the map: they are in {source.bounds(grid)}, the map in {grid.bounds}, "
-            f"both in {grid.crs[:40]}."
+            f"No label of {path} lies on the map: they are in {reference.source.bounds(grid)}, the map in "
+            f"{grid.bounds}, both in {grid.crs[:40]}."
         )
     return reference
 
 
 def _codes_by_name(legend: Legend) -> dict[str, int]:
-    """Codes by names in small letters, and by their first word where it is a code of its own: CS1.1.1.1."""
+    """Codes by names in any spelling, and by their first word where it is a code of its own: CS1.1.1.1."""
     first = {each.name.split()[0].lower(): each.code for each in legend.classes if "." in each.name.split()[0]}
-    return {**first, **{each.name.lower(): each.code for each in legend.classes}}
+    return legend.codes_by_name | {name: code for name, code in first.items() if name not in legend.codes_by_name}
 
 
 def _label_spec(labels: Labels) -> MosaicSpec:
@@ -110,6 +110,7 @@ def code_mosaic(
         bands=bands,
         root=root,
         nodata=NODATA,
+        nodata_rule="any",  # other bands of the files say nothing of the codes
         resampling="nearest",
         palettes=True,
         storage_options=storage_options or {},
@@ -137,18 +138,20 @@ def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Co
     return found.table, frozenset(code for code, _ in found.codes)
 
 
-def _raster_reference(source: MosaicSource, labels: Labels, legend: Legend) -> RasterReference:
+def _raster_reference(index: TileIndex, grid: Grid, labels: Labels, legend: Legend) -> RasterReference:
     """Label rasters; a nodata tag counts where it is no class, as many files tag 0, which is one."""
     table, known = _table(labels.crosswalk, legend)
-    stated = (tile.files[0].nodata[labels.band - 1] for tile in source.index.tiles)
+    stated = (tile.files[0].nodata[labels.band - 1] for tile in index.tiles)
     tags = {tag for tag in stated if tag is not None}
-    classes = legend.codes if known is None else known
+    classes = legend.codes if known is None else [code for code in known if table[code] != NODATA]
     remarks = tuple(
         f"files tag {tag:g} as nodata, which is a class: its pixels count; a crosswalk leaves it out if it is none"
         for tag in sorted(tags & {*classes})
     )
-    gaps = tuple(sorted(tags - {*classes}))
-    return RasterReference(source=source, table=table, known=known, gaps=gaps, remarks=remarks)
+    # In the reading, so that the gap of a tile leaves the pixel to the tile below.
+    spec = replace(index.spec, gaps=tuple(sorted(tags - {*classes})))
+    source = MosaicSource.of(replace(index, spec=spec), grid)
+    return RasterReference(source=source, table=table, known=known, remarks=remarks)
 
 
 def set_up_comparison(
@@ -182,7 +185,7 @@ def set_up_comparison(
     native = native_grid(index)
     if native.grid is None:
         raise InputError(f"{labels} has no grid of its own to be compared on: {native.reason}.")
-    reference = _raster_reference(MosaicSource.of(index, native.grid), labels, legend)
+    reference = _raster_reference(index, native.grid, labels, legend)
     job = OwnGridJob(
         key=Fingerprint({"map": str(store.target), "other": str(labels)}).sha256,
         store=store,
@@ -244,11 +247,11 @@ def scored_codes(legend: Legend, leave_out: Sequence[int | str] | None) -> tuple
     """
     if leave_out is None:
         return tuple(each.code for each in legend.classes if each.trained)
-    codes = {each.name.lower(): each.code for each in legend.classes} | {str(code): code for code in legend.codes}
-    if unknown := [each for each in leave_out if str(each).lower() not in codes]:
+    codes = legend.codes_by_name | {str(code): code for code in legend.codes}
+    if unknown := [each for each in leave_out if plain_name(each) not in codes]:
         listed = ", ".join(f"{each.code} {each.name}" for each in legend.classes)
         raise ConfigError(f"Class {unknown[0]!r} is to be left out, and legend {legend.name!r} has {listed}.")
-    dropped = {codes[str(each).lower()] for each in leave_out}
+    dropped = {codes[plain_name(each)] for each in leave_out}
     kept = tuple(code for code in legend.codes if code not in dropped)
     if not kept:
         raise ConfigError(f"All {len(legend)} classes of {legend.name!r} are left out: nothing is scored.")

@@ -148,7 +148,10 @@ def _resolve(
     if len(numbers) > 1:
         raise InputError(f"{band.files} take bands {sorted(numbers)} of their files: list those files apart.")
     if not paths:
-        raise InputError(f"{band.files} name maps of this program alone, {maps[0]} the first: 0 tiles to read.")
+        raise InputError(
+            f"{', '.join(band.files)}: maps of this program alone, {maps[0]} the first: 0 tiles to read. Where "
+            "they are meant, name each file."
+        )
     return tuple(dict.fromkeys(paths)), numbers.pop(), tuple(dict.fromkeys(maps)), vrts
 
 
@@ -179,7 +182,7 @@ def _matches(pattern: str, root: str, options: Options) -> list[str]:
         return [pattern]
     base = Path(_local(pattern, root))
     if base.is_dir():
-        found = sorted(str(path) for path in base.iterdir() if path.suffix.lower() in RASTER_SUFFIXES)
+        found = sorted(str(path) for path in base.iterdir() if _is_raster(path))
         if not found:
             raise InputError(f"Folder {base} holds no {', '.join(RASTER_SUFFIXES)} file: 0 tiles to read.")
         return found
@@ -294,3 +297,8 @@ def _location(source: ET.Element, path: str) -> str:
     text = (element.text or "") if element is not None else ""
     relative = element is not None and element.get("relativeToVRT") == "1"
     return str(Path(path).parent / text) if relative and not is_url(text) else text
+
+
+def _is_raster(path: Path) -> bool:
+    """Whether a file of a folder is meant; macOS puts a file ``._NAME`` beside each, which a pattern never means."""
+    return path.suffix.lower() in RASTER_SUFFIXES and not path.name.startswith(".")

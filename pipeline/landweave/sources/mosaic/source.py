@@ -231,7 +231,8 @@ class MosaicSource:
     def _settings(self) -> tuple[tuple[BandReading, ...], ...]:
         """For each product, what the settings say of its bands."""
         spec = self.index.spec
-        nodata = () if spec.nodata is None else (NodataValue(value=spec.nodata, origin="setting"),)
+        stated = (*(() if spec.nodata is None else (spec.nodata,)), *spec.gaps)
+        nodata = tuple(NodataValue(value=value, origin="setting") for value in stated)
         scale, offset = spec.stated_scale or (1.0, 0.0)
         return tuple(
             tuple(

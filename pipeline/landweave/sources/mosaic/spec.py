@@ -54,6 +54,8 @@ class MosaicSpec:
     nodata
         Stored number, before scale and offset, that means "no measurement", instead of the files' own tags. NaN never
         counts as data.
+    gaps
+        Further stored numbers of the same meaning.
     nodata_rule
         Which bands have to hold a nodata value where a pixel is without data.
     scale, offset
@@ -90,6 +92,7 @@ class MosaicSpec:
     crs: str | None = None
     needed: tuple[str, ...] = ()
     nodata: float | None = None
+    gaps: tuple[float, ...] = ()
     nodata_rule: NodataRule = "file"
     scale: float | None = None
     offset: float | None = None

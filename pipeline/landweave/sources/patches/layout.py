@@ -78,6 +78,19 @@ class PatchRegion:
         """``D006``."""
         return self.domain[:4]
 
+    def patches(self, modality: str, *, without: str) -> list[str]:
+        """Patches of a modality that another lacks: row and column, ``5-5``, or the number, ``000123``, in FLAIR#1.
+
+        Parameters
+        ----------
+        modality, without
+            One that they have, and the other.
+        """
+        some, other = (
+            {Path(path).stem.rpartition("_")[2] for path in self.files[name]} for name in (modality, without)
+        )
+        return sorted(some - other)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PatchDataset(Table):
@@ -248,7 +261,7 @@ def _hub_patches(root: Path) -> Iterator[tuple[str, str, str, str]]:
         match = _DOMAIN_FOLDER.fullmatch(folder.name)
         if match and folder.is_dir():
             department, year, modality = match.groups()
-            for path in folder.glob("*/*.tif"):
+            for path in folder.glob("*/[!.]*.tif"):  # macOS puts a file ._NAME beside each
                 yield f"{department}_{path.parent.name}", f"{department}-{year}", modality, str(path)
 
 
