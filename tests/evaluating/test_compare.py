@@ -129,6 +129,9 @@ def test_rasters_elsewhere_and_foreign_crosswalks_are_refused(folder, tmp_path):
     away = write_tile(tmp_path / "away.tif", np.zeros((1, 5, 5), np.uint8), corner_xy=(XY[0] + 9e4, XY[1]), pixel=10)
     with pytest.raises(lw.errors.InputError, match="lies in"):
         lw.compare(folder / "map.zarr", away)
+    huge = write_tile(tmp_path / "huge.tif", np.zeros((1, 2, 2), np.uint8), corner_xy=XY, pixel=10_000)
+    with pytest.raises(lw.errors.InputError, match="has 50,000 pixels of the map side by side, and 6,000 at most"):
+        lw.compare(folder / "map.zarr", huge)
     with pytest.raises(lw.errors.ConfigError, match="is for the legend 'oso', the map has 'five'"):
         lw.compare(folder / "map.zarr", away, crosswalk=folder / "oso.yaml")
 

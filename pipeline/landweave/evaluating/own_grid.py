@@ -33,6 +33,9 @@ from landweave.store.maps.store import MapStore
 MAP_PIXELS = 2048
 """Pixels of the map a side, about, that one block reads."""
 
+MOST_ACROSS = 6000
+"""Pixels of the map in one of the other raster, side by side: all are in memory at once, with the place of each."""
+
 LEAST_SHARE = 0.5
 """Of a pixel of the other raster that the map has to cover with classes."""
 
@@ -71,13 +74,21 @@ class OwnGridJob:
     @cached_property
     def parts(self) -> Blocks | None:
         """Blocks of the other raster on the ground of the map; None where they share none."""
-        mapped = self.store.grid.with_extent(self.store.mapped_extent)
-        shared = self.grid.covering(bounds_in(mapped.bounds, mapped.crs, self.grid.crs)).intersect(self.grid.extent)
-        if not shared.size:
+        if not self._shared.size:
             return None
-        x0, _, x1, _ = bounds_in(self.grid.with_extent(shared).bounds, self.grid.crs, mapped.crs)
-        wide = (x1 - x0) / shared.x.size / float(mapped.resolution)
-        return Blocks.covering(shared, max(1, ceil(MAP_PIXELS / max(wide, 1))))
+        return Blocks.covering(self._shared, max(1, ceil(MAP_PIXELS / max(self.across, 1))))
+
+    @property
+    def across(self) -> float:
+        """Pixels of the map, side by side, in one of the other raster."""
+        mapped = self.store.grid
+        x0, _, x1, _ = bounds_in(self.grid.with_extent(self._shared).bounds, self.grid.crs, mapped.crs)
+        return (x1 - x0) / self._shared.x.size / float(mapped.resolution)
+
+    @cached_property
+    def _shared(self) -> Extent:
+        mapped = self.store.grid.with_extent(self.store.mapped_extent)
+        return self.grid.covering(bounds_in(mapped.bounds, mapped.crs, self.grid.crs)).intersect(self.grid.extent)
 
     def blocks(self) -> list[BlockIndex]:
         """All of them."""

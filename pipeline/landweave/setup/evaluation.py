@@ -17,7 +17,7 @@ from landweave.core.legend import NODATA, Legend, plain_name
 from landweave.core.metrics import stored_lattice
 from landweave.evaluating.counts import Codes, CountRule
 from landweave.evaluating.job import StoredMapJob
-from landweave.evaluating.own_grid import OwnGridJob
+from landweave.evaluating.own_grid import MOST_ACROSS, OwnGridJob
 from landweave.evaluating.reference import Labels, RasterReference, Reference, read_polygons
 from landweave.evaluating.run import EvaluationSetup
 from landweave.jobs.fingerprint import Fingerprint
@@ -197,6 +197,11 @@ def set_up_comparison(
     if job.parts is None:
         raise InputError(
             f"{labels} lies in {native.grid.bounds} of {native.grid.crs[:40]}, and no map of {where} there."
+        )
+    if job.across > MOST_ACROSS:
+        raise InputError(
+            f"A pixel of {labels} has {job.across:,.0f} pixels of the map side by side, and {MOST_ACROSS:,} at most "
+            "are compared: bring it to smaller pixels."
         )
     facts = {
         "compared": str(store.target),
