@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from landweave.core.plain import as_plain
 
-INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
+INPUT_KINDS = ("mosaic", "elevation", "stac", "cube", "patches", "superarea")
 
 UNION_PARTS = ("function-", "tuple[")
 """How pydantic names the members of a union below its key."""
@@ -42,7 +42,10 @@ def _line(problem: Any, keys: Collection[str]) -> str:
     if problem["type"] == "union_tag_invalid":
         tag = str(problem["ctx"]["tag"])
         return f"{key}.kind: {tag!r} is none of {', '.join(INPUT_KINDS)}{_nearest(tag, INPUT_KINDS)}"
-    return f"{key or 'the whole'}: {problem['msg']} (got {_given(key, problem['input'])})"
+    if problem["type"] == "missing":
+        return f"{key}: required, and not given."
+    reason = problem["msg"].removeprefix("Value error, ")
+    return f"{key or 'the whole'}: {reason} (got {_given(key, problem['input'])})"
 
 
 def _given(key: str, value: Any) -> str:
