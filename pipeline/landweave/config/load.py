@@ -29,7 +29,8 @@ def load_config(
     path
         The file; relative paths in it count from its folder.
     cluster
-        What runs it, in place of the workers of its engine, as of `load_engine`.
+        What runs it, in place of its own engine: ``local``, ``slurm``, … (files in ``configs/clusters/``), a file like
+        these, the address of a scheduler, or a number of worker processes on this machine.
     overrides
         Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace those of the file.
 

@@ -702,7 +702,8 @@ class Config(CubeConfig):
     Parameters
     ----------
     sections
-        As for `CubeConfig`.
+        Sections by name (``grid``, ``inputs``, ``model``, ``output``, …), as mappings of plain values. ``root`` is the
+        folder that relative paths count from: the working directory by default.
 
     Raises
     ------
