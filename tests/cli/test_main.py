@@ -103,7 +103,7 @@ def test_unknown_and_misspelt_keys(small: Small, refused: Callable[..., str]) ->
     ("text", "parts"),
     [
         ("grid: [", ["is not YAML"]),
-        ("just text", ["holds str, not keys and values"]),
+        ("just text", ["holds a text, not keys and values"]),
         (None, ["cannot be read", "No such file"]),
         (b"grid: {crs: \xe9}", ["is not UTF-8", "position 12"]),
     ],

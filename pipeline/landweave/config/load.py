@@ -13,7 +13,7 @@ from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
 from landweave.core.secrets import without_secrets
-from landweave.core.words import bullets
+from landweave.core.words import bullets, content_kind
 from landweave.core.yaml_text import load_yaml_file
 
 C = TypeVar("C", bound=CubeConfig)
@@ -188,7 +188,7 @@ def _content(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
+        raise ConfigError(f"Configuration {path} holds {content_kind(content)}, not keys and values.")
     return {str(key): section for key, section in content.items()}
 
 

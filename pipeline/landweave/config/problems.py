@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from landweave.core.plain import as_plain
+from landweave.core.words import problem_text
 
 INPUT_KINDS = ("mosaic", "elevation", "stac", "cube", "patches", "superarea")
 
@@ -42,9 +43,9 @@ def _line(problem: Any, keys: Collection[str]) -> str:
     if problem["type"] == "union_tag_invalid":
         tag = str(problem["ctx"]["tag"])
         return f"{key}.kind: {tag!r} is none of {', '.join(INPUT_KINDS)}{_nearest(tag, INPUT_KINDS)}"
+    reason = problem_text(problem["type"], problem["msg"])
     if problem["type"] == "missing":
-        return f"{key}: required, and not given."
-    reason = problem["msg"].removeprefix("Value error, ")
+        return f"{key}: {reason}."
     return f"{key or 'the whole'}: {reason} (got {_given(key, problem['input'])})"
 
 
