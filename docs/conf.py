@@ -54,6 +54,7 @@ html_copy_source = False
 html_show_sphinx = False
 html_static_path = ["static"]
 html_css_files = ["landweave.css"]
+smartquotes = False  # what is shown is typed: --set, and quotes around a value
 pygments_style = "friendly"
 
 _FOLDER_LINK = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)\s]+)\)")

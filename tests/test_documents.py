@@ -148,3 +148,16 @@ def names_of_the_package(text: str) -> list[str]:
 def test_names_are_found() -> None:
     text = "import landweave as lw\nlw.run(c); m.landweave.plot(); landweave.errors.InputError; gard.yaml; `lw`"
     assert names_of_the_package(text) == ["landweave.run", "landweave.errors.InputError"]
+
+
+KEY = re.compile(r"(?:`|--set )((?:area|grid|model|windows|output|publish|engine)\.\w+)\b")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_keys_that_documents_name_exist(path: Path) -> None:
+    named = set(KEY.findall(path.read_text()))
+    headings = (ROOT / "docs" / "configuration.md").read_text().split("\n## ")[1:]
+    known = {
+        f"{part.splitlines()[0]}.{key}" for part in headings for key in re.findall(r"^\| `(\w+)`", part, re.MULTILINE)
+    }
+    assert named <= known

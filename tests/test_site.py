@@ -44,6 +44,7 @@ def test_the_reference_has_every_command(site: Path) -> None:
     for name, each in names:
         for full in [f"{name} {below}" for below in getattr(each, "commands", {})] or [name]:
             assert f'id="landweave-{full.replace(" ", "-")}"' in page
+    assert "--set output.store=out.zarr" in page, "what is typed is shown as it is"
 
 
 def test_the_reference_has_every_public_name() -> None:

@@ -201,6 +201,11 @@ def plan_map(config: Config, *, stale: bool = False) -> MapPlan:
     stale
         Whether blocks whose files changed since they were done are run again.
 
+    Raises
+    ------
+    LandweaveError
+        When the configuration cannot be carried out.
+
     Examples
     --------
     >>> plan = plan_map(load_config("nimes.yaml"))
@@ -382,6 +387,11 @@ def plan_align(config: CubeConfig, *, stale: bool = False) -> AlignPlan:
         From `load_config` or `load_cube_config`.
     stale
         Whether tiles of mosaics whose files changed since they were aligned are aligned again.
+
+    Raises
+    ------
+    LandweaveError
+        When the configuration cannot be carried out, or a catalog does not answer.
 
     Examples
     --------

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -284,11 +285,11 @@ def test_a_plan_needs_no_weights_and_gives_hours(
     )
     planned = landweave("plan", config)
     assert planned.code == 0, planned.err
-    advised = re.search("^time +not known: measure .* by `landweave bench small (.*)`$", planned.out, re.MULTILINE)
+    advised = re.search("^time +not known: measure .* by `landweave (bench .*)`$", planned.out, re.MULTILINE)
     assert advised
     assert "the weights are not here" in planned.out
     assert landweave("run", config).code == 2
-    measured = landweave("bench", small.card, *advised[1].split(), "--windows", "6", "--json")
+    measured = landweave(*shlex.split(advised[1]), "--windows", "6", "--json")
     assert measured.code == 0, measured.err
     pace = json.loads(measured.out)["windows_per_second"]
     assert pace > 0
@@ -301,7 +302,7 @@ def test_a_plan_needs_no_weights_and_gives_hours(
     assert estimate["energy_kwh"] == pytest.approx(expected)
     other = landweave("plan", config, "--set", "model.engine=onnxruntime", "--set", "model.batch_size=1")
     # Another pace.
-    assert "bench small --batch-size 1 --torch-threads 1 --device cpu --engine onnxruntime`" in other.out
+    assert f"bench {small.card} --batch-size 1 --torch-threads 1 --device cpu --engine onnxruntime`" in other.out
 
 
 def test_no_secret_is_in_json(small: Small, landweave: Command) -> None:

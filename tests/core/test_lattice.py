@@ -84,8 +84,8 @@ def test_reach_is_the_union_of_windows(lattice: Lattice, y: Span, x: Span) -> No
     [
         (512, 384, r"stride of 384 .* unit of 256: use 256 or 512"),
         (500, 256, r"window of 500 .* use 256 or 512"),
-        (256, 512, r"leaves gaps .* from 0 to 0"),
-        (512, 0, r"stride of 0"),
+        (256, 512, r"overlap of -256 .* windows of 256: .* from 0 to 0"),
+        (512, 0, r"overlap of 512 .* windows of 512: .* from 0 to 256"),
     ],
 )
 def test_sizes_off_the_unit_name_their_neighbours(window: int, stride: int, message: str) -> None:

@@ -95,3 +95,9 @@ def test_what_no_worker_can_connect_to_is_refused(address, files, why):
     with pytest.raises(ConfigError, match=why):
         worker_command(address, security=files)
     worker_command("host:8786")
+
+
+def test_a_limit_that_is_no_size_is_refused():
+    assert "8 GB" in worker_command("tcp://10.0.0.1:8786", memory_limit="8 GB")[0]
+    with pytest.raises(ConfigError, match="--memory-limit lots is no size: write it as 16GiB"):
+        worker_command("tcp://10.0.0.1:8786", memory_limit="lots")

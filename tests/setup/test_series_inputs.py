@@ -354,7 +354,9 @@ def test_a_cube_that_does_not_fit_is_refused_before_anything_is_written(
     said = refused(config(inputs={"SENTINEL2_TS": {"kind": "cube", "store": "red.zarr"}}))
     assert "SENTINEL2_TS lacks B8 of B4, B8" in said
     red = {"kind": "cube", "store": "red.zarr"}
-    assert "has no use for SENTINEL1-ASC_TS" in refused(config(inputs={"SENTINEL2_TS": red, "SENTINEL1-ASC_TS": red}))
+    assert "has no use for inputs.SENTINEL1-ASC_TS: it reads" in refused(
+        config(inputs={"SENTINEL2_TS": red, "SENTINEL1-ASC_TS": red})
+    )
 
 
 def test_a_place_is_needed(config: Callable[..., Path], refused: Callable[..., str]) -> None:

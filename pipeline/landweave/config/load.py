@@ -13,7 +13,7 @@ from landweave.config.problems import problem_lines
 from landweave.config.schema import Config, CubeConfig, EngineSection, known_keys
 from landweave.core.errors import ConfigError
 from landweave.core.secrets import without_secrets
-from landweave.core.words import bullets
+from landweave.core.words import bullets, content_kind
 from landweave.core.yaml_text import load_yaml_file
 
 C = TypeVar("C", bound=CubeConfig)
@@ -29,7 +29,8 @@ def load_config(
     path
         The file; relative paths in it count from its folder.
     cluster
-        What runs it, in place of the workers of its engine, as of `load_engine`.
+        What runs it, in place of its own engine: ``local``, ``slurm``, … (files in ``configs/clusters/``), a file like
+        these, the address of a scheduler, or a number of worker processes on this machine.
     overrides
         Values by dotted key, such as ``{"output.store": "out.zarr"}``, that replace those of the file.
 
@@ -187,7 +188,7 @@ def _content(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ConfigError(f"Configuration {path} is not YAML: {error}") from error
     if not isinstance(content, dict):
-        raise ConfigError(f"Configuration {path} holds {type(content).__name__}, not keys and values.")
+        raise ConfigError(f"Configuration {path} holds {content_kind(content)}, not keys and values.")
     return {str(key): section for key, section in content.items()}
 
 

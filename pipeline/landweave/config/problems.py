@@ -9,8 +9,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from landweave.core.plain import as_plain
+from landweave.core.words import problem_text
 
-INPUT_KINDS = ("mosaic", "elevation", "stac", "cube")
+INPUT_KINDS = ("mosaic", "elevation", "stac", "cube", "patches", "superarea")
 
 UNION_PARTS = ("function-", "tuple[")
 """How pydantic names the members of a union below its key."""
@@ -42,7 +43,10 @@ def _line(problem: Any, keys: Collection[str]) -> str:
     if problem["type"] == "union_tag_invalid":
         tag = str(problem["ctx"]["tag"])
         return f"{key}.kind: {tag!r} is none of {', '.join(INPUT_KINDS)}{_nearest(tag, INPUT_KINDS)}"
-    return f"{key or 'the whole'}: {problem['msg']} (got {_given(key, problem['input'])})"
+    reason = problem_text(problem["type"], problem["msg"])
+    if problem["type"] == "missing":
+        return f"{key}: {reason}."
+    return f"{key or 'the whole'}: {reason} (got {_given(key, problem['input'])})"
 
 
 def _given(key: str, value: Any) -> str:

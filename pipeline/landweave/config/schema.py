@@ -150,7 +150,7 @@ class AreaSection(Section):
         if self.bounds and not all(map(math.isfinite, self.bounds)):
             raise ValueError("bounds have to be finite numbers")
         if self.bounds and not (self.bounds[0] < self.bounds[2] and self.bounds[1] < self.bounds[3]):
-            raise ValueError("bounds are x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+            raise ValueError(f"bounds are x0, y0, x1, y1 with x0 < x1 and y0 < y1, not {list(self.bounds)}")
         return self
 
 
@@ -702,7 +702,8 @@ class Config(CubeConfig):
     Parameters
     ----------
     sections
-        As for `CubeConfig`.
+        Sections by name (``grid``, ``inputs``, ``model``, ``output``, …), as mappings of plain values. ``root`` is the
+        folder that relative paths count from: the working directory by default.
 
     Raises
     ------

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from landweave.core.errors import ConfigError, LandweaveError
 from landweave.core.legend import CONFIDENCE_SCALE, NODATA, LandClass, Legend
+from landweave.core.words import content_kind
 from landweave.core.yaml_text import load_yaml_file
 
 _PACKAGE = Path(__file__).parents[1]
@@ -216,7 +217,7 @@ def parse_crosswalk(content: Any, where: str) -> Crosswalk:
 def _checked(content: Any) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
     """Classes and codes left out, once all keys and types are known to be right."""
     if not isinstance(content, Mapping):
-        raise TypeError(f"it holds {type(content).__name__}, not keys and values")
+        raise TypeError(f"it holds {content_kind(content)}, not keys and values")
     if unknown := content.keys() - {"name", "source", "classes", "left_out"}:
         raise ValueError(f"{sorted(map(str, unknown))[0]} is no key of a crosswalk")
     if not isinstance(content["name"], str) or not isinstance(content["source"], str):

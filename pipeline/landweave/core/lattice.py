@@ -259,7 +259,7 @@ class Lattice:
     Raises
     ------
     LatticeError
-        When a size is off the unit (the nearest valid sizes are named) or the stride leaves gaps.
+        When a size is off the unit (the nearest valid sizes are named) or the overlap does not fit the window.
     """
 
     window: int
@@ -267,6 +267,11 @@ class Lattice:
     unit: int = 1
 
     def __post_init__(self) -> None:
+        if self.window > 0 and not 0 < self.stride <= self.window:
+            raise LatticeError(
+                f"An overlap of {self.overlap} does not fit windows of {self.window}: "
+                f"it has to be from 0 to {max(0, self.window - self.unit)}."
+            )
         for name, value in (("window", self.window), ("stride", self.stride)):
             if value <= 0 or value % self.unit:
                 raise LatticeError(
@@ -274,11 +279,6 @@ class Lattice:
                     f"use {nearest_multiples(max(value, 1), self.unit)}"
                     + (f" (stride = window {self.window} - overlap)." if name == "stride" else ".")
                 )
-        if self.stride > self.window:
-            raise LatticeError(
-                f"A stride of {self.stride} leaves gaps between windows of {self.window}: "
-                f"the overlap must be from 0 to {self.window - self.unit}."
-            )
 
     @property
     def overlap(self) -> int:

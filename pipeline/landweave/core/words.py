@@ -47,3 +47,31 @@ def first_lines(lines: Sequence[str], most: int, more: str = "more") -> list[str
     """
     left = len(lines) - most
     return [*lines[:most], *([f"and {left:,} {more}"] if left > 0 else [])]
+
+
+def problem_text(kind: str, message: str) -> str:
+    """What is wrong with a setting, in plain words where pydantic has words of its own.
+
+    Parameters
+    ----------
+    kind, message
+        As pydantic gives them.
+
+    Examples
+    --------
+    >>> problem_text("missing", "Field required"), problem_text("value_error", "Value error, give either")
+    ('required, and not given', 'give either')
+    """
+    known = {"missing": "required, and not given", "extra_forbidden": "unknown key"}
+    return known.get(kind) or message.removeprefix("Value error, ")
+
+
+def content_kind(content: object) -> str:
+    """What a YAML file holds in place of keys and values.
+
+    >>> content_kind(None), content_kind("grid"), content_kind([1])
+    ('nothing', 'a text', 'a list')
+    """
+    if content is None:
+        return "nothing"
+    return {str: "a text", list: "a list"}.get(type(content), f"one {type(content).__name__}")

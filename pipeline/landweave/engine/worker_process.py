@@ -17,7 +17,10 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
+from dask.utils import parse_bytes
+
 from landweave.core.budget import THREADS_A_WORKER
+from landweave.core.errors import ConfigError
 from landweave.engine.tls import check_worker_address
 from landweave.engine.worker_settings import environment, own_settings
 
@@ -48,17 +51,26 @@ def worker_command(
     Raises
     ------
     ConfigError
-        When this is no address, or one with TLS and certificates are missing.
+        When this is no address, or one with TLS and certificates are missing, or the limit is no size.
     """
     check_worker_address(address, security or {}, options)
     command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", str(THREADS_A_WORKER)]
     if memory_limit:
+        _check_memory_limit(memory_limit)
         command += ["--memory-limit", memory_limit]
     names = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
     for name, path in (security or {}).items():
         command += [names[name], path]
     variables = {f"DASK_{key.upper().replace('.', '__')}": str(value) for key, value in own_settings().items()}
     return [*command, *options], {**variables, **environment(torch_threads), **os.environ}
+
+
+def _check_memory_limit(text: str) -> None:
+    try:
+        if text != "auto":
+            parse_bytes(text)
+    except ValueError as error:
+        raise ConfigError(f"--memory-limit {text} is no size: write it as 16GiB.") from error
 
 
 def become_worker(address: str, **settings: object) -> None:

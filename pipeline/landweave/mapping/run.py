@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -189,7 +190,7 @@ def _cost(setup: MapSetup, actions: BlockActionGrid, *notes: str) -> MapPlan:
 def _estimate(setup: MapSetup, windows: int, decode_seconds: float) -> Estimate:
     engine, model = setup.engine, setup.job.model
     return Estimate(
-        bench=f"{setup.card.name}{bench_options(model.settings)}" if isinstance(model, TorchModel) else setup.card.name,
+        bench=shlex.quote(setup.card_place) + (bench_options(model.settings) if isinstance(model, TorchModel) else ""),
         windows=windows,
         decode_seconds=decode_seconds,
         workers=None if engine.address else engine.workers,

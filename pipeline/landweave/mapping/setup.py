@@ -35,6 +35,8 @@ class MapSetup(Table):
     ----------
     card
         The model's contract.
+    card_place
+        Its name, or the path of its file.
     job
         What every worker needs.
     template
@@ -54,6 +56,7 @@ class MapSetup(Table):
     """
 
     card: ModelCard
+    card_place: str
     job: MapJob
     template: MapTemplate
     fingerprint: Fingerprint

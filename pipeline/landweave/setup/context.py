@@ -269,6 +269,11 @@ def resolve_context(config: CubeConfig, card: ModelCard | None) -> SetupContext:
     return SetupContext(config=config, card=card, pixels=pixels, area=_area(config, pixels.crs))
 
 
+def card_place(config: CubeConfig, model: ModelSection) -> str:
+    """The name of the model's card, or the path of its file."""
+    return config.path(model.card) if model.card.endswith((".yaml", ".yml")) else model.card
+
+
 def resolve_card(config: CubeConfig, model: ModelSection) -> ModelCard:
     """The model's contract, with the height coding and the liberties that the configuration states.
 
@@ -286,8 +291,7 @@ def resolve_card(config: CubeConfig, model: ModelSection) -> ModelCard:
     CardError
         When there is no such card, or it does not allow what the section states.
     """
-    is_file = model.card.endswith((".yaml", ".yml"))
-    card = find_card(config.path(model.card) if is_file else model.card)
+    card = find_card(card_place(config, model))
     resolution = config.grid.resolution
     if card.input_pixel > card.base_pixel and (resolution is None or exact(resolution) == card.input_pixel):
         card = card.on_input_pixels()

@@ -76,7 +76,10 @@ def open_inputs(context: SetupContext, card: ModelCard) -> tuple[Grid, dict[str,
 def refuse_unused(card: ModelCard, sections: Mapping[str, InputSection]) -> None:
     """Refuse inputs that the model does not read."""
     if unknown := sorted(set(sections) - set(card.inputs)):
-        raise ConfigError(f"Model {card.name} has no use for {', '.join(unknown)}: leave them out.")
+        raise ConfigError(
+            f"Model {card.name} has no use for inputs.{', inputs.'.join(unknown)}: it reads {', '.join(card.inputs)}. "
+            f"Correct the name, or leave it out."
+        )
 
 
 def find_stored(context: SetupContext, sections: Mapping[str, InputSection]) -> dict[str, AnySource]:

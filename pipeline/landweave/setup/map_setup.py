@@ -25,7 +25,7 @@ from landweave.mapping.setup import DIRECT_OPENS, MapSetup
 from landweave.models.cards.card import ModelCard
 from landweave.models.networks.position_tables import changed_tensors
 from landweave.models.predictor import TorchModel
-from landweave.setup.context import resolve_card, resolve_context
+from landweave.setup.context import card_place, resolve_card, resolve_context
 from landweave.setup.map_blocks import MemoryRule, resolve_blocks
 from landweave.setup.map_inputs import open_inputs
 from landweave.setup.map_job import Inputs, MapRules, map_job, map_model, resolve_blending, window_fields
@@ -86,6 +86,7 @@ def set_up_map(config: Config, *, only_planned: bool = False) -> MapSetup:
     job, template = map_job(rules, inputs, blocks, model, mapped=grid.extent, fingerprint=fingerprint)
     return MapSetup(
         card=card,
+        card_place=card_place(config, config.model),
         job=job,
         template=template,
         fingerprint=fingerprint,

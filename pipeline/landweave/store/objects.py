@@ -465,7 +465,8 @@ def unwritable(target: Target, what: str, error: BaseException) -> OutputError:
         The reason.
     """
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return OutputError(f"Cannot {what} at {target}: {reason}. Check the place, its rights and the credentials.")
+    advice = "Check the place, its rights and free space, and the credentials."
+    return OutputError(f"Cannot {what} at {target}: {reason}. {advice}")
 
 
 def checksum64(content: Any) -> int:

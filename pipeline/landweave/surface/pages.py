@@ -56,7 +56,7 @@ def report(  # noqa: PLR0913  what is shown, how, and who counts
     language
         ``en`` or ``fr``: the language that the page opens in; it has a switch.
     storage_options
-        Of the object store of the map.
+        Of the object store of the map, and of zones that are named by a URL.
     client, engine
         Who counts the areas, as of `area_by_class`.
     progress

@@ -44,6 +44,11 @@ def plan_publish(
     what, to, storage_options, stale, partial, settings
         As of `publish`.
 
+    Raises
+    ------
+    LandweaveError
+        As `publish` does.
+
     Examples
     --------
     >>> plan = plan_publish("landcover.zarr", "delivery", dalle_m=500)
@@ -179,7 +184,7 @@ def area_by_class(  # noqa: PLR0913  of what, where, and who counts
     where
         SQL filter on the columns of a file, such as ``"code = '31'"``.
     storage_options
-        Of the object store of the map.
+        Of the object store of the map, and of zones that are named by a URL.
     client, engine
         Who counts a stored map, as of `landweave.run`; by default the active Dask client where there is one, threads of
         this process otherwise. What is opened or made in memory is counted here.

@@ -42,7 +42,7 @@ def test_everything_wrong_with_a_card_is_listed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("a: [1", "not YAML"), ("- 1", "holds list"), (None, "cannot be read")]
+    ("content", "message"), [("a: [1", "not YAML"), ("- 1", "holds a list"), (None, "cannot be read")]
 )
 def test_a_file_that_is_no_card_is_refused(tmp_path, content, message):
     path = tmp_path / "odd.yaml"

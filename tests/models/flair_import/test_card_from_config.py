@@ -359,7 +359,7 @@ def test_other_files_are_told_apart(tmp_path):
     with pytest.raises(CardError, match="It has: a"):
         card_from_flair_config(path, tmp_path / "w.ckpt")
     path.write_text("[1]")
-    with pytest.raises(CardError, match="holds list"):
+    with pytest.raises(CardError, match="holds a list"):
         card_from_flair_config(path, tmp_path / "w.ckpt")
     path.write_text("a: [")
     with pytest.raises(CardError, match="is not YAML"):

@@ -18,6 +18,7 @@ from pydantic import (
 
 from landweave.core.grid import exact
 from landweave.core.timeseries import DatesRule
+from landweave.core.words import problem_text
 
 
 def _rational(value: Any) -> Fraction:
@@ -65,9 +66,11 @@ class CardPart(BaseModel):
 
 def validation_lines(error: ValidationError) -> list[str]:
     """What pydantic found wrong, a line for each value, by its key."""
-    return list(
-        dict.fromkeys(f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {each['msg']}" for each in error.errors())
+    lines = (
+        f"{'.'.join(map(str, each['loc'])) or 'the whole'}: {problem_text(each['type'], each['msg'])}"
+        for each in error.errors()
     )
+    return list(dict.fromkeys(lines))
 
 
 class HeightCoding(CardPart):

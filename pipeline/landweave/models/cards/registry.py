@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from landweave.core.errors import CardError
 from landweave.core.whole_files import part_folder
-from landweave.core.words import bullets, counted
+from landweave.core.words import bullets, content_kind, counted
 from landweave.core.yaml_text import load_yaml_file
 from landweave.models.cards.card import ModelCard
 from landweave.models.cards.inputs import validation_lines
@@ -123,7 +123,7 @@ def read_yaml(path: Path, kind: str) -> Mapping[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CardError(f"{kind} {path} is not YAML: {error}") from error
     if not isinstance(content, Mapping):
-        raise CardError(f"{kind} {path} holds {type(content).__name__}, not keys and values.")
+        raise CardError(f"{kind} {path} holds {content_kind(content)}, not keys and values.")
     return content
 
 
