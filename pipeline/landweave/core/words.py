@@ -74,4 +74,4 @@ def content_kind(content: object) -> str:
     """
     if content is None:
         return "nothing"
-    return {str: "a text", list: "a list"}.get(type(content), f"one {type(content).__name__}")
+    return {"str": "a text", "list": "a list"}.get(kind := type(content).__name__, f"one {kind}")
