@@ -305,7 +305,7 @@ def _service_account(content: str) -> dict[str, str]:
     return named
 
 
-_ENVIRONMENT = {
+_ENVIRONMENT: dict[str, dict[str, tuple[str, ...]]] = {
     "s3": {"endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")},
     "az": {
         "endpoint": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
