@@ -9,11 +9,12 @@ from landweave.core.errors import InputError, MissingFileError, ReadError
 from landweave.sources.files import file_versions, remote_version
 from landweave.sources.object_files import in_object_store, list_objects
 from landweave.store import objects
+from landweave.store.clients import file_options
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 
 ROOT = f"s3://{BUCKET}/tiles"
-NAMES = ("a.tif", "b.TIF", "b.txt", "deeper/c.tif")
+NAMES = ("a.tif", "b.TIF", "b.txt", "deeper/c.tif", "[1]/d.tif", "yes/e.tif")
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def options() -> Iterator[tuple]:
     [
         ("a.tif", ["a.tif"]),
         ("", ["a.tif", "b.TIF"]),
-        ("*.tif", ["a.tif", "deeper/c.tif"]),
+        ("*.tif", ["[1]/d.tif", "a.tif", "deeper/c.tif", "yes/e.tif"]),
+        ("[1]/", ["[1]/d.tif"]),
+        ("d*/", ["deeper/c.tif"]),
         ("deeper/?.tif", ["deeper/c.tif"]),
         ("b.*", ["b.TIF", "b.txt"]),
     ],
@@ -41,7 +44,7 @@ def test_what_a_pattern_names(options: tuple, pattern: str, found: list[str]) ->
 
 
 def test_a_pattern_that_names_nothing(options: tuple) -> None:
-    with pytest.raises(InputError, match=r"\*\.jp2' names 0 of 4 objects below"):
+    with pytest.raises(InputError, match=r"\*\.jp2' names 0 of 6 objects below"):
         list_objects(f"{ROOT}/*.jp2", options, (".tif",))
 
 
@@ -80,6 +83,17 @@ def test_the_settings_of_gdal_in_the_environment_count(options: tuple, monkeypat
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", given["access_key_id"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", given["secret_access_key"])
     assert remote_version(f"{ROOT}/b.txt") == remote_version(f"{ROOT}/b.txt", None, options)
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"])
+def test_the_endpoint_of_the_environment_counts_for_gdal(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Else tiles are listed in one store, and read from a bucket of the same name in another."""
+    monkeypatch.delenv("AWS_S3_ENDPOINT", raising=False)
+    monkeypatch.setenv(name, "http://host:9000")
+    assert file_options(f"{ROOT}/a.tif", ())["AWS_S3_ENDPOINT"] == "host:9000"
+    assert file_options(f"{ROOT}/a.tif", (("endpoint", "https://other"),))["AWS_S3_ENDPOINT"] == "other"
+    monkeypatch.setenv("AWS_S3_ENDPOINT", "own")
+    assert "AWS_S3_ENDPOINT" not in file_options(f"{ROOT}/a.tif", ())
 
 
 def test_what_lies_in_an_object_store() -> None:

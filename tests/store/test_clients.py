@@ -60,6 +60,44 @@ def test_a_profile_that_is_not_there_is_named() -> None:
         Target.parse("s3://maps/a", {"profile": "nobody"})
 
 
+PROGRAMS = ["/no/such/program", "echo keys", "false"]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.usefixtures("profile")
+def test_a_program_that_gives_no_keys_is_an_error_of_its_profile(tmp_path: Path, program: str) -> None:
+    (tmp_path / "config").write_text(f"[profile ill]\ncredential_process = {program}\n")
+    with pytest.raises(ConfigError, match="credentials of profile 'ill' cannot be read"):
+        Target.parse("s3://maps/b", {"profile": "ill"})
+
+
+SERVICES = "services = own\n[services own]\ns3 =\n  endpoint_url = {endpoint}\n"
+
+
+@pytest.mark.parametrize("endpoint", ["endpoint_url = {endpoint}\n", SERVICES])
+@pytest.mark.usefixtures("profile")
+def test_what_aws_configure_wrote_counts_where_nothing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / f"keys{len(endpoint)}"))
+    keys = "[default]\naws_access_key_id = testing\naws_secret_access_key = testing\n"
+    (tmp_path / f"keys{len(endpoint)}").write_text(keys)
+    with counted_s3() as s3:
+        address = s3.storage_options["endpoint"]
+        (tmp_path / "config").write_text(f"[default]\nregion = us-east-1\n{endpoint.format(endpoint=address)}")
+        target = Target.parse(f"s3://{BUCKET}/{len(endpoint)}")
+        target.put("a", b"1")
+        assert file_options(str(target), ())["AWS_S3_ENDPOINT"] == address.removeprefix("http://")
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", address)
+        assert Target.parse(f"s3://{BUCKET}/{len(endpoint)}/").get("a") == b"1"
+
+
+def test_a_host_that_holds_the_bucket_is_named_so_to_gdal() -> None:
+    given = {"endpoint": "https://maps.s3.org", "virtual_hosted_style_request": True}
+    named = file_options("s3://maps/a.tif", tuple(given.items()))
+    assert (named["AWS_S3_ENDPOINT"], named["AWS_VIRTUAL_HOSTING"]) == ("s3.org", "TRUE")
+
+
 def test_options_are_those_of_gdal_too() -> None:
     given = {"endpoint": "http://host:9000", "region": "eu", "access_key_id": "a", "aws_secret_access_key": "b"}
     assert file_options("s3://maps/a.tif", tuple(given.items())) == {

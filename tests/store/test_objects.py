@@ -125,6 +125,14 @@ def test_secrets_are_never_shown(s3_target, s3_options):
         ("s3://key:word@bucket/map.zarr", {}, "credentials"),
         ("az://bucket/map.zarr?sig=word", {}, "credentials"),
         ("out/map.zarr", {"region": "eu-west-3"}, "region"),
+        ("s3://", {}, "names no bucket"),
+        ("s3://host:9000/maps/map.zarr", {}, "names no bucket"),
+        ("s3://maps/a/../map.zarr", {}, "a part . or .."),
+        ("s3://maps/a\nmap.zarr", {}, "cannot be printed"),
+        ("s3:/key:word@maps/map.zarr", {}, "a URL begins with s3://"),
+        ("/vsigs/maps/map.zarr", {}, "a URL begins with gs://"),
+        ("file:/maps/map.zarr", {}, "a URL begins with file://"),
+        ("file://host/maps/map.zarr", {}, "names another machine"),
     ],
 )
 def test_places_that_cannot_be_meant(where, options, message):
@@ -138,6 +146,22 @@ def test_local_places_do_not_depend_on_the_folder_one_stands_in(tmp_path, monkey
     assert (
         Target.parse("map.zarr") == Target.parse(tmp_path / "map.zarr") == Target.parse(f"file://{tmp_path}/map.zarr")
     )
+
+
+def test_the_path_of_a_url_is_encoded(tmp_path):
+    folder = tmp_path / "my maps #1"
+    assert Target.parse(folder.as_uri()) == Target.parse(folder)
+    assert Target.parse(f"file://localhost{tmp_path}/a") == Target.parse(tmp_path / "a")
+
+
+@pytest.mark.parametrize("name", ["a b", "a%20b", "a#1", "a+b", "100%", "é"])
+def test_names_in_a_bucket_stand_for_themselves(s3_target, s3_options, name):
+    """Else two outputs, each with a lease of its own, are one."""
+    target = Target.parse(f"{s3_target}/{name}.zarr", s3_options)
+    target.put("a", b"1")
+    place, lease = target.beside(".lease")
+    place.put(lease, b"2")
+    assert place.list() == tuple(sorted((f"{name}.zarr.lease", f"{name}.zarr/a")))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from zarr.core.buffer import default_buffer_prototype
 from landweave.store import zarr_store as module
 from landweave.store.objects import Target, checksum64
 from landweave.store.zarr_store import RecordingStore, zarr_store
+from tests.helpers.counted_s3 import connect
 
 
 def declared(target):
@@ -84,3 +85,16 @@ def test_a_remote_store_is_shown_by_its_address(monkeypatch):
         store = zarr_store(Target.parse(url, {}))
         assert str(store) == url
         assert url in repr(store)
+
+
+def test_the_mark_of_a_folder_is_no_part_of_a_store(s3_target, s3_options):
+    """As browsers of buckets put one: read as a member of the root it would be the root itself, endlessly."""
+    parent, name = s3_target.beside("")
+    connect(s3_options).put_object(
+        Bucket="maps", Key=f"{parent.location.removeprefix('s3://maps')}/{name}/".lstrip("/")
+    )
+    group = zarr.create_group(zarr_store(s3_target))
+    group.create_array("a", shape=1, dtype="u1")
+    found = zarr.open_group(zarr_store(s3_target), mode="r", use_consolidated=False)
+    assert [name for name, _ in found.members(max_depth=3)] == ["a"]
+    assert "" not in s3_target.sizes()

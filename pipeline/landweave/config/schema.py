@@ -6,6 +6,7 @@ The text below each field is its description in the reference of keys.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -66,6 +67,8 @@ def _nameable(path: str) -> str:
     longest = 0 if "://" in path else max(map(len, encoded.split(b"/")))
     if "\0" in path or encoded.decode() != path or longest > _LONGEST_NAME:
         raise ValueError("no file system takes such a name")
+    if re.match(r"(file|s3|gs|az):/(?!/)", path):
+        raise ValueError("a URL has two slashes behind its scheme")
     return path
 
 

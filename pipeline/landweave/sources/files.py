@@ -274,10 +274,10 @@ class Dataset(rasterio.DatasetReader):  # type: ignore[misc]  # rasterio has no 
 
 
 class _OpenDatasets(threading.local):
-    """Open datasets of the calling thread by path and version, the least recently used first."""
+    """Open datasets of the calling thread by path, version and options, the least recently used first."""
 
     def __init__(self) -> None:
-        self.datasets: OrderedDict[tuple[str, str], Dataset] = OrderedDict()
+        self.datasets: OrderedDict[tuple[str, str, Options], Dataset] = OrderedDict()
 
 
 _OPEN = _OpenDatasets()
@@ -301,7 +301,7 @@ def open_dataset(path: str, version: str, storage_options: Options = ()) -> Iter
     ReadError
         When the file cannot be opened, or the read inside fails; the dataset is closed then.
     """
-    datasets, key = _OPEN.datasets, (path, version)
+    datasets, key = _OPEN.datasets, (path, version, storage_options)
     # On the web, masks and world files beside a file are not looked up one by one.
     no_listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_url(path) else {}
     session = StoreSession(path, storage_options) if in_object_store(path) else None

@@ -171,13 +171,17 @@ def list_objects(pattern: str, storage_options: Options, endings: Sequence[str])
     """
     if not pattern.endswith("/") and not set("*?[") & set(pattern):
         return [pattern]
-    place = Target.parse(re.split(r"[*?\[]", pattern)[0].rpartition("/")[0], _as_gdal(pattern, storage_options))
+    is_prefix = pattern.endswith("/") and not set("*?") & set(pattern)
+    literal = pattern if is_prefix else re.split(r"[*?\[]", pattern)[0]
+    place = Target.parse(literal.rpartition("/")[0], _as_gdal(pattern, storage_options))
     try:
         every = [f"{place}/{name}" for name in place.list()]
     except OutputError as error:
         raise InputError(f"{pattern} cannot be listed: {error}") from error
     if pattern.endswith("/"):
-        found = [name for name in every if name.lower().endswith(tuple(endings)) and "/" not in name[len(pattern) :]]
+        rasters = [name for name in every if name.lower().endswith(tuple(endings))]
+        folders = {name: name[: name.rindex("/") + 1] for name in rasters}
+        found = [name for name, folder in folders.items() if folder == pattern or fnmatchcase(folder, pattern)]
     else:
         found = [name for name in every if fnmatchcase(name, pattern)]
     if not found:

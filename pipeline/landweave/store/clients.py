@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from obstore import exceptions
 from obstore.store import LocalStore, from_url
@@ -89,7 +89,7 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
     """
     if "://" not in location:
         return LocalStore(location, mkdir=True)
-    options = _with_account(location, dict(storage_options))
+    options = _with_environment(location, dict(storage_options))
     for name in filter(_OF_BUCKET.fullmatch, options):
         if options[name] != urlsplit(location).netloc:
             raise ConfigError(f"{location} names its bucket, and the option {name} another one: leave {name} out.")
@@ -97,7 +97,9 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
         options["skip_signature"] = options.pop("anonymous")
     settings: dict[str, Any] = {}
     if provider := _profile(location, options):
-        options = {**provider.config, **{name: value for name, value in options.items() if name != "profile"}}
+        given_names = {_own_name(location, name) for name in options}
+        of_profile = {name: value for name, value in provider.config.items() if name not in given_names}
+        options = {**of_profile, **{name: value for name, value in options.items() if name != "profile"}}
         settings["credential_provider"] = provider
     times = {"timeout": f"{upload_s}s"} if upload_s else {"timeout": f"{_LONGEST_S}s", "read_timeout": f"{SILENT_S}s"}
     of_client = {name: found[1].lower() for name in options if (found := _OF_CLIENT.fullmatch(name))}
@@ -106,21 +108,33 @@ def open_client(location: str, storage_options: Options, upload_s: int = 0) -> A
     try:
         no_retries: Any = {"max_retries": 0}
         config: Any = {name: value if isinstance(value, bool) else str(value) for name, value in options.items()}
-        return from_url(location, config=config or None, client_options=client, retry_config=no_retries, **settings)
+        # Names of objects stand for themselves, as in every tool of these stores: in a URL "#" and "%20" would not.
+        address = quote(location, safe=":/")
+        return from_url(address, config=config or None, client_options=client, retry_config=no_retries, **settings)
     except (exceptions.BaseError, ValueError, TypeError) as error:
         names = ", ".join(sorted(dict(storage_options))) or "none"
         reason = _without_values(str(error), storage_options).strip().splitlines()[0]
         raise ConfigError(f"Cannot use {location} (options given: {names}): {reason}") from error
 
 
-def _with_account(location: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Options of an Azure account, with what the environment says of it: tools of Azure call it by several names."""
-    if not location.startswith("az://"):
-        return options
-    given = {name.lower().removeprefix(_PREFIXES["az"]) for name in options}
-    asked = ["account_name"] if given & _AZURE_SIGNED else [*_AZURE_ENVIRONMENT]
-    found = {name: map(os.environ.get, _AZURE_ENVIRONMENT[name]) for name in asked if name not in given}
-    return {**{name: value for name, values in found.items() if (value := next(filter(None, values), None))}, **options}
+def _with_environment(location: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Options with the endpoint of the environment, and the account of Azure: tools call them by several names."""
+    known = _ENVIRONMENT.get(location.partition("://")[0], {})
+    given = {_own_name(location, name) for name in options}
+    asked = [name for name in known if name in ("endpoint", "account_name") or not given & _AZURE_SIGNED]
+    found = {name: map(os.environ.get, known[name]) for name in asked if name not in given}
+    named = {name: value for name, values in found.items() if (value := next(filter(None, values), None))}
+    if location.startswith("s3://") and not {*named, *given} & {"endpoint"}:
+        profile = str(options.get("profile") or _profile_of_environment() or "default")
+        if endpoint := _profile_settings(profile, *map(os.environ.get, _FILES_OF_PROFILES)).get("endpoint_url"):
+            named["endpoint"] = endpoint
+    return {**named, **options}
+
+
+def _own_name(location: str, option: str) -> str:
+    """The name of an option without what says of which store it is, and one of those that an endpoint has."""
+    own = option.lower().removeprefix(_PREFIXES.get(location.partition("://")[0], ""))
+    return "endpoint" if own in ("endpoint_url", "endpoint_url_s3") else own
 
 
 def _client_value(name: str, value: Any) -> str | bool:
@@ -140,8 +154,7 @@ def _without_values(reason: str, storage_options: Options) -> str:
 
 def _is_plain(options: Mapping[str, Any]) -> bool:
     """Whether an endpoint without encryption is stated, as servers of one's own machine or network have."""
-    endpoints = [os.environ.get(name, "") for name in ("AWS_ENDPOINT", "AWS_ENDPOINT_URL")]
-    return any("http://" in str(value) for value in (*options.values(), *endpoints))
+    return any("http://" in str(value) for value in options.values())
 
 
 def _profile(location: str, options: Mapping[str, Any]) -> ProfileCredentials | None:
@@ -150,9 +163,34 @@ def _profile(location: str, options: Mapping[str, Any]) -> ProfileCredentials | 
         return None
     if "profile" in options:
         return ProfileCredentials(str(options["profile"]))
-    direct = {"access_key_id", "aws_access_key_id", "skip_signature", "token"} & options.keys()
-    name = os.environ.get("AWS_PROFILE")
-    return ProfileCredentials(name) if name and not direct and "AWS_ACCESS_KEY_ID" not in os.environ else None
+    if {"access_key_id", "skip_signature", "token"} & {_own_name(location, name) for name in options}:
+        return None
+    if os.environ.keys() & {"AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"}:
+        return None
+    if name := _profile_of_environment():
+        return ProfileCredentials(name)
+    found = _profile_settings("default", *map(os.environ.get, _FILES_OF_PROFILES))
+    return ProfileCredentials("default") if found.keys() & _SIGNED_BY else None
+
+
+def _profile_of_environment() -> str | None:
+    return os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+
+
+@lru_cache(maxsize=8)
+def _profile_settings(profile: str, *_files: str | None) -> dict[str, str]:
+    """What the files of profiles say of one, its endpoint of S3 among it; empty where they say nothing."""
+    try:
+        exceptions_of, session_of = (import_module(f"botocore.{name}") for name in ("exceptions", "session"))
+    except ImportError:
+        return {}
+    try:
+        every = session_of.Session().full_config
+    except exceptions_of.BotoCoreError as error:
+        raise ConfigError(f"The credentials of profile {profile!r} cannot be read: {error}") from error
+    found = dict(every.get("profiles", {}).get(profile, {}))
+    of_s3 = every.get("services", {}).get(found.get("services"), {}).get("s3", {})
+    return {**found, **(of_s3 if isinstance(of_s3, dict) else {})}
 
 
 class ProfileCredentials:
@@ -166,7 +204,7 @@ class ProfileCredentials:
     Attributes
     ----------
     config
-        What the profile says beside its credentials: region and endpoint.
+        What the profile says beside its credentials: the region, where the environment says none.
 
     Raises
     ------
@@ -182,13 +220,13 @@ class ProfileCredentials:
         session = session_of.Session(profile=profile)
         try:
             self._credentials: Any = session.get_credentials()
-            scoped = session.get_scoped_config()
-        except exceptions_of.BotoCoreError as error:
+        except (exceptions_of.BotoCoreError, OSError, ValueError) as error:  # of a program that is missing, or ill
             raise ConfigError(f"The credentials of profile {profile!r} cannot be read: {error}") from error
         if self._credentials is None:
             raise ConfigError(f"Profile {profile!r} has no credentials.")
-        names = {"region": "region", "endpoint_url": "endpoint"}
-        self.config = {ours: scoped[theirs] for theirs, ours in names.items() if theirs in scoped}
+        region = session.get_scoped_config().get("region")
+        is_stated = os.environ.keys() & {"AWS_REGION", "AWS_DEFAULT_REGION"}
+        self.config = {"region": region} if region and not is_stated else {}
 
     def __call__(self) -> dict[str, Any]:
         """The credentials that count now, and when they expire."""
@@ -218,15 +256,19 @@ def file_options(location: str, storage_options: Options) -> dict[str, str]:
         For an option that GDAL has no counterpart of.
     """
     scheme = location.partition("://")[0]
-    options = _with_account(location, dict(storage_options))
-    given = {name.lower().removeprefix(_PREFIXES.get(scheme, "")): value for name, value in options.items()}
+    options = dict(storage_options)
+    if scheme != "s3" or "AWS_S3_ENDPOINT" not in os.environ:  # which GDAL takes by itself
+        options = _with_environment(location, options)
+    given = {_own_name(location, name): value for name, value in options.items()}
     named: dict[str, str] = {}
     for name, value in given.items():
         if name == "endpoint" and scheme == "s3":
             address = str(value)
             named["AWS_HTTPS"] = "NO" if address.startswith("http://") else "YES"
-            named["AWS_S3_ENDPOINT"] = address.partition("://")[2].rstrip("/")
-            named["AWS_VIRTUAL_HOSTING"] = "TRUE" if given.get("virtual_hosted_style_request") else "FALSE"
+            is_virtual = str(given.get("virtual_hosted_style_request")).lower() == "true"
+            bucket = f"{urlsplit(location).netloc}." if is_virtual else ""  # GDAL puts it before the host itself
+            named["AWS_S3_ENDPOINT"] = address.partition("://")[2].rstrip("/").removeprefix(bucket)
+            named["AWS_VIRTUAL_HOSTING"] = "TRUE" if is_virtual else "FALSE"
         elif name == "endpoint" and scheme == "az":
             named["AZURE_STORAGE_CONNECTION_STRING"] = _connection(str(value), given)
         elif name == "service_account_key" and scheme == "gs":
@@ -263,11 +305,19 @@ def _service_account(content: str) -> dict[str, str]:
     return named
 
 
-_AZURE_ENVIRONMENT = {
-    "account_name": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"),
-    "account_key": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"),
-    "sas_key": ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+_ENVIRONMENT: dict[str, dict[str, tuple[str, ...]]] = {
+    "s3": {"endpoint": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")},
+    "az": {
+        "endpoint": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+        "account_name": ("AZURE_STORAGE_ACCOUNT_NAME", "AZURE_STORAGE_ACCOUNT"),
+        "account_key": ("AZURE_STORAGE_ACCOUNT_KEY", "AZURE_STORAGE_ACCESS_KEY", "AZURE_STORAGE_KEY"),
+        "sas_key": ("AZURE_STORAGE_SAS_KEY", "AZURE_STORAGE_SAS_TOKEN"),
+    },
 }
+_FILES_OF_PROFILES = ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
+_SIGNED_BY = {"aws_access_key_id", "role_arn", "credential_process", "sso_session", "sso_start_url"}
+"""Settings of a profile that has credentials."""
+
 _AZURE_SIGNED = {"account_key", "access_key", "sas_key", "token", "bearer_token", "client_id", "use_azure_cli"}
 _AZURE_SIGNED |= {"anonymous", "skip_signature"}
 """Options that say how requests are signed: nothing of the environment beside them."""

@@ -14,13 +14,14 @@ from itertools import count, takewhile
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore import exceptions
 
 from landweave.core.errors import ConfigError, OutputError
 from landweave.core.paths import from_home
+from landweave.core.secrets import without_secrets
 from landweave.store.clients import RETRY, open_client, upload_seconds
 
 SCHEMES = ("s3", "gs", "az")
@@ -42,6 +43,11 @@ _TEMPORARY = (".lease", _TRIAL)
 _UNFINISHED = re.compile(r"#\d+$")
 """End of the names under which obstore writes to a disk before it renames what is whole."""
 
+_LIKE_A_URL = re.compile(r"(?:(file|s3|gs|az):/?(?!/)|/vsi(s3|gs|az)/)", re.IGNORECASE)
+"""Begin of what is meant for a URL and would be a folder of such a name."""
+
+_FIRST_PRINTED = 32
+
 _FEW = 50
 """Objects of a listing that only finds out whether there are any."""
 
@@ -58,7 +64,7 @@ class Listing(dict[str, int]):
     """Bytes of every listed object by its name; of some it is known without a read what they hold."""
 
     def __init__(self, items: Iterable[Mapping[str, Any]] = ()) -> None:
-        found = list(items)
+        found = [item for item in items if item["path"]]  # else the mark of a folder, put by a browser of buckets
         super().__init__((item["path"], item["size"]) for item in found)
         self._etags = {item["path"]: item["e_tag"] for item in found}
 
@@ -118,7 +124,7 @@ class Target:
         text, options = os.fspath(where), dict(storage_options or {})
         scheme = text.partition("://")[0] if "://" in text else ""
         if scheme in ("", "file"):
-            path = text.removeprefix("file://")
+            path = _path_of(text)
             if options:
                 raise ConfigError(f"{path} is a local path: {', '.join(sorted(options))} apply to object stores only.")
             place = from_home(path).absolute()
@@ -126,10 +132,11 @@ class Target:
             return cls(location=os.path.realpath(place) if place.is_symlink() else str(place))
         if scheme not in SCHEMES:
             raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
-        if "@" in urlsplit(text).netloc or urlsplit(text).query:
+        if "@" in urlsplit(text).netloc or "?" in text:
             raise ConfigError(
                 f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
             )
+        _check_url(text)
         if odd := [str(name) for name, value in options.items() if not isinstance(value, str | int | float)]:
             raise ConfigError(f"Options of an object store are text, true or false: {', '.join(sorted(odd))} are not.")
         target = cls(location=text.rstrip("/"), storage_options=tuple(sorted(options.items())))
@@ -450,6 +457,33 @@ class Target:
             raise OutputError(f"Cannot {verb} {self}/{name}: no such bucket or folder.") from None
         except REMOTE_ERRORS as error:
             raise unwritable(self, f"{verb} {name}".rstrip(), error) from error
+
+
+def _path_of(text: str) -> str:
+    """The path of what is no URL of an object store; that of a ``file://`` URL is encoded as in every URL.
+
+    >>> _path_of("file:///data/my%20maps/a.zarr"), _path_of("maps/100%25.zarr")
+    ('/data/my maps/a.zarr', 'maps/100%25.zarr')
+    """
+    if odd := _LIKE_A_URL.match(text):
+        raise ConfigError(f"{without_secrets(text)} is no path: a URL begins with {(odd[1] or odd[2]).lower()}://.")
+    if not text.startswith("file://"):
+        return text
+    host, slash, path = text.removeprefix("file://").partition("/")
+    if host not in ("", "localhost") or not slash:
+        raise ConfigError(f"{without_secrets(text)} names another machine: file:///folder/name is of this one.")
+    return unquote(f"/{path}")
+
+
+def _check_url(text: str) -> None:
+    """Refuse a URL of an object store that names one place as another does, or none."""
+    bucket, *names = text.partition("://")[2].rstrip("/").split("/")
+    if not bucket or ":" in bucket:
+        raise ConfigError(
+            f"{text} names no bucket: s3://bucket/map.zarr does; the address of a server is the option endpoint."
+        )
+    if {".", ".."} & {*names} or any(ord(letter) < _FIRST_PRINTED for letter in text):
+        raise ConfigError(f"{text!r} has a part . or .., or a letter that cannot be printed: write it without.")
 
 
 def unwritable(target: Target, what: str, error: BaseException) -> OutputError:

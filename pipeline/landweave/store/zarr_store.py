@@ -137,7 +137,7 @@ class RemoteStore(WrapperStore[ObjectStore[Any]]):
 
 
 async def _gathered(names: AsyncIterator[str]) -> tuple[str, ...]:
-    return tuple([name async for name in names])
+    return tuple([name async for name in names if name])  # an empty one is the mark of a folder, put by a browser
 
 
 class RecordingStore(WrapperStore[Store]):
