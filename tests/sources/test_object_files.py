@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from landweave.core.errors import InputError, MissingFileError, ReadError
-from landweave.sources.files import file_versions, remote_version
+from landweave.sources.files import RasterFile, file_versions, query_file, remote_version
 from landweave.sources.object_files import in_object_store, list_objects
 from landweave.store import objects
 from landweave.store.clients import file_options
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
+from tests.helpers.tiles import write_tile
 
 ROOT = f"s3://{BUCKET}/tiles"
 NAMES = ("a.tif", "b.TIF", "b.txt", "deeper/c.tif", "[1]/d.tif", "yes/e.tif")
@@ -56,6 +59,16 @@ def test_a_version_is_size_and_etag_and_what_is_gone_is_named(options: tuple) ->
     assert remote_version(f"{ROOT}/a.tif", None, options, again=True) not in ((size, etag), (0, ""))
     with pytest.raises(MissingFileError, match=r"none\.tif cannot be read: HTTP error 404"):
         remote_version(f"{ROOT}/none.tif", None, options)
+
+
+def test_a_name_with_signs_of_a_url_is_that_name(options: tuple, tmp_path: Path) -> None:
+    pixels = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
+    tile = write_tile(tmp_path / "tile.tif", pixels, corner_xy=(0, 0))
+    name = "named/é #1 100%25+;.tif"
+    Target.parse(ROOT, dict(options)).put(name, tile.read_bytes())
+    assert list_objects(f"{ROOT}/named/", options, (".tif",)) == [f"{ROOT}/{name}"]
+    read = query_file(RasterFile(href=f"{ROOT}/{name}", storage_options=options), lambda dataset: dataset.read())
+    assert (read == pixels).all()
 
 
 def test_a_store_that_does_not_respond_is_asked_once_for_all_files(monkeypatch: pytest.MonkeyPatch) -> None:

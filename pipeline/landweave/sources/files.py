@@ -36,7 +36,7 @@ from landweave.core.errors import MissingFileError, ReadError
 from landweave.core.lattice import Extent
 from landweave.core.retry import Outage, Retry, count_retry
 from landweave.sources.integrity import find_damage
-from landweave.sources.object_files import StoreSession, in_object_store, object_version
+from landweave.sources.object_files import StoreSession, in_object_store, object_version, vsi_name
 from landweave.sources.sidecars import find_foreign_reference
 from landweave.sources.signing import signer
 
@@ -304,14 +304,16 @@ def open_dataset(path: str, version: str, storage_options: Options = ()) -> Iter
     datasets, key = _OPEN.datasets, (path, version, storage_options)
     # On the web, masks and world files beside a file are not looked up one by one.
     no_listing = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"} if is_url(path) else {}
-    session = StoreSession(path, storage_options) if in_object_store(path) else None
+    session, name = None, path
+    if in_object_store(path):
+        session, name = StoreSession(path, storage_options), vsi_name(path)
     decoders = {"GDAL_NUM_THREADS": str(_DECODERS.get())}
     # As Python's own requests: a company's authority. The variable of GDAL has been set by rasterio to that of certifi.
     trusted = {"GDAL_CURL_CA_BUNDLE": file} if (file := os.environ.get("SSL_CERT_FILE")) else {}
     with rasterio.Env(session, **{**GDAL_OPTIONS, **decoders, **_NETWORK, **no_listing, **trusted}):
         try:
             if key not in datasets:
-                datasets[key] = Dataset(path, driver=DRIVERS)
+                datasets[key] = Dataset(name, driver=DRIVERS)
             datasets.move_to_end(key)
             yield datasets[key]
         except (rasterio.errors.RasterioError, CPLE_BaseError, OSError) as error:

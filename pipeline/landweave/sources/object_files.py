@@ -23,6 +23,16 @@ def in_object_store(href: str) -> bool:
     return href.partition("://")[0] in SCHEMES and "://" in href
 
 
+def vsi_name(href: str) -> str:
+    """A file in an object store as GDAL itself names it: rasterio would take ``#`` and ``%20`` for those of a URL.
+
+    >>> vsi_name("s3://tiles/a #1.tif")
+    '/vsis3/tiles/a #1.tif'
+    """
+    scheme, _, key = href.partition("://")
+    return f"/vsi{scheme}/{key}"
+
+
 class StoreSession(Session):  # type: ignore[misc]  # rasterio has no types here
     """Options of an object store for GDAL; what they leave open GDAL takes from the environment and profiles.
 
