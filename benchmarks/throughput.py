@@ -119,7 +119,7 @@ def _turn(config: Config, model: TorchModel, engine: DaskEngine, number: int) ->
         pixels=int(summary.pixels),
         windows=windows,
         run_seconds=seconds,
-        bare_seconds=3 * _bare_seconds(model, -(-windows // 3)),
+        bare_seconds=_bare_seconds(model, windows // 3) * windows / (windows // 3),
         worker_seconds=_in_worker(engine.client, _bare_seconds, model, windows),
         stages=summary.stage_seconds,
     )

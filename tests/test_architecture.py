@@ -20,7 +20,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "config": ("core", "config"),
     "jobs": ("core", "jobs"),
     **{adapter: ("core", adapter) for adapter in ADAPTERS},
-    "sources": ("core", "sources", "store.clients", "store.objects"),  # one client and one retry loop of object stores
+    # One client, one retry loop and one answer on credentials of object stores.
+    "sources": ("core", "sources", "store.clients", "store.credentials", "store.gdal_options", "store.objects"),
     **{feature: ("core", *ADAPTERS, "jobs", feature) for feature in FEATURES},
     "setup": (*BELOW_SETUP, "setup"),
     "surface": (*BELOW_SETUP, "setup", "surface"),

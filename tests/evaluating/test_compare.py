@@ -123,6 +123,13 @@ def test_polygons_of_another_product_are_compared_on_the_maps_pixels(folder, tmp
     built, other = ours[MAPPED[50:100, 40:70]], ours[MAPPED[50:100, 75:100]]
     expected = [[(built == 1).sum(), (built == 2).sum()], [(other == 1).sum(), (other == 2).sum()]]
     assert result.scores.confusion.tolist() == expected
+    # Names are of the classes that a crosswalk leads to, codes are those that it lists.
+    labels = lw.Labels(files=tmp_path / "ocs.gpkg", column="cover", crosswalk=folder / "oso.yaml")
+    named = lw.compare(folder / "map.zarr", labels, crosswalk=folder / "five.yaml")
+    assert named.scores.confusion.tolist() == expected
+    frame.assign(cover=[50, 10]).to_file(tmp_path / "ocs.gpkg")
+    coded = lw.compare(folder / "map.zarr", labels, crosswalk=folder / "five.yaml")
+    assert coded.scores.confusion.tolist() == expected
 
 
 def test_rasters_elsewhere_and_foreign_crosswalks_are_refused(folder, tmp_path):

@@ -11,7 +11,7 @@ from landweave.core.errors import InputError, MissingFileError, ReadError
 from landweave.sources.files import RasterFile, file_versions, query_file, remote_version
 from landweave.sources.object_files import in_object_store, list_objects
 from landweave.store import objects
-from landweave.store.clients import file_options
+from landweave.store.gdal_options import file_options
 from landweave.store.objects import Target
 from tests.helpers.counted_s3 import BUCKET, counted_s3
 from tests.helpers.tiles import write_tile
@@ -26,6 +26,10 @@ def options() -> Iterator[tuple]:
         target = Target.parse(ROOT, s3.storage_options)
         for name in NAMES:
             target.put(name, name.encode())
+        for name in ("marks/.folder", "marks/._x.tif"):
+            target.put(name, b"of a browser of buckets, and of macOS")
+        target.put("marks/sub.tif", b"")
+        target.put("marks/x.tif", b"a tile")
         yield tuple(sorted(s3.storage_options.items()))
 
 
@@ -34,11 +38,13 @@ def options() -> Iterator[tuple]:
     [
         ("a.tif", ["a.tif"]),
         ("", ["a.tif", "b.TIF"]),
-        ("*.tif", ["[1]/d.tif", "a.tif", "deeper/c.tif", "yes/e.tif"]),
+        ("*.tif", ["[1]/d.tif", "a.tif", "deeper/c.tif", "marks/x.tif", "yes/e.tif"]),
         ("[1]/", ["[1]/d.tif"]),
         ("d*/", ["deeper/c.tif"]),
         ("deeper/?.tif", ["deeper/c.tif"]),
         ("b.*", ["b.TIF", "b.txt"]),
+        ("ye[st]/", ["yes/e.tif"]),
+        ("marks/*", ["marks/x.tif"]),
     ],
 )
 def test_what_a_pattern_names(options: tuple, pattern: str, found: list[str]) -> None:
@@ -47,8 +53,10 @@ def test_what_a_pattern_names(options: tuple, pattern: str, found: list[str]) ->
 
 
 def test_a_pattern_that_names_nothing(options: tuple) -> None:
-    with pytest.raises(InputError, match=r"\*\.jp2' names 0 of 6 objects below"):
+    with pytest.raises(InputError, match=r"\*\.jp2' names 0 of 7 objects below"):
         list_objects(f"{ROOT}/*.jp2", options, (".tif",))
+    with pytest.raises(InputError, match="names a pattern of buckets"):
+        list_objects("s3://buck*t/a.tif", options, (".tif",))
 
 
 def test_a_version_is_size_and_etag_and_what_is_gone_is_named(options: tuple) -> None:
@@ -64,10 +72,10 @@ def test_a_version_is_size_and_etag_and_what_is_gone_is_named(options: tuple) ->
 def test_a_name_with_signs_of_a_url_is_that_name(options: tuple, tmp_path: Path) -> None:
     pixels = np.arange(16, dtype=np.uint8).reshape(1, 4, 4)
     tile = write_tile(tmp_path / "tile.tif", pixels, corner_xy=(0, 0))
-    name = "named/é #1 100%25+;.tif"
-    Target.parse(ROOT, dict(options)).put(name, tile.read_bytes())
-    assert list_objects(f"{ROOT}/named/", options, (".tif",)) == [f"{ROOT}/{name}"]
-    read = query_file(RasterFile(href=f"{ROOT}/{name}", storage_options=options), lambda dataset: dataset.read())
+    root, name = f"s3://{BUCKET}/named", "é #1 100%25+;.tif"
+    Target.parse(root, dict(options)).put(name, tile.read_bytes())
+    assert list_objects(f"{root}/", options, (".tif",)) == [f"{root}/{name}"]
+    read = query_file(RasterFile(href=f"{root}/{name}", storage_options=options), lambda dataset: dataset.read())
     assert (read == pixels).all()
 
 

@@ -226,9 +226,9 @@ def main() -> None:
     except LandweaveError as error:
         _end(error)
     except OSError as error:
-        if error.errno != errno.ENOSPC or error.filename is not None:
+        if error.errno != errno.ENOSPC:
             raise
-        _end(unprintable(error))  # a help or the version: what commands write has errors of its own
+        _end(unprintable(error))  # a help or the version: commands have errors of their own
 
 
 def _end(error: LandweaveError) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import json
@@ -194,6 +195,10 @@ def _result(function: Callable[[], Any]) -> Any:
         problem = InputError(f"{error.filename} cannot be read or entered by this user: {error.strerror}.")
         logging.getLogger(_FILE_ONLY).error("InputError: %s", problem)
         raise problem from error
+    except OSError as error:  # of a library that writes a file of its own
+        if error.errno != errno.ENOSPC:
+            raise
+        raise OutputError(f"The command ended early: {error.filename or 'a disk'} is full.") from error
 
 
 def _show_plainly(line: str) -> None:

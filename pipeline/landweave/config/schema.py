@@ -6,7 +6,6 @@ The text below each field is its description in the reference of keys.
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path, PurePath
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -29,7 +28,7 @@ from landweave.core.errors import ConfigError
 from landweave.core.grid import Bounds, exact
 from landweave.core.majority import LARGEST as LARGEST_MAJORITY
 from landweave.core.modalities import ELEVATION_BANDS
-from landweave.core.paths import from_home
+from landweave.core.paths import from_home, meant_scheme
 from landweave.core.plain import as_plain
 from landweave.core.secrets import without_secrets
 from landweave.core.tables import as_html, fact_rows
@@ -67,8 +66,8 @@ def _nameable(path: str) -> str:
     longest = 0 if "://" in path else max(map(len, encoded.split(b"/")))
     if "\0" in path or encoded.decode() != path or longest > _LONGEST_NAME:
         raise ValueError("no file system takes such a name")
-    if re.match(r"(file|s3|gs|az):/(?!/)", path):
-        raise ValueError("a URL has two slashes behind its scheme")
+    if scheme := meant_scheme(path):
+        raise ValueError(f"a URL begins with {scheme}://")
     return path
 
 

@@ -24,6 +24,30 @@ def plain_name(name: object) -> str:
     return unicodedata.normalize("NFC", str(name).strip().lower())
 
 
+def given_code(value: object, codes: Mapping[str, int]) -> int | None:
+    """A code that somebody wrote as a number, as text or by its name; None for what is neither.
+
+    Parameters
+    ----------
+    value
+        As a column of a file holds it.
+    codes
+        By names as `plain_name` gives them.
+
+    Examples
+    --------
+    >>> given_code(" Eau ", {"eau": 5}), given_code("12.0", {}), given_code(-3, {}), given_code("lake", {"eau": 5})
+    (5, 12, None, None)
+    """
+    if (known := codes.get(plain_name(value))) is not None:
+        return known
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and 0 <= number <= NODATA else None
+
+
 @dataclass(frozen=True, kw_only=True)
 class LandClass:
     """One class: ``code`` 0..254 as stored, names, ``color`` as ``#rrggbb``, and ``trained`` or not."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from landweave.core.crosswalk import Crosswalk
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
-from landweave.core.legend import NODATA, plain_name
+from landweave.core.legend import NODATA, given_code, plain_name
 from landweave.formats.area import PolygonArea
 from landweave.formats.vector import polygons_of, read_features
 from landweave.sources.mosaic.source import MosaicSource
@@ -216,29 +216,22 @@ def read_polygons(
     column = str(labels.column)
     parts: dict[int, list[shapely.Geometry]] = {}
     for path, value, shape in _features(labels, files, crs):
-        stated = _code(value, codes, f"{path}: column {column!r}")
-        if known is not None and stated not in {*known, NODATA}:
-            raise InputError(f"{path}: column {column!r} holds code {stated}, which {_UNLISTED}")
-        code = int(table[stated])
+        where = f"{path}: column {column!r}"
+        code = codes.get(plain_name(value))  # a name is of the classes that the crosswalk leads to
+        if code is None:
+            stated = given_code(value, {})
+            if stated is None:
+                listed = ", ".join(codes)
+                raise InputError(
+                    f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {listed}. 255 is none."
+                )
+            if known is not None and stated not in {*known, NODATA}:
+                raise InputError(f"{where} holds code {stated}, which {_UNLISTED}")
+            code = int(table[stated])
         if shape is not None and code != NODATA:
             parts.setdefault(code, []).append(shape)
     areas = {code: PolygonArea(shapely.union_all(shapes)) for code, shapes in sorted(parts.items())}
     return PolygonReference(areas=areas, notes=tuple(_overlap_notes(areas)))
-
-
-def _code(value: Any, codes: Mapping[str, int], where: str) -> int:
-    known = codes.get(plain_name(value))
-    if known is not None:
-        return known
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if not (number.is_integer() and 0 <= number <= NODATA):
-        raise InputError(
-            f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {', '.join(codes)}. 255 is none."
-        )
-    return int(number)
 
 
 def _overlap_notes(areas: Mapping[int, PolygonArea]) -> Iterator[str]:

@@ -20,7 +20,7 @@ from pyproj.exceptions import ProjError
 
 from landweave.core.errors import InputError, LandweaveError, OutputError
 from landweave.core.grid import HECTARE_M2
-from landweave.core.legend import Legend, plain_name
+from landweave.core.legend import Legend, given_code
 from landweave.core.whole_files import whole_file
 from landweave.formats.polygons import dated_alike
 
@@ -256,15 +256,9 @@ def _code(value: Any, codes: Mapping[str, int], what: str) -> int | None:
     """A code as it came back, from a column of numbers or of text, or by its name; None where nothing was filled in."""
     if value is None or value != value or str(value).strip() == "":
         return None
-    if (known := codes.get(plain_name(value))) is not None:
-        return known
-    try:
-        number = float(value)
-    except ValueError:
-        number = np.nan
-    if not number.is_integer():
+    if (code := given_code(value, codes)) is None:
         raise InputError(
             f"{what} is no code and no name of a class: codes are whole numbers, {CANNOT_TELL} is cannot tell; "
             f"classes are {', '.join(f'{code} {name}' for name, code in codes.items())}."
         )
-    return int(number)
+    return code

@@ -141,7 +141,8 @@ def _table(crosswalk: Crosswalk | str | Path | None, legend: Legend) -> tuple[Co
 def _raster_reference(index: TileIndex, grid: Grid, labels: Labels, legend: Legend) -> RasterReference:
     """Label rasters; a nodata tag counts where it is no class, as many files tag 0, which is one."""
     table, known = _table(labels.crosswalk, legend)
-    stated = (tile.files[0].nodata[labels.band - 1] for tile in index.tiles)
+    (number,) = index.products[0].bands.values()  # that of the files, of which a VRT may make another
+    stated = (tile.files[0].nodata[number - 1] for tile in index.tiles)
     tags = {tag for tag in stated if tag is not None}
     classes = legend.codes if known is None else [code for code in known if table[code] != NODATA]
     remarks = tuple(

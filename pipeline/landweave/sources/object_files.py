@@ -14,7 +14,9 @@ from typing import Any
 from rasterio.session import Session
 
 from landweave.core.errors import InputError, MissingFileError, OutputError, ReadError
-from landweave.store.clients import RETRY, Options, file_options
+from landweave.store.clients import RETRY
+from landweave.store.credentials import Options
+from landweave.store.gdal_options import file_options
 from landweave.store.objects import SCHEMES, Target
 
 
@@ -181,22 +183,33 @@ def list_objects(pattern: str, storage_options: Options, endings: Sequence[str])
     """
     if not pattern.endswith("/") and not set("*?[") & set(pattern):
         return [pattern]
-    is_prefix = pattern.endswith("/") and not set("*?") & set(pattern)
-    literal = pattern if is_prefix else re.split(r"[*?\[]", pattern)[0]
-    place = Target.parse(literal.rpartition("/")[0], _as_gdal(pattern, storage_options))
-    try:
-        every = [f"{place}/{name}" for name in place.list()]
-    except OutputError as error:
-        raise InputError(f"{pattern} cannot be listed: {error}") from error
+    if set("*?[") & set(pattern.split("/")[2]):
+        raise InputError(f"{pattern} names a pattern of buckets: name one.")
+    options, begin = _as_gdal(pattern, storage_options), re.split(r"[*?\[]", pattern)[0]
     if pattern.endswith("/"):
-        rasters = [name for name in every if name.lower().endswith(tuple(endings))]
-        folders = {name: name[: name.rindex("/") + 1] for name in rasters}
-        found = [name for name, folder in folders.items() if folder == pattern or fnmatchcase(folder, pattern)]
+        place = Target.parse(pattern, options)
+        found = every = [each for each in _files(place, pattern) if "/" not in each.removeprefix(pattern)]
+        if not found and begin != pattern:  # no folder has that name
+            place = Target.parse(begin.rpartition("/")[0], options)
+            every = _files(place, pattern)
+            found = [each for each in every if fnmatchcase(each[: each.rindex("/") + 1], pattern)]
+        found = [each for each in found if each.lower().endswith(tuple(endings))]
     else:
-        found = [name for name in every if fnmatchcase(name, pattern)]
+        place = Target.parse(begin.rpartition("/")[0], options)
+        every = _files(place, pattern)
+        found = [each for each in every if fnmatchcase(each, pattern)]
     if not found:
         raise InputError(f"{pattern!r} names 0 of {len(every)} objects below {place}: check the prefix or the pattern.")
     return found
+
+
+def _files(place: Target, pattern: str) -> list[str]:
+    """Addresses of the objects below a prefix: no marks of folders, and no files that macOS puts beside others."""
+    try:
+        sizes = place.sizes()
+    except OutputError as error:
+        raise InputError(f"{pattern} cannot be listed: {error}") from error
+    return sorted(f"{place}/{name}" for name, size in sizes.items() if size and not name.split("/")[-1].startswith("."))
 
 
 @lru_cache(maxsize=64)

@@ -14,13 +14,13 @@ from itertools import count, takewhile
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import obstore
 from obstore import exceptions
 
 from landweave.core.errors import ConfigError, OutputError
-from landweave.core.paths import from_home
+from landweave.core.paths import from_home, meant_scheme
 from landweave.core.secrets import without_secrets
 from landweave.store.clients import RETRY, open_client, upload_seconds
 
@@ -42,9 +42,6 @@ _TEMPORARY = (".lease", _TRIAL)
 
 _UNFINISHED = re.compile(r"#\d+$")
 """End of the names under which obstore writes to a disk before it renames what is whole."""
-
-_LIKE_A_URL = re.compile(r"(?:(file|s3|gs|az):/?(?!/)|/vsi(s3|gs|az)/)", re.IGNORECASE)
-"""Begin of what is meant for a URL and would be a folder of such a name."""
 
 _FIRST_PRINTED = 32
 
@@ -132,7 +129,7 @@ class Target:
             return cls(location=os.path.realpath(place) if place.is_symlink() else str(place))
         if scheme not in SCHEMES:
             raise ConfigError(f"Cannot write to {scheme}://: use a local path, or one of {', '.join(SCHEMES)}.")
-        if "@" in urlsplit(text).netloc or "?" in text:
+        if "@" in text.split("/")[2] or "?" in text:
             raise ConfigError(
                 f"The {scheme}:// URL holds credentials or a query: give them as options or in the environment."
             )
@@ -465,8 +462,9 @@ def _path_of(text: str) -> str:
     >>> _path_of("file:///data/my%20maps/a.zarr"), _path_of("maps/100%25.zarr")
     ('/data/my maps/a.zarr', 'maps/100%25.zarr')
     """
-    if odd := _LIKE_A_URL.match(text):
-        raise ConfigError(f"{without_secrets(text)} is no path: a URL begins with {(odd[1] or odd[2]).lower()}://.")
+    of_gdal = next((each for each in SCHEMES if text.startswith(f"/vsi{each}/")), None)
+    if scheme := meant_scheme(text) or of_gdal:
+        raise ConfigError(f"{without_secrets(text)} is no path: a URL begins with {scheme}://.")
     if not text.startswith("file://"):
         return text
     host, slash, path = text.removeprefix("file://").partition("/")
@@ -499,8 +497,8 @@ def unwritable(target: Target, what: str, error: BaseException) -> OutputError:
         The reason.
     """
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    advice = "Check the place, its rights and free space, and the credentials."
-    return OutputError(f"Cannot {what} at {target}: {reason}. {advice}")
+    advice = "the place, its rights and free space" if target.is_local else "the place, its rights and the credentials"
+    return OutputError(f"Cannot {what} at {target}: {reason}. Check {advice}.")
 
 
 def checksum64(content: Any) -> int:
