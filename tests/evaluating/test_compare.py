@@ -132,6 +132,22 @@ def test_polygons_of_another_product_are_compared_on_the_maps_pixels(folder, tmp
     assert coded.scores.confusion.tolist() == expected
 
 
+VRT_BAND = """<VRTRasterBand dataType="Byte" band="{number}"><SimpleSource><SourceFilename relativeToVRT="1">{file}
+</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand>"""
+
+
+def test_a_band_of_a_vrt_may_be_another_of_its_file(folder, tmp_path):
+    """As ``gdalbuildvrt -separate`` makes it."""
+    empty = write_tile(tmp_path / "a.tif", np.zeros((1, *SHAPE), np.uint8), corner_xy=XY)
+    write_tile(tmp_path / "b.tif", MAPPED[None], corner_xy=XY, nodata=200)
+    bands = [
+        VRT_BAND.format(number=number, file=name).replace("\n", "") for number, name in ((1, empty.name), (2, "b.tif"))
+    ]
+    size = f'rasterXSize="{SHAPE[1]}" rasterYSize="{SHAPE[0]}"'
+    (tmp_path / "m.vrt").write_text(f"<VRTDataset {size}>{''.join(bands)}</VRTDataset>")
+    assert lw.compare(folder / "map.zarr", lw.Labels(files=tmp_path / "m.vrt", band=2)).scores.accuracy == 1
+
+
 def test_rasters_elsewhere_and_foreign_crosswalks_are_refused(folder, tmp_path):
     away = write_tile(tmp_path / "away.tif", np.zeros((1, 5, 5), np.uint8), corner_xy=(XY[0] + 9e4, XY[1]), pixel=10)
     with pytest.raises(lw.errors.InputError, match="lies in"):
