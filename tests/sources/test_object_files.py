@@ -117,5 +117,15 @@ def test_the_endpoint_of_the_environment_counts_for_gdal(monkeypatch: pytest.Mon
     assert "AWS_S3_ENDPOINT" not in file_options(f"{ROOT}/a.tif", ())
 
 
+def test_an_option_by_any_of_its_names_counts_before_the_variables_of_gdal(
+    options: tuple, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_S3_ENDPOINT", "127.0.0.1:1")
+    monkeypatch.setenv("AWS_NO_SIGN_REQUEST", "YES")
+    renamed = dict(options)
+    renamed["aws_endpoint_url"], renamed["skip_signature"] = renamed.pop("endpoint"), False
+    assert list_objects(f"{ROOT}/d*/", tuple(renamed.items()), (".tif",)) == [f"{ROOT}/deeper/c.tif"]
+
+
 def test_what_lies_in_an_object_store() -> None:
     assert [in_object_store(name) for name in ("s3://a/b", "az://a/b", "http://a/b", "a/b", "s3")] == [1, 1, 0, 0, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -216,22 +216,25 @@ def read_polygons(
     column = str(labels.column)
     parts: dict[int, list[shapely.Geometry]] = {}
     for path, value, shape in _features(labels, files, crs):
-        where = f"{path}: column {column!r}"
         code = codes.get(plain_name(value))  # a name is of the classes that the crosswalk leads to
         if code is None:
-            stated = given_code(value, {})
-            if stated is None:
-                listed = ", ".join(codes)
-                raise InputError(
-                    f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {listed}. 255 is none."
-                )
-            if known is not None and stated not in {*known, NODATA}:
-                raise InputError(f"{where} holds code {stated}, which {_UNLISTED}")
+            stated = _stated_code(value, f"{path}: column {column!r}", codes, known)
             code = int(table[stated])
         if shape is not None and code != NODATA:
             parts.setdefault(code, []).append(shape)
     areas = {code: PolygonArea(shapely.union_all(shapes)) for code, shapes in sorted(parts.items())}
     return PolygonReference(areas=areas, notes=tuple(_overlap_notes(areas)))
+
+
+def _stated_code(value: Any, where: str, names: Collection[str], known: frozenset[int] | None) -> int:
+    """A code as a column holds it; an error where it is none, or the crosswalk does not list it."""
+    code = given_code(value, {})
+    if code is None:
+        listed = ", ".join(names)
+        raise InputError(f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {listed}. 255 is none.")
+    if known is not None and code not in {*known, NODATA}:
+        raise InputError(f"{where} holds code {code}, which {_UNLISTED}")
+    return code
 
 
 def _overlap_notes(areas: Mapping[int, PolygonArea]) -> Iterator[str]:

@@ -15,7 +15,7 @@ from rasterio.session import Session
 
 from landweave.core.errors import InputError, MissingFileError, OutputError, ReadError
 from landweave.store.clients import RETRY
-from landweave.store.credentials import Options
+from landweave.store.credentials import Options, is_true, own_name
 from landweave.store.gdal_options import file_options
 from landweave.store.objects import SCHEMES, Target
 
@@ -221,11 +221,12 @@ def _as_gdal(href: str, storage_options: Options) -> dict[str, Any]:
     """Options with what GDAL takes from its environment and the client of the store calls otherwise."""
     options = dict(storage_options)
     if href.startswith("s3://"):
-        if "endpoint" not in options and (host := os.environ.get("AWS_S3_ENDPOINT")):
+        own = {own_name("s3", name) for name in options}
+        if "endpoint" not in own and (host := os.environ.get("AWS_S3_ENDPOINT")):
             plain = os.environ.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE", "OFF", "0")
             options["endpoint"] = f"{'http' if plain else 'https'}://{host}"
-        if os.environ.get("AWS_NO_SIGN_REQUEST", "NO").upper() in ("YES", "TRUE", "ON", "1"):
-            options.setdefault("anonymous", True)
+        if "anonymous" not in own and is_true(os.environ.get("AWS_NO_SIGN_REQUEST")):
+            options["anonymous"] = True
     return options
 
 

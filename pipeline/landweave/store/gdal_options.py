@@ -27,10 +27,8 @@ def file_options(location: str, storage_options: Options) -> dict[str, str]:
     ConfigError
         For an option that GDAL has no counterpart of.
     """
-    scheme, own = (
-        location.partition("://")[0],
-        {own_name(location.partition("://")[0], name) for name, _ in storage_options},
-    )
+    scheme = location.partition("://")[0]
+    own = {own_name(scheme, name) for name, _ in storage_options}
     given = stated_options(location, storage_options)
     if scheme == "s3" and "endpoint" not in own and os.environ.get("AWS_S3_ENDPOINT"):  # which GDAL takes by itself
         given.pop("endpoint", None)
