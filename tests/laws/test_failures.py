@@ -123,7 +123,11 @@ def test_a_tile_put_aside_during_the_run_is_no_nodata(small: Small) -> None:
 
 
 @pytest.mark.slow
-def test_a_worker_lives_with_the_memory_that_the_plan_asks_for(small: Small) -> None:
+def test_a_worker_lives_with_the_memory_that_the_plan_asks_for(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that has to compile the kernels first, as on a new machine, takes the most."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
     asked = set_up_map(small.loaded()).memory.worker / GIB
     config = small.loaded(engine={"kind": "dask", "workers": 1, "memory_gib": asked})
     assert api.run(config).exit_code == 0

@@ -22,9 +22,11 @@ SENT_AHEAD = 1
 MOST_DECODERS = 8
 """Threads that decode the files of one block: beyond them a file system is the limit, or another worker's cores."""
 
-PROCESS_BYTES = 600 << 20
-"""An idle worker: interpreter, Dask, GDAL, torch with the kernels it has compiled. Measured after a first block, once
-freed memory was returned to the system."""
+PROCESS_BYTES = 800 << 20
+"""An idle worker: interpreter, Dask, GDAL, torch, what a U-Net of segmentation_models_pytorch imports, and the kernels
+compiled. Measured after a first block, once freed memory was returned to the system: 743 MiB where the kernels were
+compiled in it and 715 where they came from numba's cache, 340 of them pages of libraries, which vary with the
+machine."""
 
 GPU_PROCESS_BYTES = 1700 << 20
 """The same of a worker that computes on a GPU, with the host memory of CUDA and cuDNN: measured on an H200, with
