@@ -86,7 +86,12 @@ def _interleaved(probabilities: np.ndarray) -> Logits:
     return Logits(np.log(probabilities).transpose(1, 2, 0).copy().transpose(2, 0, 1))
 
 
-makes = st.sampled_from([np.asarray, _interleaved, lambda probabilities: Logits(np.log(probabilities))])
+def _by_threads(probabilities: np.ndarray) -> Logits:
+    """Logits whose rows are added by more threads than some parts of a window have rows."""
+    return Logits(np.log(probabilities), threads=3)
+
+
+makes = st.sampled_from([np.asarray, _interleaved, _by_threads])
 
 
 def _whole(blending: Blending, extent: Extent) -> np.ndarray:

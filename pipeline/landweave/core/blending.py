@@ -11,9 +11,11 @@ depend on the block in which it is computed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -124,12 +126,15 @@ class Logits:
     ----------
     values
         float32 ``(n, class, y, x)``, or ``(class, y, x)`` of one window; of any layout in memory.
+    threads
+        That add a window together, a part of its rows each: the cores of a network wait while its logits are added.
     """
 
     values: NDArray[np.float32]
+    threads: int = 1
 
     def __getitem__(self, window: int) -> Logits:
-        return Logits(self.values[window])
+        return replace(self, values=self.values[window])
 
     def __len__(self) -> int:
         return len(self.values)
@@ -162,8 +167,19 @@ class Logits:
         """
         from landweave.core.compiled import add_softmax  # a plan needs no compiler
 
-        down, across = inside
-        add_softmax(self.values[:, down, across], weights[down], weights[across], sums, *corner)
+        (down, across), (top, left) = inside, corner
+
+        def add(rows: slice) -> None:
+            part = self.values[:, rows, across]
+            add_softmax(part, weights[rows], weights[across], sums, top + rows.start - first, left)
+
+        first, stop, _ = down.indices(self.shape[-2])
+        edges = [first + (stop - first) * number // self.threads for number in range(self.threads + 1)]
+        own, *others = (slice(*pair) for pair in pairwise(edges))
+        given = [_blending_threads(len(others)).submit(add, rows) for rows in others]
+        add(own)
+        for each in given:
+            each.result()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[np.float32]:
         probabilities = np.zeros(self.shape, np.float32)
@@ -175,6 +191,11 @@ class Logits:
         for window, target in pairs:
             window.add_to(target, ones, inside=whole, corner=(0, 0))
         return probabilities if dtype is None else probabilities.astype(dtype)
+
+
+@cache
+def _blending_threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="landweave-blend")
 
 
 PART_PIXELS = 2**16

@@ -70,8 +70,8 @@ class TorchPredictor:
     def predict(self, batch: Mapping[str, InputBatch] | SentBatch) -> Array | Logits:
         """Return class probabilities, float32 ``(n, class, y, x)`` in base pixels.
 
-        Of a CPU logits, where the card's output has them, and a numpy array otherwise: windows are then blended by the
-        calling thread alone, while the network runs for another block. Of a GPU a contiguous tensor on it.
+        Of a CPU logits, where the card's output has them, and a numpy array otherwise: windows are then blended on
+        the cores of the network. Of a GPU a contiguous tensor on it.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class TorchPredictor:
                 f"{float(values.min()):.3g} to {float(values.max()):.3g}: its card says activation: none."
             )
         if self._settings.blends_logits:
-            return Logits(values.float().numpy())
+            return Logits(values.float().numpy(), threads=self._settings.torch_threads)
         return values.numpy() if values.device.type == "cpu" else values
 
     def probabilities(self, batch: Mapping[str, InputBatch] | SentBatch) -> Tensor:
