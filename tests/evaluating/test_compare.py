@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas
@@ -13,6 +14,7 @@ import pytest
 import shapely
 
 import landweave as lw
+from landweave.core.crosswalk import load_crosswalk
 from tests.helpers.commands import Command, done, write_config
 from tests.helpers.maps import CORNER, lumps, write_map
 from tests.helpers.tiles import write_tile
@@ -177,6 +179,31 @@ def test_crosswalks_to_other_legends_are_refused(folder, tmp_path):
     labels = lw.Labels(files=other, crosswalk=tmp_path / "trees.yaml")
     with pytest.raises(lw.errors.ConfigError, match=r"1 is 'trees'.* where it is 'built': name crosswalks to one"):
         lw.compare(str(folder / "map.zarr"), labels, crosswalk=folder / "five.yaml")
+
+
+def test_codes_of_three_digits_come_onto_the_classes_by_a_crosswalk(folder, tmp_path):
+    """As those of CORINE Land Cover, 999 where it has none."""
+    codes = np.where(np.arange(81).reshape(1, 9, 9) % 2, 523, 112).astype(np.int32)
+    codes[0, 0, 0] = 999
+    oso = load_crosswalk(folder / "oso.yaml")
+    first, second = oso.codes[0], oso.codes[2]  # of both classes
+    by_three_digits = replace(oso, codes=((112, first[1]), (523, second[1]), (999, 255)))
+    plain = np.choose(codes % 2, [first[0], second[0]]).astype(np.uint8)
+    plain[0, 0, 0] = 255
+    results = []
+    for name, values, crosswalk in (("wide.tif", codes, by_three_digits), ("plain.tif", plain, oso)):
+        labels = lw.Labels(files=write_tile(tmp_path / name, values, corner_xy=XY, pixel=10), crosswalk=crosswalk)
+        results.append(lw.compare(str(folder / "map.zarr"), labels, crosswalk=folder / "five.yaml"))
+    wide, narrow = results
+    assert wide.scores.confusion.sum() > 0
+    np.testing.assert_array_equal(wide.scores.confusion, narrow.scores.confusion)
+    with pytest.raises(lw.errors.ReadError, match=r"hold 999: codes are .* from 0 to 254.* A crosswalk brings larger"):
+        lw.compare(str(folder / "map.zarr"), tmp_path / "wide.tif", crosswalk=folder / "five.yaml")
+    square = shapely.box(XY[0], XY[1] - 40, XY[0] + 40, XY[1])
+    geopandas.GeoDataFrame({"code": ["523"]}, geometry=[square], crs="EPSG:2154").to_file(tmp_path / "clc.gpkg")
+    polygons = lw.Labels(files=tmp_path / "clc.gpkg", column="code", crosswalk=by_three_digits)
+    found = lw.compare(str(folder / "map.zarr"), polygons, crosswalk=folder / "five.yaml")
+    assert {pair // 256 for pair in found.counts.pairs} == {second[1]}
 
 
 def test_codes_that_the_crosswalk_does_not_list_are_refused(folder, tmp_path):

@@ -26,6 +26,9 @@ _PACKAGE = Path(__file__).parents[1]
 _FOLDERS = (_PACKAGE.parents[1] / "configs" / "crosswalks", _PACKAGE / "configs" / "crosswalks")
 """Of a checkout, and of an installed package."""
 
+LARGEST_SOURCE = 65534
+"""Codes of other legends may have more digits than those of a map: 523 is the sea of CORINE Land Cover."""
+
 _CLASS_KEYS = {"code", "name", "name_fr", "color", "source_codes"}
 
 
@@ -40,7 +43,8 @@ class Crosswalk:
     legend
         The target classes.
     codes
-        Pairs of source code and target code, ascending; target 255 (nodata) for classes that are left out.
+        Pairs of source code (to `LARGEST_SOURCE`) and target code, ascending; target 255 (nodata) for classes that are
+        left out.
 
     Raises
     ------
@@ -56,8 +60,11 @@ class Crosswalk:
         sources = Counter(code for code, _ in self.codes)
         if twice := [code for code, count in sources.items() if count > 1]:
             raise ConfigError(f"Crosswalk {self.legend.name!r}: source code {twice[0]} is given twice.")
-        if odd := [pair for pair in self.codes if not 0 <= pair[0] < NODATA or pair[1] not in self._targets]:
-            raise ConfigError(f"Crosswalk {self.legend.name!r}: {odd[0][0]} to {odd[0][1]} names no class: 0 to 254.")
+        if odd := [pair for pair in self.codes if not _may_be_source(pair[0]) or pair[1] not in self._targets]:
+            raise ConfigError(
+                f"Crosswalk {self.legend.name!r}: {odd[0][0]} to {odd[0][1]} names no class: those of the source have "
+                f"codes from 0 to {LARGEST_SOURCE} (255 is nodata), those that they become from 0 to 254."
+            )
 
     @classmethod
     def identity(cls, legend: Legend) -> Crosswalk:
@@ -76,8 +83,8 @@ class Crosswalk:
 
     @cached_property
     def table(self) -> NDArray[np.uint8]:
-        """Target code of each source code, uint8 of 256; 255 where there is none."""
-        table = np.full(NODATA + 1, NODATA, np.uint8)
+        """Target code of each source code, uint8 of 256 or, with larger codes, more; 255 where there is none."""
+        table = np.full(max(NODATA, *dict(self.codes)) + 1, NODATA, np.uint8)
         for source, target in self.codes:
             table[source] = target
         return table
@@ -214,6 +221,10 @@ def parse_crosswalk(content: Any, where: str) -> Crosswalk:
         ) from error
 
 
+def _may_be_source(code: int) -> bool:
+    return 0 <= code <= LARGEST_SOURCE and code != NODATA
+
+
 def _checked(content: Any) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
     """Classes and codes left out, once all keys and types are known to be right."""
     if not isinstance(content, Mapping):
@@ -230,7 +241,7 @@ def _checked(content: Any) -> tuple[Sequence[Mapping[str, Any]], Sequence[int]]:
         raise TypeError(f"{odd[0][0]} is {odd[0][1]!r}, and is a list of codes: [4, 5]")
     codes = [code for each in classes for code in (each["code"], *each["source_codes"])] + [*left_out]
     if odd := [code for code in codes if type(code) is not int]:
-        raise TypeError(f"{odd[0]!r} is no code, a whole number from 0 to 254")
+        raise TypeError(f"{odd[0]!r} is no code, a whole number")
     if odd := [text for each in classes for key, text in each.items() if key in ("name", "name_fr", "color")
                and not isinstance(text, str)]:  # fmt: skip
         raise TypeError(f"{odd[0]!r} is no text")

@@ -24,7 +24,7 @@ def plain_name(name: object) -> str:
     return unicodedata.normalize("NFC", str(name).strip().lower())
 
 
-def given_code(value: object, codes: Mapping[str, int]) -> int | None:
+def given_code(value: object, codes: Mapping[str, int], *, largest: int = NODATA) -> int | None:
     """A code that somebody wrote as a number, as text or by its name; None for what is neither.
 
     Parameters
@@ -33,6 +33,8 @@ def given_code(value: object, codes: Mapping[str, int]) -> int | None:
         As a column of a file holds it.
     codes
         By names as `plain_name` gives them.
+    largest
+        Numbers beyond it are no codes.
 
     Examples
     --------
@@ -45,7 +47,7 @@ def given_code(value: object, codes: Mapping[str, int]) -> int | None:
         number = float(str(value))
     except ValueError:
         return None
-    return int(number) if number.is_integer() and 0 <= number <= NODATA else None
+    return int(number) if number.is_integer() and 0 <= number <= largest else None
 
 
 @dataclass(frozen=True, kw_only=True)

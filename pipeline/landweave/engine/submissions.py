@@ -263,7 +263,9 @@ class Submissions:
                 raise lost(self._client) from error
             return  # a busy machine: the connection stands, the workers are found at another time
         self._waiting_for_workers.check()
-        if self._submitted and self._workers.admitted and time.monotonic() - self._said >= SILENCE_SECONDS:
+        said_after = self._said - self._ended  # once more after twice as long: some blocks take an hour
+        patience = max(SILENCE_SECONDS, said_after)
+        if self._submitted and self._workers.admitted and time.monotonic() - self._said >= patience:
             self._said = time.monotonic()
             self._say_what_runs()
 

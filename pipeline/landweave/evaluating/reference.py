@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from numpy.typing import NDArray
 
-from landweave.core.crosswalk import Crosswalk
+from landweave.core.crosswalk import LARGEST_SOURCE, Crosswalk
 from landweave.core.errors import InputError, ReadError
 from landweave.core.grid import Grid
 from landweave.core.legend import NODATA, given_code, plain_name
@@ -93,7 +93,7 @@ class RasterReference:
     source
         One band of codes, opened with the kernel ``nearest`` on the pixels of the map.
     table
-        uint8 ``(256,)``: the code that each code becomes, 255 for none.
+        uint8 ``(256,)`` or longer: the code that each code becomes, 255 for none.
     known
         Codes that a crosswalk lists: no other may be there. None without a crosswalk.
     remarks
@@ -113,12 +113,13 @@ class RasterReference:
         """See `Reference`."""
         raster = self.source.read(grid, self.source.bands)
         values, valid = raster.values[0], raster.valid
-        if odd := _no_codes(values[valid]):
-            files = ", ".join(file.id for file in self.source.files(grid)[:3])
-            raise ReadError(f"Labels of {files} hold {odd[0]:g}: codes are whole numbers from 0 to 255, 255 is nodata.")
-        codes = np.where(valid, values, NODATA).astype(np.uint8)
+        files = ", ".join(file.id for file in self.source.files(grid)[:3])
+        if odd := _no_codes(values[valid], _largest_code(self.known)):
+            advice = f"codes are whole numbers {_code_range(self.known)}, 255 is nodata."
+            advice += "" if self.known else " A crosswalk brings larger ones to the classes."
+            raise ReadError(f"Labels of {files} hold {odd[0]:g}: {advice}")
+        codes = np.where(valid, values, NODATA).astype(np.uint16)
         if self.known is not None and (unlisted := {*np.unique(codes).tolist()} - self.known - {NODATA}):
-            files = ", ".join(file.id for file in self.source.files(grid)[:3])
             raise ReadError(f"Labels of {files} hold code {min(unlisted)}, which {_UNLISTED}")
         return self.table[codes]
 
@@ -138,8 +139,16 @@ class RasterReference:
 _UNLISTED = "their crosswalk does not list: add it to source_codes of a class, or to left_out."
 
 
-def _no_codes(values: NDArray[Any]) -> list[float]:
-    wrong = (values < 0) | (values > NODATA) | (values != np.floor(values))
+def _largest_code(known: frozenset[int] | None) -> int:
+    return NODATA if known is None else LARGEST_SOURCE
+
+
+def _code_range(known: frozenset[int] | None) -> str:
+    return f"from 0 to {254 if known is None else LARGEST_SOURCE}"
+
+
+def _no_codes(values: NDArray[Any], largest: int) -> list[float]:
+    wrong = (values < 0) | (values > largest) | (values != np.floor(values))
     return [float(each) for each in values[wrong][:1]]
 
 
@@ -228,10 +237,12 @@ def read_polygons(
 
 def _stated_code(value: Any, where: str, names: Collection[str], known: frozenset[int] | None) -> int:
     """A code as a column holds it; an error where it is none, or the crosswalk does not list it."""
-    code = given_code(value, {})
+    code = given_code(value, {}, largest=_largest_code(known))
     if code is None:
         listed = ", ".join(names)
-        raise InputError(f"{where} holds {value!r}, neither a code from 0 to 254 nor a class: {listed}. 255 is none.")
+        raise InputError(
+            f"{where} holds {value!r}, neither a code {_code_range(known)} nor a class: {listed}. 255 is none."
+        )
     if known is not None and code not in {*known, NODATA}:
         raise InputError(f"{where} holds code {code}, which {_UNLISTED}")
     return code
