@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,10 +26,15 @@ class SuspendingFence:
     def check(self) -> None:
         stop = next(_objects) == int(os.environ["STOP_AT"])
         if stop and os.environ["STOP"] == "before the look":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            _suspend()
         self.fence.check()
         if stop and os.environ["STOP"] == "after the look":
-            os.kill(os.getpid(), signal.SIGSTOP)
+            _suspend()
+
+
+def _suspend() -> None:
+    time.sleep(1)  # other objects of the block have had their look: they are written before, not when it is woken
+    os.kill(os.getpid(), signal.SIGSTOP)
 
 
 def _init(self: RecordingStore, store: Any, written: Any = None, fence: WriteFence | None = None) -> None:
