@@ -185,6 +185,14 @@ def test_a_pixel_given_wholly_to_untrained_classes_has_no_confidence() -> None:
     assert (channel.item(), best.item()) == (0, 0)
 
 
+def test_what_trained_classes_have_left_is_renormalised_however_little_it_is() -> None:
+    """Without a warning of numpy's: one over 1e-40 is more than float32 holds."""
+    probabilities = np.array([1e-40, 0, 1], np.float32)[:, None, None]
+    with np.errstate(all="raise", under="ignore"):
+        kept = drop_untrained(probabilities, (True, True, False))
+    np.testing.assert_array_equal(kept.ravel(), [1, 0, 0])
+
+
 @given(st.integers(1, 5), st.integers(1, 4), st.integers(1, 4))
 def test_cells_are_means(factor: int, rows: int, columns: int) -> None:
     values = np.random.default_rng(0).random((2, rows * factor, columns * factor), np.float32)

@@ -359,10 +359,11 @@ def drop_untrained(probabilities: Array, trained: tuple[bool, ...]) -> Array:
     if all(trained):
         return probabilities
     total = sum(probabilities[channel] for channel, is_trained in enumerate(trained) if is_trained)
-    renormalised = probabilities / array_namespace(probabilities).where(total > 0, total, 1)
+    xp = array_namespace(probabilities)
+    divisor, renormalised = xp.where(total > 0, total, 1), xp.zeros_like(probabilities)
     for channel, is_trained in enumerate(trained):
-        if not is_trained:
-            renormalised[channel] = 0
+        if is_trained:  # another may be more than float32 holds times the total
+            renormalised[channel] = probabilities[channel] / divisor
     return renormalised
 
 
