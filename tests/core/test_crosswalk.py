@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,10 @@ def test_ones_own_is_read_from_a_file(tmp_path: Path) -> None:
 def test_a_crosswalk_that_is_wrong_is_refused(change: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         parse_crosswalk(made() | change, "here")
+
+
+def test_one_without_codes_leads_nowhere() -> None:
+    assert (replace(parse_crosswalk(made(), "here"), codes=()).table == 255).all()
 
 
 def test_another_legend_or_a_missing_class_is_refused() -> None:

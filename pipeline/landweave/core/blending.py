@@ -168,12 +168,12 @@ class Logits:
         from landweave.core.compiled import add_softmax  # a plan needs no compiler
 
         (down, across), (top, left) = inside, corner
+        first, stop, _ = down.indices(self.shape[-2])
 
         def add(rows: slice) -> None:
             part = self.values[:, rows, across]
             add_softmax(part, weights[rows], weights[across], sums, top + rows.start - first, left)
 
-        first, stop, _ = down.indices(self.shape[-2])
         edges = [first + (stop - first) * number // self.threads for number in range(self.threads + 1)]
         own, *others = (slice(*pair) for pair in pairwise(edges))
         given = [_blending_threads(len(others)).submit(add, rows) for rows in others]

@@ -84,7 +84,7 @@ class Crosswalk:
     @cached_property
     def table(self) -> NDArray[np.uint8]:
         """Target code of each source code, uint8 of 256 or, with larger codes, more; 255 where there is none."""
-        table = np.full(max(NODATA, *dict(self.codes)) + 1, NODATA, np.uint8)
+        table = np.full(max([NODATA, *dict(self.codes)]) + 1, NODATA, np.uint8)
         for source, target in self.codes:
             table[source] = target
         return table

@@ -113,15 +113,17 @@ class RasterReference:
         """See `Reference`."""
         raster = self.source.read(grid, self.source.bands)
         values, valid = raster.values[0], raster.valid
-        files = ", ".join(file.id for file in self.source.files(grid)[:3])
         if odd := _no_codes(values[valid], _largest_code(self.known)):
             advice = f"codes are whole numbers {_code_range(self.known)}, 255 is nodata."
             advice += "" if self.known else " A crosswalk brings larger ones to the classes."
-            raise ReadError(f"Labels of {files} hold {odd[0]:g}: {advice}")
+            raise ReadError(f"Labels of {self._files(grid)} hold {odd[0]:g}: {advice}")
         codes = np.where(valid, values, NODATA).astype(np.uint16)
         if self.known is not None and (unlisted := {*np.unique(codes).tolist()} - self.known - {NODATA}):
-            raise ReadError(f"Labels of {files} hold code {min(unlisted)}, which {_UNLISTED}")
+            raise ReadError(f"Labels of {self._files(grid)} hold code {min(unlisted)}, which {_UNLISTED}")
         return self.table[codes]
+
+    def _files(self, grid: Grid) -> str:
+        return ", ".join(file.id for file in self.source.files(grid)[:3])
 
     @property
     def notes(self) -> tuple[str, ...]:
