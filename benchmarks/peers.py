@@ -8,8 +8,9 @@ Beside this package, as whole commands in a process of their own and as loops fr
 
 All have the same network, weights, raster, window, overlap, batch, memory layout and torch threads. Equal answers come
 first: the zonal loop against a map with ``crop``; MONAI, whose last windows are shifted, against a gaussian map, where
-the windows are the same. Peak memory is that of the process and its children, as are CPU
-seconds, which tell more than the clock where others use the machine too.
+the windows are the same. Shifted windows are fewer than those of a lattice: ratios are of whole commands, and of these
+a window. Peak memory is that of the process and its children, as are CPU seconds, which tell more than the clock where
+others use the machine too.
 
 Medians are of commands that come second, as with any program whose libraries have been loaded before: what the first
 command with some weights finds out, and keeps in the user's cache (the graph of an engine, its logits beside eager
@@ -313,7 +314,8 @@ def compete(each: list[tuple[str, str, Path, Path]], raster: Path, side: int, ma
             if path.suffix == ".zarr":
                 path.rename(path.with_name(f"{turn}-{path.name}"))
     print(
-        f"{'':32} {'windows':>8} {'wall s':>8} {'of peer':>8} {'loop s':>8} {'CPU s':>8} {'of peer':>8} {'peak MiB':>9}"
+        f"{'':32} {'windows':>8} {'wall s':>8} {'of peer':>8} {'a window':>8} {'loop s':>8} {'CPU s':>8} "
+        f"{'of peer':>8} {'peak MiB':>9}"
     )
     peers = rows[each[0][0]]
     for name, means, *_ in each:
@@ -323,9 +325,10 @@ def compete(each: list[tuple[str, str, Path, Path]], raster: Path, side: int, ma
             statistics.median(own[key] / other[key] for own, other in zip(rows[name], peers, strict=True))
             for key in ("wall", "cpu")
         )
+        a_window = wall * peers[0]["windows"] / middle["windows"]
         print(
-            f"{name:32} {middle['windows']:8.0f} {middle['wall']:8.1f} {wall:8.3f} {middle['loop']:8.1f} "
-            f"{middle['cpu']:8.1f} {cpu:8.3f} {middle['peak']:9.0f}"
+            f"{name:32} {middle['windows']:8.0f} {middle['wall']:8.1f} {wall:8.3f} {a_window:8.3f} "
+            f"{middle['loop']:8.1f} {middle['cpu']:8.1f} {cpu:8.3f} {middle['peak']:9.0f}"
         )
 
 
