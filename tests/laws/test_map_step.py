@@ -266,3 +266,13 @@ def test_untrained_classes_never_reach_the_map() -> None:
     assert set(np.unique(run(job(model, legend=legend)).cut("landcover", GRID.extent))) == {5}
     kept = run(job(model, legend=legend, keep_untrained=True))
     assert set(np.unique(kept.cut("landcover", GRID.extent))) == {3}
+
+
+def test_where_untrained_classes_have_everything_the_map_has_nodata() -> None:
+    """And not its first class, which may be a building."""
+    classes = tuple(LandClass(code=code, name=f"{code}", color="#000000", trained=code % 2 == 0) for code in range(250))
+    echoed = run(job()).cut("landcover", GRID.extent)
+    store = run(job(legend=Legend(name="even", classes=classes), arrays=("landcover", "confidence")))
+    wanted = np.where(echoed % 2 == 0, echoed, NODATA)
+    np.testing.assert_array_equal(store.cut("landcover", GRID.extent), wanted)
+    np.testing.assert_array_equal(store.cut("confidence", GRID.extent) == NODATA, wanted == NODATA)

@@ -138,8 +138,10 @@ class BlockAccumulator:
             "probability": lambda: _to_host(_scaled(probabilities)),
             "date_fallback": lambda: self._date_fallbacks[rows],
         }
+        # Where classes that do not count have all that float32 holds, the first one would be a guess.
+        mapped = self.mapped[rows] & _to_host(best > 0)
         for name, result in self._results.items():
-            np.copyto(result[..., rows, :], compute[name](), where=self.mapped[rows])
+            np.copyto(result[..., rows, :], compute[name](), where=mapped)
 
 
 def _to_host(array: Array) -> NDArray[Any]:
