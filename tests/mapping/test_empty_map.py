@@ -1,13 +1,17 @@
-"""A map that holds nothing is told, and is no success."""
+"""A map that holds nothing is told, and is no success; and so is nodata that the network makes."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from safetensors.torch import load_file, save_file
 
+from landweave import api
 from tests.helpers.commands import Command
 from tests.helpers.scenes_on_disk import coded, optical_item, write_scene
+from tests.helpers.small import Small
 from tests.helpers.small_series import CORNER, CRS, SUMMER, SmallSeries
 from tests.helpers.stac_items import write_items
 
@@ -43,3 +47,21 @@ def test_a_map_with_pixels_does_not(config: Callable[[int], Path], landweave: Co
     assert ended.code == 0
     assert "nothing is left" not in ended.out
     assert "hold a measurement" not in ended.out
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_pixels_of_which_a_class_never_trained_has_everything_are_told(
+    tmp_path: Path, landweave: Command, trained: bool
+) -> None:
+    small = Small.make(tmp_path)
+    card, weights = yaml.safe_load(small.card.read_text()), load_file(small.weights)
+    card["outputs"]["LABEL"]["legend"]["classes"][2]["trained"] = trained
+    small.card.write_text(yaml.safe_dump(card))
+    weights["segmentation_head.0.bias"][2] += 500
+    save_file(weights, small.weights)
+
+    ended = landweave("run", small.config())
+    mapped = np.unique(api.open_map(small.store)["landcover"].values[:300, :430])
+    assert ended.code == 0
+    assert ("classes that were never trained have all the probability" in ended.out) is not trained
+    assert (2 in mapped, 0 in mapped) == (trained, False)

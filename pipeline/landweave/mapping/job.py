@@ -51,6 +51,9 @@ from landweave.store.maps.store import MapStore
 BATCHES_AHEAD = 4
 """Batches' worth of windows that are drawn while one waits for others whose series are as long as its own."""
 
+UNTRAINED = "untrained"
+"""Name of the count of pixels of which classes that do not count had everything."""
+
 Arrays = dict[str, NDArray[np.uint8]]
 
 
@@ -214,8 +217,8 @@ class MapFunction:
         job = self.job
         if job.outside is not None and job.outside[index]:
             return BlockResult(state=BlockState.OUTSIDE)
-        inputs, absent, extent = job.input_version(index), Counter[str](), job.blocks[index]
-        arrays, windows = self.predict(extent, watch, absent)
+        inputs, found, extent = job.input_version(index), Counter[str](), job.blocks[index]
+        arrays, windows = self.predict(extent, watch, found)
         covered = int(np.count_nonzero(job.mask(job.output_grid(job.wanted(extent)))))
         if arrays is None:
             return BlockResult(state=BlockState.NO_INPUT, inputs=inputs, counts={"covered": covered})
@@ -224,12 +227,10 @@ class MapFunction:
         watch.seconds["write"] = stored = sum(each.seconds for each in objects)
         watch.seconds["compress"] -= stored
         valid = int((arrays["landcover"] != NODATA).sum())
-        counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid, **absent}
+        counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid, **found}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)
 
-    def predict(
-        self, extent: Extent, watch: Stopwatch, absent: Counter[str] | None = None
-    ) -> tuple[Arrays | None, int]:
+    def predict(self, extent: Extent, watch: Stopwatch, found: Counter[str] | None = None) -> tuple[Arrays | None, int]:
         """The map over any extent of whole output pixels.
 
         Parameters
@@ -238,8 +239,8 @@ class MapFunction:
             In base pixels.
         watch
             Adds up the seconds of each stage.
-        absent
-            Counts, by `absent_key` of each series, the windows in which it measured nothing.
+        found
+            Counts the windows in which a series measured nothing, by its `absent_key`, and pixels that are `UNTRAINED`.
 
         Returns
         -------
@@ -268,9 +269,12 @@ class MapFunction:
         with closing(self._predictions(windows, inputs, watch)) as predictions:
             for window, dates, probabilities in predictions:
                 accumulator.add(window, probabilities, inputs.date_fallback(dates))
-                if absent is not None:
-                    absent.update(map(absent_key, inputs.absent(dates)))
-        return _framed(accumulator.arrays(), cells, extent.coarsen(job.factor)), len(windows)
+                if found is not None:
+                    found.update(map(absent_key, inputs.absent(dates)))
+        arrays = accumulator.arrays()
+        if found is not None:
+            found[UNTRAINED] = np.count_nonzero(mapped & (arrays["landcover"] == NODATA))
+        return _framed(arrays, cells, extent.coarsen(job.factor)), len(windows)
 
     def _predictions(
         self, windows: Sequence[Extent], inputs: BlockInputs, watch: Stopwatch

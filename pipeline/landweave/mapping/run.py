@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -26,7 +26,7 @@ from landweave.jobs.progress import Progress, SilentProgress, shown
 from landweave.jobs.result import RunResult, Status, coverage_notes, is_empty, join_results
 from landweave.jobs.runner import CatchingJob, interrupt, recorded_interrupts, run_blocks, writing_begun
 from landweave.mapping.estimate import Estimate
-from landweave.mapping.job import absent_key
+from landweave.mapping.job import UNTRAINED, absent_key
 from landweave.mapping.plan import MapPlan, cost_map, count_windows
 from landweave.mapping.setup import DIRECT_OPENS, MapSetup
 from landweave.mapping.verify import (
@@ -286,22 +286,26 @@ def _fill(
     notes = (*setup.notes, *output.notes, *(_software_notes(setup, output) if todo else ()))
     result = join_results(results, [ledger], ledger.failures(), notes, stale=stale)
     result = replace(result.with_retries(retries), planned=_cost(setup, actions).figures if todo else {})
-    absent = ((name, result.sums.get(absent_key(name), 0)) for name in setup.job.inputs)
-    windows = result.sums.get("windows", 0)
     return replace(
         result,
         windows_needed=count_windows(setup.job, todo),
-        notes=(
-            *result.notes,
-            *coverage_notes("the map", [result]),
-            *(
-                f"{name}: nothing was measured in {n:,} of {counted(windows, 'window')} of this run"
-                for name, n in absent
-                if n
-            ),
-        ),
+        notes=(*result.notes, *coverage_notes("the map", [result]), *_notes_on_blocks(result.sums, setup.job.inputs)),
         empty=("the map",) if is_empty(result.counts) else (),
     )
+
+
+def _notes_on_blocks(sums: Mapping[str, int], modalities: Iterable[str]) -> list[str]:
+    """What the blocks of a run counted, and a person should know."""
+    windows, absent = sums.get("windows", 0), [(name, sums.get(absent_key(name), 0)) for name in modalities]
+    notes = [
+        f"{name}: nothing was measured in {n:,} of {counted(windows, 'window')} of this run" for name, n in absent if n
+    ]
+    if untrained := sums.get(UNTRAINED, 0):
+        notes.append(
+            f"{counted(untrained, 'pixel', 'is')} nodata in this run, as classes that were never trained have all the "
+            "probability there: does the card list the classes in the network's order?"
+        )
+    return notes
 
 
 def _software_notes(setup: MapSetup, output: MapOutput) -> list[str]:
