@@ -4,7 +4,8 @@ Beside this package, as whole commands in a process of their own and as loops fr
 
 - ``zonal loop``: what the public zonal tools do, written here: a ``DataLoader`` reads windows of a GeoTIFF, the network
   predicts them, their margins are cropped, classes go to a GeoTIFF window by window;
-- ``MONAI``: its sliding window over the raster in memory, gaussian; left out where ``monai`` is not installed.
+- ``MONAI``: its sliding window over the raster in memory, gaussian, with the weights of this package (its own are the
+  same, but at least 0.001 each); left out where ``monai`` is not installed.
 
 All have the same network, weights, raster, window, overlap, batch, memory layout and torch threads. Equal answers come
 first: the zonal loop against a map with ``crop``; MONAI, whose last windows are shifted, against a gaussian map, where
@@ -45,6 +46,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from landweave import api
 from landweave.config.load import load_config
+from landweave.core.blending import Blend, profile
 from landweave.core.lattice import Extent
 from landweave.models.cards.registry import find_card
 from landweave.models.factory import load
@@ -127,10 +129,11 @@ def monai(config: Path, raster: Path, path: Path) -> dict[str, Any]:
 
     card, network, decide = network_of(config)
     size, overlap = card.window.size, card.window.overlap
+    weights = torch.from_numpy(profile(Blend.GAUSSIAN, size, overlap))
     with rasterio.open(raster) as file, torch.inference_mode():
         started = time.perf_counter()
         values = torch.from_numpy((file.read().astype(np.float32) - MEAN) / STD)[None]
-        options = {"overlap": overlap / size, "mode": "gaussian", "sigma_scale": 1 / 8}
+        options = {"overlap": overlap / size, "roi_weight_map": weights[:, None] * weights}
         logits = sliding_window_inference(values, (size, size), 4, lambda x: torch.softmax(network(x), 1), **options)
         with rasterio.open(
             path, "w", **{**file.profile, "count": 1, "dtype": "uint8", "compress": "deflate"}
