@@ -273,7 +273,7 @@ class MapFunction:
                     found.update(map(absent_key, inputs.absent(dates)))
         arrays = accumulator.arrays()
         if found is not None:
-            found[UNTRAINED] = np.count_nonzero(mapped & (arrays["landcover"] == NODATA))
+            found[UNTRAINED] = int((mapped & (arrays["landcover"] == NODATA)).sum())
         return _framed(arrays, cells, extent.coarsen(job.factor)), len(windows)
 
     def _predictions(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -19,6 +20,9 @@ from numpy.typing import NDArray
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 """How a TIFF and a BigTIFF begin, in either byte order."""
+
+_FEW = 4096
+"""Bytes that are read without a look at the size of the file, of which there are tens in every header."""
 
 _DTYPES = {2: "S1", 3: "u2", 4: "u4", 12: "f8", 13: "u4", 16: "u8", 18: "u8"}
 """Of the field types that are read: text, whole numbers and places in the file, floats."""
@@ -106,11 +110,14 @@ def bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
     ValueError
         When the file has fewer.
     """
-    there = max(0, _size(file) - at)
-    if there < length:  # looked at first: a damaged length may be larger than memory
-        raise ValueError(f"is truncated: {length} bytes expected at byte {at}, {there} there")
-    file.seek(at)
-    return file.read(length)
+    # The size is looked at first where a damaged length may be larger than memory, or a place beyond any file.
+    there = length if length <= _FEW and at <= sys.maxsize else max(0, _size(file) - at)
+    if there >= length:
+        file.seek(at)
+        found = file.read(length)
+        if (there := len(found)) == length:
+            return found
+    raise ValueError(f"is truncated: {length} bytes expected at byte {at}, {there} there")
 
 
 def _size(file: BinaryIO) -> int:
