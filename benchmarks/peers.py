@@ -97,7 +97,8 @@ def network_of(config: Path) -> Any:
         return network({CARD: x.contiguous(memory_format=torch.channels_last)}, x.shape[-2:])[name]
 
     def decide(probabilities: torch.Tensor) -> np.ndarray:
-        return probabilities.where(trained, -1).argmax(-3).byte().numpy()
+        best, classes = probabilities.where(trained, 0).max(-3)
+        return classes.where(best > 0, 255).byte().numpy()
 
     return card, logits, decide
 

@@ -1,4 +1,4 @@
-"""A map that holds nothing is told, and is no success; and so is nodata that the network makes."""
+"""A map without a measurement is told, and is no success; nodata that the network makes is told."""
 
 from collections.abc import Callable
 from pathlib import Path

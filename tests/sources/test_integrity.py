@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from landweave.sources.integrity import find_damage, unwritten_blocks
+from landweave.sources.tiff_tags import bytes_at
 
 LAYOUTS = {
     "strips": {},
@@ -73,3 +74,14 @@ def test_other_formats_are_left_to_gdal(tmp_path):
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
     assert "cannot be read" in find_damage(str(tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize(("at", "length"), [(2, 3), (100, 1), (2**50, 4), (2**64 - 8, 8), (0, 2**62)])
+def test_bytes_that_are_not_in_a_file_are_told_with_both_numbers(tmp_path: Path, at: int, length: int) -> None:
+    path = tmp_path / "four"
+    path.write_bytes(b"1234")
+    with path.open("rb") as file:
+        assert bytes_at(file, 1, 3) == b"234"
+        there = max(0, 4 - at)
+        with pytest.raises(ValueError, match=f"{length} bytes expected at byte {at}, {there} there"):
+            bytes_at(file, at, length)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 
+from landweave.core.errors import InputError
 from landweave.sources import raster_facts
 from landweave.sources.integrity import may_state_nodata
 from landweave.sources.raster_facts import read_raster_facts
@@ -88,3 +89,32 @@ def test_a_jpeg_2000_states_nodata_beside_itself_alone(tmp_path: Path) -> None:
     assert not may_state_nodata(str(path))
     with rasterio.open(path) as dataset:
         assert dataset.nodata is None
+
+
+@pytest.mark.parametrize("age", [0, 60])
+def test_what_is_mended_beside_a_file_counts_in_the_same_process(tmp_path: Path, age: int) -> None:
+    """As in a notebook: after a refusal the file itself is as it was."""
+    tile = tmp_path / "a.tif"
+    write_tile(tile, np.full((3, 8, 8), 7, np.uint8), corner_xy=(100.0, 200.0))
+    beside = tmp_path / "a.tif.aux.xml"
+    beside.write_text("<PAMDataset><GeoTransform>900, 0.2, 0, 800, 0, -0.2</GeoTransform></PAMDataset>")
+    settled(tile, age), settled(beside, age)
+    with pytest.raises(InputError, match="lies in two places"):
+        read_raster_facts([str(tile)])
+    beside.unlink()
+    assert read_raster_facts([str(tile)])[str(tile)].transform[2] == 100
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize("age", [0, 60])
+def test_a_world_file_that_is_given_counts_in_the_same_process(tmp_path: Path, age: int) -> None:
+    tile = tmp_path / "a.tif"
+    with rasterio.open(tile, "w", driver="GTiff", dtype="uint8", count=1, width=8, height=8) as dataset:
+        dataset.write(np.full((1, 8, 8), 7, np.uint8))
+    settled(tile, age)
+    with pytest.raises(InputError, match="Give it a world file"):
+        read_raster_facts([str(tile)])
+    world = tmp_path / "a.tfw"
+    world.write_text("0.2\n0\n0\n-0.2\n100.1\n199.9\n")
+    settled(world, age)
+    assert read_raster_facts([str(tile)])[str(tile)].transform[2] == pytest.approx(100)

@@ -227,7 +227,7 @@ class MapFunction:
         watch.seconds["write"] = stored = sum(each.seconds for each in objects)
         watch.seconds["compress"] -= stored
         valid = int((arrays["landcover"] != NODATA).sum())
-        counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid, **found}
+        counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid + found[UNTRAINED], **found}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)
 
     def predict(self, extent: Extent, watch: Stopwatch, found: Counter[str] | None = None) -> tuple[Arrays | None, int]:

@@ -367,14 +367,15 @@ def _checked_version(file: RasterFile) -> str:
             f"{shown(file.href)} changed during the run: indexed with {file.version[0]} bytes "
             f"(modified {file.version[1]}), now {size} ({version}). Run again."
         )
-    if file.version is None and not is_url(file.href) and (damage := _damage(file.href, version)):
-        raise ReadError(f"{file.href} {damage}. Fetch it again.")
+    is_new = file.version is None and not is_url(file.href)
+    if is_new and (problem := _damage(file.href, version) or find_foreign_reference(file.href)):
+        raise ReadError(f"{file.href} {problem}. Fetch it again.")
     return version
 
 
 @lru_cache(maxsize=2**17)
 def _damage(path: str, version: str) -> str:
-    return find_damage(path) or find_foreign_reference(path)
+    return find_damage(path)
 
 
 def _version_anywhere(href: str, sign: str | None, storage_options: Options) -> Version:

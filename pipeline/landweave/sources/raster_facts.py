@@ -46,7 +46,7 @@ from landweave.sources.resampling.kernels import PASTE_PX
 from landweave.sources.sidecars import states_place
 
 _OPENED_AT_ONCE = 8
-_TRIED = 64
+_TRIED = 32
 """Files on disks that are opened either way, one by one and by threads, to see which is faster."""
 
 _OF_MAPS = (".tif", ".tiff", ".png")
@@ -301,7 +301,7 @@ def _impossible_nodata(dataset: rasterio.DatasetReader, path: str) -> tuple[str,
 
 
 def read_raster_facts(paths: Iterable[str], storage_options: Options = ()) -> dict[str, RasterFacts]:
-    """Facts of each file by path, read in parallel.
+    """Facts of each file by path.
 
     Parameters
     ----------
@@ -355,7 +355,12 @@ def refuse(problems: list[str], *, what: str) -> None:
 
 
 @lru_cache(maxsize=2**17)
-def _cached_facts(file: RasterFile, version: Version) -> RasterFacts:
+def _cached_facts(file: RasterFile, version: Version, stamp: str = "") -> RasterFacts:
+    """Facts of a version of a file, and of what lies beside it (a stamp of `stamps_of`)."""
+    return _facts(file, version)
+
+
+def _facts(file: RasterFile, version: Version) -> RasterFacts:
     facts = query_file(file, lambda dataset: describe_dataset(dataset, file.href, version))
     _refuse_second_place(facts)
     return replace(facts, storage_options=file.storage_options)
@@ -394,7 +399,7 @@ def _read_all(paths: list[str], storage_options: Options = ()) -> dict[str, Rast
     unknown = [path for path in paths if path not in found]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # an error of ours follows
-        read = _opened(unknown, partial(_facts_or_problem, storage_options=storage_options))
+        read = _opened(unknown, partial(_facts_or_problem, stamps=stamps, storage_options=storage_options))
     new = {path: facts for path, facts in read.items() if path in stamps and isinstance(facts, RasterFacts)}
     if new:
         KNOWN.put({path: (stamps[path], _encoded(facts)) for path, facts in new.items()})
@@ -402,21 +407,21 @@ def _read_all(paths: list[str], storage_options: Options = ()) -> dict[str, Rast
 
 
 def _opened(paths: list[str], read: Callable[[str], RasterFacts | str]) -> dict[str, RasterFacts | str]:
-    """What ``read`` returns of each path, one by one or by threads: whichever is found to take less time.
+    """What ``read`` returns of each path, by one thread or by several: whichever is found to take less time.
 
-    Threads gain where a disk, a server or a decoder takes the time, and lose where Python does: each waits for the
-    others.
+    Several gain where a disk, a server or a decoder takes the time, and lose where Python does: each waits for the
+    others. What a thread has open is closed with it: other files may lie beside a file when it is opened again.
     """
-    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(_OPENED_AT_ONCE) as several:
         if any(map(is_url, paths)):
-            return dict(zip(paths, pool.map(read, paths), strict=True))
-        found = [*map(read, paths[:1])]  # what the first one loads is not counted
-        seconds = dict[Callable[..., Iterable[RasterFacts | str]], float]()
-        for way in (map, pool.map):
+            return dict(zip(paths, several.map(read, paths), strict=True))
+        found = [*one.map(read, paths[:1])]  # what the first one loads is not counted
+        seconds = dict[ThreadPoolExecutor, float]()
+        for pool in (one, several):
             started = time.perf_counter()
-            found += way(read, paths[len(found) : len(found) + _TRIED])
-            seconds[way] = time.perf_counter() - started
-        found += min(seconds, key=seconds.__getitem__)(read, paths[len(found) :])
+            found += pool.map(read, paths[len(found) : len(found) + _TRIED])
+            seconds[pool] = time.perf_counter() - started
+        found += min(seconds, key=seconds.__getitem__).map(read, paths[len(found) :])
     return dict(zip(paths, found, strict=True))
 
 
@@ -435,10 +440,12 @@ def _decoded(written: Mapping[str, Any]) -> RasterFacts:
     return RasterFacts(**plain)
 
 
-def _facts_or_problem(path: str, storage_options: Options) -> RasterFacts | str:
+def _facts_or_problem(path: str, stamps: Mapping[str, str], storage_options: Options) -> RasterFacts | str:
     try:
         if not is_url(path):
-            return facts_at_first_open(RasterFile(href=path))
+            file, version = RasterFile(href=path), file_version(path)
+            # What lies beside a file may have been mended since it was refused.
+            return _cached_facts(file, version, stamps[path]) if path in stamps else _facts(file, version)
         version = remote_version(path, None, storage_options, again=True)
         return facts_at_first_open(RasterFile(href=path, version=version, storage_options=storage_options))
     except ReadError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -23,6 +22,9 @@ MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 _FEW = 4096
 """Bytes that are read without a look at the size of the file, of which there are tens in every header."""
+
+_FAR = 2**40
+"""A byte beyond which file systems differ in what they say of a place that is not in a file."""
 
 _DTYPES = {2: "S1", 3: "u2", 4: "u4", 12: "f8", 13: "u4", 16: "u8", 18: "u8"}
 """Of the field types that are read: text, whole numbers and places in the file, floats."""
@@ -111,7 +113,7 @@ def bytes_at(file: BinaryIO, at: int, length: int) -> bytes:
         When the file has fewer.
     """
     # The size is looked at first where a damaged length may be larger than memory, or a place beyond any file.
-    there = length if length <= _FEW and at <= sys.maxsize else max(0, _size(file) - at)
+    there = length if length <= _FEW and at <= _FAR else max(0, _size(file) - at)
     if there >= length:
         file.seek(at)
         found = file.read(length)

@@ -129,7 +129,7 @@ class TileIndex:
 
 
 def index_tiles(spec: MosaicSpec) -> TileIndex:
-    """The index of a mosaic. Headers are read in parallel, no pixel is.
+    """The index of a mosaic. Headers are read, no pixel is.
 
     Raises
     ------
