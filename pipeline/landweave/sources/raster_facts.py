@@ -412,16 +412,22 @@ def _opened(paths: list[str], read: Callable[[str], RasterFacts | str]) -> dict[
     Several gain where a disk, a server or a decoder takes the time, and lose where Python does: each waits for the
     others. What a thread has open is closed with it: other files may lie beside a file when it is opened again.
     """
-    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(_OPENED_AT_ONCE) as several:
+    with ThreadPoolExecutor(1) as single, ThreadPoolExecutor(_OPENED_AT_ONCE) as several:
+
+        def in_a_row(paths: list[str]) -> list[RasterFacts | str]:
+            return single.submit(lambda: [*map(read, paths)]).result()
+
+        def side_by_side(paths: list[str]) -> list[RasterFacts | str]:
+            return [*several.map(read, paths)]
+
         if any(map(is_url, paths)):
-            return dict(zip(paths, several.map(read, paths), strict=True))
-        found = [*one.map(read, paths[:1])]  # what the first one loads is not counted
-        seconds = dict[ThreadPoolExecutor, float]()
-        for pool in (one, several):
+            return dict(zip(paths, side_by_side(paths), strict=True))
+        found, seconds = in_a_row(paths[:1]), dict[Callable[[list[str]], list[RasterFacts | str]], float]()
+        for way in (in_a_row, side_by_side):  # what the first file loads is not counted
             started = time.perf_counter()
-            found += pool.map(read, paths[len(found) : len(found) + _TRIED])
-            seconds[pool] = time.perf_counter() - started
-        found += min(seconds, key=seconds.__getitem__).map(read, paths[len(found) :])
+            found += way(paths[len(found) : len(found) + _TRIED])
+            seconds[way] = time.perf_counter() - started
+        found += min(seconds, key=seconds.__getitem__)(paths[len(found) :])
     return dict(zip(paths, found, strict=True))
 
 

@@ -51,6 +51,8 @@ def find_foreign_reference(path: str) -> str:
 
 def states_place(path: str) -> bool:
     """Whether the metadata beside a raster on this machine may place it, or name its CRS."""
+    if not os.path.isfile(path + _METADATA):  # noqa: PTH113  of thousands of files
+        return False
     try:
         content = Path(path + _METADATA).read_bytes()
     except OSError:

@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -87,8 +88,7 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
     if head not in MAGIC:
         return
     order, big = "<" if head[:1] == b"I" else ">", b"+" in head
-    count, word = np.dtype(f"{order}u{8 if big else 2}"), np.dtype(f"{order}u{8 if big else 4}")
-    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", word), ("value", f"V{word.itemsize}")])
+    count, word, entry = _dtypes(order, big=big)
     at, size, seen = number_at(file, 8 if big else 4, word), _size(file), set[int]()
     while at and at not in seen:
         seen.add(at)
@@ -97,6 +97,14 @@ def directories(file: BinaryIO) -> Iterator[Directory]:
         start, length = at + count.itemsize, number_at(file, at, count) * entry.itemsize
         yield Directory(table=np.frombuffer(bytes_at(file, start, length), entry), order=order)
         at = number_at(file, start + length, word)
+
+
+@cache
+def _dtypes(order: str, *, big: bool) -> tuple[np.dtype[Any], np.dtype[Any], np.dtype[Any]]:
+    """Of the number of entries of a directory, of a place in the file, and of an entry."""
+    count, word = np.dtype(f"{order}u{8 if big else 2}"), np.dtype(f"{order}u{8 if big else 4}")
+    entry = np.dtype([("tag", f"{order}u2"), ("type", f"{order}u2"), ("count", word), ("value", f"V{word.itemsize}")])
+    return count, word, entry
 
 
 def number_at(file: BinaryIO, at: int, dtype: np.dtype[Any]) -> int:
