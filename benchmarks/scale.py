@@ -1,4 +1,4 @@
-"""What a department costs beside its model: ``python benchmarks/scale.py`` (forty minutes on two cores).
+"""What a department costs beside its model: ``python benchmarks/scale.py`` (ten minutes on two quiet cores).
 
 Four tables: the plan of 150 billion pixels of sparse tiles; the headers of 12,000 tiles; driver and scheduler, seconds
 of CPU a block and memory, for blocks that do nothing, beside a plain `as_completed` loop over the same cluster; and the
