@@ -227,6 +227,7 @@ class MapFunction:
         watch.seconds["write"] = stored = sum(each.seconds for each in objects)
         watch.seconds["compress"] -= stored
         valid = int((arrays["landcover"] != NODATA).sum())
+        # What is nodata by the network's answer was measured.
         counts = {"windows": windows, "pixels": valid, "covered": covered, "valid": valid + found[UNTRAINED], **found}
         return BlockResult(state=BlockState.DONE, objects=objects, inputs=inputs, counts=counts)
 

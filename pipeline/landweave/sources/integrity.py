@@ -31,7 +31,7 @@ _GDAL_NODATA = 42113
 
 def may_state_nodata(path: str) -> bool:
     """Whether a nodata value can be stated in a file or beside it: not in a JPEG 2000, nor a TIFF without that tag."""
-    if os.path.exists(f"{path}.aux.xml"):  # noqa: PTH110
+    if os.path.exists(f"{path}.aux.xml"):  # noqa: PTH110  of thousands of files
         return True
     try:
         with open(path, "rb") as file:  # noqa: PTH123  of thousands of files

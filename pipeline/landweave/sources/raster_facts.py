@@ -412,23 +412,22 @@ def _opened(paths: list[str], read: Callable[[str], RasterFacts | str]) -> dict[
     Several gain where a disk, a server or a decoder takes the time, and lose where Python does: each waits for the
     others. What a thread has open is closed with it: other files may lie beside a file when it is opened again.
     """
-    with ThreadPoolExecutor(1) as single, ThreadPoolExecutor(_OPENED_AT_ONCE) as several:
-
-        def in_a_row(paths: list[str]) -> list[RasterFacts | str]:
-            return single.submit(lambda: [*map(read, paths)]).result()
-
-        def side_by_side(paths: list[str]) -> list[RasterFacts | str]:
-            return [*several.map(read, paths)]
-
-        if any(map(is_url, paths)):
-            return dict(zip(paths, side_by_side(paths), strict=True))
-        found, seconds = in_a_row(paths[:1]), dict[Callable[[list[str]], list[RasterFacts | str]], float]()
-        for way in (in_a_row, side_by_side):  # what the first file loads is not counted
-            started = time.perf_counter()
-            found += way(paths[len(found) : len(found) + _TRIED])
-            seconds[way] = time.perf_counter() - started
-        found += min(seconds, key=seconds.__getitem__)(paths[len(found) :])
+    if any(map(is_url, paths)):
+        return dict(zip(paths, _by_threads(_OPENED_AT_ONCE, read, paths), strict=True))
+    found, seconds = _by_threads(1, read, paths[:1]), dict[int, float]()  # what the first one loads is not counted
+    for threads in (1, _OPENED_AT_ONCE):
+        started = time.perf_counter()
+        found += _by_threads(threads, read, paths[len(found) : len(found) + _TRIED])
+        seconds[threads] = time.perf_counter() - started
+    found += _by_threads(min(seconds, key=seconds.__getitem__), read, paths[len(found) :])
     return dict(zip(paths, found, strict=True))
+
+
+def _by_threads(threads: int, read: Callable[[str], RasterFacts | str], paths: list[str]) -> list[RasterFacts | str]:
+    with ThreadPoolExecutor(threads) as pool:
+        if threads == 1:  # nobody is woken for each path
+            return pool.submit(lambda: [*map(read, paths)]).result()
+        return [*pool.map(read, paths)]
 
 
 def _encoded(facts: RasterFacts) -> dict[str, Any]:
